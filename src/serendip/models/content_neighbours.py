@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.growing_rows import dot_rows
 from serendip.models.linalg import (
     Sparse,
     keep_top_entries,
@@ -51,7 +52,13 @@ _NUM_ITERATIONS = 6
 
 
 def find_content_neighbours(
-    vectors: FloatArray, numbers: IntArray, catalogue: FloatArray, count: int
+    vectors: FloatArray,
+    numbers: IntArray,
+    catalogue: FloatArray,
+    count: int,
+    num_items: int | None = None,
+    near: IntArray | None = None,
+    allowed: BoolArray | None = None,
 ) -> Sparse:
     """Find the nearest catalogue items of each vector, weighted by cosine^4; rows sum to 1.
 
@@ -59,40 +66,83 @@ def find_content_neighbours(
         vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
         numbers: (M,) item number of each row, so that no item is its own neighbour; numbers outside
             [0, N) are items that are not in the catalogue.
-        catalogue: (N, D) float32 unit vectors.
+        catalogue: float32 unit vectors of N items or more.
         count: maximum number of neighbours per row.
+        num_items: N, neighbours are among the first N items; None = all.
+        near: (M, C) int32 items that each vector is compared with, padded with -1; None = all N.
+        allowed: (N,) items that may be neighbours; None = all.
 
     Returns:
         (M, N) float32; a row without positive cosines is empty. Above ``EXACT_COSINES`` a few of
         the neighbours can be the next nearest ones; the same input has the same output.
     """
-    is_exact = len(vectors) * len(catalogue) <= EXACT_COSINES
-    search = _search_all if is_exact else _search_lists
-    return _normalise_rows(search(vectors, numbers, catalogue, count))
+    width = len(catalogue) if num_items is None else num_items
+    if near is not None:
+        found = _search_near(vectors, numbers, catalogue, count, near, width, allowed)
+    elif len(vectors) * width <= EXACT_COSINES:
+        found = _search_all(vectors, numbers, catalogue, count, width, allowed)
+    else:
+        found = _search_lists(vectors, numbers, np.asarray(catalogue)[:width], count, allowed)
+    return _normalise_rows(found)
+
+
+def _search_near(
+    vectors: FloatArray,
+    numbers: IntArray,
+    catalogue: FloatArray,
+    count: int,
+    near: IntArray,
+    width: int,
+    allowed: BoolArray | None,
+) -> Sparse:
+    """Cosines (M, N) of the nearest of the items (M, C) that each row is compared with."""
+    rows = []
+    for vector, number, items in zip(vectors, numbers, near, strict=True):
+        items = items[(items >= 0) & (items < width) & (items != number)]
+        items = items if allowed is None else items[allowed[items]]
+        cosines = catalogue[items] @ vector  # (C,)
+        best = keep_top_per_row(cosines[None], count)
+        found = to_csr((best.data, items[best.indices], best.indptr), (1, width))
+        found.sort_indices()
+        rows.append(found)
+    return stack_rows(rows, width)
 
 
 def _search_all(
-    vectors: FloatArray, numbers: IntArray, catalogue: FloatArray, count: int
+    vectors: FloatArray,
+    numbers: IntArray,
+    catalogue: FloatArray,
+    count: int,
+    width: int,
+    allowed: BoolArray | None,
 ) -> Sparse:
     """Cosines (M, N) of the nearest items of each row."""
     blocks = []
     for begin in range(0, len(vectors), _ROWS_PER_BLOCK):
         block = vectors[begin : begin + _ROWS_PER_BLOCK]  # (block, D)
-        cosines = block @ catalogue.T  # (block, N)
+        cosines = dot_rows(block, catalogue)[:, :width]  # (block, N)
         columns = numbers[begin : begin + _ROWS_PER_BLOCK]
-        in_catalogue = (columns >= 0) & (columns < len(catalogue))
+        in_catalogue = (columns >= 0) & (columns < width)
         cosines[np.flatnonzero(in_catalogue), columns[in_catalogue]] = 0.0
+        if allowed is not None:
+            cosines = np.where(allowed, cosines, np.float32(0.0))
         blocks.append(keep_top_per_row(cosines, count))
-    return stack_rows(blocks, len(catalogue))
+    return stack_rows(blocks, width)
 
 
 def _search_lists(
-    vectors: FloatArray, numbers: IntArray, catalogue: FloatArray, count: int
+    vectors: FloatArray,
+    numbers: IntArray,
+    catalogue: FloatArray,
+    count: int,
+    allowed: BoolArray | None,
 ) -> Sparse:
     """Cosines (M, N) of the nearest items that the probed lists have, for each row."""
-    if not catalogue.any():
+    present = np.flatnonzero(np.asarray(catalogue.any(axis=1)))
+    present = present if allowed is None else present[allowed[present]]
+    if not len(present):
         return to_csr((len(vectors), len(catalogue)))
-    lists = _InvertedLists(catalogue)
+    lists = _InvertedLists(catalogue, present.astype(np.int32))
     blocks = []
     for begin in range(0, len(vectors), _ROWS_PER_SEARCH):
         rows = slice(begin, begin + _ROWS_PER_SEARCH)
@@ -104,12 +154,12 @@ class _InvertedLists:
     """Items with content, grouped by their nearest centroid.
 
     Args:
-        catalogue: (N, D) float32 unit vectors; zero vectors are in no list. One is not zero.
+        catalogue: (N, D) float32 unit vectors.
+        present: (P,) items that are in the lists, one or more; ascending.
     """
 
-    def __init__(self, catalogue: FloatArray) -> None:
+    def __init__(self, catalogue: FloatArray, present: IntArray) -> None:
         self._catalogue = catalogue
-        present = np.flatnonzero(catalogue.any(axis=1)).astype(np.int32)
         num_lists = max(1, round(_LISTS_PER_ROOT * math.sqrt(len(present))))
         sample = np.random.default_rng(0).permutation(present)[: num_lists * _SAMPLES_PER_LIST]
         sampled = catalogue[np.sort(sample)]

@@ -16,12 +16,13 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
-from serendip.models.linalg import open_array, replace_rows
+from serendip.models.linalg import open_array, sum_rows
 from serendip.runtime.progress import TrainOptions
 
 _CONTENT_FILE = "content.npy"
@@ -59,8 +60,8 @@ class ContentSimilarity(Recommender):
             return np.zeros((len(queries), self._num_items), dtype=np.float32)
         totals = np.maximum(np.asarray(weights.sum(axis=1)).reshape(-1, 1), 1e-12)  # (B, 1)
         # Mean of dot products = dot product with the mean vector, and one product for all items.
-        means = (weights @ self._content) / totals  # (B, E)
-        return np.asarray(means.astype(np.float32) @ self._content.T, dtype=np.float32)
+        means = sum_rows(weights, self._content) / totals  # (B, E)
+        return dot_rows(means.astype(np.float32), self._content)
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their cosines (T, C) with C items."""
@@ -69,7 +70,7 @@ class ContentSimilarity(Recommender):
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._content = np.concatenate([self._content, features.content])
+        model._content = append_rows(self._content, features.content)
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:

@@ -21,11 +21,9 @@ Shapes: B queries, N items, U users, T distinct items of a query's context, C ca
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from pydantic import Field
@@ -33,7 +31,6 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
@@ -43,7 +40,6 @@ from serendip.models.linalg import (
     keep_top_entries,
     keep_top_per_row,
     open_csr,
-    resize,
     save_csr,
     select_columns,
     split_rows,
@@ -52,7 +48,7 @@ from serendip.models.linalg import (
 )
 from serendip.runtime.progress import TrainOptions
 
-_MATRIX_FILE = "similarities.safetensors"
+_MATRIX_FOLDER = "similarities"
 
 
 class ItemToItemConfig(Config):
@@ -99,17 +95,11 @@ class ItemToItem(Recommender):
         )
         return items, weights[:, None] * select_columns(self._similarities[items], item_nums)
 
-    def _with_items(self, features: ItemFeatures) -> Self:
-        model = copy.copy(self)
-        total = self._num_items + len(features)
-        model._similarities = resize(self._similarities, total, total)
-        return model
-
     def _save(self, folder: Path) -> None:
-        save_csr(folder / _MATRIX_FILE, self._similarities)
+        save_csr(folder / _MATRIX_FOLDER, self._similarities)
 
     def _open(self, folder: Path) -> None:
-        self._similarities = open_csr(folder / _MATRIX_FILE)
+        self._similarities = open_csr(folder / _MATRIX_FOLDER)
 
 
 def build_user_item_matrix(dataset: Dataset) -> Sparse:

@@ -1,6 +1,6 @@
 """Linear algebra of the models: sparse matrices, Procrustes, main directions.
 
-Sparse matrices are CSR with float32 values, stored as one safetensors file each, without pickle.
+Sparse matrices are CSR with float32 values, stored as a folder of npy files that is mapped.
 scipy is imported on first use. Its type stubs lose shapes at every product, so matrices are typed
 ``Sparse`` and shapes are given in docstrings.
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.errors import ArtefactError
 
 Sparse: TypeAlias = Any
@@ -77,19 +78,13 @@ def resize(matrix: Sparse, rows: int, columns: int) -> Sparse:
     return to_csr((matrix.data, matrix.indices, starts), (rows, columns))
 
 
-def replace_sparse_rows(matrix: Sparse, numbers: IntArray, rows: Sparse) -> Sparse:
-    """Copy in which ``rows`` (M, C) replace the rows with these distinct numbers (M,)."""
-    count, columns = matrix.shape
-    indices = np.arange(count)
-    indices[numbers] = count + np.arange(len(numbers))
-    return stack_rows([matrix, rows], columns)[indices]
-
-
-def replace_rows(array: FloatArray, numbers: IntArray, rows: FloatArray) -> FloatArray:
-    """Copy, in memory, in which ``rows`` (M, D) replace the rows with these numbers (M,)."""
-    changed = np.array(array)
-    changed[numbers] = rows
-    return changed
+def sum_rows(weights: Sparse, rows: FloatArray) -> FloatArray:
+    """``weights @ rows`` (B, D) of weights (B, N) and rows (N, D); reads only the rows it needs."""
+    items, columns = np.unique(weights.indices, return_inverse=True)
+    shape = (weights.shape[0], len(items))
+    needed = to_csr((weights.data, columns.astype(np.int32), weights.indptr), shape)
+    sums: FloatArray = np.asarray(needed @ rows[items], np.float32)
+    return sums
 
 
 def select_columns(matrix: Sparse, numbers: IntArray) -> FloatArray:
@@ -105,33 +100,27 @@ def select_columns(matrix: Sparse, numbers: IntArray) -> FloatArray:
 
 
 def save_csr(path: Path, matrix: Sparse) -> None:
-    """Write a matrix for ``open_csr``, losslessly."""
-    from safetensors.numpy import save_file
-
-    parts: dict[str, NDArray[Any]] = {
+    """Write a matrix for ``open_csr`` into a folder, losslessly."""
+    arrays: dict[str, NDArray[Any]] = {
         "values": np.ascontiguousarray(matrix.data, dtype=np.float32),
         "columns": np.ascontiguousarray(matrix.indices, dtype=np.int32),
-        "starts": np.ascontiguousarray(matrix.indptr, dtype=np.int64),
+        "starts": np.ascontiguousarray(matrix.indptr, dtype=np.int32),
         "shape": np.asarray(matrix.shape, dtype=np.int64),
     }
-    save_file(parts, path)
+    save_arrays(path, arrays)
 
 
 def open_csr(path: Path) -> Sparse:
-    """Read a matrix that ``save_csr`` wrote.
+    """Map a matrix that ``save_csr`` wrote into memory.
 
     Raises:
-        ArtefactError: the file is missing or damaged.
+        ArtefactError: the folder is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+    parts = open_arrays(path)
     try:
-        parts = load_file(path)
         rows, columns = (int(size) for size in parts["shape"])
-        starts = parts["starts"].astype(np.int32)
-        return to_csr((parts["values"], parts["columns"], starts), (rows, columns))
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        return to_csr((parts["values"], parts["columns"], parts["starts"]), (rows, columns))
+    except (KeyError, ValueError) as error:
         raise ArtefactError(
             f"{path} has no readable matrix: {error}.", "Train the model again."
         ) from None
@@ -143,12 +132,7 @@ def open_array(path: Path) -> FloatArray:
     Raises:
         ArtefactError: the file is missing or damaged.
     """
-    try:
-        array: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{path} has no readable array: {error}.", "Train the model again."
-        ) from None
+    array: FloatArray = map_array(path)
     return array
 
 

@@ -24,31 +24,31 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
+from serendip.data.strings import map_array
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.context import build_context_matrix, compute_context_weights
+from serendip.models.growing_sparse import GrowingSparse
 from serendip.models.linalg import (
     Sparse,
     open_array,
     open_csr,
-    replace_rows,
-    replace_sparse_rows,
     resize,
     save_csr,
     select_columns,
-    stack_rows,
+    sum_rows,
     to_csr,
 )
 from serendip.models.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
-_STEPS_FILE = "steps.safetensors"
-_NEIGHBOURS_FILE = "neighbours.safetensors"
-_CONTENT_FILE = "content.npy"
+_STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"
+_CONTENT_FILE, _UNREACHED_FILE = "content.npy", "unreached.npy"
 
 _MAX_VOTERS = 8
 """Context items whose votes are computed; an explanation shows fewer."""
@@ -96,14 +96,18 @@ class Transitions(Recommender):
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         self._matrix = self._count_steps(dataset, options)
-        self._neighbours: Sparse | None = None
+        self._neighbours: GrowingSparse | None = None
         self._content: FloatArray | None = None
         is_smoothed = self.config.mode == "spread"
         if dataset.features is not None and (is_smoothed or self.config.content_weight):
             self._content = dataset.features.content  # (N, E)
             if is_smoothed:
                 all_items = np.arange(dataset.num_items, dtype=np.int32)
-                self._neighbours = self._find_neighbours(all_items, self._content, self._content)
+                self._use_neighbours(
+                    find_content_neighbours(
+                        self._content, all_items, self._content, self.config.num_neighbours
+                    )
+                )
         self._find_unreached()
 
     def _count_steps(self, dataset: Dataset, options: TrainOptions) -> Sparse:
@@ -115,32 +119,51 @@ class Transitions(Recommender):
         rows, columns = (1.0 / np.sqrt(sums + 1.0) for sums in counter.sums())  # (N,) each
         return counter.count_top(rows, columns, config.max_steps, options.progress)
 
-    def _find_unreached(self) -> None:
-        """Cache the items without incoming transitions (M,) and their neighbours (M, N)."""
-        if self._neighbours is not None:
-            self._unreached = _find_empty_columns(self._matrix)
-            self._unreached_neighbours: Sparse = self._neighbours[self._unreached]
+    def _use_neighbours(self, neighbours: Sparse) -> None:
+        """Smooth by content neighbours (N0, N0) of the trained items."""
+        self._neighbours = GrowingSparse.of(neighbours, self.config.num_neighbours)
 
-    def _find_neighbours(
-        self, numbers: IntArray, vectors: FloatArray, catalogue: FloatArray
-    ) -> Sparse:
-        """Weights (M, N) of the nearest catalogue items by content."""
-        return find_content_neighbours(vectors, numbers, catalogue, self.config.num_neighbours)
+    def _find_unreached(self) -> None:
+        """Cache the trained items without incoming transitions."""
+        self._trained_unreached = _find_empty_columns(self._matrix)
+
+    @property
+    def _unreached(self) -> IntArray:
+        """Items (M,) without incoming transitions: some trained ones, and all newer ones."""
+        newer = np.arange(self._matrix.shape[0], self._num_items, dtype=np.int32)
+        return np.concatenate([self._trained_unreached, newer])
+
+    def _find_neighbours(self, numbers: IntArray, features: ItemFeatures) -> Sparse:
+        """Weights (M, N0) of the nearest trained items by content."""
+        assert self._content is not None
+        count, num_trained = self.config.num_neighbours, self._matrix.shape[0]
+        return find_content_neighbours(
+            features.content, numbers, self._content, count, num_trained, features.near
+        )
 
     def _smooth(self, weights: Sparse) -> Sparse:
-        """``h + w h P`` (B, N): the context and its content neighbours."""
+        """``h + w h P`` (B, N0): the context (B, N) and its content neighbours."""
+        num_trained = self._matrix.shape[0]
+        known = weights if weights.shape[1] == num_trained else to_csr(weights[:, :num_trained])
         if self._neighbours is None:
-            return weights
-        return weights + self.config.spread_weight * (weights @ self._neighbours)
+            return known
+        items, columns = np.unique(weights.indices, return_inverse=True)  # (T,)
+        shape = (weights.shape[0], len(items))
+        context = to_csr((weights.data, columns.astype(np.int32), weights.indptr), shape)
+        return known + self.config.spread_weight * (context @ self._neighbours.take(items))
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         context = build_context_matrix(queries, self._num_items, self.config.decay)  # h (B, N)
-        scores: FloatArray = (self._smooth(context) @ self._matrix).toarray()  # (B, N)
-        if self._neighbours is not None and len(self._unreached):
-            neighbour_scores = self._unreached_neighbours @ scores.T  # (M, B)
-            scores[:, self._unreached] = self.config.spread_weight * neighbour_scores.T
+        scores = np.zeros(context.shape, np.float32)  # (B, N)
+        trained = (self._smooth(context) @ self._matrix).toarray()  # (B, N0)
+        scores[:, : trained.shape[1]] = trained
+        unreached = self._unreached
+        if self._neighbours is not None and len(unreached):
+            neighbour_scores = self._neighbours.take(unreached) @ trained.T  # (M, B)
+            scores[:, unreached] = self.config.spread_weight * neighbour_scores.T
         if self._content is not None and self.config.content_weight:
-            scores += (self.config.content_weight * (context @ self._content)) @ self._content.T
+            sums = self.config.content_weight * sum_rows(context, self._content)  # (B, E)
+            scores += dot_rows(sums, self._content)
         return scores
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
@@ -154,11 +177,13 @@ class Transitions(Recommender):
         items, weights = items[heaviest], weights[heaviest]  # (T,) each
         cells = (np.arange(len(items)), items)
         single = to_csr((weights, cells), (len(items), self._num_items))  # one item per row
-        steps = to_csr(self._smooth(single) @ self._matrix)  # (T, N)
-        votes = select_columns(steps, item_nums)  # (T, C)
+        steps = to_csr(self._smooth(single) @ self._matrix)  # (T, N0)
+        votes = np.zeros((len(items), len(item_nums)), np.float32)  # (T, C)
+        is_trained = item_nums < steps.shape[1]
+        votes[:, is_trained] = select_columns(steps, item_nums[is_trained])
         if self._neighbours is not None:
-            columns = np.flatnonzero(np.isin(item_nums, self._unreached))
-            neighbours = self._neighbours[item_nums[columns]]  # (columns, N)
+            columns = np.flatnonzero(self._is_unreached(item_nums))
+            neighbours = self._neighbours.take(item_nums[columns])  # (columns, N0)
             votes[:, columns] = self.config.spread_weight * (steps @ neighbours.T).toarray()
         if self._content is not None and self.config.content_weight:
             # (T, E)
@@ -166,53 +191,66 @@ class Transitions(Recommender):
             votes += weighted @ self._content[item_nums].T
         return items, votes
 
+    def _is_unreached(self, item_nums: IntArray) -> BoolArray:
+        """(C,) True for items without incoming transitions."""
+        is_newer: BoolArray = item_nums >= self._matrix.shape[0]
+        if not len(self._trained_unreached):
+            return is_newer
+        last = len(self._trained_unreached) - 1
+        places = np.minimum(np.searchsorted(self._trained_unreached, item_nums), last)
+        is_found: BoolArray = self._trained_unreached[places] == item_nums
+        return is_newer | is_found
+
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        old, total = self._num_items, self._num_items + len(features)
-        model._matrix = resize(self._matrix, total, total)
         if self._content is None:
             return model
-        model._content = np.concatenate([self._content, features.content])
+        model._content = append_rows(self._content, features.content)
         if self._neighbours is not None:
-            numbers = np.arange(old, total, dtype=np.int32)
-            # New items get neighbours among the old ones; old items keep theirs.
-            new = self._find_neighbours(numbers, features.content, self._content)
-            new = resize(new, len(features), total)
-            model._neighbours = stack_rows([resize(self._neighbours, old, total), new], total)
-            model._find_unreached()
+            numbers = self._num_items + np.arange(len(features), dtype=np.int32)
+            # New items get neighbours among the trained ones, which keep theirs.
+            new = self._find_neighbours(numbers, features)
+            model._neighbours = self._neighbours.appended(new)
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        """Give changed items new neighbours.
+
+        Items that had one as a neighbour get new ones too, unless the catalogue is so large that
+        items are only compared with those near them: there they do at the next training.
+        """
         if self._content is None:
             return self
         model = copy.copy(self)
         model._content = replace_rows(self._content, item_nums, features.content)
         if self._neighbours is None:
             return model
-        # Recompute the neighbours of the changed items, and of items that had one as a neighbour.
-        entries = np.flatnonzero(np.isin(self._neighbours.indices, item_nums))
-        affected = np.searchsorted(self._neighbours.indptr, entries, side="right") - 1
-        numbers = np.union1d(item_nums, affected).astype(np.int32)
-        new = self._find_neighbours(numbers, model._content[numbers], model._content)
-        model._neighbours = replace_sparse_rows(self._neighbours, numbers, new)
-        model._find_unreached()
+        if features.near is None:
+            borrowers = self._neighbours.rows_with(item_nums)
+            item_nums = np.union1d(item_nums, borrowers).astype(np.int32)
+            content = model._content[item_nums]
+            features = ItemFeatures(content, np.empty((len(content), 0), np.int32), 1)
+        new = model._find_neighbours(item_nums, features)
+        model._neighbours = self._neighbours.replaced(item_nums, new)
         return model
 
     def _save(self, folder: Path) -> None:
-        save_csr(folder / _STEPS_FILE, self._matrix)
+        save_csr(folder / _STEPS_FOLDER, resize(self._matrix, self._num_items, self._num_items))
         if self._neighbours is not None:
-            save_csr(folder / _NEIGHBOURS_FILE, self._neighbours)
+            neighbours = resize(self._neighbours.whole(), self._num_items, self._num_items)
+            save_csr(folder / _NEIGHBOURS_FOLDER, neighbours)
         if self._content is not None:
             np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
+        np.save(folder / _UNREACHED_FILE, self._unreached, allow_pickle=False)
 
     def _open(self, folder: Path) -> None:
-        self._matrix = open_csr(folder / _STEPS_FILE)
+        self._matrix = open_csr(folder / _STEPS_FOLDER)
         self._neighbours = self._content = None
-        if (folder / _NEIGHBOURS_FILE).exists():
-            self._neighbours = open_csr(folder / _NEIGHBOURS_FILE)
+        if (folder / _NEIGHBOURS_FOLDER).exists():
+            self._use_neighbours(open_csr(folder / _NEIGHBOURS_FOLDER))
         if self._neighbours is not None or (folder / _CONTENT_FILE).exists():
             self._content = open_array(folder / _CONTENT_FILE)
-        self._find_unreached()
+        self._trained_unreached = map_array(folder / _UNREACHED_FILE)
 
 
 def _find_empty_columns(steps: Sparse) -> IntArray:

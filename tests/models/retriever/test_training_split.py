@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from serendip.data.dataset import AlignedProjection
 from serendip.models.retriever.batches import BatchBuilder
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.content_weights import ValidationRequests
 from serendip.models.retriever.requests import NONE, SEARCH
-from serendip.models.retriever.train import RetrieverTraining, held_out_queries
+from serendip.models.retriever.train import RetrieverTraining
+from serendip.models.retriever.training_data import held_out_queries
+from serendip.models.retriever.validation import ValidationRequests
 from serendip.testing import build_small_world
 
 

@@ -92,6 +92,11 @@ class RetrieverConfig(Config):
     epochs: int = Field(default=4, ge=1)
     """Maximum number of epochs, passes over the training events."""
 
+    continued_epochs: int = Field(default=2, ge=1)
+    """Epochs of a training that continues from one on older events, with the same learning rates
+    and without validation. In ``serendip train`` the ranker learns from candidates of a retriever
+    of the older events, which then continues on all events."""
+
     patience: int = Field(default=4, ge=1)
     """Epochs without a better validation score before training stops. While the learning rate is
     high an epoch or two may be worse; most of the gain comes at the end, when it falls."""
@@ -207,6 +212,7 @@ def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverCon
     total = block + config.slots * sum(_PER_SLOT.values())
     if group == {"home"}:
         changed["epochs"] = math.ceil(config.epochs * total / block)
+        changed["continued_epochs"] = math.ceil(config.continued_epochs * total / block)
     else:
         rest = total - block * ("home" in group)
         changed["slots"] = math.ceil(rest / sum(_PER_SLOT[task] for task in group))

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
+from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.query import Query
 from serendip.data.text import normalise
 from serendip.models.context import build_context_matrix
-from serendip.models.linalg import replace_rows, scale_rows
+from serendip.models.linalg import scale_rows, sum_rows
 from serendip.models.retriever.requests import SEARCH, TASK_OF
 
 _KEYS, _WEIGHTS = "known_words", "known_weights"
@@ -103,7 +104,18 @@ class ContentScores:
     @property
     def vectors(self) -> FloatArray:
         """Item side of the dot product: aligned, then plain (N, 2 C); (N, C) without ``plain``."""
-        return self.aligned if self.plain is None else np.hstack([self.aligned, self.plain])
+        return self.vectors_of(slice(None))
+
+    def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
+        """Rows of ``vectors``, without computing the others."""
+        aligned = self.aligned[items]
+        return aligned if self.plain is None else np.hstack([aligned, self.plain[items]])
+
+    @property
+    def size(self) -> int:
+        """Number of dimensions of ``vectors``."""
+        size: int = self.aligned.shape[1]
+        return size if self.plain is None else 2 * size
 
     def of_queries(self, queries: Sequence[Query]) -> FloatArray:
         """Request side of the dot product: weighted context, then text (B, 2 C).
@@ -117,11 +129,11 @@ class ContentScores:
         """``of_queries(q) @ vectors.T`` (B, N), without concatenating the item vectors."""
         context, texts = self._context(queries), self._texts(queries)  # (B, C) each
         if self.plain is None:
-            return np.asarray((context + texts) @ self.aligned.T, np.float32)
-        scores = np.asarray(context @ self.aligned.T, np.float32)  # (B, N)
+            return dot_rows(context + texts, self.aligned)
+        scores = dot_rows(context, self.aligned)  # (B, N)
         with_text = np.flatnonzero(texts.any(axis=1))
         if len(with_text):
-            scores[with_text] += texts[with_text] @ self.plain.T
+            scores[with_text] += dot_rows(texts[with_text], self.plain)
         return scores
 
     def _context(self, queries: Sequence[Query]) -> FloatArray:
@@ -131,7 +143,7 @@ class ContentScores:
         counts = build_context_matrix(queries, len(self.aligned), DECAY)  # (B, N) sparse
         totals: FloatArray = np.maximum(np.asarray(counts.sum(axis=1), np.float32), 1e-12)
         shares: FloatArray = self._weights_of(queries)[:, 0] / totals.ravel()  # (B,)
-        return np.asarray(scale_rows(counts, shares) @ self.aligned, np.float32)
+        return sum_rows(scale_rows(counts, shares), self.aligned)
 
     def _texts(self, queries: Sequence[Query]) -> FloatArray:
         """Weighted text vectors (B, C); zeros for requests without a text."""
@@ -156,8 +168,8 @@ class ContentScores:
     def extended(self, content: FloatArray) -> ContentScores:
         """Copy with new items appended."""
         new = self.projection.encode(content)
-        plain = None if self.plain is None else np.concatenate([self.plain, content])
-        return replace(self, aligned=np.concatenate([self.aligned, new]), plain=plain)
+        plain = None if self.plain is None else append_rows(self.plain, content)
+        return replace(self, aligned=append_rows(self.aligned, new), plain=plain)
 
     def changed(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
         """Copy with changed content of some items."""
