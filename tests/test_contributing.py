@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -68,6 +70,39 @@ def test_the_test_of_the_model_passes_in_a_package_of_its_own(tmp_path: Path) ->
         )
     inherited = [name for name in vars(RecommenderContract) if name.startswith("test_")]
     assert f"\n{len(inherited) + 1} passed in " in run.stdout, run.stdout + run.stderr
+
+
+def test_the_endpoint_of_the_page_answers_in_a_copy_of_the_package(tmp_path: Path) -> None:
+    """Three files edited as the page says, and its test over them."""
+    page = (GUIDE / "add-an-endpoint.md").read_text()
+    blocks = [
+        textwrap.dedent(code)
+        for code in re.findall(r"^ *```python\n(.*?)^ *```", page, re.DOTALL | re.MULTILINE)
+    ]
+    request, response, method, line, code = blocks
+    shutil.copytree(SOURCE, tmp_path / "serendip", ignore=shutil.ignore_patterns("__pycache__"))
+    api = tmp_path / "serendip" / "serve" / "api"
+    for file, added in (("requests.py", request), ("responses.py", response)):
+        (api / file).write_text((api / file).read_text() + "\n\n" + added)
+    routes = (api / "routes.py").read_text()
+    for place, added in (
+        ("from serendip.serve.api.requests import (\n", "    ActivityQuery,\n"),
+        ("    def _add_reads(self) -> None:\n", textwrap.indent(line, " " * 8)),
+        ("    async def users(", textwrap.indent(method, " " * 4) + "\n    async def users("),
+    ):
+        assert routes.count(place) == 1
+        routes = routes.replace(place, added if place in added else place + added)
+    (api / "routes.py").write_text(routes)
+    (tmp_path / "test_activity.py").write_text(code)
+    paths = os.pathsep.join([str(tmp_path), str(ROOT / "tests" / "serve")])
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_activity.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert f"\n{code.count('def test_')} passed in " in run.stdout, run.stdout + run.stderr
 
 
 def test_the_pages_say_where_to_register() -> None:

@@ -100,7 +100,7 @@ def _measure(
         ("without a log", [[]] * FOLDS),
         ("with a log", [_build_log(queries, fold) for fold in range(FOLDS)]),
     ):
-        trained = [builder.build(log, options.seed) for log in logs]
+        trained = [builder.build(log, options) for log in logs]
         facts = _evaluate(queries, [table for table, _ in trained], options)
         students[name] = {"tables": [table_facts for _, table_facts in trained], **facts}
     return {

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.search_log import Search
@@ -87,10 +88,12 @@ class TagReplay:
         if variant.learns:
             ranker = train_query_ranker(table, self.searcher.titles, Log(dataset, searches), seed)
         count = dataset.num_items
+        codes = np.zeros((count, 1), np.int32)
+        codebooks = Codebooks(np.zeros((1, 1, self.vectors.shape[1]), np.float32))
         return EngineState(
             catalogue=dataset.catalogue,
-            features=ItemFeatures(self.vectors, np.zeros((count, 1), np.int32), 1),
-            codebooks=Codebooks(np.zeros((1, 1, self.vectors.shape[1]), np.float32)),
+            features=ItemFeatures(self.vectors, codes, 1),
+            codebooks=codebooks,
             models={},
             ranker=None,
             searcher=self.searcher,
@@ -98,6 +101,8 @@ class TagReplay:
             counts=dataset.item_counts(),
             quality=np.zeros(count, np.float32),
             hidden=np.zeros(count, np.bool_),
+            cells=CodeCells.of(codes, codebooks),
+            mean_quality=0.0,
             code_names={},
             queries=table,
             query_ranker=ranker,

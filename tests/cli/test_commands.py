@@ -104,7 +104,7 @@ def test_rollback_returns_to_the_generation_before(shop: Path) -> None:
 
 def test_a_report_has_every_part_and_a_page(shop: Path) -> None:
     toml(shop, "[ranker]", "[evaluation]\ncuts = [0.7]\n\n[ranker]")
-    done = serendip_here("evaluate", "-w", shop, "--json")
+    done = serendip_here("evaluate", "--full", "-w", shop, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads((shop / "reports" / "report.json").read_text())
     assert json.loads(done.stdout) == report

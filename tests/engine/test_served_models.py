@@ -17,7 +17,7 @@ from serendip.data.item import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evaluate import ENGINE, rank_targets
+from serendip.jobs.evaluate.split import ENGINE, rank_targets
 from serendip.jobs.train.train import train_workspace
 from serendip.models import model_class
 from serendip.runtime.progress import TrainOptions

@@ -21,7 +21,8 @@ def served(shop: Path, folder: Path) -> Path:
     """A copy of what serving needs."""
     for name in ("serendip.toml", "serendip.db"):
         shutil.copy(shop / name, folder / name)
-    shutil.copytree(shop / "generations", folder / "generations")
+    for name in ("log", "generations"):
+        shutil.copytree(shop / name, folder / name)
     return folder
 
 

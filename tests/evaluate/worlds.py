@@ -65,6 +65,7 @@ def report_world(protocols=None, **changes):
                 {"name": "bursts", "status": "WARN", "count": 61, "message": "61 events"},
             ],
         },
+        "splits": {"made": ["temporal@0.7"], "left_out": ["leave_last_out"], "sampled": {}},
         "semantic_ids": {
             "num_items": 300,
             "collision_rate": 0.034,

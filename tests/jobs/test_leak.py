@@ -24,7 +24,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.jobs.evaluate.evaluate import SplitAnswers, SplitTask, evaluate_split
+from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock

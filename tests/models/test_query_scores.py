@@ -143,5 +143,11 @@ def test_later_items_of_a_prior_come_last() -> None:
     order = PriorOrder(np.array([1.0, 3.0, 2.0], np.float32))
     assert order.order.tolist() == [1, 2, 0]
     later = order.extended(np.zeros(2, np.float32))
-    assert later.order.tolist() == [1, 2, 0, 3, 4]
-    assert later.scores.tolist() == [1.0, 3.0, 2.0, 0.0, 0.0]
+    assert later.first(9, None)[:3].tolist() == [1, 2, 0]
+    assert sorted(later.first(9, None).tolist()) == [0, 1, 2, 3, 4]
+    assert np.asarray(later.scores).tolist() == [1.0, 3.0, 2.0, 0.0, 0.0]
+    changed = later.changed(items(0, 4), np.array([2.5, 9.0], np.float32))
+    assert changed.first(3, None).tolist() == [4, 1, 0]
+    assert (changed.best, order.best) == (9.0, 3.0)
+    only = AllowedItems.all(5).without(items(4, 0))
+    assert changed.first(2, only).tolist() == [1, 2]

@@ -10,7 +10,6 @@ import pytest
 
 from serendip.errors import SerendipError
 from serendip.runtime.executor import LocalExecutor
-from serendip.runtime.progress import RichProgress, SilentProgress
 from serendip.runtime.threads import limit_threads, num_threads
 from serendip.runtime.timing import StageClock
 
@@ -115,11 +114,6 @@ def test_nothing_goes_on_where_the_parent_is_killed(tmp_path: Path) -> None:
     while is_running(pid_file.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-@pytest.mark.parametrize("progress", [SilentProgress(), RichProgress()])
-def test_progress_yields_what_it_follows(progress) -> None:
-    assert list(progress.track(iter("abc"), "letters", 3)) == ["a", "b", "c"]
 
 
 def test_a_stage_is_measured_and_told() -> None:

@@ -11,9 +11,10 @@ import pytest
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
+from serendip.data.strings import map_array
 from serendip.search.config import SearchConfig
 from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
-from serendip.search.searcher import WORDS_FILE, Searcher
+from serendip.search.searcher import Searcher
 
 GENERATED = {2: "tragedy, Danish prince", 9: "무선헤드폰, headphones", 1: "tragedy tragedy"}
 
@@ -68,7 +69,7 @@ def test_without_generated_words_the_index_is_as_if_there_were_no_such_field(
     assert set(json.loads((folder / META_FILE).read_text())["lengths"]) == {
         *("title", "body", "grams")
     }
-    assert set(json.loads((folder / WORDS_FILE).read_text())) == {"keys", "counts"}
+    assert not len(map_array(folder / "words" / "generated.text.npy"))
     assert found(plain, "danish") == []
 
 

@@ -60,7 +60,9 @@ def _embed(
     """Export the vectors of a kind and print a summary."""
     from serendip.jobs.export_embeddings import embed
 
-    summary = embed(workspace, kind, out, terminal.options().progress, file)
+    progress = terminal.options().progress
+    with progress.step("vectors"):
+        summary = embed(workspace, kind, out, progress, file)
     terminal.say(
         f"{summary['rows']:,} vectors of {summary['dimensions']} numbers in {summary['out']}"
     )

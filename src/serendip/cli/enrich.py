@@ -53,7 +53,6 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Generate texts for thin items; the gate decides on their use. Exit 1 = incomplete."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.enrich.write import TextWriting, write_texts
 
     terminal = Terminal(json)
@@ -66,7 +65,8 @@ def run(
 
     kinds = cast("list[WrittenField]", [kind.value for kind in fields or Kind])
     writing = TextWriting(writer.value, kinds, budget, prompt, estimate, print_estimate)
-    summary = write_texts(JobContext.open(workspace, terminal.options()), writing)
+    with terminal.job("texts for thin items", workspace) as context:
+        summary = write_texts(context, writing)
     terminal.result(summary)
     if estimate:
         terminal.say(f"{summary['thin']:,} of {summary['items']:,} items are thin")
@@ -97,13 +97,12 @@ def gate(
     json: JsonOption = False,
 ) -> None:
     """Activate the texts for the next training if they improve search. Exit 1 = they do not."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.enrich.gate import TextGate, gate_texts
 
     terminal = Terminal(json)
     sources = cast("list[WrittenSource]", [source.value for source in writer or Writer])
-    context = JobContext.open(workspace, terminal.options())
-    report = gate_texts(context, TextGate(sources, judgements))
+    with terminal.job("gate of the texts", workspace) as context:
+        report = gate_texts(context, TextGate(sources, judgements))
     terminal.result(report)
     terminal.say(_format_verdict(report))
     if report["verdict"] != "passed":

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
-
-if TYPE_CHECKING:
-    from serendip.jobs.context import JobContext
 
 NAME = "evaluate"
 HELP = "Evaluate the engine on held-out events and write report.json and report.html."
@@ -20,38 +17,30 @@ def run(
     workspace: WorkspaceOption = Path(),
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="All cuts of [evaluation], all users, and each user's last event."
+        ),
+    ] = False,
     alignment: Annotated[
         bool,
         typer.Option("--alignment", help="Compare one retriever for all tasks with specialists."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Evaluate the engine and its baselines on temporal splits and on each user's last event."""
-    from serendip.jobs.context import JobContext
-    from serendip.runtime.timing import StageClock
-
-    terminal = Terminal(json)
-    options, clock = terminal.options(seed, device), StageClock(terminal.print_stage)
-    context = JobContext.open(workspace, options, clock)
-    if alignment:
-        _align(context, terminal)
-        return
+    """Evaluate the engine and its baselines on the events after the last cut."""
+    from serendip.engine.quality_report import REPORT_HTML
     from serendip.jobs.evaluate.evaluate import evaluate_workspace
-
-    report = evaluate_workspace(context)
-    terminal.print_semantic_ids(report["semantic_ids"])
-    for sentence in report["verdict"]:
-        terminal.say(f"  {sentence}")
-    terminal.say(f"Report: {context.workspace.reports / 'report.html'}")
-    terminal.result(report)
-
-
-def _align(context: JobContext, terminal: Terminal) -> None:
-    """Compare retrievers of all sets of tasks and print the recommendation."""
     from serendip.jobs.evaluate.task_transfer import align_workspace
 
-    report = align_workspace(context)
-    for sentence in report["recommendation"]["sentences"]:
-        terminal.say(f"  {sentence}")
-    terminal.say(f"Report: {context.workspace.reports / 'alignment.html'}")
+    terminal = Terminal(json)
+    with terminal.job("evaluation", workspace, seed, device) as context:
+        report = align_workspace(context) if alignment else evaluate_workspace(context, full=full)
+    if alignment:
+        sentences, page = report["recommendation"]["sentences"], "alignment.html"
+    else:
+        terminal.print_semantic_ids(report["semantic_ids"])
+        sentences, page = report["verdict"], REPORT_HTML
+    terminal.print_report(sentences, context.workspace.reports / page)
     terminal.result(report)

@@ -31,12 +31,11 @@ def build(
     json: JsonOption = False,
 ) -> None:
     """Assign codes to new and changed items, or to all items with --refit."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.semantic_ids.build import build_ids
 
     terminal = Terminal(json)
-    context = JobContext.open(workspace, terminal.options(seed, device))
-    version, is_new = build_ids(context, refit)
+    with terminal.job("semantic IDs", workspace, seed, device) as context:
+        version, is_new = build_ids(context, refit)
     changes = version.manifest["changes"]
     if is_new:
         terminal.say(f"{version.name} is current: {_describe_changes(changes)}")
@@ -111,12 +110,11 @@ def report(
 ) -> None:
     """Measure the quality of the current IDs and write reports/semantic-ids.json and .html."""
     from serendip.evaluate.report.page import sentences
-    from serendip.jobs.context import JobContext
     from serendip.jobs.semantic_ids.inspect import REPORT_HTML, write_report
 
     terminal = Terminal(json)
-    context = JobContext.open(workspace, terminal.options(seed, device))
-    document = write_report(context)
+    with terminal.job("report on the semantic IDs", workspace, seed, device) as context:
+        document = write_report(context)
     terminal.say(f"{document['version']}: {document['num_items']:,} items")
     for sentence in sentences(document):
         terminal.say(f"  {sentence}")

@@ -16,7 +16,9 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     from serendip.jobs.import_files import import_files
 
     terminal = Terminal(json)
-    summary = import_files(Workspace.open(workspace))
+    opened = Workspace.open(workspace)
+    with terminal.options().progress.step("import"):
+        summary = import_files(opened)
     terminal.say(
         f"{summary['items']:,} items and {summary['events']:,} events are in the database."
     )

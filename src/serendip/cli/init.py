@@ -46,9 +46,11 @@ def run(
         if guess.others:
             terminal.say(f"  {'other columns':<14}    {', '.join(guess.others)}")
     opened = Workspace.open(workspace)
-    summary = import_files(opened)
+    progress = terminal.options().progress
+    with progress.step("import"):
+        summary = import_files(opened)
     terminal.say(f"{summary['items']:,} items and {summary['events']:,} events imported.")
-    checks = check_workspace(opened)
+    checks = check_workspace(opened, progress)
     show(checks, terminal)
     terminal.say(f"Written: {workspace / SETTINGS_FILE}. Next: serendip train, then serendip serve")
     terminal.result(

@@ -108,7 +108,6 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
     from serendip.jobs.llm_job import LlmJob
 
@@ -125,7 +124,8 @@ def run(
 
     labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
     llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
-    result = label_pairs(JobContext.open(workspace, terminal.options()), labelling, llm_job)
+    with terminal.job("labels", workspace) as context:
+        result = label_pairs(context, labelling, llm_job)
     terminal.result(result)
     if estimate:
         return
@@ -203,13 +203,13 @@ def distil(
     json: JsonOption = False,
 ) -> None:
     """Train the relevance model, if the labels pass the gate. Exit 1 = they do not."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.relevance.distil import Distillation
     from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
     distillation = Distillation(labels, gold, floor, seen or (), allowed, confidence)
-    result = distil_labels(JobContext.open(workspace, terminal.options(seed)), distillation)
+    with terminal.job("relevance model", workspace, seed) as context:
+        result = distil_labels(context, distillation)
     terminal.result(result)
     if "version" not in result:
         terminal.say(f"{result['gate']['verdict']}: {result['gate']['reason'] or 'see --json'}")
@@ -226,11 +226,11 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Measure the relevance filter: items it replaces, irrelevant items, and its cost in clicks."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.relevance.report import report_relevance
 
     terminal = Terminal(json)
-    document = report_relevance(JobContext.open(workspace, terminal.options()), gold, surface)
+    with terminal.job("report on the relevance filter", workspace) as context:
+        document = report_relevance(context, gold, surface)
     terminal.result(document)
     for line in _describe_report(document):
         terminal.say(line)

@@ -43,16 +43,15 @@ def build(
     json: JsonOption = False,
 ) -> None:
     """Collect candidates and verify them. Exit 1 = the LLM did not answer all questions."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.llm_job import LlmJob
     from serendip.jobs.suggestions.build import build_queries
     from serendip.jobs.suggestions.write_by_llm import write_queries
 
     terminal = Terminal(json)
-    context = JobContext.open(workspace, terminal.options())
     spend = require_budget(llm, budget, estimate)
     if spend is None:
-        name, built = build_queries(context)
+        with terminal.job("suggested queries", workspace) as context:
+            name, built = build_queries(context)
         _print_report(terminal, name, built.report)
         terminal.result({"version": name, **built.report})
         return
@@ -64,7 +63,8 @@ def build(
         )
 
     llm_job = LlmJob(job, spend, estimate, print_estimate)
-    name, written, facts = write_queries(context, llm_job, items, prompt)
+    with terminal.job("suggested queries", workspace) as context:
+        name, written, facts = write_queries(context, llm_job, items, prompt)
     if written is None:
         terminal.result(facts)
         return

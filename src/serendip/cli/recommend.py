@@ -36,7 +36,8 @@ def run(
         from serendip.jobs.export_recommendations import recommend_all
 
         progress = terminal.options().progress
-        summary = recommend_all(workspace, surface, k, out, progress, country)
+        with progress.step("recommendations"):
+            summary = recommend_all(workspace, surface, k, out, progress, country)
         terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {out}")
         for count, users in summary["users_by_items"].items():
             terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")

@@ -48,18 +48,16 @@ def build(
 
     Existing pairs are not changed. Exit 1 = the LLM did not answer all questions.
     """
-    from serendip.jobs.context import JobContext
     from serendip.jobs.llm_job import LlmJob
     from serendip.jobs.synonyms.mine import build_synonyms
     from serendip.jobs.synonyms.write_by_llm import write_synonyms_by_llm
 
     terminal = Terminal(json)
-    context = JobContext.open(workspace, terminal.options())
-    file = context.workspace.synonyms
     spend = require_budget(llm, budget, estimate)
     if spend is None:
-        rows, new = build_synonyms(context)
-        terminal.result(_print_table(terminal, file, rows, new))
+        with terminal.job("synonyms", workspace) as context:
+            rows, new = build_synonyms(context)
+        terminal.result(_print_table(terminal, context.workspace.synonyms, rows, new))
         return
 
     def print_estimate(cost: CostEstimate) -> None:
@@ -69,11 +67,13 @@ def build(
         )
 
     llm_job = LlmJob(job, spend, estimate, print_estimate)
-    rows, facts = write_synonyms_by_llm(context, llm_job, terms, prompt)
+    with terminal.job("synonyms", workspace) as context:
+        rows, facts = write_synonyms_by_llm(context, llm_job, terms, prompt)
     if estimate:
         terminal.result(facts)
         return
-    terminal.result({**_print_table(terminal, file, rows, facts["new"]), "llm": facts})
+    table = _print_table(terminal, context.workspace.synonyms, rows, facts["new"])
+    terminal.result({**table, "llm": facts})
     terminal.say(f"{facts['state']}: spent {facts['spent']:.4g}")
     for test, count in facts["dropped"].items():
         terminal.say(f"  {test:<24} {count:8,} dropped")

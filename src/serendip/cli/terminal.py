@@ -6,7 +6,8 @@ Results are printed on stdout, as text or as one JSON document; everything else 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ import typer
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
+    from serendip.jobs.context import JobContext
     from serendip.runtime.progress import TrainOptions
     from serendip.runtime.timing import StageCost
 
@@ -79,6 +81,12 @@ class Terminal:
                 f"    level {level}: {used} of {used + dead} codes, perplexity {perplexity:.1f}"
             )
 
+    def print_report(self, sentences: Iterable[str], page: Path) -> None:
+        """Print the sentences of a report and where its page is."""
+        for sentence in sentences:
+            self.say(f"  {sentence}")
+        self.say(f"Report: {page}")
+
     def print_space(self, space: Mapping[str, Any]) -> None:
         """Print whether the vector space was continued, and the agreement with the previous one."""
         values = [f"{value:.3f} ({part})" for part, value in space["agreement"].items()]
@@ -98,11 +106,48 @@ class Terminal:
             for example in report["examples"]:
                 self.say(f"    {example}")
 
-    def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
-        """Execution options with progress bars on stderr."""
-        from serendip.runtime.progress import RichProgress, TrainOptions
+    def print_cut_short(self, budget: Mapping[str, Any]) -> None:
+        """Print the trainings that the time budget cut short."""
+        for cut in budget["cut_short"]:
+            self.say(
+                f"  cut short after {cut['seconds']:.0f} s: {cut['name']}, "
+                f"{100 * cut['done']:.0f} % of its steps"
+            )
 
-        return TrainOptions(seed=seed, progress=RichProgress(), device=device)
+    def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
+        """Execution options with progress on stderr."""
+        from serendip.runtime.progress import TrainOptions
+        from serendip.runtime.progress_display import open_progress
+
+        return TrainOptions(seed=seed, progress=open_progress(), device=device)
+
+    @contextmanager
+    def job(
+        self,
+        name: str,
+        workspace: Path,
+        seed: int = 0,
+        device: str = "cpu",
+        budget: str | None = None,
+    ) -> Iterator[JobContext]:
+        """Context of a job that is shown while the ``with`` block runs.
+
+        Its stages are shown, too, and printed with their costs.
+
+        Args:
+            name: of the job.
+            workspace: its folder.
+            seed: root of all randomness.
+            device: of the training.
+            budget: time of the training, such as ``10m``; None = that of the settings.
+        """
+        from serendip.jobs.context import JobContext
+        from serendip.runtime.timing import StageClock
+
+        options = self.options(seed, device)
+        clock = StageClock(self.print_stage, options.progress)
+        with options.progress.step(name):
+            yield JobContext.open(workspace, options, clock, budget)
 
 
 def require_budget(llm: bool, budget: float | None, estimate: bool) -> float | None:

@@ -1,19 +1,17 @@
 """Data-quality checks of the store (``serendip doctor``), each PASS, WARN or FAIL.
 
-One function per check: it reads items and events as columns, which ``CheckedData`` encodes once for
-all checks, and reports the number of affected rows with up to ten examples. Checks never change or
-drop anything.
+One function per check: it reads items and events as columns of numbers, and reports the number of
+affected rows with up to ten examples. Checks never change or drop anything.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +19,13 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.event import EventColumns
 from serendip.data.item import Item
+from serendip.data.log.columns import LogColumns
+from serendip.data.log.segment import stable_order
+from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import IMPORT_KEY, Store
-from serendip.data.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_EXAMPLES = 10
 
@@ -31,7 +34,8 @@ class CheckedData:
     """Input of the checks: items and events, with encodings computed once.
 
     Args:
-        items: the items that are not deleted.
+        items: ``item_id``, ``title`` and ``size`` (characters of title and description) of the N
+            items that are not deleted.
         events: the whole log, in order of time.
         now: Unix seconds; later events are in the future.
         repeated_ids: (count, examples) of item ids repeated in the files.
@@ -39,8 +43,8 @@ class CheckedData:
 
     def __init__(
         self,
-        items: Sequence[Item],
-        events: EventColumns,
+        items: pa.Table,
+        events: LogColumns,
         now: float,
         repeated_ids: tuple[int, tuple[str, ...]] = (0, ()),
     ) -> None:
@@ -50,39 +54,48 @@ class CheckedData:
         self.repeated_ids = repeated_ids
 
     @cached_property
-    def user_names(self) -> Vocabulary:
-        """Users in order of their first event."""
-        return Vocabulary(dict.fromkeys(self.events.user_ids))
-
-    @cached_property
-    def users(self) -> IntArray:
-        """(E,) user numbers."""
-        return self.user_names.numbers(self.events.user_ids)
-
-    @cached_property
-    def by_user(self) -> IntArray:
+    def events_of_user(self) -> IntArray:
         """(U,) events per user."""
-        return np.bincount(self.users, minlength=len(self.user_names)).astype(np.int32)
+        counts = np.bincount(self.events.users, minlength=len(self.events.user_ids))
+        return counts.astype(np.int32)
 
     @cached_property
-    def logged(self) -> Vocabulary:
-        """Item ids of the log, in order of their first event."""
-        return Vocabulary(dict.fromkeys(self.events.item_ids))
+    def user_order(self) -> NDArray[np.intp]:
+        """(E,) rows in order of user, then of time."""
+        return stable_order(self.events.users)
 
     @cached_property
-    def known_ids(self) -> frozenset[str]:
-        """Ids of the catalogue."""
-        return frozenset(item.item_id for item in self.items)
+    def is_logged(self) -> BoolArray:
+        """(N,) True for items with an event."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-    def show(self, rows: BoolArray) -> tuple[str, ...]:
-        """Describe the first ten events that a mask (E,) selects."""
-        first = np.flatnonzero(rows)[:MAX_EXAMPLES].tolist()
+        logged = pa.array(self.events.item_ids, "string")
+        return _mask(pc.is_in(self.items["item_id"], value_set=logged))
+
+    @cached_property
+    def is_known(self) -> BoolArray:
+        """True for each of ``events.item_ids`` that is in the catalogue."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        known = self.items["item_id"].combine_chunks()
+        return _mask(pc.is_in(pa.array(self.events.item_ids, "string"), value_set=known))
+
+    def show(self, rows: NDArray[Any]) -> tuple[str, ...]:
+        """Describe the first ten of some events, by ascending row number."""
         columns = self.events
         return tuple(
-            f"user {columns.user_ids[row]}, item {columns.item_ids[row]}, "
-            f"time {columns.timestamps[row]:.0f}"
-            for row in first
+            f"user {columns.user_ids[columns.users[row]]}, "
+            f"item {columns.item_ids[columns.items[row]]}, time {columns.timestamps[row]:.0f}"
+            for row in rows[:MAX_EXAMPLES].tolist()
         )
+
+    def item_ids(self, chosen: BoolArray) -> list[str]:
+        """Ids of the first ten items that a mask (N,) selects."""
+        rows = np.flatnonzero(chosen)[:MAX_EXAMPLES]
+        ids: list[str] = self.items["item_id"].take(rows).to_pylist()
+        return ids
 
 
 Status: TypeAlias = Literal["PASS", "WARN", "FAIL"]
@@ -131,18 +144,26 @@ def run_checks(
     """
     moment = time.time() if now is None else now
     if isinstance(items, Store):
-        content = items.content()
+        columns = items.columns()
         note = json.loads(items.meta(IMPORT_KEY) or "{}")
         repeated = (int(note.get("duplicate_items", 0)), tuple(note.get("examples", ())))
-        checked = CheckedData(content.items, content.events, moment, repeated)
+        checked = CheckedData(columns.items, columns.events, moment, repeated)
     else:
-        given = list(items)
-        counts = Counter(item.item_id for item in given)
-        names = tuple(name for name, count in counts.items() if count > 1)
-        repeated = (len(given) - len(counts), names[:MAX_EXAMPLES])
-        log = EventColumns.of_rows([]) if events is None else events
-        checked = CheckedData(given, log, moment, repeated)
+        table = _item_columns(items)
+        ids = table["item_id"].value_counts()
+        names = [pair["values"] for pair in ids.to_pylist() if pair["counts"] > 1]
+        repeated = (len(table) - len(ids), tuple(names[:MAX_EXAMPLES]))
+        log = LogColumns.of_events(EventColumns.of_rows([]) if events is None else events)
+        checked = CheckedData(table, log, moment, repeated)
     return [check(checked) for check in CHECKS]
+
+
+def _item_columns(items: Iterable[Item]) -> pa.Table:
+    import pyarrow.compute as pc
+
+    table = tabulate_items(items)
+    sizes = pc.add(pc.utf8_length(table["title"]), pc.utf8_length(table["description"]))
+    return table.select(["item_id", "title"]).append_column("size", sizes)
 
 
 def has_items(data: CheckedData) -> CheckResult:
@@ -161,7 +182,7 @@ def has_events(data: CheckedData) -> CheckResult:
 
 def has_users(data: CheckedData) -> CheckResult:
     """Collaborative models need two users or more."""
-    count = len(data.user_names)
+    count = len(data.events.user_ids)
     return CheckResult("users", "WARN" if count < 2 else "PASS", count, count, f"{count:,} users")
 
 
@@ -175,66 +196,78 @@ def duplicate_items(data: CheckedData) -> CheckResult:
 def duplicate_events(data: CheckedData) -> CheckResult:
     """Events identical in user, item, time, action and value."""
     columns = data.events
-    numbers = np.column_stack(
-        [
-            data.users,
-            data.logged.numbers(columns.item_ids),
-            columns.timestamps,
-            Vocabulary(dict.fromkeys(columns.actions)).numbers(columns.actions),
-            np.nan_to_num(columns.values, nan=np.inf),
-        ]
-    )
-    order = np.lexsort(numbers.T)
-    repeats = np.zeros(len(columns), dtype=np.bool_)
-    repeats[order[1:]] = (numbers[order[1:]] == numbers[order[:-1]]).all(axis=1)
+    order = data.user_order
+    users, times = columns.users[order], columns.timestamps[order]
+    is_tied = np.zeros(len(order), np.bool_)  # equal user and time: candidates
+    same = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    is_tied[1:] |= same
+    is_tied[:-1] |= same
+    rows = np.sort(order[is_tied])
+    values = np.nan_to_num(columns.values[rows], nan=np.inf)
+    fields = (columns.users, columns.timestamps, columns.items, columns.actions)
+    keys = [values, *(field[rows] for field in fields)]
+    ordered = np.lexsort(keys)
+    repeats = np.ones(max(0, len(rows) - 1), np.bool_)
+    for key in keys:
+        repeats &= key[ordered[1:]] == key[ordered[:-1]]
+    found = np.sort(rows[ordered[1:][repeats]])
     message = "events are identical to another one in user, item, time, action and value"
-    return _warn("duplicate events", int(repeats.sum()), len(columns), message, data.show(repeats))
+    return _warn("duplicate events", len(found), len(columns), message, data.show(found))
 
 
 def unknown_items(data: CheckedData) -> CheckResult:
     """Events on items missing from the catalogue; models cannot learn from them."""
-    unknown = np.fromiter(
-        (bool(name) and name not in data.known_ids for name in data.logged.ids), dtype=np.bool_
-    )
-    rows = unknown[data.logged.numbers(data.events.item_ids)]
-    names = [data.logged.id(number) for number in np.flatnonzero(unknown)[:MAX_EXAMPLES].tolist()]
-    count, total = int(rows.sum()), len(rows)
+    names = data.events.item_ids
+    unknown = ~data.is_known & np.array([bool(name) for name in names], np.bool_)
+    rows = np.flatnonzero(unknown[data.events.items])
+    first = list(dict.fromkeys(data.events.items[rows].tolist()))[:MAX_EXAMPLES]
+    examples = [names[item] for item in first]
+    count, total = len(rows), len(data.events)
     message = "events refer to an item that is not in the catalogue; they are ignored"
     if total and count == total:
-        return CheckResult("events on unknown items", "FAIL", count, total, message, tuple(names))
-    return _warn("events on unknown items", count, total, message, names)
+        name = "events on unknown items"
+        return CheckResult(name, "FAIL", count, total, message, tuple(examples))
+    return _warn("events on unknown items", count, total, message, examples)
 
 
 def unseen_items(data: CheckedData) -> CheckResult:
     """Items without an event: only their content can recommend them."""
-    unseen = [item.item_id for item in data.items if item.item_id not in data.logged]
-    share = len(unseen) / max(1, len(data.items))
+    unseen = ~data.is_logged
+    count, total = int(unseen.sum()), len(data.items)
     message = "items have no event; they are recommended by content only"
-    result = _warn("items never seen", len(unseen), len(data.items), message, unseen)
-    return result if share > 0.5 else _to_pass(result)
+    result = _warn("items never seen", count, total, message, data.item_ids(unseen))
+    return result if count / max(1, total) > 0.5 else _to_pass(result)
 
 
 def missing_titles(data: CheckedData) -> CheckResult:
     """Items without a title, which cannot be shown or found by name."""
-    missing = [item.item_id for item in data.items if not item.title.strip()]
-    return _warn("missing titles", len(missing), len(data.items), "items have no title", missing)
+    import pyarrow.compute as pc
+
+    missing = _mask(pc.equal(pc.utf8_trim_whitespace(data.items["title"]), ""))
+    count, examples = int(missing.sum()), data.item_ids(missing)
+    return _warn("missing titles", count, len(data.items), "items have no title", examples)
 
 
 def duplicate_titles(data: CheckedData) -> CheckResult:
     """Distinct items with the same title, which people cannot distinguish."""
-    counts = Counter(item.title for item in data.items if item.title)
-    shared = {title: count for title, count in counts.items() if count > 1}
+    import pyarrow.compute as pc
+
+    titles = data.items["title"]
+    counts = titles.filter(pc.not_equal(titles, "")).value_counts()
+    shared = counts.filter(pc.greater(counts.field("counts"), 1))
     message = "items share their title with another one"
-    result = _warn("duplicate titles", sum(shared.values()), len(data.items), message, list(shared))
+    examples = shared.field("values")[:MAX_EXAMPLES].to_pylist()
+    count, total = sum(shared.field("counts").to_pylist()), len(data.items)
+    result = _warn("duplicate titles", count, total, message, examples)
     return result if result.count > 0.05 * result.total else _to_pass(result)
 
 
 def impossible_times(data: CheckedData) -> CheckResult:
     """Times before 1990 or in the future: often a wrong unit."""
     times = data.events.timestamps
-    wrong = (times < YEAR_1990) | (times > data.now + DAY)
+    wrong = np.flatnonzero((times < YEAR_1990) | (times > data.now + DAY))
     message = "events are before 1990 or in the future; is the time unit right?"
-    return _warn("impossible times", int(wrong.sum()), len(times), message, data.show(wrong))
+    return _warn("impossible times", len(wrong), len(times), message, data.show(wrong))
 
 
 def equal_times(data: CheckedData) -> CheckResult:
@@ -243,41 +276,40 @@ def equal_times(data: CheckedData) -> CheckResult:
     equal = len(times) > 1 and bool(times[0] == times[-1])
     count = len(times) if equal else 0
     message = "events all have the same time; evaluation needs events in order of time"
-    return _warn("equal times", count, len(times), message, data.show(times == times[:1])[:1])
+    return _warn("equal times", count, len(times), message, data.show(np.arange(min(1, count))))
 
 
 def same_second_bursts(data: CheckedData) -> CheckResult:
     """Events of one user in the same second: their order is unreliable."""
-    seconds = np.floor(data.events.timestamps)
-    order = np.lexsort((seconds, data.users))
-    users, seconds = data.users[order], seconds[order]
+    order = data.user_order
+    users, seconds = data.events.users[order], np.floor(data.events.timestamps[order])
     same = (users[1:] == users[:-1]) & (seconds[1:] == seconds[:-1])
     tied = np.zeros(len(order), dtype=np.bool_)
-    tied[order[1:]] |= same
-    tied[order[:-1]] |= same
+    tied[1:] |= same
+    tied[:-1] |= same
     message = "events share their second with another one of the same user; their order is random"
-    result = _warn(
-        "same-second bursts", int(tied.sum()), len(tied), message, _names(data, data.users[tied])
-    )
+    rows = np.sort(order[tied])
+    names = _names(data, data.events.users[rows])
+    result = _warn("same-second bursts", len(rows), len(tied), message, names)
     return result if result.count > MAX_TIED_SHARE * result.total else _to_pass(result)
 
 
 def single_event_users(data: CheckedData) -> CheckResult:
     """Users with one event: they have no next event to learn from."""
-    single = np.flatnonzero(data.by_user == 1)
+    single = np.flatnonzero(data.events_of_user == 1)
     message = "users have only one event"
     names = _names(data, single)
-    result = _warn("users with one event", len(single), len(data.user_names), message, names)
+    result = _warn("users with one event", len(single), len(data.events.user_ids), message, names)
     return result if result.count > 0.5 * result.total else _to_pass(result)
 
 
 def top_user(data: CheckedData) -> CheckResult:
     """One user with a large share of the log is often a bot or a test account."""
-    most = int(data.by_user.max(initial=0))
-    names = _names(data, np.flatnonzero(data.by_user == most)[:1]) if most else ()
+    most = int(data.events_of_user.max(initial=0))
+    names = _names(data, np.flatnonzero(data.events_of_user == most)[:1]) if most else ()
     message = "events come from the most active user"
     result = _warn("share of the top user", most, len(data.events), message, names)
-    is_large = len(data.user_names) > 1 and most > MAX_TOP_USER_SHARE * len(data.events)
+    is_large = len(data.events.user_ids) > 1 and most > MAX_TOP_USER_SHARE * len(data.events)
     return result if is_large else _to_pass(result)
 
 
@@ -285,29 +317,34 @@ def odd_values(data: CheckedData) -> CheckResult:
     """Values beyond a million, or a constant value."""
     values = data.events.values
     given = values[~np.isnan(values)]
-    odd = np.abs(values) > MAX_VALUE
+    odd = np.flatnonzero(np.abs(values) > MAX_VALUE)
     if len(given) > 1 and (given == given[0]).all():
         message = f"values are all {given[0]:g}; a constant carries no information"
         return CheckResult("values", "WARN", len(given), len(values), message)
     message = f"values are beyond {MAX_VALUE:,.0f}"
     if len(given):
         message += f" (they range from {given.min():g} to {given.max():g})"
-    return _warn("values", int(odd.sum()), len(given), message, data.show(odd))
+    return _warn("values", len(odd), len(given), message, data.show(odd))
 
 
 def long_texts(data: CheckedData) -> CheckResult:
     """Titles and descriptions so long that an encoder reads only their beginning."""
-    long = [
-        item.item_id for item in data.items if len(item.title) + len(item.description) > LONG_TEXT
-    ]
+    long = np.asarray(data.items["size"]) > LONG_TEXT
     message = f"items have more than {LONG_TEXT:,} characters of text"
-    return _warn("very long texts", len(long), len(data.items), message, long)
+    count, examples = int(long.sum()), data.item_ids(long)
+    return _warn("very long texts", count, len(data.items), message, examples)
 
 
 def unprintable_ids(data: CheckedData) -> CheckResult:
     """Ids with control or invisible characters: two that look the same may differ."""
-    names = [*(item.item_id for item in data.items), *data.user_names.ids]
-    odd = [ascii(name) for name in names if not name.isprintable()]
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    item_ids = data.items["item_id"].combine_chunks()
+    names = pa.concat_arrays([item_ids, pa.array(data.events.user_ids, "string")])
+    plain = pc.and_(pc.string_is_ascii(names), pc.ascii_is_printable(names))
+    others = names.filter(pc.invert(plain)).to_pylist()
+    odd = [ascii(name) for name in others if not name.isprintable()]
     return _warn("unprintable ids", len(odd), len(names), "ids contain invisible characters", odd)
 
 
@@ -335,6 +372,10 @@ def _to_pass(result: CheckResult) -> CheckResult:
     return replace(result, status="PASS")
 
 
-def _names(data: CheckedData, numbers: NDArray[np.integer[Any]]) -> tuple[str, ...]:
-    distinct = list(dict.fromkeys(numbers.tolist()))[:MAX_EXAMPLES]
-    return tuple(data.user_names.ids_of(distinct))
+def _names(data: CheckedData, users: NDArray[np.integer[Any]]) -> tuple[str, ...]:
+    distinct = list(dict.fromkeys(users.tolist()))[:MAX_EXAMPLES]
+    return tuple(data.events.user_ids[user] for user in distinct)
+
+
+def _mask(array: Any) -> BoolArray:
+    return np.asarray(array.to_numpy(zero_copy_only=False), np.bool_)

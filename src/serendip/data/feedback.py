@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,20 +36,34 @@ class Feedback:
         """Classify all events by the rules, vectorised."""
         names = tuple(dict.fromkeys(columns.actions))
         actions = Vocabulary(names).numbers(columns.actions)
+        return cls.of_actions(actions, names, columns.values, rules)
+
+    @classmethod
+    def of_actions(
+        cls, actions: IntArray, names: Sequence[str], values: TimeArray, rules: ActionRules
+    ) -> Feedback:
+        """Classify E events.
+
+        Args:
+            actions: (E,) int32 indices into ``names``.
+            names: kinds of interaction.
+            values: (E,) float64, NaN where an event has none.
+            rules: which events are interactions, likes or negative.
+        """
         # Negative by the name of the action; other actions may be negative by their value.
         by_name = [rules.exclusion(name, None) for name in names]
         codes = [-1 if reach is None else EXCLUSIONS.index(reach) for reach in by_name]
         negative = np.array(codes, np.int8)[actions]
         ignored = np.array([name in rules.ignore for name in names], np.bool_)[actions]
         always = np.array([name in rules.always_like for name in names], np.bool_)[actions]
-        has_value = ~np.isnan(columns.values)
+        has_value = ~np.isnan(values)
         is_rating = has_value & (rules.dislike_at_most is not None)
         threshold = np.nan if rules.dislike_at_most is None else rules.dislike_at_most
-        low = (columns.values <= threshold) & ~always & ~ignored
+        low = (values <= threshold) & ~always & ~ignored
         disliked = EXCLUSIONS.index("recommendations")
         exclusions = np.where((negative < 0) & low, disliked, negative).astype(np.int8)
         interest = ~ignored & (exclusions < 0)
-        liked = interest & np.where(has_value, columns.values >= rules.like_at_least, always)
+        liked = interest & np.where(has_value, values >= rules.like_at_least, always)
         return cls(interest, liked, liked | (interest & is_rating), exclusions)
 
     @property

@@ -1,161 +1,218 @@
-"""Items and the catalogue: ids, titles, descriptions and attributes.
+"""Items and the catalogue: numbers, ids, texts and attributes of everything that can be shown.
 
-``AttributeColumn`` holds one attribute of all items as arrays, so that a filter costs a few
-comparisons per request.
+A catalogue is a table in columns, memory-mapped in the service, and the items posted or changed
+since: an append-only log that catalogues share, of which each reads the part that it was made with.
+Posting an item therefore costs the same at any size, and a request keeps its own catalogue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Self, overload
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
+from serendip.data.append_log import ItemLog
+from serendip.data.arrays import NO_ITEMS, IntArray, TimeArray
+from serendip.data.attributes import (
+    Attribute,
+    AttributeColumn,
+    AttributeValues,
+    BaseMasks,
+)
+from serendip.data.growing_rows import append_rows, replace_rows
+from serendip.data.item_table import Item, ItemTable
+from serendip.data.strings import Strings
 from serendip.data.vocabulary import Vocabulary
 
+__all__ = ["Attribute", "AttributeColumn", "Catalogue", "Item"]
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AttributeColumn:
-    """Inverted index of one attribute over N items; case-insensitive.
+_SEGMENT = 256
+"""Log entries whose attribute values are kept as columns together; newer ones are read again."""
 
-    Args:
-        numbers: (N,) float64, NaN if the attribute is not a number or is missing.
-        words: case-folded text -> (M,) int32 ascending items that have exactly this text.
-        listed: case-folded value -> (M,) int32 ascending items whose list contains it.
+
+class Catalogue(Sequence[Item]):
+    """Items by number, and their vocabulary.
+
+    Attributes:
+        vocabulary: ids <-> numbers.
+        available_from: (N,) Unix seconds from which items may be shown, -inf = always.
     """
 
-    numbers: TimeArray
-    words: Mapping[str, IntArray]
-    listed: Mapping[str, IntArray]
-
-    @classmethod
-    def of(cls, values: Iterable[Attribute | None]) -> Self:
-        """Build from one value per item, None for an item without one."""
-        numbers: list[float] = []
-        words: dict[str, list[int]] = {}
-        listed: dict[str, list[int]] = {}
-        for number, value in enumerate(values):
-            numbers.append(float(value) if isinstance(value, int | float) else np.nan)
-            if isinstance(value, str):
-                words.setdefault(value.casefold(), []).append(number)
-            elif isinstance(value, tuple):
-                for word in {word.casefold() for word in value}:
-                    listed.setdefault(word, []).append(number)
-        return cls(np.array(numbers, np.float64), _arrays(words), _arrays(listed))
-
-    def equal(self, value: str | float) -> BoolArray:
-        """(N,) True where the attribute equals this text or number."""
-        if isinstance(value, str):
-            return self._mask(self.words.get(value.casefold(), NO_ITEMS))
-        equal: BoolArray = self.numbers == value
-        return equal
-
-    def having(self, word: str) -> BoolArray:
-        """(N,) True where the list contains this value; a text counts as a list of one."""
-        folded = word.casefold()
-        mask = self._mask(self.listed.get(folded, NO_ITEMS))
-        mask[self.words.get(folded, NO_ITEMS)] = True
-        return mask
-
-    def within(self, least: float, most: float) -> BoolArray:
-        """(N,) True where the attribute is a number in this range, both ends included."""
-        inside: BoolArray = (self.numbers >= least) & (self.numbers <= most)
-        return inside
-
-    def _mask(self, items: IntArray) -> BoolArray:
-        mask = np.zeros(len(self.numbers), np.bool_)
-        mask[items] = True
-        return mask
-
-
-def _arrays(lists: Mapping[str, list[int]]) -> dict[str, IntArray]:
-    return {word: np.array(items, np.int32) for word, items in lists.items()}
-
-
-Attribute: TypeAlias = str | float | tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An item that can be found and recommended.
-
-    Args:
-        item_id: external id, unique.
-        title: as shown; empty if unknown.
-        description: longer text; empty if there is none.
-        attributes: further columns: text, numbers or lists of texts (year, genres, brand).
-        available_from: Unix seconds from which it may be shown; None = always.
-        generated_text: active generated text; searched and encoded, but never shown, and not part
-            of the catalogue's own text.
-    """
-
-    item_id: str
-    title: str = ""
-    description: str = ""
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
-    available_from: float | None = None
-    generated_text: str = ""
-
-    def field_text(self, name: str) -> str:
-        """The text of one field; numbers without a trailing .0, lists joined by commas."""
-        if name in ("title", "description"):
-            return str(getattr(self, name))
-        value = self.attributes.get(name, "")
-        if isinstance(value, float):
-            return f"{value:g}" if value != int(value) else str(int(value))
-        return ", ".join(value) if isinstance(value, tuple) else value
-
-    def text(self, fields: Sequence[str]) -> str:
-        """Input of a text encoder: the non-empty fields and ``written``, joined by ". "."""
-        return ". ".join(
-            part for part in (*map(self.field_text, fields), self.generated_text) if part
-        )
-
-
-class Catalogue:
-    """Items by number, their vocabulary and (N,) Unix seconds from which they may be shown."""
-
-    __slots__ = ("_columns", "available_from", "items", "vocabulary")
+    __slots__ = ("_columns", "_posted", "_table", "_timed", "available_from", "vocabulary")
 
     def __init__(self, items: Iterable[Item]) -> None:
-        self.items: tuple[Item, ...] = tuple(items)
-        self.vocabulary = Vocabulary(item.item_id for item in self.items)
-        self.available_from: TimeArray = np.fromiter(
-            (
-                -np.inf if item.available_from is None else item.available_from
-                for item in self.items
-            ),
-            dtype=np.float64,
-        )
+        self._start(ItemTable.of(items))
+        self.vocabulary = Vocabulary(self._table.ids)
+
+    def _start(self, table: ItemTable) -> None:
+        self._table, self._posted = table, ItemLog[Item]()
         self._columns: dict[str, AttributeColumn] = {}
+        self.available_from: TimeArray = table.available_from
+        self._timed: IntArray = NO_ITEMS  # posted or changed items with a time of their own
+
+    @classmethod
+    def open(cls, path: Path, vocabulary: Vocabulary) -> Self:
+        """Map a table that ``save`` wrote.
+
+        Raises:
+            ArtefactError: the file is missing or damaged.
+        """
+        catalogue = cls.__new__(cls)
+        catalogue._start(ItemTable.open(path))
+        catalogue.vocabulary = vocabulary
+        return catalogue
+
+    def save(self, path: Path) -> None:
+        """Write the items as one Arrow IPC file."""
+        (ItemTable.of(self) if len(self._posted) else self._table).save(path)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.vocabulary)
 
-    def __getitem__(self, number: int) -> Item:
-        return self.items[number]
+    @overload
+    def __getitem__(self, key: int) -> Item: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Item]: ...
+    def __getitem__(self, key: int | slice) -> Item | list[Item]:
+        if isinstance(key, slice):
+            return [self[number] for number in range(*key.indices(len(self)))]
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"item {key} of {len(self)}")
+        number = key % len(self)
+        posted = self._posted.get(number)
+        return self._table[number] if posted is None else posted
+
+    def __iter__(self) -> Iterator[Item]:
+        if not len(self._posted):
+            return iter(self._table)
+        return (self[number] for number in range(len(self)))
+
+    @property
+    def titles(self) -> Strings:
+        """Titles by number, without those of items posted or changed later."""
+        return self._table.titles
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """All items by number, each made when it is read."""
+        return self
 
     def extended(self, items: Iterable[Item]) -> Catalogue:
-        """A new catalogue with items appended; existing numbers stay."""
-        return Catalogue((*self.items, *items))
+        """A new catalogue with items appended; existing numbers stay.
+
+        Raises:
+            DataError: an id is in the catalogue already.
+        """
+        new = list(items)
+        numbers = range(len(self), len(self) + len(new))
+        catalogue = self._logged(numbers, new)
+        catalogue.vocabulary = self.vocabulary.extended(item.item_id for item in new)
+        catalogue._set_times(append_rows(self.available_from, _times(new)), numbers)
+        return catalogue
 
     def replaced(self, numbers: Iterable[int], items: Iterable[Item]) -> Catalogue:
         """A new catalogue in which these numbers hold updated items of the same ids."""
-        changed = list(self.items)
-        for number, item in zip(numbers, items, strict=True):
-            changed[number] = item
-        return Catalogue(changed)
+        changed, new = list(numbers), list(items)
+        catalogue = self._logged(changed, new)
+        rows = np.array(changed, np.int32)
+        catalogue._set_times(replace_rows(self.available_from, rows, _times(new)), changed)
+        return catalogue
+
+    def availability(self, now: float) -> tuple[IntArray, float, float]:
+        """Items (M,) that become available after a time, and the times of the changes around it.
+
+        Returns:
+            the items, the last time until ``now`` at which an item became available (-inf = none)
+            and the next one (inf = none).
+        """
+        order, times = self._times_of_table
+        later = order[np.searchsorted(times, now, side="right") :]
+        candidates = np.union1d(later, self._timed).astype(np.int32)
+        starts = self.available_from[candidates]
+        is_later = starts > now
+        earlier = times[: np.searchsorted(times, now, side="right")][-1:]
+        begin = max(starts[~is_later].max(initial=-np.inf), earlier.max(initial=-np.inf))
+        return candidates[is_later], float(begin), float(starts[is_later].min(initial=np.inf))
+
+    @property
+    def _times_of_table(self) -> tuple[IntArray, TimeArray]:
+        """Items of the table that have a time, earliest first, and their times."""
+        derived = self._table.derived
+        if "times" not in derived:
+            times = self._table.available_from
+            timed = np.flatnonzero(np.isfinite(times))
+            order = timed[np.argsort(times[timed], kind="stable")]
+            derived["times"] = order.astype(np.int32), times[order]
+        found: tuple[IntArray, TimeArray] = derived["times"]
+        return found
+
+    def _set_times(self, times: TimeArray, numbers: Sequence[int]) -> None:
+        """Replace the times of items that were posted or changed."""
+        self.available_from = times
+        rows = np.array(numbers, np.int32)
+        timed = rows[np.isfinite(times[rows])]
+        if len(timed):
+            self._timed = np.union1d(self._timed, timed).astype(np.int32)
 
     def column(self, name: str) -> AttributeColumn:
         """One attribute of all items, built on first use."""
         if name not in self._columns:
-            self._columns[name] = AttributeColumn.of(
-                item.attributes.get(name) for item in self.items
-            )
+            size = len(self._posted)
+            full = size // _SEGMENT * _SEGMENT
+            newer = [self._segment(name, begin) for begin in range(0, full, _SEGMENT)]
+            newer += [self._posted_values(name, full, size)] if full < size else []
+            values = self._table.attribute(name)
+            masks = self._table.derived.setdefault(("masks", name), BaseMasks(values))
+            self._columns[name] = AttributeColumn(values, newer, len(self), masks)
         return self._columns[name]
+
+    def values(self, name: str) -> AttributeValues:
+        """Values of one attribute of all items, with their dictionary."""
+        if not len(self._posted):
+            return self._table.attribute(name)
+        return AttributeValues.of(item.attributes.get(name) for item in self)
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Names of the attributes that items have, in order of first appearance."""
+        names = (name for item in self._posted.values for name in item.attributes)
+        return tuple(dict.fromkeys((*self._table.attribute_names, *names)))
+
+    def texts_of(self, name: str) -> Iterator[str]:
+        """One of an item's own texts for every item: ``title``, ``generated_text``, ..."""
+        if not len(self._posted):
+            return iter(self._table.texts(name))
+        return (getattr(item, name) for item in self)
 
     def texts(self, fields: Sequence[str]) -> list[str]:
         """``Item.text`` of every item, by number."""
-        return [item.text(fields) for item in self.items]
+        return [item.text(fields) for item in self]
+
+    def _logged(self, numbers: Iterable[int], items: Sequence[Item]) -> Catalogue:
+        catalogue = Catalogue.__new__(Catalogue)
+        catalogue._table, catalogue._columns = self._table, {}
+        catalogue._posted = self._posted.with_values(numbers, items)
+        catalogue.vocabulary, catalogue.available_from = self.vocabulary, self.available_from
+        catalogue._timed = self._timed
+        return catalogue
+
+    def _segment(self, name: str, begin: int) -> tuple[IntArray, AttributeValues]:
+        """``_posted_values`` of a segment of the log, computed once."""
+        derived, key = self._posted.derived, (name, begin)
+        if key not in derived:
+            derived[key] = self._posted_values(name, begin, begin + _SEGMENT)
+        segment: tuple[IntArray, AttributeValues] = derived[key]
+        return segment
+
+    def _posted_values(self, name: str, begin: int, end: int) -> tuple[IntArray, AttributeValues]:
+        """Item numbers and values of one attribute of some entries of the log."""
+        numbers, items = self._posted.part(begin, end)
+        values = AttributeValues.of(item.attributes.get(name) for item in items)
+        return np.array(numbers, np.int32), values
+
+
+def _times(items: Sequence[Item]) -> TimeArray:
+    times = [-np.inf if item.available_from is None else item.available_from for item in items]
+    return np.array(times, np.float64)

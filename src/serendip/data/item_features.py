@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item import Item
 from serendip.data.text import MAX_CHARACTERS, normalise, tokens
 
@@ -153,6 +154,8 @@ class ItemFeatures:
         codebook_size: K, the size of embedding tables per level.
         present: (N, M) bool, which of M modalities an item has; None = none is missing.
         tokens: words and attributes; None = not computed.
+        near: (N, M) int32 items of the generation that new items are compared with, padded with
+            -1; None = they are compared with all.
     """
 
     content: FloatArray
@@ -160,6 +163,7 @@ class ItemFeatures:
     codebook_size: int
     present: BoolArray | None = None
     tokens: Tokens | None = None
+    near: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.content)
@@ -172,16 +176,17 @@ class ItemFeatures:
             self.codebook_size,
             None if self.present is None else self.present[item_nums],
             None if self.tokens is None else self.tokens.rows(item_nums),
+            None if self.near is None else self.near[item_nums],
         )
 
     def extended(self, new: ItemFeatures) -> ItemFeatures:
         """Append the features of new items."""
         present = None
         if self.present is not None or new.present is not None:
-            present = np.concatenate([_mask(self, new), _mask(new, self)])
+            present = append_rows(_mask(self, new), _mask(new, self))
         return ItemFeatures(
-            np.concatenate([self.content, new.content]),
-            np.concatenate([self.codes, new.codes]),
+            append_rows(self.content, new.content),
+            append_rows(self.codes, new.codes),
             self.codebook_size,
             present,
             None if self.tokens is None else self.tokens.joined(new.known_tokens),
@@ -189,14 +194,16 @@ class ItemFeatures:
 
     def with_rows(self, item_nums: IntArray, new: ItemFeatures) -> ItemFeatures:
         """A copy in which these items have new features."""
-        content, codes = self.content.copy(), self.codes.copy()
-        content[item_nums], codes[item_nums] = new.content, new.codes
         present = None
         if self.present is not None or new.present is not None:
-            present = _mask(self, new).copy()
-            present[item_nums] = _mask(new, self)
-        tokens = None if self.tokens is None else self.tokens.with_rows(item_nums, new.known_tokens)
-        return ItemFeatures(content, codes, self.codebook_size, present, tokens)
+            present = replace_rows(_mask(self, new), item_nums, _mask(new, self))
+        return ItemFeatures(
+            replace_rows(self.content, item_nums, new.content),
+            replace_rows(self.codes, item_nums, new.codes),
+            self.codebook_size,
+            present,
+            None if self.tokens is None else self.tokens.with_rows(item_nums, new.known_tokens),
+        )
 
     def read_by(self, reader: TokenReader, items: Sequence[Item]) -> ItemFeatures:
         """The same features with the tokens of their items."""

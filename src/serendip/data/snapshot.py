@@ -9,15 +9,16 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.event import ActionRules, EventColumns
+from serendip.data.event import ActionRules
 from serendip.data.feedback import Feedback
 from serendip.data.item import Catalogue
+from serendip.data.log.columns import LogColumns, rank_by_first
 from serendip.data.negative_log import NegativeLog
 from serendip.data.rejections import taken_back_at
 from serendip.data.search_log import logged_requests
 from serendip.data.store.generated_texts import with_generated
 from serendip.data.store.store import Store
-from serendip.data.vocabulary import Vocabulary
+from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_REQUESTED = 200_000
 """Number of newest request events to read: a ranker learns from a few thousand requests."""
@@ -60,32 +61,34 @@ def snapshot_with_drops(
     content = store.content()
     catalogue = Catalogue(with_generated(content.items, store.generated_texts.active()))
     columns = content.events
-    feedback = Feedback.of(columns, rules)
+    feedback = Feedback.of_actions(columns.actions, columns.action_names, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)
-    item_nums = catalogue.vocabulary.numbers(columns.item_ids)
+    item_nums = catalogue.vocabulary.numbers(columns.item_ids)[columns.items]  # (E,)
     unknown = ~ignored & (item_nums < 0)
     late = columns.timestamps > (np.inf if cut is None else cut)
     after_cut = ~ignored & ~unknown & late
     usable = ~(ignored | unknown | after_cut)
     rows = np.flatnonzero(usable & feedback.interest)
-    user_ids = [columns.user_ids[row] for row in rows.tolist()]
-    users = Vocabulary(dict.fromkeys(user_ids))
-    actions = [columns.actions[row] for row in rows.tolist()]
-    names = Vocabulary(dict.fromkeys(actions))
+    user_nums, user_rows = rank_by_first(columns.users[rows], len(columns.user_ids))
+    users = Vocabulary(columns.user_ids[row] for row in user_rows.tolist())
+    actions, name_rows = rank_by_first(columns.actions[rows], len(columns.action_names))
+    action_names = tuple(columns.action_names[row] for row in name_rows.tolist())
     events = EventLog(
-        users.numbers(user_ids),
+        user_nums,
         item_nums[rows],
         columns.timestamps[rows],
         feedback.liked[rows],
         columns.values[rows].astype(np.float32),
-        _strengths(actions, rules),
-        names.numbers(actions).astype(np.int16),
+        _strengths(actions, action_names, rules),
+        actions.astype(np.int16),
     )
     request_events = store.requested(MOST_REQUESTED)
     visible = [event for event in request_events if cut is None or event.timestamp <= cut]
     requests = logged_requests(visible, catalogue.vocabulary, rules)
     dropped = DroppedEvents(int(ignored.sum()), int(unknown.sum()), int(after_cut.sum()))
-    negatives = _negative_log(columns, usable, item_nums, feedback, users)
+    numbers = np.full(len(columns.user_ids), MISSING, np.int32)
+    numbers[user_rows] = np.arange(len(user_rows))
+    negatives = _negative_log(columns, usable, item_nums, feedback, numbers)
     dataset = Dataset(
         catalogue,
         users,
@@ -93,31 +96,37 @@ def snapshot_with_drops(
         cut=cut,
         requests=requests,
         negatives=negatives,
-        action_names=names.ids,
+        action_names=action_names,
     )
     return dataset, dropped
 
 
 def _negative_log(
-    columns: EventColumns,
+    columns: LogColumns,
     usable: BoolArray,
     item_nums: IntArray,
     feedback: Feedback,
-    users: Vocabulary,
+    user_nums: IntArray,
 ) -> NegativeLog:
-    """The negative events among the usable ones, with the times at which they were revoked."""
+    """The negative events among the usable ones, with the times at which they were revoked.
+
+    Args:
+        columns: the log.
+        usable: (E,) bool.
+        item_nums: (E,) int32.
+        feedback: classes of the E events.
+        user_nums: number of each user of the log; -1 = a user without interactions.
+    """
     is_negative = usable & (feedback.exclusions >= 0)
     if not is_negative.any():
         return NegativeLog()
     rows = np.flatnonzero(usable)
-    user_ids = [columns.user_ids[row] for row in rows.tolist()]
-    user_nums = Vocabulary(dict.fromkeys(user_ids)).numbers(user_ids).astype(np.int64)
-    pairs = user_nums * (int(item_nums.max()) + 1) + item_nums[rows]
+    pairs = columns.users[rows].astype(np.int64) * (int(item_nums.max()) + 1) + item_nums[rows]
     until = taken_back_at(pairs, feedback.takes_back[rows], columns.timestamps[rows])
     kept = is_negative[rows]
     rows = rows[kept]
     return NegativeLog(
-        users.numbers(columns.user_ids[row] for row in rows.tolist()),
+        user_nums[columns.users[rows]],
         item_nums[rows],
         columns.timestamps[rows],
         columns.values[rows].astype(np.float32),
@@ -126,8 +135,8 @@ def _negative_log(
     )
 
 
-def _strengths(actions: Sequence[str], rules: ActionRules) -> FloatArray | None:
+def _strengths(actions: IntArray, names: Sequence[str], rules: ActionRules) -> FloatArray | None:
     """(E,) weight of each event's action; None if all weights are equal."""
     if not rules.strengths:
         return None
-    return np.array([rules.strengths.get(action, 1.0) for action in actions], np.float32)
+    return np.array([rules.strengths.get(name, 1.0) for name in names], np.float32)[actions]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,17 @@ class Targets:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def rows(self, rows: Rows) -> Targets:
+        """Select targets by increasing row; the users keep their whole histories."""
+        return replace(
+            self,
+            users=[self.users[row] for row in rows.tolist()],
+            items=self.items[rows],
+            times=self.times[rows],
+            places=self.places[rows],
+            known=self.known[rows],
+        )
 
     def history(self, row: int) -> History:
         """History of a target's user at request time, without rejected items."""

@@ -2,58 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
+from serendip.data.strings import StringIndex, Strings
 from serendip.errors import DataError
 
 MISSING = -1
+_NAME = "ids"
 
 
 class Vocabulary:
     """External string ids <-> int32 numbers 0..len-1, in the order given.
 
+    The ids of a saved vocabulary are memory-mapped. Ids added later are in two append-only
+    collections that vocabularies share; each knows how many of them are its own.
+
     Raises:
         DataError: an id appears twice.
     """
 
-    __slots__ = ("_ids", "_numbers")
+    __slots__ = ("_added", "_added_numbers", "_base", "_find", "_num_added")
 
     def __init__(self, ids: Iterable[str]) -> None:
-        self._ids: tuple[str, ...] = tuple(ids)
-        self._numbers: dict[str, int] = {name: number for number, name in enumerate(self._ids)}
-        if len(self._numbers) != len(self._ids):
+        self._base: Sequence[str] = tuple(ids)
+        numbers = {name: number for number, name in enumerate(self._base)}
+        if len(numbers) != len(self._base):
             seen: set[str] = set()
-            twice = next(name for name in self._ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            twice = next(name for name in self._base if name in seen or seen.add(name))  # type: ignore[func-returns-value]
             raise DataError(f"id {twice!r} appears twice in a vocabulary.", "Ids must be unique.")
+        self._find: Callable[[str], int] = lambda name: numbers.get(name, MISSING)
+        self._added: list[str] = []
+        self._added_numbers: dict[str, int] = {}
+        self._num_added = 0
+
+    @classmethod
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self:
+        """Read the arrays of ``arrays`` when they are needed, without a copy."""
+        vocabulary = cls(())
+        index = StringIndex.of_arrays(_NAME, stored)
+        vocabulary._base, vocabulary._find = index.strings, index.find
+        return vocabulary
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name."""
+        return StringIndex.of(Strings.of(self)).arrays(_NAME)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._base) + self._num_added
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._base, self._added[: self._num_added])
 
     def __contains__(self, name: object) -> bool:
-        return name in self._numbers
+        return isinstance(name, str) and self.number(name) != MISSING
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self._ids == other._ids
+        if not isinstance(other, Vocabulary) or len(self) != len(other):
+            return False
+        return all(left == right for left, right in zip(self, other, strict=True))
 
     def __hash__(self) -> int:
-        return hash(self._ids)
+        return hash(tuple(self))
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """All ids, by number."""
-        return self._ids
+        """All ids, by number; a copy of a vocabulary that was opened or extended."""
+        if isinstance(self._base, tuple) and not self._num_added:
+            return self._base
+        return tuple(self)
 
     def number(self, name: str) -> int:
         """The number of an id, or -1 if unknown: unknown ids are data, not errors."""
-        return self._numbers.get(name, MISSING)
+        number = self._find(name)
+        if number == MISSING and self._num_added:
+            number = self._added_numbers.get(name, MISSING)
+            return number if number < len(self) else MISSING
+        return number
 
     def numbers(self, names: Iterable[str]) -> IntArray:
         """Numbers of ids, int32, -1 for unknown ones; same order and length as the input."""
-        get = self._numbers.get
-        return np.fromiter((get(name, MISSING) for name in names), dtype=np.int32)
+        find = self.number if self._num_added else self._find
+        return np.fromiter(map(find, names), dtype=np.int32)
 
     def id(self, number: int) -> str:
         """The id of a number.
@@ -61,14 +96,37 @@ class Vocabulary:
         Raises:
             IndexError: the number is negative or too large.
         """
-        if number < 0:
-            raise IndexError(f"item number {number} is negative")
-        return self._ids[number]
+        if not 0 <= number < len(self):
+            raise IndexError(f"item number {number} is not one of {len(self)}")
+        first = len(self._base)
+        return self._base[number] if number < first else self._added[number - first]
 
     def ids_of(self, numbers: Sequence[int] | IntArray) -> list[str]:
         """Ids of numbers, in the same order."""
         return [self.id(int(number)) for number in numbers]
 
     def extended(self, names: Iterable[str]) -> Vocabulary:
-        """A new vocabulary with ids appended; existing numbers stay."""
-        return Vocabulary((*self._ids, *names))
+        """A new vocabulary with ids appended; existing numbers stay.
+
+        Raises:
+            DataError: an id is in the vocabulary already, or appears twice.
+        """
+        new = list(names)
+        known = [name for name in new if name in self]
+        if known or len(set(new)) < len(new):
+            twice = known[0] if known else next(name for name in new if new.count(name) > 1)
+            raise DataError(f"id {twice!r} appears twice in a vocabulary.", "Ids must be unique.")
+        longer = Vocabulary(())
+        longer._base, longer._find = self._base, self._find
+        longer._added, longer._added_numbers = self._added, self._added_numbers
+        if self._num_added != len(self._added):  # Another vocabulary has added ids of its own.
+            longer._added = self._added[: self._num_added]
+            longer._added_numbers = dict(zip(longer._added, self._numbers_added(), strict=True))
+        for number, name in enumerate(new, len(self)):
+            longer._added_numbers[name] = number
+            longer._added.append(name)
+        longer._num_added = self._num_added + len(new)
+        return longer
+
+    def _numbers_added(self) -> range:
+        return range(len(self._base), len(self))

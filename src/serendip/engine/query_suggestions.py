@@ -266,7 +266,7 @@ class QuerySuggester:
     ) -> list[_RankedQuery]:
         """Rank queries that are not rows of the verified table."""
         table = QueryTable.unverified(candidates, state.catalogue, self._table.categories)
-        choices = SuggestionChoices.of(table, self._counts)
+        choices = replace(self._choices, of_queries=table.sums(self._counts))
         return self._rank_rows(table, np.arange(len(table)), choices, user, typed)
 
     def _rank_rows(

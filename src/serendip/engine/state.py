@@ -17,9 +17,12 @@ import numpy as np
 from serendip.config import validate
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.code_cells import CodeCells
+from serendip.data.growing_rows import append_rows
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
+from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.derived import Derived
 from serendip.engine.feature_names import feature_names
@@ -31,16 +34,19 @@ from serendip.models.relevance.model import RelevanceModel
 from serendip.search.config import SearchConfig
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
+from serendip.search.suggestions.completions import Suggester, ValueTable
 from serendip.search.suggestions.ranker import QueryRanker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
 
 _ARRAYS = ("content", "codes", "counts", "quality")
+_IDS_FOLDER, _CELLS_FOLDER, _VALUES_FOLDER = "ids", "cells", "values"
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 _RELEVANCE_FOLDER = "relevance"
-_ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.jsonl"
+_ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.arrow"
 _QUERIES_FOLDER = "queries"
+_SPARE = 1_024
+"""Items that can be posted before a mask is copied."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +64,8 @@ class EngineState:
         counts: (N,) int32 interactions per item.
         quality: (N,) float32 share of likes, shrunk towards the catalogue's mean.
         hidden: (N,) bool, True = must not be shown: deleted, or not available yet.
+        cells: finds the items near a new one.
+        mean_quality: quality of items that are posted later.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps text vectors into the space of the content vectors.
         relevance_model: predicts P(irrelevant); None = none was distilled.
@@ -76,6 +84,8 @@ class EngineState:
     counts: IntArray
     quality: FloatArray
     hidden: BoolArray
+    cells: CodeCells
+    mean_quality: float
     code_names: Mapping[str, str]
     fusion: Fusion = TEXT_ONLY
     relevance_model: RelevanceModel | None = None
@@ -99,7 +109,7 @@ class EngineState:
         They have content vectors, semantic IDs and words, no interactions and the mean quality.
         """
         searcher = self.searcher.with_items(items)
-        prior = float(self.quality.mean()) if len(self.quality) else 0.0
+        features = self._with_near(features)
         return replace(
             self,
             catalogue=self.catalogue.extended(items),
@@ -107,9 +117,9 @@ class EngineState:
             models={name: model.with_items(features) for name, model in self.models.items()},
             searcher=searcher,
             suggester=self.suggester.with_items(items, searcher),
-            counts=np.concatenate([self.counts, np.zeros(len(items), np.int32)]),
-            quality=np.concatenate([self.quality, np.full(len(items), prior, np.float32)]),
-            hidden=np.concatenate([self.hidden, np.zeros(len(items), np.bool_)]),
+            counts=append_rows(self.counts, np.zeros(len(items), np.int32)),
+            quality=append_rows(self.quality, np.full(len(items), self.mean_quality, np.float32)),
+            hidden=_append_shown(self.hidden, len(items)),
         )
 
     def with_changed_items(
@@ -123,6 +133,7 @@ class EngineState:
             features: of the M items.
         """
         searcher = self.searcher.with_changed_items(numbers.tolist(), items)
+        features = self._with_near(features)
         model = self.relevance_model
         return replace(
             self,
@@ -139,6 +150,8 @@ class EngineState:
 
     def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
         """A copy with items (M,) hidden, or shown again."""
+        if (self.hidden[numbers] == hidden).all():
+            return self
         mask = self.hidden.copy()
         mask[numbers] = hidden
         if not hidden:
@@ -146,6 +159,10 @@ class EngineState:
         searcher = self.searcher.without_items(numbers.tolist())
         suggester = self.suggester.with_searcher(searcher)
         return replace(self, hidden=mask, searcher=searcher, suggester=suggester)
+
+    def _with_near(self, features: ItemFeatures) -> ItemFeatures:
+        """Features of new items with the items that models compare them with."""
+        return replace(features, near=self.cells.near(features.content, self.features.content))
 
     def with_ranker(self, ranker: Ranker) -> EngineState:
         """A copy with a ranker."""
@@ -181,13 +198,11 @@ class EngineState:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         self._save_parts(folder)
-        Searcher.build(
-            self.catalogue,
-            self.counts.astype(np.float32),
-            folder / "search",
-            self.searcher.config,
-        )
-        _write_catalogue(folder / _CATALOGUE_FILE, self.catalogue)
+        Searcher.build(self.catalogue, self.counts, folder / "search", self.searcher.config)
+        self.catalogue.save(folder / _CATALOGUE_FILE)
+        save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
+        save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())
+        save_arrays(folder / _VALUES_FOLDER, self.suggester.built.arrays())
         document = {
             "models": {name: model.name for name, model in self.models.items()},
             "codebook_size": self.features.codebook_size,
@@ -195,6 +210,7 @@ class EngineState:
             "relevance_model": self.relevance_model is not None,
             "code_names": dict(self.code_names),
             "search": self.searcher.config.model_dump(mode="json"),
+            "mean_quality": self.mean_quality,
         }
         (folder / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
@@ -225,18 +241,15 @@ class EngineState:
             ArtefactError: another version of the code saved the state.
         """
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        arrays = {
-            # As plain arrays: indexing the subclass of memory maps is several times slower.
-            name: np.asarray(np.load(folder / f"{name}.npy", allow_pickle=False, mmap_mode="r"))
-            for name in _ARRAYS
-        }
+        arrays = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
         fused = folder / _FUSION_FILE
         fusion = Fusion.open(fused) if fused.is_file() else TEXT_ONLY
-        catalogue = _read_catalogue(folder / _CATALOGUE_FILE)
+        vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
+        catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
         searcher = Searcher.open(
             folder / "search",
             catalogue,
-            arrays["counts"].astype(np.float32),
+            arrays["counts"],
             _search_config(folder, document["search"]),
         ).with_rewrites(RewriteTable.open(folder))
         queries, query_ranker = _queries(folder / _QUERIES_FOLDER)
@@ -244,6 +257,8 @@ class EngineState:
             name: open_model(kind, folder / "models" / name)
             for name, kind in document["models"].items()
         }
+        codebooks = _codebooks(folder)
+        values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
         ranker = None
         if document["ranker"]:
             ranker = Ranker.open(folder / "ranker", feature_names(models))
@@ -252,14 +267,16 @@ class EngineState:
             features=ItemFeatures(
                 arrays["content"], arrays["codes"], document["codebook_size"], _present(folder)
             ),
-            codebooks=_codebooks(folder),
+            codebooks=codebooks,
             models=models,
             ranker=ranker,
             searcher=searcher,
-            suggester=Suggester.of(catalogue.items, searcher),
+            suggester=Suggester(searcher, values),
             counts=arrays["counts"],
             quality=arrays["quality"],
             hidden=np.zeros(len(catalogue), np.bool_),
+            cells=CodeCells.of_arrays(open_arrays(folder / _CELLS_FOLDER), codebooks),
+            mean_quality=document["mean_quality"],
             code_names=document["code_names"],
             fusion=fusion,
             relevance_model=(
@@ -274,7 +291,7 @@ class EngineState:
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
     """Open only the codebooks, the item ids and the codes (N, L) of a saved state."""
-    vocabulary = _read_catalogue(folder / _CATALOGUE_FILE).vocabulary
+    vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
     return _codebooks(folder), vocabulary, np.load(folder / "codes.npy", allow_pickle=False)
 
 
@@ -304,37 +321,22 @@ def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:
     return QueryTable.open(folder), QueryRanker.open(folder)
 
 
-def _write_catalogue(path: Path, catalogue: Catalogue) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        for item in catalogue.items:
-            row = {
-                "item_id": item.item_id,
-                "title": item.title,
-                "description": item.description,
-                "attributes": dict(item.attributes),
-                "available_from": item.available_from,
-            }
-            if item.generated_text:
-                row["generated_text"] = item.generated_text
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
 def _present(folder: Path) -> BoolArray | None:
     """Mask of the modalities that items have; None = the saved state had no mask."""
     path = folder / _PRESENT_FILE
     return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
-def _read_catalogue(path: Path) -> Catalogue:
-    with path.open(encoding="utf-8") as stream:
-        return Catalogue(_item(json.loads(line)) for line in stream)
+def _append_shown(hidden: BoolArray, count: int) -> BoolArray:
+    """The mask with ``count`` items that are shown, at a cost that does not depend on its length.
 
-
-def _item(row: dict[str, object]) -> Item:
-    attributes = row.pop("attributes")
-    assert isinstance(attributes, dict)
-    lists_as_tuples = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in attributes.items()
-    }
-    return Item(**row, attributes=lists_as_tuples)  # type: ignore[arg-type]
+    Masks share a buffer with spare room in which nothing is ever hidden: hiding makes a copy.
+    """
+    size = len(hidden) + count
+    buffer = hidden if hidden.base is None else hidden.base
+    is_beginning = buffer.ctypes.data == hidden.ctypes.data
+    if not is_beginning or len(buffer) < size or buffer[len(hidden) : size].any():
+        buffer = np.zeros(size + size // 8 + _SPARE, np.bool_)
+        buffer[: len(hidden)] = hidden
+    shown: BoolArray = buffer[:size]
+    return shown

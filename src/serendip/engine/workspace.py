@@ -3,7 +3,8 @@
 ::
 
     serendip.toml       the settings
-    serendip.db         items and events, the only source of truth
+    serendip.db         items and the newest events
+    log/                all other events; with the database, the only source of truth
     cache/              vectors by content hash, converted weights
     generations/        published generations
     semantic_ids/       versions of semantic IDs, from `serendip ids build`
@@ -13,8 +14,8 @@
     embeddings/         exported vectors, from `serendip embed`
     synonyms.csv        pairs of words, and which of them people accepted
 
-Everything except the settings, the database and the accepted synonyms can be rebuilt from the
-settings and the database.
+Everything except the settings, the database, the log and the accepted synonyms can be rebuilt from
+them.
 """
 
 from __future__ import annotations

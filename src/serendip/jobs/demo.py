@@ -1,6 +1,7 @@
 """``serendip demo``: runs all steps of a new workspace on MovieLens.
 
-Only the first step, which writes the two data files, is specific to the demo.
+Only the first step, which writes the two data files, is specific to the demo. A generation is
+published before its quality is measured, so that the page need not wait for the report.
 """
 
 from __future__ import annotations
@@ -11,21 +12,27 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serendip.engine.generations import open_current
+from serendip.engine.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
 from serendip.engine.workspace import SETTINGS_FILE
-from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError
+from serendip.errors import ArtefactError, DataError, ExtraMissing, NotTrainedError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files, read_import_digest
 from serendip.jobs.train.fingerprint import compute_fingerprint
-from serendip.jobs.train.gates import REPORT_JSON
+from serendip.jobs.train.gates import check_report
 from serendip.jobs.train.train import train_workspace
+from serendip.runtime.background import BackgroundProcess
+from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.job_status import FAILED, RUNNING, JobStatus
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
+from serendip.runtime.versions import Version
 
 _HERE = Path(__file__).parent
 
@@ -36,8 +43,8 @@ def build_demo(
     clock: StageClock,
     on_checks: Callable[[list[dict[str, Any]]], None],
     say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Build the workspace; steps that are up to date are not repeated.
+) -> tuple[JobContext, Version]:
+    """Build the workspace and publish a generation; steps that are up to date are not repeated.
 
     Args:
         folder: of the workspace.
@@ -47,8 +54,7 @@ def build_demo(
         say: called with lines for people.
 
     Returns:
-        name of the generation, path and verdict of the report, quality of the semantic IDs, and
-        the stages.
+        the context of further jobs, and the generation.
     """
     with clock.stage("data files"):
         write_demo_files(folder)
@@ -60,15 +66,7 @@ def build_demo(
     with clock.stage("doctor"):
         checks = check_workspace(workspace)
     on_checks(checks)
-    report = _evaluate(context, say)
-    generation = _train(context, say)
-    return {
-        "generation": generation,
-        "report": str(workspace.reports / REPORT_JSON),
-        "verdict": report["verdict"],
-        "semantic_ids": report["semantic_ids"],
-        "stages": clock.as_dicts(),
-    }
+    return context, _train(context, say)
 
 
 def write_demo_files(folder: Path) -> None:
@@ -96,26 +94,130 @@ def write_demo_files(folder: Path) -> None:
         shutil.copyfile(_HERE / "demo.toml", folder / SETTINGS_FILE)
 
 
-def _evaluate(context: JobContext, say: Callable[[str], None]) -> dict[str, Any]:
-    """The report with the current fingerprint; evaluates if there is none."""
-    path = context.workspace.reports / REPORT_JSON
-    fingerprint = compute_fingerprint(context.workspace, context.options.seed)
-    if path.exists():
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if report.get("fingerprint") == fingerprint:
-            say("  the report is up to date")
-            return report
-    return evaluate_workspace(context)
-
-
-def _train(context: JobContext, say: Callable[[str], None]) -> str:
-    """Name of the generation with the current fingerprint; trains if there is none."""
+def _train(context: JobContext, say: Callable[[str], None]) -> Version:
+    """The generation with the current fingerprint; trains if there is none."""
     workspace = context.workspace
     try:
         current = open_current(workspace.generations, verify=False)
         if current.manifest["fingerprint"] == compute_fingerprint(workspace, context.options.seed):
             say(f"  {current.name} is up to date")
-            return current.name
+            return current
     except (ArtefactError, NotTrainedError):
         pass
-    return train_workspace(context).name
+    return train_workspace(context)
+
+
+def read_report(context: JobContext) -> dict[str, Any] | None:
+    """The report with the current fingerprint; None if it is still to be made."""
+    path = context.workspace.reports / REPORT_JSON
+    if not path.exists():
+        return None
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    fingerprint = compute_fingerprint(context.workspace, context.options.seed)
+    return report if report.get("fingerprint") == fingerprint else None
+
+
+def measure_quality(context: JobContext, say: Callable[[str], None]) -> dict[str, Any]:
+    """The report with the current fingerprint; evaluates if there is none.
+
+    Raises:
+        DataError: the published engine is worse than popularity.
+    """
+    report = read_report(context)
+    if report is None:
+        report = evaluate_workspace(context)
+    else:
+        say("  the report is up to date")
+    _require_quality(context)
+    return report
+
+
+def _require_quality(context: JobContext) -> None:
+    """Check the report by the gate that a training with a report must pass.
+
+    Raises:
+        DataError: the gate failed.
+    """
+    path = context.workspace.reports / REPORT_JSON
+    fingerprint = compute_fingerprint(context.workspace, context.options.seed)
+    for gate in check_report(path, fingerprint):
+        if not gate["passed"]:
+            raise DataError(
+                f"the published generation fails the gate {gate['name']!r}: {gate['detail']}.",
+                f"Read {context.workspace.reports / REPORT_HTML}; `serendip rollback` returns to "
+                "the generation before.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class QualityTask:
+    """A workspace whose quality is to be measured.
+
+    Args:
+        folder: of the workspace.
+        seed: root of all randomness.
+    """
+
+    folder: str
+    seed: int
+
+
+class BackgroundQuality:
+    """Measures the quality of a published generation in the background, for a running service.
+
+    Args:
+        context: of the workspace.
+    """
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        folder = os.fspath(context.workspace.folder)
+        self._status = context.workspace.reports / STATUS_FILE
+        self._process = BackgroundProcess(
+            _evaluate_alone, QualityTask(folder, context.options.seed)
+        )
+
+    def run(self) -> dict[str, Any] | None:
+        """Evaluate in a process of its own and wait for its end.
+
+        Returns:
+            the report; None if ``stop`` was called before its end.
+
+        Raises:
+            SerendipError: the evaluation failed, or its process was killed.
+            DataError: the published engine is worse than popularity.
+        """
+        JobStatus(RUNNING).write(self._status)
+        with self._context.options.progress.step("measuring the quality", self._share):
+            code = self._process.run()
+        report, status = read_report(self._context), JobStatus.read(self._status)
+        if report is not None:
+            _require_quality(self._context)
+            return report
+        if status is None or status.state != FAILED:
+            if self._process.is_stopped:
+                self._status.unlink(missing_ok=True)
+                return None
+            status = JobStatus(FAILED, text=f"the process ended with exit code {code}")
+            status.write(self._status)
+        raise SerendipError(
+            f"the quality could not be measured: {status.text}",
+            "Run `serendip evaluate` to try again; the page is served meanwhile.",
+        )
+
+    def stop(self) -> None:
+        """End the process if it runs."""
+        self._process.stop()
+
+    def _share(self) -> float | None:
+        status = JobStatus.read(self._status)
+        return status.share if status else None
+
+
+def _evaluate_alone(task: QualityTask) -> None:
+    """Evaluate in this process, with no others beside it: one core is left to the service."""
+    try:
+        context = JobContext.open(Path(task.folder), TrainOptions(seed=task.seed))
+        evaluate_workspace(context, LocalExecutor(1))
+    except SerendipError:
+        sys.exit(1)  # the status names the reason

@@ -24,11 +24,12 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
 
     If the database file is damaged, its integrity is the only check: rows may be wrong.
     """
-    with closing(workspace.open_store()) as store:
+    progress = progress or SilentProgress()
+    with closing(workspace.open_store()) as store, progress.step("checks of the data"):
         results = [_check_integrity(store)]
         if results[0].status != "FAIL":
             results += run_checks(store)
-            results += _check_media(workspace, store, progress or SilentProgress())
+            results += _check_media(workspace, store, progress)
     return [asdict(result) for result in results]
 
 

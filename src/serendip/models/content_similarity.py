@@ -17,12 +17,13 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import average_contexts, compute_context_weights, compute_contexts
-from serendip.models.linalg import open_array, replace_rows
+from serendip.models.linalg import open_array
 from serendip.models.query_scores import QueryScores, VectorScores
 from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
@@ -62,7 +63,7 @@ class ContentSimilarity(Recommender):
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         # Mean of dot products = dot product with the mean vector, and one product for all items.
-        return np.asarray(self.encode_queries(queries) @ self._content.T, dtype=np.float32)
+        return dot_rows(self.encode_queries(queries), self._content)
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
         if self._num_items <= EXACT_UP_TO:
@@ -101,7 +102,7 @@ class ContentSimilarity(Recommender):
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model, old = copy.copy(self), len(self._content)
-        model._content = np.concatenate([self._content, features.content])
+        model._content = append_rows(self._content, features.content)
         new = np.arange(old, len(model._content), dtype=np.int32)
         model._index = self._index.with_late(model, new)
         return model

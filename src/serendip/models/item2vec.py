@@ -35,13 +35,15 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, pairs_by_gap
+from serendip.data.dataset import Dataset
+from serendip.data.growing_rows import append_rows, dot_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import Query
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
-from serendip.models.linalg import Sparse, open_array, scale_rows, to_csr
+from serendip.models.linalg import Sparse, open_array, scale_rows, sum_rows, to_csr
+from serendip.models.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
 _VECTORS_FILE = "vectors.npy"
@@ -97,9 +99,8 @@ class Item2Vec(Recommender):
         self._vectors: FloatArray = training.run(options)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        sums = build_context_matrix(queries, self._num_items, self.config.decay) @ self._vectors
-        scores: FloatArray = unit(sums, _TINY) @ self._vectors.T  # (B, D) @ (D, N)
-        return scores
+        context = build_context_matrix(queries, self._num_items, self.config.decay)  # (B, N)
+        return dot_rows(unit(sum_rows(context, self._vectors), _TINY), self._vectors)  # (B, N)
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their contributions (T, C) to the scores of C items.
@@ -114,7 +115,7 @@ class Item2Vec(Recommender):
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         unknown = np.zeros((len(features), self.config.embedding_size), np.float32)
-        model._vectors = np.concatenate([self._vectors, unknown])
+        model._vectors = append_rows(self._vectors, unknown)
         return model
 
     def _save(self, folder: Path) -> None:
@@ -131,13 +132,9 @@ _SHARED_NEGATIVES = 512
 
 def count_pairs(dataset: Dataset, window: int, subsampling: float) -> Sparse:
     """Count the expected co-occurrences (N, N) of two different items in a window; symmetric."""
-    shape = (dataset.num_items, dataset.num_items)
-    pairs = to_csr(shape)
     log = dataset.events
-    for gap, source, target in pairs_by_gap(log.users, log.items, window):
-        values = np.full(len(source), 1 - (gap - 1) / window, dtype=np.float32)
-        pairs += to_csr((values, (source, target)), shape)
-    pairs = to_csr(pairs + pairs.T)
+    weights = (1 - np.arange(window) / window).astype(np.float32)
+    pairs = PairCounter(log.users, log.items, dataset.num_items, weights, weights).count()
     if subsampling:
         share = dataset.item_counts() / max(1, len(dataset.events))  # (N,)
         ratio = subsampling / np.maximum(share, _TINY)

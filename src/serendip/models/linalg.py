@@ -1,11 +1,8 @@
-"""Linear algebra of the models: sparse matrices, content neighbours, Procrustes, main directions.
+"""Linear algebra of the models: sparse matrices, Procrustes, main directions.
 
-Sparse matrices are CSR with float32 values, stored as one safetensors file each, without pickle.
+Sparse matrices are CSR with float32 values, stored as a folder of npy files that is mapped.
 scipy is imported on first use. Its type stubs lose shapes at every product, so matrices are typed
 ``Sparse`` and shapes are given in docstrings.
-
-Content neighbours: the nearest items by content as a sparse weight matrix, through which items use
-the behaviour of similar ones.
 
 Orthogonal Procrustes (Schoenemann 1966, "A generalized solution of the orthogonal Procrustes
 problem"): the rotation or reflection that brings one set of vectors closest to another. Applied to
@@ -29,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.errors import ArtefactError
 
 Sparse: TypeAlias = Any
@@ -57,6 +55,21 @@ def stack_rows(blocks: Sequence[Sparse], columns: int) -> Sparse:
     return to_csr(vstack([to_csr((0, columns)), *blocks], format="csr"))
 
 
+def split_rows(sizes: NDArray[Any], limit: int) -> list[slice]:
+    """Split rows into consecutive blocks whose sizes (M,) add up to at most ``limit``.
+
+    A row that is larger than the limit is a block of its own.
+    """
+    ends = np.cumsum(sizes, dtype=np.int64)
+    blocks, begin = [], 0
+    while begin < len(sizes):
+        before = ends[begin - 1] if begin else 0
+        end = max(int(np.searchsorted(ends, before + limit, side="right")), begin + 1)
+        blocks.append(slice(begin, end))
+        begin = end
+    return blocks
+
+
 def scale_rows(matrix: Sparse, factors: FloatArray) -> Sparse:
     """Multiply row r by ``factors[r]``."""
     return to_csr(
@@ -72,19 +85,13 @@ def resize(matrix: Sparse, rows: int, columns: int) -> Sparse:
     return to_csr((matrix.data, matrix.indices, starts), (rows, columns))
 
 
-def replace_sparse_rows(matrix: Sparse, numbers: IntArray, rows: Sparse) -> Sparse:
-    """Copy in which ``rows`` (M, C) replace the rows with these distinct numbers (M,)."""
-    count, columns = matrix.shape
-    indices = np.arange(count)
-    indices[numbers] = count + np.arange(len(numbers))
-    return stack_rows([matrix, rows], columns)[indices]
-
-
-def replace_rows(array: FloatArray, numbers: IntArray, rows: FloatArray) -> FloatArray:
-    """Copy, in memory, in which ``rows`` (M, D) replace the rows with these numbers (M,)."""
-    changed = np.array(array)
-    changed[numbers] = rows
-    return changed
+def sum_rows(weights: Sparse, rows: FloatArray) -> FloatArray:
+    """``weights @ rows`` (B, D) of weights (B, N) and rows (N, D); reads only the rows it needs."""
+    items, columns = np.unique(weights.indices, return_inverse=True)
+    shape = (weights.shape[0], len(items))
+    needed = to_csr((weights.data, columns.astype(np.int32), weights.indptr), shape)
+    sums: FloatArray = np.asarray(needed @ rows[items], np.float32)
+    return sums
 
 
 def take_rows(
@@ -103,7 +110,7 @@ def take_rows(
     return rows, matrix.indices[entries], matrix.data[entries] * weights[rows]
 
 
-def sum_rows(matrix: Sparse, numbers: IntArray, weights: FloatArray) -> tuple[IntArray, FloatArray]:
+def add_rows(matrix: Sparse, numbers: IntArray, weights: FloatArray) -> tuple[IntArray, FloatArray]:
     """Weighted sum of the rows with these numbers (M,): its columns, ascending, and values.
 
     Costs as much as the rows have entries, however many columns the matrix has.
@@ -137,33 +144,27 @@ def select_columns(
 
 
 def save_csr(path: Path, matrix: Sparse) -> None:
-    """Write a matrix for ``open_csr``, losslessly."""
-    from safetensors.numpy import save_file
-
-    parts: dict[str, NDArray[Any]] = {
+    """Write a matrix for ``open_csr`` into a folder, losslessly."""
+    arrays: dict[str, NDArray[Any]] = {
         "values": np.ascontiguousarray(matrix.data, dtype=np.float32),
         "columns": np.ascontiguousarray(matrix.indices, dtype=np.int32),
-        "starts": np.ascontiguousarray(matrix.indptr, dtype=np.int64),
+        "starts": np.ascontiguousarray(matrix.indptr, dtype=np.int32),
         "shape": np.asarray(matrix.shape, dtype=np.int64),
     }
-    save_file(parts, path)
+    save_arrays(path, arrays)
 
 
 def open_csr(path: Path) -> Sparse:
-    """Read a matrix that ``save_csr`` wrote.
+    """Map a matrix that ``save_csr`` wrote into memory.
 
     Raises:
-        ArtefactError: the file is missing or damaged.
+        ArtefactError: the folder is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+    parts = open_arrays(path)
     try:
-        parts = load_file(path)
         rows, columns = (int(size) for size in parts["shape"])
-        starts = parts["starts"].astype(np.int32)
-        return to_csr((parts["values"], parts["columns"], starts), (rows, columns))
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        return to_csr((parts["values"], parts["columns"], parts["starts"]), (rows, columns))
+    except (KeyError, ValueError) as error:
         raise ArtefactError(
             f"{path} has no readable matrix: {error}.", "Train the model again."
         ) from None
@@ -175,45 +176,8 @@ def open_array(path: Path) -> FloatArray:
     Raises:
         ArtefactError: the file is missing or damaged.
     """
-    try:
-        # As a plain array: indexing the subclass of memory maps is several times slower.
-        array: FloatArray = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{path} has no readable array: {error}.", "Train the model again."
-        ) from None
+    array: FloatArray = map_array(path)
     return array
-
-
-_ROWS_PER_BLOCK = 1024
-_POWER = 4
-"""Exponent of the cosine in a neighbour's weight, so that the few nearest outweigh the others."""
-
-
-def find_content_neighbours(
-    vectors: FloatArray, numbers: IntArray, catalogue: FloatArray, count: int
-) -> Sparse:
-    """Find the nearest catalogue items of each vector, weighted by cosine^4; rows sum to 1.
-
-    Args:
-        vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
-        numbers: (M,) item number of each row, so that no item is its own neighbour; numbers outside
-            [0, N) are items that are not in the catalogue.
-        catalogue: (N, D) float32 unit vectors.
-        count: maximum number of neighbours per row.
-
-    Returns:
-        (M, N) float32; a row without positive cosines is empty.
-    """
-    blocks = []
-    for begin in range(0, len(vectors), _ROWS_PER_BLOCK):
-        block = vectors[begin : begin + _ROWS_PER_BLOCK]  # (block, D)
-        cosines = block @ catalogue.T  # (block, N)
-        columns = numbers[begin : begin + _ROWS_PER_BLOCK]
-        in_catalogue = (columns >= 0) & (columns < len(catalogue))
-        cosines[np.flatnonzero(in_catalogue), columns[in_catalogue]] = 0.0
-        blocks.append(_normalise_rows(keep_top_per_row(cosines, count)))
-    return stack_rows(blocks, len(catalogue))
 
 
 def keep_top_per_row(values: FloatArray, count: int) -> Sparse:
@@ -226,10 +190,20 @@ def keep_top_per_row(values: FloatArray, count: int) -> Sparse:
     columns = np.argpartition(-values, count - 1, axis=1)[:, :count]  # (M, count)
     columns.sort(axis=1)
     best = np.maximum(np.take_along_axis(values, columns, axis=1), 0.0)  # (M, count)
-    starts = np.arange(rows + 1) * count
+    starts = np.arange(rows + 1, dtype=np.int32) * count
     matrix = to_csr((best.ravel(), columns.ravel().astype(np.int32), starts), (rows, width))
     matrix.eliminate_zeros()
     return matrix
+
+
+def keep_top_entries(matrix: Sparse, count: int) -> Sparse:
+    """Keep the ``count`` largest positive entries of each row of a sparse (M, N) matrix."""
+    from sparse_dot_topn import zip_sp_matmul_topn
+
+    if not matrix.nnz:
+        return to_csr(matrix.shape)
+    count = min(count, int(np.diff(matrix.indptr).max()))
+    return _sort(zip_sp_matmul_topn(count, [_to_matrix(matrix)]))
 
 
 def multiply_top(left: Sparse, right: Sparse, count: int) -> Sparse:
@@ -242,7 +216,10 @@ def multiply_top(left: Sparse, right: Sparse, count: int) -> Sparse:
     shape = (left.shape[0], right.shape[1])
     if not (left.nnz and right.nnz):
         return to_csr(shape)
-    count = min(count, shape[1])
+    # The library needs time and memory for ``count`` entries of each row, found or not.
+    sizes = np.concatenate([[0], np.cumsum(np.diff(right.indptr)[left.indices])])
+    largest = int(np.diff(sizes[left.indptr]).max())
+    count = min(count, shape[1], max(largest, 1))
     return _sort(sp_matmul_topn(_to_matrix(left), _to_matrix(right), count, threshold=0.0))
 
 
@@ -258,13 +235,6 @@ def _sort(matrix: Any) -> Sparse:
     result = to_csr(matrix)
     result.sort_indices()
     return result
-
-
-def _normalise_rows(cosines: Sparse) -> Sparse:
-    """Weights cosine^4, divided by their sum per row; empty rows stay empty."""
-    weights = cosines.power(_POWER)
-    sums = weights.sum(axis=1)  # (M,)
-    return scale_rows(weights, np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0))
 
 
 _MIN_SINGULAR_VALUE = 1e-6

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.allowed_items import AllowedItems, ItemSet
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, locate
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
+from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_list import ItemList, tie_order, top_k
 from serendip.models.vector_index import VectorIndex
 
@@ -29,6 +30,9 @@ _MOST_PASSED_OVER = 256
 
 _NEAREST = 32
 """Excluded items of a filtered search that are scored, too, in case that one is the best of all."""
+
+_MOST_LATE = 2_000
+"""Changed scores of a prior above which it is sorted again."""
 
 _SELECTIVE = 20
 """A set of less than one item in 20 has its own order of a prior."""
@@ -142,28 +146,40 @@ class SparseScores(QueryScores):
 
 
 class PriorOrder:
-    """The same scores for every query, sorted once.
+    """The same scores for every query, sorted once; changed scores are compared one by one.
 
     Args:
         scores: (N,) float32.
-        order: (N,) int32 all items, best first; None = sorted on first use.
+        order: (n,) int32 items known when it was sorted, best first; None = sorted on first use.
+        late: (L,) int32 items, ascending, that are new or whose scores changed since.
     """
 
-    def __init__(self, scores: FloatArray, order: IntArray | None = None) -> None:
+    def __init__(
+        self, scores: FloatArray, order: IntArray | None = None, late: IntArray = NO_ITEMS
+    ) -> None:
         self.scores = scores
-        self._order = order
+        self._order, self._late = order, late
         self._of_sets: WeakKeyDictionary[ItemSet, IntArray] = WeakKeyDictionary()
 
     def extended(self, scores: FloatArray) -> PriorOrder:
-        """The order of more items, with scores that are no higher than any so far."""
+        """The order of more items."""
         count = len(self.scores)
-        more = np.arange(count, count + len(scores), dtype=np.int32)
-        order = None if self._order is None else np.concatenate([self._order, more])
-        return PriorOrder(np.concatenate([self.scores, scores]), order)
+        new = np.arange(count, count + len(scores), dtype=np.int32)
+        return self._with_late(append_rows(self.scores, scores), new)
+
+    def changed(self, item_nums: IntArray, scores: FloatArray) -> PriorOrder:
+        """The order after the scores of some items (M,) changed."""
+        return self._with_late(replace_rows(self.scores, item_nums, scores), item_nums)
+
+    def _with_late(self, scores: FloatArray, item_nums: IntArray) -> PriorOrder:
+        late = distinct(np.concatenate([self._late, item_nums]))
+        if self._order is None or len(late) > _MOST_LATE:
+            return PriorOrder(np.asarray(scores))
+        return PriorOrder(scores, self._order, late)
 
     @property
     def order(self) -> IntArray:
-        """(N,) int32 all items, best first."""
+        """(n,) int32 items, best first, as of when it was sorted."""
         if self._order is None:
             ties = tie_order(len(self.scores))
             self._order = np.lexsort((ties, -self.scores)).astype(np.int32)
@@ -172,28 +188,37 @@ class PriorOrder:
     @property
     def best(self) -> float:
         """The highest score; 0 without items."""
-        return float(self.scores[self.order[0]]) if len(self.scores) else 0.0
+        first = self.first(1, None)
+        return float(self.scores[first][0]) if len(first) else 0.0
 
     @property
     def tells_apart(self) -> bool:
         """False if all items have one score."""
-        return len(self.scores) < 2 or bool(self.scores[self.order[-1]] < self.best)
+        ends = np.concatenate([self.order[-1:], self._late])
+        return len(self.scores) < 2 or bool((self.scores[ends] < self.best).any())
 
-    def first(self, k: int, allowed: AllowedItems) -> IntArray:
-        """The k best allowed items, best first."""
-        if allowed.shared.count * _SELECTIVE < len(self.scores):
-            order = self._order_of(allowed.shared)
-        else:
-            order = self.order
-        found, begin, size = [order[:0]], 0, max(1, 2 * (k + len(allowed.excluded)))
+    def first(self, k: int, allowed: AllowedItems | None) -> IntArray:
+        """The k best allowed items, best first; None = all."""
+        late, order = self._late, self.order
+        if allowed is not None:
+            late = late[allowed.admits(late)]
+            if allowed.shared.count * _SELECTIVE < len(self.scores):
+                order = self._order_of(allowed.shared)
+        excluded = 0 if allowed is None else len(allowed.excluded)
+        found, begin, size = [order[:0]], 0, max(1, 2 * (k + excluded))
         while begin < len(order) and sum(map(len, found)) < k:
             part = order[begin : begin + size]
-            found.append(part[allowed.admits(part)])
+            part = part[~locate(self._late, part)[1]]
+            found.append(part if allowed is None else part[allowed.admits(part)])
             begin, size = begin + size, 2 * size
-        return np.concatenate(found)[:k]
+        items = np.concatenate(found)[:k]
+        if not len(late):
+            return items
+        items = np.concatenate([items, late])
+        return _best_of(items, self.scores[items], k, len(self.scores)).item_nums
 
     def _order_of(self, items: ItemSet) -> IntArray:
-        """(M,) items of a small set, best first."""
+        """Items of a small set, best first."""
         order = self._of_sets.get(items)
         if order is None:
             self._of_sets[items] = order = self.order[items.mask[self.order]]

@@ -2,7 +2,8 @@
 
 ``M[i, j]`` is the sum of 1 / gap over all events with j that follow an event with i ``gap``
 positions later in a history, plus half of that for the other direction, divided by sqrt(row sum +
-1) and sqrt(column sum + 1), which reduces popularity bias. The score is
+1) and sqrt(column sum + 1), which reduces popularity bias; only the ``max_steps`` largest entries
+of a row are stored. The score is
 ``h (M + w P M) + c (h E) E^T``: ``h`` the decayed history, ``P`` the weights of the nearest items
 by content, through which an item with few transitions uses those of similar items, and ``E`` the
 content vectors, for pure similarity (off with ``c`` = 0). Items without incoming transitions get
@@ -13,13 +14,14 @@ of item i alone, the largest of them, so that a request adds up a few rows. Scor
 items that are new or have changed since are computed from those of their neighbours.
 
 Shapes: B queries, N items, T distinct items of a query's context, C candidates, M changed or new
-items, L late items, E content size.
+items, E content size.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -27,39 +29,40 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
-from serendip.data.dataset import Dataset, pairs_by_gap
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct, locate
+from serendip.data.dataset import Dataset
+from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
+from serendip.data.strings import map_array
 from serendip.models.base import Recommender, VoteEvidence
+from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.context import (
     build_context_matrix,
     compute_context_weights,
     compute_contexts,
 )
+from serendip.models.growing_sparse import GrowingSparse
 from serendip.models.linalg import (
     Sparse,
+    add_rows,
     build_identity,
-    find_content_neighbours,
     multiply_top,
     open_array,
     open_csr,
-    replace_rows,
-    replace_sparse_rows,
     resize,
     save_csr,
-    scale_rows,
     select_columns,
-    stack_rows,
     sum_rows,
     to_csr,
 )
+from serendip.models.pair_counts import PairCounter
 from serendip.models.query_scores import QueryScores, SparseScores
 from serendip.runtime.progress import TrainOptions
 
-_STEPS_FILE, _GRAPH_FILE, _LATE_FILE = "steps.safetensors", "graph.safetensors", "late.npy"
-_NEIGHBOURS_FILE = "neighbours.safetensors"
-_CONTENT_FILE = "content.npy"
+_STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"
+_CONTENT_FILE, _UNREACHED_FILE = "content.npy", "unreached.npy"
+_GRAPH_FOLDER, _LATE_FILE = "graph", "late.npy"
 
 _MAX_VOTERS = 8
 """Context items whose votes are computed; an explanation shows fewer."""
@@ -74,6 +77,9 @@ class TransitionsConfig(Config):
 
     num_gaps: int = Field(default=10, ge=1)
     """Largest distance of two events in a history that counts as a transition."""
+
+    max_steps: int = Field(default=500, ge=1)
+    """Items to which an item has stored transitions: those with the largest weights."""
 
     backward_weight: float = Field(default=0.5, ge=0)
     """Weight of a transition backwards in time, relative to a forward one."""
@@ -107,109 +113,142 @@ class Transitions(Recommender):
     config: TransitionsConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        steps = self._normalise(self._count_steps(dataset))  # M (N, N)
-        self._neighbours: Sparse | None = None
+        self._matrix = self._count_steps(dataset, options)
+        self._neighbours: GrowingSparse | None = None
         self._content: FloatArray | None = None
         is_smoothed = self.config.mode == "spread"
         if dataset.features is not None and (is_smoothed or self.config.content_weight):
             self._content = dataset.features.content  # (N, E)
             if is_smoothed:
                 all_items = np.arange(dataset.num_items, dtype=np.int32)
-                self._neighbours = self._find_neighbours(all_items, self._content, self._content)
-        self._matrix = steps
+                self._use_neighbours(
+                    find_content_neighbours(
+                        self._content, all_items, self._content, self.config.num_neighbours
+                    )
+                )
         self._find_unreached()
-        self._graph: Sparse = self._build_graph()
-        self._use_late(NO_ITEMS)
+        self._use_graph(self._build_graph(np.arange(dataset.num_items, dtype=np.int32)), NO_ITEMS)
 
-    def _count_steps(self, dataset: Dataset) -> Sparse:
-        """Weighted counts (N, N) of forward and backward transitions between different items."""
-        shape = (dataset.num_items, dataset.num_items)
-        steps = to_csr(shape)
-        log = dataset.events
-        for gap, source, target in pairs_by_gap(log.users, log.items, self.config.num_gaps):
-            values = np.full(len(source), 1.0 / gap, dtype=np.float32)
-            steps += to_csr((values, (source, target)), shape)
-        return to_csr(steps + self.config.backward_weight * steps.T)
+    def _count_steps(self, dataset: Dataset, options: TrainOptions) -> Sparse:
+        """M (N, N), the largest entries of each row."""
+        config, log = self.config, dataset.events
+        weights = (1.0 / np.arange(1, config.num_gaps + 1)).astype(np.float32)  # (G,)
+        backward = config.backward_weight * weights
+        counter = PairCounter(log.users, log.items, dataset.num_items, weights, backward)
+        rows, columns = (1.0 / np.sqrt(sums + 1.0) for sums in counter.sums())  # (N,) each
+        return counter.count_top(rows, columns, config.max_steps, options.progress)
 
-    @staticmethod
-    def _normalise(steps: Sparse) -> Sparse:
-        """Divide by sqrt(row sum + 1) and sqrt(column sum + 1)."""
-        rows = 1.0 / np.sqrt(steps.sum(axis=1) + 1.0)  # (N,)
-        columns = 1.0 / np.sqrt(steps.sum(axis=0) + 1.0)  # (N,)
-        scaled = scale_rows(steps, rows)
-        scaled.data *= columns[scaled.indices]
-        return scaled
+    def _use_neighbours(self, neighbours: Sparse) -> None:
+        """Smooth by content neighbours (N0, N0) of the trained items."""
+        self._neighbours = GrowingSparse.of(neighbours, self.config.num_neighbours)
 
     def _find_unreached(self) -> None:
-        """Cache the items without incoming transitions (M,), and the matrix that reaches them."""
-        self._unreached: IntArray = NO_ITEMS
-        self._reach: Sparse | None = None
-        if self._neighbours is None:
-            return
-        self._unreached = _find_empty_columns(self._matrix)
-        lent = to_csr(self._neighbours[self._unreached])  # (M, N)
-        shape = self._neighbours.shape
-        targets = np.repeat(self._unreached, np.diff(lent.indptr))
+        """Cache the trained items without incoming transitions."""
+        self.__dict__.pop("_reach", None)  # of an earlier training
+        self._trained_unreached = _find_empty_columns(self._matrix)
+
+    @property
+    def _unreached(self) -> IntArray:
+        """Items (M,) without incoming transitions: some trained ones, and all newer ones."""
+        newer = np.arange(self._matrix.shape[0], self._num_items, dtype=np.int32)
+        return np.concatenate([self._trained_unreached, newer])
+
+    def _find_neighbours(self, numbers: IntArray, features: ItemFeatures) -> Sparse:
+        """Weights (M, N0) of the nearest trained items by content."""
+        assert self._content is not None
+        count, num_trained = self.config.num_neighbours, self._matrix.shape[0]
+        return find_content_neighbours(
+            features.content, numbers, self._content, count, num_trained, features.near
+        )
+
+    def _use_graph(self, graph: Sparse, late: IntArray) -> None:
+        """Score by a graph (N0, N0), and some unreached items by their neighbours' scores."""
+        self.__dict__.pop("_late_neighbours", None)
+        self._graph = GrowingSparse.of(graph, self.config.max_targets)
+        self._late = late
+
+    @cached_property
+    def _reach(self) -> Sparse:
+        """(N0, N0): row n has item n and the unreached items that have it as a neighbour."""
+        assert self._neighbours is not None
+        unreached = self._trained_unreached
+        lent = to_csr(self._neighbours.take(unreached))  # (M, N0)
         values = self.config.spread_weight * lent.data
-        # Row n has the item itself and the unreached items that have n as a neighbour.
-        identity = build_identity(shape[0])
-        self._reach = identity + to_csr((values, (lent.indices, targets)), shape)  # (N, N)
+        targets = np.repeat(unreached, np.diff(lent.indptr))
+        shape = self._matrix.shape
+        return build_identity(shape[0]) + to_csr((values, (lent.indices, targets)), shape)
 
-    def _build_graph(self, numbers: IntArray | None = None) -> Sparse:
-        """Rows of the graph (M, N) of some items; None = of all."""
-        if self._neighbours is None or self._reach is None:
-            return self._matrix if numbers is None else self._matrix[numbers]
-        rows = np.arange(self._neighbours.shape[0], dtype=np.int32) if numbers is None else numbers
-        shape = (len(rows), self._neighbours.shape[1])
-        single = to_csr((np.ones(len(rows), np.float32), (np.arange(len(rows)), rows)), shape)
-        smoothed = single + self.config.spread_weight * self._neighbours[rows]  # (M, N)
-        steps = multiply_top(smoothed, self._matrix, self.config.max_targets)
-        return multiply_top(steps, self._reach, self.config.max_targets)
+    def _build_graph(self, numbers: IntArray) -> Sparse:
+        """Rows (M, N0) of the graph."""
+        num_trained = self._matrix.shape[0]
+        known = np.flatnonzero(numbers < num_trained)
+        cells = (np.ones(len(known), np.float32), (known, numbers[known]))
+        context = to_csr(cells, (len(numbers), num_trained))
+        if self._neighbours is None:
+            return to_csr(context @ self._matrix)
+        smoothed = context + self.config.spread_weight * self._neighbours.take(numbers)
+        steps = _multiply_top_rows(to_csr(smoothed), self._matrix, self.config.max_targets)
+        return _multiply_top_rows(steps, self._reach, self.config.max_targets)
 
-    def _use_late(self, late: IntArray) -> None:
-        """Compute the scores of some unreached items (L,), ascending, from their neighbours'."""
-        self._late, self._late_neighbours = late, None
-        if self._neighbours is None or not len(late):
-            return
-        lent = to_csr(self._neighbours[late]).tocoo()  # (L, N)
-        kept = ~locate(self._unreached, lent.col)[1]
+    @cached_property
+    def _late_neighbours(self) -> tuple[IntArray, Sparse]:
+        """Late items (L,), ascending: new ones, and changed unreached ones; their neighbours.
+
+        Neighbours are (L, N0) weights of those that are reached.
+        """
+        newer = np.arange(self._matrix.shape[0], self._num_items, dtype=np.int32)
+        late = np.concatenate([self._late, newer])
+        if self._neighbours is None:
+            return NO_ITEMS, to_csr((0, self._matrix.shape[0]))
+        lent = to_csr(self._neighbours.take(late)).tocoo()  # (L, N0)
+        kept = ~locate(self._trained_unreached, lent.col)[1]
         values = self.config.spread_weight * lent.data[kept]
-        self._late_neighbours = to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
+        return late, to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
 
-    def _find_neighbours(
-        self, numbers: IntArray, vectors: FloatArray, catalogue: FloatArray
-    ) -> Sparse:
-        """Weights (M, N) of the nearest catalogue items by content; see ``linalg``."""
-        return find_content_neighbours(vectors, numbers, catalogue, self.config.num_neighbours)
+    def _copy(self) -> Self:
+        """A copy whose cached late neighbours are computed anew."""
+        model = copy.copy(self)
+        model.__dict__.pop("_late_neighbours", None)
+        return model
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         context = build_context_matrix(queries, self._num_items, self.config.decay)  # h (B, N)
-        scores: FloatArray = (context @ self._graph).toarray()  # (B, N)
-        if self._late_neighbours is not None:
-            scores[:, self._late] = (self._late_neighbours @ scores.T).T
+        items, columns = np.unique(context.indices, return_inverse=True)  # (T,)
+        shape = (len(queries), len(items))
+        weights = to_csr((context.data, columns.astype(np.int32), context.indptr), shape)
+        trained = (weights @ self._graph.take(items)).toarray()  # (B, N0)
+        scores = np.zeros(context.shape, np.float32)  # (B, N)
+        scores[:, : trained.shape[1]] = trained
+        late, lent = self._late_neighbours
+        if len(late):
+            scores[:, late] = (lent @ trained.T).T
         if self._content is not None and self.config.content_weight:
-            scores += (self.config.content_weight * (context @ self._content)) @ self._content.T
+            sums = self.config.content_weight * sum_rows(context, self._content)  # (B, E)
+            scores += dot_rows(sums, self._content)
         return scores
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
         if self._content is not None and self.config.content_weight:
             return None
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
-        rows = [self._add_late(*sum_rows(self._graph, *context)) for context in contexts]
+        rows = []
+        for items, weights in contexts:
+            places = np.arange(len(items), dtype=np.int32)
+            rows.append(self._add_late(*add_rows(self._graph.take(items), places, weights)))
         return SparseScores(rows, self._num_items)
 
     def _add_late(self, items: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
         """Scored items, ascending, and their scores, with those of the late items."""
-        lent = self._late_neighbours
-        if lent is None:
+        late, lent = self._late_neighbours
+        if not len(late) or not len(items):
             return items, scores
         positions, is_scored = locate(items, lent.indices)
-        votes = np.where(is_scored, scores[positions] if len(scores) else 0.0, 0.0) * lent.data
-        owners = np.repeat(np.arange(len(self._late)), np.diff(lent.indptr))
-        late_scores = np.bincount(owners, votes, len(self._late)).astype(np.float32)  # (L,)
+        votes = np.where(is_scored, scores[positions], 0.0) * lent.data
+        owners = np.repeat(np.arange(len(late)), np.diff(lent.indptr))
+        late_scores = np.bincount(owners, votes, len(late)).astype(np.float32)  # (L,)
         has_score = late_scores > 0
-        kept = ~locate(self._late, items)[1]
-        items = np.concatenate([items[kept], self._late[has_score]])
+        kept = ~locate(late, items)[1]
+        items = np.concatenate([items[kept], late[has_score]])
         order = np.argsort(items, kind="stable")
         return items[order], np.concatenate([scores[kept], late_scores[has_score]])[order]
 
@@ -222,12 +261,14 @@ class Transitions(Recommender):
         items, weights = compute_context_weights(query, self.num_items, self.config.decay)
         heaviest = np.argsort(-weights, kind="stable")[:_MAX_VOTERS]
         items, weights = items[heaviest], weights[heaviest]  # (T,) each
-        votes = select_columns(self._graph, items, weights, item_nums)  # (T, C)
-        places, is_late = locate(self._late, item_nums)
-        if self._late_neighbours is not None and is_late.any():
-            lent = to_csr(self._late_neighbours[places[is_late]])  # (late columns, N)
+        graph, places = self._graph.take(items), np.arange(len(items), dtype=np.int32)
+        votes = select_columns(graph, places, weights, item_nums)  # (T, C)
+        late, neighbours = self._late_neighbours
+        rows, is_late = locate(late, item_nums)
+        if is_late.any():
+            lent = to_csr(neighbours[rows[is_late]])  # (late columns, N0)
             lenders, columns = np.unique(lent.indices, return_inverse=True)
-            of_lenders = select_columns(self._graph, items, weights, lenders)  # (T, lenders)
+            of_lenders = select_columns(graph, places, weights, lenders)  # (T, lenders)
             shares = np.zeros((lent.shape[0], len(lenders)), np.float32)
             shares[np.repeat(np.arange(len(shares)), np.diff(lent.indptr)), columns] = lent.data
             votes[:, is_late] = of_lenders @ shares.T
@@ -238,68 +279,72 @@ class Transitions(Recommender):
         return items, votes
 
     def _with_items(self, features: ItemFeatures) -> Self:
-        model = copy.copy(self)
-        old, total = self._num_items, self._num_items + len(features)
-        model._matrix = resize(self._matrix, total, total)
-        model._graph = resize(self._graph, total, total)
-        if self._content is None:
-            return model
-        model._content = np.concatenate([self._content, features.content])
-        if self._neighbours is None or self._reach is None:
-            return model
-        numbers = np.arange(old, total, dtype=np.int32)
-        # New items get neighbours among the old ones; old items keep theirs.
-        new = self._find_neighbours(numbers, features.content, self._content)
-        new = resize(new, len(features), total)
-        model._neighbours = stack_rows([resize(self._neighbours, old, total), new], total)
-        model._reach = resize(self._reach, total, total)
-        model._unreached = np.concatenate([self._unreached, numbers])
-        rows = model._build_graph(numbers)
-        model._graph = stack_rows([resize(self._graph, old, total), rows], total)
-        model._use_late(np.concatenate([self._late, numbers]))
+        model = self._copy()
+        numbers = self._num_items + np.arange(len(features), dtype=np.int32)
+        if self._content is not None:
+            model._content = append_rows(self._content, features.content)
+        if self._neighbours is not None:
+            # New items get neighbours among the trained ones, which keep theirs.
+            new = self._find_neighbours(numbers, features)
+            model._neighbours = self._neighbours.appended(new)
+        model._graph = self._graph.appended(model._build_graph(numbers))
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        """Give changed items new neighbours.
+
+        Items that had one as a neighbour get new ones too, unless the catalogue is so large that
+        items are only compared with those near them: there they do at the next training.
+        """
         if self._content is None:
             return self
-        model = copy.copy(self)
+        model = self._copy()
         model._content = replace_rows(self._content, item_nums, features.content)
         if self._neighbours is None:
             return model
-        # Recompute the neighbours of the changed items, and of items that had one as a neighbour.
-        entries = np.flatnonzero(np.isin(self._neighbours.indices, item_nums))
-        affected = np.searchsorted(self._neighbours.indptr, entries, side="right") - 1
-        numbers = np.union1d(item_nums, affected).astype(np.int32)
-        new = self._find_neighbours(numbers, model._content[numbers], model._content)
-        model._neighbours = replace_sparse_rows(self._neighbours, numbers, new)
-        model._graph = replace_sparse_rows(self._graph, numbers, model._build_graph(numbers))
-        changed = numbers[locate(self._unreached, numbers)[1]]
-        model._use_late(np.union1d(self._late, changed))
+        if features.near is None:
+            borrowers = self._neighbours.rows_with(item_nums)
+            item_nums = np.union1d(item_nums, borrowers).astype(np.int32)
+            content = model._content[item_nums]
+            features = ItemFeatures(content, np.empty((len(content), 0), np.int32), 1)
+        new = model._find_neighbours(item_nums, features)
+        model._neighbours = self._neighbours.replaced(item_nums, new)
+        model._graph = self._graph.replaced(item_nums, model._build_graph(item_nums))
+        changed = item_nums[locate(self._trained_unreached, item_nums)[1]]
+        model._late = distinct(np.concatenate([self._late, changed]))
         return model
 
     def _save(self, folder: Path) -> None:
-        save_csr(folder / _STEPS_FILE, self._matrix)
+        save_csr(folder / _STEPS_FOLDER, resize(self._matrix, self._num_items, self._num_items))
         if self._neighbours is not None:
-            save_csr(folder / _NEIGHBOURS_FILE, self._neighbours)
-            save_csr(folder / _GRAPH_FILE, self._graph)
-            np.save(folder / _LATE_FILE, self._late, allow_pickle=False)
+            neighbours = resize(self._neighbours.whole(), self._num_items, self._num_items)
+            save_csr(folder / _NEIGHBOURS_FOLDER, neighbours)
+            graph = resize(self._graph.whole(), self._num_items, self._num_items)
+            save_csr(folder / _GRAPH_FOLDER, graph)
         if self._content is not None:
             np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
+        np.save(folder / _UNREACHED_FILE, self._unreached, allow_pickle=False)
+        np.save(folder / _LATE_FILE, self._late_neighbours[0], allow_pickle=False)
 
     def _open(self, folder: Path) -> None:
-        self._matrix = open_csr(folder / _STEPS_FILE)
+        self._matrix = open_csr(folder / _STEPS_FOLDER)
         self._neighbours = self._content = None
-        if (folder / _NEIGHBOURS_FILE).exists():
-            self._neighbours = open_csr(folder / _NEIGHBOURS_FILE)
+        if (folder / _NEIGHBOURS_FOLDER).exists():
+            self._use_neighbours(open_csr(folder / _NEIGHBOURS_FOLDER))
         if self._neighbours is not None or (folder / _CONTENT_FILE).exists():
             self._content = open_array(folder / _CONTENT_FILE)
-        self._find_unreached()
-        self._graph = self._matrix
-        late = NO_ITEMS
-        if self._neighbours is not None:
-            self._graph = open_csr(folder / _GRAPH_FILE)
-            late = open_array(folder / _LATE_FILE).astype(np.int32)
-        self._use_late(late)
+        self._trained_unreached = map_array(folder / _UNREACHED_FILE)
+        has_graph = self._neighbours is not None
+        graph = open_csr(folder / _GRAPH_FOLDER) if has_graph else self._matrix
+        self._use_graph(graph, map_array(folder / _LATE_FILE))
+
+
+def _multiply_top_rows(left: Sparse, right: Sparse, count: int) -> Sparse:
+    """``multiply_top``, reading only the rows of ``right``, possibly mapped, that it needs."""
+    rows, columns = np.unique(left.indices, return_inverse=True)
+    shape = (left.shape[0], len(rows))
+    needed = to_csr((left.data, columns.astype(np.int32), left.indptr), shape)
+    return multiply_top(needed, to_csr(right[rows]), count)
 
 
 def _find_empty_columns(steps: Sparse) -> IntArray:

@@ -137,10 +137,10 @@ def _open_pool(workers: int) -> ProcessPoolExecutor:
 def _initialise() -> None:
     """Limit a new process to one numeric thread and end it with its parent."""
     limit_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Wait for the end of the parent process, then exit."""
     parent = multiprocessing.parent_process()
     if parent is not None:

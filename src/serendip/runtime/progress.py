@@ -1,16 +1,19 @@
 """Progress and other execution options, passed down from the caller; the library prints nothing.
 
-``SilentProgress`` is the default everywhere. The CLI passes ``RichProgress``, which draws a bar
-with the remaining time. Options (seed, progress, checkpoint, device) belong to a run; the settings
-of a model are its config.
+``SilentProgress`` is the default everywhere. The CLI passes that of ``progress_display``, with the
+time left; ``job_status`` writes the share of a whole job to a file, for other processes. Options
+(seed, progress, checkpoint, device) belong to a run; the settings of a model are its config.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+from serendip.runtime.budget import UNLIMITED, Allowance
 
 T = TypeVar("T")
 
@@ -20,8 +23,13 @@ def empty_note() -> str:
     return ""
 
 
+def unknown_share() -> float | None:
+    """The share of work whose parts cannot be counted."""
+    return None
+
+
 class Progress(Protocol):
-    """Shows the progress of loops."""
+    """Shows the progress of loops and of other work."""
 
     def track(
         self,
@@ -36,7 +44,22 @@ class Progress(Protocol):
             items: of the loop.
             description: name of the loop.
             total: number of items.
-            note: returns an additional text; called after every item.
+            note: returns an additional text; called whenever it is shown.
+        """
+        ...
+
+    def step(
+        self,
+        description: str,
+        share: Callable[[], float | None] = unknown_share,
+        note: Callable[[], str] = empty_note,
+    ) -> AbstractContextManager[None]:
+        """Show the work in a ``with`` block.
+
+        Args:
+            description: name of the work.
+            share: returns the share that is done, in [0, 1]; None = unknown.
+            note: as in ``track``.
         """
         ...
 
@@ -54,9 +77,22 @@ class SilentProgress:
         """Yield ``items`` unchanged."""
         yield from items
 
+    def step(
+        self,
+        description: str,
+        share: Callable[[], float | None] = unknown_share,
+        note: Callable[[], str] = empty_note,
+    ) -> AbstractContextManager[None]:
+        """Show nothing."""
+        return nullcontext()
 
-class RichProgress:
-    """Draws one bar per loop on stderr; prints plain lines if stderr is not a terminal."""
+
+@dataclass(frozen=True, slots=True)
+class BothProgress:
+    """Shows the same progress in two places."""
+
+    first: Progress
+    second: Progress
 
     def track(
         self,
@@ -65,31 +101,23 @@ class RichProgress:
         total: int,
         note: Callable[[], str] = empty_note,
     ) -> Iterator[T]:
-        """Yield ``items`` while a bar named ``description`` moves."""
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as Bar
+        """Yield ``items`` through both."""
+        inner = self.first.track(items, description, total, note)
+        return self.second.track(inner, description, total, note)
 
-        columns: list[Any] = [
-            TextColumn("  {task.description}" if note() else "  {task.description:<34}"),
-            BarColumn(bar_width=10 if note() else 28),  # shorter, to leave room for the note
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        ]
-        with Bar(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(description, total=total, note=note())
-            for item in items:
-                yield item
-                bar.update(task, advance=1, note=note())
+    @contextmanager
+    def step(
+        self,
+        description: str,
+        share: Callable[[], float | None] = unknown_share,
+        note: Callable[[], str] = empty_note,
+    ) -> Iterator[None]:
+        """Show the work in both."""
+        with (
+            self.first.step(description, share, note),
+            self.second.step(description, share, note),
+        ):
+            yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +131,16 @@ class TrainOptions:
             same folder, data, config and seed resumes an interrupted one and gives the same
             numbers. Removed at the end. None = no checkpoints.
         device: torch device of the content encoders.
+        allowance: time that the training may take; it then ends at its best point so far.
     """
 
     seed: int = 0
     progress: Progress = field(default_factory=SilentProgress)
     checkpoint: Path | None = None
     device: str = "cpu"
+    allowance: Allowance = UNLIMITED
 
-    def inside(self, name: str) -> TrainOptions:
-        """Options of a part of a training, with a subfolder for its checkpoints."""
-        if self.checkpoint is None:
-            return self
-        return replace(self, checkpoint=self.checkpoint / name)
+    def inside(self, name: str, share: float = 1.0) -> TrainOptions:
+        """Options of a part of a training: a subfolder for its checkpoints, a share of the time."""
+        checkpoint = None if self.checkpoint is None else self.checkpoint / name
+        return replace(self, checkpoint=checkpoint, allowance=self.allowance.from_now(share, name))

@@ -1,4 +1,4 @@
-"""Measures the stages of a job: wall and CPU seconds, and peak memory."""
+"""Measures the stages of a job, wall and CPU seconds and peak memory, and shows the running one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+
+from serendip.runtime.progress import Progress, SilentProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +30,24 @@ class StageCost:
 
 @dataclass(slots=True)
 class StageClock:
-    """Measures stages; ``on_end`` is called with each finished stage."""
+    """Measures stages.
+
+    Args:
+        on_end: called with each finished stage.
+        progress: shows the running stage.
+        stages: the finished ones.
+    """
 
     on_end: Callable[[StageCost], None] = lambda stage: None
+    progress: Progress = field(default_factory=SilentProgress)
     stages: list[StageCost] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure the body of a ``with`` block; a stage that fails is not recorded."""
         wall, cpu = time.perf_counter(), _cpu_seconds()
-        yield
+        with self.progress.step(name):
+            yield
         stage = StageCost(
             name,
             round(time.perf_counter() - wall, 3),

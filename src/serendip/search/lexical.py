@@ -1,34 +1,28 @@
 """Lexical index: BM25 over titles, other fields and bigrams, with an overlay for recent items.
 
 ``LexicalIndex`` is a tantivy index in one immutable folder, written once by ``build`` and read by
-memory map. Items posted later are in ``RecentItemsIndex``, deleted ones are filtered from every
-answer: both take effect at once and the folder never changes. Queries are built from analysed
-terms, never from a user's query syntax. Items are indexed in the fixed order of
+memory map. Items posted later are in ``recent_items.RecentItemsIndex``, deleted ones are filtered
+from every answer: both take effect at once and the folder never changes. Queries are built from
+analysed terms, never from a user's query syntax. Items are indexed in the fixed order of
 ``data.item_list``, so that ties come out in that order.
 
-``RecentItemsIndex`` makes posted items findable at once with comparable scores. A second full
-index would have document frequencies of its own; this one has only postings and uses the
-statistics of the built index: its BM25 (k1 = 1.2, b = .75, as in tantivy) gives a posted item the
-score it would have there. Adding an item copies two small maps and leaves the old value unchanged.
-
-Paper: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import NonNegativeFloat
+from pyroaring import BitMap
 
 from serendip.config import Config, validate
 from serendip.data.allowed_items import AllowedItems
@@ -39,111 +33,11 @@ from serendip.errors import ArtefactError
 from serendip.search.documents import (
     FIELDS,
     GENERATED,
-    Document,
     document_of,
     needed_terms,
     query_terms,
 )
-
-K1 = 1.2
-B = 0.75
-
-Posting = tuple[tuple[int, int], ...]
-"""(item number, occurrences) pairs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """BM25 statistics of the built index.
-
-    Args:
-        num_documents: number of items.
-        lengths: field -> total number of terms of all items.
-        frequency: (field, term) -> number of items with the term.
-    """
-
-    num_documents: int
-    lengths: Mapping[str, int]
-    frequency: Callable[[str, str], int]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RecentItemsIndex:
-    """Immutable postings of a few items.
-
-    Args:
-        documents: item number -> its terms.
-        postings: (field, term) -> items that have it.
-    """
-
-    documents: Mapping[int, Document] = field(default_factory=dict)
-    postings: Mapping[tuple[str, str], Posting] = field(default_factory=dict)
-
-    def with_documents(self, documents: Mapping[int, Document]) -> RecentItemsIndex:
-        """A copy with more items by item number; existing ones are replaced."""
-        postings = dict(self.postings)
-        for number in documents.keys() & self.documents.keys():
-            for pair, _ in _count_terms(self.documents[number]):
-                kept = tuple(entry for entry in postings.get(pair, ()) if entry[0] != number)
-                postings[pair] = kept
-        for number, document in documents.items():
-            for pair, count in _count_terms(document):
-                postings[pair] = (*postings.get(pair, ()), (number, count))
-        return RecentItemsIndex({**self.documents, **documents}, postings)
-
-    def scores(
-        self,
-        terms: Sequence[tuple[str, str]],
-        weights: Mapping[str, float],
-        statistics: Statistics,
-    ) -> dict[int, float]:
-        """Item number -> BM25 of every posted item that has one of the (field, term) pairs."""
-        found: dict[int, float] = {}
-        for name, term in terms:
-            postings = self.postings.get((name, term), ())
-            if postings and weights[name] > 0:
-                self._add(found, name, postings, weights[name], statistics, term)
-        return found
-
-    def having_all(self, groups: Sequence[Sequence[tuple[str, str]]]) -> set[int]:
-        """Posted items that have a (field, term) pair of each group; empty without groups."""
-        have = [
-            {number for pair in group for number, _ in self.postings.get(pair, ())}
-            for group in groups
-        ]
-        return set.intersection(*have) if have else set()
-
-    def _add(
-        self,
-        found: dict[int, float],
-        name: str,
-        postings: Posting,
-        weight: float,
-        statistics: Statistics,
-        term: str,
-    ) -> None:
-        documents = statistics.num_documents + len(self.documents)
-        frequency = statistics.frequency(name, term) + len(postings)
-        rarity = math.log(1.0 + (documents - frequency + 0.5) / (frequency + 0.5))
-        mean_length = self._mean_length(name, statistics)
-        for number, count in postings:
-            relative = len(self.documents[number].terms(name)) / mean_length
-            damped = count / (count + K1 * (1.0 - B + B * relative))
-            found[number] = found.get(number, 0.0) + weight * rarity * (1.0 + K1) * damped
-
-    def _mean_length(self, name: str, statistics: Statistics) -> float:
-        if statistics.num_documents and statistics.lengths[name]:
-            return statistics.lengths[name] / statistics.num_documents
-        lengths = [len(document.terms(name)) for document in self.documents.values()]
-        return max(sum(lengths) / max(len(lengths), 1), 1.0)
-
-
-def _count_terms(document: Document) -> Iterator[tuple[tuple[str, str], int]]:
-    """((field, term), occurrences) of a document."""
-    for name in (*FIELDS, GENERATED):
-        for term, count in Counter(document.terms(name)).items():
-            yield (name, term), count
-
+from serendip.search.recent_items import RecentItemsIndex, Statistics, WeightedTerms
 
 META_FILE = "lexical.json"
 FORMAT = 1
@@ -152,7 +46,8 @@ BESIDE = 0.3
 
 _WRITER_HEAP_BYTES = 64_000_000
 
-_WeightedTerms: TypeAlias = tuple[Sequence[tuple[str, str]], Mapping[str, float]]
+_SPARE = 64
+"""Hits asked for at first in place of those that are deleted or changed."""
 
 
 class LexicalConfig(Config):
@@ -198,8 +93,8 @@ class LexicalIndex:
     _schema: Any
     _searcher: Any
     posted: RecentItemsIndex = field(default_factory=RecentItemsIndex)
-    changed: frozenset[int] = frozenset()
-    deleted: frozenset[int] = frozenset()
+    changed: BitMap = field(default_factory=BitMap)
+    deleted: BitMap = field(default_factory=BitMap)
 
     @classmethod
     def build(
@@ -213,16 +108,15 @@ class LexicalIndex:
         if (folder / "meta.json").exists():
             raise ArtefactError(f"{folder} has a word index already.", "Build into a new folder.")
         config = config or LexicalConfig()
-        documents = [document_of(item, config.fields) for item in catalogue.items]
         folder.mkdir(parents=True, exist_ok=True)
         # Without generated texts the index is the same as if the field did not exist.
-        has_generated = any(document.generated for document in documents)
+        has_generated = any(catalogue.texts_of("generated_text"))
         fields = (*FIELDS, GENERATED) if has_generated else FIELDS
-        _write(documents, fields, folder)
+        lengths = _write(catalogue, config.fields, fields, folder)
         meta = {
             "format": FORMAT,
             "config": config.model_dump(mode="json"),
-            "lengths": {name: sum(len(d.terms(name)) for d in documents) for name in fields},
+            "lengths": lengths,
         }
         (folder / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         return cls.open(folder)
@@ -253,22 +147,19 @@ class LexicalIndex:
 
     def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> LexicalIndex:
         """A copy in which these numbers have new terms; restores deleted ones."""
-        numbers = frozenset(int(number) for number in item_nums)
-        documents = {
-            int(number): document_of(item, self.config.fields)
-            for number, item in zip(item_nums, items, strict=True)
-        }
-        built = frozenset(n for n in numbers if n < self.statistics.num_documents)
+        numbers = [int(number) for number in item_nums]
+        documents = [document_of(item, self.config.fields) for item in items]
+        built = BitMap(number for number in numbers if number < self.statistics.num_documents)
         return replace(
             self,
-            posted=self.posted.with_documents(documents),
+            posted=self.posted.with_documents(dict(zip(numbers, documents, strict=True))),
             changed=self.changed | built,
-            deleted=self.deleted - numbers,
+            deleted=self.deleted - BitMap(numbers),
         )
 
     def without_items(self, item_nums: Iterable[int]) -> LexicalIndex:
         """A copy that never returns these items."""
-        return replace(self, deleted=self.deleted.union(int(number) for number in item_nums))
+        return replace(self, deleted=self.deleted | BitMap(int(number) for number in item_nums))
 
     def search(
         self, text: str, k: int, allowed: AllowedItems | None = None, beside: Sequence[str] = ()
@@ -289,14 +180,11 @@ class LexicalIndex:
         if not weighted_terms or k < 1:
             return ItemList()
         numbers, scores = self._built_hits(self._query(weighted_terms), k, allowed)
-        posted: Counter[int] = Counter()
-        for terms, weights in weighted_terms:
-            posted.update(self.posted.scores(terms, weights, self.statistics))
-        if posted:
-            items = np.fromiter(posted, np.int32, len(posted))
-            kept = self._may_show(items, allowed)
-            numbers = np.concatenate([numbers, items[kept]])
-            scores = np.concatenate([scores, np.fromiter(posted.values(), np.float32)[kept]])
+        if len(self.posted):
+            posted, more = self.posted.scores(weighted_terms, self.statistics)
+            is_shown = self._may_show(posted, allowed)
+            numbers = np.concatenate([numbers, posted[is_shown]])
+            scores = np.concatenate([scores, more[is_shown]])
         best = np.argsort(-scores, kind="stable")[:k]
         return ItemList(numbers[best], scores[best])
 
@@ -312,10 +200,11 @@ class LexicalIndex:
         if not groups or k < 1:
             return np.empty(0, np.int32)
         built, _ = self._built_hits(self._query_of_all(groups), k, None)
-        posted = [item for item in self.posted.having_all(groups) if item not in self.deleted]
-        return np.concatenate([built, np.asarray(sorted(posted), np.int32)])[:k]
+        posted = self.posted.having_all(groups)
+        posted = posted[self._may_show(posted, None)]
+        return np.concatenate([built, posted])[:k]
 
-    def _weight_terms(self, text: str, beside: Sequence[str]) -> list[_WeightedTerms]:
+    def _weight_terms(self, text: str, beside: Sequence[str]) -> list[WeightedTerms]:
         """(field, term) pairs of typed words and of expansion terms, with their field weights."""
         weights = self.config.weights()
         less = {name: BESIDE * weight for name, weight in weights.items()}
@@ -327,7 +216,7 @@ class LexicalIndex:
         self, query: Any, k: int, allowed: AllowedItems | None
     ) -> tuple[IntArray, FloatArray]:
         most = self.statistics.num_documents
-        limit = min(most, k + len(self.deleted) + len(self.changed))
+        limit = min(most, k + min(len(self.deleted) + len(self.changed), max(k, _SPARE)))
         while limit:
             hits = self._searcher.search(query, limit=limit, count=False).hits
             addresses = [address for _, address in hits]
@@ -344,7 +233,7 @@ class LexicalIndex:
         """(H,) True for hits that are allowed and not deleted."""
         return are_allowed(numbers, allowed) & ~_is_in(numbers, self.deleted)
 
-    def _query(self, weighted_terms: Sequence[_WeightedTerms]) -> Any:
+    def _query(self, weighted_terms: Sequence[WeightedTerms]) -> Any:
         from tantivy import Occur, Query
 
         clauses = [
@@ -379,7 +268,7 @@ def are_allowed(numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
     return inside
 
 
-def _is_in(numbers: IntArray, some: frozenset[int]) -> BoolArray:
+def _is_in(numbers: IntArray, some: BitMap) -> BoolArray:
     """(H,) True for numbers of a set."""
     if not some:
         return np.zeros(len(numbers), np.bool_)
@@ -401,7 +290,10 @@ def word_counts(catalogue: Catalogue, fields: Sequence[str] | None = None) -> Co
     return counts
 
 
-def _write(documents: Sequence[Document], fields: Sequence[str], folder: Path) -> None:
+def _write(
+    catalogue: Catalogue, body: Sequence[str] | None, fields: Sequence[str], folder: Path
+) -> dict[str, int]:
+    """Index all items: field -> total number of terms."""
     import tantivy
 
     builder = tantivy.SchemaBuilder().add_integer_field("item", fast=True)
@@ -410,14 +302,19 @@ def _write(documents: Sequence[Document], fields: Sequence[str], folder: Path) -
     schema = builder.build()
     index = tantivy.Index(schema, path=str(folder), reuse=False)
     writer = index.writer(heap_size=_WRITER_HEAP_BYTES, num_threads=1)
-    for number in np.argsort(tie_order(len(documents))).tolist():
-        terms = {name: " ".join(documents[number].terms(name)) for name in fields}
+    lengths = dict.fromkeys(fields, 0)
+    for number in np.argsort(tie_order(len(catalogue))).tolist():
+        document = document_of(catalogue[number], body)
+        for name in fields:
+            lengths[name] += len(document.terms(name))
+        terms = {name: " ".join(document.terms(name)) for name in fields}
         writer.add_document(tantivy.Document.from_dict({"item": number, **terms}, schema))
     writer.commit()
     writer.wait_merging_threads()
     del writer, index
     for lock in folder.glob(".tantivy-*.lock"):
         lock.unlink()
+    return lengths
 
 
 def _open_index(folder: Path) -> tuple[Any, Any]:

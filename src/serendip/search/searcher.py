@@ -8,20 +8,20 @@ everything built.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
-from serendip.data.text import title_key
+from serendip.data.strings import StringIndex, Strings, open_arrays, save_arrays
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
@@ -30,9 +30,14 @@ from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import CatalogueMatcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
 from serendip.search.spelling.speller import Speller
-from serendip.search.spelling.word_statistics import WordPairs, english_word_frequencies
+from serendip.search.spelling.typos import EditIndex
+from serendip.search.spelling.word_statistics import (
+    WordCounts,
+    WordPairs,
+    english_word_frequencies,
+)
 from serendip.search.synonyms import Synonyms
-from serendip.search.titles import TitleIndex
+from serendip.search.titles import Popularity, TitleIndex, TitleTable
 from serendip.search.understanding import (
     CORRECTED,
     EXACT,
@@ -49,7 +54,7 @@ def order_results(
     reading: Interpretation,
     words: ItemList,
     fused: ItemList,
-    keys: Sequence[str],
+    key_of: Callable[[int], str],
     allowed: AllowedItems | None,
 ) -> ItemList:
     """Put the title matches of ``reading`` before ``fused`` and add the fields that explain them.
@@ -58,7 +63,7 @@ def order_results(
         reading: interpretation of the text.
         words: BM25 hits.
         fused: all other hits, best first.
-        keys: normalised titles by item number.
+        key_of: item number -> its normalised title.
         allowed: only these title matches are put first; None = all.
 
     Returns:
@@ -75,7 +80,7 @@ def order_results(
     scores = _scores_in(fused, numbers)
     lead = np.arange(len(titled), 0, -1, dtype=np.float32)
     scores[: len(lead)] = fused.scores.max(initial=0.0) + lead
-    similarity = _title_similarity(reading.corrected_key, [keys[number] for number in rest])
+    similarity = _title_similarity(reading.corrected_key, [key_of(number) for number in rest])
     matches = np.concatenate([np.asarray(list(titled.values()), dtype=np.float32), similarity])
     fields = {"bm25": _scores_in(words, numbers), "title_match": matches}
     return ItemList(numbers, scores, fields)
@@ -85,6 +90,18 @@ def empty_result() -> ItemList:
     """An empty result with its fields."""
     none = np.empty(0, dtype=np.float32)
     return ItemList(fields={"bm25": none, "title_match": none})
+
+
+def _open_speller(
+    folder: Path, stored: Mapping[str, NDArray[Any]], titles: Container[str]
+) -> Speller:
+    """The speller of the words and word pairs in a folder."""
+    counts = WordCounts(StringIndex.of_arrays(_WORDS, stored), stored["counts"])
+    edits = EditIndex.of_arrays(counts.index.strings, stored)
+    pairs = WordPairs.open(folder / PAIRS_FILE, counts.index)
+    speller = Speller(counts, edits, pairs, english_word_frequencies(), titles)
+    # Words of generated texts are known, but never proposed as corrections.
+    return speller.with_words(Strings.of_arrays(_GENERATED, stored))
 
 
 def _scores_in(source: ItemList, numbers: IntArray) -> FloatArray:
@@ -101,7 +118,8 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
     return np.asarray([weight * ratio(key, title) for title in titles], dtype=np.float32)
 
 
-WORDS_FILE, PAIRS_FILE = "words.json", "pairs.npy"
+WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
+_WORDS, _GENERATED = "words", "generated"
 MIN_COMPLETED = 3
 READINGS = 4_096
 """Number of texts whose interpretation is cached."""
@@ -116,7 +134,7 @@ class Searcher:
         lexical: the lexical index.
         titles: index of whole titles.
         speller: corrects words against the catalogue's vocabulary.
-        keys: normalised title by item number.
+        num_items: number of items, including deleted ones: numbers are never reused.
         synonyms: query expansion by accepted synonyms.
         rewrites: rewrites for queries with few matches.
     """
@@ -125,7 +143,7 @@ class Searcher:
     lexical: LexicalIndex
     titles: TitleIndex
     speller: Speller
-    keys: Sequence[str]
+    num_items: int
     synonyms: Synonyms = field(default_factory=Synonyms)
     rewrites: RewriteTable = field(default_factory=RewriteTable)
     _readings: Callable[[str], Interpretation] = field(init=False)
@@ -152,7 +170,7 @@ class Searcher:
     def build(
         cls,
         catalogue: Catalogue,
-        popularity: FloatArray,
+        popularity: Popularity,
         folder: Path,
         config: SearchConfig | None = None,
     ) -> Self:
@@ -166,16 +184,18 @@ class Searcher:
         """
         config = config or SearchConfig()
         LexicalIndex.build(catalogue, folder, config.lexical)
-        counts = word_counts(catalogue, config.lexical.fields)
-        documents = (document_of(item, config.lexical.fields) for item in catalogue.items)
+        counts = WordCounts.of(word_counts(catalogue, config.lexical.fields))
+        documents = (document_of(item, config.lexical.fields) for item in catalogue)
         WordPairs.of(documents, counts).save(folder / PAIRS_FILE)
-        document = {
-            "keys": [title_key(item.title) for item in catalogue.items],
-            "counts": counts,
+        words = {
+            **counts.index.arrays(_WORDS),
+            **EditIndex.of(counts).arrays(),
+            **Strings.of(sorted(generated_words(catalogue))).arrays(_GENERATED),
+            "counts": counts.counts,
         }
-        if words := generated_words(catalogue):
-            document["generated_words"] = sorted(words)
-        (folder / WORDS_FILE).write_text(json.dumps(document), encoding="utf-8")
+        save_arrays(folder / WORDS_FOLDER, words)
+        titles = TitleIndex.of(catalogue, popularity)
+        save_arrays(folder / TITLES_FOLDER, {**titles.built.arrays(), "item_rows": titles.rows})
         return cls.open(folder, catalogue, popularity, config)
 
     @classmethod
@@ -183,7 +203,7 @@ class Searcher:
         cls,
         folder: Path,
         catalogue: Catalogue,
-        popularity: FloatArray,
+        popularity: Popularity,
         config: SearchConfig | None = None,
     ) -> Self:
         """Read what ``build`` wrote for the same catalogue.
@@ -196,20 +216,18 @@ class Searcher:
         if len(popularity) != count:
             raise DataError(f"{len(popularity)} popularities for {count} items.")
         lexical = LexicalIndex.open(folder)
+        titles, words = open_arrays(folder / TITLES_FOLDER), open_arrays(folder / WORDS_FOLDER)
         try:
-            document = json.loads((folder / WORDS_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ArtefactError(f"{folder} has no readable vocabulary: {error}.") from None
-        keys = document["keys"]
-        if len(keys) != count or lexical.statistics.num_documents != count:
-            raise ArtefactError(f"{folder} indexes {len(keys)} items, the catalogue has {count}.")
-        titles = TitleIndex.of(catalogue.items, popularity, keys)
-        counts = document["counts"]
-        pairs = WordPairs.open(folder / PAIRS_FILE, counts)
-        # Words of generated texts are known, but never proposed as corrections.
-        generated = document.get("generated_words", ())
-        speller = Speller.of(counts, pairs, english_word_frequencies(), keys).with_words(generated)
-        searcher = cls(config or SearchConfig(), lexical, titles, speller, keys)
+            table, rows = TitleTable.of_arrays(titles), titles["item_rows"]
+            speller = _open_speller(folder, words, table)
+        except KeyError as error:
+            raise ArtefactError(
+                f"{folder} has no readable vocabulary: {error} is missing.", "Run `serendip train`."
+            ) from None
+        if len(rows) != count or lexical.statistics.num_documents != count:
+            raise ArtefactError(f"{folder} indexes {len(rows)} items, the catalogue has {count}.")
+        index = TitleIndex.of_table(table, catalogue.titles, rows, popularity)
+        searcher = cls(config or SearchConfig(), lexical, index, speller, count)
         # The first search pays for imports and page faults: do it here, not in a request.
         searcher.search("warm up", 1)
         return searcher
@@ -218,11 +236,6 @@ class Searcher:
     def matcher(self) -> CatalogueMatcher:
         """Counts matches of queries in the catalogue."""
         return CatalogueMatcher(self.lexical, self.speller.counts, self.speller.pairs, self.titles)
-
-    @property
-    def num_items(self) -> int:
-        """Number of items, including deleted ones: numbers are never reused."""
-        return len(self.keys)
 
     def with_synonyms(self, synonyms: Synonyms) -> Self:
         """A copy that expands queries by synonyms."""
@@ -234,8 +247,8 @@ class Searcher:
 
     def with_items(self, items: Sequence[Item]) -> Self:
         """A copy that also finds new items, numbered after the old ones."""
-        keys = [*self.keys, *([""] * len(items))]
-        return self._with_texts(range(self.num_items, len(keys)), items, keys)
+        count = self.num_items + len(items)
+        return self._with_texts(range(self.num_items, count), items, count)
 
     def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> Self:
         """A copy in which existing numbers have new texts; restores deleted ones.
@@ -253,25 +266,24 @@ class Searcher:
         unknown = [number for number in numbers if not 0 <= number < self.num_items]
         if unknown:
             raise DataError(f"item number {unknown[0]} is not in this index.")
-        return self._with_texts(numbers, items, list(self.keys))
+        return self._with_texts(numbers, items, self.num_items)
 
     def _with_texts(
         self,
         numbers: Sequence[int],
         items: Sequence[Item],
-        keys: list[str],
+        count: int,
     ) -> Self:
-        vocabulary: set[str] = set()
-        for number, item in zip(numbers, items, strict=True):
-            keys[number] = title_key(item.title)
+        vocabulary: dict[str, None] = {}
+        for item in items:
             document = document_of(item, self.config.lexical.fields)
-            vocabulary.update(document.title, document.body, document.generated)
+            vocabulary.update(dict.fromkeys((*document.title, *document.body, *document.generated)))
         return replace(
             self,
             lexical=self.lexical.with_changed_items(numbers, items),
             titles=self.titles.with_changed_items(numbers, items),
             speller=self.speller.with_words(vocabulary),
-            keys=keys,
+            num_items=count,
         )
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
@@ -336,7 +348,7 @@ class Searcher:
         completions = self._complete_titles(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.title_weight)
         fused = reciprocal_rank_fusion((words, completions), self.num_items, weights)
-        answer = order_results(reading, words, fused, self.keys, allowed)
+        answer = order_results(reading, words, fused, self.titles.key, allowed)
         return answer.take(np.arange(min(k, len(answer))))
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:

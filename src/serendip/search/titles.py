@@ -3,9 +3,9 @@
 Titles are compared in their normal form (``data.text.title_key``). A title with names in brackets,
 "The Postman (Il Postino)", is also found without them and by each of them.
 
-``TitleTable`` is an immutable set of titles, sorted for look-up by whole title, by prefix and by
-word. ``TitleIndex`` combines the built table and the table of posted items: posting rebuilds only
-the small one.
+``TitleTable`` is an immutable set of titles as arrays, sorted for look-up by whole title, by prefix
+and by word; that of the catalogue is memory-mapped. ``TitleIndex`` joins it with a few tables of
+posted items: a new one is merged with the smaller ones, so that posting costs the same at any size.
 """
 
 from __future__ import annotations
@@ -15,16 +15,28 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
 
+from serendip.data.append_log import ItemLog
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Item
+from serendip.data.strings import Strings
 from serendip.data.text import title_key
-from serendip.search.spelling.typos import EditIndex
+from serendip.search.spelling.typos import EditIndex, contains
 
 MAX_COMPARED = 5_000
 _LAST = "\U0010ffff"
+_TIMES_LARGER = 8
+"""A table of posted titles is merged with a newer one unless it is so many times larger."""
+
+
+Popularity: TypeAlias = FloatArray | IntArray
+"""(N,) interactions per item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +55,80 @@ class TitledItem:
 
 
 class TitleTable:
-    """Titles by normal form.
+    """Titles of items by normal form.
 
-    Attributes:
-        bearers: normal form -> items with this title, most popular first.
-        keys: the normal forms, sorted; a row is an index into it.
-        popularity: (R,) of the most popular item of each row.
+    Args:
+        keys: R distinct normal forms, ascending; a row is an index into them.
+        starts: (R + 1,) int32 offsets of the rows' items.
+        items: (E,) int32 items with each title, most popular first.
+        popularity: (R,) float32 of the most popular item of each row.
+        words: W distinct words of the titles but their first ones, ascending.
+        word_starts: (W + 1,) int32 offsets of the words' rows.
+        word_rows: int32 rows that have each word.
         edits: index of the normal forms by edit distance.
     """
 
-    __slots__ = ("_rows", "_starts", "_words", "bearers", "edits", "keys", "popularity")
+    __slots__ = (
+        *("edits", "items", "keys", "popularity", "starts"),
+        *("word_rows", "word_starts", "words"),
+    )
 
-    def __init__(self, bearers: Iterable[tuple[str, TitledItem]]) -> None:
-        grouped: dict[str, list[TitledItem]] = defaultdict(list)
-        for key, item in bearers:
-            grouped[key].append(item)
-        self.bearers: Mapping[str, tuple[TitledItem, ...]] = {
-            key: tuple(sorted(items, key=lambda item: (-item.popularity, item.item_num)))
-            for key, items in grouped.items()
+    def __init__(self, keys: Strings, words: Strings, stored: Mapping[str, NDArray[Any]]) -> None:
+        self.keys, self.words = keys, words
+        self.starts, self.items = stored["starts"], stored["items"]
+        self.popularity = stored["popularity"]
+        self.word_starts, self.word_rows = stored["word_starts"], stored["word_rows"]
+        self.edits = EditIndex.of_arrays(keys, stored)
+
+    @classmethod
+    def of(cls, titled: Iterable[tuple[str, int, float]]) -> TitleTable:
+        """Build from (normal form, item, popularity of the item)."""
+        ordered = sorted(set(titled), key=lambda entry: (entry[0], -entry[2], entry[1]))
+        groups = [(key, list(entries)) for key, entries in groupby(ordered, lambda entry: entry[0])]
+        keys = [key for key, _ in groups]
+        words, word_starts, word_rows = _postings(keys)
+        stored = {
+            "starts": np.cumsum([0, *(len(entries) for _, entries in groups)]).astype(np.int32),
+            "items": np.array([item for _, item, _ in ordered], np.int32),
+            "popularity": np.array([entries[0][2] for _, entries in groups], np.float32),
+            "word_starts": word_starts,
+            "word_rows": word_rows,
         }
-        self.keys = sorted(self.bearers)
-        self.popularity = np.asarray(
-            [self.bearers[key][0].popularity for key in self.keys], dtype=np.float32
-        )
-        self.edits = EditIndex(self.keys)
-        self._words, self._starts, self._rows = _postings(self.keys)
+        column = Strings.of(keys)
+        return cls(column, Strings.of(words), {**stored, **EditIndex.of(keys).arrays()})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name."""
+        names = ("starts", "items", "popularity", "word_starts", "word_rows")
+        strings = {**self.keys.arrays("keys"), **self.words.arrays("words")}
+        return {name: getattr(self, name) for name in names} | strings | self.edits.arrays()
+
+    @classmethod
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> TitleTable:
+        """Rebuild from ``arrays``."""
+        return cls(Strings.of_arrays("keys", stored), Strings.of_arrays("words", stored), stored)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and contains(self.keys, key)
+
+    def items_of(self, row: int) -> list[int]:
+        """Items with the title of a row, most popular first."""
+        found: list[int] = self.items[self.starts[row] : self.starts[row + 1]].tolist()
+        return found
+
+    def items_titled(self, key: str) -> list[int]:
+        """Items whose title has a normal form, most popular first."""
+        row = bisect_left(self.keys, key)
+        return self.items_of(row) if row < len(self.keys) and self.keys[row] == key else []
+
+    def entries(self) -> Iterator[tuple[str, int]]:
+        """(normal form, item) of all titles."""
+        for row, key in enumerate(self.keys):
+            for item in self.items_of(row):
+                yield key, item
 
     def starting(self, prefix: str) -> IntArray:
         """Rows of titles that begin with ``prefix``."""
@@ -77,14 +138,14 @@ class TitleTable:
     def with_word_starting(self, prefix: str) -> IntArray:
         """Rows of titles in which ``prefix`` begins at a later word."""
         first = prefix.partition(" ")[0]
-        begin, end = _range(self._words, first)
+        begin, end = _range(self.words, first)
         if first != prefix:
-            end = begin + (begin < len(self._words) and self._words[begin] == first)
-        rows = np.unique(self._rows[self._starts[begin] : self._starts[end]])
+            end = begin + (begin < len(self.words) and self.words[begin] == first)
+        rows = np.unique(self.word_rows[self.word_starts[begin] : self.word_starts[end]])
         if first == prefix:
             return rows
         inside = f" {prefix}"
-        return np.asarray([row for row in rows if inside in self.keys[row]], dtype=np.int32)
+        return np.array([row for row in rows.tolist() if inside in self.keys[row]], np.int32)
 
     def nearly_starting(self, prefix: str) -> IntArray:
         """Rows of titles with a prefix, from any word on, at most one edit from ``prefix``.
@@ -138,6 +199,9 @@ def _range(ordered: Sequence[str], prefix: str) -> tuple[int, int]:
 MIN_LENGTH_ONE_EDIT = 4
 MIN_LENGTH_TWO_EDITS = 10
 
+_SPARE = 64
+"""Titles looked at in place of those of deleted and changed items."""
+
 _BRACKETS = re.compile(r"\(([^()]*)\)")
 _KNOWN_AS = re.compile(r"^\s*a\.?k\.?a\.?\s+", re.IGNORECASE)
 
@@ -148,21 +212,28 @@ class TitleIndex:
 
     Args:
         popularity: (N,) interactions per built item; posted ones have none.
+        titles: (N,) titles of built items as written.
+        rows: (N,) int32 row of each built item's title in ``built``; -1 = it has none.
         built: titles of the catalogue.
-        posted: titles posted or changed later.
-        changed: item numbers whose built titles are outdated.
+        posted: tables of titles posted or changed later, oldest first; those that an item no
+            longer has are left out of every answer.
+        written: titles posted or changed later, as written.
+        changed: item numbers whose titles are in ``posted``.
         deleted: item numbers that are never returned.
     """
 
-    popularity: FloatArray
+    popularity: Popularity
+    titles: Strings
+    rows: IntArray
     built: TitleTable
-    posted: TitleTable
-    changed: frozenset[int] = frozenset()
-    deleted: frozenset[int] = frozenset()
+    posted: tuple[TitleTable, ...]
+    written: ItemLog[str]
+    changed: BitMap
+    deleted: BitMap
 
     @classmethod
     def of(
-        cls, items: Sequence[Item], popularity: FloatArray, keys: Sequence[str] | None = None
+        cls, items: Iterable[Item], popularity: Popularity, keys: Sequence[str] | None = None
     ) -> TitleIndex:
         """Index the titles of items numbered from 0.
 
@@ -171,8 +242,23 @@ class TitleIndex:
             popularity: (N,) interactions per item; orders equal titles and completions.
             keys: ``title_key`` of every item, if computed already.
         """
-        built = TitleTable(_titled_items(range(len(items)), items, popularity, keys))
-        return cls(popularity, built, TitleTable(()))
+        titles = Strings.of(item.title for item in items)
+        keys = [title_key(title) for title in titles] if keys is None else keys
+        table = TitleTable.of(
+            (name, number, float(popularity[number]))
+            for number, (key, title) in enumerate(zip(keys, titles, strict=True))
+            for name in _names(key, title)
+        )
+        row_of = {key: row for row, key in enumerate(table.keys)}
+        rows = [row_of.get(key, -1) for key in keys]
+        return cls.of_table(table, titles, np.array(rows, np.int32), popularity)
+
+    @classmethod
+    def of_table(
+        cls, table: TitleTable, titles: Strings, rows: IntArray, popularity: Popularity
+    ) -> TitleIndex:
+        """Of the titles of a catalogue alone."""
+        return cls(popularity, titles, rows, table, (), ItemLog(), BitMap(), BitMap())
 
     def with_items(self, items: Sequence[Item], first_number: int) -> TitleIndex:
         """A copy with new items, numbered from ``first_number`` on, of popularity 0."""
@@ -180,31 +266,72 @@ class TitleIndex:
 
     def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> TitleIndex:
         """A copy in which these numbers have new titles; restores deleted ones."""
-        numbers = frozenset(int(number) for number in item_nums)
-        old = (
-            (key, item)
-            for key, titled in self.posted.bearers.items()
-            for item in titled
-            if item.item_num not in numbers
-        )
-        new = _titled_items(item_nums, items, self.popularity, None)
-        return replace(
+        numbers = [int(number) for number in item_nums]
+        written = self.written.with_values(numbers, [item.title for item in items])
+        changed = replace(
             self,
-            posted=TitleTable((*old, *new)),
-            changed=self.changed | {n for n in numbers if n < len(self.popularity)},
-            deleted=self.deleted - numbers,
+            written=written,
+            changed=self.changed | BitMap(numbers),
+            deleted=self.deleted - BitMap(numbers),
         )
+        new = TitleTable.of(
+            (name, number, changed.popularity_of(number))
+            for number, item in zip(numbers, items, strict=True)
+            for name in _names(title_key(item.title), item.title)
+        )
+        return replace(changed, posted=changed._merge(new))
+
+    def _merge(self, table: TitleTable) -> tuple[TitleTable, ...]:
+        """The tables of posted titles with a new one, merged with those that are not far larger."""
+        kept = list(self.posted)
+        smaller = [table]
+        while kept and len(kept[-1]) < _TIMES_LARGER * sum(map(len, smaller)):
+            smaller.append(kept.pop())
+        if len(smaller) > 1:
+            table = TitleTable.of(
+                (key, item, self.popularity_of(item))
+                for part in smaller
+                for key, item in part.entries()
+                if self._has_title(item, key)
+            )
+        return (*kept, table)
 
     def without_items(self, item_nums: Iterable[int]) -> TitleIndex:
         """A copy that never returns these items."""
-        return replace(self, deleted=self.deleted.union(int(number) for number in item_nums))
+        return replace(self, deleted=self.deleted | BitMap(int(number) for number in item_nums))
+
+    def popularity_of(self, item: int) -> float:
+        """Interactions of an item; 0 for a posted one."""
+        return float(self.popularity[item]) if item < len(self.popularity) else 0.0
+
+    def title(self, item: int) -> str:
+        """Title of an item as written."""
+        written = self.written.get(item) if item in self.changed else None
+        return self.titles[item] if written is None else written
+
+    def key(self, item: int) -> str:
+        """Normal form of an item's title; empty for one without a title."""
+        if item in self.changed:
+            return title_key(self.title(item))
+        row = int(self.rows[item])
+        return self.built.keys[row] if row >= 0 else ""
+
+    def _has_title(self, item: int, key: str) -> bool:
+        """Whether a posted or changed item has a title with this normal form now."""
+        title = self.title(item)
+        return key in _names(title_key(title), title)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.built
 
     def bearers(self, key: str) -> list[TitledItem]:
         """Items whose title has this normal form, most popular first."""
-        built = self.built.bearers.get(key, ())
-        items = [item for item in built if item.item_num not in self.changed]
-        items.extend(self.posted.bearers.get(key, ()))
-        alive = [item for item in items if item.item_num not in self.deleted]
+        items = dict.fromkeys(item for table in self._tables for item in table.items_titled(key))
+        alive = [
+            TitledItem(item, self.title(item), self.popularity_of(item))
+            for item in items
+            if item not in self.deleted and (item not in self.changed or self._has_title(item, key))
+        ]
         return sorted(alive, key=lambda item: (-item.popularity, item.item_num))
 
     def exact(self, text: str) -> IntArray:
@@ -259,8 +386,8 @@ class TitleIndex:
         return self._most_popular([table.nearly_starting(prefix) for table in self._tables], k)
 
     @property
-    def _tables(self) -> tuple[TitleTable, TitleTable]:
-        return self.built, self.posted
+    def _tables(self) -> tuple[TitleTable, ...]:
+        return (self.built, *self.posted)
 
     def _near(self, key: str, distance: int) -> list[str]:
         found = {near for table in self._tables for _, near in table.edits.near(key, distance)}
@@ -273,14 +400,25 @@ class TitleIndex:
     def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[TitledItem]:
         """The k most popular items of some rows of each table, without deleted ones."""
         found: dict[int, TitledItem] = {}
-        wanted = 2 * k + len(self.deleted) + len(self.changed)
         for table, rows in zip(self._tables, rows_by_table, strict=True):
-            if len(rows) > wanted:
-                rows = rows[np.argpartition(-table.popularity[rows], wanted - 1)[:wanted]]
-            for row in rows.tolist():
-                for bearer in self.bearers(table.keys[row])[:1]:
-                    found[bearer.item_num] = bearer
+            best = self._bearers_of_best(table, rows, k)
+            found.update({bearer.item_num: bearer for bearer in best})
         return sorted(found.values(), key=lambda item: (-item.popularity, item.item_num))[:k]
+
+    def _bearers_of_best(self, table: TitleTable, rows: IntArray, k: int) -> list[TitledItem]:
+        """The best item of each of the most popular rows: k different ones, or all there are."""
+        wanted = 2 * k + min(len(self.deleted) + len(self.changed), _SPARE)
+        while True:
+            best = rows
+            if len(rows) > wanted:
+                best = rows[np.argpartition(-table.popularity[rows], wanted - 1)[:wanted]]
+            bearers = [bearer for row in best.tolist() for bearer in self._bearers_of(table, row)]
+            if len(best) == len(rows) or len({bearer.item_num for bearer in bearers}) >= k:
+                return bearers
+            wanted *= 4
+
+    def _bearers_of(self, table: TitleTable, row: int) -> list[TitledItem]:
+        return self.bearers(table.keys[row])[:1]
 
 
 def other_names(title: str) -> list[str]:
@@ -291,21 +429,10 @@ def other_names(title: str) -> list[str]:
     return [_BRACKETS.sub("", title), *(_KNOWN_AS.sub("", name) for name in named)]
 
 
-def _titled_items(
-    item_nums: Sequence[int],
-    items: Sequence[Item],
-    popularity: FloatArray,
-    keys: Sequence[str] | None,
-) -> list[tuple[str, TitledItem]]:
-    """(normal form, item) for the title of every item and its other names."""
-    keys = [title_key(item.title) for item in items] if keys is None else keys
-    pairs: list[tuple[str, TitledItem]] = []
-    for number, key, item in zip(item_nums, keys, items, strict=True):
-        weight = float(popularity[number]) if number < len(popularity) else 0.0
-        bearer = TitledItem(int(number), item.title, weight)
-        others = (title_key(name) for name in other_names(item.title))
-        pairs.extend((name, bearer) for name in dict.fromkeys((key, *others)) if name)
-    return pairs
+def _names(key: str, title: str) -> dict[str, None]:
+    """Normal forms under which a title is found: its own, and those of its other names."""
+    others = (title_key(name) for name in other_names(title))
+    return {name: None for name in (key, *others) if name}
 
 
 def _digits(text: str) -> str:

@@ -12,6 +12,7 @@ from serendip.data import Event, Item
 from serendip.engine.answer import Answer, ChosenItem, Explanation, Suggestions
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
+from serendip.engine.quality_report import QualityReport
 from serendip.engine.request import Request
 
 
@@ -31,6 +32,11 @@ class EngineProtocol(Protocol):
     @property
     def pictures(self) -> ItemPictures:
         """Pictures of items, for the page."""
+        ...
+
+    @property
+    def report(self) -> QualityReport:
+        """The report on the quality of the engine, for the page."""
         ...
 
     def recommend(self, request: Request) -> Answer:
@@ -81,6 +87,11 @@ class EngineProtocol(Protocol):
 
     def catch_up(self) -> None:
         """Apply items stored or deleted by other engines since the last call; idempotent."""
+        ...
+
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items that answers know; a write raises it before it returns."""
         ...
 
     def item(self, item_id: str) -> Item | None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.code_cells import CodeCells
 from serendip.data.item import Catalogue
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
@@ -342,10 +343,12 @@ def build_engine_state(
         models=models,
         ranker=None,
         searcher=searcher,
-        suggester=Suggester(searcher, {}, ()),
+        suggester=Suggester.of((), searcher),
         counts=counts,
         quality=quality,
         hidden=np.zeros(len(vectors), np.bool_),
+        cells=CodeCells.of(codes, codebooks),
+        mean_quality=float(quality.mean()),
         code_names={},
     )
 

@@ -11,6 +11,7 @@ import pytest
 from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig
+from serendip.data.strings import open_arrays
 from serendip.errors import ConfigError, StorageError
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.runtime.atomic_files import exclusive_lock
@@ -256,8 +257,8 @@ def test_content_is_aligned_without_the_items_held_out(tmp_path: Path) -> None:
             data, tmp_path, file=tmp_path / f"{name}.json", models={"line": line}, seeds=1
         )
         run(settings)
-        with np.load(settings.work / "line-0" / "model" / "tower.npz") as stored:
-            maps.append((stored["align_down"], stored["align_up"]))
+        arrays = open_arrays(settings.work / "line-0" / "model" / "arrays")
+        maps.append((arrays["align_down"], arrays["align_up"]))
     assert maps[0][1].any()
     for left, right in zip(*maps, strict=True):
         np.testing.assert_array_equal(left, right)

@@ -357,7 +357,7 @@ def test_an_unknown_canonical_column_is_a_config_error():
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r|"), max_size=12)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(titles=st.lists(CELLS, min_size=1, max_size=6))
 def test_any_text_survives_csv_and_json(tmp_path_factory, titles):
     folder = tmp_path_factory.mktemp("t")

@@ -47,8 +47,19 @@ def test_a_missing_database_is_an_error_with_the_next_step_and_is_not_made(tmp_p
 def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "serendip.db"
     path.touch()
-    with pytest.raises(StorageError, match="has no table events, generated_texts, items, meta"):
+    with pytest.raises(
+        StorageError, match="has no table events, generated_texts, items, meta, segments"
+    ):
         Store.open(path)
+
+
+def test_a_database_of_another_version_is_refused_with_the_next_step(path: Path) -> None:
+    with closing(Database(path)) as database, database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE events ADD COLUMN origin TEXT")
+    for open_store in (Store.open, Store.create):
+        with pytest.raises(StorageError, match=r"another version: table events .* origin") as told:
+            open_store(path)
+        assert "Move it away and run `serendip import`" in told.value.hint
 
 
 def test_errors_name_the_file_and_not_its_folder(tmp_path: Path) -> None:

@@ -21,5 +21,14 @@ def test_statements_compile_for_postgresql(origin):
     assert ("IS DISTINCT FROM" in upsert) == (origin == "file")
     insert = str(schema.insert_events("postgresql").compile(dialect=dialect))
     assert "ON CONFLICT (event_id) DO NOTHING" in insert
-    for name in ("HISTORY", "PAST", "QUERIES", "USERS", "ITEMS_AFTER", "TOMBSTONE"):
+    for name in (
+        "HISTORY",
+        "PAST",
+        "QUERIES",
+        "USERS",
+        "TOP_USERS",
+        "EVENT_MARK",
+        "ITEM_CHANGES",
+        "TOMBSTONE",
+    ):
         assert str(getattr(schema, name).compile(dialect=dialect))

@@ -89,13 +89,18 @@ def test_everything_is_there_after_opening_again(tmp_path):
         assert (store.items(), store.history("u", 1)) == ([full_item()], [full_event()])
 
 
+def deleted(store: Store) -> set[str]:
+    """Ids of the items that are deleted."""
+    return set(store.item_changes(0).deleted)
+
+
 def test_replaced_items_keep_their_place_and_get_a_new_version(store):
     store.put_items([Item("a"), Item("b"), Item("c")])
     before = store.max_version()
     store.put_items([Item("b", "new")])
     assert [item.item_id for item in store.items()] == ["a", "b", "c"]
-    assert store.items_after(before) == [Item("b", "new")]
-    assert store.items_after(store.max_version()) == []
+    assert store.item_changes(before).items == [Item("b", "new")]
+    assert store.item_changes(store.max_version()).items == []
 
 
 def test_the_last_of_equal_ids_counts(store):
@@ -109,10 +114,33 @@ def test_a_deleted_item_is_gone_until_it_is_put_again(store):
     assert store.delete_item("a")
     assert not store.delete_item("a")
     assert not store.delete_item("never")
-    assert (store.items(), store.deleted_ids(), store.item("a")) == ([Item("b")], ["a"], None)
+    assert (store.items(), deleted(store), store.item("a")) == ([Item("b")], {"a"}, None)
     assert store.max_version() > version
     store.put_items([Item("a", "back")])
-    assert (store.items()[0], store.deleted_ids()) == (Item("a", "back"), [])
+    assert (store.items()[0], deleted(store)) == (Item("a", "back"), set())
+
+
+def test_changed_items_come_in_the_order_of_their_first_insertion_deleted_ones_too(store):
+    store.put_items([Item("old"), Item("older")])
+    before = store.max_version()
+    store.put_items([Item("a"), Item("b"), Item("c")])
+    store.put_items([Item("a", "again")])
+    store.delete_item("b")
+    store.delete_item("old")
+    changes = store.item_changes(before)
+    new = [item.item_id for item in changes.items if item.item_id != "old"]
+    assert new == ["a", "b", "c"]
+    assert (changes.deleted, changes.version) == ({"b", "old"}, store.max_version())
+    assert Item("a", "again") in changes.items
+
+
+def test_changes_by_an_import_can_be_left_out(store):
+    store.import_all([Item("a"), Item("b")], [])
+    store.put_items([Item("c")])
+    store.delete_item("a")
+    changes = store.item_changes(0, with_imports=False)
+    assert ([item.item_id for item in changes.items], changes.deleted) == (["a", "c"], {"a"})
+    assert changes.version == store.max_version()
 
 
 def test_history_is_oldest_first_and_ties_keep_the_order_of_arrival(store):
@@ -212,7 +240,7 @@ def test_an_import_replaces_what_files_brought_and_nothing_else(store):
     assert (counts.items, counts.events, counts.duplicate_items) == (2, 1, 0)
     assert [item.item_id for item in store.items()] == ["a", "posted", "c"]
     assert store.item("a") == Item("a", "new")
-    assert store.deleted_ids() == ["b"]
+    assert deleted(store) == {"b"}
     assert [event.item_id for event in store.history("u", 9)] == ["b", "c"]
 
 
@@ -222,7 +250,7 @@ def test_an_item_deleted_by_hand_stays_deleted_and_one_posted_stays_as_posted(st
     store.delete_item("a")
     store.put_items([Item("b", "posted")])
     store.import_all(files, [])
-    assert (store.items(), store.deleted_ids()) == ([Item("b", "posted")], ["a"])
+    assert (store.items(), deleted(store)) == ([Item("b", "posted")], {"a"})
 
 
 def test_an_item_that_left_the_files_may_return_with_them(store):
@@ -260,6 +288,7 @@ def test_an_import_that_fails_leaves_the_former_state(store):
 
 
 KILLED = """
+import shutil
 import sys
 from sqlalchemy import Engine, event
 from serendip.data.event import Event
@@ -277,29 +306,72 @@ def events():
     if moment == "reading":
         stop_here()
 
+def remove(path, rmtree=shutil.rmtree):
+    stop_here() if moment == "removing" else rmtree(path)
+
+shutil.rmtree = remove
+
 @event.listens_for(Engine, "after_cursor_execute")
 def executed(connection, cursor, statement, *_):
     if statement.startswith(moment):
         stop_here()
 
-Store.create(sys.argv[1]).import_all([Item("b")], events())
+store = Store.create(sys.argv[1])
+store.import_all([Item("b")], events()) if sys.argv[3] == "import" else store.compact()
 """
 
 
-@pytest.mark.parametrize("moment", ["reading", "DELETE FROM events", "INSERT INTO events"])
+def killed(path, moment, command):
+    """Kill a process that imports or compacts at a moment."""
+    arguments = [sys.executable, "-c", KILLED, str(path), moment, command]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(arguments, **pipes, text=True) as process:
+        assert process.stdout.readline() == "importing\n"
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def folders(path):
+    return {one.name for one in (path.parent / "log").iterdir()} - {".lock"}
+
+
+@pytest.mark.parametrize(
+    "moment", ["reading", "INSERT INTO items", "DELETE FROM segments", "INSERT INTO segments"]
+)
 def test_a_process_killed_while_importing_leaves_the_former_state(tmp_path, moment):
     path = tmp_path / "s.db"
     with closing(Store.create(path)) as store:
         store.import_all([Item("a")], [Event("u", "a", 1.0)])
-    command = [sys.executable, "-c", KILLED, str(path), moment]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True) as process:
-        assert process.stdout.readline() == "importing\n"
-        os.kill(process.pid, signal.SIGKILL)
+    (former,) = folders(path)
+    killed(path, moment, "import")
+    assert (folders(path) == {former}) == (moment == "reading")
     with closing(Store.open(path)) as store:
         assert (store.items(), store.totals().users(9)) == ([Item("a")], [("u", 1)])
         assert store.put_events([Event("u", "a", 2.0)]) == 1
+        assert store.compact() == 1
+        assert len(folders(path)) == 2  # the halves of the killed import are gone
         assert store.import_all([Item("c")], []).items == 1
+        assert len(folders(path)) == 1
+
+
+@pytest.mark.parametrize("moment", ["INSERT INTO segments", "DELETE FROM events", "removing"])
+def test_a_process_killed_while_compacting_loses_and_doubles_nothing(tmp_path, moment):
+    path = tmp_path / "s.db"
+    events = [Event("u", "a", float(number), event_id=f"e{number}") for number in range(5)]
+    with closing(Store.create(path)) as store:
+        store.put_events(events[:2])
+        store.compact()
+        store.put_events(events[2:])
+    killed(path, moment, "compact")
+    with closing(Store.open(path)) as store:
+        assert store.history("u", 9) == events
+        assert store.count_events() == 5
+        assert store.put_events(events) == 0
+        assert store.put_events([Event("u", "a", 9.0)]) == 1
+        store.compact()
+        assert store.count_events() == 6
+    with closing(Database(path)) as database, database.read() as connection:
+        named = connection.exec_driver_sql("SELECT name FROM segments").scalars().all()
+    assert folders(path) == set(named)  # the halves of the killed compaction are gone
 
 
 def test_others_write_while_the_files_of_an_import_are_read(store, tmp_path):
@@ -326,7 +398,8 @@ def writing(path):
 
 
 def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(store, tmp_path):
-    store.import_all([Item("a")], [Event("u", "a", 1.0)])
+    store.import_all([Item("a")], [])
+    store.put_events([Event("u", "a", 1.0)])
     with writing(tmp_path / "s.db") as writer:
         writer.exec_driver_sql("DELETE FROM events")
         assert (store.items(), store.totals().users(5)) == ([Item("a")], [("u", 1)])

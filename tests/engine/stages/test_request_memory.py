@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from serendip.data.code_cells import CodeCells
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import TASKS, History, Query
@@ -83,11 +84,15 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     hidden = np.zeros(NUM_ITEMS, np.bool_)
     hidden[[5, 190_000]] = True
     folder = tmp_path_factory.mktemp("words")
-    searcher = Searcher.build(Catalogue(titled), counts[:NUM_TRAINED].astype(np.float32), folder)
+    searcher = Searcher.build(Catalogue(titled), counts[:NUM_TRAINED], folder)
+    codebooks = Codebooks(rng.normal(size=(2, NUM_CODES, VECTOR_SIZE)).astype(np.float32))
+    everything = replace(world.features, tokens=None).extended(later)
     state = EngineState(
         catalogue=Catalogue([*titled, *untitled]),
-        features=replace(world.features, tokens=None).extended(later),
-        codebooks=Codebooks(rng.normal(size=(2, NUM_CODES, VECTOR_SIZE)).astype(np.float32)),
+        features=everything,
+        codebooks=codebooks,
+        cells=CodeCells.of(everything.codes, codebooks),
+        mean_quality=0.5,
         models=models,
         ranker=None,
         searcher=searcher,

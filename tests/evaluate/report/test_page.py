@@ -92,7 +92,7 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 
 def test_a_report_of_nothing_is_a_page():
-    empty = report_world([], data=None, semantic_ids=None, stages=())
+    empty = report_world([], data=None, splits=None, semantic_ids=None, stages=())
     assert "Nothing was judged." in render_page(empty)
 
 

@@ -3,7 +3,7 @@
 from worlds import protocol_world, report_world
 
 from serendip.evaluate.number_format import interval, number, percent, points, seconds
-from serendip.evaluate.report.verdict import sentences
+from serendip.evaluate.report.verdict import describe_splits, sentences
 
 
 def section(verdict="better", difference=0.021, low=0.012, high=0.03):
@@ -57,7 +57,7 @@ def test_leave_last_out_comes_last_and_claims_nothing():
 
 
 def test_slices_are_said_with_their_users_and_empty_ones_as_such():
-    line = report_world([protocol_world()])["verdict"][-1]
+    line = report_world([protocol_world()], splits=None)["verdict"][-1]
     assert "for cold items (" in line
     assert "no request for cold users" in line
 
@@ -127,3 +127,19 @@ def test_numbers_are_written_for_people():
 
 def test_seconds_that_round_up_to_a_minute_are_written_as_one():
     assert seconds(59.96) == "1 min 00 s"
+
+
+def test_what_was_judged_and_what_was_not_is_said():
+    splits = {
+        "made": ["temporal@0.9"],
+        "left_out": ["temporal@0.75", "leave_last_out"],
+        "sampled": {"temporal@0.9": {"users": 2_000, "all_users": 50_000}},
+    }
+    assert describe_splits(splits) == [
+        "The temporal cut at 90 % of the events: a random 2,000 of 50,000 users were judged; "
+        "`serendip evaluate --full` judges all.",
+        "Judged: the temporal cut at 90 % of the events. Not judged: the temporal cut at 75 % of "
+        "the events and leave last out; `serendip evaluate --full` adds them.",
+    ]
+    whole = {"made": ["temporal@0.9", "leave_last_out"], "left_out": [], "sampled": {}}
+    assert describe_splits(whole) == describe_splits({}) == []

@@ -70,7 +70,7 @@ def searches() -> list[Search]:
 
 
 def test_the_head_is_what_people_searched_next_and_what_says_more(builder: RewriteBuilder) -> None:
-    table, told = builder.build(searches(), seed=0)
+    table, told = builder.build(searches(), TrainOptions(seed=0))
     assert table.head["purple divan"][0] == Rewrite("Green chair", "substitute", 4 / 6)
     more = table.head["kettle"]
     assert {one.kind for one in more} == {"narrower"}
@@ -97,7 +97,7 @@ def test_what_an_llm_wrote_may_be_narrower_and_what_is_like_an_item_may_not(
     results = np.stack([builder.searcher.search(one.text, 10).item_nums for one in candidates])
     catalogue = Catalogue(item(number) for number in range(144))
     table = QueryTable.of(candidates, results, catalogue, Categories.of(catalogue))
-    found = find_narrower(table, matcher)
+    found = find_narrower(table, matcher, SilentProgress())
     assert found == {"kettle": (Rewrite("kettle for the kitchen", "narrower", 1.0),)}
 
 
@@ -112,12 +112,12 @@ def test_a_narrower_query_may_have_hundreds_of_items(tmp_path: Path) -> None:
     ]
     results = np.stack([searcher.search(one.text, 10).item_nums for one in candidates])
     table = QueryTable.of(candidates, results, catalogue, Categories.of(catalogue))
-    found = find_narrower(table, searcher.matcher)
+    found = find_narrower(table, searcher.matcher, SilentProgress())
     assert found == {"drama": (Rewrite("nineties drama", "narrower", 1.0),)}
 
 
 def test_the_student_answers_for_texts_that_nobody_has_seen(builder: RewriteBuilder) -> None:
-    table, _ = builder.build([], seed=0)
+    table, _ = builder.build([], TrainOptions(seed=0))
     wide = builder.searcher.with_rewrites(table)
     found = wide.instead_of("red kettle zeppelin")
     assert found[0].text == "red kettle" and found[0].kind == "broader"
@@ -127,19 +127,19 @@ def test_the_student_answers_for_texts_that_nobody_has_seen(builder: RewriteBuil
 
 
 def test_nothing_unsafe_is_offered(builder: RewriteBuilder) -> None:
-    table, _ = builder.build(searches(), seed=0)
+    table, _ = builder.build(searches(), TrainOptions(seed=0))
     assert table.near["sofa"] == (("chair", 0.9),)
     assert not [one for found in table.head.values() for one in found if "lamp" in one.text]
 
 
 def test_the_same_seed_makes_the_same_table(builder: RewriteBuilder) -> None:
-    one, two = (builder.build(searches(), seed=3)[0] for _ in range(2))
+    one, two = (builder.build(searches(), TrainOptions(seed=3))[0] for _ in range(2))
     assert one.head == two.head and one.scorer is not None and two.scorer is not None
     assert one.scorer.weights.tolist() == two.scorer.weights.tolist()
 
 
 def test_no_order_of_any_query_of_the_head_changes(builder: RewriteBuilder) -> None:
-    table, _ = builder.build(searches(), seed=0)
+    table, _ = builder.build(searches(), TrainOptions(seed=0))
     plain, wide = builder.searcher, builder.searcher.with_rewrites(table)
     for text in {*builder.queries.texts, *table.head}:
         before, after = plain.search(text, 144), wide.search(text, 144)

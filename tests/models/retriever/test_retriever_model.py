@@ -16,7 +16,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import ArtefactError, ConfigError, DataError, UnsupportedError
 from serendip.models.onnx import open_session, to_onnx
-from serendip.models.retriever.artefact import TOWER_FILE
+from serendip.models.retriever.artefact import ARRAYS_FOLDER
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
@@ -336,14 +336,12 @@ def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> 
         np.testing.assert_allclose(part @ part.T, own @ own.T, atol=1e-4)
 
 
-@pytest.mark.parametrize("missing", ["bonus", "codes", "donor_content", "num_parameters"])
+@pytest.mark.parametrize("missing", ["bonus", "codes", "donors", "num_parameters"])
 def test_an_artefact_without_one_of_its_arrays_is_refused(
     trained: Retriever, tmp_path: Path, missing: str
 ) -> None:
     trained.save(tmp_path)
-    with np.load(tmp_path / TOWER_FILE) as stored:
-        arrays = {name: stored[name] for name in stored.files if name != missing}
-    np.savez(tmp_path / TOWER_FILE, **arrays)
+    (tmp_path / ARRAYS_FOLDER / f"{missing}.npy").unlink()
     with pytest.raises(ArtefactError, match=missing):
         Retriever.open(tmp_path)
 

@@ -14,12 +14,12 @@ SHORT = st.text("abc ", min_size=1, max_size=8)
 @given(st.sets(SHORT, max_size=30), SHORT)
 def test_exactly_the_strings_one_edit_away_are_found(strings, query):
     expected = {one for one in strings if OSA.distance(query, one) == 1}
-    assert {one for _, one in EditIndex(strings).near(query, 1)} == expected
+    assert {one for _, one in EditIndex.of(strings).near(query, 1)} == expected
 
 
 @given(st.sets(SHORT, max_size=30), st.text("abc ", min_size=3, max_size=8))
 def test_two_edits_find_only_strings_within_two(strings, query):
-    for distance, one in EditIndex(strings).near(query, 2):
+    for distance, one in EditIndex.of(strings).near(query, 2):
         assert one in strings
         assert distance == OSA.distance(query, one) <= 2
 
@@ -53,5 +53,5 @@ def test_words_of_posted_items_are_known():
 def test_a_large_vocabulary_still_answers():
     letters = string.ascii_lowercase
     strings = {f"aa{x}{y}{z}" for x in letters for y in letters for z in letters}
-    near = EditIndex(strings).near("aabcdd", 1)
+    near = EditIndex.of(strings).near("aabcdd", 1)
     assert (1, "aabcd") in near

@@ -1,8 +1,11 @@
-"""Table readers: rows of CSV, JSONL and Parquet files as text, with line numbers for errors.
+"""Table readers: rows of CSV, JSONL and Parquet files, with line numbers for errors.
 
-DuckDB scans CSV and Parquet; JSON lines are parsed here, so that numbers keep the spelling of the
-file. A cell is text, or a tuple of texts if the file has a list; empty and null cells are "".
-Malformed rows are not yielded but collected in ``broken``.
+``batches`` evaluates SQL expressions over the cells in DuckDB, for files of any size; ``rows``
+yields the cells of small tables and of single rows. DuckDB scans CSV and Parquet. JSON lines are
+parsed here, because DuckDB respells numbers ("1.50" becomes "1.5") and names no malformed line.
+
+A cell is text, or a tuple of texts if the file has a list; empty and null cells are "". Malformed
+rows are not yielded but collected in ``broken``.
 
 The place of a row is its physical line, counted from 1, even if a quoted cell contains line
 breaks; a Parquet file has no lines, so its places are row numbers, counted from 1.
@@ -16,27 +19,41 @@ import io
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.files.cells import CellSql, micros_sql
 from serendip.data.limits import MAX_ROW_CHARS
 from serendip.errors import DataError
 from serendip.runtime.threads import num_threads
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 _BATCH = 20_000
+_ARROW_BATCH = 500_000
+_JSON_CHUNK = 50_000
 
 
 def connect() -> DuckDBPyConnection:
-    """Open a private DuckDB database in memory that downloads no extensions."""
+    """Open a connection to DuckDB with temporary tables of its own; it downloads no extensions."""
+    return _database(num_threads()).cursor()
+
+
+@cache
+def _database(threads: int) -> DuckDBPyConnection:
+    """The database of this process; opening one takes longer than reading a small file."""
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": num_threads(),
+        "threads": threads,
         "autoinstall_known_extensions": False,
     }
     return duckdb.connect(":memory:", config=settings)
@@ -55,10 +72,8 @@ def run(connection: DuckDBPyConnection, query: str, path: Path) -> DuckDBPyConne
     """
     import duckdb
 
-    # DuckDB reads the path as a glob pattern; a bracketed wildcard matches itself.
-    pattern = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path))
     try:
-        return connection.execute(query, [pattern])
+        return connection.execute(query, [_pattern(path)])
     except duckdb.Error as error:
         raise _unreadable(path, error) from None
 
@@ -95,6 +110,34 @@ def scan(
             )
 
 
+def scan_batches(
+    connection: DuckDBPyConnection, query: str, path: Path
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a query over a file as Arrow batches.
+
+    Args:
+        connection: of DuckDB.
+        query: as for ``run``.
+        path: the file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        relation = connection.sql(query, params=[_pattern(path)])
+        yield from relation.to_arrow_reader(_ARROW_BATCH)
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _pattern(path: Path) -> str:
+    """The path as a glob pattern, which DuckDB reads; a bracketed wildcard matches itself."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path))
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
     reason = str(error).strip().splitlines()[0].rstrip(".")
     return DataError(
@@ -112,6 +155,10 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 20
 _MAX_BROKEN = 1000
+_PARQUET = "read_parquet(?)"
+_WHOLE = frozenset(
+    f"{sign}{kind}" for sign in ("", "U") for kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+)
 
 
 class Table(ABC):
@@ -132,8 +179,33 @@ class Table(ABC):
         """Column names in the order of the file, without unnamed columns."""
 
     @abstractmethod
-    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
-        """Yield the cells of ``columns`` of every well-formed row, in the order of the file."""
+    def cell(self, column: str) -> CellSql:
+        """SQL of the cells of a column, for the expressions of ``batches``."""
+
+    @abstractmethod
+    def batches(
+        self, columns: Sequence[str], expressions: Mapping[str, str], most: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield SQL expressions for every well-formed row, in the order of the file.
+
+        Args:
+            columns: those that the expressions read.
+            expressions: name in the batch -> SQL over cells, see ``cell``.
+            most: number of rows to read; None = all.
+
+        Returns:
+            batches with a column for each expression, and ``odd``: True for a row with half of a
+            character (a lone surrogate), which SQL cannot read.
+        """
+
+    @abstractmethod
+    def rows(self, columns: Sequence[str], only: NDArray[np.int64] | None = None) -> Iterator[Row]:
+        """Yield the cells of ``columns`` of every well-formed row, in the order of the file.
+
+        Args:
+            columns: by name.
+            only: 0-based numbers of the rows to yield, ascending; None = all.
+        """
 
     @abstractmethod
     def places(self, rows: Sequence[int]) -> list[str]:
@@ -179,18 +251,34 @@ class CsvTable(Table):
         """Names in the header."""
         return tuple(name for name in self._header if name)
 
-    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+    def cell(self, column: str) -> CellSql:
+        """The text of the file."""
+        return CellSql(f"c{self._header.index(column)}")
+
+    def batches(
+        self, columns: Sequence[str], expressions: Mapping[str, str], most: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield SQL expressions for every row."""
+        connection = connect()
+        yield from scan_batches(
+            connection, _select(_named(expressions), self._scan(), most), self.path
+        )
+        self.broken = self._read_rejects(connection)
+
+    def rows(self, columns: Sequence[str], only: NDArray[np.int64] | None = None) -> Iterator[Row]:
         """Yield the cells of ``columns``."""
-        selection = ", ".join(f"c{self._header.index(name)}" for name in columns)
+        connection = connect()
+        cells = [self.cell(name).text for name in columns]
+        yield from scan(connection, _select_rows(connection, cells, self._scan(), only), self.path)
+        self.broken = self._read_rejects(connection)
+
+    def _scan(self) -> str:
         types = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(self._header)))
-        query = (
-            f"SELECT {selection} FROM read_csv(?, columns={{{types}}}, auto_detect=false, "
+        return (
+            f"read_csv(?, columns={{{types}}}, auto_detect=false, "
             f"header=true, delim='{self._delimiter}', quote='\"', escape='\"', "
             f"store_rejects=true, rejects_limit={_MAX_BROKEN})"
         )
-        connection = connect()
-        yield from scan(connection, query, self.path)
-        self.broken = self._read_rejects(connection)
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """The lines on which the rows begin."""
@@ -240,11 +328,13 @@ class JsonTable(Table):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        names: dict[str, None] = {}
+        names: dict[str, bool] = {}  # name -> whether a value of it is a list
         for _, values in self._objects():
             if isinstance(values, dict):
-                names.update(dict.fromkeys(values))
+                for name, value in values.items():
+                    names[name] = names.get(name, False) or type(value) is list
         self._columns = tuple(name for name in names if name)
+        self._lists = frozenset(name for name, is_list in names.items() if is_list)
         if not self._columns:
             raise DataError(f"{path.name} holds no JSON objects.", "Write one object per line.")
 
@@ -253,14 +343,54 @@ class JsonTable(Table):
         """Keys of all objects, in order of first appearance."""
         return self._columns
 
-    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+    def cell(self, column: str) -> CellSql:
+        """Numbers as spelt in the file."""
+        number = self._columns.index(column)
+        return CellSql(f"c{number}", f"l{number}" if column in self._lists else "")
+
+    def batches(
+        self, columns: Sequence[str], expressions: Mapping[str, str], most: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield SQL expressions for every object."""
+        connection, rows = connect(), islice(self.rows(columns), most)
+        while chunk := list(islice(rows, _JSON_CHUNK)):
+            connection.register("chunk", self._tabulate(columns, chunk))
+            query = _select(_named(expressions, odd="odd"), "chunk")
+            yield from connection.sql(query).to_arrow_table().to_batches()
+
+    def _tabulate(self, columns: Sequence[str], rows: Sequence[Row]) -> pa.Table:
+        """The cells of rows as columns of texts and columns of lists."""
+        import pyarrow as pa
+
+        odd = np.zeros(len(rows), np.bool_)
+        arrays: dict[str, pa.Array] = {}
+        for position, name in enumerate(columns):
+            cells = [row[position] for row in rows]
+            number = self._columns.index(name)
+            texts = [cell if type(cell) is str else None for cell in cells]
+            arrays[f"c{number}"] = pa.array(_encodable(texts, odd), "string")
+            if name in self._lists:
+                joined = ["\n".join(cell) if type(cell) is tuple else None for cell in cells]
+                _encodable(joined, odd)
+                lists = [
+                    None if is_odd or type(cell) is str else cell
+                    for cell, is_odd in zip(cells, odd.tolist(), strict=True)
+                ]
+                arrays[f"l{number}"] = pa.array(lists, pa.list_(pa.string()))
+        return pa.table({**arrays, "odd": odd})
+
+    def rows(self, columns: Sequence[str], only: NDArray[np.int64] | None = None) -> Iterator[Row]:
         """Yield the values of ``columns``; numbers as spelt in the file."""
         self.broken = []
+        wanted = None if only is None else frozenset(only.tolist())
+        number = 0
         for line, values in self._objects():
-            if isinstance(values, dict):
-                yield tuple([_json_cell(values.get(name)) for name in columns])
-            else:
+            if not isinstance(values, dict):
                 self.broken.append((f"line {line}", values))
+                continue
+            if wanted is None or number in wanted:
+                yield tuple([_json_cell(values.get(name)) for name in columns])
+            number += 1
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """The lines of the rows."""
@@ -297,29 +427,84 @@ class ParquetTable(Table):
         """Names in the schema."""
         return tuple(name for name in self._types if name)
 
-    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+    def cell(self, column: str) -> CellSql:
+        """The value of the file as text; numbers and times also as what they are."""
+        name = '"' + column.replace('"', '""') + '"'
+        kind = self._types[column]
+        if kind.endswith("]"):
+            return CellSql("NULL::VARCHAR", f"CAST({name} AS VARCHAR[])")
+        if kind in _WHOLE:
+            return CellSql(f"CAST({name} AS VARCHAR)", number=f"CAST({name} AS DOUBLE)")
+        if kind in ("FLOAT", "DOUBLE"):
+            whole = f"TRY_CAST({name} AS BIGINT)"
+            text = (
+                f"CASE WHEN isnan({name}) THEN NULL WHEN {whole} = {name} "
+                f"THEN CAST({whole} AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
+            )
+            # A FLOAT is what its shortest text says: 4.1, not 4.099999904.
+            exact = f"CASE WHEN isfinite({name}) THEN {name} END" if kind == "DOUBLE" else ""
+            return CellSql(text, number=exact)
+        if kind in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
+            seconds = micros_sql(f"epoch_us({name})")
+            text = f"CAST(make_timestamp(epoch_us({name})) AS VARCHAR)"
+            shown = f"CAST({name} AS VARCHAR)" if kind == "TIMESTAMP" else text
+            return CellSql(shown, seconds=f"CASE WHEN isfinite({name}) THEN {seconds} END")
+        return CellSql(f"CAST({name} AS VARCHAR)")
+
+    def batches(
+        self, columns: Sequence[str], expressions: Mapping[str, str], most: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield SQL expressions for every row."""
+        yield from scan_batches(connect(), _select(_named(expressions), _PARQUET, most), self.path)
+
+    def rows(self, columns: Sequence[str], only: NDArray[np.int64] | None = None) -> Iterator[Row]:
         """Yield the cells of ``columns``."""
-        selection = ", ".join(self._expression(name) for name in columns)
-        yield from scan(connect(), f"SELECT {selection} FROM read_parquet(?)", self.path)
+        cells = [self.cell(name) for name in columns]
+        selected = [cell.items or cell.text for cell in cells]
+        connection = connect()
+        yield from scan(connection, _select_rows(connection, selected, _PARQUET, only), self.path)
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """Row numbers, counted from 1."""
         return [f"row {row + 1}" for row in rows]
 
-    def _expression(self, name: str) -> str:
-        column = '"' + name.replace('"', '""') + '"'
-        kind = self._types[name]
-        if kind.endswith("]"):
-            return f"CAST({column} AS VARCHAR[])"
-        if kind in ("FLOAT", "DOUBLE"):
-            whole = f"TRY_CAST({column} AS BIGINT)"
-            return (
-                f"CASE WHEN isnan({column}) THEN NULL WHEN {whole} = {column} "
-                f"THEN CAST({whole} AS VARCHAR) ELSE CAST({column} AS VARCHAR) END"
-            )
-        if kind == "TIMESTAMP WITH TIME ZONE":
-            return f"CAST(make_timestamp(epoch_us({column})) AS VARCHAR)"
-        return f"CAST({column} AS VARCHAR)"
+
+def _select(expressions: Sequence[str], source: str, most: int | None = None) -> str:
+    return (
+        f"SELECT {', '.join(expressions)} FROM {source}{'' if most is None else f' LIMIT {most}'}"
+    )
+
+
+def _named(expressions: Mapping[str, str], odd: str = "false") -> list[str]:
+    return [f"{sql} AS {name}" for name, sql in {**expressions, "odd": odd}.items()]
+
+
+def _select_rows(
+    connection: DuckDBPyConnection,
+    cells: Sequence[str],
+    source: str,
+    only: NDArray[np.int64] | None,
+) -> str:
+    """SQL of cells of all rows, or of those with some 0-based numbers."""
+    if only is None:
+        return _select(cells, source)
+    connection.register("wanted", {"number": only})
+    named = [f"{cell} AS v{place}" for place, cell in enumerate(cells)]
+    numbered = _select([*named, "row_number() OVER () - 1 AS number"], source)
+    values = [f"v{place}" for place in range(len(cells))]
+    condition = "WHERE number IN (SELECT number FROM wanted) ORDER BY number"
+    return _select(values, f"({numbered}) {condition}")
+
+
+def _encodable(texts: list[str | None], odd: NDArray[np.bool_]) -> list[str | None]:
+    """The texts without those that are no UTF-8; their rows become odd."""
+    try:
+        "".join(filter(None, texts)).encode()
+    except UnicodeEncodeError:
+        for row, text in enumerate(texts):
+            if text and text != text.encode("utf-8", "ignore").decode():
+                odd[row], texts[row] = True, None
+    return texts
 
 
 def _delimiter(lines: Sequence[str]) -> str:

@@ -55,11 +55,16 @@ class Database:
         """Open a database, creating file and tables where they are missing.
 
         Raises:
-            StorageError: it cannot be opened.
+            StorageError: it cannot be opened, or another version of this code made it.
         """
         database = cls(url_or_path, create=True)
-        with database.write() as connection:
-            tables.create_all(connection)
+        try:
+            with database.write() as connection:
+                tables.create_all(connection)
+                database._require_tables(connection, tables)
+        except StorageError:
+            database.close()
+            raise
         return database
 
     @classmethod
@@ -69,20 +74,13 @@ class Database:
         """Open an existing database that has these tables; reads only, so it waits for no writer.
 
         Raises:
-            StorageError: the database or a table is missing, or it cannot be opened.
+            StorageError: the database or a table is missing, it cannot be opened, or another
+                version of this code made it.
         """
-        from sqlalchemy import inspect
-
         database = cls(url_or_path, busy_timeout_s=busy_timeout_s)
         try:
             with database.read() as connection:
-                existing = inspect(connection).get_table_names()
-            if missing := sorted(set(tables.tables) - set(existing)):
-                raise StorageError(
-                    f"database {database.name} has no table {', '.join(missing)}.",
-                    "Restore it from a backup, or run `serendip import`, which rebuilds only what "
-                    "is in your files.",
-                )
+                database._require_tables(connection, tables)
         except StorageError:
             database.close()
             raise
@@ -176,6 +174,28 @@ class Database:
         finally:
             with self._users_lock:
                 self._num_users -= 1
+
+    def _require_tables(self, connection: Connection, tables: MetaData) -> None:
+        """Check that the tables exist and have the columns that this code reads and writes."""
+        from sqlalchemy import inspect
+
+        inspector = inspect(connection)
+        existing = set(inspector.get_table_names())
+        for name in sorted(set(tables.tables) & existing):
+            columns = {str(column["name"]) for column in inspector.get_columns(name)}
+            if differing := sorted(columns ^ set(tables.tables[name].columns.keys())):
+                raise StorageError(
+                    f"database {self.name} is of another version: table {name} differs in column "
+                    f"{', '.join(differing)}.",
+                    "Move it away and run `serendip import`, which rebuilds only what is in your "
+                    "files.",
+                )
+        if missing := sorted(set(tables.tables) - existing):
+            raise StorageError(
+                f"database {self.name} has no table {', '.join(missing)}.",
+                "Restore it from a backup, or run `serendip import`, which rebuilds only what "
+                "is in your files.",
+            )
 
     def _require_same_file(self) -> None:
         if self._file is not None:

@@ -7,10 +7,11 @@ counted once, then only the events appended since; all of it again after an impo
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from serendip.data.store.log_reader import LogPosition, read_position
+from serendip.data.log.segment_folder import SegmentFolder
+from serendip.data.store.log_view import LogPosition, LogView, read_log
 
 if TYPE_CHECKING:
     from serendip.data.store.database import Database
@@ -26,14 +27,15 @@ class LogTotals:
     """Totals of one database; safe to use from many threads.
 
     Args:
-        database: holds the events.
+        database: names the segments and holds the tail.
+        folder: of the segments.
         without: actions that do not count as user activity.
     """
 
-    def __init__(self, database: Database, without: Sequence[str] = ()) -> None:
-        from serendip.data.store import schema
-
-        self._database, self._sql = database, schema
+    def __init__(
+        self, database: Database, folder: SegmentFolder, without: Sequence[str] = ()
+    ) -> None:
+        self._database, self._folder = database, folder
         self._without = list(without)
         self._lock = threading.Lock()
         self._mark: LogPosition | None = None
@@ -43,55 +45,47 @@ class LogTotals:
 
     def follow(self) -> None:
         """Update the totals with the events appended or removed since the last update."""
-        with self._lock, self._database.read() as connection:
-            self._follow(connection)
+        with self._lock:
+            read_log(self._database, self._folder, self._follow)
 
     def users(self, limit: int) -> list[tuple[str, int]]:
         """(user_id, number of events), most active first, as of now."""
-        with self._lock, self._database.read() as connection:
-            self._follow(connection)
+
+        def read(view: LogView) -> list[tuple[str, int]]:
+            self._follow(view)
             if limit > _MOST_USERS:
-                return list(self._count_users(connection, limit).items())
+                return list(view.count_users(limit, self._without).items())
             if self._users is None:
-                self._users = self._count_users(connection, _MOST_USERS)
+                self._users = view.count_users(_MOST_USERS, self._without)
             return list(self._users.items())[: max(limit, 0)]
 
-    def _follow(self, connection: Any) -> None:
-        mark, before = read_position(connection), self._mark
+        with self._lock:
+            return read_log(self._database, self._folder, read)
+
+    def _follow(self, view: LogView) -> None:
+        mark, before = view.position(), self._mark
         if mark == before:
             return
         if before is None or mark.removals != before.removals:
-            num_events, users = int(connection.scalar(self._sql.COUNT_EVENTS)), None
+            num_events, users = view.count(), None
         else:
-            after = {"after": before.seq}
-            num_events = self.num_events + int(connection.scalar(self._sql.COUNT_AFTER, after))
-            users = self._users
+            num_events, users = self.num_events + view.count_after(before.seq), self._users
             if users is not None:
-                users = self._update_users(connection, before.seq, users)
+                users = self._update_users(view, before.seq, users)
         self._mark, self.num_events, self._users = mark, num_events, users
 
     def _update_users(
-        self, connection: Any, seq: int, users: dict[str, int]
+        self, view: LogView, seq: int, users: dict[str, int]
     ) -> dict[str, int] | None:
         """The most active users after an append; None if counting all of them is cheaper.
 
         Counts only grow: a user outside the list without new events stays behind those inside.
         """
-        values = {"after": seq, "without": self._without, "most": _FOLLOWED_USERS + 1}
-        appended = _pairs(connection.execute(self._sql.USERS_AFTER, values))
-        if len(appended) > _FOLLOWED_USERS:
+        appended = view.count_users_after(seq, _FOLLOWED_USERS, self._without)
+        if appended is None:
             return None
-        values = {"users": [name for name in appended if name not in users]}
-        values["without"] = self._without
-        newcomers = _pairs(connection.execute(self._sql.USERS_AMONG, values))
+        among = [name for name in appended if name not in users]
+        newcomers = view.count_users_among(among, self._without)
         updated = {name: count + appended.get(name, 0) for name, count in users.items()}
         ordered = sorted((updated | newcomers).items(), key=lambda pair: (-pair[1], pair[0]))
         return dict(ordered[:_MOST_USERS])
-
-    def _count_users(self, connection: Any, most: int) -> dict[str, int]:
-        values = {"most": most, "without": self._without}
-        return _pairs(connection.execute(self._sql.USERS, values))
-
-
-def _pairs(rows: Iterable[Sequence[Any]]) -> dict[str, int]:
-    return {row[0]: row[1] for row in rows}

@@ -2,23 +2,25 @@
 
 The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item as a tombstone with
 a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
-``file`` or ``api``: an import replaces only rows that came from files. ``generated_texts`` holds
-generated texts, apart from the catalogue's own columns.
+``file`` or ``api``: an import replaces only rows that came from files. ``events`` is the tail of
+the event log: what the API appended since the last compaction; ``segments`` names the segments that
+count (``data/log``). ``generated_texts`` holds generated texts, apart from the catalogue's own
+columns.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
-``item_row``, ``event_row`` and ``items_of`` convert between values and rows.
+``item_row`` and ``event_row`` convert values to rows.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     Index,
     Integer,
@@ -35,11 +37,13 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serendip.data.event import Event
-from serendip.data.item import Attribute, Item
+from serendip.data.item import Item
+from serendip.data.store.item_rows import ITEM_NAMES, item_values
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
@@ -68,7 +72,6 @@ EVENTS = Table(
     METADATA,
     Column("seq", _SERIAL, primary_key=True, autoincrement=True),
     Column("event_id", Text, nullable=True, unique=True),
-    Column("origin", String(8), nullable=False),
     Column("user_id", Text, nullable=False),
     Column("item_id", Text, nullable=False),
     Column("timestamp", Double, nullable=False),
@@ -82,6 +85,17 @@ EVENTS = Table(
     sqlite_autoincrement=True,
 )
 Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
+
+SEGMENTS = Table(
+    "segments",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("checksum", String(64), nullable=False),
+    Column("origin", String(8), nullable=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+)
 
 GENERATED_TEXTS = Table(
     "generated_texts",
@@ -117,13 +131,24 @@ _counts = EVENTS.c.action.not_in(bindparam("without", expanding=True))
 """True for events whose action is not among the excluded ones."""
 
 ITEM_COLUMNS = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
-ITEM = ITEM_COLUMNS.where(ITEMS.c.item_id == bindparam("id"))
-ITEMS_AFTER = (
-    select(*_ITEM)
-    .where(ITEMS.c.version > bindparam("after"), not_(ITEMS.c.deleted))
-    .order_by(ITEMS.c.version)
+ITEM_SIZES = (
+    select(
+        *(ITEMS.c.item_id, ITEMS.c.title),
+        func.length(ITEMS.c.title) + func.length(ITEMS.c.description),
+    )
+    .where(not_(ITEMS.c.deleted))
+    .order_by(ITEMS.c.number)
 )
-DELETED = select(ITEMS.c.item_id).where(ITEMS.c.deleted).order_by(ITEMS.c.version)
+ITEM = ITEM_COLUMNS.where(ITEMS.c.item_id == bindparam("id"))
+ITEM_CHANGES = (
+    select(*_ITEM, ITEMS.c.deleted)
+    .where(
+        ITEMS.c.version > bindparam("after"),
+        ITEMS.c.origin.in_(bindparam("origins", expanding=True)),
+    )
+    .order_by(case((ITEMS.c.number > bindparam("after"), ITEMS.c.number), else_=ITEMS.c.version))
+)
+"""Changed items, tombstones included: new ones in the order of their first insertion."""
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
 MAX_VERSION = select(func.coalesce(func.max(ITEMS.c.version), 0))
 COUNT_ITEMS = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
@@ -134,20 +159,31 @@ TOMBSTONE = (
 )
 
 HISTORY = (
-    select(*_EVENT)
+    select(*_EVENT, EVENTS.c.seq)
     .where(EVENTS.c.user_id == bindparam("user"), _counts)
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
     .limit(bindparam("most"))
 )
-EVENT_COLUMNS = select(*_EVENT[:5]).order_by(EVENTS.c.timestamp, EVENTS.c.seq)
-PAST = EVENT_COLUMNS.where(EVENTS.c.user_id == bindparam("user"), _counts)
+PAST = (
+    select(*_EVENT[:5], EVENTS.c.seq)
+    .where(EVENTS.c.user_id == bindparam("user"), _counts)
+    .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
+)
 EVENTS_AFTER = (
     select(*_EVENT[:5], EVENTS.c.seq)
     .where(EVENTS.c.seq > bindparam("after"))
     .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
 )
+TAIL_NAMES = tuple(column.name for column in _EVENT)
+TAIL = select(*_EVENT, EVENTS.c.seq).order_by(EVENTS.c.seq)
+TAIL_COLUMNS = select(*_EVENT[:5], EVENTS.c.seq).order_by(EVENTS.c.seq)
+TAIL_IDS_AFTER = select(EVENTS.c.event_id).where(
+    EVENTS.c.event_id.is_not(None), EVENTS.c.seq > bindparam("after")
+)
+CUT_TAIL = EVENTS.delete().where(EVENTS.c.seq <= bindparam("until"))
+ERASE_USER = EVENTS.delete().where(EVENTS.c.user_id == bindparam("user"))
 REQUESTED = (
-    select(*_EVENT)
+    select(*_EVENT, EVENTS.c.seq)
     .where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
     .limit(bindparam("most"))
@@ -157,14 +193,12 @@ USERS = (
     select(EVENTS.c.user_id, _num_counted.label("events"))
     .group_by(EVENTS.c.user_id)
     .having(_num_counted > 0)
-    .order_by(_num_counted.desc(), EVENTS.c.user_id)
-    .limit(bindparam("most"))
 )
+TOP_USERS = USERS.order_by(_num_counted.desc(), EVENTS.c.user_id).limit(bindparam("most"))
 QUERIES = (
-    select(EVENTS.c.query)
+    select(EVENTS.c.query, func.count())
     .where(EVENTS.c.query != "", _counts)
     .group_by(EVENTS.c.query)
-    .order_by(func.count().desc(), EVENTS.c.query)
 )
 _appended = EVENTS.c.seq > bindparam("after")
 USERS_AFTER = (
@@ -181,13 +215,41 @@ USERS_AMONG = (
 COUNT_EVENTS = select(func.count()).select_from(EVENTS)
 COUNT_AFTER = COUNT_EVENTS.where(_appended)
 MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
-FORGET_FILE_EVENTS = EVENTS.delete().where(EVENTS.c.origin == FROM_FILE)
+
+SEGMENT_FACTS = select(
+    *(SEGMENTS.c.name, SEGMENTS.c.checksum, SEGMENTS.c.origin),
+    *(SEGMENTS.c.first_seq, SEGMENTS.c.last_seq, SEGMENTS.c.events),
+).order_by(SEGMENTS.c.first_seq, SEGMENTS.c.name)
+ADD_SEGMENT = SEGMENTS.insert()
+DROP_SEGMENT = SEGMENTS.delete().where(SEGMENTS.c.name == bindparam("segment"))
+DROP_FILE_SEGMENTS = SEGMENTS.delete().where(SEGMENTS.c.origin == FROM_FILE)
 
 EVENT_MARK = select(
     MAX_SEQ.scalar_subquery(),
+    select(func.coalesce(func.max(SEGMENTS.c.last_seq), 0)).scalar_subquery(),
     select(META.c.value).where(META.c.key == bindparam("key")).scalar_subquery(),
 )
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
+
+
+def last_number(connection: Connection) -> int:
+    """The largest sequence number that the tail has ever given out."""
+    if connection.dialect.name == "postgresql":
+        statement = "SELECT nextval(pg_get_serial_sequence('events', 'seq'))"
+        return int(connection.exec_driver_sql(statement).scalar_one())
+    statement = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+    return int(connection.exec_driver_sql(statement).scalar() or 0)
+
+
+def set_last_number(connection: Connection, number: int) -> None:
+    """Give out only larger sequence numbers from now on."""
+    if connection.dialect.name == "postgresql":
+        statement = "SELECT setval(pg_get_serial_sequence('events', 'seq'), :number)"
+        connection.execute(text(statement), {"number": number})
+        return
+    connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = 'events'")
+    statement = "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', :number)"
+    connection.execute(text(statement), {"number": number})
 
 
 def upsert_items(
@@ -216,16 +278,9 @@ def upsert_items(
     )
 
 
-def insert_events(dialect: str, rows: Select[Any] | None = None, names: Sequence[str] = ()) -> Any:
-    """Insert events; an event whose ``event_id`` is already stored is skipped.
-
-    Args:
-        dialect: of the database.
-        rows: select that yields the events; None = values passed at execution.
-        names: columns of ``rows``.
-    """
-    insert = _insert(dialect, EVENTS, rows, names)
-    return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
+def insert_events(dialect: str) -> Any:
+    """Insert events; an event whose ``event_id`` is in the table is skipped."""
+    return _insert(dialect, EVENTS).on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
 
 
 def upsert_meta(dialect: str) -> Any:
@@ -245,23 +300,14 @@ def _insert(
 
 def item_row(item: Item, origin: str) -> dict[str, Any]:
     """Convert an item to a row, without number and version, which the caller assigns."""
-    attributes = json.dumps(dict(item.attributes), ensure_ascii=False, allow_nan=False)
-    return {
-        "item_id": item.item_id,
-        "deleted": False,
-        "origin": origin,
-        "title": item.title,
-        "description": item.description,
-        "attributes": attributes,
-        "available_from": item.available_from,
-    }
+    values = dict(zip(ITEM_NAMES, item_values(item), strict=True))
+    return {**values, "deleted": False, "origin": origin}
 
 
-def event_row(event: Event, origin: str) -> dict[str, Any]:
+def event_row(event: Event) -> dict[str, Any]:
     """Convert an event to a row; without an ``event_id`` it is never a duplicate."""
     return {
         "event_id": event.event_id or None,
-        "origin": origin,
         "user_id": event.user_id,
         "item_id": event.item_id,
         "timestamp": event.timestamp,
@@ -272,23 +318,4 @@ def event_row(event: Event, origin: str) -> dict[str, Any]:
         "position": event.position,
         "surface": event.surface,
         "session_id": event.session_id,
-    }
-
-
-def items_of(rows: Iterable[Sequence[Any]]) -> list[Item]:
-    """Convert rows of ``ITEM_COLUMNS`` to items."""
-    return [
-        Item(item_id, title, description, _attributes(json.loads(attributes)), available_from)
-        for item_id, title, description, attributes, available_from in rows
-    ]
-
-
-def _attributes(values: dict[str, Any]) -> dict[str, Attribute]:
-    return {
-        name: tuple(value)
-        if isinstance(value, list)
-        else value
-        if isinstance(value, str)
-        else float(value)
-        for name, value in values.items()
     }

@@ -3,26 +3,47 @@
 Everything else can be rebuilt from it. It does not interpret its rows: a snapshot decides which
 events count. Each write is one transaction and durable when it returns; reads never wait for a
 writer. Many threads may share a store, many processes a file.
+
+Items and the newest events of the API are rows of a database, all other events are in segments
+beside it (``data/log``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from serendip.data.event import Event, EventColumns
+from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.log.columns import LogColumns
+from serendip.data.log.event_table import tabulate_events
+from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.generated_texts import GeneratedTexts
-from serendip.data.store.log_reader import REMOVALS_KEY, EventLogReader, read_position
+from serendip.data.store.item_rows import (
+    items_of,
+    tabulate_items,
+    tabulate_sizes,
+)
+from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
-from serendip.data.store.schema import event_row, item_row, items_of
+from serendip.data.store.log_view import LogView, read_log
+from serendip.data.store.log_writer import LogWriter
+from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.validation import id_problem, require_events, require_items
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+
 IMPORT_KEY = "import"
+
+LOG_FOLDER = "log"
+"""Folder of the segments, beside the database."""
 
 _MOST = 2**31 - 1
 
@@ -54,41 +75,76 @@ class StoreContent:
     """
 
     items: Sequence[Item]
-    events: EventColumns
+    events: LogColumns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreColumns:
+    """A consistent snapshot as columns, for checks.
+
+    Args:
+        items: ``item_id``, ``title`` and ``size`` (characters of title and description).
+        events: the whole log.
+    """
+
+    items: pa.Table
+    events: LogColumns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemChanges:
+    """What happened to the items of a store since a version.
+
+    Args:
+        version: of the last change.
+        items: that changed, those that are deleted now included.
+        deleted: ids of those that are deleted now.
+    """
+
+    version: int
+    items: Sequence[Item]
+    deleted: frozenset[str]
 
 
 class Store:
-    """Items and events in one database."""
+    """Items and events in one database and the segments beside it.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: with the tables of ``schema``.
+        log: folder of the segments.
+    """
+
+    def __init__(self, database: Database, log: Path) -> None:
         from serendip.data.store import schema
 
         self._database = database
         self._sql = schema
+        self._segments = SegmentFolder(log)
+        self._writer = LogWriter(database, self._segments)
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
 
     @classmethod
-    def create(cls, url_or_path: str | Path) -> Self:
+    def create(cls, path: str | Path) -> Self:
         """Open a database, creating file and tables where they are missing.
 
         Args:
-            url_or_path: path of a SQLite file, or a SQLAlchemy URL.
+            path: of a SQLite file; the segments are in the folder ``log`` beside it.
 
         Raises:
             StorageError: the database cannot be opened or written to.
         """
         from serendip.data.store.schema import METADATA
 
-        return cls(Database.with_tables(url_or_path, METADATA))
+        return cls(Database.with_tables(path, METADATA), Path(path).with_name(LOG_FOLDER))
 
     @classmethod
-    def open(cls, url_or_path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
+    def open(cls, path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
         """Open an existing database; writes nothing, so a full or read-only disk is enough.
 
         Args:
-            url_or_path: path of a SQLite file, or a SQLAlchemy URL.
+            path: of a SQLite file; the segments are in the folder ``log`` beside it.
             busy_timeout_s: how long a write waits for other writers of a SQLite file.
 
         Raises:
@@ -96,7 +152,8 @@ class Store:
         """
         from serendip.data.store.schema import METADATA
 
-        return cls(Database.existing(url_or_path, METADATA, busy_timeout_s))
+        database = Database.existing(path, METADATA, busy_timeout_s)
+        return cls(database, Path(path).with_name(LOG_FOLDER))
 
     def keep_open(self) -> None:
         """Open every connection of the pool, so that a file deleted later stays readable."""
@@ -157,43 +214,78 @@ class Store:
             DataError: an event is invalid; none is stored.
             StorageError: the database cannot be written to.
         """
-        rows = [event_row(event, "api") for event in require_events(events)]
+        rows = [event_row(event) for event in require_events(events)]
         with self._database.write() as connection:
-            return connection.execute(self._insert_events, rows).rowcount if rows else 0
+            view = LogView(connection, self._segments)
+            new = [
+                row for row in rows if not row["event_id"] or not view.has_event(row["event_id"])
+            ]
+            return connection.execute(self._insert_events, new).rowcount if new else 0
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
+        """Replace everything that earlier imports wrote; see ``import_tables``.
+
+        Raises:
+            DataError: an item or event is invalid; nothing changes.
+            StorageError: the database or the log cannot be written to; nothing changes.
+        """
+        return self.import_tables(
+            lambda: tabulate_items(require_items(items)),
+            lambda: tabulate_events(require_events(events)),
+        )
+
+    def import_tables(
+        self, read_items: Callable[[], pa.Table], read_events: Callable[[], pa.Table]
+    ) -> ImportCounts:
         """Replace everything that earlier imports wrote, in one transaction.
 
-        All rows are read before it begins, so other writers do not wait for the files. Events,
-        items and deletions of the API stay unchanged. An item of an earlier import that is not in
-        ``items`` is deleted.
+        The tables are read and written aside before it begins, one after the other, so other
+        writers do not wait for them. Events, items and deletions of the API stay unchanged. An item
+        of an earlier import that is not read again is deleted.
+
+        Args:
+            read_items: reads valid items, see ``item_rows``; of a repeated id the last row counts.
+            read_events: reads valid events, see ``log.event_table``.
 
         Raises:
             DataError: a row is invalid; nothing changes.
-            StorageError: the database cannot be written to; nothing changes.
+            StorageError: the database or the log cannot be written to; nothing changes.
         """
         from serendip.data.store.staging import Staging
 
-        unique: dict[str, Item] = {}
-        repeated: list[str] = []
-        for item in items:
-            if item.item_id in unique:
-                repeated.append(item.item_id)
-            unique[item.item_id] = item
-        examples = tuple(dict.fromkeys(repeated))[:10]
-        note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
         with self._database.own_connection() as connection:
             staging = Staging(connection)
-            staging.stage(unique.values(), events)
-            with self._database.begin_write(connection):
-                staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
-                self._delete_from_files(connection, staging.left_out())
-                connection.execute(self._sql.FORGET_FILE_EVENTS)
-                removals = read_position(connection).removals + 1
-                connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
-                stored = staging.append_events()
-                connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
-        return ImportCounts(len(unique), stored, len(repeated), examples)
+            num_items, repeated = staging.stage(read_items())
+            examples = tuple(dict.fromkeys(repeated))[:10]
+            note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
+            events = read_events()
+            with self._writer.exclusive():
+                prepared = self._writer.prepare(events)
+                del events  # unless ``prepared`` needs them
+                with self._database.begin_write(connection):
+                    staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
+                    self._delete_from_files(connection, staging.left_out())
+                    stored = self._writer.publish(connection, prepared)
+                    connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
+        return ImportCounts(num_items, stored, len(repeated), examples)
+
+    def compact(self) -> int:
+        """Move the events that the API appended into a segment; returns their number.
+
+        Raises:
+            StorageError: another process is writing segments, or the log cannot be written to.
+        """
+        return self._writer.compact()
+
+    def erase_user(self, user_id: str) -> int:
+        """Remove all events of a user from the log; returns their number.
+
+        An import brings back what the files still have.
+
+        Raises:
+            StorageError: another process is writing segments, or the log cannot be written to.
+        """
+        return 0 if id_problem(user_id) else self._writer.erase_user(user_id)
 
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""
@@ -208,53 +300,58 @@ class Store:
             items = items_of(connection.execute(self._sql.ITEM, {"id": item_id}))
         return items[0] if items else None
 
-    def items_after(self, version: int) -> list[Item]:
-        """Items added or changed since a version, in order of change."""
-        with self._database.read() as connection:
-            return items_of(connection.execute(self._sql.ITEMS_AFTER, {"after": version}))
+    def item_changes(self, after: int, with_imports: bool = True) -> ItemChanges:
+        """Items added, changed or deleted since a version, new ones in order of first insertion.
 
-    def deleted_ids(self) -> list[str]:
-        """Ids of deleted items, in order of deletion."""
+        Readers that number unknown items in this order agree on the numbers, however often each of
+        them reads.
+
+        Args:
+            after: a version, as ``max_version`` returns it.
+            with_imports: whether to include what an import changed.
+        """
+        origins = ["api", "file"] if with_imports else ["api"]
+        values = {"after": after, "origins": origins}
         with self._database.read() as connection:
-            return list(connection.scalars(self._sql.DELETED))
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+            changed = version > after
+            rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
+        items = items_of(row[:-1] for row in rows)
+        return ItemChanges(version, items, frozenset(row[0] for row in rows if row[-1]))
 
     def history(self, user_id: str, limit: int, without: Sequence[str] = ()) -> list[Event]:
         """The last ``limit`` events of a user, without the given actions, oldest first."""
         if id_problem(user_id):
             return []
         most = min(max(limit, 0), _MOST)
-        values = {"user": user_id, "most": most, "without": list(without)}
-        with self._database.read() as connection:
-            rows = connection.execute(self._sql.HISTORY, values).all()
-        return [Event(*row) for row in reversed(rows)]
+        return self._read(lambda view: view.history(user_id, most, without))
 
     def requested(self, limit: int) -> list[Event]:
         """The last ``limit`` events that have a request id or a query, oldest first."""
-        values = {"most": min(max(limit, 0), _MOST)}
-        with self._database.read() as connection:
-            rows = connection.execute(self._sql.REQUESTED, values).all()
-        return [Event(*row) for row in reversed(rows)]
+        return self._read(lambda view: view.requested(min(max(limit, 0), _MOST)))
 
     def queries(self, without: Sequence[str] = ()) -> list[str]:
         """Distinct queries of events, without the given actions, most frequent first."""
-        with self._database.read() as connection:
-            return list(connection.scalars(self._sql.QUERIES, {"without": list(without)}))
+        return self._read(lambda view: view.queries(without))
 
     def content(self) -> StoreContent:
         """A consistent snapshot of all items and events."""
-        with self._database.read() as connection:
-            items = items_of(connection.execute(self._sql.ITEM_COLUMNS))
-            rows = connection.execute(self._sql.EVENT_COLUMNS).all()
-        return StoreContent(items, EventColumns.of_rows(rows))
+        return self._read(lambda view: StoreContent(items_of(view.items()), view.columns()))
+
+    def columns(self) -> StoreColumns:
+        """A consistent snapshot of all items and events as columns."""
+        return self._read(
+            lambda view: StoreColumns(tabulate_sizes(view.item_sizes()), view.columns())
+        )
 
     @property
     def log(self) -> EventLogReader:
         """The event log, to follow as it grows."""
-        return EventLogReader(self._database)
+        return EventLogReader(self._database, self._segments)
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the event log; user activity without the given actions."""
-        return LogTotals(self._database, without)
+        return LogTotals(self._database, self._segments, without)
 
     @property
     def generated_texts(self) -> GeneratedTexts:
@@ -281,11 +378,14 @@ class Store:
 
     def count_events(self) -> int:
         """Number of events."""
-        return int(self._scalar(self._sql.COUNT_EVENTS))
+        return self._read(LogView.count)
 
     def max_seq(self) -> int:
         """Number of the last event; 0 in an empty log."""
-        return int(self._scalar(self._sql.MAX_SEQ))
+        return self._read(LogView.position).seq
+
+    def _read(self, read: Callable[[LogView], T]) -> T:
+        return read_log(self._database, self._segments, read)
 
     def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
         with self._database.read() as connection:

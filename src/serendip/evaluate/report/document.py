@@ -17,7 +17,12 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
+     "splits": {"made": [name], "left_out": [name],
+                "sampled": {name: {"users": number, "all_users": number}}},
      "verdict": [sentence]}
+
+``left_out`` are the splits that only the full evaluation makes, ``sampled`` those that were
+evaluated for a random part of their users.
 
 Systems, slices and comparisons are computed here from runs; the other parts are only made safe for
 JSON.
@@ -33,7 +38,7 @@ import numpy as np
 
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
-from serendip.evaluate.report.verdict import sentences
+from serendip.evaluate.report.verdict import describe_splits, sentences
 
 FORMAT = 1
 
@@ -44,6 +49,7 @@ def build_report(
     created: str,
     code_version: str,
     data: Mapping[str, Any] | None = None,
+    splits: Mapping[str, Any] | None = None,
     semantic_ids: Mapping[str, Any] | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
@@ -58,6 +64,7 @@ def build_report(
         created: ISO time of the report.
         code_version: version of the engine.
         data: counts and checks of the data.
+        splits: what was evaluated and what was not.
         semantic_ids: quality of the codes.
         stages: cost of each stage.
         labels: metrics to compute.
@@ -82,7 +89,8 @@ def build_report(
         "protocols": judged,
         "semantic_ids": semantic_ids or {},
         "stages": list(stages),
-        "verdict": sentences(judged, noun),
+        "splits": splits or {},
+        "verdict": [*sentences(judged, noun), *describe_splits(splits or {})],
     }
     safe: dict[str, Any] = json_safe(document)
     return safe

@@ -20,11 +20,37 @@ ORDER = "nDCG@10"
 
 TEMPORAL = "temporal"
 
+FULL = "serendip evaluate --full"
+"""Command of the full evaluation."""
+
 
 def sentences(protocols: Mapping[str, Mapping[str, Any]], noun: str = "item") -> list[str]:
     """Describe the results of the protocols, the temporal split first; empty without protocols."""
     ordered = sorted(protocols, key=lambda key: key != TEMPORAL)
     return [line for key in ordered for line in _describe_protocol(key, protocols[key], noun)]
+
+
+def describe_splits(splits: Mapping[str, Any]) -> list[str]:
+    """Say what the report rests on, and what the full evaluation adds; empty if that is nothing."""
+    lines = []
+    for name, sample in splits.get("sampled", {}).items():
+        lines.append(
+            f"{_name_split(name).capitalize()}: a random {number(sample['users'])} of "
+            f"{number(sample['all_users'])} users were judged; `{FULL}` judges all."
+        )
+    if splits.get("left_out"):
+        made = _join_names([_name_split(name) for name in splits["made"]])
+        added = _join_names([_name_split(name) for name in splits["left_out"]])
+        lines.append(f"Judged: {made}. Not judged: {added}; `{FULL}` adds them.")
+    return lines
+
+
+def _name_split(name: str) -> str:
+    """Name of a split in words."""
+    kind, _, fraction = name.partition("@")
+    if kind != TEMPORAL:
+        return kind.replace("_", " ")
+    return f"the temporal cut at {100 * float(fraction):g} % of the events"
 
 
 def _describe_protocol(key: str, section: Mapping[str, Any], noun: str) -> list[str]:

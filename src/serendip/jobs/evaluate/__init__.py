@@ -1,5 +1,5 @@
 """``serendip evaluate``.
 
-``evaluate.py`` compares the engine with its baselines, ``task_transfer.py`` one retriever for all
-tasks with several.
+``evaluate.py`` compares the engine with its baselines, ``split.py`` does so for one split;
+``task_transfer.py`` compares one retriever for all tasks with several.
 """

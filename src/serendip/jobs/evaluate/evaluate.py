@@ -1,17 +1,16 @@
 """``serendip evaluate``: evaluates splits in parallel, pools their users and writes the report.
 
-For each split, everything is fitted on the training part, and every system ranks all items for each
-target of the test part. The systems are the engine's home surface as it would be served, and each
-of its recommenders alone. A split is evaluated in a separate process, so tasks and answers are
-plain values and arrays.
+By default one temporal split is made, the last of ``[evaluation] cuts``, with a sample of users
+where there are many targets. The full evaluation makes all cuts, for all users, and leave-last-out.
+The report names what was made and what was left out.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,12 @@ from typing import Any
 import numpy as np
 
 from serendip import __version__
-from serendip.content.features import build_features
-from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.dataset import Dataset, cooccurring_pairs
-from serendip.data.item_list import ItemList
-from serendip.data.query import Query
-from serendip.data.splits import Split, leave_last_out, temporal
+from serendip.content.features import encode_items
+from serendip.data.arrays import IntArray
+from serendip.data.dataset import Dataset
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.settings import Settings
-from serendip.engine.stages.pipeline import run
-from serendip.engine.state import EngineState
+from serendip.engine.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
+from serendip.engine.settings import EvaluationConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.protocol import ProtocolRuns
@@ -38,144 +32,21 @@ from serendip.evaluate.report.page import render_page
 from serendip.evaluate.runs import Judged, Run
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
+from serendip.jobs.evaluate.split import ENGINE, SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.train.fingerprint import compute_fingerprint
-from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.gates import REPORT_JSON
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.executor import Executor, LocalExecutor
-from serendip.runtime.progress import TrainOptions
+from serendip.runtime.job_status import FileProgress, PartsStatus
+from serendip.runtime.progress import BothProgress, Progress, TrainOptions
 from serendip.runtime.timing import StageClock, StageCost
 
-ENGINE = "engine"
-K = 10
-BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class SplitTask:
-    """A split to evaluate.
-
-    Args:
-        workspace: folder of the workspace.
-        fraction: share of the events, by time, before the cut; None = leave last one out.
-        until: share of the events before the end of the targets.
-        seed: root of all randomness.
-    """
-
-    workspace: str
-    fraction: float | None
-    until: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SplitAnswers:
-    """Ranked lists of every system for the targets of one split, in the split's item numbers.
-
-    Args:
-        name: of the split.
-        lists: system -> (T, 10) int32 item numbers, padded with -1.
-        targets: (T,) int32 item numbers.
-        users: (T,) external user ids.
-        flags: slice -> (T,) bool.
-        counts: (N,) int32 interactions of each item before the cut.
-        item_ids: (N,) external ids.
-        facts: cut, sizes and costs of the stages.
-    """
-
-    name: str
-    lists: Mapping[str, IntArray]
-    targets: IntArray
-    users: Sequence[str]
-    flags: Mapping[str, BoolArray]
-    counts: IntArray
-    item_ids: Sequence[str]
-    facts: Mapping[str, Any]
-
-
-def evaluate_split(task: SplitTask) -> SplitAnswers:
-    """Fit on the training part of a split and rank the targets of its test part."""
-    clock = StageClock()
-    context = JobContext.open(Path(task.workspace), TrainOptions(seed=task.seed))
-    split, settings = _make_split(task, context.dataset), context.settings
-    with tempfile.TemporaryDirectory() as scratch:
-        fitter = Fitter.of(context, Path(scratch))
-        with clock.stage(f"fit {split.name}"):
-            past = fitter.fit(split.train, "past", context.options)
-            state = fitter.append_new_items(past, split)
-            seconds = sum_train_seconds(fitter.clock)
-            del fitter, context  # ranking needs neither the encoders' weights nor the cache
-        with clock.stage(f"answer {split.name}"):
-            lists = rank_targets(split.targets.queries(), state, settings)
-    counts = np.zeros(state.num_items, np.int32)
-    counts[: len(past.counts)] = past.counts
-    facts = {
-        "fraction": task.fraction,
-        "cut": split.cut,
-        "train_events": len(split.train.events),
-        "targets": len(split.targets),
-        "users": len(set(split.targets.users)),
-        "train_items": split.train.num_items,
-        "new_items": len(split.new_items),
-        "stages": clock.as_dicts(),
-        "seconds": seconds,
-    }
-    return SplitAnswers(
-        split.name,
-        lists,
-        split.targets.items,
-        list(split.targets.users),
-        split.flags(),
-        counts,
-        list(split.catalogue.vocabulary.ids),
-        facts,
-    )
-
-
-def sum_train_seconds(clock: StageClock) -> dict[str, float]:
-    """System -> CPU seconds of its last training; for the engine, of all trainings together."""
-    prefix = "train "
-    stages = [stage for stage in clock.stages if stage.name.startswith(prefix)]
-    single = {stage.name.removeprefix(prefix): stage.cpu_s for stage in stages}
-    single.pop("ranker", None)
-    return {**single, ENGINE: round(sum(stage.cpu_s for stage in stages), 3)}
-
-
-def rank_targets(
-    queries: Sequence[Query], state: EngineState, settings: Settings
-) -> dict[str, IntArray]:
-    """Rank all items for each query: system -> top 10 (T, 10), the engine's home surface first."""
-    # Without the relevance filter: its model may have been trained on later labels.
-    home = settings.all_surfaces()["home"].model_copy(update={"relevance_filter": None})
-    rows: dict[str, list[IntArray]] = {name: [] for name in (ENGINE, *state.models)}
-    for begin in range(0, len(queries), BATCH):
-        part = queries[begin : begin + BATCH]
-        rows[ENGINE].append(_pad([result.items for result in run(part, home, state)]))
-        for name, model in state.models.items():
-            rows[name].append(_pad(model.recommend(part, K)))
-    return {name: np.concatenate(lists) for name, lists in rows.items()}
-
-
-def _pad(lists: Sequence[ItemList]) -> IntArray:
-    """The first ``K`` item numbers of each list, padded with -1."""
-    table = np.full((len(lists), K), -1, dtype=np.int32)
-    for row, items in enumerate(lists):
-        best = items.item_nums[:K]
-        table[row, : len(best)] = best
-    return table
-
-
-def _make_split(task: SplitTask, dataset: Dataset) -> Split:
-    """The split that a task evaluates."""
-    if task.fraction is None:
-        return leave_last_out(dataset)
-    return temporal(dataset, task.fraction, task.until)
-
-
-REPORT_HTML = "report.html"
 MIN_EVENTS = 100
 """With fewer interactions a split leaves too little for training or testing."""
+
+MAX_TARGETS = 10_000
+"""Largest number of targets of the default evaluation. Intervals of the two thousand users or so
+that they belong to are narrow; every further target costs as much as a request."""
 
 BASELINES = ("popularity", "popularity-recent", "item-knn", "transitions")
 
@@ -191,13 +62,22 @@ LAST_OUT = (
     "only for comparison with papers."
 )
 
+ENCODE, JUDGE, REPORT = "content vectors", "judge all splits", "report"
+PLAN = ((ENCODE, 5.0), (JUDGE, 100.0), (REPORT, 4.0))
+"""Steps of an evaluation and their CPU seconds on the demo's data; only for the time left."""
 
-def evaluate_workspace(context: JobContext, executor: Executor | None = None) -> dict[str, Any]:
+
+def evaluate_workspace(
+    context: JobContext, executor: Executor | None = None, full: bool = False
+) -> dict[str, Any]:
     """Evaluate the engine and its baselines and write ``reports/report.{json,html}``.
+
+    While it runs, ``reports/status.json`` says how far it is, for the page.
 
     Args:
         context: workspace, seed and progress; the stages of the splits are added to its clock.
         executor: runs the splits; two local processes by default.
+        full: all cuts, all users and leave-last-out, instead of a sample of the last cut.
 
     Returns:
         the report as written.
@@ -206,34 +86,28 @@ def evaluate_workspace(context: JobContext, executor: Executor | None = None) ->
         ConfigError: a target action of the ranker does not occur in its training data.
         DataError: there are too few interactions.
     """
-    workspace, options, clock = context.workspace, context.options, context.clock
-    dataset = judged_dataset(context)
-    require_actions(dataset, workspace.settings.ranker.actions)
-    executor = executor or LocalExecutor()
-    with clock.stage("content vectors and codes"):
-        task = EncodeTask(os.fspath(workspace.folder), options)
-        codes = next(iter(executor.map(encode_items_once, [task])))
-    tasks = _tasks(workspace, options.seed)
-    with clock.stage("judge all splits"):
-        answers = executor.map(evaluate_split, tasks)
-        judged = list(options.progress.track(answers, "splits judged", len(tasks)))
-    for split in judged:
-        for stage in split.facts["stages"]:
-            clock.stages.append(StageCost(**stage))
-            clock.on_end(clock.stages[-1])
-    with clock.stage("report"):
-        report = build_report(
-            _build_protocols(judged, dataset.catalogue.vocabulary),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            code_version=__version__,
-            data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
-            semantic_ids=codes,
-            stages=clock.as_dicts(),
-            seed=options.seed,
-        )
-        report["fingerprint"] = compute_fingerprint(workspace, options.seed)
-        write_json(workspace.reports / REPORT_JSON, report)
-        write_text(workspace.reports / REPORT_HTML, render_page(report))
+    workspace, options = context.workspace, context.options
+    status = FileProgress(workspace.reports / STATUS_FILE, PLAN)
+    clock = replace(context.clock, progress=BothProgress(options.progress, status))
+    with status.job():
+        dataset = judged_dataset(context)
+        require_actions(dataset, workspace.settings.ranker.actions)
+        made, left_out = plan_splits(workspace, options.seed, full)
+        judged = _judge_splits(context, made, clock, executor or LocalExecutor())
+        with clock.stage(REPORT):
+            report = build_report(
+                _build_protocols(judged, dataset.catalogue.vocabulary),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                code_version=__version__,
+                data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
+                splits=_describe_splits(judged, left_out),
+                semantic_ids=_newest(judged).codes,
+                stages=clock.as_dicts(),
+                seed=options.seed,
+            )
+            report["fingerprint"] = compute_fingerprint(workspace, options.seed)
+            write_json(workspace.reports / REPORT_JSON, report)
+            write_text(workspace.reports / REPORT_HTML, render_page(report))
     return report
 
 
@@ -252,48 +126,77 @@ def judged_dataset(context: JobContext) -> Dataset:
     return dataset
 
 
+def plan_splits(
+    workspace: Workspace, seed: int, full: bool
+) -> tuple[list[SplitTask], list[SplitTask]]:
+    """The splits to make, the longest first, and those that only the full evaluation makes."""
+    config: EvaluationConfig = workspace.settings.evaluation
+    cuts = sorted(config.cuts)
+    folder = os.fspath(workspace.folder)
+    limit = None if full else MAX_TARGETS
+    tasks = [
+        SplitTask(folder, cut, until, seed, limit)
+        for cut, until in zip(cuts, [*cuts[1:], 1.0], strict=True)
+    ]
+    # The longest first, so that parallel processes end at about the same time.
+    tasks.reverse()
+    if config.leave_last_out:
+        tasks.append(SplitTask(folder, None, 1.0, seed))
+    return (tasks, []) if full else (tasks[:1], tasks[1:])
+
+
+def _judge_splits(
+    context: JobContext, tasks: Sequence[SplitTask], clock: StageClock, executor: Executor
+) -> list[SplitAnswers]:
+    """Evaluate the splits, each in a process of its own, and add their stages to the clock."""
+    folder = os.fspath(context.workspace.folder)
+    if len(tasks) > 1:
+        with clock.stage(ENCODE):
+            encode_items_once(executor, folder, context.options.device, clock.progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch, f"{task.name}.json") for task in tasks]
+        shown = [
+            replace(task, status=os.fspath(file)) for task, file in zip(tasks, files, strict=True)
+        ]
+        parts = PartsStatus(files)
+        with clock.stage(JUDGE), clock.progress.step(JUDGE, parts.share, parts.note):
+            judged = list(executor.map(evaluate_split, shown))
+    for split in judged:
+        for stage in split.facts["stages"]:
+            clock.stages.append(StageCost(**stage))
+            clock.on_end(clock.stages[-1])
+    return judged
+
+
 @dataclass(frozen=True, slots=True)
 class EncodeTask:
     """A workspace whose items are to be encoded.
 
     Args:
         folder: of the workspace.
-        options: seed, progress and device.
+        device: of the content encoders.
+        status: file for the progress.
     """
 
     folder: str
-    options: TrainOptions
+    device: str
+    status: str
 
 
-def encode_items_once(task: EncodeTask) -> dict[str, Any]:
-    """Fill the vector cache before the splits are evaluated; return the quality of the codes."""
-    context = JobContext.open(Path(task.folder), task.options)
-    dataset, settings = context.dataset, context.settings
-    features, _, _ = build_features(
-        dataset.catalogue,
-        context.encoder,
-        context.vectors,
-        settings.content,
-        settings.semantic_ids,
-        task.options,
-        context.media,
-        settings.content.fusion,
-        cooccurring_pairs(dataset.events),
-    )
-    return asdict(measure_code_quality(features.codes, features.codebook_size))
+def encode_items_once(executor: Executor, folder: str, device: str, progress: Progress) -> None:
+    """Fill the vector cache of a workspace before several processes read it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "items.json")
+        parts = PartsStatus([file])
+        with progress.step(ENCODE, parts.share, parts.note):
+            next(iter(executor.map(_encode_items, [EncodeTask(folder, device, str(file))])))
 
 
-def _tasks(workspace: Workspace, seed: int) -> list[SplitTask]:
-    config = workspace.settings.evaluation
-    cuts = sorted(config.cuts)
-    folder = os.fspath(workspace.folder)
-    tasks = [
-        SplitTask(folder, cut, until, seed)
-        for cut, until in zip(cuts, [*cuts[1:], 1.0], strict=True)
-    ]
-    # The longest first, so that parallel processes end at about the same time.
-    tasks.reverse()
-    return [*tasks, SplitTask(folder, None, 1.0, seed)] if config.leave_last_out else tasks
+def _encode_items(task: EncodeTask) -> None:
+    options = TrainOptions(device=task.device, progress=FileProgress(Path(task.status)))
+    context = JobContext.open(Path(task.folder), options)
+    fields, items = context.settings.content.fields, context.dataset.catalogue.items
+    encode_items(items, context.encoder, context.vectors, fields, context.media, context.options)
 
 
 def _counts(dataset: Dataset) -> dict[str, int]:
@@ -302,6 +205,27 @@ def _counts(dataset: Dataset) -> dict[str, int]:
         "users": dataset.num_users,
         "interactions": len(dataset.events),
         "likes": int(dataset.events.liked.sum()),
+    }
+
+
+def _newest(judged: Sequence[SplitAnswers]) -> SplitAnswers:
+    """The temporal split with the most training data."""
+    temporal = [split for split in judged if split.facts["fraction"] is not None]
+    return max(temporal, key=lambda split: float(split.facts["fraction"]))
+
+
+def _describe_splits(
+    judged: Sequence[SplitAnswers], left_out: Sequence[SplitTask]
+) -> dict[str, Any]:
+    """What was evaluated and what was not, for the report."""
+    return {
+        "made": [split.name for split in judged],
+        "left_out": [task.name for task in left_out],
+        "sampled": {
+            split.name: {name: split.facts[name] for name in ("users", "all_users")}
+            for split in judged
+            if split.facts["targets"] < split.facts["all_targets"]
+        },
     }
 
 

@@ -33,7 +33,7 @@ from serendip.evaluate.report.page import render_alignment_page
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evaluate import EncodeTask, encode_items_once, judged_dataset
+from serendip.jobs.evaluate.evaluate import ENCODE, encode_items_once, judged_dataset
 from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
@@ -228,9 +228,9 @@ def align_workspace(
     workspace, options, clock = context.workspace, context.options, context.clock
     judged_dataset(context)
     executor, folder = executor or LocalExecutor(), os.fspath(workspace.folder)
-    with clock.stage("content vectors and codes"):
+    with clock.stage(ENCODE):
         # Before all trainings, so that every process reads the vectors from the cache.
-        next(iter(executor.map(encode_items_once, [EncodeTask(folder, options)])))
+        encode_items_once(executor, folder, options.device, options.progress)
     seed_numbers = [options.seed + index for index in range(seeds)]
     tasks = _tasks(folder, seed_numbers)
     with clock.stage("train and ask models"):

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
+from serendip.data.files.cells import strip_sql
 from serendip.data.files.columns import REQUIRED, TableKind, guess_mapping
 from serendip.data.files.tables import open_table
 from serendip.data.files.times import parse_time
@@ -57,16 +57,22 @@ class SampledFile:
     @cached_property
     def cells(self) -> Mapping[str, Sequence[str]]:
         """Column -> its cells in the first rows; lists count as empty."""
-        rows = list(islice(open_table(self.path).rows(self.columns), SAMPLE_ROWS))
+        names = [f"c{number}" for number in range(len(self.columns))]
+        expressions = dict(zip(names, map(self._text, self.columns), strict=True))
+        batches = list(open_table(self.path).batches(self.columns, expressions, SAMPLE_ROWS))
         return {
-            name: [cell.strip() if isinstance(cell := row[index], str) else "" for row in rows]
-            for index, name in enumerate(self.columns)
+            column: [cell for batch in batches for cell in batch[name].to_pylist()]
+            for name, column in zip(names, self.columns, strict=True)
         }
 
     def values(self, column: str) -> frozenset[str]:
         """Distinct filled values of a column in the whole file."""
-        rows = open_table(self.path).rows([column])
-        return frozenset(cell.strip() for (cell,) in rows if isinstance(cell, str)) - {""}
+        batches = open_table(self.path).batches([column], {"cell": self._text(column)})
+        return frozenset().union(*(batch["cell"].unique().to_pylist() for batch in batches)) - {""}
+
+    def _text(self, column: str) -> str:
+        """SQL of the cells of a column; empty for a list."""
+        return strip_sql(f"coalesce({open_table(self.path).cell(column).text}, '')")
 
     def unmapped_columns(self, mapping: Mapping[str, str]) -> list[str]:
         """Columns that are not mapped and at least half filled."""

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -235,7 +234,7 @@ def guess_dislike_threshold(ratings: Sequence[float]) -> float | None:
 def _render_settings(folder: Path, guesses: Mapping[str, Guess]) -> str:
     items, events = guesses["items"], guesses.get("events")
     config = ItemsConfig(path=items.path, columns=dict(items.mapping))
-    sample = list(islice(read_items(config, folder), SAMPLE_ROWS))
+    sample = read_items(config, folder).sample(SAMPLE_ROWS)
     library = looks_like_library_style([item.title for item in sample])
     lines = [
         "# Settings of this workspace. Every key has a default; unknown keys are errors.",
@@ -261,7 +260,7 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess]) -> str:
 
 def _render_events(folder: Path, events: Guess) -> list[str]:
     config = EventsConfig(path=events.path, columns=dict(events.mapping))
-    rows = list(islice(read_events(config, folder), SAMPLE_ROWS))
+    rows = read_events(config, folder).sample(SAMPLE_ROWS)
     rated = "value" in events.mapping and "action" not in events.mapping
     lines = [
         "",

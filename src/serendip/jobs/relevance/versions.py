@@ -155,7 +155,7 @@ def configured_version(workspace: Workspace) -> Version | None:
 
 
 def load_relevance_model(
-    context: JobContext, version: Version, items: tuple[Item, ...]
+    context: JobContext, version: Version, items: Sequence[Item]
 ) -> RelevanceModel:
     """A version, for all items of a training.
 

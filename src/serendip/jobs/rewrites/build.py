@@ -22,7 +22,7 @@ from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.rewrites.scorer_data import ScorerRowBuilder, generate_texts, read_logged_texts
 from serendip.jobs.synonyms.mine import find_nearest_words, is_minable
-from serendip.runtime.progress import TrainOptions
+from serendip.runtime.progress import Progress, TrainOptions
 from serendip.search.rewrites.candidates import CatalogueMatcher, RewriteKind
 from serendip.search.rewrites.scorer import RewriteScorer
 from serendip.search.rewrites.table import MOST, Near, Rewrite, RewriteTable, from_scorer
@@ -115,25 +115,28 @@ class RewriteBuilder:
     near: Near
     config: QueriesConfig
 
-    def build(self, searches: Sequence[Search], seed: int) -> tuple[RewriteTable, dict[str, Any]]:
+    def build(
+        self, searches: Sequence[Search], options: TrainOptions
+    ) -> tuple[RewriteTable, dict[str, Any]]:
         """Build the table for a log, and its report.
 
         Args:
             searches: by time.
-            seed: of the generated training texts.
+            options: progress, and seed of the generated training texts.
         """
+        progress = options.progress
         unsafe = Blocklist.of(self.config.unsafe_words)
         near = {
             word: tuple(pair for pair in pairs if unsafe.allows(pair[0]))
             for word, pairs in self.near.items()
         }
         row_builder = ScorerRowBuilder(self.searcher, near)
-        generated = row_builder.rows(generate_texts(self.queries, near, seed))
-        logged = row_builder.rows(read_logged_texts(searches))
+        generated = row_builder.rows(generate_texts(self.queries, near, options.seed), progress)
+        logged = row_builder.rows(read_logged_texts(searches), progress)
         tail = RewriteTable({}, RewriteScorer.taught(generated, logged), near)
         head = {
             key: tuple(rewrite for rewrite in rewrites if unsafe.allows(rewrite.text))
-            for key, rewrites in self._build_head(tail, searches).items()
+            for key, rewrites in self._build_head(tail, searches, progress).items()
         }
         kinds = [rewrite.kind for rewrites in head.values() for rewrite in rewrites]
         report = {
@@ -145,7 +148,7 @@ class RewriteBuilder:
         return RewriteTable(head, tail.scorer, near), report
 
     def _build_head(
-        self, tail: RewriteTable, searches: Sequence[Search]
+        self, tail: RewriteTable, searches: Sequence[Search], progress: Progress
     ) -> dict[str, tuple[Rewrite, ...]]:
         """Rewrites of all head queries."""
         reformulations = read_reformulations(searches, self.config.min_users)
@@ -154,11 +157,12 @@ class RewriteBuilder:
         head: dict[str, tuple[Rewrite, ...]] = {}
         kinds = zip(self.queries.keys, self.queries.kinds, strict=True)
         verified = [key for key, kind in kinds if kind != "like"]
-        for key in dict.fromkeys([*verified, *(self._key(query.text) for query in logged)]):
+        keys = dict.fromkeys([*verified, *(self._key(query.text) for query in logged)])
+        for key in progress.track(keys, "rewrites of queries", len(keys)):
             if not matcher.is_answered(key):
                 logged_rewrites = reformulations.get(key, ())
                 head[key] = self._offer_rewrites(key, logged_rewrites, tail, matcher)
-        return head | find_narrower(self.queries, matcher)
+        return head | find_narrower(self.queries, matcher, progress)
 
     def _key(self, text: str) -> str:
         """Normal form of a text that is searched literally."""
@@ -188,10 +192,12 @@ def build_rewrites(state: EngineState, context: JobContext) -> tuple[RewriteTabl
     encoder, cache = context.encoder, context.word_vectors
     near = find_near_words(searcher.speller.counts, texts, encoder, cache, options)
     builder = RewriteBuilder(searcher, state.queries, near, config)
-    return builder.build(log.searches, options.seed)
+    return builder.build(log.searches, options)
 
 
-def find_narrower(queries: QueryTable, matcher: CatalogueMatcher) -> dict[str, tuple[Rewrite, ...]]:
+def find_narrower(
+    queries: QueryTable, matcher: CatalogueMatcher, progress: Progress
+) -> dict[str, tuple[Rewrite, ...]]:
     """Suggestion with many results -> suggestions with all its words and more.
 
     They are ordered by people who searched them, then by number of items. The confidence is the
@@ -206,7 +212,7 @@ def find_narrower(queries: QueryTable, matcher: CatalogueMatcher) -> dict[str, t
         for word in set(words(queries.keys[row])):
             rows_by_word[word].append(row)
     narrower = {}
-    for row in rows:
+    for row in progress.track(rows, "narrower queries", len(rows)):
         if counts[row] < MIN_RESULTS_TO_NARROW:
             continue
         query_words = set(words(queries.keys[row]))

@@ -14,6 +14,7 @@ import numpy as np
 
 from serendip.data.search_log import Search
 from serendip.data.text import words
+from serendip.runtime.progress import Progress
 from serendip.search.logistic import RankingRows
 from serendip.search.rewrites.candidates import checked
 from serendip.search.rewrites.table import Near
@@ -40,7 +41,7 @@ class ScorerRowBuilder:
     searcher: Searcher
     near: Near
 
-    def rows(self, texts: Mapping[str, frozenset[int]]) -> list[RankingRows]:
+    def rows(self, texts: Mapping[str, frozenset[int]], progress: Progress) -> list[RankingRows]:
         """Features and success of the rewrites of each text with few results.
 
         A rewrite succeeds if it finds at least as many of the items as the text itself, and at
@@ -48,10 +49,11 @@ class ScorerRowBuilder:
 
         Args:
             texts: normal form -> items that it should find.
+            progress: of the texts.
         """
         matcher = self.searcher.matcher
         rows = []
-        for key, items in texts.items():
+        for key, items in progress.track(texts.items(), "texts to rewrite", len(texts)):
             if matcher.is_answered(key):
                 continue
             rewrites, features = checked(key, matcher, lambda word: self.near.get(word, ()))

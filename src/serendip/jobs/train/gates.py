@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from serendip.data.query import Query
+from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
@@ -16,8 +17,6 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 
 METRIC, BASELINE = "nDCG@10", "popularity"
-
-REPORT_JSON = "report.json"
 
 
 def run_gates(state: EngineState, workspace: Workspace, fingerprint: str) -> list[dict[str, Any]]:

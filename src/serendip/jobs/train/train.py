@@ -68,6 +68,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
     Word indexes are written to ``scratch``, which must exist until the draft is published.
     """
     with context.clock.stage("snapshot"):
+        context.compact_log()
         dataset = context.log.dataset
     require_actions(dataset, context.settings.ranker.actions)
     relevance = configured_version(context.workspace)
@@ -78,6 +79,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
     facts = {
         "item_version": context.snapshot.item_version,
         "event_seq": context.snapshot.event_seq,
+        "event_removals": context.snapshot.event_removals,
         "seed": context.options.seed,
         **_data_facts(dataset),
         "semantic_ids": {
@@ -87,6 +89,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
         "media": {name: report.as_dict() for name, report in media.items()},
         "relevance_model": relevance.name if relevance else None,
         "settings": context.settings.learned_from(),
+        "budget": context.budget.as_dict(),
     }
     return Draft(state, relevance, facts)
 

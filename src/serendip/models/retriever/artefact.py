@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.onnx import read_model
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.quality import QualityVector
+from serendip.models.retriever.warm_start import RetrieverStart
 
-CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
+CONTEXT_FILE, ARRAYS_FOLDER = "context.onnx", "arrays"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +41,7 @@ class TrainedRetriever:
         num_parameters: trained parameters of the network.
         quality: item quality and its weights; None = quality is not used.
         countries: countries of home requests; empty = countries are not read.
+        start: what a training on more events continues from; None in an opened artefact.
     """
 
     context: bytes
@@ -50,6 +53,7 @@ class TrainedRetriever:
     num_parameters: int = 0
     quality: QualityVector | None = None
     countries: tuple[str, ...] = ()
+    start: RetrieverStart | None = None
 
     @property
     def added(self) -> FloatArray:
@@ -72,7 +76,7 @@ class TrainedRetriever:
 
 
 def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> None:
-    """Write the three files of the artefact into an existing folder.
+    """Write the artefact into an existing folder: a network, and arrays that are mapped.
 
     Args:
         trained: the trained retriever.
@@ -80,22 +84,34 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
         folder: folder to write to.
     """
     (folder / CONTEXT_FILE).write_bytes(trained.context)
-    np.save(folder / VECTORS_FILE, np.stack([trained.item_vectors, trained.projected]))
     tower, affinity, quality = trained.tower, trained.affinity, trained.quality
     arrays: dict[str, Any] = {
+        "codes": codes,
+        "item_vectors": trained.item_vectors,
+        "projected": trained.projected,
         "weight": tower.weight,
         "bias": tower.bias,
         "tables": tower.tables,
         "ids": tower.ids,
-        "donor_content": tower.donor_content,
         "bonus": trained.bonus,
-        "num_parameters": np.asarray(trained.num_parameters),
+        "num_parameters": np.asarray([trained.num_parameters]),
+        **_donor_arrays(tower, affinity),
         **({} if affinity is None else affinity.arrays()),
         **({} if quality is None else quality.arrays()),
         **({} if tower.token_table is None else {"token_table": tower.token_table}),
         **({"countries": np.array(trained.countries, str)} if trained.countries else {}),
     }
-    np.savez(folder / TOWER_FILE, codes=codes, **arrays)
+    save_arrays(folder / ARRAYS_FOLDER, arrays)
+
+
+def _donor_arrays(tower: ItemEncoderArrays, affinity: ContentScores | None) -> dict[str, Any]:
+    """The donors; their content only if it is not that of the aligned items."""
+    content = tower.donor_content  # (N, C)
+    donors = np.asarray(content.any(axis=1) if tower.donors is None else tower.donors)  # (N,)
+    rows = np.flatnonzero(donors)
+    if affinity is not None and np.array_equal(affinity.aligned[rows], content[rows]):
+        return {"donors": donors}
+    return {"donors": donors, "donor_content": content}
 
 
 def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetriever, IntArray]:
@@ -106,14 +122,13 @@ def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetrieve
     """
     context = read_model(folder / CONTEXT_FILE)
     try:
-        vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
-        with np.load(folder / TOWER_FILE, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
+        stored = open_arrays(folder / ARRAYS_FOLDER)
+        vectors, projected = stored["item_vectors"], stored["projected"]
         affinity = ContentScores.of_arrays(stored) if "aligned" in stored else None
         quality = QualityVector.of_arrays(stored) if "quality" in stored else None
         tower = _tower(stored, vectors.shape[1], affinity, config)
         bonus, codes = stored["bonus"], stored["codes"]
-        num_parameters = int(stored["num_parameters"])
+        num_parameters = int(stored["num_parameters"][0])
     except (OSError, ValueError, KeyError) as error:
         raise ArtefactError(f"{folder} does not hold a readable retriever: {error}.") from None
     trained = TrainedRetriever(
@@ -136,15 +151,19 @@ def _tower(
     affinity: ContentScores | None,
     config: RetrieverConfig,
 ) -> ItemEncoderArrays:
+    donor_content = stored.get("donor_content")
+    if donor_content is None and affinity is not None:
+        donor_content = affinity.aligned
     return ItemEncoderArrays(
         stored["weight"],
         stored["bias"],
         stored["tables"],
         stored["ids"],
-        stored["donor_content"],
+        stored["donor_content"] if donor_content is None else donor_content,
         config.num_id_donors,
         config.reads("content"),
         affinity.projection if affinity else None,
         size - config.embedding_size,
         stored.get("token_table"),
+        stored["donors"],
     )

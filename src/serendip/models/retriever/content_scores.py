@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
 from serendip.data.dataset import AlignedProjection
+from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.query import Query
 from serendip.data.text import normalise
 from serendip.models.context import average_contexts, compute_contexts
-from serendip.models.linalg import replace_rows
 from serendip.models.retriever.requests import SEARCH, TASK_OF
 
 _KEYS, _WEIGHTS = "known_words", "known_weights"
@@ -101,16 +101,20 @@ class ContentScores:
     known: TrainedQueries | None = None
 
     @property
-    def size(self) -> int:
-        """Size of a vector of ``vectors_of``: 2 C, or C without ``plain``."""
-        width: int = self.aligned.shape[1]
-        return width if self.plain is None else 2 * width
+    def vectors(self) -> FloatArray:
+        """Item side of the dot product: aligned, then plain (N, 2 C); (N, C) without ``plain``."""
+        return self.vectors_of(slice(None))
 
     def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
-        """Item side (M, 2 C) of the dot product: aligned, then plain; (M, C) without ``plain``."""
-        if self.plain is None:
-            return self.aligned[items]
-        return np.hstack([self.aligned[items], self.plain[items]])
+        """Rows of ``vectors``, without computing the others."""
+        aligned = self.aligned[items]
+        return aligned if self.plain is None else np.hstack([aligned, self.plain[items]])
+
+    @property
+    def size(self) -> int:
+        """Number of dimensions of ``vectors``."""
+        size: int = self.aligned.shape[1]
+        return size if self.plain is None else 2 * size
 
     def scores_of(self, query: FloatArray, items: IntArray) -> FloatArray:
         """Scores (C,) of items for one row (2 C,) of ``of_queries``."""
@@ -138,11 +142,11 @@ class ContentScores:
         """Products (B, N) of ``of_queries`` and all ``vectors_of``, without joining the latter."""
         context, texts = self._context(queries), self._texts(queries)  # (B, C) each
         if self.plain is None:
-            return np.asarray((context + texts) @ self.aligned.T, np.float32)
-        scores = np.asarray(context @ self.aligned.T, np.float32)  # (B, N)
+            return dot_rows(context + texts, self.aligned)
+        scores = dot_rows(context, self.aligned)  # (B, N)
         with_text = np.flatnonzero(texts.any(axis=1))
         if len(with_text):
-            scores[with_text] += texts[with_text] @ self.plain.T
+            scores[with_text] += dot_rows(texts[with_text], self.plain)
         return scores
 
     def _context(self, queries: Sequence[Query]) -> FloatArray:
@@ -175,8 +179,8 @@ class ContentScores:
     def extended(self, content: FloatArray) -> ContentScores:
         """Copy with new items appended."""
         new = self.projection.encode(content)
-        plain = None if self.plain is None else np.concatenate([self.plain, content])
-        return replace(self, aligned=np.concatenate([self.aligned, new]), plain=plain)
+        plain = None if self.plain is None else append_rows(self.plain, content)
+        return replace(self, aligned=append_rows(self.aligned, new), plain=plain)
 
     def changed(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
         """Copy with changed content of some items."""

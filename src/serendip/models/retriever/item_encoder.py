@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.errors import DataError
-from serendip.models.linalg import Sparse, find_content_neighbours, to_csr
+from serendip.models.content_neighbours import find_content_neighbours
+from serendip.models.linalg import Sparse, sum_rows, to_csr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +34,13 @@ class ItemEncoderArrays:
         ids: (N, E) ID embeddings of the items seen in training (the ID donors), zeros for others;
             (0, E) = no ID imputation.
         donor_content: (N, C) content of the donors, aligned if there is an alignment; zeros for
-            others.
+            others, unless ``donors`` names them.
         num_id_donors: most donors of an item.
         reads_content: True if item vectors contain content; queries always do.
         alignment: aligns content before donors are searched; None = content as encoded.
         search_size: S, the last dimensions of the E that are normalised as a part of their own.
         token_table: (V, E) embeddings of words and attributes; None = tokens are not read.
+        donors: (N,) bool, the items that are donors; None = all with content.
     """
 
     weight: FloatArray
@@ -51,6 +53,7 @@ class ItemEncoderArrays:
     alignment: AlignedProjection | None = None
     search_size: int = 0
     token_table: FloatArray | None = None
+    donors: BoolArray | None = None
 
     @property
     def knows_new_items(self) -> bool:
@@ -79,7 +82,8 @@ class ItemEncoderArrays:
         """
         if self.weight.shape[1] == 0 or features is None:
             content = np.zeros((len(item_nums), self.weight.shape[1]), np.float32)
-            return self._encode(content, np.zeros((len(content), 0), np.int32), None, item_nums)
+            no_codes = np.zeros((len(content), 0), np.int32)
+            return self._encode(ItemFeatures(content, no_codes, 1), item_nums)
         levels = features.codes.shape[1] if len(self.tables) else 0
         if features.content.shape[1] != self.weight.shape[1] or levels != len(self.tables):
             raise DataError(
@@ -93,26 +97,33 @@ class ItemEncoderArrays:
                 f"{len(item_nums)} items without tokens, and the retriever was trained with them.",
                 "Read their words and attributes as those of the training items.",
             )
-        return self._encode(features.content, features.codes, features.tokens, item_nums)
+        return self._encode(features, item_nums)
 
-    def _encode(
-        self, content: FloatArray, codes: IntArray, tokens: Tokens | None, item_nums: IntArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """``encode`` from arrays: content (U, C), codes (U, L), tokens of U items, numbers (U,)."""
-        projected = self.project(content, tokens)  # (U, E)
+    def _encode(self, features: ItemFeatures, item_nums: IntArray) -> tuple[FloatArray, FloatArray]:
+        """``encode`` of features that fit."""
+        codes = features.codes  # (U, L)
+        projected = self.project(features.content, features.tokens)  # (U, E)
         mixed = projected * np.float32(self.reads_content)
         for level, table in enumerate(self.tables):
             mixed += table[codes[:, level]]
         if len(self.ids):
-            mixed += self._donor_weights(content, item_nums) @ self.ids
+            mixed += sum_rows(self._donor_weights(features, item_nums), self.ids)
         parts = np.split(mixed, [mixed.shape[1] - self.search_size], axis=1)
         vectors = np.concatenate([_layer_norm(part) for part in parts if part.shape[1]], axis=1)
         return np.asarray(vectors, dtype=np.float32), projected
 
-    def _donor_weights(self, content: FloatArray, item_nums: IntArray) -> Sparse:
-        """Sparse weights (U, N) of the ID donors of items with content (U, C)."""
+    def _donor_weights(self, features: ItemFeatures, item_nums: IntArray) -> Sparse:
+        """Sparse weights (U, N) of the ID donors of items."""
+        content = features.content
         aligned = self.alignment.encode(content) if self.alignment else content
-        return find_content_neighbours(aligned, item_nums, self.donor_content, self.num_id_donors)
+        return find_content_neighbours(
+            aligned,
+            item_nums,
+            self.donor_content,
+            self.num_id_donors,
+            near=features.near,
+            allowed=self.donors,
+        )
 
 
 def token_shares(tokens: Tokens, buckets: int) -> Sparse:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
+from serendip.data.growing_rows import append_rows, dot_rows
 from serendip.data.item_quality import UNKNOWN
 
 _TOP = 10
@@ -51,7 +52,8 @@ class QualityVector:
     @property
     def added(self) -> FloatArray:
         """Weighted quality (N,), added to the scores of the items."""
-        return self.values @ self.weights
+        added: FloatArray = dot_rows(self.weights[None], self.values)[0]
+        return added
 
     def arrays(self) -> dict[str, FloatArray]:
         """Arrays to store, by name."""
@@ -64,7 +66,7 @@ class QualityVector:
 
     def extended(self, count: int) -> QualityVector:
         """Copy with ``count`` new items of unknown quality appended."""
-        return replace(self, values=np.concatenate([self.values, np.tile(UNKNOWN, (count, 1))]))
+        return replace(self, values=append_rows(self.values, np.tile(UNKNOWN, (count, 1))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +82,16 @@ class HeldOutRequests:
     scores: FloatArray
 
     @classmethod
-    def of(cls, scores: FloatArray, wanted: NDArray[np.int64]) -> HeldOutRequests:
-        """Select the targets ``wanted`` (R,) and the best other items by scores (R, N)."""
+    def of(
+        cls,
+        scores: FloatArray,
+        wanted: NDArray[np.int64],
+        ranked: NDArray[np.int64] | None = None,
+    ) -> HeldOutRequests:
+        """Select the targets ``wanted`` (R,) and the best other items by scores (R, N).
+
+        If only some items are scored, ``ranked`` are their numbers, and ``wanted`` are columns.
+        """
         row, count = np.arange(len(wanted)), min(_CANDIDATES, scores.shape[1]) - 1
         others = scores.copy()  # (R, N)
         others[row, wanted] = -np.inf
@@ -89,7 +99,7 @@ class HeldOutRequests:
         # With few allowed items the target is among the others, too: there its score is -inf.
         items = np.column_stack([wanted, best])  # (R, C)
         kept = np.column_stack([scores[row, wanted], np.take_along_axis(others, best, 1)])
-        return cls(items, kept)
+        return cls(items if ranked is None else ranked[items], kept)
 
     @classmethod
     def joined(cls, parts: Sequence[HeldOutRequests]) -> HeldOutRequests:

@@ -17,16 +17,17 @@ Model". Differs: neighbouring words as context, a language model besides the cat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from math import log10
 from typing import NamedTuple
 
+from serendip.data.append_log import GrowingSet
 from serendip.data.text import normalise, words
 from serendip.search.spelling.typos import EditIndex, log_typo_probability
-from serendip.search.spelling.word_statistics import WordPairs
+from serendip.search.spelling.word_statistics import WordCounts, WordPairs
 
 MIN_LENGTH = 3
 MIN_LENGTH_TWO_EDITS = 8
@@ -116,16 +117,16 @@ class Speller:
         edits: index of the words by edit distance.
         pairs: counts of neighbouring words.
         language: word of the language -> its relative frequency in (0, 1).
-        titles: normal forms of titles.
+        titles: contains the normal forms of titles.
         posted: words of items posted later; known, but never proposed as corrections.
     """
 
-    counts: Mapping[str, int]
+    counts: WordCounts
     edits: EditIndex
     pairs: WordPairs
     language: Mapping[str, float]
-    titles: frozenset[str]
-    posted: frozenset[str] = field(default_factory=frozenset)
+    titles: Container[str]
+    posted: GrowingSet = field(default_factory=GrowingSet)
 
     @classmethod
     def of(
@@ -137,11 +138,12 @@ class Speller:
     ) -> Speller:
         """Build from word counts; the other statistics are optional."""
         pairs = WordPairs.none() if pairs is None else pairs
-        return cls(counts, EditIndex(counts), pairs, language or {}, frozenset(titles))
+        words_of = WordCounts.of(counts)
+        return cls(words_of, EditIndex.of(counts), pairs, language or {}, frozenset(titles))
 
     def with_words(self, found: Iterable[str]) -> Speller:
         """A copy that also knows these words."""
-        return replace(self, posted=self.posted.union(found))
+        return replace(self, posted=self.posted.with_strings(found))
 
     def knows(self, word: str) -> bool:
         """True if an item has the word."""
@@ -187,7 +189,7 @@ class Speller:
     @cached_property
     def _total(self) -> int:
         """Total number of (item, word) pairs, at least ``MIN_TOTAL``."""
-        return max(sum(self.counts.values()), MIN_TOTAL)
+        return max(self.counts.total(), MIN_TOTAL)
 
     def _change(self, word: str, before: str, after: str) -> _Change | None:
         """The best correction of a word between two neighbours.

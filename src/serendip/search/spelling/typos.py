@@ -15,10 +15,14 @@ is not looked up, so some pairs at distance two are missed, by choice, for speed
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from math import log10
+
+import numpy as np
+
+from serendip.data.arrays import IntArray
+from serendip.data.strings import Strings
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _VOWELS = frozenset("aeiouy")
@@ -106,21 +110,41 @@ _LAST = "\U0010ffff"
 
 
 class EditIndex:
-    """An immutable set of strings with look-up by edit distance."""
+    """An immutable set of strings with look-up by edit distance.
 
-    __slots__ = ("_backward", "_forward", "_strings")
+    Args:
+        strings: distinct, ascending; R of them.
+        lengths: (L + 1,) int32 offsets in the orders of the strings with 0, 1, ... characters.
+        forward: (R,) int32 rows by length, then by string.
+        backward: (R,) int32 rows by length, then by the reversed string.
+    """
 
-    def __init__(self, strings: Iterable[str]) -> None:
-        self._strings = frozenset(strings)
-        forward, backward = defaultdict(list), defaultdict(list)
-        for string in self._strings:
-            forward[len(string)].append(string)
-            backward[len(string)].append(string[::-1])
-        self._forward = {length: sorted(strings) for length, strings in forward.items()}
-        self._backward = {length: sorted(strings) for length, strings in backward.items()}
+    __slots__ = ("_backward", "_forward", "_lengths", "_strings")
+
+    def __init__(
+        self, strings: Strings, lengths: IntArray, forward: IntArray, backward: IntArray
+    ) -> None:
+        self._strings = strings
+        self._lengths, self._forward, self._backward = lengths, forward, backward
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> EditIndex:
+        """Build from strings."""
+        ordered = sorted(set(strings))
+        return cls.of_arrays(Strings.of(ordered), _orders(ordered))
+
+    @classmethod
+    def of_arrays(cls, strings: Strings, stored: Mapping[str, IntArray]) -> EditIndex:
+        """Rebuild from ``arrays`` and the strings."""
+        return cls(strings, *(stored[f"edits.{name}"] for name in _ORDERS))
+
+    def arrays(self) -> dict[str, IntArray]:
+        """Arrays to store, by name, besides the strings."""
+        orders = (self._lengths, self._forward, self._backward)
+        return {f"edits.{name}": order for name, order in zip(_ORDERS, orders, strict=True)}
 
     def __contains__(self, string: object) -> bool:
-        return string in self._strings
+        return isinstance(string, str) and contains(self._strings, string)
 
     def near(self, query: str, distance: int) -> list[tuple[int, str]]:
         """(distance, string) of strings at 1 to ``distance`` (1 or 2) edits, nearest first.
@@ -147,18 +171,49 @@ class EditIndex:
         if middle:
             left, right = query[middle - 1], query[middle]
             swapped = query[: middle - 1] + right + left + query[middle + 1 :]
-            if swapped in self._strings:
+            if swapped in self:
                 yield swapped
 
     def _strings_sharing_part(self, query: str, part: int, distance: int) -> Iterator[str]:
         head = query[:part]
         tail = query[len(query) - part :] if distance > 1 else query[part:]
-        for length in range(len(query) - distance, len(query) + distance + 1):
-            yield from _find_prefixed(self._forward.get(length, []), head)
-            for string in _find_prefixed(self._backward.get(length, []), tail[::-1]):
-                yield string[::-1]
+        for length in range(max(len(query) - distance, 0), len(query) + distance + 1):
+            if length + 1 < len(self._lengths):
+                begin, end = int(self._lengths[length]), int(self._lengths[length + 1])
+                yield from self._find_prefixed(self._forward[begin:end], head, 1)
+                yield from self._find_prefixed(self._backward[begin:end], tail[::-1], -1)
+
+    def _find_prefixed(self, order: IntArray, prefix: str, step: int) -> Iterator[str]:
+        """Strings with a prefix, all read in a direction: 1 = forward, -1 = backward."""
+        strings, rows = self._strings, order.data
+
+        def text(row: int) -> str:
+            return strings[row][::step]
+
+        begin = bisect_left(rows, prefix, key=text)
+        end = bisect_left(rows, prefix + _LAST, begin, key=text)
+        yield from strings.take(order[begin:end].tolist())
 
 
-def _find_prefixed(ordered: list[str], prefix: str) -> list[str]:
-    begin = bisect_left(ordered, prefix)
-    return ordered[begin : bisect_left(ordered, prefix + _LAST, begin)]
+_ORDERS = ("lengths", "forward", "backward")
+
+
+def _orders(strings: Sequence[str]) -> dict[str, IntArray]:
+    """``EditIndex.arrays`` of ascending strings."""
+    lengths = np.array([len(string) for string in strings], np.int32)
+    longest = int(lengths.max(initial=0))
+    rows = sorted(range(len(strings)), key=lambda row: (len(strings[row]), strings[row][::-1]))
+    orders = (
+        np.searchsorted(np.sort(lengths), np.arange(longest + 2)),
+        np.argsort(lengths, kind="stable"),
+        np.array(rows),
+    )
+    return {
+        f"edits.{name}": order.astype(np.int32) for name, order in zip(_ORDERS, orders, strict=True)
+    }
+
+
+def contains(ordered: Sequence[str], string: str) -> bool:
+    """Whether an ascending column has a string."""
+    row = bisect_left(ordered, string)
+    return row < len(ordered) and ordered[row] == string

@@ -11,7 +11,7 @@ is used. For other languages only the words of the catalogue are known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distribution
@@ -20,9 +20,48 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.arrays import IntArray
+from serendip.data.strings import StringIndex, Strings, map_array
 from serendip.search.documents import Document
 
 _EMPTY = np.empty((2, 0), dtype=np.int64)
+
+
+class WordCounts(Mapping[str, int]):
+    """Number of items that have each word, read by memory map.
+
+    Args:
+        index: the words, ascending.
+        counts: (W,) int32 number of items with each word.
+    """
+
+    __slots__ = ("counts", "index")
+
+    def __init__(self, index: StringIndex, counts: IntArray) -> None:
+        self.index, self.counts = index, counts
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> WordCounts:
+        """Build from word counts."""
+        words = sorted(counts)
+        values = np.array([counts[word] for word in words], np.int32)
+        return cls(StringIndex.of(Strings.of(words)), values)
+
+    def __getitem__(self, word: str) -> int:
+        return int(self.counts[self.index[word]])
+
+    def __contains__(self, word: object) -> bool:
+        return word in self.index
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.index)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def total(self) -> int:
+        """Sum of all counts."""
+        return int(self.counts.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +93,14 @@ class WordPairs:
         return cls(numbers, np.stack([keys, counts.astype(np.int64)]))
 
     @classmethod
-    def open(cls, path: Path, words: Iterable[str]) -> WordPairs:
+    def open(cls, path: Path, words: Iterable[str] | StringIndex) -> WordPairs:
         """Read what ``save`` wrote for the same words in the same order; empty without the file."""
         if not path.is_file():
             return cls.none()
+        if isinstance(words, StringIndex):
+            return cls(words, map_array(path))
         numbers = {word: number for number, word in enumerate(words)}
-        return cls(numbers, np.load(path, mmap_mode="r", allow_pickle=False))
+        return cls(numbers, map_array(path))
 
     def save(self, path: Path) -> None:
         """Write the table into a new npy file."""

@@ -83,7 +83,7 @@ class SuggestionChoices:
     @classmethod
     def of(cls, table: QueryTable, counts: IntArray) -> Self:
         """Build from interactions (N,) per item."""
-        of_queries = table.sums(counts.astype(np.float32))
+        of_queries = table.sums(counts)
         return cls(of_queries, float(counts.sum()), len(counts))
 
 

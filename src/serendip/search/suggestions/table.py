@@ -47,8 +47,7 @@ class Categories:
         attribute = name or main_attribute(catalogue)
         if not attribute:
             return cls()
-        column = catalogue.column(attribute)
-        sizes = {value: len(items) for value, items in {**column.words, **column.listed}.items()}
+        sizes = catalogue.values(attribute).sizes()
         return cls(attribute, tuple(sorted(sizes, key=lambda text: (-sizes[text], text))[:MOST]))
 
     def __len__(self) -> int:
@@ -86,14 +85,11 @@ def main_attribute(catalogue: Catalogue) -> str:
     Empty if there is none with two values or more and fewer than one per item.
     """
     best, fewest = "", len(catalogue)
-    for name in dict.fromkeys(name for item in catalogue.items for name in item.attributes):
-        column = catalogue.column(name)
-        values = {**column.words, **column.listed}
-        has_value = np.zeros(len(catalogue), np.bool_)
-        for items in values.values():
-            has_value[items] = True
-        if 1 < len(values) < fewest and 2 * has_value.sum() >= len(catalogue):
-            best, fewest = name, len(values)
+    for name in catalogue.attribute_names:
+        values = catalogue.values(name)
+        num_values = len(values.sizes())
+        if 1 < num_values < fewest and 2 * values.has_value().sum() >= len(catalogue):
+            best, fewest = name, num_values
     return best
 
 
@@ -221,25 +217,26 @@ class QueryTable:
         """(Q,) index of each query's kind in ``KINDS``."""
         return np.array([KINDS.index(kind) for kind in self.kinds], np.int32)
 
-    def sums(self, values: FloatArray, rows: NDArray[np.intp] | None = None) -> FloatArray:
+    def sums(
+        self, values: FloatArray | IntArray, rows: NDArray[np.intp] | None = None
+    ) -> FloatArray:
         """(R,) sums of ``values`` (N,) over the items of each query, or of some rows only.
 
         Items beyond the end of ``values`` count 0.
         """
         if rows is not None and _FEW * len(rows) < len(self):
             return self._sums_of(values, rows)
-        padded = np.append(values, np.float32(0.0))[np.minimum(self.items, len(values))]
-        totals = np.append(0.0, np.cumsum(padded, dtype=np.float64))
+        terms = _values_of(values, self.items)
+        totals = np.append(0.0, np.cumsum(terms, dtype=np.float64))
         sums: FloatArray = (totals[self.starts[1:]] - totals[self.starts[:-1]]).astype(np.float32)
         return sums if rows is None else sums[rows]
 
-    def _sums_of(self, values: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+    def _sums_of(self, values: FloatArray | IntArray, rows: NDArray[np.intp]) -> FloatArray:
         """``sums`` of a few rows; every row has an item."""
         sizes = self.num_items[rows]
         begins = np.append(0, np.cumsum(sizes))[:-1]
         places = np.arange(sizes.sum()) - np.repeat(begins - self.starts[rows], sizes)
-        padded = np.append(values, np.float32(0.0))
-        terms = padded[np.minimum(self.items[places], len(values))]
+        terms = _values_of(values, self.items[places])
         return np.add.reduceat(terms, begins).astype(np.float32) if len(terms) else terms
 
     def completions(self, key: str) -> NDArray[np.intp]:
@@ -290,6 +287,14 @@ class QueryTable:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"{folder} has no readable queries: {error}.") from None
+
+
+def _values_of(values: FloatArray | IntArray, items: IntArray) -> FloatArray:
+    """``values`` (N,) of items (T,), 0 for those beyond the end."""
+    terms = np.zeros(len(items), np.float32)
+    is_known = items < len(values)
+    terms[is_known] = values[items[is_known]]
+    return terms
 
 
 def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:

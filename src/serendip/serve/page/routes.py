@@ -29,6 +29,13 @@ from serendip.serve.page import views
 from serendip.serve.page.assets import HTML, environment, static_file
 from serendip.serve.page.cards import item_link
 from serendip.serve.page.params import PageQuery, form_query, page_query, visitor_id
+from serendip.serve.page.quality import (
+    REPORT_PATH,
+    REPORT_POLICY,
+    STATUS_PATH,
+    QualityLine,
+    build_quality_line,
+)
 
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 _PICTURES_STORED = "private, max-age=600"
@@ -53,6 +60,8 @@ class Pages:
         ):
             self._add(path, "GET", self._in_html(endpoint))
         self._add("/like", "POST", self._in_html(self.like))
+        self._add(REPORT_PATH, "GET", self._in_html(self.report))
+        self._add(STATUS_PATH, "GET", self._in_html(self.report_status))
         self._add("/static/{name:path}", "GET", self.static)
         self._add("/media/items/{item_id:path}", "GET", self._in_html(self.picture))
 
@@ -129,6 +138,25 @@ class Pages:
         if request.headers.get("if-none-match") == headers["etag"]:
             return Response(status_code=304, headers=headers)
         return Response(picture.body, media_type=picture.media_type, headers=headers)
+
+    async def report(self, request: Request) -> Response:
+        """The report on the quality of the engine."""
+        body = await self._pool.read(lambda engine: engine.report.read())
+        if body is None:
+            hint = "`serendip evaluate` makes it."
+            return self._error(ErrorResponse(404, "no_report", "there is no report yet.", hint))
+        headers = {**_NOT_STORED, "content-security-policy": REPORT_POLICY}
+        return Response(body, media_type=HTML, headers=headers)
+
+    async def report_status(self, request: Request) -> Response:
+        """The line about an evaluation that the page showed running; empty if it was ended."""
+
+        def describe(engine: EngineProtocol) -> QualityLine | None:
+            return build_quality_line(engine.report, was_running=True)
+
+        line = await self._pool.read(describe)
+        body = self._templates.get_template("_quality.html").render(quality=line) if line else ""
+        return Response(body, media_type=HTML, headers=_NOT_STORED)
 
     async def _page(self, name: str, view: View, query: PageQuery) -> Response:
         template = self._templates.get_template(name)

@@ -31,6 +31,7 @@ from serendip.serve.page.cards import (
     summarise_attributes,
 )
 from serendip.serve.page.params import PageQuery
+from serendip.serve.page.quality import build_quality_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,8 @@ def _frame(engine: EngineProtocol, query: PageQuery, history: list[Event]) -> di
         "num_events": len(history),
         "has_more_events": len(history) == _HISTORY_SHOWN,
         "stats": engine.stats(),
+        "quality": build_quality_line(engine.report),
+        "has_report": engine.report.exists,
         "q": query.q,
     }
 

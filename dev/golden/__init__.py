@@ -1,1 +1,0 @@
-"""Golden records: what the product answers, recorded from its outside and compared later."""

@@ -1,0 +1,48 @@
+"""Broken rows of a file: counted, the first ones named with their places."""
+
+from __future__ import annotations
+
+from serendip.data.files.tables import Table
+from serendip.errors import DataError
+
+_SHOWN = 5
+
+
+class BrokenRows:
+    """Collects the errors in the rows of one table.
+
+    Args:
+        table: the table being read; rows that it could not parse itself are added at the end.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._first: list[tuple[int, str]] = []
+        self._count = 0
+
+    def add(self, row: int, reason: str) -> None:
+        """Record why a well-formed row, by its 0-based number, is invalid; in ascending order."""
+        self._count += 1
+        if len(self._first) < _SHOWN:
+            self._first.append((row, reason))
+
+    def refuse(self) -> None:
+        """Refuse the file if a row is broken.
+
+        Raises:
+            DataError: a row is broken; names file, count, first places and reasons.
+        """
+        broken = self._table.broken
+        count = self._count + len(broken)
+        if not count:
+            return
+        places = self._table.places([row for row, _ in self._first])
+        named = [(place, reason) for place, (_, reason) in zip(places, self._first, strict=True)]
+        first = sorted([*named, *broken], key=lambda pair: int(pair[0].split()[1]))[:_SHOWN]
+        listed = "; ".join(f"{place}: {reason}" for place, reason in first)
+        more = f"; and {count - len(first)} more" if count > len(first) else ""
+        rows = "1 row is" if count == 1 else f"{count} rows are"
+        raise DataError(
+            f"{self._table.path.name}: {rows} broken: {listed}{more}.",
+            "Nothing was imported. Correct or remove these rows.",
+        )

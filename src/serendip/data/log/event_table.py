@@ -1,0 +1,136 @@
+"""Events as an Arrow table: texts dictionary-encoded, so that 2,000,000 rows hold each id once.
+
+A column that no event fills may be missing; ``user_id``, ``item_id``, ``timestamp`` and ``action``
+never are. A missing text is ``""``, a missing number null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.event import Event
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXTS = (
+    *("user_id", "item_id", "action", "query", "request_id", "surface", "session_id"),
+    "event_id",
+)
+"""Columns of texts."""
+
+NUMBERS = {"timestamp": "float64", "value": "float64", "position": "int32"}
+"""Columns of numbers, with their types."""
+
+REQUIRED = ("user_id", "item_id", "timestamp", "action")
+
+_CHUNK = 50_000
+
+
+def tabulate_events(events: Iterable[Event]) -> pa.Table:
+    """Build a table of all columns from valid events, in their order."""
+    return tabulate_rows(_NAMES, map(attrgetter(*_NAMES), events))
+
+
+def tabulate_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pa.Table:
+    """Build a table from rows of values, in their order.
+
+    Args:
+        names: of the columns; also others than those of events, which become integers.
+        rows: one value per column.
+    """
+    import pyarrow as pa
+
+    left = iter(rows)
+    chunks = []
+    while chunk := list(islice(left, _CHUNK)):
+        columns = zip(names, zip(*chunk, strict=True), strict=True)
+        chunks.append(pa.table({name: _array(name, values) for name, values in columns}))
+    return unify(chunks or [pa.table({name: _array(name, []) for name in names})])
+
+
+def unify(tables: Sequence[pa.Table]) -> pa.Table:
+    """Concatenate tables of the same columns; each text column gets one dictionary."""
+    import pyarrow as pa
+
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def fill_missing(table: pa.Table) -> pa.Table:
+    """Fill the texts that some of the joined tables lacked, with ``""``; one dictionary each."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        if name in TEXTS and column.null_count:
+            column = pc.fill_null(column.cast("string"), "").dictionary_encode()
+        columns[name] = column
+    return pa.table(columns).unify_dictionaries().combine_chunks()
+
+
+def without_empty_columns(table: pa.Table) -> pa.Table:
+    """Drop the optional columns that no event fills."""
+    empty = [name for name in table.column_names if name not in REQUIRED and _is_empty(table, name)]
+    return table.drop_columns(empty)
+
+
+def list_events(table: pa.Table) -> list[Event]:
+    """The rows of a table as events."""
+    columns = {name: table[name].to_pylist() for name in table.column_names if name in _NAMES}
+    names = list(columns)
+    return [
+        Event(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def read_codes(table: pa.Table, name: str) -> tuple[IntArray, pa.StringArray]:
+    """A text column as (E,) int32 codes and the texts that they are indices into."""
+    import pyarrow as pa
+
+    chunks = table[name].unify_dictionaries().combine_chunks()
+    column = chunks.chunk(0) if isinstance(chunks, pa.ChunkedArray) else chunks
+    return np.asarray(column.indices, np.int32), column.dictionary
+
+
+def read_numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
+    """(E,) float64 of a column of numbers; NaN where there is none."""
+    if name not in table.column_names:
+        return np.full(len(table), np.nan)
+    return np.asarray(table[name].cast("float64").to_numpy(), np.float64)
+
+
+def is_first(codes: IntArray) -> BoolArray:
+    """(E,) True where a code appears for the first time."""
+    first = np.zeros(len(codes), np.bool_)
+    if len(codes):
+        places = np.empty(int(codes.max()) + 1, np.int64)
+        places[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+        first[places[codes]] = True
+    return first
+
+
+_NAMES = [*TEXTS, *NUMBERS]
+
+
+def _array(name: str, values: Sequence[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    if name in TEXTS:
+        return pa.array(values, "string").dictionary_encode()
+    return pa.array(values, NUMBERS.get(name, "int64"))
+
+
+def _is_empty(table: pa.Table, name: str) -> bool:
+    if name in NUMBERS:
+        return bool(table[name].null_count == len(table))
+    _, names = read_codes(table, name)
+    return not any(names.to_pylist()[:2])

@@ -1,0 +1,123 @@
+"""All segments of a workspace: opens them once, writes new ones, removes those that do not count.
+
+A segment becomes visible by a row of the database and invisible when the row goes. A segment
+without a row is what an interrupted write left behind, or was replaced: the next writer removes it.
+Names begin with the name of the log, so that a database leaves the segments of another one alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.log.segment import Segment, write_segment
+from serendip.errors import StorageError
+from serendip.runtime.atomic_files import exclusive_lock, flush_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NAME = "segment-"
+_WRITING = f".writing-{_NAME}"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """A segment as the database names it.
+
+    Args:
+        name: of its folder.
+        checksum: of its manifest.
+        origin: ``file``: an import wrote it and the next one replaces it; ``api``: it has events
+            of the API.
+        first_seq: added to the arrivals of its events, gives their sequence numbers.
+        last_seq: sequence number of its last event.
+        events: number of its events.
+    """
+
+    name: str
+    checksum: str
+    origin: str
+    first_seq: int
+    last_seq: int
+    events: int
+
+
+class SegmentFolder:
+    """The segments in one folder; safe to use from many threads.
+
+    Args:
+        folder: of the segments; the first write makes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[str, Segment] = {}
+        self._lock = threading.Lock()
+
+    def open_all(self, facts: Collection[SegmentFacts]) -> list[Segment]:
+        """Open segments that are not open yet, and forget all others.
+
+        Raises:
+            SegmentMissing: a segment is not there.
+            StorageError: a segment is damaged.
+        """
+        with self._lock:
+            for one in facts:
+                if one.name not in self._open:
+                    self._open[one.name] = Segment.open(self.folder / one.name, one.checksum)
+            self._open = {one.name: self._open[one.name] for one in facts}
+            return list(self._open.values())
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Be the only one who writes or removes segments.
+
+        Raises:
+            StorageError: another process is writing, or the folder cannot be written to.
+        """
+        try:
+            with exclusive_lock(self.folder):
+                yield
+        except OSError as error:
+            raise StorageError(
+                f"the event log cannot be written to: {error.strerror or error}.",
+                "Nothing was written. Check free space and permissions.",
+            ) from error
+
+    def write(
+        self, log: str, table: pa.Table, arrivals: NDArray[np.integer[Any]]
+    ) -> tuple[str, str]:
+        """Write a segment, synced; nobody sees it before the database names it.
+
+        Args:
+            log: name of the log.
+            table: the events, at least one.
+            arrivals: (E,) order of their arrival, from 0.
+
+        Returns:
+            its name and its checksum.
+        """
+        number = f"{log}-{secrets.token_hex(6)}"
+        name, building = f"{_NAME}{number}", self.folder / f"{_WRITING}{number}"
+        building.mkdir()
+        checksum = write_segment(building, table, arrivals)
+        building.rename(self.folder / name)
+        flush_folder(self.folder)
+        return name, checksum
+
+    def remove_others(self, log: str, names: Collection[str]) -> None:
+        """Remove all segments of a log, whole and halved, but those of these names."""
+        for start in (_NAME, _WRITING):
+            for path in self.folder.glob(f"{start}{log}-*"):
+                if path.name not in names:
+                    shutil.rmtree(path)

@@ -1,0 +1,358 @@
+"""The event log as one transaction sees it: the segments that count, and the tail.
+
+A compaction moves events from the tail to a segment within one transaction, so that every reader
+meets each event once, whatever happens meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.event import Event
+from serendip.data.log.columns import LogColumns, LogPart
+from serendip.data.log.event_table import read_codes, tabulate_rows
+from serendip.data.log.segment import Segment, SegmentMissing
+from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlalchemy import Connection, CursorResult
+
+    from serendip.data.store.database import Database
+
+T = TypeVar("T")
+
+REMOVALS_KEY = "event removals"
+
+LogRow: TypeAlias = tuple[str, str, float, str, float | None, int]
+"""User, item, Unix seconds, action, value and sequence number of an event."""
+
+_TRIES = 3
+_FETCHED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """A state of the event log: equal positions mean equal logs.
+
+    Args:
+        removals: number of imports and erasures that removed events from the log.
+        seq: number of the last event, 0 in an empty log; grows with every event appended.
+    """
+
+    removals: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Visible:
+    """A segment that counts.
+
+    Args:
+        first_seq: sequence number of an event that arrived as number 0.
+    """
+
+    segment: Segment
+    facts: SegmentFacts
+
+    def seqs(self, rows: NDArray[np.integer[Any]] | slice) -> NDArray[np.int64]:
+        return self.segment.arrivals[rows].astype(np.int64) + self.facts.first_seq
+
+    def rows_after(self, seq: int) -> NDArray[np.intp]:
+        """Rows of events appended after a sequence number."""
+        if self.facts.last_seq <= seq:
+            return np.empty(0, np.intp)
+        return np.flatnonzero(self.seqs(slice(None)) > seq)
+
+    def rows_of(self, user_id: str, without: Sequence[str]) -> NDArray[np.intp]:
+        """Rows of a user's events, oldest first, without some actions."""
+        own = self.segment.rows_of(user_id)
+        rows = np.arange(own.start, own.stop)
+        return self.without(rows, without) if len(rows) else rows
+
+    def without(self, rows: NDArray[np.intp], names: Sequence[str]) -> NDArray[np.intp]:
+        """Rows without those of some actions."""
+        codes = self.segment.codes_of(names)
+        return rows[~np.isin(self.segment.actions[rows], codes)] if codes else rows
+
+    def log_rows(self, rows: NDArray[np.intp]) -> list[LogRow]:
+        segment = self.segment
+        return list(
+            zip(
+                segment.user_ids.take(segment.users_of(rows)).to_pylist(),
+                segment.item_ids.take(segment.items[rows]).to_pylist(),
+                segment.times[rows].tolist(),
+                [segment.action_names[code] for code in segment.actions[rows].tolist()],
+                segment.values_of(rows).tolist(),
+                self.seqs(rows).tolist(),
+                strict=True,
+            )
+        )
+
+    def keyed_events(self, rows: NDArray[np.intp]) -> list[tuple[float, int, Event]]:
+        """(time, sequence number, event) of ascending rows."""
+        times, seqs = self.segment.times[rows].tolist(), self.seqs(rows).tolist()
+        return list(zip(times, seqs, self.segment.events(rows), strict=True))
+
+
+class LogView:
+    """The event log in one transaction.
+
+    Args:
+        connection: in a transaction.
+        folder: of the segments.
+    """
+
+    def __init__(self, connection: Connection, folder: SegmentFolder) -> None:
+        from serendip.data.store import schema
+
+        self._connection, self._folder, self._sql = connection, folder, schema
+
+    @cached_property
+    def facts(self) -> list[SegmentFacts]:
+        """The segments that count, as the database names them."""
+        rows = self._connection.execute(self._sql.SEGMENT_FACTS)
+        return [SegmentFacts(*row) for row in rows]
+
+    @cached_property
+    def _segments(self) -> list[_Visible]:
+        opened = self._folder.open_all(self.facts)
+        return [_Visible(*pair) for pair in zip(opened, self.facts, strict=True)]
+
+    def items(self) -> Iterable[Any]:
+        """Rows of the items that are not deleted, in order of first insertion."""
+        return _stream(self._connection.execute(self._sql.ITEM_COLUMNS))
+
+    def item_sizes(self) -> Iterable[Any]:
+        """Id, title and number of characters of the items that are not deleted."""
+        return _stream(self._connection.execute(self._sql.ITEM_SIZES))
+
+    def position(self) -> LogPosition:
+        """The position of the log."""
+        values = {"key": REMOVALS_KEY}
+        tail, segments, removals = self._connection.execute(self._sql.EVENT_MARK, values).one()
+        return LogPosition(int(removals or 0), max(int(tail), int(segments)))
+
+    def count(self) -> int:
+        """Number of events."""
+        in_tail = int(self._connection.scalar(self._sql.COUNT_EVENTS) or 0)
+        return in_tail + sum(facts.events for facts in self.facts)
+
+    def count_after(self, seq: int) -> int:
+        """Number of events appended after a sequence number."""
+        count = int(self._connection.scalar(self._sql.COUNT_AFTER, {"after": seq}) or 0)
+        if any(facts.last_seq > seq for facts in self.facts):
+            count += sum(len(visible.rows_after(seq)) for visible in self._segments)
+        return count
+
+    def past(self, user_id: str, without: Sequence[str]) -> list[LogRow]:
+        """A user's events in order of time, ties in order of arrival, without some actions."""
+        values = {"user": user_id, "without": list(without)}
+        rows = _log_rows(self._connection.execute(self._sql.PAST, values))
+        older = [one.log_rows(one.rows_of(user_id, without)) for one in self._segments]
+        return _in_order([rows, *older])
+
+    def after(self, seq: int) -> list[LogRow]:
+        """Events of all users appended after a sequence number, in order of time."""
+        rows = _log_rows(self._connection.execute(self._sql.EVENTS_AFTER, {"after": seq}))
+        if not any(facts.last_seq > seq for facts in self.facts):
+            return rows
+        moved = [one.log_rows(one.rows_after(seq)) for one in self._segments]
+        return _in_order([rows, *moved])
+
+    def history(self, user_id: str, most: int, without: Sequence[str]) -> list[Event]:
+        """The last ``most`` events of a user, without some actions, oldest first."""
+        values = {"user": user_id, "most": most, "without": list(without)}
+        found = _keyed(self._connection.execute(self._sql.HISTORY, values))
+        if most:
+            for one in self._segments:
+                found += one.keyed_events(one.rows_of(user_id, without)[-most:])
+        return _newest(found, most)
+
+    def requested(self, most: int) -> list[Event]:
+        """The last ``most`` events that have a request id or a query, oldest first."""
+        found = _keyed(self._connection.execute(self._sql.REQUESTED, {"most": most}))
+        if most:
+            for one in self._segments:
+                rows = _requested_rows(one.segment)
+                newest = np.lexsort((one.seqs(rows), one.segment.times[rows]))[-most:]
+                found += one.keyed_events(np.sort(rows[newest]))
+        return _newest(found, most)
+
+    def queries(self, without: Sequence[str]) -> list[str]:
+        """Distinct queries of events, without some actions, most frequent first."""
+        rows = self._connection.execute(self._sql.QUERIES, {"without": list(without)})
+        counts = Counter({query: count for query, count in rows})
+        for one in self._segments:
+            if "query" in one.segment.columns:
+                codes, texts = read_codes(one.segment.table(["query"]), "query")
+                rows_left = one.without(np.arange(len(codes)), without)
+                found = np.bincount(codes[rows_left], minlength=len(texts)).tolist()
+                counts.update(dict(zip(texts.to_pylist(), found, strict=True)))
+        counts.pop("", None)
+        used = [(query, count) for query, count in counts.items() if count]
+        return [query for query, _ in sorted(used, key=lambda pair: (-pair[1], pair[0].encode()))]
+
+    def columns(self) -> LogColumns:
+        """The whole log as numbers."""
+        parts = [LogPart.of_segment(one.segment, one.facts.first_seq) for one in self._segments]
+        names = (*self._sql.TAIL_NAMES[:5], "seq")
+        tail = tabulate_rows(names, _stream(self._connection.execute(self._sql.TAIL_COLUMNS)))
+        if len(tail):
+            parts.append(LogPart.of_table(tail, np.asarray(tail["seq"], np.int64)))
+        return LogColumns.join(parts)
+
+    def tail(self) -> pa.Table:
+        """The events of the tail in order of arrival, with their ``seq``."""
+        names = (*self._sql.TAIL_NAMES, "seq")
+        return tabulate_rows(names, _stream(self._connection.execute(self._sql.TAIL)))
+
+    def segment_table(self, facts: SegmentFacts) -> pa.Table:
+        """All columns of a segment's events, with their ``seq``, in order of user and time."""
+        import pyarrow as pa
+
+        one = next(one for one in self._segments if one.facts == facts)
+        table = one.segment.table(one.segment.columns)
+        return table.append_column("seq", pa.array(one.seqs(slice(None))))
+
+    def segments_of_user(self, user_id: str) -> list[SegmentFacts]:
+        """The segments that have events of a user."""
+        own = [(one.facts, one.segment.rows_of(user_id)) for one in self._segments]
+        return [facts for facts, rows in own if rows.stop > rows.start]
+
+    def has_event(self, event_id: str) -> bool:
+        """Whether a segment has an event that was sent with this id."""
+        return any(one.segment.has_event(event_id) for one in self._segments)
+
+    def api_event_ids(self) -> pa.Array:
+        """Ids given by the senders of the events of the API, with and without compaction."""
+        import pyarrow as pa
+
+        in_tail = self._connection.scalars(self._sql.TAIL_IDS_AFTER, {"after": 0}).all()
+        facts = [one for one in self.facts if one.origin == self._sql.FROM_API]
+        opened = self._folder.open_all(facts)  # an import replaces the others, damaged or not
+        of_segments = [one.event_ids for one in opened if one.event_ids is not None]
+        return pa.concat_arrays([pa.array(in_tail, "string"), *of_segments])
+
+    def count_users(self, most: int, without: Sequence[str]) -> dict[str, int]:
+        """The ``most`` active users with their number of events, without some actions."""
+        import pyarrow as pa
+
+        values = {"without": list(without)}
+        if not self.facts:
+            rows = self._connection.execute(self._sql.TOP_USERS, {**values, "most": most})
+            return {user: int(count) for user, count in rows}
+        parts = [tabulate_rows(_USERS, self._connection.execute(self._sql.USERS, values))]
+        for one in self._segments:
+            counts = pa.array(one.segment.counts_by_user(without), "int64")
+            users = one.segment.user_ids.dictionary_encode()
+            parts.append(pa.table({"user_id": users, "events": counts}))
+        counted = pa.concat_tables([part.cast(_users_schema()) for part in parts])
+        summed = counted.group_by("user_id").aggregate([("events", "sum")])
+        order = [("events_sum", "descending"), ("user_id", "ascending")]
+        top = summed.sort_by(order).slice(0, max(most, 0))
+        pairs = zip(top["user_id"].to_pylist(), top["events_sum"].to_pylist(), strict=True)
+        return {user: count for user, count in pairs if count > 0}
+
+    def count_users_after(
+        self, seq: int, most: int, without: Sequence[str]
+    ) -> dict[str, int] | None:
+        """Users with events appended after a sequence number; None if there are too many."""
+        values = {"after": seq, "without": list(without), "most": most + 1}
+        counts = Counter(dict(self._pairs(self._sql.USERS_AFTER, values)))
+        if any(facts.last_seq > seq for facts in self.facts):
+            for one in self._segments:
+                rows = one.without(one.rows_after(seq), without)
+                counts.update(one.segment.user_ids.take(one.segment.users_of(rows)).to_pylist())
+        return None if len(counts) > most else counts
+
+    def count_users_among(self, user_ids: Sequence[str], without: Sequence[str]) -> dict[str, int]:
+        """Number of events of some users, without some actions; only users who have any."""
+        values = {"users": list(user_ids), "without": list(without)}
+        counts = Counter(dict(self._pairs(self._sql.USERS_AMONG, values)))
+        for one in self._segments:
+            counts.update({user: len(one.rows_of(user, without)) for user in user_ids})
+        return {user: count for user, count in counts.items() if count}
+
+    def _pairs(self, statement: Any, values: dict[str, Any]) -> Iterable[tuple[str, int]]:
+        return ((row[0], int(row[1])) for row in self._connection.execute(statement, values))
+
+
+def read_log(database: Database, folder: SegmentFolder, read: Callable[[LogView], T]) -> T:
+    """Read the log within one transaction.
+
+    A segment that was replaced after the transaction began may be gone before it is opened; then a
+    new transaction sees its replacement.
+
+    Raises:
+        StorageError: a segment that counts is missing or damaged.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            with database.read() as connection:
+                return read(LogView(connection, folder))
+        except SegmentMissing:
+            continue
+    with database.read() as connection:
+        return read(LogView(connection, folder))
+
+
+_USERS = ("user_id", "events")
+
+
+def _users_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([("user_id", "string"), ("events", "int64")])
+
+
+def _stream(result: CursorResult[Any]) -> Iterator[Any]:
+    """The rows of a large result, fetched by the thousand."""
+    for part in result.partitions(_FETCHED):
+        yield from part
+
+
+def _log_rows(rows: Iterable[Any]) -> list[LogRow]:
+    return [tuple(row) for row in rows]
+
+
+def _in_order(parts: Sequence[list[LogRow]]) -> list[LogRow]:
+    """All rows by time, ties by sequence number."""
+    filled = [part for part in parts if part]
+    if len(filled) < 2 and filled:
+        return filled[0] if filled[0] is parts[0] else sorted(filled[0], key=_moment)
+    return sorted((row for part in filled for row in part), key=_moment)
+
+
+def _moment(row: LogRow) -> tuple[float, int]:
+    return row[2], row[5]
+
+
+def _keyed(rows: Iterable[Any]) -> list[tuple[float, int, Event]]:
+    """(time, sequence number, event) of rows of the tail."""
+    return [(row[2], row[-1], Event(*row[:-1])) for row in rows]
+
+
+def _newest(found: list[tuple[float, int, Event]], most: int) -> list[Event]:
+    ordered = sorted(found, key=lambda one: one[:2])
+    return [event for _, _, event in ordered[-most:]] if most else []
+
+
+def _requested_rows(segment: Segment) -> NDArray[np.intp]:
+    """Rows of events that have a request id or a query."""
+    named = [name for name in ("query", "request_id") if name in segment.columns]
+    if not named:
+        return np.empty(0, np.intp)
+    table = segment.table(named)
+    given = np.zeros(len(segment), np.bool_)
+    for name in named:
+        codes, texts = read_codes(table, name)
+        given |= np.array([bool(text) for text in texts.to_pylist()], np.bool_)[codes]
+    return np.flatnonzero(given)

@@ -1,0 +1,173 @@
+"""Columns of strings as bytes and offsets, which are memory-mapped, and their exact look-up.
+
+``Strings`` is a sequence of strings that decodes what is asked for. ``StringIndex`` finds the row
+of a string by a binary search over hashes; it compares the string itself, so there are no false
+hits. A sorted column is searched with ``bisect``: the order of the bytes is that of the strings.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import IntArray
+from serendip.errors import ArtefactError
+
+_PART = 65_536
+"""Strings that are decoded at once in a loop over a column."""
+
+
+class Strings(Sequence[str]):
+    """An immutable sequence of N strings.
+
+    Args:
+        text: (T,) uint8, the UTF-8 of all strings, one after the other.
+        starts: (N + 1,) int64 offsets of the strings.
+    """
+
+    __slots__ = ("_offsets", "_view", "starts", "text")
+
+    def __init__(self, text: NDArray[np.uint8], starts: NDArray[np.int64]) -> None:
+        self.text, self.starts = np.asarray(text), np.asarray(starts)
+        self._view, self._offsets = self.text.data, self.starts.data
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> Self:
+        """Encode strings."""
+        encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
+        starts = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(part) for part in encoded], out=starts[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @overload
+    def __getitem__(self, key: int) -> str: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[str]: ...
+    def __getitem__(self, key: int | slice) -> str | list[str]:
+        if isinstance(key, slice):
+            return [self[row] for row in range(*key.indices(len(self)))]
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"row {key} of {len(self)} strings")
+        row = key % len(self)
+        part = self._view[self._offsets[row] : self._offsets[row + 1]]
+        return str(part, "utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        for begin in range(0, len(self), _PART):
+            yield from self[begin : begin + _PART]
+
+    def take(self, rows: Iterable[int]) -> list[str]:
+        """The strings of some rows, in their order."""
+        return [self[row] for row in rows]
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name."""
+        return {f"{name}.text": self.text, f"{name}.starts": self.starts}
+
+    @classmethod
+    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild from ``arrays``."""
+        return cls(stored[f"{name}.text"], stored[f"{name}.starts"])
+
+
+class StringIndex(Mapping[str, int]):
+    """String -> its row in a column of distinct strings.
+
+    Args:
+        strings: the column, N strings.
+        hashes: (N,) uint32 hashes of the strings, ascending.
+        rows: (N,) int32 row of each hash.
+    """
+
+    __slots__ = ("_hash_view", "_row_view", "hashes", "rows", "strings")
+
+    def __init__(self, strings: Strings, hashes: NDArray[np.uint32], rows: IntArray) -> None:
+        self.strings, self.hashes, self.rows = strings, np.asarray(hashes), np.asarray(rows)
+        self._hash_view, self._row_view = self.hashes.data, self.rows.data
+
+    @classmethod
+    def of(cls, strings: Strings) -> Self:
+        """Hash all strings of a column."""
+        hashes = np.fromiter(map(_hash, strings), np.uint32, len(strings))
+        rows = np.argsort(hashes, kind="stable").astype(np.int32)
+        return cls(strings, hashes[rows], rows)
+
+    def find(self, string: str) -> int:
+        """The row of a string, or -1."""
+        wanted = _hash(string)
+        place = bisect_left(self._hash_view, wanted)
+        while place < len(self._hash_view) and self._hash_view[place] == wanted:
+            row = self._row_view[place]
+            if self.strings[row] == string:
+                return int(row)
+            place += 1
+        return -1
+
+    def __getitem__(self, string: str) -> int:
+        row = self.find(string)
+        if row < 0:
+            raise KeyError(string)
+        return row
+
+    def __contains__(self, string: object) -> bool:
+        return isinstance(string, str) and self.find(string) >= 0
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.strings)
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name; those of the strings included."""
+        hashes = {f"{name}.hashes": self.hashes, f"{name}.rows": self.rows}
+        return {**self.strings.arrays(name), **hashes}
+
+    @classmethod
+    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild from ``arrays``."""
+        strings = Strings.of_arrays(name, stored)
+        return cls(strings, stored[f"{name}.hashes"], stored[f"{name}.rows"])
+
+
+def _hash(string: str) -> int:
+    return zlib.crc32(string.encode("utf-8", "surrogatepass"))
+
+
+def save_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write each array into an npy file of its name in a folder, which is created."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", np.asarray(array), allow_pickle=False)
+
+
+def open_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    """Map the npy files of a folder into memory, read-only: name -> array.
+
+    Raises:
+        ArtefactError: a file is damaged.
+    """
+    return {path.stem: map_array(path) for path in sorted(folder.glob("*.npy"))}
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Map an npy file into memory, read-only.
+
+    Raises:
+        ArtefactError: the file is missing or damaged.
+    """
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{path} has no readable array: {error}.", "Train the model again."
+        ) from None

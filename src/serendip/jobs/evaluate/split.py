@@ -1,0 +1,224 @@
+"""Evaluation of one split, in a separate process: tasks and answers are plain values and arrays.
+
+Everything is fitted on the training part, and every system ranks all items for each target of the
+test part. The systems are the engine's home surface as it would be served, and each of its
+recommenders alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.content.semantic_ids.kmeans import measure_code_quality
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.dataset import Dataset
+from serendip.data.item_list import ItemList
+from serendip.data.query import Query
+from serendip.data.splits import Split, Targets, leave_last_out, temporal
+from serendip.engine.settings import Settings
+from serendip.engine.stages.pipeline import run
+from serendip.engine.state import EngineState
+from serendip.jobs.context import JobContext
+from serendip.jobs.train.fit import Fitter
+from serendip.runtime.job_status import FileProgress
+from serendip.runtime.progress import Progress, SilentProgress, TrainOptions
+from serendip.runtime.timing import StageClock
+
+ENGINE = "engine"
+K = 10
+BATCH = 64
+
+ANSWERS = "ranked lists"
+PLAN = (
+    ("content vectors", 3.0),
+    ("align content", 6.0),
+    ("train retriever", 28.0),
+    ("train ranker", 16.0),
+    ("align content", 7.0),
+    ("train retriever", 34.0),
+    (ANSWERS, 22.0),
+)
+"""Steps of a split that take longest, with their CPU seconds on the demo's data; only for the
+estimate of the time left."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitTask:
+    """A split to evaluate.
+
+    Args:
+        workspace: folder of the workspace.
+        fraction: share of the events, by time, before the cut; None = leave last one out.
+        until: share of the events before the end of the targets.
+        seed: root of all randomness.
+        max_targets: users are sampled if there are more targets; None = all users.
+        status: file for the progress; empty = none.
+    """
+
+    workspace: str
+    fraction: float | None
+    until: float
+    seed: int
+    max_targets: int | None = None
+    status: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the split, as in the report."""
+        return "leave_last_out" if self.fraction is None else f"temporal@{self.fraction:g}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SplitAnswers:
+    """Ranked lists of every system for the targets of one split, in the split's item numbers.
+
+    Args:
+        name: of the split.
+        lists: system -> (T, 10) int32 item numbers, padded with -1.
+        targets: (T,) int32 item numbers.
+        users: (T,) external user ids.
+        flags: slice -> (T,) bool.
+        counts: (N,) int32 interactions of each item before the cut.
+        item_ids: (N,) external ids.
+        codes: quality of the semantic IDs.
+        facts: cut, sizes and costs of the stages.
+    """
+
+    name: str
+    lists: Mapping[str, IntArray]
+    targets: IntArray
+    users: Sequence[str]
+    flags: Mapping[str, BoolArray]
+    counts: IntArray
+    item_ids: Sequence[str]
+    codes: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+def evaluate_split(task: SplitTask) -> SplitAnswers:
+    """Fit on the training part of a split and rank the targets of its test part."""
+    progress = FileProgress(Path(task.status), PLAN) if task.status else SilentProgress()
+    clock = StageClock(progress=progress)
+    options = TrainOptions(seed=task.seed, progress=progress)
+    context = JobContext.open(Path(task.workspace), options, StageClock(progress=progress))
+    whole = _make_split(task, context.dataset)
+    split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
+    with tempfile.TemporaryDirectory() as scratch:
+        fitter = Fitter.of(context, Path(scratch))
+        with clock.stage(f"fit {split.name}"):
+            past = fitter.fit(split.train, "past", context.options)
+            state = fitter.append_new_items(past, split)
+            seconds = sum_train_seconds(fitter.clock)
+            del fitter, context  # ranking needs neither the encoders' weights nor the cache
+        with clock.stage(f"answer {split.name}"):
+            lists = rank_targets(split.targets.queries(), state, settings, progress)
+    counts = np.zeros(state.num_items, np.int32)
+    counts[: len(past.counts)] = past.counts
+    return SplitAnswers(
+        split.name,
+        lists,
+        split.targets.items,
+        list(split.targets.users),
+        split.flags(),
+        counts,
+        list(split.catalogue.vocabulary.ids),
+        asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
+        _collect_facts(task, split, whole.targets, clock, seconds),
+    )
+
+
+def _collect_facts(
+    task: SplitTask,
+    split: Split,
+    all_targets: Targets,
+    clock: StageClock,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Cut, sizes and costs of a split, for the report."""
+    return {
+        "fraction": task.fraction,
+        "cut": split.cut,
+        "train_events": len(split.train.events),
+        "targets": len(split.targets),
+        "users": len(set(split.targets.users)),
+        "all_targets": len(all_targets),
+        "all_users": len(set(all_targets.users)),
+        "train_items": split.train.num_items,
+        "new_items": len(split.new_items),
+        "stages": clock.as_dicts(),
+        "seconds": seconds,
+    }
+
+
+def sample_users(split: Split, max_targets: int | None, seed: int) -> Split:
+    """Keep random users, each with all targets, until they have ``max_targets``; one at least.
+
+    A split with fewer targets, or without a maximum, is returned as it is.
+    """
+    targets = split.targets
+    if max_targets is None or len(targets) <= max_targets:
+        return split
+    users, numbers, counts = np.unique(
+        np.asarray(targets.users), return_inverse=True, return_counts=True
+    )
+    order = np.random.default_rng(seed).permutation(len(users))
+    num_users = max(int(np.searchsorted(np.cumsum(counts[order]), max_targets, "right")), 1)
+    rows = np.flatnonzero(np.isin(numbers, order[:num_users]))
+    return replace(split, targets=targets.rows(rows))
+
+
+def sum_train_seconds(clock: StageClock) -> dict[str, float]:
+    """System -> CPU seconds of its trainings; for the engine, of all of them together.
+
+    A model is trained twice: on the older part of the data, which it may continue from, and on all.
+    """
+    prefix = "train "
+    seconds: dict[str, float] = defaultdict(float)
+    for stage in clock.stages:
+        if stage.name.startswith(prefix):
+            seconds[stage.name.removeprefix(prefix)] += stage.cpu_s
+    seconds[ENGINE] = sum(seconds.values())
+    seconds.pop("ranker", None)
+    return {name: round(value, 3) for name, value in seconds.items()}
+
+
+def rank_targets(
+    queries: Sequence[Query],
+    state: EngineState,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> dict[str, IntArray]:
+    """Rank all items for each query: system -> top 10 (T, 10), the engine's home surface first."""
+    # Without the relevance filter: its model may have been trained on later labels.
+    home = settings.all_surfaces()["home"].model_copy(update={"relevance_filter": None})
+    rows: dict[str, list[IntArray]] = {name: [] for name in (ENGINE, *state.models)}
+    starts = range(0, len(queries), BATCH)
+    for begin in (progress or SilentProgress()).track(starts, ANSWERS, len(starts)):
+        part = queries[begin : begin + BATCH]
+        rows[ENGINE].append(_pad([result.items for result in run(part, home, state)]))
+        for name, model in state.models.items():
+            rows[name].append(_pad(model.recommend(part, K)))
+    return {name: np.concatenate(lists) for name, lists in rows.items()}
+
+
+def _pad(lists: Sequence[ItemList]) -> IntArray:
+    """The first ``K`` item numbers of each list, padded with -1."""
+    table = np.full((len(lists), K), -1, dtype=np.int32)
+    for row, items in enumerate(lists):
+        best = items.item_nums[:K]
+        table[row, : len(best)] = best
+    return table
+
+
+def _make_split(task: SplitTask, dataset: Dataset) -> Split:
+    """The split that a task evaluates."""
+    if task.fraction is None:
+        return leave_last_out(dataset)
+    return temporal(dataset, task.fraction, task.until)

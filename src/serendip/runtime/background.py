@@ -1,0 +1,99 @@
+"""A process beside this one that gives way to it and ends with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Generic, TypeVar
+
+from serendip.runtime.executor import end_with_parent
+from serendip.runtime.threads import limit_threads
+
+Task = TypeVar("Task")
+
+_NICEST = 19
+_STOP_S = 10.0
+
+
+class BackgroundProcess(Generic[Task]):
+    """Runs a function in a separate process at the lowest priority.
+
+    The process leaves Ctrl-C to its parent, and ends if the parent ends in any way.
+
+    Args:
+        work: a module-level function of one plain argument.
+        task: its argument.
+
+    Attributes:
+        is_stopped: True once ``stop`` was called.
+    """
+
+    def __init__(self, work: Callable[[Task], None], task: Task) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=_run, args=(work, task), daemon=True)
+        self._lock = threading.Lock()
+        self.is_stopped = False
+
+    def run(self) -> int:
+        """Start the process and wait for its end; the exit code, 0 = the function returned.
+
+        After ``stop`` nothing is started.
+        """
+        with self._lock:
+            if self.is_stopped:
+                return 0
+            with _blocked_interrupts():
+                self._process.start()
+        self._process.join()
+        return self._process.exitcode or 0
+
+    def stop(self) -> None:
+        """End the process if it runs: its ``with`` blocks are left, within ten seconds."""
+        with self._lock:
+            self.is_stopped = True
+        if self._process.pid is None:
+            return
+        self._process.terminate()
+        self._process.join(_STOP_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+@contextmanager
+def _blocked_interrupts() -> Iterator[None]:
+    """Start processes that never see Ctrl-C: they inherit the mask of this thread."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _run(work: Callable[[Task], None], task: Task) -> None:
+    """Body of the process."""
+    os.nice(_NICEST)
+    signal.signal(signal.SIGTERM, _exit)
+    sys.unraisablehook = _exit_again
+    limit_threads(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    work(task)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """Signal handler that leaves all ``with`` blocks."""
+    sys.exit(128 + number)
+
+
+def _exit_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Send the signal once more if the exit was raised where Python drops it, as in a finaliser."""
+    if unraisable.exc_type is SystemExit:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(unraisable)

@@ -1,0 +1,62 @@
+"""The quiet line about an evaluation that is running, and the link to its report."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from serendip.engine.quality_report import QualityReport
+from serendip.runtime.job_status import DONE, FAILED, RUNNING
+
+REPORT_PATH, STATUS_PATH = "/report", "/report/status"
+
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""Content security policy of the report, which has its styles inside and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityLine:
+    """One quiet sentence above a page.
+
+    Args:
+        text: the sentence.
+        is_running: whether it will change, and the page must ask again.
+        link: to the report; empty = none.
+    """
+
+    text: str
+    is_running: bool = False
+    link: str = ""
+
+
+def build_quality_line(report: QualityReport, was_running: bool = False) -> QualityLine | None:
+    """Describe the newest evaluation; None if there is nothing to say.
+
+    Args:
+        report: of the workspace.
+        was_running: whether the page showed it running; then its end is said, too.
+    """
+    status = report.status()
+    if status is None:
+        return None
+    if status.state == RUNNING:
+        left = describe_left(status.left_s)
+        return QualityLine(f"Measuring the quality: {100 * status.share:.0f} %{left}", True)
+    if status.state == FAILED:
+        return QualityLine("The quality could not be measured; `serendip evaluate` says why.")
+    if status.state == DONE and was_running and report.exists:
+        return QualityLine("The quality is measured:", link=REPORT_PATH)
+    return None
+
+
+def describe_left(seconds: float | None) -> str:
+    """Format a time left: ``, about 2 minutes left``; empty if it is unknown."""
+    if seconds is None:
+        return ""
+    minutes = math.ceil(seconds / 60)
+    if minutes <= 1:
+        return ", less than a minute left"
+    return f", about {minutes} minutes left"

@@ -1,0 +1,135 @@
+"""The demo on a small world: the page comes first, the report while it is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from commands import serendip_here
+from small_shop import SETTINGS, write_files
+
+from serendip.engine.quality_report import STATUS_FILE
+from serendip.runtime.job_status import JobStatus
+
+
+def write_small_demo(folder: Path, num_users: int) -> Path:
+    """A workspace with the demo's file names, so that the demo takes them for its own."""
+    write_files(folder, num_users=num_users)
+    (folder / "items.csv").rename(folder / "films.csv")
+    (folder / "events.csv").rename(folder / "ratings.csv")
+    settings = SETTINGS.replace("items.csv", "films.csv").replace("events.csv", "ratings.csv")
+    (folder / "serendip.toml").write_text(settings)
+    return folder
+
+
+@contextmanager
+def demo(folder: Path) -> Iterator[tuple[HTTPConnection, subprocess.Popen[str], list[str]]]:
+    """``serendip demo --json`` on a free port, once its page is ready, and what it said so far."""
+    command = [sys.executable, "-m", "serendip", "demo", "-w", os.fspath(folder), "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said = [""]
+        while not said[-1].startswith("Ready:"):
+            said.append(process.stderr.readline())
+            assert said[-1], "".join(said)
+        address = urlsplit(said[-1].split()[1])
+        connection = HTTPConnection(str(address.hostname), address.port, timeout=30)
+        try:
+            yield connection, process, said
+        finally:
+            connection.close()
+            process.send_signal(signal.SIGINT)
+
+
+def get(connection: HTTPConnection, path: str) -> tuple[int, str]:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def wait_for(connection: HTTPConnection, text: str) -> str:
+    """The line about the quality, once it says a text."""
+    deadline = time.monotonic() + 120
+    while text not in (line := get(connection, "/report/status")[1]):
+        assert time.monotonic() < deadline, line
+        time.sleep(0.05)
+    return line
+
+
+def test_the_page_is_served_before_the_report_is_made(tmp_path: Path) -> None:
+    folder = write_small_demo(tmp_path / "demo", num_users=45)
+    with demo(folder) as (connection, process, said):
+        assert "train ranker" in "".join(said)
+        assert not (folder / "reports" / "report.html").exists()
+        status, home = get(connection, "/")
+        assert status == 200
+        assert "Quality report" not in home
+        wait_for(connection, "The quality is measured:")
+        status, report = get(connection, "/report")
+        assert status == 200
+        assert "Evaluation report" in report
+        assert '<a href="/report">Quality report</a>' in get(connection, "/")[1]
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.send_signal(signal.SIGINT)
+        result = json.loads(process.stdout.read())
+        said.append(process.stderr.read())
+    assert process.returncode == 0
+    assert "Traceback" not in "".join(said)
+    assert result["generation"] == "gen-1"
+    assert result["report"] == str(folder / "reports" / "report.json")
+    assert result["failure"] == ""
+    assert "On the temporal split" in result["verdict"][0]
+    stages = [stage["name"] for stage in result["stages"]]
+    assert stages.index("publish") < stages.index("fit temporal@0.9")
+
+    again = serendip_here("demo", "-w", folder, "--no-serve", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["verdict"] == result["verdict"]
+    assert "the report is up to date" in again.stderr
+    assert (folder / "generations" / "CURRENT").read_text() == "gen-1\n"
+
+
+def test_ctrl_c_ends_the_measurement_with_the_service(tmp_path: Path) -> None:
+    folder = write_small_demo(tmp_path / "demo", num_users=45)
+    with demo(folder) as (connection, process, said):
+        wait_for(connection, "Measuring the quality:")
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        result = json.loads(process.stdout.read())
+        said.append(process.stderr.read())
+    assert process.returncode == 0
+    assert "Traceback" not in "".join(said)
+    assert (result["report"], result["verdict"], result["failure"]) == (None, [], "")
+    assert not (folder / "reports" / STATUS_FILE).exists()
+    assert not (folder / "reports" / "report.json").exists()
+
+
+def test_a_failed_measurement_is_said_and_the_page_stays(tmp_path: Path) -> None:
+    folder = write_small_demo(tmp_path / "demo", num_users=5)
+    with demo(folder) as (connection, process, said):
+        wait_for(connection, "The quality could not be measured")
+        assert "could not be measured" in get(connection, "/")[1]
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        result = json.loads(process.stdout.read())
+        said.append(process.stderr.read())
+    assert process.returncode == 0
+    assert "WARNING: the quality could not be measured" in "".join(said)
+    assert "too few for a report" in result["failure"]
+    status = JobStatus.read(folder / "reports" / STATUS_FILE)
+    assert status is not None
+    assert "too few for a report" in status.text

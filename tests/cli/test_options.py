@@ -1,0 +1,31 @@
+"""Options that all commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from serendip.cli.main import app
+
+
+def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    children = getattr(command, "commands", {})
+    if not children:
+        yield name, command
+    for child, below in children.items():
+        yield from _commands(below, f"{name} {child}")
+
+
+def test_every_command_prints_words_unless_json_is_requested() -> None:
+    commands = dict(_commands(typer.main.get_command(app), "serendip"))
+    defaults = {
+        name: parameter.default
+        for name, command in commands.items()
+        for parameter in command.params
+        if "--json" in parameter.opts
+    }
+    assert len(commands) > 25
+    assert [name for name in commands if name not in defaults] == ["serendip serve"]
+    assert not any(defaults.values())

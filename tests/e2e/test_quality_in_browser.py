@@ -1,0 +1,69 @@
+"""The quiet line about a running evaluation in a real Chromium: it moves and ends by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worlds import report_world
+
+from serendip.engine.quality_report import REPORT_HTML, STATUS_FILE
+from serendip.evaluate.report.page import render_page
+from serendip.runtime.job_status import DONE, RUNNING, JobStatus
+
+SERVER = Path(__file__).parents[1] / "serve" / "tiny_server.py"
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    return tmp_path / "reports"
+
+
+@pytest.fixture
+def address(reports: Path) -> Iterator[str]:
+    command = [sys.executable, str(SERVER), "0", "--reports", str(reports)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.stdout.readline().split()[1]
+        process.terminate()
+
+
+def say(reports: Path, state: str, share: float, left_s: float) -> None:
+    JobStatus(state, share, left_s, "").write(reports / STATUS_FILE)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_line_moves_and_ends_with_a_link_without_a_reload(
+    open_page: Callable[..., Any], address: str, reports: Path, width: int
+) -> None:
+    say(reports, RUNNING, 0.43, 100.0)
+    page = open_page("about:blank", width, base_url=address)
+    page.clock.install()
+    page.goto("/?user=reader")
+    line = page.locator("#quality")
+    assert line.inner_text() == "Measuring the quality: 43 %, about 2 minutes left"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate("window.isSame = true")
+
+    say(reports, RUNNING, 0.9, 20.0)
+    page.clock.fast_forward(11_000)
+    page.get_by_text("Measuring the quality: 90 %, less than a minute left").wait_for()
+
+    (reports / REPORT_HTML).write_text(render_page(report_world()))
+    say(reports, DONE, 1.0, 0.0)
+    page.clock.fast_forward(11_000)
+    link = line.get_by_role("link", name="read the report")
+    link.wait_for()
+    assert page.evaluate("window.isSame")
+    link.click()
+    page.wait_for_url("**/report")
+    assert page.get_by_role("heading", level=1).inner_text() == "Evaluation report"
+    style = "getComputedStyle(document.querySelector('.verdict')).backgroundColor"
+    assert page.evaluate(style) != "rgba(0, 0, 0, 0)", "the report's own styles are refused"

@@ -1,0 +1,132 @@
+"""What the default evaluation makes, what it leaves to the full one, and how it says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import import_shop
+
+from serendip.data.splits import temporal
+from serendip.engine.quality_report import QualityReport
+from serendip.errors import DataError
+from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate import evaluate
+from serendip.jobs.evaluate.evaluate import evaluate_workspace, plan_splits
+from serendip.jobs.evaluate.split import PLAN, SplitTask, evaluate_split, sample_users
+from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.job_status import DONE, FAILED, JobStatus
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.progress_steps import Step, StepProgress
+
+
+class Names(StepProgress):
+    """Remembers the names of the steps."""
+
+    def __init__(self) -> None:
+        super().__init__(wake_s=None)
+        self.names: list[str] = []
+
+    def begin(self, step: Step) -> None:
+        self.names.append(step.name)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return import_shop(tmp_path_factory.mktemp("shop"))
+
+
+def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
+    progress = Names()
+    context = JobContext.open(shop, TrainOptions(progress=progress))
+    report = evaluate_workspace(context, LocalExecutor(1))
+    assert list(report["protocols"]) == ["temporal"]
+    cuts = report["protocols"]["temporal"]["cuts"]
+    assert [cut["fraction"] for cut in cuts] == [0.9]
+    assert report["splits"] == {
+        "made": ["temporal@0.9"],
+        "left_out": ["temporal@0.8", "temporal@0.7", "leave_last_out"],
+        "sampled": {},
+    }
+    assert report["verdict"][-1] == (
+        "Judged: the temporal cut at 90 % of the events. Not judged: the temporal cut at 80 % of "
+        "the events, the temporal cut at 70 % of the events and leave last out; `serendip "
+        "evaluate --full` adds them."
+    )
+    assert report["semantic_ids"]["num_items"] == 60
+    assert json.loads((shop / "reports" / "report.json").read_text()) == report
+    assert "Not judged" in (shop / "reports" / "report.html").read_text()
+    status = QualityReport(shop / "reports").status()
+    assert status is not None
+    assert status.state == DONE
+    assert {name for name, _ in evaluate.PLAN[1:]} <= set(progress.names)
+
+
+def test_the_full_evaluation_makes_every_split_for_all_users(shop: Path) -> None:
+    context = JobContext.open(shop)
+    made, left_out = plan_splits(context.workspace, 0, full=True)
+    assert [task.name for task in made] == [
+        "temporal@0.9",
+        "temporal@0.8",
+        "temporal@0.7",
+        "leave_last_out",
+    ]
+    assert [(task.fraction, task.until) for task in made[:3]] == [(0.9, 1), (0.8, 0.9), (0.7, 0.8)]
+    assert {task.max_targets for task in made} == {None}
+    assert left_out == []
+    default, others = plan_splits(context.workspace, 0, full=False)
+    assert [default[0].name, *(task.name for task in others)] == [task.name for task in made]
+    assert default[0].max_targets == evaluate.MAX_TARGETS
+
+
+def test_the_plan_names_the_steps_of_a_split(shop: Path, tmp_path: Path) -> None:
+    """A stage that is renamed would silently spoil the estimate of the time left."""
+    status = tmp_path / "status.json"
+    evaluate_split(SplitTask(str(shop), 0.9, 1.0, 0, status=str(status)))
+    last = JobStatus.read(status)
+    assert last is not None
+    *fit, answers = (weight for _, weight in PLAN)
+    assert last.share == pytest.approx(sum(fit) / (sum(fit) + answers))
+    assert last.text == "answer temporal@0.9"
+
+
+def test_a_sample_has_whole_users_up_to_the_limit_and_its_size_is_reported(shop: Path) -> None:
+    split = temporal(JobContext.open(shop).dataset, 0.7)
+    counts = {user: split.targets.users.count(user) for user in split.targets.users}
+    limit = len(split.targets) // 2
+    sampled = sample_users(split, limit, seed=1)
+    kept = {user: sampled.targets.users.count(user) for user in sampled.targets.users}
+    assert kept == {user: counts[user] for user in kept}
+    assert limit - max(counts.values()) < len(sampled.targets) <= limit
+    rows = [row for row, user in enumerate(split.targets.users) if user in kept]
+    assert np.array_equal(sampled.targets.items, split.targets.items[rows])
+    assert np.array_equal(sampled.targets.known, split.targets.known[rows])
+    assert set(sample_users(split, limit, seed=2).targets.users) != set(kept)
+    assert len(set(sample_users(split, 1, seed=1).targets.users)) == 1
+    assert sample_users(split, len(split.targets), seed=1) is split
+    assert sample_users(split, None, seed=1) is split
+
+
+def test_a_sample_is_named_in_the_report(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "MAX_TARGETS", 10)
+    report = evaluate_workspace(JobContext.open(shop), LocalExecutor(1))
+    sample = report["splits"]["sampled"]["temporal@0.9"]
+    cut = report["protocols"]["temporal"]["cuts"][0]
+    assert cut["targets"] <= 10 < cut["all_targets"]
+    assert 1 <= sample["users"] < sample["all_users"] == cut["all_users"]
+    assert (
+        f"The temporal cut at 90 % of the events: a random {sample['users']} of "
+        f"{sample['all_users']} users were judged; `serendip evaluate --full` judges all."
+    ) in report["verdict"]
+
+
+def test_a_failure_is_left_for_the_page(tmp_path: Path) -> None:
+    folder = import_shop(tmp_path, num_users=3)
+    with pytest.raises(DataError, match="too few"):
+        evaluate_workspace(JobContext.open(folder))
+    status = QualityReport(folder / "reports").status()
+    assert status is not None
+    assert status.state == FAILED
+    assert "too few for a report" in status.text

@@ -1,0 +1,125 @@
+"""A process beside this one: it gives way, it stops, and it ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serendip.runtime.background import BackgroundProcess
+
+
+def write_priority(path: str) -> None:
+    Path(path).write_text(str(os.nice(0)))
+
+
+def wait_for_the_end(path: str) -> None:
+    """Say that it runs, wait for ever, and say that it was ended in order."""
+    started, ended = Path(path, "started"), Path(path, "ended")
+    try:
+        started.touch()
+        threading.Event().wait(600)
+    finally:
+        ended.touch()
+
+
+class Dropped:
+    """Waits in its finaliser, where Python drops exceptions."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __del__(self) -> None:
+        Path(self.folder, "started").touch()
+        threading.Event().wait(600)
+
+
+def wait_in_a_finaliser(folder: str) -> None:
+    try:
+        Dropped(folder)
+        threading.Event().wait(600)
+    finally:
+        Path(folder, "ended").touch()
+
+
+def fail(path: str) -> None:
+    sys.exit(3)
+
+
+def wait_until(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} never came"
+        time.sleep(0.01)
+
+
+def test_it_runs_at_the_lowest_priority(tmp_path: Path) -> None:
+    path = tmp_path / "priority"
+    assert BackgroundProcess(write_priority, str(path)).run() == 0
+    assert path.read_text() == "19"
+    assert os.nice(0) < 19
+
+
+def test_its_exit_code_is_returned(tmp_path: Path) -> None:
+    assert BackgroundProcess(fail, str(tmp_path)).run() == 3
+
+
+@pytest.mark.parametrize("work", [wait_for_the_end, wait_in_a_finaliser])
+def test_stop_leaves_its_with_blocks(tmp_path: Path, work: Callable[[str], None]) -> None:
+    process = BackgroundProcess(work, str(tmp_path))
+    codes: list[int] = []
+    waiting = threading.Thread(target=lambda: codes.append(process.run()))
+    waiting.start()
+    wait_until(tmp_path / "started")
+    process.stop()
+    waiting.join(60)
+    assert (tmp_path / "ended").exists()
+    assert codes == [128 + signal.SIGTERM]
+    assert process.is_stopped
+
+
+def test_after_stop_nothing_is_started(tmp_path: Path) -> None:
+    process = BackgroundProcess(wait_for_the_end, str(tmp_path))
+    process.stop()
+    assert process.run() == 0
+    assert not (tmp_path / "started").exists()
+
+
+_PARENT = """
+import os, threading
+from pathlib import Path
+from serendip.runtime.background import BackgroundProcess
+
+def work(folder):
+    Path(folder, "pid").write_text(str(os.getpid()))
+    Path(folder, "started").touch()
+    threading.Event().wait(600)
+
+if __name__ == "__main__":
+    BackgroundProcess(work, os.environ["FOLDER"]).run()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_it_ends_with_its_parent(tmp_path: Path, number: signal.Signals) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT)
+    environment = {**os.environ, "FOLDER": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL
+    ) as parent:
+        wait_until(tmp_path / "started")
+        parent.send_signal(number)
+    process = Path("/proc", (tmp_path / "pid").read_text(), "stat")
+    deadline = time.monotonic() + 20
+    while process.exists() and process.read_text().rsplit(")", 1)[1].split()[0] not in "ZX":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
