@@ -1,12 +1,14 @@
 """CPU time of a request, in-process and over HTTP, per surface and per step.
 
 Usage: python src/serendip_bench/scripts/request_cost.py WORKSPACE [--requests 300] [--http]
+        [--items N]
 
 Opens the engine of a workspace and answers requests of users, titles and items that it knows, k =
 20, on one thread; pasts and texts are in memory, as for a returning user. Prints one JSON line: the
 mean CPU milliseconds per request of each kind of request, with reasons and without, and the share
-of each step. ``--http`` also runs the service in a process of its own and reads that process's CPU
-time.
+of each step. With ``--items`` a workspace of that many items and 100 users is made first, without
+training (see ``serendip_bench.large_state``); it has no ranker. ``--http`` also runs the service in
+a process of its own and reads that process's CPU time.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
+from serendip.data.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip_bench.large_state import write_workspace
 from serendip_bench.scripts.latency import list_requests, measure, run_service
 
 _K, _WARM_UP, _ROUNDS = 20, 20, 5
@@ -55,6 +59,18 @@ def list_engine_requests(engine: Engine) -> dict[str, list[Request]]:
             for n, item in enumerate(items)
         ],
     }
+
+
+def draw_events(engine: Engine, num_users: int = 100, length: int = 40) -> list[Event]:
+    """Random clicks of users."""
+    rng, ids = np.random.default_rng(1), engine.state.catalogue.vocabulary
+    chosen = rng.integers(0, len(ids), (num_users, length)).tolist()
+    now = time.time() - length
+    return [
+        Event(f"u{user}", ids.id(item), now + step, "click")
+        for user, items in enumerate(chosen)
+        for step, item in enumerate(items)
+    ]
 
 
 def measure_engine(engine: Engine, requests: Sequence[Request], count: int) -> float:
@@ -167,8 +183,13 @@ def main() -> None:
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--http", action="store_true")
+    parser.add_argument("--items", type=int, default=0)
     options = parser.parse_args()
+    if options.items:
+        write_workspace(options.workspace, options.items)
     engine = Engine.open(options.workspace)
+    if options.items:
+        engine.add_events(draw_events(engine))
     document: dict[str, Any] = {
         "benchmark": "request cost",
         "unit": "CPU-ms per request",
