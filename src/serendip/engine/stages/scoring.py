@@ -71,7 +71,7 @@ def fuse_by_rank(
     return values.astype(np.float32)
 
 
-_RANKED = 1_000
+_RANKED = 500
 """Items of the retriever among which sponsored candidates have a rank."""
 
 _PIN = 1_000.0
