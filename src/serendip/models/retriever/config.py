@@ -97,6 +97,10 @@ class RetrieverConfig(Config):
     and without validation. In ``serendip train`` the ranker learns from candidates of a retriever
     of the older events, which then continues on all events."""
 
+    most_events: int = Field(default=2_500_000, ge=1)
+    """Events that a training learns at most, each counted once per epoch: a longer log is learned
+    in fewer epochs, at least one."""
+
     patience: int = Field(default=4, ge=1)
     """Epochs without a better validation score before training stops. While the learning rate is
     high an epoch or two may be worse; most of the gain comes at the end, when it falls."""

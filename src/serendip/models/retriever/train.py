@@ -82,7 +82,7 @@ def train_retriever(
             training.allowance = options.allowance.from_now(1.0)
             training.learn_everything(options)
             return training.finish(training.earlier_affinity(), training.earlier_quality())
-        stopping = StoppingRule(config.epochs, config.patience)
+        stopping = StoppingRule(training.num_epochs, config.patience)
         digest = ""
         if options.checkpoint is not None:
             digest = training_fingerprint(dataset, config, options.seed)
@@ -128,6 +128,9 @@ class RetrieverTraining:
         self.dataset, self.queries = dataset, queries
         self.split = TrainingSplit.of(dataset, config.validation_share)
         self.held_back = self.split.held_back and self.start is None
+        wanted = config.epochs if self.start is None else config.continued_epochs
+        most = round(config.most_events / max(1, int(self.split.learned.sum())))
+        self.num_epochs = max(1, min(wanted, most))
         if self.start is None and config.reads("id") and config.id_start == "co-occurrence":
             histories = Sequences.of_users(self._past, dataset.num_users)
             widest = max(self.module.tower.sizes)
@@ -148,7 +151,7 @@ class RetrieverTraining:
 
     @cached_property
     def validation(self) -> BatchBuilder:
-        """The validation events, and all queries."""
+        """The validation events, and all queries; the last pass learns them."""
         return self._builder(PackedLog(self.split.log, self.split.is_validation))
 
     @cached_property
@@ -164,7 +167,7 @@ class RetrieverTraining:
 
     @cached_property
     def whole(self) -> BatchBuilder:
-        """All events of the dataset and all queries: the last pass, or a continued training."""
+        """All events of the dataset and all queries, for a training that continues."""
         return self._builder(PackedLog(self.dataset.events))
 
     def _builder(self, log: PackedLog, drawn: BoolArray | None = None) -> BatchBuilder:
@@ -174,31 +177,33 @@ class RetrieverTraining:
 
     def epoch(self, number: int) -> None:
         """Train one epoch over the training events."""
-        self._run_epoch(self.learned, number, self.config.epochs)
+        self._run_epoch(self.learned, number)
 
     def learn_held_back(self) -> None:
-        """Train an epoch on all events, at the final learning rate, if some were held back."""
+        """Train an epoch on the held-back events and queries, at the final learning rate.
+
+        Rows without a held-back event are left out: at this rate a pass over them changes little.
+        """
         if self.held_back:
-            self._run_epoch(self.whole, self.config.epochs, self.config.epochs)
+            self._run_epoch(self.validation, self.num_epochs)
 
     def learn_everything(self, options: TrainOptions) -> None:
-        """Train ``continued_epochs`` on all events, continuing from an earlier training."""
-        planned = self.config.continued_epochs
-        epochs = options.progress.track(range(planned), "Training the retriever", planned)
-        for number in epochs:
-            self._run_epoch(self.whole, number, planned)
+        """Train on all events, continuing from an earlier training."""
+        epochs = range(self.num_epochs)
+        for number in options.progress.track(epochs, "Training the retriever", len(epochs)):
+            self._run_epoch(self.whole, number)
 
-    def _run_epoch(self, maker: BatchBuilder, number: int, planned: int) -> None:
-        """Pass over all rows, the ``number``-th of ``planned``; shorter if the time is over."""
+    def _run_epoch(self, maker: BatchBuilder, number: int) -> None:
+        """Pass over all rows, epoch ``number``; shorter if the time is over."""
         self.module.train()
         self._encoded = None
         steps = maker.cut_epoch(self.config.batch_size, self.random)
         for step, rows in enumerate(steps):
             passes = number + step / len(steps)
             if self.allowance.is_over:
-                self.allowance.cut(passes / (planned + self.held_back))
+                self.allowance.cut(passes / (self.num_epochs + self.held_back))
                 break
-            self._set_rate(self.allowance.pace(passes / planned))
+            self._set_rate(self.allowance.pace(passes / self.num_epochs))
             batch = maker.batch(rows, self.random)
             loss = self.module.loss(batch, self.draw(batch, self.random))
             self.optimiser.zero_grad()
