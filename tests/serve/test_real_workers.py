@@ -122,6 +122,8 @@ def test_an_item_is_found_and_a_deleted_one_is_not_whichever_worker_is_asked(sho
                 assert other.found(f"zebra{name}")[:1] == [name]
             kept = draw.choice(alive) if alive else "i1"
             assert all(worker.ask("GET", f"/v1/items/{kept}")[0] == 200 for worker in workers)
+        tasks = Path(f"/proc/{service.process.pid}/task")
+        assert len(list(tasks.iterdir())) == 1  # a fork copies only the thread that calls it
         assert service.end() == 0
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from processes import children, connection_each, is_free
 
-from serendip.errors import ConfigError, NotTrainedError
+from serendip.errors import ConfigError
 from serendip.serve.supervisor import supervise
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
@@ -166,6 +166,7 @@ def test_counts_outlive_the_worker_that_made_them(service: Running) -> None:
         for connection in each.values():
             for _ in range(5):
                 ask(connection, "/v1/search?q=film")
+            ask(connection, "/health/live")  # counted after the answer, so before the next one
         killed = min(each)
         os.kill(killed, signal.SIGKILL)
     service.wait_for_workers(2, {killed})
@@ -267,19 +268,29 @@ def test_no_worker_outlives_its_supervisor(last: Running) -> None:
     assert is_free(last.port)
 
 
+def start_in_vain(*options: str) -> tuple[int, str]:
+    """Exit code and last line of a service whose workers cannot begin."""
+    command = [sys.executable, str(SCRIPT), "0", "--workers", "2", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
 def test_the_reason_why_no_worker_can_begin_is_the_error_of_the_service(tmp_path: Path) -> None:
     (tmp_path / "switch").write_text("nothing is published.")
-    command = [sys.executable, str(SCRIPT), "0", "--switch", str(tmp_path / "switch")]
-    with pytest.raises(NotTrainedError, match="nothing is published"):
-        supervise(command, 2, port=0)
+    error = (1, "NotTrainedError: nothing is published. Remove the switch.")
+    assert start_in_vain("--switch", str(tmp_path / "switch")) == error
 
 
 def test_a_worker_that_dies_before_it_is_ready_ends_the_start() -> None:
-    command = [sys.executable, "-c", "raise SystemExit(7)"]
-    with pytest.raises(NotTrainedError, match="ended with exit code 7 before it was ready"):
-        supervise(command, 2, port=0)
+    code, line = start_in_vain("--exit-code", "7")
+    assert code == 1
+    assert "a worker ended with exit code 7 before it was ready" in line
 
 
 def test_a_host_that_other_machines_can_reach_is_refused() -> None:
     with pytest.raises(ConfigError, match="no login"):
-        supervise([sys.executable, "-c", ""], 2, host="0.0.0.0", port=0)
+        supervise(lambda seat: None, 2, host="0.0.0.0", port=0)
+
+
+def test_the_supervisor_has_one_thread(service: Running) -> None:
+    assert len(list(Path(f"/proc/{service.process.pid}/task").iterdir())) == 1

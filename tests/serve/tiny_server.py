@@ -4,7 +4,7 @@ Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--wor
 [--switch FILE]. Prints the address once it listens and once it is ready.
 
 The search `slow` takes half a second. If the switch is a file, its content says why the engine
-cannot be opened.
+cannot be opened. With an exit code every worker ends with it at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serendip.errors import NotTrainedError
+from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.server import run, run_worker
 from serendip.serve.supervisor import supervise
@@ -30,11 +30,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reports", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--switch", type=Path)
+    parser.add_argument("--exit-code", type=int, default=0)
     return parser.parse_args()
 
 
-def main() -> None:
-    options = parse()
+def published_by(options: argparse.Namespace) -> PublishedGenerations:
+    """The one generation of the tiny engine."""
 
     def open_engine():
         threading.Event().wait(options.load_s)
@@ -56,20 +57,39 @@ def main() -> None:
         report = QualityReport(options.reports) if options.reports else NO_REPORT
         return SlowEngine(pictures=shown, report=report)
 
-    def listening(address: str) -> None:
-        print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port
+    return PublishedGenerations(open_engine)
 
-    def ready(address: str) -> None:
-        print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
 
-    published = PublishedGenerations(open_engine)
-    if seat := WorkerSeat.take():
+def listening(address: str) -> None:
+    print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port
+
+
+def ready(address: str) -> None:
+    print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
+
+
+def run_workers(published: PublishedGenerations, options: argparse.Namespace) -> None:
+    def work(seat: WorkerSeat) -> None:
+        if options.exit_code:
+            raise SystemExit(options.exit_code)
         run_worker(published, seat)
-    elif options.workers > 1:
-        command = [sys.executable, *sys.argv]
-        supervise(command, options.workers, port=0, on_ready=ready, on_listening=listening)
-    else:
+
+    def load() -> None:
+        from serendip.serve import app  # noqa: F401 - as the command does
+
+    try:
+        supervise(work, options.workers, port=0, load=load, on_ready=ready, on_listening=listening)
+    except SerendipError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def main() -> None:
+    options = parse()
+    published = published_by(options)
+    if options.workers == 1:
         run(published, port=0, on_ready=ready, on_listening=listening)
+    else:
+        run_workers(published, options)
 
 
 main()

@@ -5,7 +5,6 @@ The engine is imported and opened after the socket listens.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +17,7 @@ from serendip.errors import ConfigError
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
     from serendip.serve.generation_watch import PublishedGenerations
+    from serendip.serve.worker_seat import WorkerSeat
 
 NAME = "serve"
 HELP = "Serve the API and the page on 127.0.0.1."
@@ -66,7 +66,6 @@ def serve_workspace(
             f"{settings} does not exist.",
             "Give the workspace with -w FOLDER, or create one with `serendip init`.",
         )
-    from serendip.serve.worker_seat import WorkerSeat
 
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
@@ -75,20 +74,25 @@ def serve_workspace(
     def say_listening(address: str) -> None:
         say(f"Listening on {address}, loading ...")
 
-    if seat := WorkerSeat.take():
-        from serendip.serve.server import run_worker
-
-        run_worker(_published_in(workspace), seat)
-    elif workers > 1:
-        from serendip.serve.supervisor import supervise
-
-        # -P: what lies in the current folder is not imported in place of a package.
-        command = (sys.executable, "-P", "-m", "serendip", NAME, f"--workspace={workspace}")
-        supervise(command, workers, host, port, say_ready, say_listening)
-    else:
+    if workers == 1:
         from serendip.serve.server import run
 
         run(_published_in(workspace), host, port, say_ready, say_listening)
+    else:
+        from serendip.serve.supervisor import supervise
+
+        def load() -> None:
+            from serendip.engine.engine import load_shared
+            from serendip.serve import app  # noqa: F401 - what it imports is shared, too
+
+            load_shared(workspace)
+
+        def work(seat: WorkerSeat) -> None:
+            from serendip.serve.server import run_worker
+
+            run_worker(_published_in(workspace), seat)
+
+        supervise(work, workers, host, port, load, say_ready, say_listening)
 
 
 def _published_in(workspace: Path) -> PublishedGenerations:

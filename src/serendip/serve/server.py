@@ -16,7 +16,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import uvicorn
 
@@ -35,9 +34,9 @@ from serendip.serve.middleware import (
     send_body,
     send_error,
 )
-from serendip.serve.shared_state import COUNTERS_VARIABLE, SharedState
+from serendip.serve.shared_state import SharedState
 from serendip.serve.socket import format_address, ignore_repeated_signals, listen
-from serendip.serve.worker_seat import WorkerChannel, WorkerSeat
+from serendip.serve.worker_seat import WorkerSeat
 
 _KEEP_ALIVE_S = 75
 _LAST_REQUESTS_S = 0.25
@@ -137,20 +136,15 @@ def run_worker(published: PublishedGenerations, seat: WorkerSeat) -> None:
     Raises:
         SystemExit: no generation could be opened; the supervisor knows why.
     """
-    os.environ[COUNTERS_VARIABLE] = seat.folder
-    channel = seat.open_channel()
-    holder = EngineHolder(SharedState(seat.shared_folder, seat.workers, seat.name))
-    service = _Service(published, holder, channel.report_ready)
+    holder = EngineHolder(SharedState(seat.folder, seat.workers, seat.name))
+    service = _Service(published, holder, seat.channel.report_ready)
     threading.Thread(
-        target=_end_with_supervisor,
-        args=(channel, service, seat.shared_folder),
-        name="supervised",
-        daemon=True,
+        target=_end_with_supervisor, args=(seat, service), name="supervised", daemon=True
     ).start()
     try:
-        service.run(seat.open_listener(), seat.is_late)
+        service.run(seat.listener, seat.is_late)
     except SerendipError as error:
-        channel.report_failure(error)
+        seat.channel.report_failure(error)
         raise SystemExit(error.exit_code) from None
 
 
@@ -217,11 +211,11 @@ class _Service:
         self._on_ready()
 
 
-def _end_with_supervisor(channel: WorkerChannel, service: _Service, folder: Path) -> None:
+def _end_with_supervisor(seat: WorkerSeat, service: _Service) -> None:
     """End this process soon after its supervisor, which would have removed the shared folder."""
-    channel.wait_for_end()
+    seat.channel.wait_for_end()
     service.end()
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(seat.folder, ignore_errors=True)
     threading.Event().wait(_HARD_END_S)
     os._exit(1)
 

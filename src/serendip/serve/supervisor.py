@@ -1,8 +1,11 @@
 """Supervisor of a service with several workers: starts, restarts, replaces and ends them.
 
 It opens the listening socket, which all workers share: the kernel gives each connection to one of
-those that accept, and connections wait in its queue while a worker is missing. It answers no
-request itself and imports neither the framework nor the engine.
+those that accept, and connections wait in its queue while a worker is missing.
+
+It answers no request and opens no engine. It loads what is the same for all, modules and the
+weights of the text encoder, and forks its workers, which share that memory. A fork copies only the
+thread that calls it, so the supervisor has one thread and loads nothing that starts others.
 
 - A worker that ends unasked is started again, at once or, after repeated failures, with a growing
   delay.
@@ -13,24 +16,31 @@ request itself and imports neither the framework nor the engine.
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import selectors
 import signal
 import socket
-import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn, TypeAlias
 
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.limits import DRAIN_S
-from serendip.serve.shared_state import mark_started, remove_status
+from serendip.serve.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
 from serendip.serve.socket import format_address, listen
-from serendip.serve.worker_seat import SupervisorChannel, WorkerSeat
+from serendip.serve.worker_seat import SupervisorChannel, WorkerSeat, open_channel
+
+Work: TypeAlias = Callable[[WorkerSeat], None]
+"""Serves in a seat until the worker is told to end."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +49,7 @@ _KILL_AFTER_S = DRAIN_S + 5.0
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _NEVER = float("inf")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,18 +58,20 @@ class _Worker:
 
     Args:
         name: unique in the service.
-        process: of the operating system.
+        pid: of the process.
         channel: to it.
         is_ready: whether its engine answers.
         failure: why it could not begin, if it said so.
+        exit_code: once it has ended; negative = the signal that ended it.
         kill_at: time of a monotonic clock at which it is killed; infinite = it was not told to end.
     """
 
     name: str
-    process: subprocess.Popen[bytes]
+    pid: int
     channel: SupervisorChannel
     is_ready: bool = False
     failure: SerendipError | None = None
+    exit_code: int = 0
     kill_at: float = _NEVER
 
     @property
@@ -70,31 +83,38 @@ class _Worker:
         """Tell it to answer what it accepted and end."""
         if not self.is_ending:
             self.kill_at = time.monotonic() + _KILL_AFTER_S
-            self.process.send_signal(signal.SIGTERM)
+            os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Wait until the process has ended."""
+        _, status = os.waitpid(self.pid, 0)
+        self.exit_code = os.waitstatus_to_exitcode(status)
 
     def describe_end(self) -> str:
         """How the process ended, for the log."""
-        code = self.process.returncode
+        code = self.exit_code
         if self.failure is not None:
             return str(self.failure)
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def supervise(
-    command: Sequence[str],
+    work: Work,
     workers: int,
     host: str = "127.0.0.1",
     port: int = 8000,
+    load: Callable[[], None] = lambda: None,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve with several workers until SIGTERM or SIGINT; return once the last one has ended.
 
     Args:
-        command: starts a process that calls ``run_worker`` with its seat.
+        work: what each worker does.
         workers: number of workers.
         host: a loopback name or address.
         port: 0 = any free one.
+        load: loads what all workers share; starts no thread.
         on_ready: called with the address once all workers are ready.
         on_listening: called with the address once connections are accepted.
 
@@ -106,15 +126,18 @@ def supervise(
     address = format_address(listener, host)
     on_listening(address)
     with tempfile.TemporaryDirectory(prefix="serendip-", ignore_cleanup_errors=True) as folder:
-        supervisor = Supervisor(command, workers, listener, Path(folder), lambda: on_ready(address))
-        supervisor.run()
+        os.environ[COUNTERS_VARIABLE] = folder  # read when prometheus-client is imported
+        load()
+        gc.collect()
+        gc.freeze()  # a later collection would write to, and so copy, every shared page
+        Supervisor(work, workers, listener, Path(folder), lambda: on_ready(address)).run()
 
 
 class Supervisor:
     """Keeps the workers of one service running.
 
     Args:
-        command: starts a process that calls ``run_worker`` with its seat.
+        work: what each worker does.
         wanted: number of workers.
         listener: the listening socket; closed when the service ends.
         folder: of the shared state, empty.
@@ -123,13 +146,13 @@ class Supervisor:
 
     def __init__(
         self,
-        command: Sequence[str],
+        work: Work,
         wanted: int,
         listener: socket.socket,
         folder: Path,
         on_ready: Callable[[], None],
     ) -> None:
-        self._command, self._wanted = list(command), wanted
+        self._work, self._wanted = work, wanted
         self._listener, self._folder, self._on_ready = listener, folder, on_ready
         self._selector = selectors.DefaultSelector()
         self._workers: list[_Worker] = []
@@ -156,7 +179,7 @@ class Supervisor:
             finally:
                 self._listener.close()
                 for worker in self._workers:
-                    worker.process.kill()
+                    os.kill(worker.pid, signal.SIGKILL)
                 self._selector.close()
         if self._error is not None:
             raise self._error
@@ -204,7 +227,7 @@ class Supervisor:
         """Forget a worker that has ended."""
         self._selector.unregister(worker.channel)
         worker.channel.close()
-        worker.process.wait()
+        worker.wait()
         self._workers.remove(worker)
         remove_status(self._folder, worker.name)
         self._to_replace = [other for other in self._to_replace if other is not worker]
@@ -256,31 +279,52 @@ class Supervisor:
             if now >= worker.kill_at:
                 _log.warning("worker %s does not end and is killed", worker.name)
                 worker.kill_at = now + _KILL_AFTER_S
-                worker.process.kill()
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _start(self) -> None:
-        """Start a worker process with everything it inherits."""
+        """Start a worker."""
         self._num_started += 1
-        channel, theirs = SupervisorChannel.open_pair()
+        channel, theirs = open_channel()
+        name = str(self._num_started)
         seat = WorkerSeat(
-            name=str(self._num_started),
-            folder=str(self._folder),
-            workers=self._wanted,
-            listener=self._listener.fileno(),
-            channel=theirs.fileno(),
-            is_late=self._has_started,
+            name, self._folder, self._wanted, self._listener, theirs, is_late=self._has_started
         )
-        with theirs:
-            process = subprocess.Popen(
-                self._command,
-                env=seat.environment(),
-                pass_fds=(seat.listener, seat.channel),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C reaches the supervisor, which tells the workers
-            )
-        worker = _Worker(seat.name, process, channel)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            channel.close()
+            self._become_worker(seat)
+        theirs.close()
+        worker = _Worker(name, pid, channel)
         self._workers.append(worker)
         self._selector.register(channel, selectors.EVENT_READ, worker)
+
+    def _become_worker(self, seat: WorkerSeat) -> NoReturn:
+        """Do the work of a worker in a forked process, then end it."""
+        code = 1
+        try:
+            self._leave_supervisor()
+            self._work(seat)
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:  # noqa: BLE001 - what follows the fork is the supervisor's, not ours
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _leave_supervisor(self) -> None:
+        """Give back what only the supervisor should hold: signals, and its ends of the channels."""
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()  # Ctrl-C reaches the supervisor, which tells the workers
+        self._selector.close()
+        for worker in self._workers:
+            worker.channel.close()
 
     def _stop(self) -> None:
         """Accept no more connections and end all workers."""
@@ -295,8 +339,7 @@ def _signals() -> Iterator[socket.socket]:
     """A socket that the numbers of SIGTERM, SIGINT and SIGHUP can be read from."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    handlers = {number: signal.signal(number, _pass) for number in numbers}
+    handlers = {number: signal.signal(number, _pass) for number in _SIGNALS}
     before = signal.set_wakeup_fd(theirs.fileno())
     try:
         yield ours

@@ -2,11 +2,12 @@
 
 Usage: python src/serendip_bench/scripts/workers.py WORKSPACE [--workers 2] [--json FILE]
 
-Memory: each service runs alone; its proportional set size (pages that several processes map are
-divided among them) after the same requests. The second worker costs the difference, per further
-worker. Throughput: both services run, and rounds of home requests over persistent connections go to
-one and the other in turn, so that what else the machine does meets both; the ratio is the median of
-the rounds. Read after write: an item is posted through one worker and read through another.
+Memory: each service runs alone; its proportional set size (PSS: pages that several processes use
+are divided among them) after as many requests per worker, and what one worker has for itself, which
+is what a further one costs. Throughput: both services run, and rounds of home requests over
+persistent connections go to one and the other in turn, so that what else the machine does meets
+both; the ratio is the median of the rounds. Read after write: an item is posted through one worker
+and read through another.
 """
 
 from __future__ import annotations
@@ -55,9 +56,13 @@ class MeasuredService:
         """CPU seconds of all processes so far."""
         return sum(map(_cpu_s, self.pids))
 
-    def pss_mb(self, pids: Sequence[int]) -> float:
-        """Proportional set size of processes in MB."""
-        return sum(map(_pss_kb, pids)) / 1024
+    def pss_mb(self) -> float:
+        """Proportional set size of all processes in MB."""
+        return sum(_memory_mb(pid, "Pss:") for pid in self.pids)
+
+    def worker_mb(self, *kinds: str) -> float:
+        """Mean memory of the processes that answer, in MB."""
+        return statistics.mean(_memory_mb(pid, *kinds) for pid in self.answering)
 
 
 def _cpu_s(pid: int) -> float:
@@ -65,11 +70,11 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _pss_kb(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise SystemExit(f"process {pid} has no proportional set size.")
+def _memory_mb(pid: int, *kinds: str) -> float:
+    """Memory of the given kinds of one process, in MB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {line.split()[0]: int(line.split()[1]) for line in lines}  # kB
+    return sum(sizes[kind] for kind in kinds) / 1024
 
 
 @contextmanager
@@ -167,7 +172,7 @@ def _read_answer(key: selectors.SelectorKey) -> bool:
 
 
 def measure_memory(workspace: Path, workers: int) -> dict[str, Any]:
-    """PSS in MB of the service with one worker and with several, each running alone."""
+    """Memory in MB of the service with one worker and with several, each running alone."""
     result: dict[str, Any] = {}
     for count in (1, workers):
         with run_service(workspace, count) as service:
@@ -175,13 +180,12 @@ def measure_memory(workspace: Path, workers: int) -> dict[str, Any]:
             load.send(most=_WARM_UP * count)
             load.close()
             metrics = _get(service.port, "/metrics").decode()
-            result["items"] = int(float(metrics.partition('name="items"} ')[2].split()[0]))
-            result[f"answering_{count}"] = round(service.pss_mb(service.answering), 1)
-            if count > 1:
-                result["supervisor"] = round(service.pss_mb([service.pid]), 1)
-    further = (result[f"answering_{workers}"] - result["answering_1"]) / (workers - 1)
-    result["second_worker"] = round(further, 1)
-    result["second_worker_bytes_per_item"] = round(further * 1024**2 / result["items"])
+            items = int(float(metrics.partition('name="items"} ')[2].split()[0]))
+            own = service.worker_mb("Private_Dirty:", "Private_Clean:")
+            result[f"pss_mb_{count}"] = round(service.pss_mb())
+            result[f"own_mb_of_a_worker_{count}"] = round(own)
+            result["shared_mb_of_a_worker"] = round(service.worker_mb("Shared_Dirty:"))
+    result["items"], result["own_bytes_per_item"] = items, round(own * 1024**2 / items)
     return result
 
 
@@ -265,7 +269,7 @@ def main() -> None:
         "benchmark": "workers",
         "workers": workers,
         "clients": options.clients,
-        "pss_mb": measure_memory(workspace, workers),
+        "memory": measure_memory(workspace, workers),
         "throughput": measure_throughput(
             workspace, workers, options.rounds, options.seconds, options.clients
         ),
