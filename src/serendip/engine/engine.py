@@ -24,6 +24,7 @@ from serendip.engine.answer import Answer, ChosenItem, Explanation, Suggestions,
 from serendip.engine.generations import open_current, open_earlier
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
+from serendip.engine.live_counts import LiveCounts
 from serendip.engine.live_state import ItemUpdater, LiveState
 from serendip.engine.presenter import (
     build_answer,
@@ -88,8 +89,14 @@ class Engine:
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
         updater = ItemUpdater(encoder, settings.content, settings.token_reader)
-        trained_on = int(generation.manifest["item_version"])
-        self._live = LiveState(state, trained_on, store, updater)
+        manifest = generation.manifest
+        counts = LiveCounts(
+            store.log,
+            settings.actions,
+            int(manifest.get("event_seq", 0)),
+            int(manifest.get("event_removals", -1)),
+        )
+        self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)
         self._totals.follow()
 
@@ -152,7 +159,7 @@ class Engine:
         self._store.close()
 
     def catch_up(self) -> None:
-        """Apply the items that other engines posted and deleted since the last call.
+        """Apply what other engines wrote since the last call: items, deletions, events.
 
         Opening also applies what an import changed since the training.
         """

@@ -22,6 +22,7 @@ from serendip.data.arrays import IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader
 from serendip.data.store.store import Store
+from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError
 
@@ -112,13 +113,19 @@ class LiveState:
         item_version: version of the store's items that the generation was trained on.
         store: holds the items.
         updater: adds posted items to the state.
+        counts: follow the log.
     """
 
     def __init__(
-        self, state: EngineState, item_version: int, store: Store, updater: ItemUpdater
+        self,
+        state: EngineState,
+        item_version: int,
+        store: Store,
+        updater: ItemUpdater,
+        counts: LiveCounts,
     ) -> None:
         self._current, self._item_version = state, item_version
-        self._store, self._updater = store, updater
+        self._store, self._updater, self._counts = store, updater, counts
         self._writing = threading.Lock()
         self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
 
@@ -129,6 +136,7 @@ class LiveState:
 
     def at(self, now: float) -> EngineState:
         """The state at a time in Unix seconds: items that are not available yet are hidden."""
+        self._follow_counts()
         base, period = self._current, self._period
         if not period.contains(base, now):
             self._period = period = _AvailabilityPeriod.of(base, now)
@@ -140,7 +148,7 @@ class LiveState:
         return self._item_version
 
     def catch_up(self, with_imports: bool = False) -> None:
-        """Apply the changes of items in the store since the last call.
+        """Apply the changes of items and the events in the store since the last call.
 
         Items get their numbers in the order in which they first came to the store, deleted ones
         too, so that all engines of one generation number the items alike.
@@ -151,6 +159,17 @@ class LiveState:
         """
         with self._writing:
             self._catch_up(with_imports)
+            # Last, so that events of new items find them.
+            self._current = self._counts.follow(self._current)
+
+    def _follow_counts(self) -> None:
+        """Count new events, unless that was done a moment ago or another thread is writing."""
+        if self._counts.is_due and self._writing.acquire(blocking=False):
+            try:
+                with suppress(StorageError):  # The request is answered with the counts as they are.
+                    self._current = self._counts.follow(self._current)
+            finally:
+                self._writing.release()
 
     def add_items(self, items: Sequence[Item]) -> int:
         """Store items and add them to the state; of several with the same id, the last is stored.

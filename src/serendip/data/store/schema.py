@@ -43,7 +43,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.store.item_table import ITEM_NAMES, item_values
+from serendip.data.store.item_rows import ITEM_NAMES, item_values
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"

@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from serendip.data.store.item_table import ITEM_NAMES, last_of_each
+from serendip.data.store.item_rows import ITEM_NAMES, last_of_each
 from serendip.data.store.schema import FROM_FILE, FROM_FILES, ITEMS, upsert_items
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Staging:
         """Write items aside, of a repeated id the last row.
 
         Args:
-            items: valid, see ``item_table``.
+            items: valid, see ``item_rows``.
 
         Returns:
             number of items, and the ids of the rows that repeat an id.

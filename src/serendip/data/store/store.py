@@ -23,7 +23,7 @@ from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.generated_texts import GeneratedTexts
-from serendip.data.store.item_table import (
+from serendip.data.store.item_rows import (
     items_of,
     tabulate_items,
     tabulate_sizes,
@@ -244,7 +244,7 @@ class Store:
         of an earlier import that is not read again is deleted.
 
         Args:
-            read_items: reads valid items, see ``item_table``; of a repeated id the last row counts.
+            read_items: reads valid items, see ``item_rows``; of a repeated id the last row counts.
             read_events: reads valid events, see ``log.event_table``.
 
         Raises:
