@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serendip.runtime.atomic_files import write_text
-from serendip.runtime.progress import empty_note
+from serendip.runtime.progress import SilentProgress, empty_note
 
 T = TypeVar("T")
 
 _RUNNING_COSTS_FILE, COSTS_FILE = "spent.json", "costs.json"
 
 
-class TrainingCost:
+class TrainingCost(SilentProgress):
     """CPU and wall seconds of a training; as a ``Progress`` it stores them after every epoch.
 
     Args:

@@ -50,7 +50,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "wide.png").write_bytes(png(64, 20))
     (folder / "tall.png").write_bytes(png(20, 90))
     (folder / "torn.jpg").write_bytes(JPEG_START)
-    command = [sys.executable, str(SERVE / "tiny_server.py"), "0", str(folder)]
+    command = [sys.executable, str(SERVE / "tiny_server.py"), "0", "--pictures", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -27,7 +27,7 @@ def reports(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(reports: Path) -> Iterator[str]:
-    command = [sys.executable, str(SERVER), "0", "", str(reports)]
+    command = [sys.executable, str(SERVER), "0", "--reports", str(reports)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()

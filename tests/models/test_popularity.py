@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.popularity import Popularity, PopularityConfig
@@ -52,3 +55,36 @@ def test_only_the_window_before_the_last_event_counts_fully() -> None:
 def test_an_item_without_events_comes_last_but_comes() -> None:
     (answer,) = Popularity().train(log_of([1, 1, 0], [0, 0, 0])).recommend([Query()], k=3)
     assert answer.item_nums.tolist() == [1, 0, 2]
+
+
+EVENTS = st.lists(st.tuples(st.floats(0, 20), st.integers(0, 2)), max_size=12)
+
+
+@given(EVENTS, st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=3), max_size=4))
+def test_later_events_count_as_if_they_had_been_trained_on(trained, later) -> None:
+    trained = sorted(trained)
+    days, items = [day for day, _ in trained], [item for _, item in trained]
+    for config in (PopularityConfig(), PopularityConfig(window_days=5)):
+        model = Popularity(config).train(log_of(items, days))
+        all_items, all_days = list(items), list(days)
+        for step, batch in enumerate(later):
+            times = [21.0 + 4 * step + number for number in range(len(batch))]
+            all_items, all_days = all_items + batch, all_days + times
+            counts = np.bincount(all_items, minlength=3).astype(np.int32)
+            numbers = np.array(batch, np.int32)
+            model = model.with_interactions(numbers, np.array(times) * DAY, counts)
+        expected = Popularity(config).train(log_of(all_items, all_days))
+        np.testing.assert_allclose(
+            model.score_all([Query()]), expected.score_all([Query()]), rtol=1e-6
+        )
+
+
+def test_events_of_new_items_count_too() -> None:
+    features = ItemFeatures(np.zeros((1, 2), np.float32), np.zeros((1, 1), np.int32), 1)
+    model = Popularity(PopularityConfig(window_days=7)).train(log_of([0, 0], [0, 1]))
+    model = model.with_items(features)
+    newer = model.with_interactions(
+        np.array([3, 3], np.int32), np.array([2.0, 3.0]) * DAY, np.array([2, 0, 0, 2], np.int32)
+    )
+    np.testing.assert_allclose(newer.score_all([Query()])[0], np.log1p([2, 0, 0, 2]), rtol=1e-6)
+    np.testing.assert_allclose(model.score_all([Query()])[0], np.log1p([2, 0, 0, 0]), rtol=1e-6)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 from tiny_engine import TinyEngine, TinyStore, film
 from wire_client import WireClient
 
+from serendip.data import Item
 from serendip.errors import NotTrainedError, StorageError
-from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.engine_holder import EngineHolder, EnginePool
 
 
 def test_nothing_can_be_leased_before_an_engine_is_there():
@@ -41,110 +44,128 @@ def test_an_idle_engine_closes_at_the_swap():
     assert old.is_closed
 
 
+def write(pool: EnginePool, *calls: Callable[[TinyEngine], object]) -> None:
+    """Acknowledged writes through the current engine."""
+    for call in calls:
+        asyncio.run(pool.write(call))  # type: ignore[arg-type]
+
+
+def read_items(pool: EnginePool, *item_ids: str) -> list[Item | None]:
+    """What a request answers about items."""
+    return asyncio.run(pool.read(lambda engine: [engine.item(item_id) for item_id in item_ids]))
+
+
+def delete_1(engine: TinyEngine) -> object:
+    return engine.delete_item("f1")
+
+
+def add_99(engine: TinyEngine) -> object:
+    return engine.add_items([film(99)])
+
+
+class Counting(TinyEngine):
+    """Counts its readings of the store."""
+
+    readings = 0
+
+    def catch_up(self) -> None:
+        self.readings += 1
+        super().catch_up()
+
+
 def test_writes_during_the_opening_of_a_generation_reach_it():
     store: TinyStore = []
     holder = EngineHolder()
+    pool = EnginePool(holder)
     holder.swap(TinyEngine(store=store))
     opened = TinyEngine(generation="gen-2", store=store)
-    with holder.lease() as old:
-        old.delete_item("f1")
-        old.add_items([film(99)])
+    write(pool, delete_1, add_99)
     holder.swap(opened)
-    with holder.lease() as new:
-        assert new is opened
-        assert new.item("f1") is None
-        assert new.item("f99") == film(99)
+    assert read_items(pool, "f1", "f99") == [None, film(99)]
+    assert opened.item("f99") == film(99)
 
 
-def test_writes_through_a_replaced_engine_reach_the_current_one_when_the_request_ends():
+def test_writes_through_a_replaced_engine_are_in_the_next_answer_of_the_current_one():
     store: TinyStore = []
-    old = TinyEngine(store=store)
+    old, new = TinyEngine(store=store), TinyEngine(generation="gen-2", store=store)
     holder = EngineHolder()
+    pool = EnginePool(holder)
     holder.swap(old)
-    with holder.lease():
-        with holder.lease() as leased:
-            holder.swap(TinyEngine(generation="gen-2", store=store))
-            assert leased is old
-            leased.delete_item("f1")
-            leased.add_items([film(99)])
+
+    def swap_and_write(engine: TinyEngine) -> None:
+        holder.swap(new)
+        assert engine is old
         assert not old.is_closed
-        with holder.lease() as new:
-            assert new.item("f1") is None
-            assert new.item("f99") == film(99)
+        delete_1(engine)
+        add_99(engine)
+
+    write(pool, swap_and_write)
     assert old.is_closed
+    assert read_items(pool, "f1", "f99") == [None, film(99)]
+    assert new.item("f99") == film(99)
 
 
-def test_the_current_engine_catches_up_before_the_replaced_one_is_closed():
-    seen: list[bool] = []
-    old = TinyEngine()
-
-    class Watching(TinyEngine):
-        def catch_up(self) -> None:
-            seen.append(old.is_closed)
-
+def test_an_engine_reads_the_store_before_an_answer_only_if_a_write_is_missing():
+    store: TinyStore = []
     holder = EngineHolder()
-    holder.swap(old)
-    with holder.lease():
-        holder.swap(Watching(generation="gen-2"))
-        seen.clear()
-    assert seen == [False]
-    assert old.is_closed
-
-
-def test_a_read_does_not_wait_for_the_next_engine_to_catch_up():
-    seen: list[str] = []
-
-    class Watching(TinyEngine):
-        def catch_up(self) -> None:
-            seen.append(self.generation)
-
-    old, holder = TinyEngine(), EngineHolder()
-    holder.swap(old)
-    with holder.lease(writes=False):
-        holder.swap(Watching(generation="gen-2"))
-        seen.clear()
-    assert seen == []
-    assert old.is_closed
+    pool = EnginePool(holder)
+    engine = Counting(store=store)
+    holder.swap(engine)
+    at_first = engine.readings
+    write(pool, add_99)
+    assert read_items(pool, "f99") == [film(99)]
+    assert engine.readings == at_first
+    other = TinyEngine(store=store)
+    other.delete_item("f1")
+    assert read_items(pool, "f1") == [film(1)]  # nobody has acknowledged it
+    holder.shared.acknowledge(other.item_version)
+    assert read_items(pool, "f1") == read_items(pool, "f1") == [None]
+    assert engine.readings == at_first + 1
 
 
 def test_a_write_reaches_the_engine_two_generations_later():
     store: TinyStore = []
     holder = EngineHolder()
+    pool = EnginePool(holder)
     holder.swap(TinyEngine(store=store))
-    middle = TinyEngine(generation="gen-2", store=store)
-    with holder.lease() as oldest:
+
+    def swap_twice_and_write(engine: TinyEngine) -> None:
+        middle = TinyEngine(generation="gen-2", store=store)
         holder.swap(middle)
         holder.swap(TinyEngine(generation="gen-3", store=store))
         assert middle.is_closed
-        oldest.delete_item("f1")
-    with holder.lease() as newest:
-        assert newest.item("f1") is None
+        delete_1(engine)
+
+    write(pool, swap_twice_and_write)
+    assert holder.generation == "gen-3"
+    assert read_items(pool, "f1") == [None]
 
 
-def test_a_store_that_cannot_be_read_at_the_swap_is_read_later():
-    broken, caught_up = threading.Event(), threading.Event()
+def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
+    store: TinyStore = []
 
     class Reading(TinyEngine):
-        def catch_up(self) -> None:
-            if broken.is_set():
-                broken.clear()
-                raise StorageError("the store is busy.")
-            caught_up.set()
+        is_broken = False
 
-    old, new = TinyEngine(), Reading(generation="gen-2")
-    holder = EngineHolder()
-    holder.swap(old)
-    caught_up.clear()
-    broken.set()
-    holder.swap(new)
-    assert holder.generation == "gen-2"
-    assert old.is_closed
-    assert not caught_up.is_set()
-    holder.catch_up_if_behind()
-    assert caught_up.is_set()
-    caught_up.clear()
-    holder.catch_up_if_behind()
-    assert not caught_up.is_set()
+        def catch_up(self) -> None:
+            if self.is_broken:
+                raise StorageError("the store is busy.")
+            super().catch_up()
+
+    engine, holder = Reading(store=store), EngineHolder()
+    pool = EnginePool(holder)
+    holder.swap(engine)
+    engine.is_broken = True
+    other = TinyEngine(store=store)
+    other.delete_item("f1")
+    holder.shared.acknowledge(other.item_version)
+    assert read_items(pool, "f1") == read_items(pool, "f1") == [film(1)]
+    for _ in range(3):
+        holder.catch_up()
+    assert caplog.text.count("could not be read yet") == 2  # once before answers, once by checks
+    engine.is_broken = False
+    holder.catch_up()
+    assert read_items(pool, "f1") == [None]
 
 
 def test_no_answer_mixes_two_generations_while_engines_are_swapped():
@@ -190,7 +211,7 @@ def test_a_storage_problem_is_read_from_memory_and_logged_once(caplog):
     seen = []
     for _ in range(4):
         holder.check_storage()
-        seen.append((holder.storage_problem, holder.is_degraded))
+        seen.append((holder.storage_problem, holder.service_status.is_degraded))
     lost = ("database s.db was deleted.", True)
     assert seen == [("", False), lost, lost, ("", False)]
     assert [record.levelname for record in caplog.records] == ["ERROR"]

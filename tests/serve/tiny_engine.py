@@ -58,7 +58,7 @@ def poster_pictures(folder: Path) -> ItemPictures:
 class TinyEngine:
     """Keeps everything in dicts; fast, exact and small enough to predict.
 
-    Engines over one ``store`` read each other's items in ``catch_up`` only.
+    Engines over one ``store`` read each other's items when they write and in ``catch_up``.
     """
 
     def __init__(
@@ -147,28 +147,34 @@ class TinyEngine:
     def add_items(self, items: Sequence[Item]) -> int:
         with self._lock:
             new = sum(item.item_id not in self._items for item in items)
-            self._items = self._items | {item.item_id: item for item in items}
             self._store += [(item.item_id, item) for item in items]
+            self._read_store()
         return new
 
     def delete_item(self, item_id: str) -> bool:
         with self._lock:
-            left = dict(self._items)
-            item = left.pop(item_id, None)
-            self._items = left
+            had = item_id in self._items
             self._store.append((item_id, None))
-        return item is not None
+            self._read_store()
+        return had
 
     def catch_up(self) -> None:
         with self._lock:
-            items = dict(self._items)
-            changes = self._store[self._version :]
-            for item_id, item in changes:
-                if item is None:
-                    items.pop(item_id, None)
-                else:
-                    items[item_id] = item
-            self._items, self._version = items, self._version + len(changes)
+            self._read_store()
+
+    @property
+    def item_version(self) -> int:
+        return self._version
+
+    def _read_store(self) -> None:
+        items = dict(self._items)
+        changes = self._store[self._version :]
+        for item_id, item in changes:
+            if item is None:
+                items.pop(item_id, None)
+            else:
+                items[item_id] = item
+        self._items, self._version = items, self._version + len(changes)
 
     def item(self, item_id: str) -> Item | None:
         return self._items.get(item_id)

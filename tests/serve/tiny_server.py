@@ -1,27 +1,46 @@
 """The real server over the tiny engine, as a process of its own.
 
-Usage: tiny_server.py LOAD_SECONDS [PICTURES_FOLDER [REPORTS_FOLDER]]. Prints the address once it is
-ready.
+Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
+[--switch FILE]. Prints the address once it listens and once it is ready.
+
+The search `slow` takes half a second. If the switch is a file, its content says why the engine
+cannot be opened. With an exit code every worker ends with it at once.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.generation_watch import PublishedGenerations
-from serendip.serve.server import run
+from serendip.serve.server import run, run_worker
+from serendip.serve.supervisor import supervise
+from serendip.serve.worker_seat import WorkerSeat
 
 
-def main() -> None:
-    load_s = float(sys.argv[1])
-    pictures, reports = (Path(folder) for folder in (*sys.argv[2:], "", "")[:2])
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("load_s", type=float)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--reports", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--switch", type=Path)
+    parser.add_argument("--exit-code", type=int, default=0)
+    return parser.parse_args()
+
+
+def published_by(options: argparse.Namespace) -> PublishedGenerations:
+    """The one generation of the tiny engine."""
 
     def open_engine():
-        threading.Event().wait(load_s)
+        threading.Event().wait(options.load_s)
+        if options.switch and options.switch.exists():
+            raise NotTrainedError(options.switch.read_text(), "Remove the switch.")
         from tiny_engine import NO_PICTURES, NO_REPORT, TinyEngine, poster_pictures
 
         from serendip.engine.quality_report import QualityReport
@@ -34,17 +53,43 @@ def main() -> None:
                     threading.Event().wait(0.5)
                 return super().recommend(request)
 
-        shown = poster_pictures(pictures) if pictures.name else NO_PICTURES
-        report = QualityReport(reports) if reports.name else NO_REPORT
+        shown = poster_pictures(options.pictures) if options.pictures else NO_PICTURES
+        report = QualityReport(options.reports) if options.reports else NO_REPORT
         return SlowEngine(pictures=shown, report=report)
 
-    def listening(address: str) -> None:
-        print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port
+    return PublishedGenerations(open_engine)
 
-    def ready(address: str) -> None:
-        print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
 
-    run(PublishedGenerations(open_engine), port=0, on_ready=ready, on_listening=listening)
+def listening(address: str) -> None:
+    print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port
+
+
+def ready(address: str) -> None:
+    print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
+
+
+def run_workers(published: PublishedGenerations, options: argparse.Namespace) -> None:
+    def work(seat: WorkerSeat) -> None:
+        if options.exit_code:
+            raise SystemExit(options.exit_code)
+        run_worker(published, seat)
+
+    def load() -> None:
+        from serendip.serve import app  # noqa: F401 - as the command does
+
+    try:
+        supervise(work, options.workers, port=0, load=load, on_ready=ready, on_listening=listening)
+    except SerendipError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def main() -> None:
+    options = parse()
+    published = published_by(options)
+    if options.workers == 1:
+        run(published, port=0, on_ready=ready, on_listening=listening)
+    else:
+        run_workers(published, options)
 
 
 main()

@@ -16,6 +16,8 @@ from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
+    from serendip.serve.generation_watch import PublishedGenerations
+    from serendip.serve.worker_seat import WorkerSeat
 
 NAME = "serve"
 HELP = "Serve the API and the page on 127.0.0.1."
@@ -25,9 +27,12 @@ def run(
     workspace: WorkspaceOption = Path(),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 8080,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that answer, one per core at most.")
+    ] = 1,
 ) -> None:
     """Listen, load the published generation and serve until interrupted."""
-    serve_workspace(workspace, host, port, Terminal().say)
+    serve_workspace(workspace, host, port, Terminal().say, workers)
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.
@@ -39,6 +44,7 @@ def serve_workspace(
     host: str,
     port: int,
     say: Callable[[str], None],
+    workers: int = 1,
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve the published generation, and later ones once they are published, until interrupted.
@@ -48,6 +54,7 @@ def serve_workspace(
         host: address to listen on.
         port: 0 = a free one.
         say: called with lines for people.
+        workers: number of processes that answer.
         on_ready: called once the engine answers, in another thread.
 
     Raises:
@@ -59,8 +66,38 @@ def serve_workspace(
             f"{settings} does not exist.",
             "Give the workspace with -w FOLDER, or create one with `serendip init`.",
         )
+
+    def say_ready(address: str) -> None:
+        say(f"Ready: {address}   (Ctrl-C stops)")
+        on_ready()
+
+    def say_listening(address: str) -> None:
+        say(f"Listening on {address}, loading ...")
+
+    if workers == 1:
+        from serendip.serve.server import run
+
+        run(_published_in(workspace), host, port, say_ready, say_listening)
+    else:
+        from serendip.serve.supervisor import supervise
+
+        def load() -> None:
+            from serendip.engine.engine import load_shared
+            from serendip.serve import app  # noqa: F401 - what it imports is shared, too
+
+            load_shared(workspace)
+
+        def work(seat: WorkerSeat) -> None:
+            from serendip.serve.server import run_worker
+
+            run_worker(_published_in(workspace), seat)
+
+        supervise(work, workers, host, port, load, say_ready, say_listening)
+
+
+def _published_in(workspace: Path) -> PublishedGenerations:
+    """The generations of a workspace; the engine is imported once one is opened."""
     from serendip.serve.generation_watch import PublishedGenerations
-    from serendip.serve.server import run
 
     generations = workspace / "generations"
 
@@ -84,14 +121,4 @@ def serve_workspace(
 
         return files_state(generations, name)
 
-    def become_ready(address: str) -> None:
-        say(f"Ready: {address}   (Ctrl-C stops)")
-        on_ready()
-
-    run(
-        PublishedGenerations(open_engine, current, open_earlier, files_state),
-        host,
-        port,
-        on_ready=become_ready,
-        on_listening=lambda address: say(f"Listening on {address}, loading ..."),
-    )
+    return PublishedGenerations(open_engine, current, open_earlier, files_state)

@@ -106,6 +106,14 @@ class Terminal:
             for example in report["examples"]:
                 self.say(f"    {example}")
 
+    def print_cut_short(self, budget: Mapping[str, Any]) -> None:
+        """Print the trainings that the time budget cut short."""
+        for cut in budget["cut_short"]:
+            self.say(
+                f"  cut short after {cut['seconds']:.0f} s: {cut['name']}, "
+                f"{100 * cut['done']:.0f} % of its steps"
+            )
+
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Execution options with progress on stderr."""
         from serendip.runtime.progress import TrainOptions
@@ -115,11 +123,23 @@ class Terminal:
 
     @contextmanager
     def job(
-        self, name: str, workspace: Path, seed: int = 0, device: str = "cpu"
+        self,
+        name: str,
+        workspace: Path,
+        seed: int = 0,
+        device: str = "cpu",
+        budget: str | None = None,
     ) -> Iterator[JobContext]:
         """Context of a job that is shown while the ``with`` block runs.
 
         Its stages are shown, too, and printed with their costs.
+
+        Args:
+            name: of the job.
+            workspace: its folder.
+            seed: root of all randomness.
+            device: of the training.
+            budget: time of the training, such as ``10m``; None = that of the settings.
         """
         from serendip.jobs.context import JobContext
         from serendip.runtime.timing import StageClock
@@ -127,7 +147,7 @@ class Terminal:
         options = self.options(seed, device)
         clock = StageClock(self.print_stage, options.progress)
         with options.progress.step(name):
-            yield JobContext.open(workspace, options, clock)
+            yield JobContext.open(workspace, options, clock, budget)
 
 
 def require_budget(llm: bool, budget: float | None, estimate: bool) -> float | None:

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
 
 NAME = "train"
 HELP = "Train on all data of the database and publish a generation."
 
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Time for the training, such as 10m or 1.5h; models that learn step by step then end "
+        "at their best point so far. Default: `[train] budget`, else unlimited."
+    ),
+]
+
 
 def run(
     workspace: WorkspaceOption = Path(),
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
+    budget: BudgetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Train and publish a generation; a running service switches to it by itself."""
     from serendip.jobs.train.train import train_workspace
 
     terminal = Terminal(json)
-    with terminal.job("training", workspace, seed, device) as context:
+    with terminal.job("training", workspace, seed, device, budget) as context:
         generation = train_workspace(context)
     terminal.print_semantic_ids(generation.manifest["semantic_ids"])
     terminal.print_space(generation.manifest["space"])
     terminal.print_media(generation.manifest["media"])
+    terminal.print_cut_short(generation.manifest["budget"])
     terminal.say(f"{generation.name} is published. Next: serendip serve")
     terminal.result(
         {
@@ -33,6 +46,7 @@ def run(
             "gates": generation.manifest["gates"],
             "space": generation.manifest["space"],
             "media": generation.manifest["media"],
+            "budget": generation.manifest["budget"],
             "stages": context.clock.as_dicts(),
         }
     )

@@ -1,33 +1,30 @@
 """Content-addressed vector cache: each input is encoded once for all items, datasets and runs.
 
-There is one folder per encoder with segments: files that are written to a temporary name, flushed,
-renamed and never changed. A damaged segment (killed process, full disk) is skipped; its inputs are
-encoded again and the new segment replaces it. The key of a vector is the SHA-256 of the encoder's
-name, its version, and the text or the hash of the file.
+There is one ``VectorFile`` per encoder: batches are appended to it as soon as they are encoded, and
+survive a killed process. The key of a vector is the SHA-256 of the encoder's name, its version, and
+the text or the hash of the file.
 
-Shapes: N inputs, M vectors of a segment, D vector size.
+Shapes: N inputs, D vector size.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.content.encoders.base import Encoder, EncoderInput, InputT
 from serendip.content.encoders.weights import hash_file
+from serendip.content.vector_file import KEY_BYTES, Keys, VectorFile
 from serendip.data.arrays import FloatArray
 from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import DataError, StorageError
 from serendip.runtime.progress import Progress, SilentProgress
 
-_SUFFIX = ".safetensors"
-_KEY_BYTES = 32
+_READ_AT_ONCE = 8_192
 
 
 class VectorCache:
@@ -35,13 +32,13 @@ class VectorCache:
 
     Args:
         folder: created at the first write.
-        batch_size: inputs per segment; a killed run loses at most these.
+        batch_size: inputs that are encoded and stored at once; a killed run loses at most these.
     """
 
     def __init__(self, folder: Path, batch_size: int = 1024) -> None:
         self.folder = folder
         self._batch_size = batch_size
-        self._vectors: dict[str, dict[bytes, FloatArray]] = {}
+        self._files: dict[str, VectorFile] = {}
 
     def encode(
         self,
@@ -65,7 +62,7 @@ class VectorCache:
 
         Raises:
             DataError: a file cannot be read.
-            StorageError: a segment cannot be written.
+            StorageError: a vector cannot be written.
         """
         vectors, reasons = self.encode_readable(encoder, inputs, progress, what, batch_size)
         for reason in filter(None, reasons):
@@ -87,72 +84,65 @@ class VectorCache:
             an empty string.
 
         Raises:
-            StorageError: a segment cannot be written.
+            StorageError: a vector cannot be written.
         """
-        cached = self._read_vectors(encoder)
-        keys_and_reasons = [_build_key(encoder, item) for item in inputs]
-        missing = {
-            key: item
-            for (key, _), item in zip(keys_and_reasons, inputs, strict=True)
-            if key and key not in cached
-        }
-        new = list(missing.items())
-        step = batch_size or self._batch_size
+        file = self._open_file(encoder)
+        keys, reasons = _build_keys(encoder, inputs)
+        vectors, found = file.read(keys)  # (N, D), (N,)
+        missing = np.array(
+            [row for row in np.flatnonzero(~found).tolist() if not reasons[row]], np.int64
+        )
+        new = {keys[row].tobytes(): inputs[row] for row in missing.tolist()}
+        broken = self._encode_new(encoder, list(new.items()), progress, what, batch_size)
+        for begin in range(0, len(missing), _READ_AT_ONCE):
+            rows = missing[begin : begin + _READ_AT_ONCE]
+            vectors[rows] = file.read(keys[rows])[0]
+        if broken:
+            for row in missing.tolist():
+                reasons[row] = broken.get(keys[row].tobytes(), "")
+        return vectors, reasons
+
+    def _encode_new(
+        self,
+        encoder: Encoder[InputT],
+        new: Sequence[tuple[bytes, InputT]],
+        progress: Progress | None,
+        what: str,
+        batch_size: int | None,
+    ) -> dict[bytes, str]:
+        """Encode and store (key, input) pairs; key -> reason of those that cannot be read."""
+        file, step, broken = self._open_file(encoder), batch_size or self._batch_size, {}
         starts = range(0, len(new), step)
         reporter = progress or SilentProgress()
-        broken: dict[bytes, str] = {}
         for begin in reporter.track(starts, f"Encoding {what}", len(starts)) if new else ():
             encoded, reasons = _encode_batch(encoder, new[begin : begin + step])
             broken.update(reasons)
             if encoded:
-                self._write(encoder, list(encoded), np.stack(list(encoded.values())))
-                cached.update(encoded)
-        if not keys_and_reasons:
-            return np.empty((0, encoder.size), dtype=np.float32), []
-        zeros = np.zeros(encoder.size, dtype=np.float32)
-        vectors = np.stack([cached.get(key, zeros) for key, _ in keys_and_reasons])  # (N, D)
-        return vectors, [reason or broken.get(key, "") for key, reason in keys_and_reasons]
+                _append(file, encoded)
+        return broken
 
-    def _segment_folder(self, encoder: Encoder[InputT]) -> Path:
-        """Folder of an encoder's segments."""
+    def _open_file(self, encoder: Encoder[InputT]) -> VectorFile:
+        """The file of an encoder's vectors, opened once."""
         plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
-        return self.folder / f"{plain}-{encoder.version}"
+        name = f"{plain}-{encoder.version}"
+        if name not in self._files:
+            self._files[name] = VectorFile(self.folder / name, encoder.size)
+        return self._files[name]
 
-    def _read_vectors(self, encoder: Encoder[InputT]) -> dict[bytes, FloatArray]:
-        """Key -> vector of an encoder; the segments are read once."""
-        folder = self._segment_folder(encoder)
-        if folder.name not in self._vectors:
-            cached: dict[bytes, FloatArray] = {}
-            for path in sorted(folder.glob(f"*{_SUFFIX}")):
-                keys, vectors = _read_segment(path, encoder.size)
-                cached.update(zip((key.tobytes() for key in keys), vectors, strict=True))
-            self._vectors[folder.name] = cached
-        return self._vectors[folder.name]
 
-    def _write(self, encoder: Encoder[InputT], keys: list[bytes], vectors: FloatArray) -> None:
-        """Write a segment of vectors (M, D) atomically.
+def _append(file: VectorFile, encoded: Mapping[bytes, FloatArray]) -> None:
+    """Store vectors by key.
 
-        Raises:
-            StorageError: it cannot be written.
-        """
-        from safetensors.numpy import save
-
-        folder = self._segment_folder(encoder)
-        joined = b"".join(keys)
-        key_rows = np.frombuffer(joined, dtype=np.uint8).reshape(len(keys), _KEY_BYTES)  # (M, 32)
-        path = folder / f"{hashlib.sha256(joined).hexdigest()[:32]}{_SUFFIX}"
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
-                stream.write(save({"keys": key_rows.copy(), "vectors": vectors}))
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write vectors to {path}: {error}.", "Free some space and run it again."
-            ) from None
+    Raises:
+        StorageError: they cannot be written.
+    """
+    keys = np.frombuffer(b"".join(encoded), np.uint8).reshape(-1, KEY_BYTES)
+    try:
+        file.append(keys, np.stack(list(encoded.values())))
+    except OSError as error:
+        raise StorageError(
+            f"cannot write vectors to {file.folder}: {error}.", "Free some space and run it again."
+        ) from None
 
 
 def _encode_batch(
@@ -176,13 +166,20 @@ def _encode_batch(
     return encoded, reasons
 
 
-def _build_key(encoder: Encoder[InputT], item: EncoderInput) -> tuple[bytes, str]:
-    """Key of an input; empty and with a reason if it cannot be read."""
-    try:
-        parts = (encoder.name, encoder.version, _read_content(item))
-    except DataError as error:
-        return b"", error.message
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest(), ""
+def _build_keys(encoder: Encoder[InputT], inputs: Sequence[EncoderInput]) -> tuple[Keys, list[str]]:
+    """Keys (N, 32) of inputs; zeros, and a reason, for those that cannot be read."""
+    prefix = hashlib.sha256(f"{encoder.name}\0{encoder.version}\0".encode())
+    keys, reasons = bytearray(), []
+    for item in inputs:
+        digest, reason = prefix.copy(), ""
+        try:
+            digest.update(_read_content(item).encode("utf-8", "surrogatepass"))
+            keys += digest.digest()
+        except DataError as error:
+            keys += bytes(KEY_BYTES)
+            reason = error.message
+        reasons.append(reason)
+    return np.frombuffer(bytes(keys), np.uint8).reshape(-1, KEY_BYTES), reasons
 
 
 def _read_content(item: EncoderInput) -> str:
@@ -197,18 +194,3 @@ def _read_content(item: EncoderInput) -> str:
         return hash_file(item)
     except OSError as error:
         raise DataError(f"{item} cannot be read: {error.strerror}.", "Check the file.") from None
-
-
-def _read_segment(path: Path, size: int) -> tuple[NDArray[np.uint8], FloatArray]:
-    """Keys (M, 32) and vectors (M, D) of a segment; empty if damaged or of another vector size."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    empty = np.empty((0, _KEY_BYTES), np.uint8), np.empty((0, size), np.float32)
-    try:
-        arrays = load_file(path)
-        keys, vectors = arrays["keys"], arrays["vectors"]
-    except (OSError, SafetensorError, KeyError, ValueError):
-        return empty
-    is_valid = keys.shape == (len(vectors), _KEY_BYTES) and vectors.shape[1:] == (size,)
-    return (keys, vectors) if is_valid and np.isfinite(vectors).all() else empty

@@ -88,6 +88,11 @@ class Fusion:
         return tuple(self.blocks) or (TEXT,)
 
     @property
+    def sizes(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Name of each modality with the shape (D, P) of its map."""
+        return [(name, block.weight.shape) for name, block in self.blocks.items()]
+
+    @property
     def columns(self) -> tuple[slice, ...]:
         """Columns of each modality in the fused vectors; empty if these are the text vectors."""
         ends = np.cumsum([0, *(block.weight.shape[1] for block in self.blocks.values())]).tolist()

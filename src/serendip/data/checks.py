@@ -21,7 +21,7 @@ from serendip.data.event import EventColumns
 from serendip.data.item import Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.segment import stable_order
-from serendip.data.store.item_table import tabulate_items
+from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import IMPORT_KEY, Store
 
 if TYPE_CHECKING:

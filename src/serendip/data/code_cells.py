@@ -23,8 +23,11 @@ from serendip.data.semantic_ids import Codebooks
 MIN_ITEMS = 20_000
 """Smaller catalogues are compared as a whole, which is as fast there."""
 
-NUM_NEAR = 1_000
+NUM_COMPARED = 1_000
 """Items of the nearest cells that a new item is compared with."""
+
+NUM_NEAR = 100
+"""The nearest of these, among which models search neighbours of their own."""
 
 _SPARE_CELLS = 64
 
@@ -65,10 +68,11 @@ class CodeCells:
         """Rebuild from ``arrays``."""
         return cls(codebooks, stored["cells"], stored["starts"], stored["items"])
 
-    def near(self, content: FloatArray) -> IntArray | None:
-        """Items (M, ``NUM_NEAR``) of the cells nearest to content (M, D), padded with -1.
+    def near(self, content: FloatArray, catalogue: FloatArray) -> IntArray | None:
+        """Items (M, ``NUM_NEAR``) nearest to content (M, D), padded with -1.
 
-        None in a small catalogue: there every item is near.
+        They are the nearest of the nearest cells, by dot product with the content of all items
+        ``catalogue`` (N or more, D). None in a small catalogue: there every item is near.
         """
         if len(self.items) < MIN_ITEMS:
             return None
@@ -76,24 +80,28 @@ class CodeCells:
         vectors = content if alignment is None else alignment.encode(content)
         near = np.full((len(vectors), NUM_NEAR), -1, np.int32)
         for row, vector in enumerate(vectors):
-            found = self._near(vector)
-            near[row, : len(found)] = found
+            items = self._of_nearest_cells(vector)
+            products = catalogue[items] @ content[row]  # (C,)
+            best = np.argpartition(-products, min(NUM_NEAR, len(items)) - 1)[:NUM_NEAR]
+            near[row, : len(best)] = items[best]
         return near
 
-    def _near(self, vector: FloatArray) -> IntArray:
-        """At most ``NUM_NEAR`` items of the cells whose centres are nearest to a vector (D,)."""
+    def _of_nearest_cells(self, vector: FloatArray) -> IntArray:
+        """``NUM_COMPARED`` items or more of the cells with centres nearest to a vector (D,)."""
         products = self.codebooks.centroids[:2] @ vector  # (2, K)
         first, second = self._levels
         nearness = products[0][first] + self._has_two * products[-1][second]  # (U,)
         distances = self._lengths - 2.0 * nearness
-        share = NUM_NEAR / len(self.items)
+        share = NUM_COMPARED / len(self.items)
         count = min(len(self.cells), int(2 * share * len(self.cells)) + _SPARE_CELLS)
         nearest = np.argpartition(distances, count - 1)[:count]
         nearest = nearest[np.argsort(distances[nearest])]
         sizes = self.starts[nearest + 1] - self.starts[nearest]
-        needed = int(np.searchsorted(np.cumsum(sizes), NUM_NEAR)) + 1
-        parts = [self.items[self.starts[cell] : self.starts[cell + 1]] for cell in nearest[:needed]]
-        return np.concatenate(parts)[:NUM_NEAR]
+        needed = int(np.searchsorted(np.cumsum(sizes), NUM_COMPARED)) + 1
+        nearest, sizes = nearest[:needed], sizes[:needed]
+        shifts = self.starts[nearest] - np.append(0, np.cumsum(sizes))[:-1]
+        found: IntArray = self.items[np.repeat(shifts, sizes) + np.arange(sizes.sum())]
+        return found
 
     @property
     def _has_two(self) -> bool:

@@ -1,6 +1,6 @@
 """Events and action rules: which events are interest, likes or negative feedback.
 
-``EventColumns`` holds many events as columns, in which snapshots and checks read a store fast.
+``EventColumns`` holds events as columns, such as the past of one user.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +22,7 @@ _BLOCK = 1024
 """Vectors per matrix product: their distances to 1,000 centroids fit the CPU cache."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Codebooks:
     """Residual codebooks, coarse to fine.
 
@@ -46,6 +47,10 @@ class Codebooks:
         """K."""
         return int(self.centroids.shape[1])
 
+    @cached_property
+    def _levels(self) -> list[Level]:
+        return [Level(centroids) for centroids in self.centroids]
+
     def assign(self, vectors: FloatArray) -> IntArray:
         """Quantise content (N, D) to codes (N, L) int32: nearest centroid of each residual.
 
@@ -59,14 +64,13 @@ class Codebooks:
                 "Encode them with the encoder the codebooks were fitted on.",
             )
         codes = np.empty((len(vectors), self.num_levels), dtype=np.int32)
-        levels = [Level(centroids) for centroids in self.centroids]
         for rows in _blocks(len(vectors)):
             residual = np.array(vectors[rows], dtype=np.float32, order="C")
             if not np.isfinite(residual).all():
                 raise DataError("a content vector has a value that is not finite.")
             if self.alignment is not None:
                 residual = self.alignment.encode(residual)
-            for number, level in enumerate(levels):
+            for number, level in enumerate(self._levels):
                 codes[rows, number] = level.quantise(residual)
         return codes
 

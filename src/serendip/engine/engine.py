@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.encoders.text import open_encoder
+from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
 from serendip.data.event import Event
@@ -24,6 +24,7 @@ from serendip.engine.answer import Answer, ChosenItem, Explanation, Suggestions,
 from serendip.engine.generations import open_current, open_earlier
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
+from serendip.engine.live_counts import LiveCounts
 from serendip.engine.live_state import ItemUpdater, LiveState
 from serendip.engine.presenter import (
     build_answer,
@@ -88,9 +89,16 @@ class Engine:
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
         updater = ItemUpdater(encoder, settings.content, settings.token_reader)
-        trained_on = int(generation.manifest["item_version"])
-        self._live = LiveState(state, trained_on, store, updater)
-        self.catch_up()
+        manifest = generation.manifest
+        counts = LiveCounts(
+            store.log,
+            settings.actions,
+            int(manifest.get("event_seq", 0)),
+            int(manifest.get("event_removals", -1)),
+        )
+        self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
+        self._live.catch_up(with_imports=True)
+        self._totals.follow()
 
     @classmethod
     def open(cls, folder: Path | str, clock: Callable[[], float] = time.time) -> Engine:
@@ -151,12 +159,17 @@ class Engine:
         self._store.close()
 
     def catch_up(self) -> None:
-        """Apply the items and deletions that were written to the store since the last call.
+        """Apply what other engines wrote since the last call: items, deletions, events.
 
-        Needed only after another engine or process wrote to the store; opening calls it too.
+        Opening also applies what an import changed since the training.
         """
         self._live.catch_up()
         self._totals.follow()
+
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items up to which requests see all that was posted and deleted."""
+        return self._live.item_version
 
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.
@@ -421,3 +434,20 @@ class Engine:
             return SuggestionUser(), UserContext()
         past = self._query_builder.read_past(state, user_id)
         return self._suggestion_users.of(state, user_id, past)
+
+
+def load_shared(folder: Path) -> None:
+    """Load what all engines of a workspace share, before processes are forked that open one.
+
+    That is the modules, and the weights of a text encoder that needs no threads of its own.
+
+    Args:
+        folder: the workspace.
+
+    Raises:
+        ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+        ArtefactError: the installed weights are not those of ``models.lock``.
+    """
+    encoder = open_encoder(Workspace.open(folder).settings.content)
+    if isinstance(encoder, UniversalSentenceEncoder):
+        encoder.encode(["a text"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -21,7 +22,9 @@ from serendip.data.arrays import IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader
 from serendip.data.store.store import Store
+from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState
+from serendip.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +113,19 @@ class LiveState:
         item_version: version of the store's items that the generation was trained on.
         store: holds the items.
         updater: adds posted items to the state.
+        counts: follow the log.
     """
 
     def __init__(
-        self, state: EngineState, item_version: int, store: Store, updater: ItemUpdater
+        self,
+        state: EngineState,
+        item_version: int,
+        store: Store,
+        updater: ItemUpdater,
+        counts: LiveCounts,
     ) -> None:
         self._current, self._item_version = state, item_version
-        self._store, self._updater = store, updater
+        self._store, self._updater, self._counts = store, updater, counts
         self._writing = threading.Lock()
         self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
 
@@ -127,22 +136,40 @@ class LiveState:
 
     def at(self, now: float) -> EngineState:
         """The state at a time in Unix seconds: items that are not available yet are hidden."""
+        self._follow_counts()
         base, period = self._current, self._period
         if not period.contains(base, now):
             self._period = period = _AvailabilityPeriod.of(base, now)
         return period.available
 
-    def catch_up(self) -> None:
-        """Apply the items and deletions written to the store since the last call."""
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items up to which the state has all changes."""
+        return self._item_version
+
+    def catch_up(self, with_imports: bool = False) -> None:
+        """Apply the changes of items and the events in the store since the last call.
+
+        Items get their numbers in the order in which they first came to the store, deleted ones
+        too, so that all engines of one generation number the items alike.
+
+        Args:
+            with_imports: whether to apply what an import changed, which otherwise waits for the
+                next generation.
+        """
         with self._writing:
-            version = self._store.max_version()
-            if version == self._item_version:
-                return
-            items = self._store.items_after(self._item_version)
-            state = self._updater.update(items, self._current) if items else self._current
-            numbers = state.catalogue.vocabulary.numbers(self._store.deleted_ids())
-            self._current = state.with_hidden(numbers[numbers >= 0])
-            self._item_version = version
+            self._catch_up(with_imports)
+            # Last, so that events of new items find them.
+            self._current = self._counts.follow(self._current)
+
+    def _follow_counts(self) -> None:
+        """Count new events, unless that was done a moment ago or another thread is writing."""
+        if self._counts.is_due and self._writing.acquire(blocking=False):
+            try:
+                with suppress(StorageError):  # The request is answered with the counts as they are.
+                    self._current = self._counts.follow(self._current)
+            finally:
+                self._writing.release()
 
     def add_items(self, items: Sequence[Item]) -> int:
         """Store items and add them to the state; of several with the same id, the last is stored.
@@ -150,17 +177,30 @@ class LiveState:
         Returns:
             number of stored items.
         """
-        unique = list({item.item_id: item for item in items}.values())
         with self._writing:
-            count = self._store.put_items(unique)
-            self._current = self._updater.update(unique, self._current)
+            count = self._store.put_items(items)
+            self._read_own_write()
         return count
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item from the store and hide it; False if the store does not have it."""
         with self._writing:
             deleted = self._store.delete_item(item_id)
-            number = self._current.catalogue.vocabulary.number(item_id)
-            if number >= 0:
-                self._current = self._current.with_hidden(np.array([number], np.int32))
+            self._read_own_write()
         return deleted
+
+    def _read_own_write(self) -> None:
+        """Apply a write from the store, after those of other engines that came before it."""
+        with suppress(StorageError):  # it is stored; the next call reads it
+            self._catch_up(with_imports=False)
+
+    def _catch_up(self, with_imports: bool) -> None:
+        changes = self._store.item_changes(self._item_version, with_imports)
+        deleted, state = changes.deleted, self._current
+        known = state.catalogue.vocabulary
+        items = [i for i in changes.items if i.item_id not in deleted or i.item_id not in known]
+        if items:
+            state = self._updater.update(items, state)
+        if deleted:
+            state = state.with_hidden(state.catalogue.vocabulary.numbers(sorted(deleted)))
+        self._current, self._item_version = state, changes.version

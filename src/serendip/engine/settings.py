@@ -21,9 +21,11 @@ from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
+from serendip.errors import ConfigError
 from serendip.llm.config import LlmConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
+from serendip.runtime.budget import parse_duration
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
 
@@ -39,6 +41,27 @@ class EvaluationConfig(Config):
     leave_last_out: bool = True
     """With `--full`, add a split that is tested on the last event of each user, for comparison with
     papers."""
+
+
+class TrainConfig(Config):
+    """``[train]``: trainings as a whole."""
+
+    budget: str | None = None
+    """Time for a training, such as ``10m``, ``90s`` or ``1.5h``, measured by the clock on the wall.
+    Each model that learns step by step may take half of the time that is left when its training
+    begins; it lowers its learning rate in time and ends at its best point so far. Other steps
+    cannot be cut short. A training that ends within its time is not changed. None = unlimited.
+    """
+
+    @field_validator("budget")
+    @classmethod
+    def _is_duration(cls, budget: str | None) -> str | None:
+        if budget is not None:
+            try:
+                parse_duration(budget)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return budget
 
 
 class Settings(Config):
@@ -67,6 +90,9 @@ class Settings(Config):
 
     ranker: RankerConfig = RankerConfig()
     """The unified ranker."""
+
+    train: TrainConfig = TrainConfig()
+    """Trainings as a whole: their time."""
 
     search: SearchConfig = SearchConfig()
     """Lexical search, query understanding and the fusion of search results."""

@@ -159,7 +159,7 @@ class EngineState:
 
     def _with_near(self, features: ItemFeatures) -> ItemFeatures:
         """Features of new items with the items that models compare them with."""
-        return replace(features, near=self.cells.near(features.content))
+        return replace(features, near=self.cells.near(features.content, self.features.content))
 
     def with_ranker(self, ranker: Ranker) -> EngineState:
         """A copy with a ranker."""

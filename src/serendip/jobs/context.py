@@ -19,6 +19,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.search_log import Log, read_log
+from serendip.runtime.budget import TimeBudget, parse_duration
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
@@ -31,11 +32,13 @@ class StoreSnapshot:
         dataset: items and interactions.
         item_version: of the newest change of an item.
         event_seq: of the newest event.
+        event_removals: number of imports that removed events.
     """
 
     dataset: Dataset
     item_version: int
     event_seq: int
+    event_removals: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,22 +51,38 @@ class JobContext:
         workspace: paths and settings.
         options: seed, progress and device.
         clock: measures the stages.
+        budget: time of the job, from its beginning.
     """
 
     workspace: Workspace
     options: TrainOptions = field(default_factory=TrainOptions)
     clock: StageClock = field(default_factory=StageClock)
+    budget: TimeBudget = field(default_factory=TimeBudget)
 
     @classmethod
     def open(
-        cls, folder: Path, options: TrainOptions | None = None, clock: StageClock | None = None
+        cls,
+        folder: Path,
+        options: TrainOptions | None = None,
+        clock: StageClock | None = None,
+        budget: str | None = None,
     ) -> JobContext:
         """Read the settings of a folder.
 
+        Args:
+            folder: of the workspace.
+            options: seed, progress and device.
+            clock: measures the stages.
+            budget: time of trainings, such as ``10m``; None = that of the settings.
+
         Raises:
-            ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong.
+            ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong, or the
+                budget.
         """
-        return cls(Workspace.open(folder), options or TrainOptions(), clock or StageClock())
+        workspace = Workspace.open(folder)
+        text = budget or workspace.settings.train.budget
+        time_budget = TimeBudget(parse_duration(text) if text else None)
+        return cls(workspace, options or TrainOptions(), clock or StageClock(), time_budget)
 
     @property
     def settings(self) -> Settings:
@@ -80,8 +99,9 @@ class JobContext:
         reading = self.options.progress.step("reading items and events")
         with reading, closing(self.workspace.open_store()) as store:
             item_version, event_seq = store.max_version(), store.max_seq()
+            removals = store.log.mark().removals
             dataset = take_snapshot(store, self.settings.actions)
-        return StoreSnapshot(dataset, item_version, event_seq)
+        return StoreSnapshot(dataset, item_version, event_seq, removals)
 
     def compact_log(self) -> int:
         """Move the events of the API into a segment; returns their number.

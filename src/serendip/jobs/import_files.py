@@ -26,7 +26,7 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
     with closing(workspace.create_store()) as store:
-        store.import_tables(items.table(), events.table())
+        store.import_tables(items.table, events.table)
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))
         return {"items": store.count_items(), "events": store.count_events()}
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.config import Config, validate
 from serendip.data.arrays import FloatArray, IntArray
@@ -60,6 +62,29 @@ class VotingModel(Protocol):
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their contributions (T, C) to the scores of C items."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WarmStart:
+    """What a model with the same config learned from earlier data, to continue from.
+
+    Args:
+        arrays: its ``learned``; empty = it trains from nothing.
+        rows: (N,) int32 number of each item of the present data in the earlier data; -1 = new.
+    """
+
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    rows: IntArray = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def part(self, name: str) -> WarmStart:
+        """Start of a part of a model, whose arrays are called ``name/...``."""
+        prefix = f"{name}/"
+        arrays = {
+            key.removeprefix(prefix): array
+            for key, array in self.arrays.items()
+            if key.startswith(prefix)
+        }
+        return WarmStart(arrays, self.rows)
 
 
 class Recommender(ABC):
@@ -111,11 +136,32 @@ class Recommender(ABC):
         self._require_trained()
         return self._num_items + self._num_unscored
 
-    def train(self, dataset: Dataset, options: TrainOptions | None = None) -> Self:
-        """Train from scratch on ``dataset``."""
-        self._train(dataset, options or TrainOptions())
+    def train(
+        self,
+        dataset: Dataset,
+        options: TrainOptions | None = None,
+        start: WarmStart | None = None,
+    ) -> Self:
+        """Train on ``dataset``: from scratch, or continuing from what was learned before.
+
+        Args:
+            dataset: all data, the earlier ones included.
+            options: seed, progress, time.
+            start: of a model with the same config; models that cannot continue ignore it.
+        """
+        if start is not None and start.arrays:
+            self._continue(dataset, options or TrainOptions(), start)
+        else:
+            self._train(dataset, options or TrainOptions())
         self._num_items, self._num_unscored = dataset.num_items, 0
         return self
+
+    def learned(self) -> Mapping[str, NDArray[Any]]:
+        """Arrays for the ``WarmStart`` of a later training; empty = this model cannot continue.
+
+        A model that was opened from a folder has none.
+        """
+        return {}
 
     def score_all(self, queries: Sequence[Query]) -> FloatArray:
         """Scores (B, N) float32 of every item for every query; row b depends on query b only."""
@@ -249,6 +295,10 @@ class Recommender(ABC):
     @abstractmethod
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         """Hook of ``train``: set all learned state."""
+
+    def _continue(self, dataset: Dataset, options: TrainOptions, start: WarmStart) -> None:
+        """Hook of ``train`` with a start, for models that implement ``learned``."""
+        self._train(dataset, options)
 
     @abstractmethod
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:

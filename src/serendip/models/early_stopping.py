@@ -27,6 +27,9 @@ from serendip.runtime.progress import TrainOptions
 
 CHECKPOINT_FILE = "training.safetensors"
 
+Weights = dict[str, Tensor]
+"""Tensors by name, as in ``state_dict``."""
+
 
 class Training(Protocol):
     """Training run: state to checkpoint, one epoch and a validation."""
@@ -90,46 +93,57 @@ def train_epochs(
     Args:
         training: changed in place.
         stopping: maximum number of epochs, patience.
-        options: ``progress`` reports the epochs; ``checkpoint`` makes the run resumable.
+        options: ``progress`` reports the epochs; ``checkpoint`` makes the run resumable; once the
+            time of ``allowance`` is over, no epoch begins.
         digest: of data, config and seed; a checkpoint with another digest is not resumed.
         name: label of the progress report.
     """
-    counters, best = _Counters(), _copy(training.module)
+    counters, best = _Counters(), None
     file = None if options.checkpoint is None else options.checkpoint / CHECKPOINT_FILE
     if file is not None and file.exists():
-        counters, best = _restore(file, training, digest, counters, best)
+        counters, best = _restore(file, training, digest)
     epochs = range(stopping.epochs)
     for epoch in options.progress.track(epochs, name, len(epochs)):
-        if epoch < counters.done or counters.waited >= stopping.patience:
+        over = options.allowance.is_over
+        if epoch < counters.done or counters.waited >= stopping.patience or over:
             continue
         training.epoch(epoch)
         counters.done = epoch + 1
-        if counters.done % stopping.validate_every == 0 or counters.done == stopping.epochs:
+        is_last = counters.done == stopping.epochs or options.allowance.is_over
+        if counters.done % stopping.validate_every == 0 or is_last:
             value = training.validate()
             counters.waited += value is not None
             if value is None or value > counters.best:
                 counters.best, counters.waited = value or 0.0, 0
-                best = _copy(training.module)
+                best = _copy(training.module, best)
         if file is not None:
             _store(file, training, digest, counters, best)
-    training.module.load_state_dict(best)
+    if counters.waited < stopping.patience:
+        options.allowance.cut(counters.done / stopping.epochs)
+    if best is not None:
+        training.module.load_state_dict(best)
     if file is not None:
         file.unlink(missing_ok=True)
 
 
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    """Copy the weights of a module."""
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+def _copy(module: nn.Module, into: Weights | None = None) -> Weights:
+    """Copy the weights of a module, into an earlier copy if there is one."""
+    weights = {name: value.detach() for name, value in module.state_dict().items()}
+    if into is None:
+        return {name: value.clone() for name, value in weights.items()}
+    for name, value in weights.items():
+        into[name].copy_(value)
+    return into
 
 
 def _store(
-    file: Path, training: Training, digest: str, counters: _Counters, best: dict[str, Tensor]
+    file: Path, training: Training, digest: str, counters: _Counters, best: Weights | None
 ) -> None:
     """Write a checkpoint atomically: to a partial file, which then replaces the old one."""
     from safetensors.torch import save_file
 
-    tensors = {f"now/{name}": value for name, value in _copy(training.module).items()}
-    tensors |= {f"best/{name}": value for name, value in best.items()}
+    tensors = {f"now/{name}": value for name, value in training.module.state_dict().items()}
+    tensors |= {f"best/{name}": value for name, value in (best or {}).items()}
     tensors["torch_random"] = torch.get_rng_state()
     for number, state in training.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{number}/{key}": value for key, value in state.items()}
@@ -144,19 +158,17 @@ def _store(
     partial.replace(file)
 
 
-def _restore(
-    file: Path, training: Training, digest: str, counters: _Counters, best: dict[str, Tensor]
-) -> tuple[_Counters, dict[str, Tensor]]:
-    """Restore the state of a checkpoint; return counters and best weights.
+def _restore(file: Path, training: Training, digest: str) -> tuple[_Counters, Weights | None]:
+    """Restore the state of a checkpoint; return counters and best weights, if there are any.
 
-    A checkpoint of another digest is ignored: the arguments are returned as they are.
+    A checkpoint of another digest is ignored.
     """
     from safetensors import safe_open
 
     with safe_open(file, "pt") as stored:
         header = stored.metadata()
         if header["digest"] != digest:
-            return counters, best
+            return _Counters(), None
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}
     training.module.load_state_dict(_select("now/", tensors))
     moments: dict[int, dict[str, Any]] = {}
@@ -167,10 +179,10 @@ def _restore(
     training.optimiser.load_state_dict({"state": moments, "param_groups": groups})
     torch.set_rng_state(tensors["torch_random"])
     training.random.bit_generator.state = json.loads(header["random"])
-    return _Counters(**json.loads(header["counters"])), _select("best/", tensors)
+    return _Counters(**json.loads(header["counters"])), _select("best/", tensors) or None
 
 
-def _select(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _select(prefix: str, tensors: Weights) -> Weights:
     """Tensors whose names start with a prefix, which is removed."""
     return {
         name.removeprefix(prefix): value

@@ -35,7 +35,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, pairs_by_gap
+from serendip.data.dataset import Dataset
 from serendip.data.growing_rows import append_rows, dot_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
@@ -43,6 +43,7 @@ from serendip.data.query import Query
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.linalg import Sparse, open_array, scale_rows, sum_rows, to_csr
+from serendip.models.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
 _VECTORS_FILE = "vectors.npy"
@@ -131,13 +132,9 @@ _SHARED_NEGATIVES = 512
 
 def count_pairs(dataset: Dataset, window: int, subsampling: float) -> Sparse:
     """Count the expected co-occurrences (N, N) of two different items in a window; symmetric."""
-    shape = (dataset.num_items, dataset.num_items)
-    pairs = to_csr(shape)
     log = dataset.events
-    for gap, source, target in pairs_by_gap(log.users, log.items, window):
-        values = np.full(len(source), 1 - (gap - 1) / window, dtype=np.float32)
-        pairs += to_csr((values, (source, target)), shape)
-    pairs = to_csr(pairs + pairs.T)
+    weights = (1 - np.arange(window) / window).astype(np.float32)
+    pairs = PairCounter(log.users, log.items, dataset.num_items, weights, weights).count()
     if subsampling:
         share = dataset.item_counts() / max(1, len(dataset.events))  # (N,)
         ratio = subsampling / np.maximum(share, _TINY)

@@ -37,10 +37,12 @@ from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.linalg import (
     Sparse,
+    keep_top_entries,
     keep_top_per_row,
     open_csr,
     save_csr,
     select_columns,
+    split_rows,
     stack_rows,
     to_csr,
 )
@@ -111,8 +113,8 @@ def build_user_item_matrix(dataset: Dataset) -> Sparse:
     return matrix
 
 
-_ROWS_PER_BLOCK = 1024
-"""Bounds memory: blocks of dense rows are (1024, N)."""
+_PAIRS_PER_BLOCK = 4_000_000
+"""Bounds the memory of item-kNN: about 30 bytes per pair of items with common users in a block."""
 
 
 class ItemKNNConfig(ItemToItemConfig):
@@ -135,19 +137,36 @@ class ItemKNN(ItemToItem):
     def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
         items_of_users = build_user_item_matrix(dataset)  # (U, N)
         users_of_items = to_csr(items_of_users.T)  # (N, U)
-        norms = np.sqrt(np.diff(users_of_items.indptr).astype(np.float32))  # (N,)
-        starts = range(0, dataset.num_items, _ROWS_PER_BLOCK)
+        users_per_item = np.diff(users_of_items.indptr)  # (N,)
+        # Items with common users (N,), at most: those of each user, repetitions included.
+        related = users_of_items @ np.diff(items_of_users.indptr).astype(np.float32)
+        count = min(self.config.num_neighbours, dataset.num_items)
+        sizes = np.clip(related, count, dataset.num_items)
+        norms = np.sqrt(users_per_item.astype(np.float32))  # (N,)
+        rows = split_rows(sizes, _PAIRS_PER_BLOCK)
         blocks = []
-        for begin in options.progress.track(starts, "Comparing items", len(starts)):
-            rows = slice(begin, begin + _ROWS_PER_BLOCK)
-            shared = (users_of_items[rows] @ items_of_users).toarray()  # (block, N) common users
-            row = np.arange(len(shared))
-            shared[row, begin + row] = 0.0
-            denominator = norms[rows, None] * norms[None, :] + self.config.shrinkage
-            # Items without users have no common users with any item: 0 / max(0, tiny) = 0.
-            cosines = shared / np.maximum(denominator, np.finfo(np.float32).tiny)
-            blocks.append(keep_top_per_row(cosines, self.config.num_neighbours))
+        for block in options.progress.track(rows, "Comparing items", len(rows)):
+            shared = to_csr(users_of_items[block] @ items_of_users)  # (block, N) common users
+            self._to_cosines(shared, block.start, norms)
+            blocks.append(keep_top_entries(shared, count))
         return stack_rows(blocks, dataset.num_items)
+
+    def _to_cosines(self, shared: Sparse, begin: int, norms: FloatArray) -> None:
+        """Turn common users (M, N) of the items from ``begin`` on into shrunk cosines, in place.
+
+        The cosine of an item with itself becomes 0.
+        """
+        lengths = np.diff(shared.indptr)
+        numbers = np.arange(begin, begin + len(lengths), dtype=np.int32)
+        denominator = np.repeat(norms[numbers], lengths)  # (entries,)
+        denominator *= norms[shared.indices]
+        denominator += np.float32(self.config.shrinkage)
+        shared.data /= denominator
+        shared.data[shared.indices == np.repeat(numbers, lengths)] = 0.0
+
+
+_ROWS_PER_BLOCK = 1024
+"""Bounds the memory that EASE needs beside its matrix: blocks of dense rows are (1024, n)."""
 
 
 class EASEConfig(ItemToItemConfig):
@@ -209,7 +228,7 @@ def _invert_gram(matrix: Sparse, l2: float) -> FloatArray:
     """
     from scipy.linalg import lapack
 
-    gram = to_csr(matrix.T @ matrix).toarray(order="F")  # (n, n); LAPACK overwrites Fortran order
+    gram = _build_gram(matrix)
     diagonal = np.arange(len(gram))
     gram[diagonal, diagonal] += l2
     factor, error_code = lapack.spotrf(gram, lower=1, clean=0, overwrite_a=1)
@@ -220,6 +239,17 @@ def _invert_gram(matrix: Sparse, l2: float) -> FloatArray:
         )
     inverse: FloatArray = lapack.spotri(factor, lower=1, overwrite_c=1)[0]
     return inverse
+
+
+def _build_gram(matrix: Sparse) -> FloatArray:
+    """``X^T X`` (n, n) for X (U, n), dense; in Fortran order, which LAPACK overwrites in place."""
+    rows_of_items = to_csr(matrix.T)  # (n, U)
+    size = matrix.shape[1]
+    gram = np.empty((size, size), np.float32, order="F")
+    for begin in range(0, size, _ROWS_PER_BLOCK):
+        block = slice(begin, begin + _ROWS_PER_BLOCK)
+        gram[:, block] = (rows_of_items[block] @ matrix).toarray().T
+    return gram
 
 
 def _expand_symmetric_rows(lower: FloatArray, begin: int, end: int) -> FloatArray:

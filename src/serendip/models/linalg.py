@@ -1,11 +1,8 @@
-"""Linear algebra of the models: sparse matrices, content neighbours, Procrustes, main directions.
+"""Linear algebra of the models: sparse matrices, Procrustes, main directions.
 
 Sparse matrices are CSR with float32 values, stored as a folder of npy files that is mapped.
 scipy is imported on first use. Its type stubs lose shapes at every product, so matrices are typed
 ``Sparse`` and shapes are given in docstrings.
-
-Content neighbours: the nearest items by content as a sparse weight matrix, through which items use
-the behaviour of similar ones.
 
 Orthogonal Procrustes (Schoenemann 1966, "A generalized solution of the orthogonal Procrustes
 problem"): the rotation or reflection that brings one set of vectors closest to another. Applied to
@@ -28,8 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.growing_rows import dot_rows
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.errors import ArtefactError
 
@@ -50,6 +46,21 @@ def stack_rows(blocks: Sequence[Sparse], columns: int) -> Sparse:
     from scipy.sparse import vstack
 
     return to_csr(vstack([to_csr((0, columns)), *blocks], format="csr"))
+
+
+def split_rows(sizes: NDArray[Any], limit: int) -> list[slice]:
+    """Split rows into consecutive blocks whose sizes (M,) add up to at most ``limit``.
+
+    A row that is larger than the limit is a block of its own.
+    """
+    ends = np.cumsum(sizes, dtype=np.int64)
+    blocks, begin = [], 0
+    while begin < len(sizes):
+        before = ends[begin - 1] if begin else 0
+        end = max(int(np.searchsorted(ends, before + limit, side="right")), begin + 1)
+        blocks.append(slice(begin, end))
+        begin = end
+    return blocks
 
 
 def scale_rows(matrix: Sparse, factors: FloatArray) -> Sparse:
@@ -125,67 +136,6 @@ def open_array(path: Path) -> FloatArray:
     return array
 
 
-_ROWS_PER_BLOCK = 1024
-_POWER = 4
-"""Exponent of the cosine in a neighbour's weight, so that the few nearest outweigh the others."""
-
-
-def find_content_neighbours(
-    vectors: FloatArray,
-    numbers: IntArray,
-    catalogue: FloatArray,
-    count: int,
-    num_items: int | None = None,
-    near: IntArray | None = None,
-    allowed: BoolArray | None = None,
-) -> Sparse:
-    """Find the nearest catalogue items of each vector, weighted by cosine^4; rows sum to 1.
-
-    Args:
-        vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
-        numbers: (M,) item number of each row, so that no item is its own neighbour; numbers outside
-            [0, N) are items that are not in the catalogue.
-        catalogue: float32 unit vectors of N items or more.
-        count: maximum number of neighbours per row.
-        num_items: N, neighbours are among the first N items; None = all.
-        near: (M, C) int32 items that each vector is compared with, padded with -1; None = all N.
-        allowed: (N,) items that may be neighbours; None = all.
-
-    Returns:
-        (M, N) float32; a row without positive cosines is empty.
-    """
-    width = len(catalogue) if num_items is None else num_items
-    if near is not None:
-        found = []
-        for vector, number, items in zip(vectors, numbers, near, strict=True):
-            items = items[(items >= 0) & (items < width) & (items != number)]
-            items = items if allowed is None else items[allowed[items]]
-            found.append(_nearest_of(vector, items, catalogue, count, width))
-        return stack_rows(found, width)
-    blocks = []
-    for begin in range(0, len(vectors), _ROWS_PER_BLOCK):
-        block = vectors[begin : begin + _ROWS_PER_BLOCK]  # (block, D)
-        cosines = dot_rows(block, catalogue)[:, :width]  # (block, N)
-        columns = numbers[begin : begin + _ROWS_PER_BLOCK]
-        in_catalogue = (columns >= 0) & (columns < width)
-        cosines[np.flatnonzero(in_catalogue), columns[in_catalogue]] = 0.0
-        if allowed is not None:
-            cosines = np.where(allowed, cosines, np.float32(0.0))
-        blocks.append(_normalise_rows(keep_top_per_row(cosines, count)))
-    return stack_rows(blocks, width)
-
-
-def _nearest_of(
-    vector: FloatArray, items: IntArray, catalogue: FloatArray, count: int, width: int
-) -> Sparse:
-    """``find_content_neighbours`` (1, N) of one vector (D,) among some items (C,)."""
-    cosines = catalogue[items] @ vector  # (C,)
-    best = keep_top_per_row(cosines[None], count)
-    found = to_csr((best.data, items[best.indices], best.indptr), (1, width))
-    found.sort_indices()
-    return _normalise_rows(found)
-
-
 def keep_top_per_row(values: FloatArray, count: int) -> Sparse:
     """Keep the ``count`` largest positive entries of each row of a dense (M, N) matrix."""
     rows, width = values.shape
@@ -196,17 +146,51 @@ def keep_top_per_row(values: FloatArray, count: int) -> Sparse:
     columns = np.argpartition(-values, count - 1, axis=1)[:, :count]  # (M, count)
     columns.sort(axis=1)
     best = np.maximum(np.take_along_axis(values, columns, axis=1), 0.0)  # (M, count)
-    starts = np.arange(rows + 1) * count
+    starts = np.arange(rows + 1, dtype=np.int32) * count
     matrix = to_csr((best.ravel(), columns.ravel().astype(np.int32), starts), (rows, width))
     matrix.eliminate_zeros()
     return matrix
 
 
-def _normalise_rows(cosines: Sparse) -> Sparse:
-    """Weights cosine^4, divided by their sum per row; empty rows stay empty."""
-    weights = cosines.power(_POWER)
-    sums = weights.sum(axis=1)  # (M,)
-    return scale_rows(weights, np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0))
+def keep_top_entries(matrix: Sparse, count: int) -> Sparse:
+    """Keep the ``count`` largest positive entries of each row of a sparse (M, N) matrix."""
+    from sparse_dot_topn import zip_sp_matmul_topn
+
+    if not matrix.nnz:
+        return to_csr(matrix.shape)
+    count = min(count, int(np.diff(matrix.indptr).max()))
+    return _sort(zip_sp_matmul_topn(count, [_to_matrix(matrix)]))
+
+
+def multiply_top(left: Sparse, right: Sparse, count: int) -> Sparse:
+    """The ``count`` largest positive entries of each row of ``left @ right``, (M, N).
+
+    Smaller entries are dropped while multiplying; only one row is ever complete in memory.
+    """
+    from sparse_dot_topn import sp_matmul_topn
+
+    shape = (left.shape[0], right.shape[1])
+    if not (left.nnz and right.nnz):
+        return to_csr(shape)
+    # The library needs time and memory for ``count`` entries of each row, found or not.
+    sizes = np.concatenate([[0], np.cumsum(np.diff(right.indptr)[left.indices])])
+    largest = int(np.diff(sizes[left.indptr]).max())
+    count = min(count, shape[1], max(largest, 1))
+    return _sort(sp_matmul_topn(_to_matrix(left), _to_matrix(right), count, threshold=0.0))
+
+
+def _to_matrix(array: Sparse) -> Any:
+    """The same entries as a ``csr_matrix``, the only class that sparse-dot-topn accepts."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix((array.data, array.indices, array.indptr), shape=array.shape)
+
+
+def _sort(matrix: Any) -> Sparse:
+    """Entries in the order of their columns."""
+    result = to_csr(matrix)
+    result.sort_indices()
+    return result
 
 
 _MIN_SINGULAR_VALUE = 1e-6

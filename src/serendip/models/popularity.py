@@ -1,27 +1,36 @@
-"""Popularity baseline: items by number of events, optionally of a recent time window."""
+"""Popularity baseline: items by number of events, optionally of a recent time window.
+
+Events after the training are counted one by one (``with_interactions``): a window moves on with the
+newest of them, and events that leave it lose their weight.
+
+Shapes: N items, E events, M items whose scores change.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows
+from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
+from serendip.data.strings import open_arrays, save_arrays
+from serendip.errors import ArtefactError
 from serendip.models.base import Recommender
-from serendip.models.linalg import open_array
 from serendip.runtime.progress import TrainOptions
 
 _SECONDS_PER_DAY = 86_400.0
-_SCORES_FILE = "scores.npy"
+_ARRAYS_FOLDER = "arrays"
 
 
 class PopularityConfig(Config):
@@ -53,13 +62,37 @@ class Popularity(Recommender):
         return "what is popular" + (" of late" if self.config.window_days is not None else "")
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        counts = dataset.item_counts().astype(np.float64)  # (N,)
-        times = dataset.events.timestamps
-        if self.config.window_days is not None and len(times):
-            is_recent = times > times[-1] - self.config.window_days * _SECONDS_PER_DAY
-            recent = np.bincount(dataset.events.items[is_recent], minlength=len(counts))
-            counts = recent + self.config.prior * (counts - recent)
-        self._scores: FloatArray = np.log1p(counts).astype(np.float32)  # (N,)
+        events, counts = dataset.events, dataset.item_counts()  # (N,)
+        self._window = Window.of(events.timestamps, events.items, self.window_s, len(counts))
+        self._scores: FloatArray = self._compute_scores(counts, self._window.counts)  # (N,)
+
+    def with_interactions(
+        self, item_nums: IntArray, timestamps: TimeArray, counts: IntArray
+    ) -> Self:
+        """Copy that counts interactions since the training as if it had been trained on them.
+
+        Args:
+            item_nums: (E,) int32 items of the interactions.
+            timestamps: (E,) their times.
+            counts: (N,) all interactions per item, these included.
+        """
+        model = copy.copy(self)
+        model._window, moved = self._window.with_events(timestamps, item_nums)
+        touched = np.union1d(item_nums, moved).astype(np.int32)
+        scores = self._compute_scores(counts[touched], model._window.counts[touched])
+        model._scores = replace_rows(self._scores, touched, scores)
+        return model
+
+    @property
+    def window_s(self) -> float:
+        """Length of the window in seconds; infinite = the whole log."""
+        days = self.config.window_days
+        return np.inf if days is None else days * _SECONDS_PER_DAY
+
+    def _compute_scores(self, counts: IntArray, recent: IntArray) -> FloatArray:
+        """(M,) scores of items with (M,) interactions, (M,) of them in the window."""
+        weighted = recent + self.config.prior * (counts.astype(np.float64) - recent)
+        return np.log1p(weighted).astype(np.float32)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         return np.tile(self._scores, (len(queries), 1))  # (B, N)
@@ -67,10 +100,97 @@ class Popularity(Recommender):
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         model._scores = append_rows(self._scores, np.zeros(len(features), np.float32))
+        model._window = self._window.with_items(len(features))
         return model
 
     def _save(self, folder: Path) -> None:
-        np.save(folder / _SCORES_FILE, self._scores, allow_pickle=False)
+        save_arrays(folder / _ARRAYS_FOLDER, {"scores": self._scores, **self._window.arrays()})
 
     def _open(self, folder: Path) -> None:
-        self._scores = open_array(folder / _SCORES_FILE)
+        stored = open_arrays(folder / _ARRAYS_FOLDER)
+        try:
+            self._scores = stored["scores"]
+            self._window = Window.of_arrays(stored, self.window_s)
+        except KeyError as error:
+            raise ArtefactError(
+                f"{folder} has no readable popularity: {error} is missing.", "Train it again."
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Events of the last days of a log.
+
+    Without a limit all events are in the window, and none is kept, as none ever leaves it.
+
+    Args:
+        length: of the window, in seconds; infinite = no limit.
+        end: time of the last event.
+        counts: (N,) int32 events of each item in the window.
+        times: (E,) float64 times of the trained events in the window, non-decreasing.
+        items: (E,) int32 items of these events.
+        left: number of these events that have left the window since.
+        newer_times: (F,) float64 times of the later events in the window.
+        newer_items: (F,) int32 items of these.
+    """
+
+    length: float
+    end: float
+    counts: IntArray
+    times: TimeArray
+    items: IntArray
+    left: int = 0
+    newer_times: TimeArray = field(default_factory=lambda: np.empty(0))
+    newer_items: IntArray = field(default_factory=lambda: NO_ITEMS)
+
+    @classmethod
+    def of(cls, times: TimeArray, items: IntArray, length: float, num_items: int) -> Self:
+        """The window of a log (E,), ordered by time, of N items."""
+        end = float(times[-1]) if len(times) else -np.inf
+        recent = slice(int(np.searchsorted(times, end - length, side="right")), None)
+        counts = np.bincount(items[recent], minlength=num_items).astype(np.int32)
+        if np.isinf(length):
+            return cls(length, end, counts, np.empty(0), NO_ITEMS)
+        return cls(length, end, counts, times[recent], items[recent])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name."""
+        times = np.concatenate([self.times[self.left :], self.newer_times])
+        items = np.concatenate([self.items[self.left :], self.newer_items])
+        order = np.argsort(times, kind="stable")
+        end = np.array([self.end])
+        return {"counts": self.counts, "times": times[order], "items": items[order], "end": end}
+
+    @classmethod
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]], length: float) -> Self:
+        """Rebuild from ``arrays``."""
+        end = float(stored["end"][0])
+        return cls(length, end, stored["counts"], stored["times"], stored["items"])
+
+    def with_items(self, count: int) -> Self:
+        """A copy with ``count`` new items without events."""
+        return replace(self, counts=append_rows(self.counts, np.zeros(count, np.int32)))
+
+    def with_events(self, times: TimeArray, items: IntArray) -> tuple[Self, IntArray]:
+        """A copy after later events (G,), and the items of the events that left or entered it."""
+        end = max(self.end, float(times.max(initial=-np.inf)))
+        begin = end - self.length
+        left = int(np.searchsorted(self.times, begin, side="right"))
+        stays, enters = self.newer_times > begin, times > begin
+        leaving = np.concatenate([self.items[self.left : left], self.newer_items[~stays]])
+        entering = items[enters]
+        moved = np.union1d(leaving, entering).astype(np.int32)
+        change = np.zeros(len(moved), np.int32)
+        np.add.at(change, np.searchsorted(moved, entering), 1)
+        np.subtract.at(change, np.searchsorted(moved, leaving), 1)
+        window = replace(
+            self,
+            end=end,
+            counts=replace_rows(self.counts, moved, self.counts[moved] + change),
+            left=left,
+        )
+        if np.isinf(self.length):
+            return window, moved
+        newer_times = np.concatenate([self.newer_times[stays], times[enters]])
+        newer_items = np.concatenate([self.newer_items[stays], entering])
+        return replace(window, newer_times=newer_times, newer_items=newer_items), moved

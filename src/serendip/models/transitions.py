@@ -2,7 +2,8 @@
 
 ``M[i, j]`` is the sum of 1 / gap over all events with j that follow an event with i ``gap``
 positions later in a history, plus half of that for the other direction, divided by sqrt(row sum +
-1) and sqrt(column sum + 1), which reduces popularity bias. The score is
+1) and sqrt(column sum + 1), which reduces popularity bias; only the ``max_steps`` largest entries
+of a row are stored. The score is
 ``h (M + w P M) + c (h E) E^T``: ``h`` the decayed history, ``P`` the weights of the nearest items
 by content, through which an item with few transitions uses those of similar items, and ``E`` the
 content vectors, for pure similarity (off with ``c`` = 0). Items without incoming transitions get
@@ -24,26 +25,26 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import Dataset, pairs_by_gap
+from serendip.data.dataset import Dataset
 from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.data.strings import map_array
 from serendip.models.base import Recommender, VoteEvidence
+from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.growing_sparse import GrowingSparse
 from serendip.models.linalg import (
     Sparse,
-    find_content_neighbours,
     open_array,
     open_csr,
     resize,
     save_csr,
-    scale_rows,
     select_columns,
     sum_rows,
     to_csr,
 )
+from serendip.models.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
 _STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"
@@ -62,6 +63,9 @@ class TransitionsConfig(Config):
 
     num_gaps: int = Field(default=10, ge=1)
     """Largest distance of two events in a history that counts as a transition."""
+
+    max_steps: int = Field(default=500, ge=1)
+    """Items to which an item has stored transitions: those with the largest weights."""
 
     backward_weight: float = Field(default=0.5, ge=0)
     """Weight of a transition backwards in time, relative to a forward one."""
@@ -91,7 +95,7 @@ class Transitions(Recommender):
     config: TransitionsConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        steps = self._normalise(self._count_steps(dataset))  # M (N, N)
+        self._matrix = self._count_steps(dataset, options)
         self._neighbours: GrowingSparse | None = None
         self._content: FloatArray | None = None
         is_smoothed = self.config.mode == "spread"
@@ -104,27 +108,16 @@ class Transitions(Recommender):
                         self._content, all_items, self._content, self.config.num_neighbours
                     )
                 )
-        self._matrix = steps
         self._find_unreached()
 
-    def _count_steps(self, dataset: Dataset) -> Sparse:
-        """Weighted counts (N, N) of forward and backward transitions between different items."""
-        shape = (dataset.num_items, dataset.num_items)
-        steps = to_csr(shape)
-        log = dataset.events
-        for gap, source, target in pairs_by_gap(log.users, log.items, self.config.num_gaps):
-            values = np.full(len(source), 1.0 / gap, dtype=np.float32)
-            steps += to_csr((values, (source, target)), shape)
-        return to_csr(steps + self.config.backward_weight * steps.T)
-
-    @staticmethod
-    def _normalise(steps: Sparse) -> Sparse:
-        """Divide by sqrt(row sum + 1) and sqrt(column sum + 1)."""
-        rows = 1.0 / np.sqrt(steps.sum(axis=1) + 1.0)  # (N,)
-        columns = 1.0 / np.sqrt(steps.sum(axis=0) + 1.0)  # (N,)
-        scaled = scale_rows(steps, rows)
-        scaled.data *= columns[scaled.indices]
-        return scaled
+    def _count_steps(self, dataset: Dataset, options: TrainOptions) -> Sparse:
+        """M (N, N), the largest entries of each row."""
+        config, log = self.config, dataset.events
+        weights = (1.0 / np.arange(1, config.num_gaps + 1)).astype(np.float32)  # (G,)
+        backward = config.backward_weight * weights
+        counter = PairCounter(log.users, log.items, dataset.num_items, weights, backward)
+        rows, columns = (1.0 / np.sqrt(sums + 1.0) for sums in counter.sums())  # (N,) each
+        return counter.count_top(rows, columns, config.max_steps, options.progress)
 
     def _use_neighbours(self, neighbours: Sparse) -> None:
         """Smooth by content neighbours (N0, N0) of the trained items."""
@@ -141,7 +134,7 @@ class Transitions(Recommender):
         return np.concatenate([self._trained_unreached, newer])
 
     def _find_neighbours(self, numbers: IntArray, features: ItemFeatures) -> Sparse:
-        """Weights (M, N0) of the nearest trained items by content; see ``linalg``."""
+        """Weights (M, N0) of the nearest trained items by content."""
         assert self._content is not None
         count, num_trained = self.config.num_neighbours, self._matrix.shape[0]
         return find_content_neighbours(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from serendip.runtime.budget import UNLIMITED, Allowance
+
 T = TypeVar("T")
 
 
@@ -129,15 +131,16 @@ class TrainOptions:
             same folder, data, config and seed resumes an interrupted one and gives the same
             numbers. Removed at the end. None = no checkpoints.
         device: torch device of the content encoders.
+        allowance: time that the training may take; it then ends at its best point so far.
     """
 
     seed: int = 0
     progress: Progress = field(default_factory=SilentProgress)
     checkpoint: Path | None = None
     device: str = "cpu"
+    allowance: Allowance = UNLIMITED
 
-    def inside(self, name: str) -> TrainOptions:
-        """Options of a part of a training, with a subfolder for its checkpoints."""
-        if self.checkpoint is None:
-            return self
-        return replace(self, checkpoint=self.checkpoint / name)
+    def inside(self, name: str, share: float = 1.0) -> TrainOptions:
+        """Options of a part of a training: a subfolder for its checkpoints, a share of the time."""
+        checkpoint = None if self.checkpoint is None else self.checkpoint / name
+        return replace(self, checkpoint=checkpoint, allowance=self.allowance.from_now(share, name))

@@ -8,17 +8,22 @@ Layout::
     current             one line, the name of the current version
 
 A version is written into a hidden folder, synced, given its manifest and renamed; then the pointer
-is set to its name. After a crash at any point either the old version is current or the new one.
-Hidden folders of an interrupted publication are removed by the next one. The caller holds the lock
+is set to its name. Large files that are equal to one of the same or of the newest version are hard
+links to it, so that a version costs only what changed. After a crash at any point either the old
+version is current or the new one. Hidden folders of an interrupted publication are removed by the
+next one. The caller holds the lock
 of the folder (``atomic_files.exclusive_lock``), as only one process may change versions.
 """
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +36,9 @@ from serendip.runtime.atomic_files import flush_folder, flush_tree, write_synced
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
 """Key of the manifest's own checksum; always the last one."""
+
+SHARED_FROM_BYTES = 65_536
+"""Smaller files are copied: sharing them saves little."""
 
 _UNSEALED = '""\n}'
 _BUILDING, _REMOVING = ".building-", ".removing-"
@@ -87,13 +95,15 @@ class Versions:
         building = self.folder / f"{_BUILDING}{name}"
         building.mkdir()
         write(building)
+        checksums = compute_checksums(building)
+        self._share_files(building, checksums)
         manifest = {
             **({} if self.format is None else {"format": self.format}),
             "name": name,
             "code_version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             **facts,
-            "files": compute_checksums(building),
+            "files": checksums,
         }
         text = seal(manifest)
         write_synced(building / MANIFEST, text)
@@ -102,6 +112,21 @@ class Versions:
         flush_folder(self.folder)
         self.make_current(name)
         return Version(self.folder / name, json.loads(text))
+
+    def _share_files(self, building: Path, checksums: Mapping[str, str]) -> None:
+        """Replace large files by hard links to equal ones, of this version or the newest one."""
+        known: dict[str, Path] = {}
+        for newest in self.names()[-1:]:
+            with suppress(ArtefactError):
+                files = self.open(newest, verify=False).manifest["files"]
+                known = {digest: self.folder / newest / name for name, digest in files.items()}
+        for name, digest in checksums.items():
+            path = building / name
+            if path.stat().st_size < SHARED_FROM_BYTES:
+                continue
+            equal = known.setdefault(digest, path)
+            if equal != path:
+                _replace_by_link(path, equal)
 
     def make_current(self, name: str) -> None:
         """Set the pointer to a name, atomically."""
@@ -199,6 +224,15 @@ class Versions:
                 f"found {actual.get(name, 'nothing')}.",
                 f"{delete if state == 'unknown' else ''}{self.repair}",
             )
+
+
+def _replace_by_link(path: Path, equal: Path) -> None:
+    """Replace a file by a hard link to one of the same content; it stays if that fails."""
+    link = path.with_name(f".{path.name}.link")
+    with suppress(OSError):  # Damaged or removed since, or the file system has no hard links.
+        if filecmp.cmp(path, equal, shallow=False):
+            os.link(equal, link)
+            link.replace(path)
 
 
 def seal(manifest: Mapping[str, Any]) -> str:

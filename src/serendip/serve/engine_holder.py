@@ -1,9 +1,9 @@
 """The current engine, its replacement without failed requests, and the threads that call it.
 
 A request leases the engine from start to end, so one answer never mixes two generations. A replaced
-engine is closed when its last lease ends. Writes through it, while the next engine was opened or
-later by a request with a lease, are in the store; the current engine reads them from there before
-that request is answered.
+engine is closed when its last lease ends. A write is acknowledged with the version of the items in
+the store that it led to, whichever engine or worker it went through; an engine whose items are
+older reads the store before its next answer.
 
 Reads and writes have separate threads, so no read waits for a write. SQLite allows one writer at a
 time, so there is one writer thread with a bounded queue; further writes are refused at once. If
@@ -18,7 +18,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from serendip.errors import BusyError, NotTrainedError
 from serendip.serve.limits import MAX_WAITING_WRITES
+from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
     from serendip.serve.engine_protocol import EngineProtocol
@@ -48,17 +49,22 @@ class _Slot:
 
 
 class EngineHolder:
-    """Holds the current engine and the state of the service; thread-safe.
+    """Holds the current engine and the state of this worker; thread-safe.
 
     ``failed_loads`` counts failed attempts to open a generation; ``refused_generation`` names the
     published generation that cannot be opened; ``storage_problem`` says why a write would fail.
     The last two are empty if all is well. ``Follower`` sets them in its checks, so reading them
     costs nothing.
+
+    Args:
+        shared: state of the service; None = this is its only worker.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedState | None = None) -> None:
+        self.shared = shared or SharedState()
         self._slot: _Slot | None = None
         self._lock = threading.Lock()
+        self._since = 0.0
         self._is_behind = False
         self.failed_loads = 0
         self.refused_generation = ""
@@ -76,23 +82,27 @@ class EngineHolder:
         return slot.engine.generation if slot else ""
 
     @property
-    def stats(self) -> Mapping[str, int | float | str]:
-        """Statistics of the current engine, from memory; empty before the first engine."""
+    def status(self) -> WorkerStatus:
+        """The state of this worker, from memory."""
         slot = self._slot
-        return slot.engine.stats() if slot else {}
+        return WorkerStatus(
+            generation=slot.engine.generation if slot else "",
+            since=self._since,
+            item_version=slot.engine.item_version if slot else 0,
+            refused_generation=self.refused_generation,
+            storage_problem=self.storage_problem,
+            failed_loads=self.failed_loads,
+            stats=dict(slot.engine.stats()) if slot else {},
+        )
 
     @property
-    def is_degraded(self) -> bool:
-        """True if the published generation was refused or writes fail."""
-        return bool(self.refused_generation or self.storage_problem)
+    def service_status(self) -> ServiceStatus:
+        """The state of the whole service, the same in all its workers."""
+        return self.shared.status(self.status)
 
     @contextmanager
-    def lease(self, writes: bool = True) -> Iterator[EngineProtocol]:
+    def lease(self) -> Iterator[EngineProtocol]:
         """Lease the current engine; it stays open until the lease ends.
-
-        Args:
-            writes: whether the call may write. If so, and the engine was replaced meanwhile, the
-                current engine catches up with the store before the lease ends.
 
         Raises:
             NotTrainedError: no engine is loaded yet.
@@ -105,7 +115,7 @@ class EngineHolder:
         try:
             yield slot.engine
         finally:
-            self._release(slot, writes)
+            self._release(slot)
 
     def swap(self, engine: EngineProtocol) -> None:
         """Make ``engine`` the current one; the old one closes with its last lease."""
@@ -124,10 +134,23 @@ class EngineHolder:
             _log.info("writes are accepted again")
         self.storage_problem = problem
 
-    def catch_up_if_behind(self) -> None:
-        """Retry a catch-up that failed."""
-        if self._is_behind:
-            self._catch_up()
+    def catch_up(self) -> None:
+        """Let the current engine read what others wrote to the store.
+
+        A failure is logged once and fails nothing: the engine answers as before and the next call
+        tries again.
+        """
+        try:
+            with self.lease() as engine:
+                engine.catch_up()
+        except NotTrainedError:  # nothing is loaded yet, or the holder is closed
+            return
+        except Exception:  # noqa: BLE001 - any failure: the stored changes are read later
+            if not self._is_behind:
+                _log.exception("the stored changes could not be read yet")
+            self._is_behind = True
+        else:
+            self._is_behind = False
 
     def close(self) -> None:
         """Remove the engine; it closes with its last lease."""
@@ -135,42 +158,27 @@ class EngineHolder:
 
     def _replace(self, slot: _Slot | None) -> None:
         with self._lock:
-            old, self._slot = self._slot, slot
+            old, self._slot, self._since = self._slot, slot, time.time()
             if old is None:
                 return
             old.retired = True
-            old.leases += 1  # our own lease: it must not close before the new one has caught up
-        self._release(old, catches_up=True)
+            old.leases += 1  # our own lease, so that it is closed in one place
+        self._release(old)
 
-    def _release(self, slot: _Slot, catches_up: bool) -> None:
-        if slot.retired and catches_up:
-            self._catch_up()
+    def _release(self, slot: _Slot) -> None:
         with self._lock:
             slot.leases -= 1
             finished = slot.retired and slot.leases == 0
         if finished:
             slot.engine.close()
 
-    def _catch_up(self) -> None:
-        """Let the current engine read the writes of its predecessors from the store.
-
-        A failure does not fail the request that ends here, as its write is stored; the follower
-        retries.
-        """
-        self._is_behind = False  # before the try: a failure meanwhile in another thread must stay
-        try:
-            with self.lease() as engine:
-                engine.catch_up()
-        except NotTrainedError:  # the holder is closed
-            return
-        except Exception:  # noqa: BLE001 - the follower retries after any failure
-            self._is_behind = True
-            _log.exception("the stored changes could not be read yet")
-
 
 ResultT = TypeVar("ResultT")
 
 READERS = 4
+
+_RETRY_S = 1.0
+"""Seconds until an engine that could not read the store tries again."""
 
 
 class EnginePool:
@@ -188,6 +196,7 @@ class EnginePool:
         self._waiting_writes = waiting_writes
         self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
         self._locked_at = -math.inf
+        self._unreadable_until = -math.inf
 
     async def read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run a read-only ``call`` with the current engine, in a reader thread."""
@@ -206,15 +215,32 @@ class EnginePool:
         return await asyncio.wrap_future(future)
 
     def _read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
-        with self.holder.lease(writes=False) as engine:
+        with self.holder.lease() as engine:
+            if engine.item_version < self.holder.shared.acknowledged:
+                self._catch_up(engine)
             return call(engine)
+
+    def _catch_up(self, engine: EngineProtocol) -> None:
+        """Read the writes that were acknowledged elsewhere.
+
+        If they cannot be read, this answer and those of the next second go without them.
+        """
+        if time.monotonic() < self._unreadable_until:
+            return
+        try:
+            engine.catch_up()
+        except Exception:  # noqa: BLE001 - a read does not fail because of another's write
+            self._unreadable_until = time.monotonic() + _RETRY_S
+            _log.exception("acknowledged writes could not be read yet")
 
     def _write(self, call: Callable[[EngineProtocol], ResultT], queued_at: float) -> ResultT:
         if queued_at <= self._locked_at:
             raise BusyError("others hold the database.", "Try again in a moment.")
         try:
             with self.holder.lease() as engine:
-                return call(engine)
+                result = call(engine)
+                self.holder.shared.acknowledge(engine.item_version)
+                return result
         except BusyError:
             self._locked_at = time.monotonic()
             raise

@@ -89,6 +89,11 @@ class EngineProtocol(Protocol):
         """Apply items stored or deleted by other engines since the last call; idempotent."""
         ...
 
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items that answers know; a write raises it before it returns."""
+        ...
+
     def item(self, item_id: str) -> Item | None:
         """The item; None if it is unknown, deleted or not available yet."""
         ...

@@ -81,6 +81,7 @@ class Follower:
             self._refuse(name or UNREADABLE, files, error, now)
         self._holder.swap(engine)
         self._holder.check_storage()
+        self._holder.shared.publish(self._holder.status)
 
     def watch(self, every_s: float = 1.0) -> None:
         """Check at an interval, in a background thread, until ``close``."""
@@ -90,13 +91,18 @@ class Follower:
         self._thread.start()
 
     def check(self, now: float) -> None:
-        """Check once for a newly published generation and for storage problems.
+        """Check once for foreign writes, storage problems and a newly published generation.
 
         Args:
             now: seconds of a monotonic clock.
         """
-        self._holder.catch_up_if_behind()
+        self._holder.catch_up()
         self._holder.check_storage()
+        self._follow_pointer(now)
+        self._holder.shared.publish(self._holder.status)
+
+    def _follow_pointer(self, now: float) -> None:
+        """Open the published generation if it is another one than the current."""
         name, files = UNREADABLE, None
         try:
             name = self._published.current()

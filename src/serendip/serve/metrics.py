@@ -1,11 +1,23 @@
-"""Prometheus metrics of the service, in their own registry."""
+"""Prometheus metrics of the service, in their own registry.
+
+With several workers their counters are in the files of prometheus-client's multiprocess mode, which
+the environment variable ``PROMETHEUS_MULTIPROC_DIR`` switches on, and are summed at a scrape. What
+describes the service rather than counts is made at the scrape, from the status of all workers.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.middleware import Scope
+from serendip.serve.shared_state import COUNTERS_VARIABLE, ServiceStatus
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -16,7 +28,6 @@ class ServiceMetrics:
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self, holder: EngineHolder) -> None:
-        self._holder = holder
         self._registry = CollectorRegistry()
         self._seconds = Histogram(
             "serendip_request_seconds",
@@ -29,21 +40,11 @@ class ServiceMetrics:
         self._empty = self._counter("serendip_empty_results", "Answers without items.", "surface")
         self._events = self._counter("serendip_events", "Events received.")
         self._items = self._counter("serendip_items", "Items received.")
-        self._failed_loads = self._gauge(
-            "serendip_failed_loads", "Openings of a published generation that failed."
-        )
-        self._refused = self._gauge(
-            "serendip_refused_generation_info",
-            "The published generation that cannot be opened.",
-            "generation",
-        )
-        self._takes_writes = self._gauge(
-            "serendip_takes_writes", "1 if writes succeed, by the last check."
-        )
-        self._generation = self._gauge(
-            "serendip_generation_info", "The current generation.", "generation"
-        )
-        self._stats = self._gauge("serendip_engine", "Statistics of the engine.", "name")
+        self._scraped = self._registry
+        if COUNTERS_VARIABLE in os.environ:
+            self._scraped = CollectorRegistry()
+            MultiProcessCollector(self._scraped)  # type: ignore[no-untyped-call]
+        self._scraped.register(_StatusGauges(lambda: holder.service_status))
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         """Record status and latency of a response, labelled with the pattern of its route."""
@@ -65,22 +66,61 @@ class ServiceMetrics:
 
     def text(self) -> bytes:
         """All metrics in the text format of Prometheus, from memory."""
-        self._failed_loads.set(self._holder.failed_loads)
-        self._takes_writes.set(not self._holder.storage_problem)
-        self._refused.clear()
-        if self._holder.refused_generation:
-            self._refused.labels(self._holder.refused_generation).set(1)
-        self._generation.clear()
-        stats = self._holder.stats
-        if "generation" in stats:
-            self._generation.labels(str(stats["generation"])).set(1)
-        for name, value in stats.items():
-            if isinstance(value, int | float):
-                self._stats.labels(name).set(value)
-        return generate_latest(self._registry)
+        return generate_latest(self._scraped)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self._registry)
 
-    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
-        return Gauge(name, help_text, labels, registry=self._registry)
+
+class _StatusGauges(Collector):
+    """The state of the service as gauges.
+
+    Args:
+        status: reads the state.
+    """
+
+    def __init__(self, status: Callable[[], ServiceStatus]) -> None:
+        self._status = status
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing, so that registration reads no state."""
+        yield from ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges as of now."""
+        status = self._status()
+        yield GaugeMetricFamily(
+            "serendip_workers", "Processes that answer.", value=float(status.workers)
+        )
+        yield GaugeMetricFamily(
+            "serendip_failed_loads",
+            "Openings of a published generation that failed.",
+            value=float(status.failed_loads),
+        )
+        yield _labelled(
+            "serendip_refused_generation_info",
+            "The published generation that cannot be opened.",
+            "generation",
+            {status.refused_generation: 1.0} if status.refused_generation else {},
+        )
+        yield GaugeMetricFamily(
+            "serendip_takes_writes",
+            "1 if writes succeed, by the last check.",
+            value=float(not status.storage_problem),
+        )
+        yield _labelled(
+            "serendip_generation_info",
+            "The current generation.",
+            "generation",
+            {status.generation: 1.0} if status.generation else {},
+        )
+        numbers = {k: float(v) for k, v in status.stats.items() if isinstance(v, int | float)}
+        yield _labelled("serendip_engine", "Statistics of the engine.", "name", numbers)
+
+
+def _labelled(name: str, help_text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
+    """A gauge with one value per value of its label."""
+    family = GaugeMetricFamily(name, help_text, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family

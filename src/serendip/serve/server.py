@@ -2,47 +2,101 @@
 
 The socket listens and ``/health/live`` answers before the framework or the engine is imported. A
 thread loads both and then assigns the application. After SIGTERM running requests finish.
+
+``run`` serves in one process; ``run_worker`` is the same as one of several processes that a
+``Supervisor`` started.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable
 
 import uvicorn
 
+from serendip.errors import SerendipError
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import Follower, PublishedGenerations
+from serendip.serve.limits import DRAIN_S
 from serendip.serve.middleware import (
     App,
     ErrorResponse,
     GuardMiddleware,
+    Message,
     Receive,
     Scope,
     Send,
     send_body,
     send_error,
 )
+from serendip.serve.shared_state import SharedState
 from serendip.serve.socket import format_address, ignore_repeated_signals, listen
+from serendip.serve.worker_seat import WorkerSeat
 
-_DRAIN_S = 10
 _KEEP_ALIVE_S = 75
+_LAST_REQUESTS_S = 0.25
+"""Seconds in which connections that were accepted before the end may still send a request."""
+
+_HARD_END_S = DRAIN_S + 5.0
 
 
 class Starter:
-    """ASGI app: answers 503 while the application is loading, then delegates to it."""
+    """ASGI app: answers 503 while the application is loading, then delegates to it.
+
+    While the service is ending, answers ask the client to close the connection, so that its next
+    request goes to another process.
+    """
 
     def __init__(self) -> None:
         self._early: App = GuardMiddleware(_answer_while_loading)
         self.app: App | None = None
+        self.is_ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request by the application, or by the placeholder before it is loaded."""
         if scope["type"] == "lifespan":
             await _complete_lifespan(receive, send)
             return
-        await (self.app or self._early)(scope, receive, send)
+
+        async def send_on(message: Message) -> None:
+            if self.is_ending and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await (self.app or self._early)(scope, receive, send_on)
+
+
+class _Server(uvicorn.Server):
+    """Ends without a reset connection: it first accepts no more, then answers what was sent."""
+
+    def __init__(self, starter: Starter) -> None:
+        super().__init__(
+            uvicorn.Config(
+                starter,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )
+        self._starter = starter
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, answer what was sent, end the connections."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        self._starter.is_ending = True
+        await asyncio.sleep(_LAST_REQUESTS_S)
+        await super().shutdown(sockets)
 
 
 def run(
@@ -52,7 +106,7 @@ def run(
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; return once the last request is answered.
+    """Serve in this process until SIGTERM or SIGINT; return once the last request is answered.
 
     Args:
         published: generations to serve, opened in a thread; later ones replace earlier ones.
@@ -66,51 +120,104 @@ def run(
         SerendipError: no generation could be opened.
     """
     listener = listen(host, port)
-    on_listening(format_address(listener, host))
-    holder, starter = EngineHolder(), Starter()
-    follower = Follower(holder, published)
-    config = uvicorn.Config(
-        starter,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_DRAIN_S,
-    )
-    server = uvicorn.Server(config)
-    failures: list[Exception] = []
+    address = format_address(listener, host)
+    on_listening(address)
+    service = _Service(published, EngineHolder(), lambda: on_ready(address))
+    service.run(listener)
 
-    def load() -> None:
-        try:
-            _load_app(starter, holder, follower)
-        except Exception as error:  # noqa: BLE001 - the main thread raises it
-            failures.append(error)
-            server.should_exit = True
-            return
-        follower.watch()
-        on_ready(format_address(listener, host))
 
-    loader = threading.Thread(target=load, name="loader", daemon=True)
-    loader.start()
+def run_worker(published: PublishedGenerations, seat: WorkerSeat) -> None:
+    """Serve as one of several workers until SIGTERM, or until the supervisor ends.
+
+    Args:
+        published: as in ``run``.
+        seat: what the supervisor left.
+
+    Raises:
+        SystemExit: no generation could be opened; the supervisor knows why.
+    """
+    holder = EngineHolder(SharedState(seat.folder, seat.workers, seat.name))
+    service = _Service(published, holder, seat.channel.report_ready)
+    threading.Thread(
+        target=_end_with_supervisor, args=(seat, service), name="supervised", daemon=True
+    ).start()
     try:
-        with ignore_repeated_signals():
-            server.run(sockets=[listener])
-    finally:
-        follower.close()
-        holder.close()
-        listener.close()
-    if failures:
-        raise failures[0]
+        service.run(seat.listener, seat.is_late)
+    except SerendipError as error:
+        seat.channel.report_failure(error)
+        raise SystemExit(error.exit_code) from None
 
 
-def _load_app(starter: Starter, holder: EngineHolder, follower: Follower) -> None:
-    """Import the application and open the engine before any request reaches them."""
-    from serendip.serve.app import build_app
+class _Service:
+    """One process that serves.
 
-    app = build_app(holder)
-    follower.begin(time.monotonic())
-    starter.app = app
+    Args:
+        published: the generations to serve.
+        holder: of the engine.
+        on_ready: called once the engine answers.
+    """
+
+    def __init__(
+        self, published: PublishedGenerations, holder: EngineHolder, on_ready: Callable[[], None]
+    ) -> None:
+        self._holder, self._on_ready = holder, on_ready
+        self._follower = Follower(holder, published)
+        self._starter = Starter()
+        self._server = _Server(self._starter)
+        self._failure: Exception | None = None
+
+    def run(self, listener: socket.socket, is_late: bool = False) -> None:
+        """Serve until a signal, or ``end``.
+
+        Args:
+            listener: the listening socket; closed at the end.
+            is_late: whether to load before the first connection is accepted.
+
+        Raises:
+            SerendipError: no generation could be opened.
+        """
+        loader = threading.Thread(target=self._load, name="loader", daemon=True)
+        loader.start()
+        try:
+            if is_late:
+                loader.join()
+            if self._failure is None:
+                with ignore_repeated_signals():
+                    self._server.run(sockets=[listener])
+        finally:
+            self._follower.close()
+            self._holder.close()
+            listener.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def end(self) -> None:
+        """Make ``run`` return, from any thread."""
+        self._server.should_exit = True
+
+    def _load(self) -> None:
+        """Import the application and open the engine before any request reaches them."""
+        try:
+            from serendip.serve.app import build_app
+
+            app = build_app(self._holder)
+            self._follower.begin(time.monotonic())
+        except Exception as error:  # noqa: BLE001 - the main thread raises it
+            self._failure = error
+            self.end()
+            return
+        self._starter.app = app
+        self._follower.watch()
+        self._on_ready()
+
+
+def _end_with_supervisor(seat: WorkerSeat, service: _Service) -> None:
+    """End this process soon after its supervisor, which would have removed the shared folder."""
+    seat.channel.wait_for_end()
+    service.end()
+    shutil.rmtree(seat.folder, ignore_errors=True)
+    threading.Event().wait(_HARD_END_S)
+    os._exit(1)
 
 
 async def _answer_while_loading(scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def counted(events: list[Event], without: tuple[str, ...]) -> list[tuple[str, in
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_segments_and_tail_are_one_log(tmp_path_factory, steps):
     shown = ("impression",)
@@ -211,6 +212,27 @@ def test_readers_that_are_open_go_on_while_segments_are_replaced(store, tmp_path
         assert [event.item_id for event in reader.history("u", 9)] == ["a", "b", "b", "b"]
         store.import_all([], [])
         assert len(reader.history("u", 9)) == 3
+
+
+def test_a_reader_meets_each_event_once_while_others_post_and_compact(store, tmp_path):
+    count, met = 60, []
+
+    def write() -> None:
+        for number in range(count):
+            store.put_events([Event("u", f"i{number}", float(number))])
+            if number % 4 == 3:
+                store.compact()
+
+    with closing(Store.open(tmp_path / "s.db")) as reader, ThreadPoolExecutor(1) as pool:
+        totals, writing = reader.totals(), pool.submit(write)
+        while not writing.done():
+            met.append([event.item_id for event in reader.history("u", 999)])
+            totals.follow()
+            assert totals.num_events >= len(met[-1])
+        writing.result()
+        met.append([event.item_id for event in reader.history("u", 999)])
+    assert all(names == [f"i{number}" for number in range(len(names))] for names in met)
+    assert len(met[-1]) == count
 
 
 def test_an_event_posted_while_an_import_is_written_came_first(store, tmp_path):

@@ -28,7 +28,7 @@ def test_statements_compile_for_postgresql(origin):
         "USERS",
         "TOP_USERS",
         "EVENT_MARK",
-        "ITEMS_AFTER",
+        "ITEM_CHANGES",
         "TOMBSTONE",
     ):
         assert str(getattr(schema, name).compile(dialect=dialect))

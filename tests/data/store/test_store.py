@@ -89,13 +89,18 @@ def test_everything_is_there_after_opening_again(tmp_path):
         assert (store.items(), store.history("u", 1)) == ([full_item()], [full_event()])
 
 
+def deleted(store: Store) -> set[str]:
+    """Ids of the items that are deleted."""
+    return set(store.item_changes(0).deleted)
+
+
 def test_replaced_items_keep_their_place_and_get_a_new_version(store):
     store.put_items([Item("a"), Item("b"), Item("c")])
     before = store.max_version()
     store.put_items([Item("b", "new")])
     assert [item.item_id for item in store.items()] == ["a", "b", "c"]
-    assert store.items_after(before) == [Item("b", "new")]
-    assert store.items_after(store.max_version()) == []
+    assert store.item_changes(before).items == [Item("b", "new")]
+    assert store.item_changes(store.max_version()).items == []
 
 
 def test_the_last_of_equal_ids_counts(store):
@@ -109,10 +114,33 @@ def test_a_deleted_item_is_gone_until_it_is_put_again(store):
     assert store.delete_item("a")
     assert not store.delete_item("a")
     assert not store.delete_item("never")
-    assert (store.items(), store.deleted_ids(), store.item("a")) == ([Item("b")], ["a"], None)
+    assert (store.items(), deleted(store), store.item("a")) == ([Item("b")], {"a"}, None)
     assert store.max_version() > version
     store.put_items([Item("a", "back")])
-    assert (store.items()[0], store.deleted_ids()) == (Item("a", "back"), [])
+    assert (store.items()[0], deleted(store)) == (Item("a", "back"), set())
+
+
+def test_changed_items_come_in_the_order_of_their_first_insertion_deleted_ones_too(store):
+    store.put_items([Item("old"), Item("older")])
+    before = store.max_version()
+    store.put_items([Item("a"), Item("b"), Item("c")])
+    store.put_items([Item("a", "again")])
+    store.delete_item("b")
+    store.delete_item("old")
+    changes = store.item_changes(before)
+    new = [item.item_id for item in changes.items if item.item_id != "old"]
+    assert new == ["a", "b", "c"]
+    assert (changes.deleted, changes.version) == ({"b", "old"}, store.max_version())
+    assert Item("a", "again") in changes.items
+
+
+def test_changes_by_an_import_can_be_left_out(store):
+    store.import_all([Item("a"), Item("b")], [])
+    store.put_items([Item("c")])
+    store.delete_item("a")
+    changes = store.item_changes(0, with_imports=False)
+    assert ([item.item_id for item in changes.items], changes.deleted) == (["a", "c"], {"a"})
+    assert changes.version == store.max_version()
 
 
 def test_history_is_oldest_first_and_ties_keep_the_order_of_arrival(store):
@@ -212,7 +240,7 @@ def test_an_import_replaces_what_files_brought_and_nothing_else(store):
     assert (counts.items, counts.events, counts.duplicate_items) == (2, 1, 0)
     assert [item.item_id for item in store.items()] == ["a", "posted", "c"]
     assert store.item("a") == Item("a", "new")
-    assert store.deleted_ids() == ["b"]
+    assert deleted(store) == {"b"}
     assert [event.item_id for event in store.history("u", 9)] == ["b", "c"]
 
 
@@ -222,7 +250,7 @@ def test_an_item_deleted_by_hand_stays_deleted_and_one_posted_stays_as_posted(st
     store.delete_item("a")
     store.put_items([Item("b", "posted")])
     store.import_all(files, [])
-    assert (store.items(), store.deleted_ids()) == ([Item("b", "posted")], ["a"])
+    assert (store.items(), deleted(store)) == ([Item("b", "posted")], {"a"})
 
 
 def test_an_item_that_left_the_files_may_return_with_them(store):

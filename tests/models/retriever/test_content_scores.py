@@ -18,7 +18,8 @@ from serendip.models.retriever.content_weights import context_cosines, words_cos
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import TASK_OF
-from serendip.models.retriever.train import RetrieverTraining, train_retriever, training_fingerprint
+from serendip.models.retriever.train import RetrieverTraining, train_retriever
+from serendip.models.retriever.training_data import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
     RecommenderContract,

@@ -166,7 +166,7 @@ def test_the_loss_is_that_of_whole_vectors(
         batch = replace(batch, weight=random.random(batch.task.shape).astype(np.float32))
     candidates = training.draw(batch, random)
     with torch.no_grad():
-        encoded, targets, vectors = training.module(batch, candidates.items, training.module.seen)
+        encoded, targets, vectors = training.module(batch, candidates.items)
         scores = encoded @ vectors.T - candidates.correction
         own = torch.searchsorted(candidates.items, targets)
         scores[torch.arange(len(own)), own] += candidates.correction[own]
@@ -212,7 +212,7 @@ def test_a_step_asks_each_block_what_a_served_graph_asks_both(dataset: Dataset) 
     asked: list[torch.Tensor] = []
     module.encoder.register_forward_pre_hook(lambda _, inputs: asked.extend(inputs))
     with torch.no_grad():
-        module(batch, torch.arange(dataset.num_items), module.seen)
+        module(batch, torch.arange(dataset.num_items))
         *inputs, num_searches = asked
         by_column = module.encoder(*inputs, num_searches)
         of_any = module.encoder(*inputs)

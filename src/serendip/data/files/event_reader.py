@@ -128,7 +128,9 @@ class EventsRead:
         odd |= empty["item_id"] & empty.get("query", np.True_)
         for name, kind in NUMBERS.items():
             if name in self.mapping:
-                columns[name] = batch[name] if kind == "float64" else batch[name].cast(kind, False)
+                column = batch[name].cast(kind, safe=False)
+                # A copy: a column of the batch itself would keep all its texts in memory.
+                columns[name] = pa.concat_arrays([column, column[:0]])
         events = pa.table(columns)
         return (events.filter(pa.array(~odd)) if odd.any() else events), odd
 

@@ -30,7 +30,7 @@ from serendip.data.limits import (
     MAX_TEXT_CHARS,
     RESERVED_ENDING,
 )
-from serendip.data.store.item_table import ITEM_NAMES, list_items, tabulate_items
+from serendip.data.store.item_rows import ITEM_NAMES, list_items, tabulate_items
 from serendip.data.store.validation import id_problem, item_problem
 from serendip.data.text import plain_title
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.files.cells import CellSql
+from serendip.data.files.cells import CellSql, micros_sql
 from serendip.data.limits import MAX_ROW_CHARS
 from serendip.errors import DataError
 from serendip.runtime.threads import num_threads
@@ -49,7 +49,7 @@ def connect() -> DuckDBPyConnection:
 
 @cache
 def _database(threads: int) -> DuckDBPyConnection:
-    """The database in memory of this process; opening one takes longer than reading a small file."""
+    """The database of this process; opening one takes longer than reading a small file."""
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
@@ -445,10 +445,10 @@ class ParquetTable(Table):
             exact = f"CASE WHEN isfinite({name}) THEN {name} END" if kind == "DOUBLE" else ""
             return CellSql(text, number=exact)
         if kind in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
-            micros = f"CASE WHEN isfinite({name}) THEN epoch_us({name}) END"
+            seconds = micros_sql(f"epoch_us({name})")
             text = f"CAST(make_timestamp(epoch_us({name})) AS VARCHAR)"
             shown = f"CAST({name} AS VARCHAR)" if kind == "TIMESTAMP" else text
-            return CellSql(shown, seconds=f"({micros}) / 1e6")
+            return CellSql(shown, seconds=f"CASE WHEN isfinite({name}) THEN {seconds} END")
         return CellSql(f"CAST({name} AS VARCHAR)")
 
     def batches(

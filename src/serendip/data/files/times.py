@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from serendip.data.files.cells import CellSql, number_sql, text_sql
+from serendip.data.files.cells import CellSql, micros_sql, number_sql, text_sql
 
 # Seconds reach 10^11 in the year 5138; milliseconds did in 1973. Finer units likewise.
 _MILLISECONDS, _MICROSECONDS, _NANOSECONDS, _NONE = 1e11, 1e14, 1e17, 1e20
 
 _HOURS = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _CLOCK = rf"{_HOURS}(:[0-5][0-9](\.[0-9]{{1,6}})?)?"
-_ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([ T]{_CLOCK}(Z|[+-]{_HOURS})?)?"
+_OFFSET = rf"(Z|[+-]{_HOURS})"
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_ISO, _ISO_WITH_OFFSET = rf"{_DAY}([ T]{_CLOCK})?", rf"{_DAY}[ T]{_CLOCK}{_OFFSET}"
 
 
 def parse_time(text: str, name: str = "timestamp") -> float:
@@ -55,8 +57,12 @@ def seconds_sql(cell: CellSql) -> str:
     if cell.number:
         return seconds
     text = f"trim({text_sql(cell)})"
-    moment = f"epoch_us(TRY_CAST({text} AS TIMESTAMP)) / 1e6"
-    return f"coalesce({seconds}, CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {moment} END)"
+    local = micros_sql(f"epoch_us(TRY_CAST({text} AS TIMESTAMP))")
+    absolute = micros_sql(f"epoch_us(TRY_CAST({text} AS TIMESTAMPTZ))")
+    return (
+        f"coalesce({seconds}, CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {local} "
+        f"WHEN regexp_full_match({text}, '{_ISO_WITH_OFFSET}') THEN {absolute} END)"
+    )
 
 
 def _parse_iso(text: str, name: str) -> float:

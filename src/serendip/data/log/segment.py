@@ -76,7 +76,8 @@ def write_segment(folder: Path, table: pa.Table, arrivals: NDArray[np.integer[An
     numbers = {name: table[name].combine_chunks() for name in NUMBERS if name in table.column_names}
     order = np.arange(len(table)) if _ascends(arrivals) else np.argsort(arrivals)
     times = read_numbers(table, "timestamp")
-    order = order[np.argsort(times[order], kind="stable")]
+    if not _ascends(times[order]):
+        order = order[np.argsort(times[order], kind="stable")]
     order = order[stable_order(users[order])]
     sorted_arrivals: Arrivals = arrivals[order].astype(_smallest_type(arrivals))
     sorted_texts = {name: (codes[order], names) for name, (codes, names) in texts.items()}
@@ -258,8 +259,8 @@ def stable_order(numbers: IntArray) -> NDArray[np.intp]:
     return order
 
 
-def _ascends(arrivals: NDArray[np.integer[Any]]) -> bool:
-    return bool((arrivals[1:] > arrivals[:-1]).all())
+def _ascends(numbers: NDArray[Any]) -> bool:
+    return bool((numbers[1:] >= numbers[:-1]).all())
 
 
 def _smallest_type(arrivals: NDArray[np.integer[Any]]) -> type[np.unsignedinteger[Any]]:
@@ -301,13 +302,18 @@ def _write_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    numbers_of = {name: np.empty(len(names), np.int32) for name, (_, names) in texts.items()}
+
+    def encode(name: str, rows: slice) -> pa.DictionaryArray:
+        """A row group stores its whole dictionary: only the names of its own rows."""
+        codes, names = texts[name]
+        used = np.unique(codes[rows])
+        numbers_of[name][used] = np.arange(len(used))
+        return pa.DictionaryArray.from_arrays(numbers_of[name][codes[rows]], names.take(used))
+
     def group(begin: int) -> pa.Table:
         rows = slice(begin, begin + _ROW_GROUP)
-        # A row group stores its whole dictionary: only the names of its own rows.
-        columns = {
-            name: pa.DictionaryArray.from_arrays(*_dense(codes[rows], names))
-            for name, (codes, names) in texts.items()
-        }
+        columns = {name: encode(name, rows) for name in texts}
         columns |= {name: column.slice(begin, _ROW_GROUP) for name, column in numbers.items()}
         return pa.table({**columns, "arrival": pa.array(arrivals[rows])})
 

@@ -47,13 +47,13 @@ class Import:
     """The events of an import, written as a segment that nobody sees yet.
 
     Args:
-        events: all that the files have, in order.
+        events: all that the files have, in order; None = none of them has an ``event_id``.
         segment: name and checksum of the segment; None = no event is new.
         last_seq: of the tail when the events were compared with it.
         num_events: number of events in the segment.
     """
 
-    events: pa.Table
+    events: pa.Table | None
     segment: tuple[str, str] | None
     last_seq: int
     num_events: int
@@ -96,12 +96,14 @@ class LogWriter:
             return view.position().seq, view.api_event_ids()
 
         last_seq, known = self._read(read)
-        new = events.filter(_as_mask(_is_new(events, known)))
+        is_new = _is_new(events, known)
+        new = events if is_new.all() else events.filter(_as_mask(is_new))
         segment = None
         if len(new):
             table = without_empty_columns(new)
             segment = self._folder.write(self._log_name(), table, np.arange(len(table)))
-        return Import(events, segment, last_seq, len(new))
+        has_ids = "event_id" in without_empty_columns(events).column_names
+        return Import(events if has_ids else None, segment, last_seq, len(new))
 
     def publish(self, connection: Connection, prepared: Import) -> int:
         """Replace the events of earlier imports, within a write transaction.
@@ -109,10 +111,11 @@ class LogWriter:
         Returns:
             number of events of this import.
         """
-        after = {"after": prepared.last_seq}
-        appended = connection.scalars(self._sql.TAIL_IDS_AFTER, after).all()
-        if appended and _has_any(prepared.events, appended):
-            prepared = self.prepare(prepared.events)  # posted meanwhile: the post came first
+        if prepared.events is not None:
+            after = {"after": prepared.last_seq}
+            appended = connection.scalars(self._sql.TAIL_IDS_AFTER, after).all()
+            if appended and _has_any(prepared.events, appended):
+                prepared = self.prepare(prepared.events)  # posted meanwhile: the post came first
         connection.execute(self._sql.DROP_FILE_SEGMENTS)
         self._count_removal(connection)
         if prepared.segment is not None:
@@ -266,8 +269,6 @@ def _has_any(events: pa.Table, event_ids: Sequence[Any]) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if "event_id" not in events.column_names:
-        return False
     _, ids = read_codes(events, "event_id")
     return bool(pc.any(pc.is_in(ids, value_set=pa.array(event_ids, "string"))).as_py())
 

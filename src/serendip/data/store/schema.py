@@ -43,7 +43,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.store.item_table import ITEM_NAMES, item_values
+from serendip.data.store.item_rows import ITEM_NAMES, item_values
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
@@ -140,12 +140,15 @@ ITEM_SIZES = (
     .order_by(ITEMS.c.number)
 )
 ITEM = ITEM_COLUMNS.where(ITEMS.c.item_id == bindparam("id"))
-ITEMS_AFTER = (
-    select(*_ITEM)
-    .where(ITEMS.c.version > bindparam("after"), not_(ITEMS.c.deleted))
-    .order_by(ITEMS.c.version)
+ITEM_CHANGES = (
+    select(*_ITEM, ITEMS.c.deleted)
+    .where(
+        ITEMS.c.version > bindparam("after"),
+        ITEMS.c.origin.in_(bindparam("origins", expanding=True)),
+    )
+    .order_by(case((ITEMS.c.number > bindparam("after"), ITEMS.c.number), else_=ITEMS.c.version))
 )
-DELETED = select(ITEMS.c.item_id).where(ITEMS.c.deleted).order_by(ITEMS.c.version)
+"""Changed items, tombstones included: new ones in the order of their first insertion."""
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
 MAX_VERSION = select(func.coalesce(func.max(ITEMS.c.version), 0))
 COUNT_ITEMS = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))

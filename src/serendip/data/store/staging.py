@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from serendip.data.store.item_table import ITEM_NAMES
+from serendip.data.store.item_rows import ITEM_NAMES, last_of_each
 from serendip.data.store.schema import FROM_FILE, FROM_FILES, ITEMS, upsert_items
 
 if TYPE_CHECKING:
@@ -66,20 +66,25 @@ class Staging:
         names = [*ITEM_NAMES, "deleted", "origin", "number", "version"]
         self._put_items = upsert_items(connection.dialect.name, FROM_FILE, _NEW_ITEMS, names)
 
-    def stage(self, items: pa.Table) -> None:
-        """Write items aside.
+    def stage(self, items: pa.Table) -> tuple[int, list[str]]:
+        """Write items aside, of a repeated id the last row.
 
         Args:
-            items: valid, with unique ids, see ``item_table``.
+            items: valid, see ``item_rows``.
+
+        Returns:
+            number of items, and the ids of the rows that repeat an id.
         """
+        unique, repeated = last_of_each(items)
         with self._connection.begin():
             _TABLES.create_all(self._connection, checkfirst=False)
             insert = _ITEMS.insert().compile(
                 dialect=self._connection.dialect, column_keys=list(ITEM_NAMES)
             )
-            for rows in _chunks(items, by_name=not insert.positional):
+            for rows in _chunks(unique, by_name=not insert.positional):
                 # The driver's own way: SQLAlchemy takes four times as long per row.
                 self._connection.exec_driver_sql(insert.string, rows)
+        return len(unique), repeated
 
     def put_items(self, version: int) -> None:
         """Add or replace the staged items, within a write transaction.

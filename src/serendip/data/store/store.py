@@ -23,9 +23,8 @@ from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.generated_texts import GeneratedTexts
-from serendip.data.store.item_table import (
+from serendip.data.store.item_rows import (
     items_of,
-    last_of_each,
     tabulate_items,
     tabulate_sizes,
 )
@@ -90,6 +89,21 @@ class StoreColumns:
 
     items: pa.Table
     events: LogColumns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemChanges:
+    """What happened to the items of a store since a version.
+
+    Args:
+        version: of the last change.
+        items: that changed, those that are deleted now included.
+        deleted: ids of those that are deleted now.
+    """
+
+    version: int
+    items: Sequence[Item]
+    deleted: frozenset[str]
 
 
 class Store:
@@ -216,38 +230,44 @@ class Store:
             StorageError: the database or the log cannot be written to; nothing changes.
         """
         return self.import_tables(
-            tabulate_items(require_items(items)), tabulate_events(require_events(events))
+            lambda: tabulate_items(require_items(items)),
+            lambda: tabulate_events(require_events(events)),
         )
 
-    def import_tables(self, items: pa.Table, events: pa.Table) -> ImportCounts:
+    def import_tables(
+        self, read_items: Callable[[], pa.Table], read_events: Callable[[], pa.Table]
+    ) -> ImportCounts:
         """Replace everything that earlier imports wrote, in one transaction.
 
-        The tables are written aside before it begins, so other writers do not wait for them.
-        Events, items and deletions of the API stay unchanged. An item of an earlier import that is
-        not in ``items`` is deleted.
+        The tables are read and written aside before it begins, one after the other, so other
+        writers do not wait for them. Events, items and deletions of the API stay unchanged. An item
+        of an earlier import that is not read again is deleted.
 
         Args:
-            items: valid items, see ``item_table``; of a repeated id the last row counts.
-            events: valid events, see ``log.event_table``.
+            read_items: reads valid items, see ``item_rows``; of a repeated id the last row counts.
+            read_events: reads valid events, see ``log.event_table``.
 
         Raises:
+            DataError: a row is invalid; nothing changes.
             StorageError: the database or the log cannot be written to; nothing changes.
         """
         from serendip.data.store.staging import Staging
 
-        unique, repeated = last_of_each(items)
-        examples = tuple(dict.fromkeys(repeated))[:10]
-        note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
-        with self._writer.exclusive(), self._database.own_connection() as connection:
+        with self._database.own_connection() as connection:
             staging = Staging(connection)
-            staging.stage(unique)
-            prepared = self._writer.prepare(events)
-            with self._database.begin_write(connection):
-                staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
-                self._delete_from_files(connection, staging.left_out())
-                stored = self._writer.publish(connection, prepared)
-                connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
-        return ImportCounts(len(unique), stored, len(repeated), examples)
+            num_items, repeated = staging.stage(read_items())
+            examples = tuple(dict.fromkeys(repeated))[:10]
+            note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
+            events = read_events()
+            with self._writer.exclusive():
+                prepared = self._writer.prepare(events)
+                del events  # unless ``prepared`` needs them
+                with self._database.begin_write(connection):
+                    staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
+                    self._delete_from_files(connection, staging.left_out())
+                    stored = self._writer.publish(connection, prepared)
+                    connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
+        return ImportCounts(num_items, stored, len(repeated), examples)
 
     def compact(self) -> int:
         """Move the events that the API appended into a segment; returns their number.
@@ -280,15 +300,24 @@ class Store:
             items = items_of(connection.execute(self._sql.ITEM, {"id": item_id}))
         return items[0] if items else None
 
-    def items_after(self, version: int) -> list[Item]:
-        """Items added or changed since a version, in order of change."""
-        with self._database.read() as connection:
-            return items_of(connection.execute(self._sql.ITEMS_AFTER, {"after": version}))
+    def item_changes(self, after: int, with_imports: bool = True) -> ItemChanges:
+        """Items added, changed or deleted since a version, new ones in order of first insertion.
 
-    def deleted_ids(self) -> list[str]:
-        """Ids of deleted items, in order of deletion."""
+        Readers that number unknown items in this order agree on the numbers, however often each of
+        them reads.
+
+        Args:
+            after: a version, as ``max_version`` returns it.
+            with_imports: whether to include what an import changed.
+        """
+        origins = ["api", "file"] if with_imports else ["api"]
+        values = {"after": after, "origins": origins}
         with self._database.read() as connection:
-            return list(connection.scalars(self._sql.DELETED))
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+            changed = version > after
+            rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
+        items = items_of(row[:-1] for row in rows)
+        return ItemChanges(version, items, frozenset(row[0] for row in rows if row[-1]))
 
     def history(self, user_id: str, limit: int, without: Sequence[str] = ()) -> list[Event]:
         """The last ``limit`` events of a user, without the given actions, oldest first."""

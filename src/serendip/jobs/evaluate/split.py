@@ -8,6 +8,7 @@ recommenders alone.
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -174,12 +175,18 @@ def sample_users(split: Split, max_targets: int | None, seed: int) -> Split:
 
 
 def sum_train_seconds(clock: StageClock) -> dict[str, float]:
-    """System -> CPU seconds of its last training; for the engine, of all trainings together."""
+    """System -> CPU seconds of its trainings; for the engine, of all of them together.
+
+    A model is trained twice: on the older part of the data, which it may continue from, and on all.
+    """
     prefix = "train "
-    stages = [stage for stage in clock.stages if stage.name.startswith(prefix)]
-    single = {stage.name.removeprefix(prefix): stage.cpu_s for stage in stages}
-    single.pop("ranker", None)
-    return {**single, ENGINE: round(sum(stage.cpu_s for stage in stages), 3)}
+    seconds: dict[str, float] = defaultdict(float)
+    for stage in clock.stages:
+        if stage.name.startswith(prefix):
+            seconds[stage.name.removeprefix(prefix)] += stage.cpu_s
+    seconds[ENGINE] = sum(seconds.values())
+    seconds.pop("ranker", None)
+    return {name: round(value, 3) for name, value in seconds.items()}
 
 
 def rank_targets(

@@ -2,7 +2,8 @@
 
 The ranker is trained on out-of-time candidates: the other models are first fitted on the older
 part of the data, and their candidates for requests of the newer part become the ranker's training
-rows. Then the other models are fitted again on all of it.
+rows. Then the other models are fitted on all of it: those trained by gradients continue
+(``OlderFit``), the others are fitted again.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
+from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker_data import NUM_SEARCH, train_ranker
 from serendip.models.base import Recommender
 from serendip.models.ranker.model import Ranker
+from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
@@ -56,6 +59,9 @@ weight of aligned content on the newest events, so the alignment must not have s
 
 ALIGNMENT = AlignmentConfig(most_pairs=50_000)
 """More pairs improve a linear map little and make every training longer."""
+
+_SHARE_OF_TIME = 0.5
+"""Share of the time left that each training may take."""
 
 NUM_EXAMPLES = 2_000
 """Number of synthetic queries for the retriever's search task."""
@@ -86,6 +92,8 @@ class Fitter:
         media: encoders of pictures and sounds, by modality.
         version: semantic IDs to use unchanged; None = codebooks are fitted.
         earlier: codes that newly fitted codebooks are matched to.
+        budget: time of the whole job. Each training may take half of what is left when it begins;
+            the rest of the job cannot be cut short.
     """
 
     settings: Settings
@@ -96,12 +104,21 @@ class Fitter:
     media: Mapping[str, Media] = field(default_factory=dict)
     version: IdVersion | None = None
     earlier: PreviousCodes | None = None
+    budget: TimeBudget = field(default_factory=TimeBudget)
 
     @classmethod
     def of(cls, context: JobContext, scratch: Path) -> Fitter:
         """Take settings, encoders and vector cache of a job; codebooks are fitted."""
         settings, clock = context.settings, context.clock
-        return cls(settings, context.encoder, context.vectors, scratch, clock, context.media)
+        return cls(
+            settings,
+            context.encoder,
+            context.vectors,
+            scratch,
+            clock,
+            context.media,
+            budget=context.budget,
+        )
 
     def check_media(self, dataset: Dataset, options: TrainOptions) -> dict[str, MediaReport]:
         """Encode the pictures and sounds of the items, and report the unusable ones."""
@@ -116,34 +133,50 @@ class Fitter:
             encode_items(
                 dataset.catalogue.items, self.encoder, self.cache, fields, self.media, options
             )
-        ranker = self._train_ranker(dataset, f"{name}-inner", options)
-        state = self.fit_sources(dataset, name, options)
+        ranker, older = self._train_ranker(dataset, f"{name}-older", options)
+        state = self.fit_sources(dataset, name, options, older)
         return state if ranker is None else state.with_ranker(ranker)
 
-    def _train_ranker(self, dataset: Dataset, name: str, options: TrainOptions) -> Ranker | None:
-        """Train the ranker on the newer part of the data; None if the data are too few."""
+    def _train_ranker(
+        self, dataset: Dataset, name: str, options: TrainOptions
+    ) -> tuple[Ranker | None, OlderFit | None]:
+        """Train the ranker on the newer part of the data, and the other models on the older part.
+
+        Returns:
+            None and None if the data are too few.
+        """
         if not has_ranker(dataset):
-            return None
+            return None, None
         split = temporal(dataset, INNER_FRACTION)
         # Built IDs and previous codes may depend on the newer part, so they are not used here.
         past = replace(self, version=None, earlier=None).fit_sources(split.train, name, options)
+        older = OlderFit.of(past)
         inner = self.append_new_items(past, split)
+        del past  # its arrays are in ``inner``, with the new items
         unseen = self.write_queries(
             inner.catalogue, inner.counts, inner.fusion, seed=1, count=NUM_SEARCH
         )
         with self.clock.stage("train ranker"):
-            return train_ranker(
+            ranker = train_ranker(
                 inner,
                 split,
                 unseen,
                 self.settings,
-                options,
+                self._with_time(options, "ranker"),
                 lambda texts: self._encode_texts(texts, inner.fusion),
             )
+        return ranker, older
 
-    def prepare(self, dataset: Dataset, options: TrainOptions) -> PreparedData:
+    def _with_time(self, options: TrainOptions, name: str) -> TrainOptions:
+        """Options of a training that begins now."""
+        return replace(options, allowance=self.budget.allow(name, _SHARE_OF_TIME))
+
+    def prepare(
+        self, dataset: Dataset, options: TrainOptions, older: OlderFit | None = None
+    ) -> PreparedData:
         """Add content, codes, search examples, item quality and alignment to a dataset."""
-        features, codebooks, fusion = self._build_features(dataset, options)
+        with self.clock.stage("content and codes"):
+            features, codebooks, fusion = self._build_features(dataset, options, older)
         counts = dataset.item_counts()
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
@@ -152,18 +185,21 @@ class Fitter:
         alignment = self._align_content(prepared, options)
         return PreparedData(prepared.with_alignment(alignment), features, codebooks, fusion)
 
-    def fit_sources(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
-        """Fit everything except the ranker."""
-        prepared = self.prepare(dataset, options)
+    def fit_sources(
+        self, dataset: Dataset, name: str, options: TrainOptions, older: OlderFit | None = None
+    ) -> EngineState:
+        """Fit everything except the ranker; models that can continue from ``older`` do so."""
+        prepared = self.prepare(dataset, options, older)
         features, fusion, counts = prepared.features, prepared.fusion, dataset.item_counts()
-        models = self._train_models(prepared.dataset, options)
+        models = self._train_models(prepared, name, options, older)
         folder = self.scratch / name / "search"
-        searcher = Searcher.build(
-            dataset.catalogue,
-            counts.astype(np.float32),
-            folder,
-            self.settings.search,
-        )
+        with self.clock.stage("word index"):
+            searcher = Searcher.build(
+                dataset.catalogue,
+                counts.astype(np.float32),
+                folder,
+                self.settings.search,
+            )
         quality = compute_like_shares(dataset)
         return EngineState(
             catalogue=dataset.catalogue,
@@ -185,7 +221,7 @@ class Fitter:
         )
 
     def _build_features(
-        self, dataset: Dataset, options: TrainOptions
+        self, dataset: Dataset, options: TrainOptions, older: OlderFit | None
     ) -> tuple[ItemFeatures, Codebooks, Fusion]:
         """Content, tokens and codes; codes of the built IDs, or else fitted on ``dataset``."""
         catalogue, content = dataset.catalogue, self.settings.content
@@ -196,6 +232,7 @@ class Fitter:
             )
             features, codebooks, fusion = build_version_features(self.version, encoded, catalogue)
             return features.read_by(reader, catalogue.items), codebooks, fusion
+        before = self.earlier or older
         features, codebooks, fusion = build_features(
             catalogue,
             self.encoder,
@@ -206,7 +243,8 @@ class Fitter:
             self.media,
             content.fusion,
             cooccurring_pairs(dataset.events),
-            self.earlier.codebooks if self.earlier else None,
+            None if before is None else before.codebooks,
+            None if older is None else older.fusion,
         )
         if self.earlier is not None:
             features, codebooks = self.earlier.match(features, codebooks, catalogue)
@@ -238,12 +276,16 @@ class Fitter:
         features = build_text_features(texts, vectors, codebooks, fusion)
         return features.read_by(self.settings.token_reader, items)
 
-    def _train_models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
+    def _train_models(
+        self, prepared: PreparedData, fit: str, options: TrainOptions, older: OlderFit | None
+    ) -> dict[str, Recommender]:
         """Train the configured models: name -> model."""
-        models = {}
+        items, models = prepared.dataset.catalogue.vocabulary, {}
         for name, model in self.settings.models.build(self.settings.unified).items():
+            start = older.start(name, items, prepared.fusion) if older else None
             with self.clock.stage(f"train {name}"):
-                models[name] = model.train(dataset, options)
+                timed = self._with_time(options, f"{name} ({fit})")
+                models[name] = model.train(prepared.dataset, timed, start)
         return models
 
     def write_queries(

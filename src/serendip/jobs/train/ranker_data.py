@@ -47,6 +47,9 @@ NUM_NEXT_EVENTS = 5
 
 BATCH = 64
 
+_SHARE_FOR_ROWS = 0.8
+"""Share of the ranker's time for its rows; the rest is for its training."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuery:
@@ -99,22 +102,34 @@ def train_ranker(
     has_searches = searches >= MIN_SEARCHES
     requests = [*_build_requests(split, None if has_searches else examples, rng), *logged]
     total = sum(len(labelled) for _, labelled in requests)
-    batches = [
-        (surface, labelled[begin : begin + BATCH])
-        for surface, labelled in requests
-        for begin in range(0, len(labelled), BATCH)
-    ]
+    batches = _mix_batches(requests)
+    time_for_rows = options.allowance.from_now(_SHARE_FOR_ROWS)
     parts: list[RankerRows] = []
     groups = 0
     for surface, labelled in options.progress.track(batches, "ranker rows", len(batches)):
+        if time_for_rows.is_over and parts:
+            time_for_rows.cut(groups / total)
+            continue
         parts.append(build_rows(labelled, surface, state, settings, groups, rng))
         groups += len(labelled)
-    assert groups == total
     rows = _concatenate([part for part in parts if len(part.features)])
     if rows is None:
         return None
     ordered = [TASKS.index(task) for task in TASKS if task != "search" or has_searches]
     return Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
+
+
+def _mix_batches(
+    requests: Sequence[tuple[str, Sequence[LabelledQuery]]],
+) -> list[tuple[str, Sequence[LabelledQuery]]]:
+    """Requests in batches of one surface; the first of them are a sample of all surfaces."""
+    batches = [
+        ((begin + BATCH) / len(labelled), surface, labelled[begin : begin + BATCH])
+        for surface, labelled in requests
+        for begin in range(0, len(labelled), BATCH)
+    ]
+    batches.sort(key=lambda batch: batch[0])
+    return [(surface, labelled) for _, surface, labelled in batches]
 
 
 def label_logged_requests(

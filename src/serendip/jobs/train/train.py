@@ -79,6 +79,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
     facts = {
         "item_version": context.snapshot.item_version,
         "event_seq": context.snapshot.event_seq,
+        "event_removals": context.snapshot.event_removals,
         "seed": context.options.seed,
         **_data_facts(dataset),
         "semantic_ids": {
@@ -88,6 +89,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
         "media": {name: report.as_dict() for name, report in media.items()},
         "relevance_model": relevance.name if relevance else None,
         "settings": context.settings.learned_from(),
+        "budget": context.budget.as_dict(),
     }
     return Draft(state, relevance, facts)
 

@@ -194,6 +194,9 @@ class RankerTraining:
         best, state, epochs_without_gain = np.inf, self._copy_state(), 0
         epochs = range(self.config.epochs)
         for epoch in options.progress.track(epochs, "training the ranker", len(epochs)):
+            if epoch and options.allowance.is_over:
+                options.allowance.cut(epoch / len(epochs))
+                break
             self._train_epoch(0.1 + 0.9 * (1 - epoch / len(epochs)))
             if not len(self.held_out):
                 continue

@@ -22,6 +22,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.quality import QualityVector
+from serendip.models.retriever.warm_start import RetrieverStart
 
 CONTEXT_FILE, ARRAYS_FOLDER = "context.onnx", "arrays"
 
@@ -40,6 +41,7 @@ class TrainedRetriever:
         num_parameters: trained parameters of the network.
         quality: item quality and its weights; None = quality is not used.
         countries: countries of home requests; empty = countries are not read.
+        start: what a training on more events continues from; None in an opened artefact.
     """
 
     context: bytes
@@ -51,6 +53,7 @@ class TrainedRetriever:
     num_parameters: int = 0
     quality: QualityVector | None = None
     countries: tuple[str, ...] = ()
+    start: RetrieverStart | None = None
 
     @property
     def added(self) -> FloatArray:

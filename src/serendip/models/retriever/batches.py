@@ -30,29 +30,35 @@ from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR, Long
 class PackedLog:
     """Event log grouped by user, oldest first, ready to be cut into rows.
 
+    Columns are as narrow as their values: a training has several logs of all events in memory.
+
     Args:
         log: events in order of time.
-        is_target: (E,) events that may be predicted.
+        is_target: (E,) events that may be predicted; None = all.
     """
 
-    def __init__(self, log: EventLog, is_target: BoolArray) -> None:
+    def __init__(self, log: EventLog, is_target: BoolArray | None = None) -> None:
         order = np.argsort(log.users, kind="stable")
         self.users = log.users[order]
-        self.items = log.items[order].astype(np.int64)
-        self.liked = log.liked[order].astype(np.int64)
-        self.is_target = is_target[order]
+        self.items = log.items[order]
+        self.liked = log.liked[order]
+        self.is_target = np.ones(len(order), np.bool_) if is_target is None else is_target[order]
         self.strengths = None if log.strengths is None else log.strengths[order]
         times = log.timestamps[order]
         new_user = np.r_[True, self.users[1:] != self.users[:-1]][: len(order)]
         gaps = np.r_[np.nan, np.diff(times)][: len(order)]
         gaps[new_user] = np.nan
-        self.gaps = gap_buckets(gaps)
+        self.gaps = gap_buckets(gaps).astype(np.int8)
         self.starts = np.flatnonzero(new_user)  # (users with events,) first event of each user
         self.lengths = np.diff(np.r_[self.starts, len(order)])  # (users with events,)
         first_of_second = np.isnan(gaps) | (gaps > 0)
-        index = np.arange(len(order))
+        index = np.arange(len(order), dtype=np.int32)
         # (E,) index of the first event of the same second: the events before it are strictly before
         self.strictly_before = np.maximum.accumulate(np.where(first_of_second, index, 0))
+
+    def items_of(self, events: LongArray) -> LongArray:
+        """Items of events of any shape."""
+        return self.items[events].astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,6 +175,11 @@ class TrainingBatch:
     country: LongArray | None = None
 
     @property
+    def used_items(self) -> LongArray:
+        """Items of histories and sources, with repetitions; 0 stands for a missing source."""
+        return np.concatenate([self.items.ravel(), np.maximum(self.source, 0).ravel()])
+
+    @property
     def num_searches(self) -> int:
         """Searches among the requests of each row."""
         return int((self.task[0] == SEARCH).sum())
@@ -208,7 +219,12 @@ class BatchBuilder:
             )
 
     def epoch(self, batch_size: int, random: np.random.Generator) -> Iterator[TrainingBatch]:
-        """Yield all rows once, cut at new borders, in steps of about ``batch_size`` events.
+        """Yield batches of all rows; see ``cut_epoch``."""
+        for rows in self.cut_epoch(batch_size, random):
+            yield self.batch(rows, random)
+
+    def cut_epoch(self, batch_size: int, random: np.random.Generator) -> list[RowBounds]:
+        """Cut all rows at new borders, in steps of about ``batch_size`` events.
 
         Rows of a step have similar lengths, so that there is little padding; the order of the steps
         is random.
@@ -218,8 +234,7 @@ class BatchBuilder:
         order = np.argsort(lengths + random.random(len(lengths)) * _LENGTH_NOISE, kind="stable")
         steps = np.cumsum(lengths[order]) // batch_size
         parts = np.split(order, np.flatnonzero(np.diff(steps)) + 1) if len(order) else []
-        for part in random.permutation(len(parts)).tolist():
-            yield self.batch(rows.take(parts[part]), random)
+        return [rows.take(parts[part]) for part in random.permutation(len(parts)).tolist()]
 
     def batch(self, rows: RowBounds, random: np.random.Generator) -> TrainingBatch:
         """Draw requests of every task for some rows."""
@@ -262,15 +277,15 @@ class BatchBuilder:
         inside = events < rows.end[:, None]
         # Padding repeats the first event; its place ``max_len`` hides it.
         events = np.where(inside, events, rows.begin[:, None])
-        gaps = self.log.gaps[events]
+        gaps = self.log.gaps[events].astype(np.int64)
         # The step before the first one of a row is not in it.
         gaps[:, 0] = 0
         prefix, task, source, query, target, weight = (
             np.concatenate(column, 1) for column in zip(*parts, strict=True)
         )  # (B, M) each
         batch = TrainingBatch(
-            self.log.items[events],
-            self.log.liked[events],
+            self.log.items_of(events),
+            self.log.liked[events].astype(np.int64),
             gaps,
             np.where(inside, np.arange(width), self.max_len),
             prefix,
@@ -313,8 +328,8 @@ class BatchBuilder:
         events = np.where(inside, events, rows.first[:, None])
         inside &= self.log.is_target[events]
         prefix = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)
-        last = self.log.items[rows.begin[:, None] + np.maximum(prefix - 1, 0)]
-        items = self.log.items[events]
+        last = self.log.items_of(rows.begin[:, None] + np.maximum(prefix - 1, 0))
+        items = self.log.items_of(events)
         return (
             prefix,
             np.where(prefix > 0, last, NONE),
@@ -331,14 +346,14 @@ class BatchBuilder:
         later = np.where(inside, later, events)
         inside &= self.log.is_target[later]
         prefix = self._some_history(events + 1 - rows.begin[:, None], random)
-        target = np.where(inside, self.log.items[later], NONE)
+        target = np.where(inside, self.log.items_of(later), NONE)
         nothing, weight = np.full_like(prefix, NONE), self._strength(later)
-        return _requests(SIMILAR, prefix, self.log.items[events], nothing, target, weight)
+        return _requests(SIMILAR, prefix, self.log.items_of(events), nothing, target, weight)
 
     def _search_here(self, rows: RowBounds, random: np.random.Generator) -> Requests:
         """Search requests for random items of the row, half of them with the history before."""
         events = self._places(rows, random)  # (B, M)
-        items = self.log.items[events]
+        items = self.log.items_of(events)
         query = self.queries.any_of(items, random)
         inside = (query != NONE) & self.log.is_target[events]
         before = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)

@@ -92,6 +92,15 @@ class RetrieverConfig(Config):
     epochs: int = Field(default=4, ge=1)
     """Maximum number of epochs, passes over the training events."""
 
+    continued_epochs: int = Field(default=2, ge=1)
+    """Epochs of a training that continues from one on older events, with the same learning rates
+    and without validation. In ``serendip train`` the ranker learns from candidates of a retriever
+    of the older events, which then continues on all events."""
+
+    most_events: int = Field(default=2_500_000, ge=1)
+    """Events that a training learns at most, each counted once per epoch: a longer log is learned
+    in fewer epochs, at least one."""
+
     patience: int = Field(default=4, ge=1)
     """Epochs without a better validation score before training stops. While the learning rate is
     high an epoch or two may be worse; most of the gain comes at the end, when it falls."""
@@ -207,6 +216,7 @@ def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverCon
     total = block + config.slots * sum(_PER_SLOT.values())
     if group == {"home"}:
         changed["epochs"] = math.ceil(config.epochs * total / block)
+        changed["continued_epochs"] = math.ceil(config.continued_epochs * total / block)
     else:
         rest = total - block * ("home" in group)
         changed["slots"] = math.ceil(rest / sum(_PER_SLOT[task] for task in group))

@@ -16,7 +16,8 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.errors import DataError
-from serendip.models.linalg import Sparse, find_content_neighbours, sum_rows, to_csr
+from serendip.models.content_neighbours import find_content_neighbours
+from serendip.models.linalg import Sparse, sum_rows, to_csr
 
 
 @dataclass(frozen=True, slots=True, eq=False)

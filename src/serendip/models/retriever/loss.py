@@ -6,8 +6,9 @@ probability that j is a candidate, so that the sum estimates the full softmax (Y
 "Sampling-bias-corrected neural modeling"; here the target itself is not corrected). Small
 catalogues are scored whole.
 
-Shapes: N items, B rows, M requests per row, R requests with a target, C candidates, K ID donors, E
-vector size; in ``id_donors_of`` C is the content size.
+Shapes: N items, B rows, T steps of a row, M requests per row, R requests with a target, C
+candidates, U distinct items of a step, K ID donors, E vector size; in ``id_donors_of`` C is the
+content size.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.dataset import AlignedProjection, QueryExamples
+from serendip.data.dataset import QueryExamples
 from serendip.data.item_features import ItemFeatures, Tokens
-from serendip.models.linalg import find_content_neighbours
+from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemTower
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH
+from serendip.models.retriever.warm_start import CODE_TABLES, IDS, RetrieverStart
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +68,10 @@ class CandidateDraw:
         if self.takes_all:
             items = torch.arange(self.num_items)
             return LossCandidates(items, torch.zeros(self.num_items))
-        is_candidate = np.zeros(self.num_items, np.bool_)  # (N,)
         targets = batch.target >= 0  # (B, M)
-        is_candidate[batch.target[targets]] = True
-        is_candidate[random.integers(0, self.num_items, self.num_negatives)] = True
+        negatives = random.integers(0, self.num_items, self.num_negatives)
+        numbers = np.unique(np.concatenate([batch.target[targets], negatives]))  # (C,)
         per_task = np.bincount(batch.task[targets], minlength=NUM_TASKS)  # (tasks,)
-        numbers = np.flatnonzero(is_candidate)  # (C,)
         # Expected draws m of an item; it is a candidate with probability 1 - exp(-m) (Poisson).
         expected = per_task @ self.frequency[:, numbers] + self.num_negatives / self.num_items
         log_probability = np.log(-np.expm1(-expected)).astype(np.float32)  # (C,)
@@ -127,6 +127,32 @@ def _softmax_losses(encoded: Tensor, vectors: Tensor, target: Tensor, correction
     return functional.cross_entropy(logits, target, reduction="none")
 
 
+_OWN_ROWS = {IDS: 1, CODE_TABLES: 2}
+"""Parameters whose first dimensions, so many, may differ between trainings: items, codes."""
+
+_ITEMS_AT_ONCE = 8_192
+"""Rows of a block of encoded items."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedItems:
+    """Vectors of some items.
+
+    Args:
+        items: (U,) int64 item numbers, ascending.
+        vectors: (U, E) item vectors.
+        projected: (U, E) projected content.
+    """
+
+    items: Tensor
+    vectors: Tensor
+    projected: Tensor
+
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Rows of item numbers, of any shape."""
+        return torch.searchsorted(self.items, numbers)
+
+
 class RetrieverNetwork(nn.Module):
     """Two-tower network: item tower and context encoder, and the loss of a training step.
 
@@ -135,7 +161,8 @@ class RetrieverNetwork(nn.Module):
         queries: Q example queries of the search task; None = no such task.
         seen: (N,) items with training events, whose ID embeddings are trained.
         config: sizes and tasks.
-        alignment: maps content towards behaviour before ID donors are chosen; None = no alignment.
+        aligned: (N, C) content by which ID donors are chosen, aligned with behaviour if an
+            alignment was fitted; None = the content itself.
         num_countries: countries of users; 0 = countries are not read.
     """
 
@@ -145,7 +172,7 @@ class RetrieverNetwork(nn.Module):
         queries: QueryExamples | None,
         seen: BoolArray,
         config: RetrieverConfig,
-        alignment: AlignedProjection | None = None,
+        aligned: FloatArray | None = None,
         num_countries: int = 0,
     ) -> None:
         super().__init__()
@@ -155,7 +182,7 @@ class RetrieverNetwork(nn.Module):
         self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
         self.seen = torch.from_numpy(seen.astype(np.float32))
         self.tower = ItemTower(
-            torch.from_numpy(features.content.astype(np.float32)),
+            torch.from_numpy(np.asarray(features.content, np.float32)),
             torch.from_numpy(features.codes.astype(np.int64)),
             features.codebook_size,
             config,
@@ -164,24 +191,47 @@ class RetrieverNetwork(nn.Module):
         )
         has_content = config.reads("content") and features.content.shape[1] > 0
         if config.num_id_donors and len(self.tower.ids) and has_content:
-            aligned = alignment.encode(features.content) if alignment else features.content
-            self.tower.id_donors = id_donors_of(aligned, seen, config.num_id_donors)
+            content = features.content if aligned is None else aligned
+            self.tower.id_donors = id_donors_of(content, seen, config.num_id_donors)
         self.encoder = ContextEncoder(config, num_countries, search_size)
         self.reads_sources = "source-text" in config.imputation
         self.query_vectors = torch.from_numpy(
             np.zeros((0, features.content.shape[1]), np.float32)
             if queries is None
-            else queries.vectors.astype(np.float32)
+            else np.asarray(queries.vectors, np.float32)
         )
         reads_words = len(self.tower.token_table) > 0 and queries is not None
         query_tokens = Tokens.of_texts(queries.texts if reads_words and queries is not None else ())
         self.query_bags = self.tower.bags_of(query_tokens)
 
+    @torch.no_grad()
+    def continue_from(self, start: RetrieverStart) -> bool:
+        """Set all parameters to those of an earlier training; False = other sizes, nothing is set.
+
+        A new item starts with the mean ID embedding of its donors, which is what it had while it
+        was unknown. A code starts with the mean embedding of what its items had before.
+        """
+        own, earlier = dict(self.named_parameters()), start.parameters
+        if own.keys() != earlier.keys() or any(
+            parameter.shape[own_rows:] != earlier[name].shape[own_rows:]
+            for name, parameter in own.items()
+            for own_rows in [_OWN_ROWS.get(name, 0)]
+        ):
+            return False
+        levels = len(self.tower.code_tables)
+        if len(earlier[CODE_TABLES]) != levels or start.codes.shape[1] < levels:
+            return False
+        for name, parameter in own.items():
+            if name not in _OWN_ROWS:
+                parameter.copy_(torch.from_numpy(earlier[name]))
+        self.tower.continue_codes(torch.from_numpy(earlier[CODE_TABLES]), start)
+        if len(self.tower.ids):
+            self.tower.continue_ids(torch.from_numpy(earlier[IDS]), start)
+        return True
+
     def loss(self, batch: TrainingBatch, candidates: LossCandidates) -> Tensor:
         """Mean loss of a batch's requests, weighted if the batch has weights."""
-        # ID dropout: with its ID hidden an item looks new, so new items are in distribution.
-        keep = torch.rand(len(self.seen)) >= self.id_dropout  # (N,)
-        encoded, targets, vectors = self(batch, candidates.items, self.seen * keep)
+        encoded, targets, vectors = self(batch, candidates.items, self.id_dropout)
         column = torch.searchsorted(candidates.items, targets)  # (R,) index among the candidates
         tasks = torch.from_numpy(batch.task[batch.target >= 0])  # (R,)
         weight = torch.ones(len(column))
@@ -215,37 +265,55 @@ class RetrieverNetwork(nn.Module):
         yield searches, torch.cat([first.detach(), second], 1)
 
     def forward(
-        self, batch: TrainingBatch, candidates: Tensor, gate: Tensor
+        self, batch: TrainingBatch, candidates: Tensor, id_dropout: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Encode a batch: request vectors (R, E), targets (R,) and candidate vectors (C, E).
 
-        ``candidates`` (C,) are item numbers, ``gate`` (N,) the ID gates of all items.
+        Args:
+            batch: the requests.
+            candidates: (C,) item numbers.
+            id_dropout: share of the items whose ID is hidden: with its ID hidden an item looks new,
+                so new items are in distribution.
         """
-        source = torch.from_numpy(np.maximum(batch.source, 0))  # (B, M)
-        history = torch.from_numpy(batch.items)  # (B, T)
+        used = (batch.used_items, candidates)
         # Each item of the step passes the tower once.
-        is_used = torch.zeros(len(self.seen), dtype=torch.bool)  # (N,)
-        for items in (source, history, candidates):
-            is_used[items] = True
-        items = is_used.nonzero()[:, 0]  # (U,)
-        index = torch.zeros(len(self.seen), dtype=torch.int64)  # (N,) item -> row of ``items``
-        index[items] = torch.arange(len(items))
-        vectors, projected = self.tower(items, gate[items])  # (U, E) each
+        items = torch.unique(torch.cat([torch.from_numpy(used[0]), used[1]]))  # (U,)
+        gate = self.seen[items]
+        if id_dropout:
+            gate = gate * (torch.rand(len(items)) >= id_dropout)
+        encoded_items = EncodedItems(items, *self.tower(items, gate))
+        encoded, targets = self.encode_requests(batch, encoded_items)
+        return encoded, targets, encoded_items.vectors[encoded_items.rows(candidates)]
+
+    def encode_requests(self, batch: TrainingBatch, items: EncodedItems) -> tuple[Tensor, Tensor]:
+        """Encode a batch with encoded items: request vectors (R, E) and targets (R,)."""
+        source = items.rows(torch.from_numpy(np.maximum(batch.source, 0)))  # (B, M)
+        history = items.rows(torch.from_numpy(batch.items))  # (B, T)
         has_source = torch.from_numpy(batch.source >= 0)  # (B, M)
-        text, has_text = self._texts(batch, projected[index[source]], has_source)
+        text, has_text = self._texts(batch, items.projected[source], has_source)
         encoded = self.encoder(
-            vectors[index[history]],  # (B, T, E)
+            items.vectors[history],  # (B, T, E)
             *map(torch.from_numpy, (batch.liked, batch.gaps, batch.places)),
             *map(torch.from_numpy, (batch.prefix, batch.task)),
             text,
             has_text,
-            vectors[index[source]],  # (B, M, E)
+            items.vectors[source],  # (B, M, E)
             has_source.float(),
             None if batch.country is None else torch.from_numpy(batch.country),
             batch.num_searches,
         )
         target = torch.from_numpy(batch.target)  # (B, M)
-        return encoded[target >= 0], target[target >= 0], vectors[index[candidates]]
+        return encoded[target >= 0], target[target >= 0]
+
+    @torch.no_grad()
+    def encode_items(self, items: Tensor) -> EncodedItems:
+        """Encode distinct items (U,), ascending, as they are served, block by block."""
+        size = sum(self.tower.sizes)
+        vectors, projected = torch.empty(len(items), size), torch.empty(len(items), size)
+        for begin in range(0, len(items), _ITEMS_AT_ONCE):
+            block = slice(begin, begin + _ITEMS_AT_ONCE)
+            vectors[block], projected[block] = self.tower(items[block], self.seen[items[block]])
+        return EncodedItems(items, vectors, projected)
 
     def _texts(
         self, batch: TrainingBatch, source_text: Tensor, has_source: Tensor

@@ -20,7 +20,7 @@ content size, L code levels, V size of an index vector.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -35,13 +35,14 @@ from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.query import Query
 from serendip.errors import UnsupportedError
-from serendip.models.base import Recommender, ScoreKind
+from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK
 from serendip.models.onnx import open_session
 from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
+from serendip.models.retriever.warm_start import RetrieverStart
 from serendip.runtime.progress import TrainOptions
 
 _MOVED = 1e-3
@@ -140,11 +141,20 @@ class Retriever(Recommender):
         return projected
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        self._continue(dataset, options, WarmStart())
+
+    def _continue(self, dataset: Dataset, options: TrainOptions, start: WarmStart) -> None:
         from serendip.models.retriever.train import train_retriever
 
         features = dataset.features
         codes = np.empty((dataset.num_items, 0), np.int32) if features is None else features.codes
-        self._use(train_retriever(dataset, self.config, options), codes)
+        earlier = RetrieverStart.of(start)
+        self._use(train_retriever(dataset, self.config, options, earlier), codes)
+
+    def learned(self) -> Mapping[str, NDArray[Any]]:
+        """Parameters of the network and tuned weights."""
+        self._require_trained()
+        return {} if self._trained.start is None else self._trained.start.arrays()
 
     def _use(self, trained: TrainedRetriever, codes: IntArray) -> None:
         """Serve what training returned or an artefact holds."""
@@ -239,11 +249,25 @@ class RetrieverGroups(Recommender):
         self._parts: tuple[Retriever, ...] = ()
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        self._continue(dataset, options, WarmStart())
+
+    def _continue(self, dataset: Dataset, options: TrainOptions, start: WarmStart) -> None:
         parts = []
-        for group in self.config.groups:
+        for number, group in enumerate(self.config.groups):
+            name = "-".join(group)
+            inside = options.inside(name, 1 / (len(self.config.groups) - number))
             part = Retriever(group_config(self.config.retriever, group))
-            parts.append(part.train(dataset, options.inside("-".join(group))))
+            parts.append(part.train(dataset, inside, start.part(name)))
         self._parts = tuple(parts)
+
+    def learned(self) -> Mapping[str, NDArray[Any]]:
+        """What the retriever of each group learned."""
+        groups = ("-".join(group) for group in self.config.groups)
+        return {
+            f"{name}/{key}": array
+            for name, part in zip(groups, self._parts, strict=True)
+            for key, array in part.learned().items()
+        }
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         scores = np.empty((len(queries), self.num_items), np.float32)

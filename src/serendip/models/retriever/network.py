@@ -25,6 +25,8 @@ words size, E = D + S, H attention heads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,7 @@ from serendip.errors import ConfigError
 from serendip.models.linalg import fit_procrustes
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import NUM_GAPS, NUM_TASKS, SEARCH
+from serendip.models.retriever.warm_start import RetrieverStart
 
 
 class TokenBags:
@@ -68,6 +71,8 @@ class TokenBags:
         return summed
 
 
+_ROWS_AT_ONCE = 8_192
+
 _UNKNOWN_ID = 0.02
 """Standard deviation of initial ID embeddings of items without a co-occurrence vector."""
 
@@ -97,7 +102,7 @@ class ItemTower(nn.Module):
         self.sizes = part_sizes(config.embedding_size, search_size)
         size = sum(self.sizes)
         self.content, self.codes = content, codes
-        self.has_content = (content != 0).any(-1, keepdim=True)
+        self.has_content = _find_filled(content)  # (N, 1)
         self.reads_content = config.reads("content")
         levels = codes.shape[1] if config.reads("codes") else 0
         self.code_tables = nn.Parameter(
@@ -107,6 +112,8 @@ class ItemTower(nn.Module):
         self.ids = nn.Parameter(torch.randn(ids, size) * _id_spread(config))  # (N, E)
         # ID donors of every item and their weights, both (N, K); None = no imputation.
         self.id_donors: tuple[Tensor, Tensor] | None = None
+        # Reads ID embeddings (R, E) of distinct items (R,) in training; see ``RowAdamW``.
+        self.read_ids: Callable[[Tensor], Tensor] | None = None
         # The projection starts as PCA: x -> scale * axes @ (x - centre).
         axes, centre = axes_of_parts(content, self.sizes)  # (E, C), (C,)
         self.weight = nn.Parameter(axes * config.content_scale)
@@ -144,6 +151,37 @@ class ItemTower(nn.Module):
             parts.append(part * (scale * size**0.5))
         self.ids[has_vector] = torch.cat(parts, 1)
 
+    @torch.no_grad()
+    def continue_codes(self, tables: Tensor, start: RetrieverStart) -> None:
+        """Set each code to the mean earlier embedding (in ``tables``) of the items that have it."""
+        known = torch.from_numpy(np.flatnonzero(start.rows >= 0))
+        before = torch.from_numpy(start.codes[start.rows[known.numpy()]].astype(np.int64))
+        for level, table in enumerate(self.code_tables):
+            codes = self.codes[known, level]
+            sums = torch.zeros_like(table).index_add(0, codes, tables[level][before[:, level]])
+            counts = torch.bincount(codes, minlength=len(table))  # (K,)
+            has_items = counts > 0
+            table[has_items] = sums[has_items] / counts[has_items, None]
+
+    @torch.no_grad()
+    def continue_ids(self, ids: Tensor, start: RetrieverStart) -> None:
+        """Set the IDs of trained items to earlier ones (N', E), and others to those of donors."""
+        rows = np.maximum(start.rows, 0)
+        is_known = torch.from_numpy((start.rows >= 0) & start.seen[rows])  # (N,)
+        known = is_known.nonzero()[:, 0]
+        self.ids[known] = ids[torch.from_numpy(rows)[known]]
+        if self.id_donors is None:
+            return
+        unknown = (~is_known).nonzero()[:, 0]
+        donors, weights = (part[unknown] for part in self.id_donors)  # (unknown, K) each
+        weights = weights * is_known[donors]
+        totals = weights.sum(1, keepdim=True)
+        has_donor = totals[:, 0] > 0
+        means = functional.embedding_bag(
+            donors, self.ids, per_sample_weights=weights / totals.clamp(min=1e-9), mode="sum"
+        )
+        self.ids[unknown[has_donor]] = means[has_donor]
+
     def project(self, content: Tensor) -> Tensor:
         """Project content or text vectors (U, C) -> (U, E); rows of zeros (no content) stay 0."""
         has_content = (content != 0).any(-1, keepdim=True)  # (U, 1)
@@ -156,29 +194,46 @@ class ItemTower(nn.Module):
 
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """Encode items (U,) with ID gates (U,) -> vectors (U, E) and projected content (U, E)."""
-        projected = functional.linear(self.content[items], self.weight, self.bias)  # (U, E)
-        projected = projected * self.has_content[items]
+        content = self.content.index_select(0, items)  # (U, C)
+        projected = functional.linear(content, self.weight, self.bias) * self.has_content[items]
         if self.bags is not None:
             projected = projected + self.bags.sums(self.token_table, items)
         mixed = projected if self.reads_content else torch.zeros_like(projected)
         if len(self.ids):
-            mixed = mixed + gate[:, None] * functional.embedding(items, self.ids)
-            if self.id_donors is not None:
-                mixed = self._impute_ids(mixed, items, gate)
+            mixed = self._add_ids(mixed, items, gate)
         for level, table in enumerate(self.code_tables):
             mixed = mixed + functional.embedding(self.codes[items, level], table)
         return normed_parts(mixed, self.sizes), projected
 
-    def _impute_ids(self, mixed: Tensor, items: Tensor, gate: Tensor) -> Tensor:
-        """Add the weighted mean ID embedding of its donors to every item whose gate is 0."""
-        assert self.id_donors is not None
-        donors, weights = self.id_donors  # (N, K) each
-        rows = (gate == 0).nonzero()[:, 0]
-        receivers = items[rows]
+    def _add_ids(self, mixed: Tensor, items: Tensor, gate: Tensor) -> Tensor:
+        """Add ID embeddings to (U, E): the item's own one, behind its gate (U,).
+
+        Where the gate is 0, it is the weighted mean of the item's ID donors instead.
+        """
+        known, hidden = gate.nonzero()[:, 0], (gate == 0).nonzero()[:, 0]
+        used = items[known]
+        if self.id_donors is not None:
+            donors, weights = (part[items[hidden]] for part in self.id_donors)  # (hidden, K) each
+            used = torch.cat([used, donors.flatten()])
+        numbers, index = torch.unique(used, return_inverse=True)
+        if self.training and self.read_ids is not None:
+            ids = self.read_ids(numbers)  # (R, E)
+        else:
+            ids = functional.embedding(numbers, self.ids)
+        own = functional.embedding(index[: len(known)], ids) * gate[known, None]
+        mixed = mixed.index_add(0, known, own)
+        if self.id_donors is None:
+            return mixed
         imputed = functional.embedding_bag(
-            donors[receivers], self.ids, per_sample_weights=weights[receivers], mode="sum"
-        )  # (rows, E)
-        return mixed.index_add(0, rows, imputed)
+            index[len(known) :].view_as(donors), ids, per_sample_weights=weights, mode="sum"
+        )  # (hidden, E)
+        return mixed.index_add(0, hidden, imputed)
+
+
+def _find_filled(content: Tensor) -> Tensor:
+    """Mask (N, 1) of the rows of content (N, C) that are not zeros."""
+    blocks = [(block != 0).any(-1, keepdim=True) for block in torch.split(content, _ROWS_AT_ONCE)]
+    return torch.cat(blocks)
 
 
 def _id_spread(config: RetrieverConfig) -> float:

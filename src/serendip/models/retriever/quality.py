@@ -82,8 +82,16 @@ class HeldOutRequests:
     scores: FloatArray
 
     @classmethod
-    def of(cls, scores: FloatArray, wanted: NDArray[np.int64]) -> HeldOutRequests:
-        """Select the targets ``wanted`` (R,) and the best other items by scores (R, N)."""
+    def of(
+        cls,
+        scores: FloatArray,
+        wanted: NDArray[np.int64],
+        ranked: NDArray[np.int64] | None = None,
+    ) -> HeldOutRequests:
+        """Select the targets ``wanted`` (R,) and the best other items by scores (R, N).
+
+        If only some items are scored, ``ranked`` are their numbers, and ``wanted`` are columns.
+        """
         row, count = np.arange(len(wanted)), min(_CANDIDATES, scores.shape[1]) - 1
         others = scores.copy()  # (R, N)
         others[row, wanted] = -np.inf
@@ -91,7 +99,7 @@ class HeldOutRequests:
         # With few allowed items the target is among the others, too: there its score is -inf.
         items = np.column_stack([wanted, best])  # (R, C)
         kept = np.column_stack([scores[row, wanted], np.take_along_axis(others, best, 1)])
-        return cls(items, kept)
+        return cls(items if ranked is None else ranked[items], kept)
 
     @classmethod
     def joined(cls, parts: Sequence[HeldOutRequests]) -> HeldOutRequests:

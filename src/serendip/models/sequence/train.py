@@ -27,6 +27,7 @@ from serendip.models.early_stopping import StoppingRule, compute_target_ndcg, tr
 from serendip.models.sequence.config import SequenceConfig, TrainedSequences
 from serendip.models.sequence.network import SequenceNetwork
 from serendip.models.sequence.packing import LongArray, Packed, Sequences, batches, batches_in_order
+from serendip.runtime.budget import UNLIMITED, Allowance
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
@@ -133,7 +134,7 @@ def train_sequences(
     torch.set_num_threads(num_threads())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        training = SequenceTraining(make_network, dataset, config, options.seed)
+        training = SequenceTraining(make_network, dataset, config, options.seed, options.allowance)
         stopping = StoppingRule(config.epochs, config.patience, config.validate_every)
         digest = digest_of(training.past, training.targets, config, options.seed)
         train_epochs(training, stopping, options, digest, "Training on sequences")
@@ -178,8 +179,9 @@ class SequenceTraining:
         dataset: Dataset,
         config: SequenceConfig,
         seed: int,
+        allowance: Allowance = UNLIMITED,
     ) -> None:
-        self.config = config
+        self.config, self.allowance = config, allowance
         self.num_items = dataset.num_items
         self.random = np.random.default_rng(seed)
         self.past, self.targets = past_and_targets(dataset, config.most_validated, self.random)
@@ -194,15 +196,19 @@ class SequenceTraining:
         windows = self.past.windows(self.config.max_len, self.random)
         packed = list(batches(windows, self.config.batch_size, self.random))
         for step, batch in enumerate(packed):
-            self._set_rate(number + step / len(packed))
+            done = (number + step / len(packed)) / self.config.epochs
+            if self.allowance.is_over:
+                self.allowance.cut(done)
+                break
+            self._set_rate(self.allowance.pace(done))
             loss = self.loss(batch)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
 
-    def _set_rate(self, passes: float) -> None:
-        """Set the learning rate: linear decay to 2 % at the end. ``passes``: epochs done."""
-        share = max(_LEAST_RATE, 1 - passes / self.config.epochs)
+    def _set_rate(self, done: float) -> None:
+        """Set the learning rate: linear decay to 2 % at the end. ``done``: share of training."""
+        share = max(_LEAST_RATE, 1 - done)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * share
 

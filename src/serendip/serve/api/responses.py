@@ -15,8 +15,8 @@ from typing_extensions import TypedDict
 from serendip.data import Event, Item
 from serendip.engine.answer import Answer, AnswerItem, Explanation, SearchFeedback, Suggestions
 from serendip.search.rewrites.candidates import RewriteKind
-from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.engine_protocol import EngineProtocol
+from serendip.serve.shared_state import ServiceStatus
 
 
 class AnswerItemOut(TypedDict):
@@ -299,8 +299,11 @@ class ReadyOut(TypedDict):
     generation: str
     """Name of the current generation."""
 
+    workers: int
+    """Number of processes that answer."""
+
     degraded: bool
-    """Whether a published generation was refused or writes fail."""
+    """Whether a published generation was refused, writes fail or a worker is missing."""
 
     refused_generation: str
     """The published generation that could not be opened; empty = none."""
@@ -489,14 +492,15 @@ def _event(event: Event) -> EventOut:
     }
 
 
-def build_ready(holder: EngineHolder, generation: str) -> ReadyOut:
+def build_ready(status: ServiceStatus) -> ReadyOut:
     """Build the state of a service with a current generation."""
     return {
         "status": "ready",
-        "generation": generation,
-        "degraded": holder.is_degraded,
-        "refused_generation": holder.refused_generation,
-        "storage_problem": holder.storage_problem,
+        "generation": status.generation,
+        "workers": status.workers,
+        "degraded": status.is_degraded,
+        "refused_generation": status.refused_generation,
+        "storage_problem": status.storage_problem,
     }
 
 

@@ -211,12 +211,12 @@ class Routes:
         return _respond(responses.LiveOut(status="live"))
 
     async def ready(self) -> Response:
-        """A generation is loaded and answers; waits for no other request."""
+        """A generation is loaded in every worker and answers; waits for no other request."""
         holder = self._pool.holder
-        generation = holder.generation
-        if not generation:
+        status = holder.service_status
+        if not status.workers or (status.missing and not holder.shared.has_started):
             raise loading_error()
-        return _respond(responses.build_ready(holder, generation), generation)
+        return _respond(responses.build_ready(status), status.generation)
 
     async def metrics(self) -> Response:
         """Counters, gauges and latencies in the text format of Prometheus."""

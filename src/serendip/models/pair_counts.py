@@ -1,0 +1,132 @@
+"""Weighted counts of the pairs of items that stand near one another in histories.
+
+``C[i, j]`` sums, over all events with i and all events with j of the same history, a weight that
+depends on how many positions j stands after or before i. As a product, ``C = A^T W A``: ``A`` (E,
+N) has a 1 where an event has an item, and ``W`` (E, E) the weights of the 2 G events around each
+event. A block of rows of C needs only the events of its items, so that memory depends on the size
+of a block and on the entries that are kept, not on the number of pairs.
+
+Shapes: E events, N items, G gaps, R items of a block, F events of a block, P their pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import pairs_by_gap
+from serendip.models.linalg import Sparse, multiply_top, split_rows, stack_rows, to_csr
+from serendip.runtime.progress import Progress, SilentProgress
+
+PAIRS_PER_BLOCK = 4_000_000
+"""Bounds memory: about 50 bytes per pair of a block. One item is never divided between blocks."""
+
+
+class PairCounter:
+    """Counts pairs of different items at 1 to G positions' distance in a history.
+
+    Args:
+        users: (E,) user of each event, in any order.
+        items: (E,) item of each event; a user's rows from old to new.
+        num_items: N.
+        forward: (G,) weights of j at 1, 2, ... positions after i.
+        backward: (G,) weights of j at 1, 2, ... positions before i.
+    """
+
+    def __init__(
+        self,
+        users: IntArray,
+        items: IntArray,
+        num_items: int,
+        forward: FloatArray,
+        backward: FloatArray,
+    ) -> None:
+        order = np.argsort(users, kind="stable")
+        self._users, self._items = users[order], items[order].astype(np.int32)
+        self._num_items = num_items
+        self._forward, self._backward = forward, backward
+        gaps = np.arange(1, len(forward) + 1, dtype=np.int32)
+        weights = np.concatenate([forward, backward]).astype(np.float32)  # (2 G,)
+        self._offsets = np.concatenate([gaps, -gaps])[weights != 0]
+        self._weights = weights[weights != 0]
+        # Events of a history are [begin, end); (E,) each.
+        changes = np.flatnonzero(np.diff(self._users)) + 1
+        bounds = np.concatenate([[0], changes, [len(items)]]).astype(np.int32)
+        lengths = np.diff(bounds)
+        self._begin, self._end = np.repeat(bounds[:-1], lengths), np.repeat(bounds[1:], lengths)
+        self._by_item = np.argsort(self._items, kind="stable").astype(np.int32)  # (E,)
+        counts = np.bincount(self._items, minlength=num_items)
+        self._starts = np.concatenate([[0], np.cumsum(counts)])  # (N + 1,) in _by_item
+
+    def sums(self) -> tuple[FloatArray, FloatArray]:
+        """Row sums and column sums (N,) of the counts, without the counts."""
+        rows, columns = np.zeros((2, self._num_items))
+        for gap, earlier, later in pairs_by_gap(self._users, self._items, len(self._forward)):
+            first = np.bincount(earlier, minlength=self._num_items)  # (N,)
+            second = np.bincount(later, minlength=self._num_items)  # (N,)
+            forward, backward = self._forward[gap - 1], self._backward[gap - 1]
+            rows += forward * first + backward * second
+            columns += forward * second + backward * first
+        return rows.astype(np.float32), columns.astype(np.float32)
+
+    def count(self, progress: Progress | None = None) -> Sparse:
+        """All counts (N, N); zeros on the diagonal."""
+        ones = np.ones(self._num_items, np.float32)
+        blocks = []
+        for events, around in self._products(ones, ones, 0, progress or SilentProgress()):
+            block = to_csr(events @ around)
+            block.sort_indices()
+            blocks.append(block)
+        return stack_rows(blocks, self._num_items)
+
+    def count_top(
+        self,
+        row_factors: FloatArray,
+        column_factors: FloatArray,
+        most: int,
+        progress: Progress | None = None,
+    ) -> Sparse:
+        """The ``most`` largest entries of each row of the scaled counts (N, N).
+
+        Args:
+            row_factors: (N,) positive; row i is multiplied by entry i.
+            column_factors: (N,) positive; column j is multiplied by entry j.
+            most: entries kept per row.
+            progress: of the blocks.
+        """
+        products = self._products(row_factors, column_factors, most, progress or SilentProgress())
+        blocks = [multiply_top(events, around, most) for events, around in products]
+        return stack_rows(blocks, self._num_items)
+
+    def _products(
+        self, row_factors: FloatArray, column_factors: FloatArray, most: int, progress: Progress
+    ) -> Iterator[tuple[Sparse, Sparse]]:
+        """Yield factors (R, F) and (F, N) whose products are the blocks of rows of the counts."""
+        pairs = np.diff(self._starts) * len(self._offsets)  # (N,)
+        sizes = np.maximum(pairs, min(most, int(pairs.max(initial=0))))
+        blocks = split_rows(sizes, PAIRS_PER_BLOCK)
+        for rows in progress.track(blocks, "Counting pairs", len(blocks)):
+            starts = self._starts[rows.start : rows.stop + 1]  # (R + 1,)
+            positions = self._by_item[starts[0] : starts[-1]]  # (F,)
+            lengths = np.diff(starts)
+            factors = np.repeat(row_factors[rows], lengths)
+            columns = np.arange(len(positions), dtype=np.int32)
+            shape = (len(lengths), len(positions))
+            events = to_csr((factors, columns, (starts - starts[0]).astype(np.int32)), shape)
+            yield events, self._weigh_around(positions, column_factors)
+
+    def _weigh_around(self, positions: IntArray, column_factors: FloatArray) -> Sparse:
+        """Weights (F, N) of the items around each of these events (F,)."""
+        own = positions[:, None]  # (F, 1)
+        around = own + self._offsets  # (F, 2 G)
+        is_inside = (around >= self._begin[own]) & (around < self._end[own])
+        # What is outside of the history becomes the event itself, which is no pair.
+        others = self._items[np.where(is_inside, around, own)]
+        is_pair = others != self._items[own]
+        columns = others[is_pair]  # (P,)
+        weights = np.broadcast_to(self._weights, is_pair.shape)[is_pair] * column_factors[columns]
+        starts = np.zeros(len(positions) + 1, np.int32)
+        np.cumsum(np.count_nonzero(is_pair, axis=1), out=starts[1:])
+        return to_csr((weights, columns, starts), (len(positions), self._num_items))

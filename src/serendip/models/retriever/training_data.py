@@ -1,0 +1,131 @@
+"""What a training of the retriever learns from and stops by, and the hash of all that it reads.
+
+Shapes: U users, Q example queries; E is the number of events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray
+from serendip.data.dataset import Dataset, EventLog, HeldOut
+from serendip.models.retriever.config import RetrieverConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSplit:
+    """Training and validation events, and held-out queries.
+
+    Args:
+        log: all events.
+        learned: (E,) bool, training targets.
+        is_validation: (E,) bool, validation targets: they decide when to stop, without gradients.
+        held_back: True if the validation targets are events of the dataset itself, which are
+            learned at the end.
+        hidden: (Q,) bool, held-out queries, which tune the weight of content in search. They are
+            not trained before that: scores of trained queries say little about other queries.
+    """
+
+    log: EventLog
+    learned: BoolArray
+    is_validation: BoolArray
+    held_back: bool
+    hidden: BoolArray
+
+    @classmethod
+    def of(cls, dataset: Dataset, share: float) -> TrainingSplit:
+        """Split by the dataset's validation targets, or hold back its newest ``share`` of events.
+
+        The same share of the queries is held out, at least one text; see ``held_out_queries``.
+        """
+        log, queries = dataset.events, dataset.queries
+        hidden = held_out_queries([] if queries is None else queries.texts, share)
+        if dataset.validation is not None:
+            log = _with_targets(dataset, dataset.validation)
+            is_validation = np.arange(len(log)) >= len(dataset.events)
+            return cls(log, ~is_validation, is_validation, False, hidden)
+        is_validation = np.arange(len(log)) >= len(log) - int(len(log) * share)
+        return cls(log, ~is_validation, is_validation, bool(is_validation.any()), hidden)
+
+
+def held_out_queries(texts: Sequence[str], share: float) -> BoolArray:
+    """Mask (Q,) of the held-out queries: all with a text among a ``share`` of the distinct texts.
+
+    Texts are held out, not (query, item) pairs: holding out one of many relevant items of a text
+    would train it as a negative. None are held out with a single text or a share of 0.
+    """
+    if share == 0:
+        return np.zeros(len(texts), np.bool_)
+    distinct, text = np.unique(np.asarray(texts, dtype=str), return_inverse=True)
+    count = max(1, int(share * len(distinct))) if len(distinct) > 1 else 0
+    # A fixed seed: the same texts are held out whatever the seed of the training.
+    chosen = np.random.default_rng(0).permutation(len(distinct))[:count]
+    return np.isin(text, chosen)
+
+
+def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
+    """Append each held-out item as its user's next event, a second after the last one.
+
+    Items that are not in the dataset and users without events are left out.
+    """
+    log = dataset.events
+    last = np.full(dataset.num_users, -np.inf)  # (U,)
+    np.maximum.at(last, log.users, log.timestamps)
+    is_usable = (held.items < dataset.num_items) & np.isfinite(last[held.users])
+    users, items = held.users[is_usable], held.items[is_usable]
+    return EventLog(
+        np.concatenate([log.users, users]),
+        np.concatenate([log.items, items]),
+        np.concatenate([log.timestamps, last[users] + 1.0]),
+        np.concatenate([log.liked, np.zeros(len(users), np.bool_)]),
+        np.concatenate([log.values, np.full(len(users), np.nan, np.float32)]),
+        None
+        if log.strengths is None
+        else np.append(log.strengths, np.ones(len(users), np.float32)),
+    )
+
+
+_LAYOUT = 3
+"""Version of the network's parameters: checkpoints of another layout cannot be continued."""
+
+
+def training_fingerprint(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
+    """Hash (SHA-256) everything that the result of a training depends on."""
+    digest = hashlib.sha256(f"{_LAYOUT} {config.model_dump_json()} {seed}".encode())
+    for text in _texts(dataset, config):
+        digest.update(text.encode())
+    for array in _arrays(dataset, config):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _texts(dataset: Dataset, config: RetrieverConfig) -> Iterator[str]:
+    if dataset.countries is not None:
+        yield repr(dataset.countries.names)
+    if config.token_buckets and dataset.queries is not None:
+        yield repr(list(dataset.queries.texts))
+
+
+def _arrays(dataset: Dataset, config: RetrieverConfig) -> Iterator[NDArray[Any] | None]:
+    log = dataset.events
+    yield from (log.users, log.items, log.timestamps, log.liked, log.strengths)
+    yield dataset.quality
+    if (features := dataset.features) is not None:
+        yield from (features.content, features.codes)
+        if config.token_buckets:
+            yield from (features.known_tokens.hashes, features.known_tokens.starts)
+    if (alignment := dataset.alignment) is not None:
+        yield from (alignment.down, alignment.up)
+    if (queries := dataset.queries) is not None:
+        yield from (queries.vectors, queries.items)
+    if (validation := dataset.validation) is not None:
+        yield from (validation.users, validation.items)
+    if (countries := dataset.countries) is not None:
+        yield countries.of_users

@@ -1,0 +1,137 @@
+"""Validation of the retriever: a fixed sample of requests, ranked among a fixed sample of items.
+
+A validation costs the same however large the catalogue is. Catalogues of up to ``RANKED_WHOLE``
+items are ranked whole. Of a larger one the targets are ranked among ``NUM_RANKED`` random items and
+the targets of the other requests: values are higher than those of all items, and are only compared
+with one another (Krichene and Rendle 2020, "On Sampled Metrics for Item Recommendation").
+
+Shapes: B rows, T steps, M requests per row, R requests with a target, N items, C ranked items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray
+from serendip.models.early_stopping import compute_target_ndcg
+from serendip.models.retriever.batches import BatchBuilder, TrainingBatch, cut_rows
+from serendip.models.retriever.requests import NONE, LongArray
+
+MOST_REQUESTS = 4_000
+"""Validation requests per task, about."""
+
+RANKED_WHOLE, NUM_RANKED = 20_000, 10_000
+
+_ROWS_AT_ONCE = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValidationSample:
+    """Fixed validation requests of one task.
+
+    Args:
+        blocks: the requests, in batches.
+        ranked: (C,) int64 items that the targets are ranked among, ascending; all targets are.
+    """
+
+    blocks: Sequence[TrainingBatch]
+    ranked: LongArray
+
+    @classmethod
+    def of(cls, maker: BatchBuilder, task: int, num_items: int) -> ValidationSample:
+        """Draw the requests of a task; always the same for the same events."""
+        random, log = np.random.default_rng(0), maker.log
+        rows = cut_rows(log, maker.max_len, np.zeros(len(log.starts), np.int64))
+        order = random.permutation(len(rows.begin))
+        blocks: list[TrainingBatch] = []
+        count = 0
+        for start in range(0, len(order), _ROWS_AT_ONCE):
+            batch = maker.asked_batch(rows.take(order[start : start + _ROWS_AT_ONCE]), task)
+            num_targets = int((batch.target >= 0).sum())
+            if num_targets:
+                blocks.append(batch)
+                count += num_targets
+            if count >= MOST_REQUESTS:
+                break
+        if num_items <= RANKED_WHOLE:
+            return cls(blocks, np.arange(num_items))
+        drawn = random.choice(num_items, NUM_RANKED, replace=False)
+        targets = [batch.target[batch.target >= 0] for batch in blocks]
+        return cls(blocks, np.unique(np.concatenate([drawn, *targets])))
+
+    @property
+    def used_items(self) -> LongArray:
+        """Items whose vectors the requests need, with repetitions."""
+        return np.concatenate([self.ranked, *(batch.used_items for batch in self.blocks)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValidationRequests:
+    """Validation requests of one task with their targets and the network's scores.
+
+    Args:
+        batch: the requests.
+        ranked: (C,) ranked items, ascending.
+        scores: (R, C) scores of the network.
+    """
+
+    batch: TrainingBatch
+    ranked: LongArray
+    scores: FloatArray
+
+    @property
+    def columns(self) -> LongArray:
+        """(R,) column of each target among the ranked items."""
+        return np.searchsorted(self.ranked, self.batch.target[self.batch.target >= 0])
+
+    @property
+    def excluded(self) -> tuple[LongArray, LongArray]:
+        """Index pairs (request, column) that are not ranked: items in the history, and the source.
+
+        A request's own target is always ranked.
+        """
+        request, step = np.nonzero(shown(self.batch))  # pairs of (R, T)
+        has_target = self.batch.target >= 0  # (B, M)
+        row = np.nonzero(has_target)[0][request]
+        source = self.batch.source[has_target]  # (R,)
+        with_source = np.flatnonzero(source != NONE)
+        requests = np.concatenate([request, with_source])
+        items = np.concatenate([self.batch.items[row, step], source[with_source]])
+        columns = np.minimum(np.searchsorted(self.ranked, items), len(self.ranked) - 1)
+        is_ranked = self.ranked[columns] == items
+        return requests[is_ranked], columns[is_ranked]
+
+    def gain(self) -> float:
+        """Sum of the targets' nDCG@10, ranked by the network's scores."""
+        return self.gains(0.0, 0.0, [0.0])[0]
+
+    def gains(
+        self, weighted: FloatArray | float, fixed: FloatArray | float, weights: Sequence[float]
+    ) -> list[float]:
+        """Sum of the targets' nDCG@10 for each weight.
+
+        Args:
+            weighted: (R, C) scores that are weighted and added to the network's.
+            fixed: (R, C) scores that are added as they are.
+            weights: of ``weighted``.
+        """
+        row, columns, excluded = np.arange(len(self.scores)), self.columns, self.excluded
+        scores = self.scores + fixed
+        own = scores[row, columns]
+        scores[excluded] = -np.inf
+        scores[row, columns] = own
+        summed, nothing = np.empty_like(scores), (columns[:0], columns[:0])
+        gains = []
+        for weight in weights:
+            np.add(scores, np.float32(weight) * weighted, out=summed)
+            gains.append(float(compute_target_ndcg(summed, columns, nothing).sum()))
+        return gains
+
+
+def shown(batch: TrainingBatch) -> BoolArray:
+    """Mask (R, T) of the history steps visible to each request with a target."""
+    steps: BoolArray = (batch.places[:, None, :] < batch.prefix[:, :, None])[batch.target >= 0]
+    return steps

@@ -1,0 +1,142 @@
+"""Time budget of a job: what a training may take of the time that is left, and what it cut short.
+
+Wall-clock time, so a training that its budget cuts short does not give the same numbers twice. One
+that ends within its time gives the same numbers as without a budget.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from serendip.errors import ConfigError
+
+Clock = Callable[[], float]
+
+_LEAST_SPENT = 0.05
+"""Share of the time from which on the pace of a training is judged: its first steps are slower."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3_600}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as ``90s``, ``10m`` or ``1.5h``.
+
+    Raises:
+        ConfigError: it is not a number above 0 with a unit.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ConfigError(
+            f"{text!r} is not a duration.", 'Give a number above 0 and s, m or h, such as "10m".'
+        )
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CutShort:
+    """A training that ended because its time was over.
+
+    Args:
+        name: of the training.
+        done: share of its planned steps, in [0, 1).
+        seconds: its time.
+    """
+
+    name: str
+    done: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allowance:
+    """Time that one training may take.
+
+    Args:
+        name: of the training.
+        seconds: its time; infinite = unlimited.
+        start: on ``clock``.
+        clock: seconds since any moment.
+        cuts: where ``cut`` writes.
+    """
+
+    name: str = ""
+    seconds: float = math.inf
+    start: float = 0.0
+    clock: Clock = time.monotonic
+    cuts: list[CutShort] = field(default_factory=list)
+
+    def spent(self) -> float:
+        """Share of the time that has passed, at most 1; 0 if it is unlimited."""
+        if math.isinf(self.seconds):
+            return 0.0
+        if self.seconds <= 0:
+            return 1.0
+        return min(1.0, (self.clock() - self.start) / self.seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """True once all of the time has passed."""
+        return self.spent() >= 1.0
+
+    def pace(self, done: float) -> float:
+        """Share of a training that is over, for schedules such as that of the learning rate.
+
+        ``done`` of its planned steps, unless the time ends before the steps at their present pace:
+        then the share of the time.
+        """
+        spent = self.spent()
+        return done if spent < _LEAST_SPENT else max(done, spent)
+
+    def from_now(self, share: float, part: str = "") -> Allowance:
+        """A share of the time that is left, from now on.
+
+        Args:
+            share: in (0, 1].
+            part: name of the part of the training that may take it, if only a part may.
+        """
+        if math.isinf(self.seconds):
+            return self
+        now = self.clock()
+        left = max(0.0, self.seconds - (now - self.start))
+        name = f"{self.name} {part}".rstrip()
+        return Allowance(name, share * left, now, self.clock, self.cuts)
+
+    def cut(self, done: float) -> None:
+        """Note, once, that the training ended after a share ``done`` of its planned steps."""
+        if done < 1 and all(cut.name != self.name for cut in self.cuts):
+            self.cuts.append(CutShort(self.name, round(done, 3), round(self.seconds, 1)))
+
+
+UNLIMITED = Allowance()
+
+
+class TimeBudget:
+    """Time of a whole job, from now on.
+
+    Args:
+        seconds: None = unlimited.
+        clock: seconds since any moment.
+    """
+
+    def __init__(self, seconds: float | None = None, clock: Clock = time.monotonic) -> None:
+        self.seconds = math.inf if seconds is None else seconds
+        self._clock, self._start = clock, clock()
+        self.cuts: list[CutShort] = []
+
+    def allow(self, name: str, share: float) -> Allowance:
+        """Allow a training, which starts now, a share of the time that is left."""
+        now = self._clock()
+        left = max(0.0, self.seconds - (now - self._start))
+        return Allowance(name, share * left, now, self._clock, self.cuts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Budget in seconds (None = unlimited) and the trainings that it cut short, for JSON."""
+        seconds = None if math.isinf(self.seconds) else self.seconds
+        return {"seconds": seconds, "cut_short": [asdict(cut) for cut in self.cuts]}

@@ -1,0 +1,192 @@
+"""A workspace with a generation of any size and no training: random vectors, graphs and counts.
+
+Its speed and memory are those of a trained generation with the same settings; its answers mean
+nothing. Only the context encoder of the retriever is trained, on a few items, because a request
+runs it.
+
+Shapes: N items, C content size, E size of the retriever's vectors, K codes per level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.code_cells import CodeCells
+from serendip.data.dataset import AlignedProjection
+from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import ItemFeatures
+from serendip.data.numeric import unit
+from serendip.data.query import TASKS
+from serendip.data.semantic_ids import Codebooks
+from serendip.data.store.store import Store
+from serendip.engine.generations import publish
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.models.base import Recommender
+from serendip.models.content_similarity import ContentSimilarity
+from serendip.models.item_to_item import ItemKNN
+from serendip.models.linalg import Sparse, to_csr
+from serendip.models.popularity import Popularity, PopularityConfig, Window
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.content_scores import ContentScores
+from serendip.models.retriever.item_encoder import ItemEncoderArrays
+from serendip.models.retriever.model import Retriever
+from serendip.models.transitions import Transitions
+from serendip.runtime.versions import Version
+from serendip.search.searcher import Searcher
+from serendip.search.suggestions.completions import Suggester
+from serendip.testing.worlds import build_small_world
+
+CONTENT_SIZE = 512
+"""Size of the vectors of the default text encoder."""
+
+_CODES = 256
+_SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+_FACTS = {"item_version": 0, "event_seq": 0, "event_removals": 0, "counts": {}}
+_SETTINGS = """
+[items]
+path = "items.csv"
+
+[events]
+path = "events.csv"
+
+[content]
+fields = ["title", "department"]
+"""
+
+
+def write_workspace(folder: Path, num_items: int, seed: int = 0) -> Version:
+    """Write a workspace with one published generation of ``num_items`` and an empty store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "serendip.toml").write_text(_SETTINGS, encoding="utf-8")
+    workspace = Workspace.open(folder)
+    Store.create(workspace.database).close()
+    state = build_state(num_items, folder / "words", seed)
+    return publish(workspace.generations, state.save, _FACTS)
+
+
+def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:
+    """Build a state of ``num_items``; ``scratch`` is a folder for its first word index."""
+    rng = np.random.default_rng(seed)
+    catalogue = Catalogue(shop_items(num_items, seed))
+    centroids = (rng.normal(size=(3, _CODES, CONTENT_SIZE)) / CONTENT_SIZE**0.5).astype(np.float32)
+    codebooks = Codebooks(centroids)
+    codes = rng.integers(0, _CODES, (num_items, 3)).astype(np.int32)
+    content = np.empty((num_items, CONTENT_SIZE), np.float32)
+    for begin in range(0, num_items, 65_536):
+        block = codes[begin : begin + 65_536]
+        means = centroids[0][block[:, 0]] + 0.6 * centroids[1][block[:, 1]]
+        noise = rng.standard_normal(means.shape, np.float32) / np.float32(2 * CONTENT_SIZE**0.5)
+        content[begin : begin + 65_536] = unit(means + noise)
+    features = ItemFeatures(content, codes, _CODES)
+    counts = np.minimum(rng.zipf(1.6, num_items), 100_000).astype(np.int32)
+    # The word index of the catalogue is built when the state is saved.
+    searcher = Searcher.build(Catalogue(()), counts[:0], scratch)
+    return EngineState(
+        catalogue=catalogue,
+        features=features,
+        codebooks=codebooks,
+        models=_models(features, counts, rng),
+        ranker=None,
+        searcher=searcher,
+        suggester=Suggester.of(catalogue, searcher),
+        counts=counts,
+        quality=rng.random(num_items, np.float32),
+        hidden=np.zeros(num_items, np.bool_),
+        cells=CodeCells.of(codes, codebooks),
+        mean_quality=0.5,
+        code_names={},
+    )
+
+
+def shop_items(count: int, seed: int, prefix: str = "sku") -> Iterator[Item]:
+    """Items with a title of five words, a department and a price."""
+    rng = np.random.default_rng(seed)
+    words = np.array(["".join(parts) for parts in rng.choice(_SYLLABLES, (8_000, 3))])
+    for number in range(count):
+        brand, adjective, own, noun = words[rng.integers(0, (2_000, 400, 6_000, 500))].tolist()
+        title = f"{brand} {adjective} {own} {noun} {rng.integers(1, 10_000)}"
+        price = float(np.round(np.exp(rng.normal(3, 1)), 2))
+        yield Item(f"{prefix}-{number:08d}", title, "", {"department": noun, "price": price})
+
+
+def _models(
+    features: ItemFeatures, counts: IntArray, rng: np.random.Generator
+) -> dict[str, Recommender]:
+    """The default models with random arrays."""
+    num_items = len(features)
+    graph = _random_graph(num_items, 30, rng)
+    popular, recent = Popularity(), Popularity(PopularityConfig(window_days=7.0))
+    for prior, interactions in ((popular, counts), (recent, counts // 9)):
+        prior._scores = np.log1p(interactions).astype(np.float32)
+        prior._window = Window.of(np.empty(0), NO_ITEMS, prior.window_s, num_items)
+    neighbours, content, transitions = ItemKNN(), ContentSimilarity(), Transitions()
+    neighbours._similarities = graph
+    content._content = features.content
+    transitions._matrix, transitions._content = graph, features.content
+    transitions._use_neighbours(_random_graph(num_items, 20, rng))
+    transitions._find_unreached()
+    models: dict[str, Recommender] = {
+        "popularity": popular,
+        "popularity-recent": recent,
+        "item-knn": neighbours,
+        "transitions": transitions,
+        "content": content,
+        "retriever": _retriever(features, rng),
+    }
+    for model in models.values():
+        model._num_items = num_items
+    return models
+
+
+def _random_graph(num_items: int, degree: int, rng: np.random.Generator) -> Sparse:
+    """``degree`` random weights per row (N, N)."""
+    columns = rng.integers(0, num_items, num_items * degree, np.int32)
+    values = rng.random(num_items * degree, np.float32)
+    starts = np.arange(num_items + 1, dtype=np.int32) * degree
+    return to_csr((values, columns, starts), (num_items, num_items))
+
+
+def _retriever(features: ItemFeatures, rng: np.random.Generator) -> Retriever:
+    """A retriever with the default sizes, a trained context encoder and random item arrays."""
+    config = RetrieverConfig(epochs=1)
+    retriever = Retriever(config).train(build_small_world())
+    num_items, size = len(features), config.embedding_size + config.search_size
+    down = (rng.normal(size=(CONTENT_SIZE, 32)) / CONTENT_SIZE**0.5).astype(np.float32)
+    alignment = AlignedProjection(down, 0.3 * down.T.copy())
+    aligned = np.concatenate(
+        [
+            alignment.encode(features.content[begin : begin + 65_536])
+            for begin in range(0, num_items, 65_536)
+        ]
+    )
+
+    def random_rows(*shape: int) -> FloatArray:
+        return rng.standard_normal(shape, np.float32)
+
+    tower = ItemEncoderArrays(
+        0.05 * random_rows(size, CONTENT_SIZE),
+        random_rows(size),
+        0.1 * random_rows(3, _CODES, size),
+        random_rows(num_items, size),
+        aligned,
+        config.num_id_donors,
+        alignment=alignment,
+        search_size=config.search_size,
+    )
+    weights = np.full((len(TASKS), 2), 0.5, np.float32)
+    retriever._trained = replace(
+        retriever._trained,
+        item_vectors=random_rows(num_items, size),
+        projected=random_rows(num_items, size),
+        tower=tower,
+        bonus=np.zeros(num_items, np.float32),
+        affinity=ContentScores(alignment, aligned, weights, features.content),
+    )
+    retriever._codes = features.codes
+    return retriever

@@ -1,0 +1,33 @@
+"""Synthetic shops have the size that was requested, and their events name their items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from serendip_bench.scripts.make_shop import ShopSize, write_shop
+
+
+@pytest.mark.parametrize("items", [1, 30, 2_000])
+def test_a_shop_has_the_requested_size(items: int, tmp_path: Path) -> None:
+    write_shop(tmp_path, ShopSize(items, users=50, events=3_000))
+    catalogue = pq.read_table(tmp_path / "items.parquet")
+    events = pq.read_table(tmp_path / "events.parquet")
+    skus = catalogue["sku"].to_pylist()
+    assert len(set(skus)) == len(skus) == items
+    assert (catalogue.column_names, len(events)) == (["sku", "name", "department", "price"], 3_000)
+    assert set(events["sku"].to_pylist()) <= set(skus)
+    assert set(events["customer"].to_pylist()) <= {f"u{number}" for number in range(50)}
+    assert (np.diff(events["when"].to_numpy()) >= 0).all()
+    assert set(events["action"].to_pylist()) == {"view", "purchase"}
+
+
+def test_the_same_seed_writes_the_same_shop(tmp_path: Path) -> None:
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        write_shop(tmp_path / folder, ShopSize(100, 20, 500, seed))
+    tables = {name: pq.read_table(tmp_path / name / "events.parquet") for name in "abc"}
+    assert tables["a"].equals(tables["b"])
+    assert not tables["a"].equals(tables["c"])

@@ -1,0 +1,160 @@
+"""Whole files in SQL say what reading cell by cell says, in every spelling and in every format."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.data.event import Event
+from serendip.data.files import tables
+from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
+from serendip.data.files.times import parse_time
+from serendip.errors import DataError
+
+WHITESPACE = [sign for sign in map(chr, range(sys.maxunicode + 1)) if sign.isspace()]
+
+MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9998, 1, 1))
+TIMES = st.one_of(
+    st.integers(-(10**12), 10**20).map(str),
+    st.decimals(-(10**9), 10**12, places=3).map(str),
+    st.floats(allow_nan=True, allow_infinity=True).map(repr),
+    MOMENTS.map(lambda moment: moment.isoformat()),
+    MOMENTS.map(lambda moment: moment.isoformat(" ", "seconds") + "Z"),
+    MOMENTS.map(lambda moment: moment.isoformat(timespec="milliseconds") + "+05:30"),
+    MOMENTS.map(lambda moment: moment.date().isoformat()),
+    MOMENTS.map(lambda moment: moment.strftime("%Y%m%dT%H%M%S")),
+    st.sampled_from(
+        [
+            *("", "never", "1_000", "+5", " 7 ", "\t8", "1e3", "1e400", ".5", "5.", "0x10"),
+            *("2023-02-30", "2024-1-1", "2024-01-01T10", "2024-01-01T24:00:00", "1700000000 Z"),
+            *("2024-01-01T10:00:60", "2024-01-01T10:00Z", "2024-01-01 10:00-00:30"),
+        ]
+    ),
+)
+
+
+def read_csv(folder, name, rows):
+    lines = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows]
+    (folder / "e.csv").write_text(f"user,item,ts,{name}\n" + "\n".join(lines) + "\n")
+    return list(read_events(EventsConfig(path="e.csv"), folder))
+
+
+def time_of(text):
+    try:
+        seconds = parse_time(text.strip())
+    except ValueError as error:
+        return str(error)
+    is_date = -62_135_596_800.0 <= seconds <= 253_402_300_799.0
+    return seconds if is_date else f"timestamp {seconds!r} is not a time"
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(TIMES, min_size=1, max_size=5))
+def test_times_are_those_of_parse_time(tmp_path_factory, texts):
+    folder = tmp_path_factory.mktemp("t")
+    expected = [time_of(text) for text in texts]
+    problems = [
+        f"line {line}: {found}" for line, found in enumerate(expected, 2) if isinstance(found, str)
+    ]
+    rows = [("u", "i", text, "") for text in texts]
+    if problems:
+        with pytest.raises(DataError, match=re.escape("; ".join(problems))):
+            read_csv(folder, "surface", rows)
+    else:
+        events = read_csv(folder, "surface", rows)
+        assert [event.timestamp for event in events] == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.floats(allow_nan=False, allow_infinity=False).map(repr),
+            st.decimals(-(10**17), 10**17, places=5).map(str),
+            st.sampled_from(["", " ", "1_0", " 4.5", "-0", "+1", "1e-5", "4.", "٣"]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_values_are_those_of_float(tmp_path_factory, texts):
+    rows = [("u", "i", "1", text) for text in texts]
+    events = read_csv(tmp_path_factory.mktemp("v"), "value", rows)
+    expected = [float(text) if text.strip() else None for text in texts]
+    assert [event.value for event in events] == expected
+
+
+@pytest.mark.parametrize(("text", "position"), [("", None), ("7", 7), (" 07 ", 7), ("1_0", 10)])
+def test_positions_are_those_of_int(tmp_path, text, position):
+    (event,) = read_csv(tmp_path, "position", [("u", "i", "1", text)])
+    assert event.position == position
+
+
+def test_white_space_is_what_python_says_it_is(tmp_path):
+    lines = [json.dumps({"id": f"{sign}a{sign}b{sign}", "title": sign}) for sign in WHITESPACE]
+    (tmp_path / "i.jsonl").write_text("\n".join(lines))
+    items = list(read_items(ItemsConfig(path="i.jsonl"), tmp_path))
+    assert [item.item_id for item in items] == [f"a{sign}b" for sign in WHITESPACE]
+    assert {item.title for item in items} == {""}
+    lines = [json.dumps({"user": f"{sign}u{sign}", "item": "i", "ts": 1}) for sign in WHITESPACE]
+    (tmp_path / "e.jsonl").write_text("\n".join(lines))
+    events = list(read_events(EventsConfig(path="e.jsonl"), tmp_path))
+    assert [event.user_id for event in events] == ["u"] * len(WHITESPACE)
+
+
+def test_rare_spellings_stay_at_their_places(tmp_path):
+    times = ["3", "20240105T101112", "2", "1_000", "2024-01-05"]
+    events = read_csv(
+        tmp_path, "query", [(f"u{n}", "i", time, "q") for n, time in enumerate(times)]
+    )
+    assert [event.user_id for event in events] == ["u0", "u1", "u2", "u3", "u4"]
+    assert [event.timestamp for event in events] == [parse_time(time) for time in times]
+
+
+@pytest.mark.parametrize(
+    ("sql", "seconds"),
+    [
+        ("1700000000::INTEGER", 1.7e9),
+        ("1700000000123::BIGINT", 1700000000.123),
+        ("1700000000.5::DOUBLE", 1700000000.5),
+        ("1700000000.25::DECIMAL(18, 2)", 1700000000.25),
+        ("1.5::FLOAT", 1.5),
+        ("TIMESTAMP '2023-11-14 22:13:20.123456'", 1700000000.123456),
+        ("TIMESTAMP_MS '2023-11-14 22:13:20.123'", 1700000000.123),
+        ("TIMESTAMP_NS '2023-11-14 22:13:20.123456789'", 1700000000.123456),
+        ("TIMESTAMPTZ '2023-11-14 22:13:20+00:00'", 1.7e9),
+        ("DATE '2023-11-14'", 1_699_920_000.0),
+        ("'2023-11-14 22:13:20'", 1.7e9),
+    ],
+)
+def test_every_type_of_a_parquet_file_is_a_time(tmp_path, sql, seconds):
+    import duckdb
+
+    query = f"SELECT 'u' AS user, 7 AS item, {sql} AS ts, 4.1::FLOAT AS value, 2::UTINYINT AS slot"
+    duckdb.sql(f"COPY ({query}) TO '{tmp_path / 'e.parquet'}' (FORMAT parquet)")
+    (event,) = read_events(EventsConfig(path="e.parquet"), tmp_path)
+    assert event == Event("u", "7", seconds, value=4.1, position=2)
+
+
+def test_broken_rows_of_any_batch_are_named_by_their_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_ARROW_BATCH", 2_048)
+    rows = [f"u{number},i,{number}" for number in range(9_000)]
+    rows[3_000], rows[8_000], rows[8_500] = "u,,1", "u,i,never", "u" * 600 + ",i,1"
+    (tmp_path / "e.csv").write_text("user,item,ts\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError) as caught:
+        read_events(EventsConfig(path="e.csv"), tmp_path).table()
+    assert "e.csv: 3 rows are broken: line 3002: item_id ''" in caught.value.message
+    assert "line 8002: timestamp 'never' is not a time" in caught.value.message
+    assert "line 8502: user_id" in caught.value.message
+
+
+def test_times_with_an_offset_are_in_utc(tmp_path):
+    moment = datetime(2024, 1, 5, 10, 11, 12, tzinfo=UTC).timestamp()
+    (event,) = read_csv(tmp_path, "query", [("u", "i", "2024-01-05T12:11:12+02:00", "")])
+    assert event.timestamp == moment

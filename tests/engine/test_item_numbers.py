@@ -1,0 +1,88 @@
+"""Engines over one workspace number its items alike, however often each reads the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serendip.data.item import Item
+from serendip.engine.engine import Engine
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["post", "delete", "read"]),
+        st.sampled_from([0, 1]),  # the engine
+        st.lists(st.integers(0, 5), min_size=1, max_size=3),  # items
+    ),
+    max_size=12,
+)
+
+
+def facts(engine: Engine) -> list[tuple[str, str, bool]]:
+    """Id, title and visibility of every item, by its number."""
+    state = engine.state
+    hidden = state.hidden.tolist()
+    return [(i.item_id, i.title, h) for i, h in zip(state.catalogue.items, hidden, strict=True)]
+
+
+@pytest.fixture
+def engines(shop: Path) -> Iterator[tuple[Engine, Engine]]:
+    with closing(Engine.open(shop)) as one, closing(Engine.open(shop)) as other:
+        yield one, other
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_numbers_agree_with_every_order_of_writes_and_readings(
+    engines: tuple[Engine, Engine], shop: Path, data: st.DataObject
+) -> None:
+    prefix = f"{len(engines[0].state.catalogue)}-{engines[0].item_version}"
+    texts = count()
+    for step, which, numbers in data.draw(STEPS):
+        engine, names = engines[which], [f"{prefix}-{number}" for number in numbers]
+        if step == "post":
+            engine.add_items([Item(name, f"Tale {next(texts)}") for name in names])
+        elif step == "delete":
+            engine.delete_item(names[0])
+        else:
+            engine.catch_up()
+    for engine in engines:
+        engine.catch_up()
+    with closing(Engine.open(shop)) as opened:
+        everything = [facts(engine) for engine in (*engines, opened)]
+        # An engine may know a deleted item by the words that it had before its last change.
+        shown = [[(i, "" if hidden else title) for i, title, hidden in f] for f in everything]
+        assert shown[0] == shown[1] == shown[2]
+        assert engines[0].item_version == engines[1].item_version == opened.item_version
+
+
+def test_a_write_comes_after_those_that_the_engine_had_not_read(
+    engines: tuple[Engine, Engine],
+) -> None:
+    one, other = engines
+    one.add_items([Item("a", "First")])
+    other.add_items([Item("b", "Second")])
+    one.catch_up()
+    assert [fact[0] for fact in facts(one)[-2:]] == ["a", "b"]
+    assert facts(one) == facts(other)
+
+
+def test_an_item_that_was_deleted_unread_keeps_its_number(engines: tuple[Engine, Engine]) -> None:
+    one, other = engines
+    one.add_items([Item("a", "First"), Item("b", "Second")])
+    one.delete_item("a")
+    other.catch_up()
+    assert [fact[0] for fact in facts(other)[-2:]] == ["a", "b"]
+    assert other.item("a") is None
+    other.add_items([Item("a", "Back")])
+    one.catch_up()
+    assert facts(one) == facts(other)
+    assert one.item("a") == Item("a", "Back")

@@ -1,0 +1,106 @@
+"""Counts follow the log: at once in this engine, in another one, and after a restart."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.query import Query
+from serendip.engine.engine import Engine
+from serendip.engine.live_counts import FOLLOW_S, LiveCounts
+from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
+from serendip.jobs.import_files import import_files
+from serendip.models.popularity import Popularity, PopularityConfig
+
+START = 1_700_000_000.0
+
+
+def events(item: str, count: int, action: str = "rate", value: float | None = 5.0) -> list[Event]:
+    return [
+        Event(f"visitor{number}", item, START + number, action, value) for number in range(count)
+    ]
+
+
+def count_of(engine: Engine, item: str) -> int:
+    state = engine.state
+    return int(state.counts[state.catalogue.vocabulary.number(item)])
+
+
+def test_interactions_count_and_other_events_do_not(engine: Engine) -> None:
+    before = count_of(engine, "i7"), count_of(engine, "i8")
+    engine.add_events([*events("i7", 3), *events("i8", 2, "hide", None)])
+    engine.add_events(events("i8", 4, "impression", None))
+    engine.add_events(events("unknown", 2))
+    engine.catch_up()
+    assert (count_of(engine, "i7"), count_of(engine, "i8")) == (before[0] + 3, before[1])
+
+
+def test_a_restart_and_another_engine_count_the_same(shop: Path) -> None:
+    with closing(Engine.open(shop)) as first, closing(Engine.open(shop)) as second:
+        first.add_items([Item("new", "A new tale", attributes={"genre": "horror"})])
+        first.add_events([*events("i3", 5), *events("new", 2)])
+        first.catch_up()
+        second.catch_up()
+        with closing(Engine.open(shop)) as again:
+            for engine in (second, again):
+                np.testing.assert_array_equal(engine.state.counts, first.state.counts)
+                for name in ("popularity", "popularity-recent"):
+                    scores = [
+                        one.state.models[name].score_all([Query()]) for one in (first, engine)
+                    ]
+                    np.testing.assert_array_equal(*scores)
+        assert count_of(first, "new") == 2
+
+
+def test_live_counts_are_those_of_a_training_on_the_whole_log(shop: Path) -> None:
+    with closing(Engine.open(shop)) as engine:
+        for item in ("i1", "i2", "i1"):
+            engine.add_events(events(item, 3))
+            engine.catch_up()
+        state = engine.state
+    dataset = JobContext.open(shop).dataset
+    np.testing.assert_array_equal(state.counts, dataset.item_counts())
+    for name, config in (
+        ("popularity", PopularityConfig()),
+        ("popularity-recent", PopularityConfig(window_days=7.0)),
+    ):
+        trained = Popularity(config).train(dataset).score_all([Query()])
+        np.testing.assert_allclose(state.models[name].score_all([Query()]), trained, rtol=1e-6)
+
+
+def test_what_becomes_popular_is_shown(engine: Engine) -> None:
+    popular = engine.state.models["popularity"].recommend([Query()], 1)[0].item_nums[0]
+    assert engine.item_ids([popular]) != ["i59"]
+    engine.add_events([event for _ in range(9) for event in events("i59", 20)])
+    engine.catch_up()
+    popular = engine.state.models["popularity"].recommend([Query()], 1)[0].item_nums[0]
+    assert engine.item_ids([popular]) == ["i59"]
+
+
+def test_the_log_is_read_at_most_every_half_second(engine: Engine) -> None:
+    now = [100.0]
+    counts = LiveCounts(engine._store.log, engine.settings.actions, 0, 0, lambda: now[0])
+    assert counts.is_due
+    counts.follow(engine.state)
+    now[0] += FOLLOW_S / 2
+    assert not counts.is_due
+    now[0] += FOLLOW_S
+    assert counts.is_due
+
+
+def test_a_log_that_an_import_replaced_is_not_counted_again(shop: Path) -> None:
+    with closing(Engine.open(shop)) as engine:
+        before = np.array(engine.state.counts)
+        import_files(Workspace.open(shop))
+        engine.catch_up()
+        np.testing.assert_array_equal(engine.state.counts, before)
+    with closing(Engine.open(shop)) as again:
+        np.testing.assert_array_equal(again.state.counts, before)
+        again.add_events(events("i5", 2))
+        again.catch_up()
+        assert again.state.counts.sum() == before.sum() + 2

@@ -1,0 +1,108 @@
+"""The fit on all data continues from the one on its older part, within the time of a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import import_shop
+
+from serendip.content.fusion import TEXT_ONLY, Block, Fusion
+from serendip.data.semantic_ids import Codebooks
+from serendip.data.splits import temporal
+from serendip.data.vocabulary import Vocabulary
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError
+from serendip.jobs.context import JobContext
+from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.older_fit import OlderFit
+from serendip.jobs.train.ranker_actions import INNER_FRACTION
+from serendip.jobs.train.train import train_workspace
+from serendip.models.retriever.model import Retriever
+from serendip.runtime.progress import TrainOptions
+
+CODEBOOKS = Codebooks(np.zeros((1, 2, 4), np.float32))
+
+
+def older_of(fusion: Fusion) -> OlderFit:
+    arrays = {"retriever": {"x": np.ones(3)}, "item-knn": {}}
+    return OlderFit(Vocabulary(["a", "b", "c"]), CODEBOOKS, fusion, arrays)
+
+
+def pictures_and_texts() -> Fusion:
+    block = Block(np.zeros(4, np.float32), np.zeros((4, 2), np.float32))
+    return Fusion({"text": block, "image": block})
+
+
+def test_items_are_found_by_their_ids() -> None:
+    start = older_of(TEXT_ONLY).start("retriever", Vocabulary(["c", "new", "a"]), Fusion())
+    assert start is not None
+    assert start.rows.tolist() == [2, -1, 0]
+    assert list(start.arrays) == ["x"]
+
+
+@pytest.mark.parametrize("name", ["item-knn", "added-since"])
+def test_models_that_cannot_continue_have_nothing_to_start_from(name: str) -> None:
+    start = older_of(TEXT_ONLY).start(name, Vocabulary(["a"]), TEXT_ONLY)
+    assert start is not None and not start.arrays
+
+
+def test_content_of_another_fusion_is_learned_from_nothing() -> None:
+    fusion = pictures_and_texts()
+    older = older_of(fusion)
+    assert older.start("retriever", Vocabulary(["a"]), fusion) is not None
+    assert older.start("retriever", Vocabulary(["a"]), pictures_and_texts()) is None
+    assert older.start("retriever", Vocabulary(["a"]), TEXT_ONLY) is None
+    assert older_of(TEXT_ONLY).start("retriever", Vocabulary(["a"]), fusion) is None
+
+
+def vectors_of(model: object) -> np.ndarray:
+    assert isinstance(model, Retriever)
+    return model.item_vectors
+
+
+def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
+    context = JobContext.open(import_shop(tmp_path / "shop", num_users=20))
+    dataset, options = context.dataset, TrainOptions()
+    fitter = Fitter.of(context, tmp_path)
+    fitted = fitter.fit(dataset, "all", options)
+    past = fitter.fit_sources(temporal(dataset, INNER_FRACTION).train, "past", options)
+    continued = fitter.fit_sources(dataset, "by-hand", options, OlderFit.of(past))
+    nothing = fitter.fit_sources(dataset, "nothing", options)
+    names = ("retriever", "item-knn")
+    (found, knn), (expected, expected_knn), (afresh, knn_afresh) = (
+        (vectors_of(state.models[names[0]]), state.models[names[1]])
+        for state in (fitted, continued, nothing)
+    )
+    assert np.array_equal(found, expected)
+    assert not np.allclose(found, afresh, atol=1e-3)
+    assert type(knn) is type(expected_knn) is type(knn_afresh)
+    assert fitted.ranker is not None
+
+
+def test_a_training_says_what_its_budget_cut_short(fresh: Path) -> None:
+    context = JobContext.open(fresh, budget="0.001s")
+    budget = train_workspace(context).manifest["budget"]
+    assert budget["seconds"] == 0.001
+    cuts = {cut["name"]: cut["done"] for cut in budget["cut_short"]}
+    assert cuts["retriever (all-older)"] == cuts["retriever (all)"] == 0.0
+    assert 0 < cuts["ranker"] < 1
+
+
+def test_a_training_without_a_budget_cuts_nothing_short(trained_folder: Path) -> None:
+    context = JobContext.open(trained_folder)
+    assert context.budget.as_dict() == {"seconds": None, "cut_short": []}
+
+
+def test_the_budget_is_a_setting_and_the_option_goes_before_it(fresh: Path) -> None:
+    settings = fresh / "serendip.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(f'{text}\n[train]\nbudget = "10m"\n', encoding="utf-8")
+    assert JobContext.open(fresh).budget.seconds == 600
+    assert JobContext.open(fresh, budget="2h").budget.seconds == 7_200
+    with pytest.raises(ConfigError, match="is not a duration"):
+        JobContext.open(fresh, budget="soon")
+    settings.write_text(f'{text}\n[train]\nbudget = "soon"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"train\.budget.*soon"):
+        Workspace.open(fresh)

@@ -1,0 +1,235 @@
+"""A training that continues from one on fewer events and items."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serendip.data.dataset import Dataset, EventLog, QueryExamples
+from serendip.data.item import Catalogue
+from serendip.data.query import History, Query
+from serendip.data.vocabulary import Vocabulary
+from serendip.models.base import WarmStart
+from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
+from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.models.retriever.train import RetrieverTraining
+from serendip.models.retriever.warm_start import RetrieverStart
+from serendip.runtime.budget import TimeBudget
+from serendip.runtime.progress import TrainOptions
+from serendip.testing import build_queries, build_small_world
+
+CONFIG = RetrieverConfig(embedding_size=8, search_size=4, epochs=4, max_len=10, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def world() -> Dataset:
+    return build_small_world(num_items=40, num_users=30, num_events=1_500)
+
+
+def older_part(world: Dataset, count: int, items: list[int]) -> tuple[Dataset, np.ndarray]:
+    """The first events of some items, in another order; and the number of each item there."""
+    rows = np.full(world.num_items, -1, np.int32)
+    rows[items] = np.arange(len(items), dtype=np.int32)
+    kept = (np.arange(len(world.events)) < count) & (rows[world.events.items] >= 0)
+    events = world.events.rows(kept)
+    assert world.features is not None and world.queries is not None
+    asked = np.flatnonzero(rows[world.queries.items] >= 0)
+    queries = QueryExamples(
+        [world.queries.texts[row] for row in asked],
+        world.queries.vectors[asked],
+        rows[world.queries.items[asked]],
+    )
+    dataset = replace(
+        world,
+        catalogue=Catalogue([world.catalogue[item] for item in items]),
+        events=replace(events, items=rows[events.items]),
+        features=world.features.rows(np.array(items, np.int32)),
+        queries=queries,
+    )
+    return dataset, rows
+
+
+@pytest.fixture(scope="module")
+def older(world: Dataset) -> tuple[Retriever, np.ndarray]:
+    dataset, rows = older_part(world, 1_200, [*range(35, 4, -1)])
+    return Retriever(CONFIG).train(dataset, TrainOptions(seed=1)), rows
+
+
+def test_it_begins_where_the_earlier_training_ended(
+    world: Dataset, older: tuple[Retriever, np.ndarray]
+) -> None:
+    model, rows = older
+    start = RetrieverStart.of(WarmStart(model.learned(), rows))
+    training = RetrieverTraining(world, CONFIG, 0, start)
+    assert training.start is start
+    before = training.finish(None).item_vectors
+    known = np.flatnonzero(rows >= 0)
+    known = known[start.seen[rows[known]]]
+    network = model._trained.item_vectors[rows[known]]
+    np.testing.assert_allclose(before[known], network, rtol=0, atol=1e-4)
+
+
+def test_new_items_begin_with_the_ids_of_their_donors(
+    world: Dataset, older: tuple[Retriever, np.ndarray]
+) -> None:
+    model, rows = older
+    start = RetrieverStart.of(WarmStart(model.learned(), rows))
+    training = RetrieverTraining(world, CONFIG, 0, start)
+    assert training.module.tower.id_donors is not None and start is not None
+    donors, weights = (part.numpy() for part in training.module.tower.id_donors)
+    ids = training.module.tower.ids.detach().numpy()
+    known = (rows >= 0) & start.seen[np.maximum(rows, 0)]
+    new = np.flatnonzero(~known)
+    assert len(new)
+    for item in new.tolist():
+        shares = weights[item] * known[donors[item]]
+        if shares.sum():
+            expected = shares @ ids[donors[item]] / shares.sum()
+            np.testing.assert_allclose(ids[item], expected, rtol=0, atol=1e-5)
+
+
+def test_codes_that_were_renumbered_keep_their_embeddings(
+    world: Dataset, older: tuple[Retriever, np.ndarray]
+) -> None:
+    model, rows = older
+    assert world.features is not None
+    size = world.features.codebook_size
+    turned = replace(world.features, codes=(world.features.codes + 1) % size)
+    tables = [
+        RetrieverTraining(
+            world.with_features(features),
+            CONFIG,
+            0,
+            RetrieverStart.of(WarmStart(model.learned(), rows)),
+        ).module.tower.code_tables.detach()
+        for features in (world.features, turned)
+    ]
+    np.testing.assert_allclose(tables[1].roll(-1, 1), tables[0], rtol=0, atol=1e-6)
+
+
+def chain(num_events: int) -> Dataset:
+    """A world in which every item is followed by the next one."""
+    world, length = build_small_world(num_items=20), 10
+    users = np.repeat(np.arange(num_events // length, dtype=np.int32), length)
+    begin = np.random.default_rng(0).integers(0, 20, num_events // length)
+    items = ((begin[:, None] + np.arange(length)) % 20).ravel().astype(np.int32)
+    events = EventLog(
+        users,
+        items,
+        np.arange(len(users), dtype=np.float64),
+        np.zeros(len(users), np.bool_),
+        np.full(len(users), np.nan, np.float32),
+    )
+    names = Vocabulary(f"u{number}" for number in range(len(begin)))
+    return replace(world, users=names, events=events, queries=None)
+
+
+def test_continuing_ends_better_than_the_older_part_and_sooner_than_from_nothing() -> None:
+    everything = chain(1_200)
+    few = replace(everything, events=everything.events.rows(np.arange(1_200) < 300))
+    config = CONFIG.model_copy(update={"epochs": 6, "continued_epochs": 2, "learning_rate": 0.01})
+    old = Retriever(config).train(few)
+    start = WarmStart(old.learned(), np.arange(20, dtype=np.int32))
+    continued = Retriever(config).train(everything, start=start)
+    nothing = Retriever(config.model_copy(update={"epochs": 2})).train(everything)
+    of_old, of_continued, of_nothing = (
+        mean_rank(model, everything) for model in (old, continued, nothing)
+    )
+    assert of_continued < of_old
+    assert of_continued < of_nothing
+
+
+def mean_rank(model: Retriever, world: Dataset) -> float:
+    """Mean rank, from 0, of the item that follows each user's first nine."""
+    ranks = []
+    for user in range(0, world.num_users, 3):
+        items = world.history(user).item_nums
+        scores = model.score_all([Query(history=History.of_items(items[:9]))])[0]
+        ranks.append(int((scores > scores[items[9]]).sum()))
+    return float(np.mean(ranks))
+
+
+def test_the_same_start_gives_the_same_numbers(
+    world: Dataset, older: tuple[Retriever, np.ndarray]
+) -> None:
+    model, rows = older
+    start = WarmStart(model.learned(), rows)
+    first, second = (Retriever(CONFIG).train(world, start=start).item_vectors for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_other_sizes_train_from_nothing(
+    world: Dataset, older: tuple[Retriever, np.ndarray]
+) -> None:
+    model, rows = older
+    wider = CONFIG.model_copy(update={"embedding_size": 10})
+    start = WarmStart(model.learned(), rows)
+    from_nothing = Retriever(wider).train(world, TrainOptions(seed=2))
+    found = Retriever(wider).train(world, TrainOptions(seed=2), start)
+    assert np.array_equal(found.item_vectors, from_nothing.item_vectors)
+
+
+def test_every_group_continues_from_its_own(world: Dataset) -> None:
+    config = RetrieverGroupsConfig(groups=(("home", "similar"), ("search",)), retriever=CONFIG)
+    first = RetrieverGroups(config).train(world)
+    names = {name.split("/")[0] for name in first.learned()}
+    assert names == {"home-similar", "search"}
+    rows = np.arange(world.num_items, dtype=np.int32)
+    second = RetrieverGroups(config).train(world, start=WarmStart(first.learned(), rows))
+    agree = np.corrcoef(
+        *(model.score_all(build_queries(world)).ravel() for model in (first, second))
+    )
+    assert agree[0, 1] > 0.9
+
+
+def test_an_opened_model_has_nothing_to_continue_from(
+    older: tuple[Retriever, np.ndarray], tmp_path: Any
+) -> None:
+    older[0].save(tmp_path)
+    assert Retriever.open(tmp_path).learned() == {}
+
+
+class Ticking:
+    """A clock on which every look takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_a_training_ends_with_its_time_and_says_so(world: Dataset) -> None:
+    long = CONFIG.model_copy(update={"epochs": 100, "patience": 100})
+    budget = TimeBudget(200, Ticking())
+    options = TrainOptions(allowance=budget.allow("retriever", 0.5))
+    model = Retriever(long).train(world, options)
+    (cut,) = budget.as_dict()["cut_short"]
+    assert cut["name"] == "retriever"
+    assert 0 < cut["done"] < 0.2
+    assert np.isfinite(model.item_vectors).all()
+
+
+def test_a_training_within_its_time_has_the_numbers_of_one_without(world: Dataset) -> None:
+    budget = TimeBudget(1e9, Ticking())
+    timed = Retriever(CONFIG).train(world, TrainOptions(allowance=budget.allow("retriever", 0.5)))
+    assert budget.cuts == []
+    assert np.array_equal(timed.item_vectors, Retriever(CONFIG).train(world).item_vectors)
+
+
+def test_without_any_time_the_start_is_what_is_left(
+    world: Dataset, older: tuple[Retriever, np.ndarray]
+) -> None:
+    model, rows = older
+    budget = TimeBudget(1e-9, Ticking())
+    options = TrainOptions(allowance=budget.allow("retriever", 0.5))
+    start = WarmStart(model.learned(), rows)
+    found = Retriever(CONFIG).train(world, options, start)
+    parameters = found.learned()
+    name = "network/encoder.tasks"
+    assert np.array_equal(parameters[name], model.learned()[name])
+    assert [cut["done"] for cut in budget.as_dict()["cut_short"]] == [0.0]

@@ -1,0 +1,76 @@
+"""Which process of a service answers a connection, from the tables of the operating system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started and that still run."""
+    names = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(name) for name in names]
+
+
+@contextmanager
+def connection_each(supervisor: int, port: int) -> Iterator[dict[int, HTTPConnection]]:
+    """One open connection to each worker of a service, by process; closed at the end."""
+    found: dict[int, HTTPConnection] = {}
+    try:
+        _connect_each(found, children(supervisor), port)
+        yield found
+    finally:
+        for connection in found.values():
+            connection.close()
+
+
+def _connect_each(found: dict[int, HTTPConnection], workers: list[int], port: int) -> None:
+    """Open connections until each worker has one: the kernel decides which one gets which."""
+    for _ in range(2_000):
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/health/live")
+        connection.getresponse().read()
+        worker = next(pid for pid in workers if _holds(pid, _server_socket(connection)))
+        if worker in found:
+            connection.close()
+        else:
+            found[worker] = connection
+        if len(found) == len(workers):
+            return
+    raise AssertionError(f"only {sorted(found)} of {workers} accept connections")
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+
+def _server_socket(connection: HTTPConnection) -> str:
+    """Name of the server's socket of a connection, as in the folder of open files."""
+    assert connection.sock is not None
+    ours, theirs = connection.sock.getsockname()[1], connection.sock.getpeername()[1]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        ports = [int(address.split(":")[1], 16) for address in fields[1:3]]
+        if ports == [theirs, ours]:
+            return f"socket:[{fields[9]}]"
+    raise AssertionError(f"no server holds the connection from port {ours}")
+
+
+def _holds(pid: int, name: str) -> bool:
+    folder = Path(f"/proc/{pid}/fd")
+    for path in folder.iterdir():
+        try:
+            if os.readlink(path) == name:
+                return True
+        except FileNotFoundError:  # closed in between
+            continue
+    return False
