@@ -189,9 +189,9 @@ class _InvertedLists:
             cosines[probes, :kept] = np.take_along_axis(products, best, axis=1)
             items[probes, :kept] = members[best]
         cosines[items == np.repeat(numbers, num_probes)[:, None]] = 0.0
-        ends = np.arange(num_rows + 1) * (num_probes * size)
+        bounds = np.arange(num_rows + 1, dtype=np.int32) * (num_probes * size)
         shape = (num_rows, len(self._catalogue))
-        return keep_top_entries(to_csr((cosines.ravel(), items.ravel(), ends), shape), count)
+        return keep_top_entries(to_csr((cosines.ravel(), items.ravel(), bounds), shape), count)
 
     def _nearest_lists(self, vectors: FloatArray, count: int) -> IntArray:
         """The ``count`` lists (M, count) whose centroids are nearest to each row (M, D)."""

@@ -146,7 +146,7 @@ def keep_top_per_row(values: FloatArray, count: int) -> Sparse:
     columns = np.argpartition(-values, count - 1, axis=1)[:, :count]  # (M, count)
     columns.sort(axis=1)
     best = np.maximum(np.take_along_axis(values, columns, axis=1), 0.0)  # (M, count)
-    starts = np.arange(rows + 1) * count
+    starts = np.arange(rows + 1, dtype=np.int32) * count
     matrix = to_csr((best.ravel(), columns.ravel().astype(np.int32), starts), (rows, width))
     matrix.eliminate_zeros()
     return matrix
