@@ -33,6 +33,7 @@ from serendip.models.content_similarity import ContentSimilarity
 from serendip.models.item_to_item import ItemKNN
 from serendip.models.linalg import Sparse, to_csr
 from serendip.models.popularity import Popularity, PopularityConfig, Window
+from serendip.models.query_scores import PriorOrder
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
@@ -123,14 +124,16 @@ def _models(
     graph = _random_graph(num_items, 30, rng)
     popular, recent = Popularity(), Popularity(PopularityConfig(window_days=7.0))
     for prior, interactions in ((popular, counts), (recent, counts // 9)):
-        prior._scores = np.log1p(interactions).astype(np.float32)
+        prior._order = PriorOrder(np.log1p(interactions).astype(np.float32))
         prior._window = Window.of(np.empty(0), NO_ITEMS, prior.window_s, num_items)
     neighbours, content, transitions = ItemKNN(), ContentSimilarity(), Transitions()
     neighbours._similarities = graph
-    content._content = features.content
+    content._use(features.content)
     transitions._matrix, transitions._content = graph, features.content
     transitions._use_neighbours(_random_graph(num_items, 20, rng))
     transitions._find_unreached()
+    all_items = np.arange(num_items, dtype=np.int32)
+    transitions._use_graph(transitions._build_graph(all_items), NO_ITEMS)
     models: dict[str, Recommender] = {
         "popularity": popular,
         "popularity-recent": recent,
