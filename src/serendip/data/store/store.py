@@ -156,8 +156,13 @@ class Store:
         return cls(database, Path(path).with_name(LOG_FOLDER))
 
     def keep_open(self) -> None:
-        """Open every connection of the pool, so that a file deleted later stays readable."""
+        """Open all connections and segments, so that a file deleted later stays readable.
+
+        Raises:
+            StorageError: a segment is missing or damaged.
+        """
         self._database.keep_open()
+        self.verify_log()
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
@@ -343,6 +348,14 @@ class Store:
         return self._read(
             lambda view: StoreColumns(tabulate_sizes(view.item_sizes()), view.columns())
         )
+
+    def verify_log(self) -> int:
+        """Verify every file of the event log's segments; returns the number of segments.
+
+        Raises:
+            StorageError: a segment is missing or damaged.
+        """
+        return self._read(lambda view: len(view.open_segments()))
 
     @property
     def log(self) -> EventLogReader:
