@@ -17,13 +17,14 @@ import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.code_cells import CodeCells
-from serendip.data.dataset import AlignedProjection
+from serendip.data.dataset import AlignedProjection, Dataset, EventLog, QueryExamples
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import TASKS
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.store.store import Store
+from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generations import publish
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -41,7 +42,6 @@ from serendip.models.transitions import Transitions
 from serendip.runtime.versions import Version
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
-from serendip.testing.worlds import build_small_world
 
 CONTENT_SIZE = 512
 """Size of the vectors of the default text encoder."""
@@ -155,10 +155,28 @@ def _random_graph(num_items: int, degree: int, rng: np.random.Generator) -> Spar
     return to_csr((values, columns, starts), (num_items, num_items))
 
 
+def _small_dataset(features: ItemFeatures, rng: np.random.Generator) -> Dataset:
+    """A random log of the first items: a context encoder has the same size for any catalogue."""
+    num_items, num_events = min(len(features), 64), 400
+    events = EventLog(
+        rng.integers(0, 40, num_events).astype(np.int32),
+        rng.integers(0, num_items, num_events).astype(np.int32),
+        np.arange(num_events, dtype=np.float64),
+        np.zeros(num_events, np.bool_),
+        np.full(num_events, np.nan, np.float32),
+    )
+    catalogue = Catalogue(shop_items(num_items, seed=0))
+    users = Vocabulary(f"u{number}" for number in range(40))
+    numbers = np.arange(num_items, dtype=np.int32)
+    titles = [item.title for item in catalogue]
+    queries = QueryExamples(titles, features.content[numbers], numbers)
+    return Dataset(catalogue, users, events, features=features.rows(numbers), queries=queries)
+
+
 def _retriever(features: ItemFeatures, rng: np.random.Generator) -> Retriever:
     """A retriever with the default sizes, a trained context encoder and random item arrays."""
     config = RetrieverConfig(epochs=1)
-    retriever = Retriever(config).train(build_small_world())
+    retriever = Retriever(config).train(_small_dataset(features, rng))
     num_items, size = len(features), config.embedding_size + config.search_size
     down = (rng.normal(size=(CONTENT_SIZE, 32)) / CONTENT_SIZE**0.5).astype(np.float32)
     alignment = AlignedProjection(down, 0.3 * down.T.copy())

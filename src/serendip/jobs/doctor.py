@@ -13,7 +13,7 @@ from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.item import Item
 from serendip.data.store.store import Store
 from serendip.engine.workspace import Workspace
-from serendip.errors import ExtraMissing
+from serendip.errors import ExtraMissing, StorageError
 from serendip.runtime.progress import Progress, SilentProgress
 
 _RESTORE = "restore it from a backup, or run `serendip import` for a new one from your files alone"
@@ -22,12 +22,14 @@ _RESTORE = "restore it from a backup, or run `serendip import` for a new one fro
 def check_workspace(workspace: Workspace, progress: Progress | None = None) -> list[dict[str, Any]]:
     """Run all checks; each result has name, status, count, total, message and examples.
 
-    If the database file is damaged, its integrity is the only check: rows may be wrong.
+    If the database file or the event log is damaged, the checks end there: rows may be wrong.
     """
     progress = progress or SilentProgress()
     with closing(workspace.open_store()) as store, progress.step("checks of the data"):
         results = [_check_integrity(store)]
         if results[0].status != "FAIL":
+            results.append(_check_log(store))
+        if results[-1].status != "FAIL":
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
     return [asdict(result) for result in results]
@@ -41,6 +43,16 @@ def _check_integrity(store: Store) -> CheckResult:
         examples = tuple(damage[:10])
         return CheckResult("database integrity", "FAIL", count, count, message, examples)
     return CheckResult("database integrity", "PASS", 0, 1, "the database file is intact")
+
+
+def _check_log(store: Store) -> CheckResult:
+    """Check the files of the event log's segments."""
+    name = "event log integrity"
+    try:
+        count = store.verify_log()
+    except StorageError as error:
+        return CheckResult(name, "FAIL", 1, 1, str(error))
+    return CheckResult(name, "PASS", 0, count, "the segments of the event log are intact")
 
 
 def _check_media(workspace: Workspace, store: Store, progress: Progress) -> list[CheckResult]:

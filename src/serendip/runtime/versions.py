@@ -23,6 +23,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +40,9 @@ CHECKSUM = "checksum"
 
 SHARED_FROM_BYTES = 65_536
 """Smaller files are copied: sharing them saves little."""
+
+_HASHED_AT_ONCE = 2
+"""Files that are read at the same time; hashing does not hold the interpreter's lock."""
 
 _UNSEALED = '""\n}'
 _BUILDING, _REMOVING = ".building-", ".removing-"
@@ -264,9 +268,19 @@ def unseal(text: bytes) -> dict[str, Any]:
 
 
 def compute_checksums(folder: Path) -> dict[str, str]:
-    """File -> SHA-256, for all files below a folder except its manifest."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): _hash_file(path) for path in files}
+    """File -> SHA-256, for all files below a folder except its manifest.
+
+    Files that are hard links to one another are read once, and several files at a time.
+    """
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    nodes = [(status.st_dev, status.st_ino) for status in map(Path.stat, paths)]
+    distinct = dict(zip(nodes, paths, strict=True))
+    with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
+        digests = dict(zip(distinct, pool.map(_hash_file, distinct.values()), strict=True))
+    return {
+        path.relative_to(folder).as_posix(): digests[node]
+        for path, node in zip(paths, nodes, strict=True)
+    }
 
 
 def _hash_file(path: Path) -> str:

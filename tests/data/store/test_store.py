@@ -78,7 +78,7 @@ def test_events_come_back_as_they_went_in(store):
     events = [full_event(), Event("u", "2", 6.0)]
     assert store.put_events(events) == 2
     assert store.history("u", 10) == events
-    assert store.count_events() == store.max_seq() == 2
+    assert store.count_events() == store.log.mark().seq == 2
 
 
 def test_everything_is_there_after_opening_again(tmp_path):
@@ -317,12 +317,18 @@ def executed(connection, cursor, statement, *_):
         stop_here()
 
 store = Store.create(sys.argv[1])
-store.import_all([Item("b")], events()) if sys.argv[3] == "import" else store.compact()
+command = sys.argv[3]
+if command == "import":
+    store.import_all([Item("b")], events())
+elif command == "compact":
+    store.compact()
+else:
+    store.erase_user("u")
 """
 
 
 def killed(path, moment, command):
-    """Kill a process that imports or compacts at a moment."""
+    """Kill a process that imports, compacts or erases at a moment."""
     arguments = [sys.executable, "-c", KILLED, str(path), moment, command]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(arguments, **pipes, text=True) as process:
@@ -372,6 +378,20 @@ def test_a_process_killed_while_compacting_loses_and_doubles_nothing(tmp_path, m
     with closing(Database(path)) as database, database.read() as connection:
         named = connection.exec_driver_sql("SELECT name FROM segments").scalars().all()
     assert folders(path) == set(named)  # the halves of the killed compaction are gone
+
+
+@pytest.mark.parametrize("moment", ["DELETE FROM events", "INSERT INTO segments"])
+def test_a_process_killed_while_erasing_erases_all_or_nothing(tmp_path, moment):
+    path = tmp_path / "s.db"
+    with closing(Store.create(path)) as store:
+        store.import_all([], [Event("u", "a", 1.0), Event("v", "a", 1.0)])
+        store.put_events([Event("u", "b", 2.0)])
+    killed(path, moment, "erase")
+    with closing(Store.open(path)) as store:
+        assert [event.item_id for event in store.history("u", 9)] == ["a", "b"]
+        assert store.erase_user("u") == 2
+        assert (store.history("u", 9), store.count_events()) == ([], 1)
+        assert len(folders(path)) == 1
 
 
 def test_others_write_while_the_files_of_an_import_are_read(store, tmp_path):

@@ -141,3 +141,17 @@ def test_a_step_encodes_what_it_reads_however_large_the_catalogue_is() -> None:
         costs.append(sum(rows) / len(rows))
     assert costs[1] == pytest.approx(costs[0], rel=0.2)
     assert costs[1] < 400
+
+
+def test_weights_are_tuned_with_the_best_network_and_not_with_the_last_one(world: Dataset) -> None:
+    training, afresh = (RetrieverTraining(world, CONFIG, seed=0) for _ in range(2))
+    afresh.module.load_state_dict(training.module.state_dict())
+    best = {name: value.clone() for name, value in training.module.state_dict().items()}
+    training.epoch(0)
+    training.validate()
+    training.module.load_state_dict(best)
+    training.affinity()
+    found, expected = (
+        next(one._validation_requests(HOME, one.validation)).scores for one in (training, afresh)
+    )
+    assert np.array_equal(found, expected)

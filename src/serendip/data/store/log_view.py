@@ -121,10 +121,13 @@ class LogView:
         rows = self._connection.execute(self._sql.SEGMENT_FACTS)
         return [SegmentFacts(*row) for row in rows]
 
+    def open_segments(self) -> list[Segment]:
+        """The segments that count; their files are verified when a store opens them first."""
+        return self._folder.open_all(self.facts)
+
     @cached_property
     def _segments(self) -> list[_Visible]:
-        opened = self._folder.open_all(self.facts)
-        return [_Visible(*pair) for pair in zip(opened, self.facts, strict=True)]
+        return [_Visible(*pair) for pair in zip(self.open_segments(), self.facts, strict=True)]
 
     def items(self) -> Iterable[Any]:
         """Rows of the items that are not deleted, in order of first insertion."""

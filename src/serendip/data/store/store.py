@@ -30,7 +30,7 @@ from serendip.data.store.item_rows import (
 )
 from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
-from serendip.data.store.log_view import LogView, read_log
+from serendip.data.store.log_view import LogPosition, LogView, read_log
 from serendip.data.store.log_writer import LogWriter
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.validation import id_problem, require_events, require_items
@@ -72,10 +72,12 @@ class StoreContent:
     Args:
         items: not deleted, in order of first insertion.
         events: the whole log.
+        position: of the log.
     """
 
     items: Sequence[Item]
     events: LogColumns
+    position: LogPosition
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,8 +158,13 @@ class Store:
         return cls(database, Path(path).with_name(LOG_FOLDER))
 
     def keep_open(self) -> None:
-        """Open every connection of the pool, so that a file deleted later stays readable."""
+        """Open all connections and segments, so that a file deleted later stays readable.
+
+        Raises:
+            StorageError: a segment is missing or damaged.
+        """
         self._database.keep_open()
+        self.verify_log()
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
@@ -336,13 +343,23 @@ class Store:
 
     def content(self) -> StoreContent:
         """A consistent snapshot of all items and events."""
-        return self._read(lambda view: StoreContent(items_of(view.items()), view.columns()))
+        return self._read(
+            lambda view: StoreContent(items_of(view.items()), view.columns(), view.position())
+        )
 
     def columns(self) -> StoreColumns:
         """A consistent snapshot of all items and events as columns."""
         return self._read(
             lambda view: StoreColumns(tabulate_sizes(view.item_sizes()), view.columns())
         )
+
+    def verify_log(self) -> int:
+        """Verify every file of the event log's segments; returns the number of segments.
+
+        Raises:
+            StorageError: a segment is missing or damaged.
+        """
+        return self._read(lambda view: len(view.open_segments()))
 
     @property
     def log(self) -> EventLogReader:
@@ -379,10 +396,6 @@ class Store:
     def count_events(self) -> int:
         """Number of events."""
         return self._read(LogView.count)
-
-    def max_seq(self) -> int:
-        """Number of the last event; 0 in an empty log."""
-        return self._read(LogView.position).seq
 
     def _read(self, read: Callable[[LogView], T]) -> T:
         return read_log(self._database, self._segments, read)

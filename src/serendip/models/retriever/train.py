@@ -348,6 +348,7 @@ class RetrieverTraining:
         are weighted on held-out queries. Trained queries get weights of their own: other relevant
         items of theirs may have been learned, as they will have been when they are served.
         """
+        self._encoded = None  # the best weights may not be those that were validated last
         if self.alignment is None:
             return None
         content = self.module.tower.content.numpy()  # (N, C)
