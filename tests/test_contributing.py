@@ -10,32 +10,50 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import fields
+from contextlib import closing
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from added_model import added_package, page_blocks
 
 import serendip
 from serendip.content.encoders import text as text_encoders
+from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.engine.stages import sources
+from serendip.engine.stages.batch import Batch
+from serendip.engine.stages.sources import Source
+from serendip.engine.state import EngineState
 from serendip.evaluate.metrics import METRICS
 from serendip.testing import RecommenderContract
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide"
 
 
-def _run_page(name: str) -> dict[str, Any]:
-    """The names that the Python blocks of a page define, one block after the other."""
+def _run_page(name: str, **known: Any) -> dict[str, Any]:
+    """The names that the Python blocks of a page define, one block after the other.
+
+    Args:
+        name: of the page.
+        known: names that the blocks use without importing them.
+    """
     page = (GUIDE / name).read_text()
-    names: dict[str, Any] = {"__name__": name}
+    names: dict[str, Any] = {**known, "__name__": name}
     for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
         exec(compile(block, name, "exec"), names)
     return names
 
+
+STAGE_NAMES = {
+    one.__name__: one for one in (AllowedItems, Batch, Engine, EngineState, ItemSet, Query, replace)
+} | {"np": np}
+"""What a file of stages, and one of their tests, import."""
 
 ENCODER = _run_page("add-an-encoder.md")
 METRIC = _run_page("add-a-metric.md")
@@ -103,6 +121,22 @@ def test_the_endpoint_of_the_page_answers_in_a_copy_of_the_package(tmp_path: Pat
         text=True,
     )
     assert f"\n{code.count('def test_')} passed in " in run.stdout, run.stdout + run.stderr
+
+
+def test_the_source_of_the_page_proposes_candidates_in_a_surface(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = _run_page("add-a-stage.md", **{**vars(sources), **STAGE_NAMES})
+    source = names["LocalItems"]()
+    monkeypatch.setitem(cast("dict[str, Source]", sources.OWN_SOURCES), source.name, source)
+    settings = shop / "serendip.toml"
+    settings.write_text(
+        f"{settings.read_text()}\n[surfaces.local]\ntask = 'home'\nsources = {{local-items = 5}}\n"
+    )
+    with closing(Engine.open(shop)) as engine:
+        names["test_local_items_are_allowed_items_of_the_country_of_the_request"](engine)
+        answer = engine.recommend(Request("local", country="France"))
+    assert {item.item_id for item in answer.items} == {"i2", "i3"}
 
 
 def test_the_pages_say_where_to_register() -> None:

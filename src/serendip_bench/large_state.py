@@ -17,13 +17,14 @@ import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.code_cells import CodeCells
-from serendip.data.dataset import AlignedProjection
+from serendip.data.dataset import AlignedProjection, Dataset, EventLog, QueryExamples
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import TASKS
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.store.store import Store
+from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generations import publish
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -32,6 +33,7 @@ from serendip.models.content_similarity import ContentSimilarity
 from serendip.models.item_to_item import ItemKNN
 from serendip.models.linalg import Sparse, to_csr
 from serendip.models.popularity import Popularity, PopularityConfig, Window
+from serendip.models.query_scores import PriorOrder
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
@@ -40,7 +42,6 @@ from serendip.models.transitions import Transitions
 from serendip.runtime.versions import Version
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
-from serendip.testing.worlds import build_small_world
 
 CONTENT_SIZE = 512
 """Size of the vectors of the default text encoder."""
@@ -123,14 +124,16 @@ def _models(
     graph = _random_graph(num_items, 30, rng)
     popular, recent = Popularity(), Popularity(PopularityConfig(window_days=7.0))
     for prior, interactions in ((popular, counts), (recent, counts // 9)):
-        prior._scores = np.log1p(interactions).astype(np.float32)
+        prior._order = PriorOrder(np.log1p(interactions).astype(np.float32))
         prior._window = Window.of(np.empty(0), NO_ITEMS, prior.window_s, num_items)
     neighbours, content, transitions = ItemKNN(), ContentSimilarity(), Transitions()
     neighbours._similarities = graph
-    content._content = features.content
+    content._use(features.content)
     transitions._matrix, transitions._content = graph, features.content
     transitions._use_neighbours(_random_graph(num_items, 20, rng))
     transitions._find_unreached()
+    all_items = np.arange(num_items, dtype=np.int32)
+    transitions._use_graph(transitions._build_graph(all_items), NO_ITEMS)
     models: dict[str, Recommender] = {
         "popularity": popular,
         "popularity-recent": recent,
@@ -152,10 +155,28 @@ def _random_graph(num_items: int, degree: int, rng: np.random.Generator) -> Spar
     return to_csr((values, columns, starts), (num_items, num_items))
 
 
+def _small_dataset(features: ItemFeatures, rng: np.random.Generator) -> Dataset:
+    """A random log of the first items: a context encoder has the same size for any catalogue."""
+    num_items, num_events = min(len(features), 64), 400
+    events = EventLog(
+        rng.integers(0, 40, num_events).astype(np.int32),
+        rng.integers(0, num_items, num_events).astype(np.int32),
+        np.arange(num_events, dtype=np.float64),
+        np.zeros(num_events, np.bool_),
+        np.full(num_events, np.nan, np.float32),
+    )
+    catalogue = Catalogue(shop_items(num_items, seed=0))
+    users = Vocabulary(f"u{number}" for number in range(40))
+    numbers = np.arange(num_items, dtype=np.int32)
+    titles = [item.title for item in catalogue]
+    queries = QueryExamples(titles, features.content[numbers], numbers)
+    return Dataset(catalogue, users, events, features=features.rows(numbers), queries=queries)
+
+
 def _retriever(features: ItemFeatures, rng: np.random.Generator) -> Retriever:
     """A retriever with the default sizes, a trained context encoder and random item arrays."""
     config = RetrieverConfig(epochs=1)
-    retriever = Retriever(config).train(build_small_world())
+    retriever = Retriever(config).train(_small_dataset(features, rng))
     num_items, size = len(features), config.embedding_size + config.search_size
     down = (rng.normal(size=(CONTENT_SIZE, 32)) / CONTENT_SIZE**0.5).astype(np.float32)
     alignment = AlignedProjection(down, 0.3 * down.T.copy())

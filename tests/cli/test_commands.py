@@ -8,11 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from commands import serendip, serendip_here
 from small_shop import write_files
+
+from serendip.data.event import Event
+from serendip.data.store.store import Store
 
 COMMANDS = (
     "init",
@@ -94,8 +98,16 @@ def test_a_users_own_files_become_recommendations_in_a_parquet_file(tmp_path: Pa
     assert "tale number" in one.stdout
 
 
-def test_rollback_returns_to_the_generation_before(shop: Path) -> None:
+def test_a_training_moves_the_tail_and_rollback_returns_to_the_generation_before(
+    shop: Path,
+) -> None:
+    with closing(Store.open(shop / "serendip.db")) as store:
+        store.put_events([Event("u1", "i1", 1.7e9)])
+        count, seq = store.count_events(), store.log.mark().seq
     assert serendip_here("train", "-w", shop).returncode == 0
+    with closing(Store.open(shop / "serendip.db")) as store:
+        assert store.compact() == 0
+        assert (store.count_events(), store.log.mark().seq) == (count, seq)
     assert (shop / "generations" / "CURRENT").read_text() == "gen-2\n"
     back = serendip_here("rollback", "-w", shop, "--json")
     assert json.loads(back.stdout) == {"generation": "gen-1"}
@@ -183,10 +195,6 @@ def test_broken_rows_are_refused_with_their_line_and_change_nothing(
     done = serendip_here("import", "-w", folder)
     assert done.returncode == 3, done.stderr
     assert named in done.stderr
-    from contextlib import closing
-
-    from serendip.data.store.store import Store
-
     with closing(Store.open(folder / "serendip.db")) as store:
         assert store.count_events() == before["events"]
 

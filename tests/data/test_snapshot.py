@@ -1,10 +1,16 @@
+import threading
 from contextlib import closing
 
 import numpy as np
 
 from serendip.data.event import EXCLUSIONS, ActionRules, Event
 from serendip.data.item import Item
-from serendip.data.snapshot import DroppedEvents, snapshot_with_drops, take_snapshot
+from serendip.data.snapshot import (
+    DroppedEvents,
+    read_snapshot,
+    snapshot_with_drops,
+    take_snapshot,
+)
 from serendip.data.store.store import Store
 
 
@@ -99,3 +105,28 @@ def test_negative_events_are_kept_apart_from_interactions(tmp_path):
     ]
     np.testing.assert_array_equal(log.values, np.array([2, np.nan, np.nan, np.nan], np.float32))
     assert dropped == DroppedEvents(ignored=1, unknown_item=1, after_cut=1)
+
+
+def test_a_snapshot_ends_at_its_place_in_the_log_while_events_arrive(tmp_path):
+    path, done = tmp_path / "serendip.db", threading.Event()
+    Store.create(path).close()
+    with closing(Store.open(path)) as store:
+        store.put_items([Item("a")])
+
+    def write() -> None:
+        with closing(Store.open(path)) as writer:
+            number = 0
+            while not done.is_set():
+                number += 1
+                writer.put_events([Event("u", "a", float(number), "click")])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        with closing(Store.open(path)) as store:
+            taken = [read_snapshot(store, ActionRules()) for _ in range(30)]
+    finally:
+        done.set()
+        thread.join()
+    assert [len(one.dataset.events) for one in taken] == [one.event_seq for one in taken]
+    assert taken[-1].event_seq > taken[0].event_seq

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serendip.data.allowed_items import AllowedItems
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
@@ -65,12 +66,13 @@ def test_dot_products_are_the_scores_of_the_retriever_on_any_axes(shop: Path, tu
     texts, of_texts = written(shop, "queries", lines)
     engine = Engine.open(shop)
     home, search = engine.settings.all_surfaces()["home"], engine.settings.all_surfaces()["search"]
-    allowed = np.ones((len(users), engine.state.num_items), np.bool_)
+    everything = AllowedItems.all(engine.state.num_items)
     asked = ((of_users, engine.queries(Request("home", user) for user in users), home),)
     asked += ((of_texts, engine.queries(Request("search", text=text) for text in texts), search),)
     for vectors, queries, surface in asked:
-        batch = Batch.of(queries, surface, engine.state, allowed[: len(queries)])
-        np.testing.assert_allclose(vectors @ of_items.T, batch.scores("retriever"), atol=1e-4)
+        batch = Batch.of(queries, surface, engine.state, [everything] * len(queries))
+        scores = engine.state.models["retriever"].score_all(batch.queries)
+        np.testing.assert_allclose(vectors @ of_items.T, scores, atol=1e-4)
     own = engine.state.models["retriever"].item_vectors
     assert np.allclose(of_items[:, :NETWORK], own[:, :NETWORK]) is not turned
     assert items == [f"i{number}" for number in range(60)]

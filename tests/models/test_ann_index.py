@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.arrays import FloatArray
+from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ArtefactError, DataError
 from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
 
@@ -30,6 +31,10 @@ def lists() -> ApproximateIndex:
     return ApproximateIndex.build(ITEMS, QUERIES[:30], LISTS)
 
 
+def only(mask: BoolArray) -> AllowedItems:
+    return AllowedItems(ItemSet(mask))
+
+
 def true_best(query: FloatArray, k: int, allowed: np.ndarray) -> list[int]:
     numbers = np.flatnonzero(allowed)
     scores = ITEMS[numbers] @ query
@@ -41,7 +46,7 @@ def true_best(query: FloatArray, k: int, allowed: np.ndarray) -> list[int]:
 def test_a_small_catalogue_is_searched_exactly(k: int, share: float, seed: int) -> None:
     index = ApproximateIndex.build(ITEMS, QUERIES, EXACT)
     allowed = np.random.default_rng(seed).random(len(ITEMS)) < share
-    (found,) = index.search(QUERIES[:1], k, index.prepare(allowed))
+    (found,) = index.search(QUERIES[:1], k, only(allowed))
     assert found.item_nums.tolist() == true_best(QUERIES[0], k, allowed)
     np.testing.assert_allclose(found.scores, ITEMS[found.item_nums] @ QUERIES[0], rtol=1e-5)
 
@@ -67,9 +72,7 @@ def test_scores_are_dot_products_and_fall(lists: ApproximateIndex) -> None:
 def test_a_filter_never_costs_results(lists: ApproximateIndex, share: float) -> None:
     allowed = np.random.default_rng(5).random(len(ITEMS)) < share
     hits = 0
-    for query, answer in zip(
-        QUERIES, lists.search(QUERIES, 10, lists.prepare(allowed)), strict=True
-    ):
+    for query, answer in zip(QUERIES, lists.search(QUERIES, 10, only(allowed)), strict=True):
         assert allowed[answer.item_nums].all()
         assert len(answer) == min(10, allowed.sum())
         hits += len(set(true_best(query, 10, allowed)) & set(answer.item_nums.tolist()))
@@ -79,12 +82,29 @@ def test_a_filter_never_costs_results(lists: ApproximateIndex, share: float) -> 
 def test_a_filter_far_away_from_the_query_still_fills_the_list(lists: ApproximateIndex) -> None:
     allowed = np.zeros(len(ITEMS), np.bool_)
     allowed[np.argsort(ITEMS @ QUERIES[0])[:200]] = True  # More than are compared one by one.
-    (found,) = lists.search(QUERIES[:1], 150, lists.prepare(allowed))
+    (found,) = lists.search(QUERIES[:1], 150, only(allowed))
     assert found.item_nums.tolist() == true_best(QUERIES[0], 150, allowed)
 
 
+@pytest.mark.parametrize("config", [EXACT, LISTS])
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.01])
+def test_a_few_more_items_may_be_left_out(config: ApproximateIndexConfig, share: float) -> None:
+    index = ApproximateIndex.build(ITEMS, QUERIES[:30], config)
+    rng = np.random.default_rng(6)
+    # Items that were added later are in the set, but not in the index.
+    mask = np.append(rng.random(len(ITEMS)) < share, np.ones(20, np.bool_))
+    shared = ItemSet(mask)
+    for query in QUERIES[30:40]:
+        best = np.array(true_best(query, 8, mask[: len(ITEMS)]), np.int32)
+        allowed = AllowedItems(shared).without(best[::2])
+        (found,) = index.search(query[None], 4, allowed)
+        assert len(found) == 4
+        assert allowed.admits(found.item_nums).all()
+        assert set(best[1::2].tolist()) & set(found.item_nums.tolist())
+
+
 def test_nothing_allowed_finds_nothing(lists: ApproximateIndex) -> None:
-    nothing = lists.prepare(np.zeros(len(ITEMS), np.bool_))
+    nothing = only(np.zeros(len(ITEMS), np.bool_))
     assert [len(one) for one in lists.search(QUERIES[:2], 5, nothing)] == [0, 0]
 
 
@@ -103,8 +123,8 @@ def test_wrong_input_is_named(lists: ApproximateIndex, tmp_path: Path) -> None:
         lists.search(QUERIES, 0)
     with pytest.raises(DataError, match="of size 8"):
         lists.search(QUERIES[:, :4], 3)
-    with pytest.raises(DataError, match="mask has length 3"):
-        lists.prepare(np.ones(3, np.bool_))
+    with pytest.raises(DataError, match="allowed items are of 3 and the index has 3000"):
+        lists.search(QUERIES, 3, AllowedItems.all(3))
     with pytest.raises(DataError, match="queries have shape"):
         ApproximateIndex.build(ITEMS, QUERIES[:0])
     with pytest.raises(ArtefactError, match="no readable approximate index"):

@@ -93,7 +93,7 @@ def test_after_stop_nothing_is_started(tmp_path: Path) -> None:
 
 
 _PARENT = """
-import os, threading
+import os, signal, threading
 from pathlib import Path
 from serendip.runtime.background import BackgroundProcess
 
@@ -103,6 +103,8 @@ def work(folder):
     threading.Event().wait(600)
 
 if __name__ == "__main__":
+    # A shell's background jobs ignore Ctrl-C, and their children with them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     BackgroundProcess(work, os.environ["FOLDER"]).run()
 """
 

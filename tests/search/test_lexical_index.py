@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from search_world import film, films
 
 from serendip.data import Catalogue
+from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.item_list import tie_order
 from serendip.errors import ArtefactError
 from serendip.search.lexical import LexicalConfig, LexicalIndex
@@ -16,7 +17,8 @@ def index(tmp_path_factory):
 
 
 def found(index, text, k=10, allowed=None):
-    return index.search(text, k, allowed).item_nums.tolist()
+    items = None if allowed is None else AllowedItems(ItemSet(allowed))
+    return index.search(text, k, items).item_nums.tolist()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from search_world import POPULARITY, TITLES, film, films
 
 from serendip.data import Catalogue
+from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError, DataError
 from serendip.search.searcher import Searcher
 
@@ -20,7 +21,8 @@ def searcher(tmp_path_factory):
 
 
 def found(searcher, text, k=10, allowed=None):
-    return searcher.search(text, k, allowed).item_nums.tolist()
+    items = None if allowed is None else AllowedItems(ItemSet(allowed))
+    return searcher.search(text, k, items).item_nums.tolist()
 
 
 @pytest.mark.parametrize("title", sorted({title for title in TITLES if title}))

@@ -6,7 +6,7 @@ semantic ID, K codes of a codebook, C candidates, F features.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,3 +18,25 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 NO_ITEMS: IntArray = np.empty(0, dtype=np.int32)
 NO_ITEMS.setflags(write=False)
+
+
+def locate(ascending: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.intp], BoolArray]:
+    """Find values (C,) in an ascending array (M,) without repeats.
+
+    Returns:
+        positions (C,), and which values (C,) are there; the positions of the others mean nothing.
+    """
+    if not len(ascending):
+        return np.zeros(len(values), np.intp), np.zeros(len(values), np.bool_)
+    positions = np.searchsorted(ascending, values)
+    positions[positions == len(ascending)] = 0
+    return positions, ascending[positions] == values
+
+
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """The different values (M,), ascending; faster than ``np.unique`` for short arrays."""
+    ordered = np.sort(values)
+    if len(ordered) < 2:
+        return ordered
+    once: NDArray[Any] = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+    return once

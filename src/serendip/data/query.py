@@ -206,7 +206,7 @@ def select_relevant_history(
     newest = history.item_nums[border:]
     newest = newest[(newest >= 0) & (newest < len(codes))]
     until = min(history.recalled or border, border)
-    rows = _last_of_each(history.item_nums[:until], newest, codes)
+    rows = _last_of_each(history.item_nums[:until], newest, len(codes))
     older = codes[history.item_nums[rows]]
     depth = shared_prefix(older, named) * (codes.shape[1] + 1)
     depth += shared_prefix(older, codes[newest[-_CONTEXT_EVENTS:]])
@@ -237,15 +237,9 @@ def shared_prefix(codes: IntArray, others: IntArray) -> NDArray[np.int64]:
     return length
 
 
-def _last_of_each(items: IntArray, without: IntArray, codes: IntArray) -> NDArray[np.intp]:
-    """Ascending rows of each item's last event, without items ``without`` or lacking codes.
-
-    Uses tables by item number instead of sorting: untouched pages cost nothing.
-    """
-    leave_out, last = np.zeros(len(codes), np.bool_), np.zeros(len(codes), np.intp)
-    leave_out[without] = True
-    rows = np.flatnonzero((items >= 0) & (items < len(codes)))
-    rows = rows[~leave_out[items[rows]]]
-    last[items[rows]] = rows
-    newest: NDArray[np.intp] = rows[last[items[rows]] == rows]
+def _last_of_each(items: IntArray, without: IntArray, num_items: int) -> NDArray[np.intp]:
+    """Ascending rows of the last event of each item in [0, N), without items ``without``."""
+    rows = np.flatnonzero((items >= 0) & (items < num_items) & ~np.isin(items, without))
+    _, from_end = np.unique(items[rows][::-1], return_index=True)
+    newest: NDArray[np.intp] = np.sort(rows[len(rows) - 1 - from_end])
     return newest

@@ -133,8 +133,12 @@ def _blocks(count: int) -> Iterator[slice]:
 
 def common_prefix(left: IntArray, right: IntArray) -> IntArray:
     """Number of leading levels on which codes (..., L) agree; shapes broadcast."""
-    agree: IntArray = np.cumprod(left == right, axis=-1, dtype=np.int32)
-    return np.asarray(agree.sum(-1), dtype=np.int32)
+    shape = np.broadcast_shapes(left.shape, right.shape)
+    agree, length = np.ones(shape[:-1], np.bool_), np.zeros(shape[:-1], np.int32)
+    for level in range(shape[-1]):
+        agree &= left[..., level] == right[..., level]
+        length += agree
+    return length
 
 
 def places_in_groups(codes: IntArray, kept: IntArray) -> IntArray:

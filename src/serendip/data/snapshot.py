@@ -17,7 +17,7 @@ from serendip.data.negative_log import NegativeLog
 from serendip.data.rejections import taken_back_at
 from serendip.data.search_log import logged_requests
 from serendip.data.store.generated_texts import with_generated
-from serendip.data.store.store import Store
+from serendip.data.store.store import Store, StoreContent
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_REQUESTED = 200_000
@@ -39,6 +39,31 @@ class DroppedEvents:
     after_cut: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreSnapshot:
+    """The database at one moment.
+
+    Args:
+        dataset: items and interactions.
+        item_version: of the newest change of an item, or an earlier one.
+        event_seq: number of the newest event of the snapshot; the log goes on after it.
+        event_removals: number of times that events were removed from the log before.
+    """
+
+    dataset: Dataset
+    item_version: int
+    event_seq: int
+    event_removals: int
+
+
+def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
+    """Take a snapshot of everything, with its place in the log: see ``take_snapshot``."""
+    item_version = store.max_version()  # first: a change is rather applied twice than never
+    content = store.content()
+    dataset, position = _build(store, content, rules, None)[0], content.position
+    return StoreSnapshot(dataset, item_version, position.seq, position.removals)
+
+
 def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) -> Dataset:
     """Take a snapshot: all items that are not deleted and all interactions with them up to a cut.
 
@@ -58,7 +83,12 @@ def snapshot_with_drops(
     store: Store, rules: ActionRules, cut: float | None = None
 ) -> tuple[Dataset, DroppedEvents]:
     """Take a snapshot and count the events left out of it."""
-    content = store.content()
+    return _build(store, store.content(), rules, cut)
+
+
+def _build(
+    store: Store, content: StoreContent, rules: ActionRules, cut: float | None
+) -> tuple[Dataset, DroppedEvents]:
     catalogue = Catalogue(with_generated(content.items, store.generated_texts.active()))
     columns = content.events
     feedback = Feedback.of_actions(columns.actions, columns.action_names, columns.values, rules)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
 from serendip.engine.feature_names import SCORED_KINDS, models_of_kind
 from serendip.engine.state import EngineState
-from serendip.models.base import Recommender, VoteEvidence
+from serendip.models.base import Recommender
 from serendip.search.understanding import CORRECTED, EXACT
 
 _PER_MODEL = 2
@@ -27,10 +30,19 @@ _RECENT = 20
 _POPULAR_SHARE = 0.2
 """Share of the catalogue that counts as popular."""
 
+Rows: TypeAlias = NDArray[np.intp]
+"""Positions of some of the items to explain."""
+
+_Found: TypeAlias = tuple[int, Evidence]
+"""Position of an item, and evidence for it."""
+
+_Kind: TypeAlias = Callable[[Rows, int], Iterable[_Found]]
+"""(positions of items, most evidence of one model for an item) -> evidence, strongest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Collects evidence for the items of one answer.
+    """Collects evidence for the items of one answer, for all items at once.
 
     Args:
         state: that the answer was computed from.
@@ -49,93 +61,112 @@ class Explainer:
             matches: (C,) title match of each item in [0, 1]; NaN = the request has no text.
             scores: (C,) BM25 of each item, 0 = it has none of the words; NaN = no text.
         """
-        evidence = [self._word_evidence(*pair) for pair in zip(matches, scores, strict=True)]
-        if len(self.query.history) or len(self.query.source_items):
-            for model in self._voting_models():
-                self._add_votes(model, evidence)
-        for reasons, item in zip(evidence, self.items.tolist(), strict=True):
-            reasons += self._code_evidence(item) + self._popularity_evidence(item)
+        everything = np.arange(len(self.items))
+        evidence: list[list[Evidence]] = [[] for _ in everything]
+        for kind in self._kinds(matches, scores):
+            self._add(kind(everything, _PER_MODEL), evidence)
         return evidence
 
     def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[str]:
-        """The strongest evidence for each item as one sentence; empty = no evidence."""
-        return [reasons[0].text if reasons else "" for reasons in self.evidence(matches, scores)]
+        """The strongest evidence for each item as one sentence; empty = no evidence.
 
-    def _word_evidence(self, match: float, score: float) -> list[Evidence]:
-        """How the item fits the text; none for a request without a text."""
-        if not self.query.text:
-            return []
-        if match >= EXACT:
-            text = "The title is what you typed"
-        elif match >= CORRECTED:
-            text = f"Probably meant by “{self.query.text}”"
-        else:
-            text = f"{'Has words of' if score > 0 else 'Related to'} “{self.query.searched}”"
-        return [Evidence("word", text, round(max(match, 0.0) if match == match else 0.0, 3))]
+        Weaker kinds of evidence are computed only for items that have none yet.
+        """
+        evidence: list[list[Evidence]] = [[] for _ in range(len(self.items))]
+        for kind in self._kinds(matches, scores):
+            open_rows = np.array([row for row, found in enumerate(evidence) if not found], np.intp)
+            if not len(open_rows):
+                break
+            self._add(kind(open_rows, 1), evidence)
+        return [found[0].text if found else "" for found in evidence]
+
+    def _kinds(self, matches: Sequence[float], scores: Sequence[float]) -> Iterator[_Kind]:
+        """Functions that give one kind of evidence each, strongest kind first."""
+        if self.query.text:
+            yield lambda rows, _: self._word_evidence(rows, matches, scores)
+        if len(self.query.history) or len(self.query.source_items):
+            for model in self._voting_models():
+                yield partial(self._vote_evidence, model)
+            yield lambda rows, _: self._code_evidence(rows)
+        yield lambda rows, _: self._popularity_evidence(rows)
+
+    @staticmethod
+    def _add(found: Iterable[_Found], evidence: list[list[Evidence]]) -> None:
+        """Append evidence to that of its items, but no sentence twice for one item."""
+        for row, reason in found:
+            if all(reason.text != earlier.text for earlier in evidence[row]):
+                evidence[row].append(reason)
+
+    def _word_evidence(
+        self, rows: Rows, matches: Sequence[float], scores: Sequence[float]
+    ) -> Iterator[_Found]:
+        """How the items fit the text."""
+        for row in rows.tolist():
+            match = matches[row]
+            if match >= EXACT:
+                text = "The title is what you typed"
+            elif match >= CORRECTED:
+                text = f"Probably meant by “{self.query.text}”"
+            else:
+                found = "Has words of" if scores[row] > 0 else "Related to"
+                text = f"{found} “{self.query.searched}”"
+            yield row, Evidence("word", text, round(max(match, 0.0) if match == match else 0.0, 3))
 
     def _voting_models(self) -> list[Recommender]:
-        """Models in the order of their evidence, which is that of the ranker's features."""
+        """Models with evidence, in its order, which is that of the ranker's features."""
         models = self.state.models
         names = [name for kind in SCORED_KINDS for name in models_of_kind(models, kind)]
-        return [models[name] for name in names]
+        return [models[name] for name in names if models[name].evidence is not None]
 
-    def _add_votes(self, model: Recommender, evidence: list[list[Evidence]]) -> None:
-        """Append the evidence of one model to that of each item; nothing if it declares none."""
+    def _vote_evidence(self, model: Recommender, rows: Rows, most: int) -> Iterator[_Found]:
+        """The strongest votes of one model, at most ``most`` for an item."""
         rule = model.evidence
-        given = None if rule is None else model.compute_votes(self.query, self.items)
-        if rule is None or given is None:
+        if rule is not None and not rule.covers_new_items:
+            rows = rows[self.state.counts[self.items[rows]] > 0]
+        given = model.compute_votes(self.query, self.items[rows]) if len(rows) else None
+        if rule is None or given is None or not len(given[0]):
             return
-        context, votes = given
-        for row, reasons in enumerate(evidence):
-            if rule.covers_new_items or self.state.counts[self.items[row]]:
-                sentences = {reason.text for reason in reasons}
-                further = self._vote_evidence(rule, context, votes[:, row])  # votes (T, C)
-                reasons += [reason for reason in further if reason.text not in sentences]
+        context, votes = given  # (T,), (T, C)
+        shown = np.where(self.state.hidden[context][:, None], 0.0, votes)
+        best = np.argsort(-shown, axis=0, kind="stable")[:most]  # (most, C)
+        for column, row in enumerate(rows.tolist()):
+            for place in best[:, column].tolist():
+                if shown[place, column] > rule.min_vote:
+                    anchor = self.state.catalogue[int(context[place])]
+                    text = rule.sentence.format(title=anchor.title or anchor.item_id)
+                    weight = round(float(votes[place, column]), 4)
+                    yield row, Evidence(rule.kind, text, weight, anchor.item_id)
 
-    def _vote_evidence(
-        self, rule: VoteEvidence, context: IntArray, votes: FloatArray
-    ) -> list[Evidence]:
-        """The strongest votes of one model for one item as sentences.
-
-        Args:
-            rule: how the model's votes are worded.
-            context: (T,) int32 items that vote.
-            votes: (T,) their votes.
-        """
-        evidence = []
-        shown = np.where(self.state.hidden[context], 0.0, votes)
-        for row in np.argsort(-shown, kind="stable")[:_PER_MODEL]:
-            if shown[row] > rule.min_vote:
-                anchor = self.state.catalogue[int(context[row])]
-                text = rule.sentence.format(title=anchor.title or anchor.item_id)
-                weight = round(float(votes[row]), 4)
-                evidence.append(Evidence(rule.kind, text, weight, anchor.item_id))
-        return evidence
-
-    def _code_evidence(self, item: int) -> list[Evidence]:
-        """The recent item that shares the longest prefix of the semantic ID; none if none does."""
+    def _code_evidence(self, rows: Rows) -> Iterator[_Found]:
+        """The recent item that shares the longest prefix of the semantic ID, where one does."""
         query, codes = self.query, self.state.features.codes
         anchors = query.source_items if len(query.source_items) else query.history.item_nums
         anchors = anchors[~self.state.hidden[anchors]][-_RECENT:]
         if not len(anchors):
-            return []
-        shared = common_prefix(codes[item][None, :], codes[anchors])  # (A,)
-        nearest = int(np.argmax(shared))
-        depth = int(shared[nearest])
-        if depth == 0:
-            return []
-        anchor = self.state.catalogue[int(anchors[nearest])]
-        name = build_group_name(self.state.code_names, codes[item][:depth])
-        text = f"In the same group as {anchor.title or anchor.item_id}" + (
-            f": {name}" if name else ""
-        )
-        return [Evidence("code", text, float(depth), anchor.item_id)]
+            return
+        own = codes[self.items[rows]]  # (C, L)
+        shared = common_prefix(own[:, None], codes[anchors][None])  # (C, A)
+        nearest = shared.argmax(1)
+        for column, row in enumerate(rows.tolist()):
+            depth = int(shared[column, nearest[column]])
+            if depth:
+                anchor = self.state.catalogue[int(anchors[nearest[column]])]
+                name = build_group_name(self.state.code_names, own[column, :depth])
+                text = f"In the same group as {anchor.title or anchor.item_id}" + (
+                    f": {name}" if name else ""
+                )
+                yield row, Evidence("code", text, float(depth), anchor.item_id)
 
-    def _popularity_evidence(self, item: int) -> list[Evidence]:
-        """That the item has no interactions, or is among the most popular; none in between."""
-        count = int(self.state.counts[item])
-        if count == 0:
-            return [Evidence("new", "New here", 0.0)]
-        share = (int((self.state.counts > count).sum()) + 1) / self.state.num_items
-        text = f"Among the {math.ceil(100 * share)} % most popular, with {count:,} interactions"
-        return [Evidence("popular", text, float(count))] if share <= _POPULAR_SHARE else []
+    def _popularity_evidence(self, rows: Rows) -> Iterator[_Found]:
+        """Items without interactions, and the most popular ones; none in between."""
+        state = self.state
+        counts = state.counts[self.items[rows]]
+        ordered = state.derived.ascending("counts", lambda: state.counts)  # (N,)
+        ahead = state.num_items - np.searchsorted(ordered, counts, side="right")
+        for row, count, share in zip(rows.tolist(), counts.tolist(), ahead, strict=True):
+            share = (int(share) + 1) / state.num_items
+            if count == 0:
+                yield row, Evidence("new", "New here", 0.0)
+            elif share <= _POPULAR_SHARE:
+                text = f"Among the {math.ceil(100 * share)} % most popular"
+                yield row, Evidence("popular", f"{text}, with {count:,} interactions", float(count))

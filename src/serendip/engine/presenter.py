@@ -37,6 +37,9 @@ from serendip.engine.state import EngineState
 _WORD_SOURCE = "from words"
 """Key of a trace: number of candidates that the word search proposed."""
 
+_DECIMALS = 5
+"""Decimals of the numbers of an item."""
+
 _WORD_SCORES = ("title match", "bm25")
 """Features that the evidence of the text is computed from."""
 
@@ -70,7 +73,7 @@ def empty_answer(generation: str, surface: str) -> Answer:
 def build_answer(
     result: Result, state: EngineState, generation: str, request: Request, offset: int
 ) -> Answer:
-    """The requested page of a result, with reasons.
+    """The requested page of a result, with reasons if the request asks for them.
 
     Args:
         result: of the request.
@@ -81,19 +84,14 @@ def build_answer(
     """
     k = request.k
     page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
-    word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
-    reasons = Explainer(state, result.query, page.item_nums).reasons(*word_scores)
-    sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_))
-    items = tuple(
-        AnswerItem(
-            state.catalogue[int(item)].item_id,
-            float(page.scores[row]),
-            _parts(page, row),
-            reasons[row],
-            bool(sponsored[row]),
-        )
-        for row, item in enumerate(page.item_nums)
-    )
+    reasons = [""] * len(page)
+    if request.reasons:
+        word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
+        reasons = Explainer(state, result.query, page.item_nums).reasons(*word_scores)
+    sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist()
+    ids = state.catalogue.vocabulary.ids_of(page.item_nums)
+    columns = (ids, page.scores.tolist(), _parts(page), reasons, sponsored)
+    items = tuple(AnswerItem(*values) for values in zip(*columns, strict=True))
     next_cursor = encode_cursor(offset + k) if offset + k < len(result.items) else ""
     feedback = search_feedback(result, state)
     return Answer(
@@ -126,7 +124,7 @@ def build_explanation(
     """
     positions = np.flatnonzero(result.items.item_nums == item)
     if len(positions):
-        parts = _parts(result.items, int(positions[0]))
+        parts = _parts(result.items.take(positions[:1]))[0]
     else:
         features = features_of(query, item, surface, state)  # (F,)
         numbers = dict(zip(state.feature_names, features.tolist(), strict=True))
@@ -156,12 +154,19 @@ def _p_irrelevant(
     return {P_IRRELEVANT: float(probabilities[0])}
 
 
-def _parts(items: ItemList, row: int) -> dict[str, float]:
-    """The numbers of an item by name."""
-    columns = {name: values for name, values in items.fields.items() if name != SPONSORED}
-    return _finite({name: float(values[row]) for name, values in columns.items()})
+def _parts(items: ItemList) -> list[dict[str, float]]:
+    """The numbers of each item by name: the finite ones, rounded to five decimals."""
+    names = [name for name in items.fields if name != SPONSORED]
+    if not names:
+        return [{} for _ in range(len(items))]
+    table = np.column_stack([items.fields[name] for name in names]).astype(np.float64)  # (C, F)
+    rows = zip(table.round(_DECIMALS).tolist(), np.isfinite(table).tolist(), strict=True)
+    return [
+        {name: value for name, value, shown in zip(names, *row, strict=True) if shown}
+        for row in rows
+    ]
 
 
 def _finite(parts: Mapping[str, float]) -> dict[str, float]:
     """The finite numbers, rounded to five decimals."""
-    return {name: round(value, 5) for name, value in parts.items() if math.isfinite(value)}
+    return {name: round(value, _DECIMALS) for name, value in parts.items() if math.isfinite(value)}

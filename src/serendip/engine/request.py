@@ -22,6 +22,7 @@ class Request:
         k: maximum number of items or suggestions, at least 1.
         cursor: ``next`` of the previous answer; empty for the first page.
         after: the query of the results page that the suggestions are shown on.
+        reasons: whether each item has the sentence that says why it is shown.
     """
 
     surface: str = "home"
@@ -33,3 +34,4 @@ class Request:
     k: int = 10
     cursor: str = ""
     after: str = ""
+    reasons: bool = True

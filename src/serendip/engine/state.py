@@ -24,6 +24,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
+from serendip.engine.derived import Derived
 from serendip.engine.feature_names import feature_names
 from serendip.errors import ArtefactError, ConfigError
 from serendip.models import open_model
@@ -70,6 +71,7 @@ class EngineState:
         relevance_model: predicts P(irrelevant); None = none was distilled.
         queries: verified queries to suggest.
         query_ranker: orders them.
+        derived: what requests need besides, computed on first use.
     """
 
     catalogue: Catalogue
@@ -89,6 +91,7 @@ class EngineState:
     relevance_model: RelevanceModel | None = None
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
+    derived: Derived = field(default_factory=Derived, init=False)
 
     @property
     def num_items(self) -> int:

@@ -14,7 +14,7 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
-from serendip.data.snapshot import take_snapshot
+from serendip.data.snapshot import StoreSnapshot, read_snapshot
 from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
@@ -22,23 +22,6 @@ from serendip.jobs.search_log import Log, read_log
 from serendip.runtime.budget import TimeBudget, parse_duration
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoreSnapshot:
-    """The database at one moment.
-
-    Args:
-        dataset: items and interactions.
-        item_version: of the newest change of an item.
-        event_seq: of the newest event.
-        event_removals: number of imports that removed events.
-    """
-
-    dataset: Dataset
-    item_version: int
-    event_seq: int
-    event_removals: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +81,7 @@ class JobContext:
         """
         reading = self.options.progress.step("reading items and events")
         with reading, closing(self.workspace.open_store()) as store:
-            item_version, event_seq = store.max_version(), store.max_seq()
-            removals = store.log.mark().removals
-            dataset = take_snapshot(store, self.settings.actions)
-        return StoreSnapshot(dataset, item_version, event_seq, removals)
+            return read_snapshot(store, self.settings.actions)
 
     def compact_log(self) -> int:
         """Move the events of the API into a segment; returns their number.

@@ -4,8 +4,7 @@ Up to ``exact_up_to`` allowed items are scored exactly. Above that an inverted f
 searched: vectors lie in lists around centroids, and only the lists nearest to the query are probed.
 The number of probes is chosen when the index is built, so that sample queries reach the configured
 recall. A filter allows a share of every list, so proportionally more lists are probed; if fewer
-than k items are found, all allowed items are scored. So there are always k results if k items are
-allowed.
+than k items are found, all lists are. So there are always k results if k items are allowed.
 
 Meant for catalogues that are too large to be scored whole. Graph indexes are as fast, but their
 recall collapses if most nodes are filtered out.
@@ -16,16 +15,17 @@ Shapes: N items, B queries, D size of the vectors, M allowed items.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.item_list import ItemList
 from serendip.errors import ArtefactError, DataError
 
@@ -50,21 +50,6 @@ class ApproximateIndexConfig(Config):
     """Number of results for which recall is measured."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PreparedFilter:
-    """Set of allowed items in the forms that searches need; reusable.
-
-    Args:
-        numbers: (M,) int64 allowed items, ascending.
-        bits: (ceil(N / 8),) uint8, the same set as a bitmap, lowest bit first.
-        vectors: (M, D) vectors of the allowed items if they are scored exactly, else (0, D).
-    """
-
-    numbers: NDArray[np.int64]
-    bits: NDArray[np.uint8]
-    vectors: FloatArray
-
-
 class ApproximateIndex:
     """Index for maximum inner product search; thread-safe, one thread per search."""
 
@@ -74,6 +59,9 @@ class ApproximateIndex:
         self.config, self.vectors = config, vectors
         self.num_probes = num_probes
         self._lists = lists
+        self._vectors_of_sets: WeakKeyDictionary[ItemSet, tuple[IntArray, FloatArray]] = (
+            WeakKeyDictionary()
+        )
 
     @classmethod
     def build(
@@ -111,34 +99,18 @@ class ApproximateIndex:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def prepare(self, allowed: BoolArray) -> PreparedFilter:
-        """Prepare a filter from a mask (N,).
-
-        Raises:
-            DataError: the mask has another length.
-        """
-        if len(allowed) != len(self):
-            raise DataError(
-                f"the mask has length {len(allowed)} and the index {len(self)} items.",
-                "Give one entry per item.",
-            )
-        numbers = np.flatnonzero(allowed).astype(np.int64)  # (M,)
-        is_exact = len(numbers) <= self.config.exact_up_to
-        vectors = self.vectors[numbers] if is_exact else self.vectors[:0]  # (M, D) or (0, D)
-        return PreparedFilter(numbers, np.packbits(allowed, bitorder="little"), vectors)
-
     def search(
-        self, queries: FloatArray, k: int, allowed: PreparedFilter | None = None
+        self, queries: FloatArray, k: int, allowed: AllowedItems | None = None
     ) -> list[ItemList]:
         """Find the k items with the largest dot product per query, best first.
 
         Args:
             queries: (B, D) float32.
             k: 1 or more.
-            allowed: allowed items; None = all.
+            allowed: allowed items, of N or more; those beyond N are not found. None = all.
 
         Raises:
-            DataError: k < 1, or queries of another size.
+            DataError: k < 1, queries of another size, or a set of fewer than N items.
         """
         if k < 1:
             raise DataError(f"k = {k} is less than 1.", "Request 1 item or more.")
@@ -149,31 +121,50 @@ class ApproximateIndex:
                 f"{self.vectors.shape[1]}.",
                 "Give an array (B, D) of queries of the same size.",
             )
-        if self._lists is None or (allowed and len(allowed.numbers) <= self.config.exact_up_to):
+        if allowed is not None and allowed.shared.num_items < len(self):
+            raise DataError(
+                f"the allowed items are of {allowed.shared.num_items} and the index has "
+                f"{len(self)}.",
+                "Give a set of all items.",
+            )
+        if self._lists is None or (allowed and allowed.count <= self.config.exact_up_to):
             return [self._search_exact(query, k, allowed) for query in queries]
         return [self._search_lists(query, k, allowed) for query in queries]
 
-    def _search_exact(self, query: FloatArray, k: int, allowed: PreparedFilter | None) -> ItemList:
+    def _search_exact(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> ItemList:
         """Score all allowed items for a query (D,)."""
         if allowed is None:
             return _take_top(self.vectors @ query, k)
-        is_prepared = len(allowed.vectors) == len(allowed.numbers)
-        vectors = allowed.vectors if is_prepared else self.vectors[allowed.numbers]  # (M, D)
-        top = _take_top(vectors @ query, k)
-        numbers = allowed.numbers[top.item_nums].astype(np.int32)
-        return ItemList(numbers, top.scores)
+        numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
+        scores = vectors @ query
+        positions, is_there = locate(numbers, allowed.excluded)
+        scores[positions[is_there]] = -np.inf
+        top = _take_top(scores, min(k, len(numbers) - int(is_there.sum())))
+        return ItemList(numbers[top.item_nums], top.scores)
 
-    def _search_lists(self, query: FloatArray, k: int, allowed: PreparedFilter | None) -> ItemList:
-        """Probe the lists nearest to a query (D,); score all allowed items if they have too few."""
-        numbers, scores = self._probe(query[None], k, self.num_probes, allowed)  # (1, k) each
-        is_item = numbers[0] >= 0
-        num_expected = min(k, len(self) if allowed is None else len(allowed.numbers))
-        if is_item.sum() < num_expected:
-            return self._search_exact(query, k, allowed)
+    def _allowed_vectors(self, items: ItemSet) -> tuple[IntArray, FloatArray]:
+        """Numbers (M,) and vectors (M, D) of a set; those of few items are kept with the set."""
+        found = self._vectors_of_sets.get(items)
+        if found is None:
+            numbers = items.numbers[: np.searchsorted(items.numbers, len(self))]
+            is_whole = len(numbers) == len(self)
+            found = numbers, self.vectors if is_whole else self.vectors[numbers]
+            if is_whole or len(numbers) <= self.config.exact_up_to:
+                self._vectors_of_sets[items] = found
+        return found
+
+    def _search_lists(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> ItemList:
+        """Probe the lists nearest to a query (D,), or all lists if they have too few items."""
+        wanted = min(k, len(self) if allowed is None else allowed.count)
+        for num_probes in (self.num_probes, self._lists.nlist):
+            numbers, scores = self._probe(query[None], k, num_probes, allowed)  # (1, k) each
+            is_item = numbers[0] >= 0
+            if is_item.sum() >= wanted:
+                break
         return ItemList(numbers[0][is_item].astype(np.int32), scores[0][is_item])
 
     def _probe(
-        self, queries: FloatArray, k: int, num_probes: int, allowed: PreparedFilter | None
+        self, queries: FloatArray, k: int, num_probes: int, allowed: AllowedItems | None
     ) -> tuple[NDArray[np.int64], FloatArray]:
         """Item numbers and scores (B, k) from the nearest lists; numbers are padded by -1."""
         faiss = _faiss()
@@ -182,10 +173,14 @@ class ApproximateIndex:
             parameters = faiss.SearchParametersIVF(nprobe=num_probes)
         else:
             # 1 / share times as many lists contain the same number of allowed items.
-            share = max(len(allowed.numbers), 1) / len(self)
+            share = min(1.0, max(allowed.count, 1) / len(self))
+            selector = faiss.IDSelectorBitmap(allowed.shared.bits)
+            if len(allowed.excluded):
+                left_out = faiss.IDSelectorBatch(allowed.excluded.astype(np.int64))
+                kept = faiss.IDSelectorNot(left_out)
+                selector = faiss.IDSelectorAnd(selector, kept)
             parameters = faiss.SearchParametersIVF(
-                nprobe=min(self._lists.nlist, math.ceil(num_probes / share)),
-                sel=faiss.IDSelectorBitmap(allowed.bits),
+                nprobe=min(self._lists.nlist, math.ceil(num_probes / share)), sel=selector
             )
         scores, numbers = self._lists.search(queries, k, params=parameters)
         return numbers, scores

@@ -1,9 +1,13 @@
-"""Contract of all recommenders: scores of the whole catalogue for a batch of queries.
+"""Contract of all recommenders: scores of items for a batch of queries.
 
 A model declares itself on its class: name, config class, kind of scores and labels. It is a frozen
 config plus learned arrays, so it can be saved, opened in another process and give the same scores.
 Public methods validate and mask; private hooks (one per public method) hold the maths and use item
 numbers only. A trained model is immutable: ``with_items`` and ``with_changed_items`` return copies.
+
+Evaluation reads ``score_all``; a request reads ``query_scores``, whose cost need not grow with the
+catalogue: the best items by an index, a few sparse rows or a sorted list, and the scores of a few
+hundred candidates.
 
 Shapes: B queries, N items, T distinct items of a query's context, C candidates, M changed items.
 """
@@ -22,12 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config, validate
+from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList, top_k
 from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError, NotTrainedError
+from serendip.models.query_scores import DenseScores, QueryScores
 from serendip.runtime.progress import TrainOptions
 
 CONFIG_FILE = "config.json"
@@ -88,7 +94,7 @@ class WarmStart:
 
 
 class Recommender(ABC):
-    """Base class of models that score the whole catalogue for a batch of queries.
+    """Base class of models that score items for a batch of queries.
 
     Scores are finite, on any scale; higher is better.
     """
@@ -176,6 +182,45 @@ class Recommender(ABC):
         if not self.zero_means_unknown and self._num_items:
             filled[:, self._num_items :] = scores.min(1, keepdims=True)  # below all scored items
         return filled
+
+    def query_scores(self, queries: Sequence[Query]) -> QueryScores:
+        """Scores of the queries, computed for the items that are asked for.
+
+        They are the entries of ``score_all``; the best items may come from an approximate search.
+        """
+        self._require_trained()
+        scores = None
+        if queries and (self.zero_means_unknown or not self._num_unscored):
+            known = [query.known(self._num_items) for query in queries]
+            scores = self._query_scores(known if self._num_unscored else queries)
+        return scores or DenseScores(self.score_all(queries), self.zero_means_unknown)
+
+    def propose(
+        self, queries: Sequence[Query], k: int, allowed: Sequence[AllowedItems]
+    ) -> list[ItemList]:
+        """The k best allowed items per query, best first; see ``QueryScores.top``.
+
+        Args:
+            queries: B queries.
+            k: 1 or more.
+            allowed: per query the items that may be proposed.
+
+        Raises:
+            DataError: k < 1.
+        """
+        if k < 1:
+            raise DataError(f"k = {k} is less than 1.", "Request 1 item or more.")
+        return self.query_scores(queries).top(k, allowed)
+
+    def score_items(self, queries: Sequence[Query], rows: IntArray, items: IntArray) -> FloatArray:
+        """Scores (R,) float32 of pairs of a query and an item: entries of ``score_all``.
+
+        Args:
+            queries: B queries.
+            rows: (R,) positions of the queries, non-decreasing.
+            items: (R,) item numbers in [0, N).
+        """
+        return self.query_scores(queries).of_items(rows, items)
 
     def recommend(self, queries: Sequence[Query], k: int = 10) -> list[ItemList]:
         """The k items with the highest scores per query, without those in ``query.exclude``.
@@ -303,6 +348,10 @@ class Recommender(ABC):
     @abstractmethod
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         """Hook of ``score_all``: scores (B, trained N) float32 of one query or more."""
+
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
+        """Hook of ``query_scores`` for one query or more; None = score every item."""
+        return None
 
     def _with_items(self, features: ItemFeatures) -> Self | None:
         """Hook of ``with_items``: a copy that scores new items, too; None = not possible."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
@@ -18,14 +19,16 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
-from serendip.data.query import Query
+from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.context import build_context_matrix, compute_context_weights
-from serendip.models.linalg import open_array, sum_rows
+from serendip.models.context import average_contexts, compute_context_weights, compute_contexts
+from serendip.models.linalg import open_array
+from serendip.models.query_scores import QueryScores, VectorScores
+from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
-_CONTENT_FILE = "content.npy"
+_CONTENT_FILE, _INDEX_FOLDER = "content.npy", "index"
 
 
 class ContentSimilarityConfig(Config):
@@ -52,16 +55,45 @@ class ContentSimilarity(Recommender):
                 f"model {self.name!r} needs content features and the dataset has none.",
                 "Call dataset.with_features(build_features(...)) first.",
             )
-        self._content: FloatArray = dataset.features.content  # (N, E)
+        self._use(dataset.features.content)
+
+    def _use(self, content: FloatArray, index: ServedIndex | None = None) -> None:
+        """Serve content vectors (N, E) and their index; None = built on first use."""
+        self._content, self._index = content, index or ServedIndex()
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        weights = build_context_matrix(queries, self._num_items, self.config.decay)
-        if not weights.nnz:
-            return np.zeros((len(queries), self._num_items), dtype=np.float32)
-        totals = np.maximum(np.asarray(weights.sum(axis=1)).reshape(-1, 1), 1e-12)  # (B, 1)
         # Mean of dot products = dot product with the mean vector, and one product for all items.
-        means = sum_rows(weights, self._content) / totals  # (B, E)
-        return dot_rows(means.astype(np.float32), self._content)
+        return dot_rows(self.encode_queries(queries), self._content)
+
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
+        if self._num_items <= EXACT_UP_TO:
+            return None
+        means = self.encode_queries(queries)  # (B, E)
+
+        def score(row: int, items: IntArray) -> FloatArray:
+            scores: FloatArray = self._content[items] @ means[row]
+            return scores
+
+        return VectorScores(self._index.of(self), means, score, self._num_items)
+
+    def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, E) float32 weighted means of the content of each context; zeros without one."""
+        contexts = compute_contexts(queries, self._num_items, self.config.decay)
+        return average_contexts(contexts, self._content)
+
+    def vectors_of(self, items: NDArray[np.integer]) -> FloatArray:
+        """(M, E) content vectors of items."""
+        vectors: FloatArray = self._content[items]
+        return vectors
+
+    def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
+        """Histories, and single source items."""
+        return [
+            Query(history=History.of_items(context))
+            if row % 2
+            else Query("similar", source_items=context[-1:])
+            for row, context in enumerate(contexts)
+        ]
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their cosines (T, C) with C items."""
@@ -69,17 +101,22 @@ class ContentSimilarity(Recommender):
         return items, self._content[items] @ self._content[item_nums].T
 
     def _with_items(self, features: ItemFeatures) -> Self:
-        model = copy.copy(self)
+        model, old = copy.copy(self), len(self._content)
         model._content = append_rows(self._content, features.content)
+        new = np.arange(old, len(model._content), dtype=np.int32)
+        model._index = self._index.with_late(model, new)
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         model._content = replace_rows(self._content, item_nums, features.content)
+        model._index = self._index.with_late(model, item_nums)
         return model
 
     def _save(self, folder: Path) -> None:
         np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
+        self._index.save(self, folder / _INDEX_FOLDER)
 
     def _open(self, folder: Path) -> None:
-        self._content = open_array(folder / _CONTENT_FILE)
+        content = open_array(folder / _CONTENT_FILE)
+        self._use(content, ServedIndex.open(folder / _INDEX_FOLDER))

@@ -54,11 +54,34 @@ def compute_context_weights(
     return items.astype(np.int32), sums.astype(np.float32)
 
 
+Context = tuple[IntArray, FloatArray]
+"""Distinct items (T,) of a query's context, ascending, and their weights (T,)."""
+
+
+def compute_contexts(
+    queries: Sequence[Query], num_items: int, decay: float, like_weight: float = 1.0
+) -> list[Context]:
+    """``compute_context_weights`` of each query."""
+    return [compute_context_weights(query, num_items, decay, like_weight) for query in queries]
+
+
+def average_contexts(contexts: Sequence[Context], vectors: FloatArray) -> FloatArray:
+    """Weighted mean (B, E) float32 of the vectors (N, E) of each context; zeros for an empty one.
+
+    Reads the vectors of the contexts only.
+    """
+    means = np.zeros((len(contexts), vectors.shape[1]), np.float32)
+    for row, (items, weights) in enumerate(contexts):
+        if len(items):
+            means[row] = (weights / weights.sum()) @ vectors[items]  # (T,) @ (T, E)
+    return means
+
+
 def build_context_matrix(
     queries: Sequence[Query], num_items: int, decay: float, like_weight: float = 1.0
 ) -> Sparse:
     """Build a sparse (B, N) float32 matrix of the context weights of queries."""
-    rows = [compute_context_weights(query, num_items, decay, like_weight) for query in queries]
+    rows = compute_contexts(queries, num_items, decay, like_weight)
     starts = np.cumsum([0, *(len(items) for items, _ in rows)], dtype=np.int32)  # (B + 1,)
     columns = np.concatenate([items for items, _ in rows])
     values = np.concatenate([weights for _, weights in rows])

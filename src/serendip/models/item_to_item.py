@@ -34,9 +34,14 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.context import build_context_matrix, compute_context_weights
+from serendip.models.context import (
+    build_context_matrix,
+    compute_context_weights,
+    compute_contexts,
+)
 from serendip.models.linalg import (
     Sparse,
+    add_rows,
     keep_top_entries,
     keep_top_per_row,
     open_csr,
@@ -46,6 +51,7 @@ from serendip.models.linalg import (
     stack_rows,
     to_csr,
 )
+from serendip.models.query_scores import QueryScores, SparseScores
 from serendip.runtime.progress import TrainOptions
 
 _MATRIX_FOLDER = "similarities"
@@ -84,6 +90,13 @@ class ItemToItem(Recommender):
         scores: FloatArray = (weights @ self._similarities).toarray()  # (B, N)
         return scores
 
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
+        config = self.config
+        contexts = compute_contexts(queries, self._num_items, config.decay, config.like_weight)
+        return SparseScores(
+            [add_rows(self._similarities, *context) for context in contexts], self._num_items
+        )
+
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their contributions (T, C) to the scores of C items.
 
@@ -93,7 +106,7 @@ class ItemToItem(Recommender):
         items, weights = compute_context_weights(
             query, self.num_items, config.decay, config.like_weight
         )
-        return items, weights[:, None] * select_columns(self._similarities[items], item_nums)
+        return items, select_columns(self._similarities, items, weights, item_nums)
 
     def _save(self, folder: Path) -> None:
         save_csr(folder / _MATRIX_FOLDER, self._similarities)

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.errors import ArtefactError
 
@@ -39,6 +39,13 @@ def to_csr(matrix: Any, shape: tuple[int, int] | None = None) -> Sparse:
 
     result: Sparse = csr_array(matrix, shape=shape, dtype=np.float32)
     return result
+
+
+def build_identity(size: int) -> Sparse:
+    """The identity (N, N)."""
+    diagonal = np.arange(size, dtype=np.int32)
+    starts = np.arange(size + 1, dtype=np.int32)
+    return to_csr((np.ones(size, np.float32), diagonal, starts), (size, size))
 
 
 def stack_rows(blocks: Sequence[Sparse], columns: int) -> Sparse:
@@ -87,15 +94,52 @@ def sum_rows(weights: Sparse, rows: FloatArray) -> FloatArray:
     return sums
 
 
-def select_columns(matrix: Sparse, numbers: IntArray) -> FloatArray:
-    """Select columns (C,) of a matrix (M, N) as a dense (M, C) array; reads each entry once."""
-    position = np.full(matrix.shape[1], -1, dtype=np.int32)  # (N,) index in the selection, or -1
-    position[numbers] = np.arange(len(numbers))
-    columns = position[matrix.indices]  # (entries,)
-    entries = np.flatnonzero(columns >= 0)
-    rows = np.searchsorted(matrix.indptr, entries, side="right") - 1
-    dense = np.zeros((matrix.shape[0], len(numbers)), dtype=np.float32)
-    dense[rows, columns[entries]] = matrix.data[entries]
+def take_rows(
+    matrix: Sparse, numbers: IntArray, weights: FloatArray
+) -> tuple[NDArray[np.intp], IntArray, FloatArray]:
+    """Entries (E,) of the rows with these numbers (M,), each row multiplied by its weight.
+
+    Returns:
+        position of the row in ``numbers``, column and value of each entry, row by row.
+    """
+    starts = matrix.indptr[numbers]  # (M,)
+    lengths = matrix.indptr[numbers + 1] - starts  # (M,)
+    rows = np.repeat(np.arange(len(numbers)), lengths)  # (E,)
+    shift = starts - (np.cumsum(lengths) - lengths)  # (M,)
+    entries = np.arange(len(rows)) + shift[rows]  # (E,)
+    return rows, matrix.indices[entries], matrix.data[entries] * weights[rows]
+
+
+def add_rows(matrix: Sparse, numbers: IntArray, weights: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Weighted sum of the rows with these numbers (M,): its columns, ascending, and values.
+
+    Costs as much as the rows have entries, however many columns the matrix has.
+    """
+    _, columns, values = take_rows(matrix, numbers, weights)
+    return sum_entries(columns, values)
+
+
+def sum_entries(columns: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Sum the values (E,) of equal columns (E,): distinct columns, ascending, and their sums."""
+    if not len(columns):
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    # One sort of 64-bit keys is much faster than an indirect sort of the columns.
+    keys = np.sort((columns.astype(np.int64) << 32) | np.arange(len(columns)))
+    ordered = (keys >> 32).astype(np.int32)
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    sums = np.add.reduceat(values[keys & 0xFFFFFFFF], begins)
+    return ordered[begins], np.asarray(sums, np.float32)
+
+
+def select_columns(
+    matrix: Sparse, numbers: IntArray, weights: FloatArray, columns: IntArray
+) -> FloatArray:
+    """Weighted rows (M,) of a matrix, restricted to columns (C,): a dense (M, C) array."""
+    order = np.argsort(columns, kind="stable")
+    rows, entries, values = take_rows(matrix, numbers, weights)
+    positions, is_asked = locate(columns[order], entries)
+    dense = np.zeros((len(numbers), len(columns)), np.float32)
+    dense[rows[is_asked], order[positions[is_asked]]] = values[is_asked]
     return dense
 
 

@@ -27,6 +27,7 @@ from serendip.data.query import Query
 from serendip.data.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.base import Recommender
+from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores
 from serendip.runtime.progress import TrainOptions
 
 _SECONDS_PER_DAY = 86_400.0
@@ -64,7 +65,7 @@ class Popularity(Recommender):
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         events, counts = dataset.events, dataset.item_counts()  # (N,)
         self._window = Window.of(events.timestamps, events.items, self.window_s, len(counts))
-        self._scores: FloatArray = self._compute_scores(counts, self._window.counts)  # (N,)
+        self._order = PriorOrder(self._compute_scores(counts, self._window.counts))  # (N,)
 
     def with_interactions(
         self, item_nums: IntArray, timestamps: TimeArray, counts: IntArray
@@ -80,7 +81,7 @@ class Popularity(Recommender):
         model._window, moved = self._window.with_events(timestamps, item_nums)
         touched = np.union1d(item_nums, moved).astype(np.int32)
         scores = self._compute_scores(counts[touched], model._window.counts[touched])
-        model._scores = replace_rows(self._scores, touched, scores)
+        model._order = self._order.changed(touched, scores)
         return model
 
     @property
@@ -95,21 +96,26 @@ class Popularity(Recommender):
         return np.log1p(weighted).astype(np.float32)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        return np.tile(self._scores, (len(queries), 1))  # (B, N)
+        return np.tile(self._order.scores, (len(queries), 1))  # (B, N)
+
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
+        return PriorScores(self._order, len(queries))
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._scores = append_rows(self._scores, np.zeros(len(features), np.float32))
+        model._order = self._order.extended(np.zeros(len(features), np.float32))
         model._window = self._window.with_items(len(features))
         return model
 
     def _save(self, folder: Path) -> None:
-        save_arrays(folder / _ARRAYS_FOLDER, {"scores": self._scores, **self._window.arrays()})
+        save_arrays(
+            folder / _ARRAYS_FOLDER, {"scores": self._order.scores, **self._window.arrays()}
+        )
 
     def _open(self, folder: Path) -> None:
         stored = open_arrays(folder / _ARRAYS_FOLDER)
         try:
-            self._scores = stored["scores"]
+            self._order = PriorOrder(stored["scores"])
             self._window = Window.of_arrays(stored, self.window_s)
         except KeyError as error:
             raise ArtefactError(

@@ -9,6 +9,10 @@ by content, through which an item with few transitions uses those of similar ite
 content vectors, for pure similarity (off with ``c`` = 0). Items without incoming transitions get
 the weighted scores of their content neighbours, ``w P``, in the same way.
 
+All but the last term is one sparse graph, computed in training: row i holds the scores of a context
+of item i alone, the largest of them, so that a request adds up a few rows. Scores of unreached
+items that are new or have changed since are computed from those of their neighbours.
+
 Shapes: B queries, N items, T distinct items of a query's context, C candidates, M changed or new
 items, E content size.
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -24,7 +29,7 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct, locate
 from serendip.data.dataset import Dataset
 from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
@@ -32,10 +37,17 @@ from serendip.data.query import Query
 from serendip.data.strings import map_array
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.content_neighbours import find_content_neighbours
-from serendip.models.context import build_context_matrix, compute_context_weights
+from serendip.models.context import (
+    build_context_matrix,
+    compute_context_weights,
+    compute_contexts,
+)
 from serendip.models.growing_sparse import GrowingSparse
 from serendip.models.linalg import (
     Sparse,
+    add_rows,
+    build_identity,
+    multiply_top,
     open_array,
     open_csr,
     resize,
@@ -45,10 +57,12 @@ from serendip.models.linalg import (
     to_csr,
 )
 from serendip.models.pair_counts import PairCounter
+from serendip.models.query_scores import QueryScores, SparseScores
 from serendip.runtime.progress import TrainOptions
 
 _STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"
 _CONTENT_FILE, _UNREACHED_FILE = "content.npy", "unreached.npy"
+_GRAPH_FOLDER, _LATE_FILE = "graph", "late.npy"
 
 _MAX_VOTERS = 8
 """Context items whose votes are computed; an explanation shows fewer."""
@@ -78,6 +92,10 @@ class TransitionsConfig(Config):
 
     spread_weight: float = Field(default=1.0, ge=0)
     """w, weight of the neighbours' transitions relative to the item's."""
+
+    max_targets: int = Field(default=200, ge=1)
+    """Items with a score for a context of one item, neighbours' transitions included; those with
+    the largest scores. Ignored in mode ``plain``."""
 
     content_weight: float = Field(default=0.0, ge=0)
     """c, weight of the content cosine, added in both modes if there are content features."""
@@ -109,6 +127,7 @@ class Transitions(Recommender):
                     )
                 )
         self._find_unreached()
+        self._use_graph(self._build_graph(np.arange(dataset.num_items, dtype=np.int32)), NO_ITEMS)
 
     def _count_steps(self, dataset: Dataset, options: TrainOptions) -> Sparse:
         """M (N, N), the largest entries of each row."""
@@ -125,6 +144,7 @@ class Transitions(Recommender):
 
     def _find_unreached(self) -> None:
         """Cache the trained items without incoming transitions."""
+        self.__dict__.pop("_reach", None)  # of an earlier training
         self._trained_unreached = _find_empty_columns(self._matrix)
 
     @property
@@ -141,30 +161,96 @@ class Transitions(Recommender):
             features.content, numbers, self._content, count, num_trained, features.near
         )
 
-    def _smooth(self, weights: Sparse) -> Sparse:
-        """``h + w h P`` (B, N0): the context (B, N) and its content neighbours."""
+    def _use_graph(self, graph: Sparse, late: IntArray) -> None:
+        """Score by a graph (N0, N0), and some unreached items by their neighbours' scores."""
+        self.__dict__.pop("_late_neighbours", None)
+        self._graph = GrowingSparse.of(graph, self.config.max_targets)
+        self._late = late
+
+    @cached_property
+    def _reach(self) -> Sparse:
+        """(N0, N0): row n has item n and the unreached items that have it as a neighbour."""
+        assert self._neighbours is not None
+        unreached = self._trained_unreached
+        lent = to_csr(self._neighbours.take(unreached))  # (M, N0)
+        values = self.config.spread_weight * lent.data
+        targets = np.repeat(unreached, np.diff(lent.indptr))
+        shape = self._matrix.shape
+        return build_identity(shape[0]) + to_csr((values, (lent.indices, targets)), shape)
+
+    def _build_graph(self, numbers: IntArray) -> Sparse:
+        """Rows (M, N0) of the graph."""
         num_trained = self._matrix.shape[0]
-        known = weights if weights.shape[1] == num_trained else to_csr(weights[:, :num_trained])
+        known = np.flatnonzero(numbers < num_trained)
+        cells = (np.ones(len(known), np.float32), (known, numbers[known]))
+        context = to_csr(cells, (len(numbers), num_trained))
         if self._neighbours is None:
-            return known
-        items, columns = np.unique(weights.indices, return_inverse=True)  # (T,)
-        shape = (weights.shape[0], len(items))
-        context = to_csr((weights.data, columns.astype(np.int32), weights.indptr), shape)
-        return known + self.config.spread_weight * (context @ self._neighbours.take(items))
+            return to_csr(context @ self._matrix)
+        smoothed = context + self.config.spread_weight * self._neighbours.take(numbers)
+        steps = _multiply_top_rows(to_csr(smoothed), self._matrix, self.config.max_targets)
+        return _multiply_top_rows(steps, self._reach, self.config.max_targets)
+
+    @cached_property
+    def _late_neighbours(self) -> tuple[IntArray, Sparse]:
+        """Late items (L,), ascending: new ones, and changed unreached ones; their neighbours.
+
+        Neighbours are (L, N0) weights of those that are reached.
+        """
+        newer = np.arange(self._matrix.shape[0], self._num_items, dtype=np.int32)
+        late = np.concatenate([self._late, newer])
+        if self._neighbours is None:
+            return NO_ITEMS, to_csr((0, self._matrix.shape[0]))
+        lent = to_csr(self._neighbours.take(late)).tocoo()  # (L, N0)
+        kept = ~locate(self._trained_unreached, lent.col)[1]
+        values = self.config.spread_weight * lent.data[kept]
+        return late, to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
+
+    def _copy(self) -> Self:
+        """A copy whose cached late neighbours are computed anew."""
+        model = copy.copy(self)
+        model.__dict__.pop("_late_neighbours", None)
+        return model
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         context = build_context_matrix(queries, self._num_items, self.config.decay)  # h (B, N)
+        items, columns = np.unique(context.indices, return_inverse=True)  # (T,)
+        shape = (len(queries), len(items))
+        weights = to_csr((context.data, columns.astype(np.int32), context.indptr), shape)
+        trained = (weights @ self._graph.take(items)).toarray()  # (B, N0)
         scores = np.zeros(context.shape, np.float32)  # (B, N)
-        trained = (self._smooth(context) @ self._matrix).toarray()  # (B, N0)
         scores[:, : trained.shape[1]] = trained
-        unreached = self._unreached
-        if self._neighbours is not None and len(unreached):
-            neighbour_scores = self._neighbours.take(unreached) @ trained.T  # (M, B)
-            scores[:, unreached] = self.config.spread_weight * neighbour_scores.T
+        late, lent = self._late_neighbours
+        if len(late):
+            scores[:, late] = (lent @ trained.T).T
         if self._content is not None and self.config.content_weight:
             sums = self.config.content_weight * sum_rows(context, self._content)  # (B, E)
             scores += dot_rows(sums, self._content)
         return scores
+
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
+        if self._content is not None and self.config.content_weight:
+            return None
+        contexts = compute_contexts(queries, self._num_items, self.config.decay)
+        rows = []
+        for items, weights in contexts:
+            places = np.arange(len(items), dtype=np.int32)
+            rows.append(self._add_late(*add_rows(self._graph.take(items), places, weights)))
+        return SparseScores(rows, self._num_items)
+
+    def _add_late(self, items: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Scored items, ascending, and their scores, with those of the late items."""
+        late, lent = self._late_neighbours
+        if not len(late) or not len(items):
+            return items, scores
+        positions, is_scored = locate(items, lent.indices)
+        votes = np.where(is_scored, scores[positions], 0.0) * lent.data
+        owners = np.repeat(np.arange(len(late)), np.diff(lent.indptr))
+        late_scores = np.bincount(owners, votes, len(late)).astype(np.float32)  # (L,)
+        has_score = late_scores > 0
+        kept = ~locate(late, items)[1]
+        items = np.concatenate([items[kept], late[has_score]])
+        order = np.argsort(items, kind="stable")
+        return items[order], np.concatenate([scores[kept], late_scores[has_score]])[order]
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their contributions (T, C) to the scores of C items.
@@ -175,42 +261,33 @@ class Transitions(Recommender):
         items, weights = compute_context_weights(query, self.num_items, self.config.decay)
         heaviest = np.argsort(-weights, kind="stable")[:_MAX_VOTERS]
         items, weights = items[heaviest], weights[heaviest]  # (T,) each
-        cells = (np.arange(len(items)), items)
-        single = to_csr((weights, cells), (len(items), self._num_items))  # one item per row
-        steps = to_csr(self._smooth(single) @ self._matrix)  # (T, N0)
-        votes = np.zeros((len(items), len(item_nums)), np.float32)  # (T, C)
-        is_trained = item_nums < steps.shape[1]
-        votes[:, is_trained] = select_columns(steps, item_nums[is_trained])
-        if self._neighbours is not None:
-            columns = np.flatnonzero(self._is_unreached(item_nums))
-            neighbours = self._neighbours.take(item_nums[columns])  # (columns, N0)
-            votes[:, columns] = self.config.spread_weight * (steps @ neighbours.T).toarray()
+        graph, places = self._graph.take(items), np.arange(len(items), dtype=np.int32)
+        votes = select_columns(graph, places, weights, item_nums)  # (T, C)
+        late, neighbours = self._late_neighbours
+        rows, is_late = locate(late, item_nums)
+        if is_late.any():
+            lent = to_csr(neighbours[rows[is_late]])  # (late columns, N0)
+            lenders, columns = np.unique(lent.indices, return_inverse=True)
+            of_lenders = select_columns(graph, places, weights, lenders)  # (T, lenders)
+            shares = np.zeros((lent.shape[0], len(lenders)), np.float32)
+            shares[np.repeat(np.arange(len(shares)), np.diff(lent.indptr)), columns] = lent.data
+            votes[:, is_late] = of_lenders @ shares.T
         if self._content is not None and self.config.content_weight:
             # (T, E)
             weighted = self.config.content_weight * weights[:, None] * self._content[items]
             votes += weighted @ self._content[item_nums].T
         return items, votes
 
-    def _is_unreached(self, item_nums: IntArray) -> BoolArray:
-        """(C,) True for items without incoming transitions."""
-        is_newer: BoolArray = item_nums >= self._matrix.shape[0]
-        if not len(self._trained_unreached):
-            return is_newer
-        last = len(self._trained_unreached) - 1
-        places = np.minimum(np.searchsorted(self._trained_unreached, item_nums), last)
-        is_found: BoolArray = self._trained_unreached[places] == item_nums
-        return is_newer | is_found
-
     def _with_items(self, features: ItemFeatures) -> Self:
-        model = copy.copy(self)
-        if self._content is None:
-            return model
-        model._content = append_rows(self._content, features.content)
+        model = self._copy()
+        numbers = self._num_items + np.arange(len(features), dtype=np.int32)
+        if self._content is not None:
+            model._content = append_rows(self._content, features.content)
         if self._neighbours is not None:
-            numbers = self._num_items + np.arange(len(features), dtype=np.int32)
             # New items get neighbours among the trained ones, which keep theirs.
             new = self._find_neighbours(numbers, features)
             model._neighbours = self._neighbours.appended(new)
+        model._graph = self._graph.appended(model._build_graph(numbers))
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
@@ -221,7 +298,7 @@ class Transitions(Recommender):
         """
         if self._content is None:
             return self
-        model = copy.copy(self)
+        model = self._copy()
         model._content = replace_rows(self._content, item_nums, features.content)
         if self._neighbours is None:
             return model
@@ -232,6 +309,9 @@ class Transitions(Recommender):
             features = ItemFeatures(content, np.empty((len(content), 0), np.int32), 1)
         new = model._find_neighbours(item_nums, features)
         model._neighbours = self._neighbours.replaced(item_nums, new)
+        model._graph = self._graph.replaced(item_nums, model._build_graph(item_nums))
+        changed = item_nums[locate(self._trained_unreached, item_nums)[1]]
+        model._late = distinct(np.concatenate([self._late, changed]))
         return model
 
     def _save(self, folder: Path) -> None:
@@ -239,9 +319,12 @@ class Transitions(Recommender):
         if self._neighbours is not None:
             neighbours = resize(self._neighbours.whole(), self._num_items, self._num_items)
             save_csr(folder / _NEIGHBOURS_FOLDER, neighbours)
+            graph = resize(self._graph.whole(), self._num_items, self._num_items)
+            save_csr(folder / _GRAPH_FOLDER, graph)
         if self._content is not None:
             np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
         np.save(folder / _UNREACHED_FILE, self._unreached, allow_pickle=False)
+        np.save(folder / _LATE_FILE, self._late_neighbours[0], allow_pickle=False)
 
     def _open(self, folder: Path) -> None:
         self._matrix = open_csr(folder / _STEPS_FOLDER)
@@ -251,6 +334,17 @@ class Transitions(Recommender):
         if self._neighbours is not None or (folder / _CONTENT_FILE).exists():
             self._content = open_array(folder / _CONTENT_FILE)
         self._trained_unreached = map_array(folder / _UNREACHED_FILE)
+        has_graph = self._neighbours is not None
+        graph = open_csr(folder / _GRAPH_FOLDER) if has_graph else self._matrix
+        self._use_graph(graph, map_array(folder / _LATE_FILE))
+
+
+def _multiply_top_rows(left: Sparse, right: Sparse, count: int) -> Sparse:
+    """``multiply_top``, reading only the rows of ``right``, possibly mapped, that it needs."""
+    rows, columns = np.unique(left.indices, return_inverse=True)
+    shape = (left.shape[0], len(rows))
+    needed = to_csr((left.data, columns.astype(np.int32), left.indptr), shape)
+    return multiply_top(needed, to_csr(right[rows]), count)
 
 
 def _find_empty_columns(steps: Sparse) -> IntArray:

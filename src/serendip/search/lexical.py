@@ -25,6 +25,7 @@ from pydantic import NonNegativeFloat
 from pyroaring import BitMap
 
 from serendip.config import Config, validate
+from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList, tie_order
@@ -161,14 +162,14 @@ class LexicalIndex:
         return replace(self, deleted=self.deleted | BitMap(int(number) for number in item_nums))
 
     def search(
-        self, text: str, k: int, allowed: BoolArray | None = None, beside: Sequence[str] = ()
+        self, text: str, k: int, allowed: AllowedItems | None = None, beside: Sequence[str] = ()
     ) -> ItemList:
         """The k best items that have a word of ``text`` or an expansion term.
 
         Args:
             text: any text; without a letter or digit it finds nothing.
             k: maximum number; below 1 gives none.
-            allowed: (N,) bool by item number; None = all that are not deleted.
+            allowed: items that may be found; None = all that are not deleted.
             beside: expansion terms; each has ``BESIDE`` of the weight of a word of ``text``.
 
         Returns:
@@ -181,7 +182,7 @@ class LexicalIndex:
         numbers, scores = self._built_hits(self._query(weighted_terms), k, allowed)
         if len(self.posted):
             posted, more = self.posted.scores(weighted_terms, self.statistics)
-            is_shown = self._are_allowed(posted, allowed)
+            is_shown = self._may_show(posted, allowed)
             numbers = np.concatenate([numbers, posted[is_shown]])
             scores = np.concatenate([scores, more[is_shown]])
         best = np.argsort(-scores, kind="stable")[:k]
@@ -200,7 +201,7 @@ class LexicalIndex:
             return np.empty(0, np.int32)
         built, _ = self._built_hits(self._query_of_all(groups), k, None)
         posted = self.posted.having_all(groups)
-        posted = posted[self._are_allowed(posted, None)]
+        posted = posted[self._may_show(posted, None)]
         return np.concatenate([built, posted])[:k]
 
     def _weight_terms(self, text: str, beside: Sequence[str]) -> list[WeightedTerms]:
@@ -212,7 +213,7 @@ class LexicalIndex:
         return [(terms, weights) for terms, weights in both if terms]
 
     def _built_hits(
-        self, query: Any, k: int, allowed: BoolArray | None
+        self, query: Any, k: int, allowed: AllowedItems | None
     ) -> tuple[IntArray, FloatArray]:
         most = self.statistics.num_documents
         limit = min(most, k + min(len(self.deleted) + len(self.changed), max(k, _SPARE)))
@@ -220,28 +221,17 @@ class LexicalIndex:
             hits = self._searcher.search(query, limit=limit, count=False).hits
             addresses = [address for _, address in hits]
             stored = self._searcher.fast_field_values("item", addresses) if hits else []
-            keep = [n not in self.changed and self._is_allowed(n, allowed) for n in stored]
-            if sum(keep) >= k or len(hits) < limit or limit == most:
-                rows = np.flatnonzero(keep)[:k]
-                numbers = np.asarray(stored, dtype=np.int32)[rows]
-                return numbers, np.asarray([s for s, _ in hits], dtype=np.float32)[rows]
+            numbers = np.array(stored, np.int32)
+            rows = np.flatnonzero(self._may_show(numbers, allowed) & ~_is_in(numbers, self.changed))
+            if len(rows) >= k or len(hits) < limit or limit == most:
+                scores = np.array([score for score, _ in hits], np.float32)
+                return numbers[rows[:k]], scores[rows[:k]]
             limit = min(most, 4 * limit)
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
 
-    def _are_allowed(self, numbers: IntArray, allowed: BoolArray | None) -> BoolArray:
-        """(M,) True for items that are not deleted and that a mask admits."""
-        shown = np.ones(len(numbers), np.bool_)
-        if self.deleted:
-            deleted = BitMap(numbers.tolist()) & self.deleted
-            shown = ~np.isin(numbers, np.array(deleted, np.int32)) if deleted else shown
-        if allowed is None:
-            return shown
-        shown &= numbers < len(allowed)
-        shown[shown] = allowed[numbers[shown]]
-        return shown
-
-    def _is_allowed(self, number: int, allowed: BoolArray | None) -> bool:
-        return number not in self.deleted and is_allowed(number, allowed)
+    def _may_show(self, numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
+        """(H,) True for hits that are allowed and not deleted."""
+        return are_allowed(numbers, allowed) & ~_is_in(numbers, self.deleted)
 
     def _query(self, weighted_terms: Sequence[WeightedTerms]) -> Any:
         from tantivy import Occur, Query
@@ -269,9 +259,20 @@ class LexicalIndex:
         return Query.boolean_query([(Occur.Must, any_of(group)) for group in groups])
 
 
-def is_allowed(number: int, allowed: BoolArray | None) -> bool:
-    """True if a mask admits an item; None admits all, and a mask none beyond its end."""
-    return allowed is None or (number < len(allowed) and bool(allowed[number]))
+def are_allowed(numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
+    """(H,) True for items that may be shown; None allows all, and a set none beyond its end."""
+    if allowed is None:
+        return np.ones(len(numbers), np.bool_)
+    inside = numbers < allowed.shared.num_items
+    inside[inside] = allowed.admits(numbers[inside])
+    return inside
+
+
+def _is_in(numbers: IntArray, some: BitMap) -> BoolArray:
+    """(H,) True for numbers of a set."""
+    if not some:
+        return np.zeros(len(numbers), np.bool_)
+    return np.fromiter((number in some for number in numbers.tolist()), np.bool_, len(numbers))
 
 
 def generated_words(catalogue: Catalogue) -> set[str]:

@@ -17,14 +17,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.allowed_items import AllowedItems
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
 from serendip.data.strings import StringIndex, Strings, open_arrays, save_arrays
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
-from serendip.search.lexical import LexicalIndex, generated_words, is_allowed, word_counts
+from serendip.search.lexical import LexicalIndex, are_allowed, generated_words, word_counts
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import CatalogueMatcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
@@ -54,7 +55,7 @@ def order_results(
     words: ItemList,
     fused: ItemList,
     key_of: Callable[[int], str],
-    allowed: BoolArray | None,
+    allowed: AllowedItems | None,
 ) -> ItemList:
     """Put the title matches of ``reading`` before ``fused`` and add the fields that explain them.
 
@@ -63,7 +64,7 @@ def order_results(
         words: BM25 hits.
         fused: all other hits, best first.
         key_of: item number -> its normalised title.
-        allowed: (N,) bool; only these title matches are put first.
+        allowed: only these title matches are put first; None = all.
 
     Returns:
         all items with ``bm25`` and ``title_match``; scores never rise.
@@ -71,7 +72,9 @@ def order_results(
     titled: dict[int, float] = dict.fromkeys(reading.exact.tolist(), EXACT)
     for number in reading.corrected.tolist():
         titled.setdefault(number, CORRECTED)
-    titled = {n: match for n, match in titled.items() if is_allowed(n, allowed)}
+    matches = np.fromiter(titled, np.int32, len(titled))
+    shown = matches[are_allowed(matches, allowed)].tolist()
+    titled = {number: titled[number] for number in shown}
     rest = [number for number in fused.item_nums.tolist() if number not in titled]
     numbers = np.asarray([*titled, *rest], dtype=np.int32)
     scores = _scores_in(fused, numbers)
@@ -321,7 +324,7 @@ class Searcher:
         self,
         text: str,
         k: int,
-        allowed: BoolArray | None = None,
+        allowed: AllowedItems | None = None,
         literal: bool = False,
     ) -> ItemList:
         """The k best items for a text.
@@ -329,7 +332,7 @@ class Searcher:
         Args:
             text: any text; blank finds nothing.
             k: maximum number; below 1 gives none.
-            allowed: (N,) bool by item number; None = all that are not deleted.
+            allowed: items that may be found; None = all that are not deleted.
             literal: whether to search the text as typed, without corrections.
 
         Returns:
@@ -348,10 +351,11 @@ class Searcher:
         answer = order_results(reading, words, fused, self.titles.key, allowed)
         return answer.take(np.arange(min(k, len(answer))))
 
-    def _complete_titles(self, key: str, allowed: BoolArray | None) -> ItemList:
+    def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""
         if len(key) < MIN_COMPLETED:
             return ItemList()
         items = self.titles.completions(key, self.config.depth)
-        numbers = [item.item_num for item in items if is_allowed(item.item_num, allowed)]
-        return ItemList.of(numbers, [1.0 / rank for rank in range(1, len(numbers) + 1)])
+        numbers = np.array([item.item_num for item in items], np.int32)
+        numbers = numbers[are_allowed(numbers, allowed)]
+        return ItemList(numbers, (1.0 / np.arange(1, len(numbers) + 1)).astype(np.float32))

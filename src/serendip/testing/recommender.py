@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from serendip.config import Config, validate
+from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import ArtefactError, DataError, NotTrainedError
@@ -175,10 +177,59 @@ class RecommenderContract(ABC):
         assert not set(answer.item_nums.tolist()) & set(gone.tolist())
         assert (np.diff(answer.scores) <= 0).all()
 
-    def test_k_below_one_is_refused(self, model: Recommender) -> None:
+    def test_k_below_one_is_refused(self, model: Recommender, dataset: Dataset) -> None:
         """A list of 0 items is a ``DataError``."""
         with pytest.raises(DataError, match="k = 0"):
             model.recommend([Query()], k=0)
+        with pytest.raises(DataError, match="k = 0"):
+            model.propose([Query()], 0, [AllowedItems.all(dataset.num_items)])
+
+    def test_scores_of_items_are_entries_of_all_scores(
+        self, model: Recommender, queries: list[Query]
+    ) -> None:
+        """``score_items`` gives the entries of ``score_all``, of new and changed items, too."""
+        newer = model.with_items(draw_features(9, 3))
+        changed = newer.with_changed_items(np.asarray([4, 29], np.int32), draw_features(10, 2))
+        for one in (model, newer, changed):
+            scores = one.score_all(queries)
+            rows, items = np.indices(scores.shape, np.int32).reshape(2, -1)
+            some = np.random.default_rng(0).random(len(rows)) < 0.5
+            given = one.score_items(queries, rows[some], items[some])
+            assert given.dtype == np.float32
+            np.testing.assert_allclose(
+                given, scores[rows[some], items[some]], rtol=1e-5, atol=self.tolerance
+            )
+
+    def test_the_best_scores_are_the_largest_of_all(
+        self, model: Recommender, queries: list[Query]
+    ) -> None:
+        """The best score of a query is the largest entry of its row of ``score_all``."""
+        best = model.query_scores(queries).best()
+        expected = model.score_all(queries).max(1)
+        np.testing.assert_allclose(best, expected, rtol=1e-5, atol=self.tolerance)
+
+    def test_proposals_are_the_best_allowed_items(
+        self, model: Recommender, queries: list[Query]
+    ) -> None:
+        """``propose`` gives k of k allowed items with evidence, best first, whatever is allowed."""
+        newer = model.with_items(draw_features(9, 3))
+        rng = np.random.default_rng(1)
+        for one in (model, newer):
+            count, scores = one.num_items, one.score_all(queries)
+            for share in (1.0, 0.5, 0.1, 0.0):
+                shared = ItemSet(rng.random(count) < share)
+                left_out = rng.integers(-1, count + 2, 5).astype(np.int32)
+                allowed = [AllowedItems(shared).without(left_out) for _ in queries]
+                lists = one.propose(queries, 7, allowed)
+                for row, items, may in zip(scores, lists, allowed, strict=True):
+                    expected = _best_allowed(row, may, 7, one.zero_means_unknown)
+                    assert may.admits(items.item_nums).all()
+                    np.testing.assert_allclose(
+                        items.scores, expected, rtol=1e-5, atol=self.tolerance
+                    )
+                    np.testing.assert_allclose(
+                        row[items.item_nums], items.scores, rtol=1e-5, atol=self.tolerance
+                    )
 
     def test_scoring_changes_no_input(self, model: Recommender, dataset: Dataset) -> None:
         """Scoring leaves the arrays of the queries as they are."""
@@ -331,6 +382,16 @@ class RecommenderContract(ABC):
         model = self.make().train(dataset)
         scores = model.score_all([Query(), Query(source_items=np.asarray([1], dtype=np.int32))])
         assert np.isfinite(scores).all()
+
+
+def _best_allowed(
+    scores: FloatArray, allowed: AllowedItems, k: int, zero_means_unknown: bool
+) -> FloatArray:
+    """The k largest scores of allowed items, in order; none if all items have one score."""
+    if scores.max() <= scores.min():
+        return scores[:0]
+    usable = allowed.mask() & ((scores != 0) | (not zero_means_unknown))
+    return np.sort(scores[usable])[::-1][:k]
 
 
 class LocalChangeContract:

@@ -21,8 +21,9 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
+from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray
-from serendip.models.ann_index import ApproximateIndex, PreparedFilter
+from serendip.models.ann_index import ApproximateIndex
 
 K = 100
 SHARES = (0.5, 0.1, 0.02, 0.001)
@@ -54,10 +55,10 @@ def _scale(vectors: FloatArray) -> FloatArray:
 
 
 def measure(
-    index: ApproximateIndex, queries: FloatArray, allowed: PreparedFilter | None
+    index: ApproximateIndex, queries: FloatArray, allowed: AllowedItems | None
 ) -> dict[str, Any]:
     """Recall@100 against exact search, CPU ms per query, and mean number of results."""
-    numbers = np.arange(len(index)) if allowed is None else allowed.numbers
+    numbers = np.arange(len(index)) if allowed is None else allowed.shared.numbers
     vectors = index.vectors if allowed is None else index.vectors[numbers]
     index.search(queries[:5], K, allowed)
     begin = time.process_time()
@@ -93,7 +94,7 @@ def main() -> None:
     queries, rng = draw_query_vectors(items, options.queries), np.random.default_rng(3)
     rows = {"all": measure(index, queries, None)}
     for share in SHARES:
-        allowed = index.prepare(rng.random(len(items)) < share)
+        allowed = AllowedItems(ItemSet(rng.random(len(items)) < share))
         rows[f"{share:.1%}"] = measure(index, queries, allowed)
     document = {"items": options.items, "size": options.size, "build_cpu_s": build}
     document |= {"num_probes": index.num_probes, "rows": rows}

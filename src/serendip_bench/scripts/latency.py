@@ -45,9 +45,10 @@ run(published, port=0, on_listening=report("listening"), on_ready=report("ready"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service: its address, and seconds until it was live and ready."""
+    """A running service: its address and process, and seconds until it was live and ready."""
 
     netloc: str
+    pid: int
     live_s: float
     ready_s: float
 
@@ -68,7 +69,7 @@ def run_service(workspace: Path) -> Iterator[Service]:
         live_s = time.perf_counter() - start
         if not process.stdout.readline():
             raise SystemExit("The service did not become ready; see its error above.")
-        yield Service(netloc, live_s, time.perf_counter() - start)
+        yield Service(netloc, process.pid, live_s, time.perf_counter() - start)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config
+from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.code_cells import CodeCells
 from serendip.data.item import Catalogue
@@ -166,9 +167,8 @@ def rank_targets(
             part, batch, candidates = batch_part
             targets = requests.items[part]
             excluded = [query.exclude for query in requests.queries[part]]
-            missed_ranks, is_hit = _rank_missed_targets(
-                candidates, targets, excluded, batch.scores("retriever")
-            )
+            scores = state.models["retriever"].score_all(batch.queries)  # (B, N)
+            missed_ranks, is_hit = _rank_missed_targets(candidates, targets, excluded, scores)
             rows = _select_candidates(candidates, is_hit[candidates.rows])
             features, tasks = feature_matrix(batch, rows), _repeat_task(surface, len(rows))
         for name, ranker in rankers.items():
@@ -367,7 +367,7 @@ class CachedSearcher(Searcher):
         self,
         text: str,
         k: int,
-        allowed: BoolArray | None = None,
+        allowed: AllowedItems | None = None,
         literal: bool = False,
     ) -> ItemList:
         """See ``Searcher.search``; ``literal`` must be the same for all searches of a text."""
@@ -378,6 +378,6 @@ class CachedSearcher(Searcher):
         rows = (
             np.arange(len(results))
             if allowed is None
-            else np.flatnonzero(allowed[results.item_nums])
+            else np.flatnonzero(allowed.admits(results.item_nums))
         )
         return results.take(rows[:k])

@@ -8,6 +8,7 @@ import pytest
 from bench_world import NUM_ITEMS, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
+from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.item import Catalogue
 from serendip.data.query import TASKS
 from serendip.engine.stages.batch import Candidates
@@ -207,7 +208,7 @@ def test_a_cached_search_equals_a_search_without_the_excluded_items(world: World
     for query in world.split.tests["search"].queries[:8]:
         allowed = np.ones(NUM_ITEMS, np.bool_)
         allowed[query.exclude] = False
-        results = searcher.search(query.text, 2, allowed)
+        results = searcher.search(query.text, 2, AllowedItems(ItemSet(allowed)))
         all_results = Searcher.search(searcher, query.text, NUM_ITEMS)
         allowed_items = [item for item in all_results.item_nums.tolist() if allowed[item]]
         assert results.item_nums.tolist() == allowed_items[:2]

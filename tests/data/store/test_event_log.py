@@ -113,7 +113,7 @@ def test_segments_and_tail_are_one_log(tmp_path_factory, steps):
             past, seq = store.log.past(user, shown)
             assert list(past.item_ids) == [event.item_id for event in counts]
             assert past.timestamps.tolist() == [event.timestamp for event in counts]
-            assert seq == store.max_seq()
+            assert seq == store.log.mark().seq
         asked = [event for event in events if event.request_id or event.query]
         assert store.requested(99) == asked
         assert store.requested(2) == asked[-2:]
@@ -151,16 +151,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_numbers_of_events_grow_through_imports_and_compactions(store):
     store.put_events([Event("u", "a", 5.0)])
     store.import_all([], [Event("u", "b", 1.0), Event("v", "b", 1.0)])
-    assert store.max_seq() == 3
+    assert store.log.mark().seq == 3
     store.put_events([Event("u", "c", 2.0)])
     assert store.compact() == 2
-    assert store.max_seq() == 4
+    assert store.log.mark().seq == 4
     mark, events, seqs = store.log.after(1, 10)
     assert (mark.seq, seqs) == (4, [2, 3, 4])
     assert list(events.item_ids) == ["b", "b", "c"]
     assert store.log.after(1, 2)[2] == []
     store.put_events([Event("u", "d", 3.0)])
-    assert store.max_seq() == 5
+    assert store.log.mark().seq == 5
     assert store.log.after(4, 10)[2] == [5]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
+from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_list import tie_order, top_k
@@ -86,7 +87,7 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     counts = 20.0 + state.counts[candidates.items].astype(np.float32)
     values = values / counts ** (1.0 if surface == "similar" else 0.0)
     if surface == "search":
-        everything = ~state.hidden
+        everything = AllowedItems(ItemSet(~state.hidden))
         hits = state.searcher.search(query.text, 200, everything)
         dense = state.models["retriever"].score_all([query])[0]
         values = np.zeros(len(candidates))

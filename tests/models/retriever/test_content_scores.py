@@ -69,8 +69,10 @@ def test_words_are_compared_with_content_as_it_is() -> None:
     np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
     new = draw_unit_vectors(np.random.default_rng(2), 1)
     row = np.concatenate([projection().encode(new), new], axis=1)
-    np.testing.assert_array_equal(affinity.extended(new).vectors[4:], row)
-    np.testing.assert_array_equal(affinity.changed(np.asarray([2]), new).vectors[2:3], row)
+    np.testing.assert_array_equal(affinity.extended(new).vectors_of(np.array([4])), row)
+    np.testing.assert_array_equal(
+        affinity.changed(np.asarray([2]), new).vectors_of(np.array([2])), row
+    )
 
 
 def test_a_request_is_its_weighed_context_and_words() -> None:
@@ -128,7 +130,7 @@ def test_training_sees_what_serving_sees(task: str) -> None:
     affinity = ContentScores(projection(), aligned, weights(1.0, 3.0), plain)
     served = affinity.scores(shown)
     np.testing.assert_allclose(
-        served, affinity.of_queries(shown) @ affinity.vectors.T, rtol=0, atol=1e-5
+        served, affinity.of_queries(shown) @ affinity.vectors_of(slice(None)).T, rtol=0, atol=1e-5
     )
     words = dataset.queries.vectors
     seen = context_cosines(batch, aligned) + 3 * words_cosines(batch, words, plain)

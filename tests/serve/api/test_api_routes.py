@@ -186,7 +186,8 @@ def test_metrics_count_by_route_pattern_and_never_by_path(client):
 def test_the_openapi_document_lists_every_route_and_its_parameters(client):
     paths = client.get("/openapi.json").json()["paths"]
     names = {part["name"] for part in paths["/v1/recommend"]["get"]["parameters"]}
-    assert names == {"surface", "user_id", "item_id", "k", "cursor", "q", "literal", "country"}
+    asked = {"surface", "user_id", "item_id", "k", "cursor", "q", "literal", "country", "reasons"}
+    assert names == asked
     assert set(paths["/v1/search"]) == {"get", "post"}
     assert "/v1/events" in paths
     assert "/like" not in paths

@@ -30,7 +30,7 @@ from serendip.data.store.item_rows import (
 )
 from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
-from serendip.data.store.log_view import LogView, read_log
+from serendip.data.store.log_view import LogPosition, LogView, read_log
 from serendip.data.store.log_writer import LogWriter
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.validation import id_problem, require_events, require_items
@@ -72,10 +72,12 @@ class StoreContent:
     Args:
         items: not deleted, in order of first insertion.
         events: the whole log.
+        position: of the log.
     """
 
     items: Sequence[Item]
     events: LogColumns
+    position: LogPosition
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -341,7 +343,9 @@ class Store:
 
     def content(self) -> StoreContent:
         """A consistent snapshot of all items and events."""
-        return self._read(lambda view: StoreContent(items_of(view.items()), view.columns()))
+        return self._read(
+            lambda view: StoreContent(items_of(view.items()), view.columns(), view.position())
+        )
 
     def columns(self) -> StoreColumns:
         """A consistent snapshot of all items and events as columns."""
@@ -392,10 +396,6 @@ class Store:
     def count_events(self) -> int:
         """Number of events."""
         return self._read(LogView.count)
-
-    def max_seq(self) -> int:
-        """Number of the last event; 0 in an empty log."""
-        return self._read(LogView.position).seq
 
     def _read(self, read: Callable[[LogView], T]) -> T:
         return read_log(self._database, self._segments, read)

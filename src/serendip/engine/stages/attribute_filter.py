@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from serendip.config import Config
@@ -77,10 +78,10 @@ class AttributeFilter(Config):
         )
         return " ".join((self.attribute, *words))
 
-    def keep(self, query: Query, catalogue: Catalogue) -> BoolArray | None:
-        """(N,) bool, True = may be shown; None if the request has no country to compare with."""
+    def keep(self, query: Query, catalogue: Catalogue) -> BoolArray:
+        """(N,) bool, True = may be shown; all, if the request has no country to compare with."""
         if self.reads_request and not query.country:
-            return None
+            return np.ones(len(catalogue), np.bool_)
         column = catalogue.column(self.attribute)
         if self.equals is not None:
             return column.equal(query.country if self.reads_request else self.equals)

@@ -1,9 +1,9 @@
 """The batch of one run: queries of one surface, with the scores computed for them.
 
-The scores of a model for all items are computed once per run; sources, features and scorers share
-them.
+What a model computes for the queries, it computes once per run; sources, features and scorers share
+it.
 
-Shapes: B queries, N items, R candidate rows.
+Shapes: B queries, R candidate rows.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.allowed_items import AllowedItems
+from serendip.data.arrays import IntArray
 from serendip.data.item_list import ItemList
-from serendip.data.query import History, Query, select_relevant_history
+from serendip.data.query import (
+    RECALLED,
+    RECENT,
+    History,
+    Query,
+    select_relevant_history,
+)
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
+from serendip.models.query_scores import QueryScores
 
 HISTORY_FEATURE_EVENTS = 500
 """History length and share of likes are computed over at most this many of the newest events."""
@@ -33,7 +41,7 @@ class Batch:
         pasts: per query its last ``HISTORY_FEATURE_EVENTS`` events.
         surface: settings of the surface.
         state: that the answers are computed from.
-        allowed: (B, N) bool, True = may be shown.
+        allowed: per query the items that may be shown.
         hits: per query the results of the word search; None = no word search has run.
         degraded: names of stages that failed.
     """
@@ -42,10 +50,10 @@ class Batch:
     pasts: Sequence[History]
     surface: SurfaceConfig
     state: EngineState
-    allowed: BoolArray
+    allowed: Sequence[AllowedItems]
     hits: list[ItemList] | None = None
     degraded: list[str] = field(default_factory=list)
-    _scores: dict[str, FloatArray] = field(default_factory=dict)
+    _scores: dict[str, QueryScores] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -53,17 +61,17 @@ class Batch:
         queries: Sequence[Query],
         surface: SurfaceConfig,
         state: EngineState,
-        allowed: BoolArray,
+        allowed: Sequence[AllowedItems],
     ) -> Self:
         """Build from queries with histories of any length."""
         pasts = [query.history.last(HISTORY_FEATURE_EVENTS) for query in queries]
         shortened = [shorten_history(query, state) for query in queries]
         return cls(shortened, pasts, surface, state, allowed)
 
-    def scores(self, model: str) -> FloatArray:
-        """(B, N) float32 scores of a model, computed on first use."""
+    def scores(self, model: str) -> QueryScores:
+        """Scores of a model for the queries."""
         if model not in self._scores:
-            self._scores[model] = self.state.models[model].score_all(self.queries)
+            self._scores[model] = self.state.models[model].query_scores(self.queries)
         return self._scores[model]
 
 
@@ -89,11 +97,13 @@ class Candidates:
 
 
 def shorten_history(query: Query, state: EngineState) -> Query:
-    """A copy with the events of the history that are relevant to the query.
+    """The query with the events of the history that are relevant to it.
 
     See ``select_relevant_history``. The codes of the query are those of its source items and, for a
     text, those that an item with exactly this text would have.
     """
+    if len(query.history) <= RECENT + RECALLED:
+        return query
     codes = state.features.codes  # (N, L)
     query_codes = codes[query.source_items]  # (S, L)
     if query.text_vector is not None and query.text_vector.any():

@@ -1,11 +1,12 @@
 """Ranker features of (query, item) rows, computed by the same code in training and in serving.
 
 A feature never depends on the other candidates of its query, so scores do not depend on the batch.
-"Relative" features compare with the best item of the whole catalogue, for the same reason.
+"Relative" features compare with the best item of the whole catalogue, for the same reason; models
+that search an index give the best item that it finds.
 NaN means that a feature does not apply to a row.
 
-Shapes: B queries, N items, R candidate rows, C of one query, F features, D embedding size, L levels
-of semantic IDs, H newest items.
+Shapes: B queries, R candidate rows, C of one query, F features, D embedding size, L levels of
+semantic IDs, H newest items.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     words_of = batch.state.fusion.extract_text_part
     columns["query cosine"] = _cosines(texts, candidates, lambda items: words_of(content[items]))
     columns["bm25"], columns["title match"] = _word_columns(batch, candidates)
-    columns["log popularity"] = np.log1p(batch.state.counts)[items]
-    columns["log recent popularity"] = batch.scores("popularity-recent")[rows, items]
+    columns["log popularity"] = np.log1p(batch.state.counts[items])
+    columns["log recent popularity"] = batch.scores("popularity-recent").of_items(rows, items)
     columns["quality"] = batch.state.quality[items]
     columns["best code match"], columns["mean code match"] = _code_columns(batch, candidates)
     lengths = np.array([len(past) for past in batch.pasts], dtype=np.float32)  # (B,)
@@ -54,15 +55,14 @@ def _model_columns(batch: Batch, candidates: Candidates) -> dict[str, NDArray[np
     """Score and relative score (R,) of each model whose scores are features."""
     rows, items, models = candidates.rows, candidates.items, batch.state.models
     columns: dict[str, NDArray[np.floating]] = {}
-    for name in models_of_kind(models, "count"):
-        scores = batch.scores(name)  # (B, N)
-        best = np.maximum(scores.max(1), 1e-9)  # (B,)
-        columns[name] = np.log1p(scores[rows, items])
-        columns[relative_name(name)] = scores[rows, items] / best[rows]
-    for name in models_of_kind(models, "similarity"):
-        scores = batch.scores(name)  # (B, N)
-        columns[name] = scores[rows, items]
-        columns[relative_name(name)] = scores[rows, items] - scores.max(1)[rows]
+    for name in (*models_of_kind(models, "count"), *models_of_kind(models, "similarity")):
+        scores, best = batch.scores(name).of_items(rows, items), batch.scores(name).best()[rows]
+        if models[name].score_kind == "count":
+            columns[name] = np.log1p(scores)
+            columns[relative_name(name)] = scores / np.maximum(best, 1e-9)
+        else:
+            columns[name] = scores
+            columns[relative_name(name)] = scores - best
     return columns
 
 

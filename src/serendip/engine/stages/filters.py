@@ -1,7 +1,8 @@
 """Filters decide which items may be shown, before anything is retrieved.
 
-A filter returns a mask over the catalogue, and the trace counts the items that are left after it.
-Filtering first means that quotas are never filled with items that cannot be shown.
+A filter restricts the allowed items of one query to a set that many requests share, or leaves out a
+few items; the trace counts the items that are left after it. Filtering first means that quotas are
+never filled with items that cannot be shown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray
+from serendip.data.allowed_items import AllowedItems
 from serendip.data.event import Exclusion
 from serendip.data.query import Query, Task
 from serendip.engine.stages.attribute_filter import AttributeFilter
@@ -24,8 +25,12 @@ class Filter(Stage, ABC):
     """Keeps or removes items for one query."""
 
     @abstractmethod
-    def keep(self, query: Query, state: EngineState) -> BoolArray:
-        """(N,) bool, True = may be shown."""
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """The items of ``allowed`` that may be shown.
+
+        A set of the catalogue's length comes from ``state.derived``, so that it is computed once
+        for many requests.
+        """
 
 
 class NotDeleted(Filter):
@@ -33,9 +38,9 @@ class NotDeleted(Filter):
 
     name, label = "deleted", "Not deleted"
 
-    def keep(self, query: Query, state: EngineState) -> BoolArray:
-        """True for items that exist."""
-        return ~state.hidden
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """Only items that exist."""
+        return allowed.within(state.derived.item_set(self.name, lambda: ~state.hidden))
 
 
 class Available(Filter):
@@ -43,12 +48,21 @@ class Available(Filter):
 
     name, label = "available", "Available now"
 
-    def keep(self, query: Query, state: EngineState) -> BoolArray:
-        """True where ``available_from`` lies before the request."""
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """Only items whose ``available_from`` lies before the request."""
         if math.isnan(query.time):
-            return np.ones(state.num_items, dtype=np.bool_)
-        keep: BoolArray = state.catalogue.available_from <= query.time
-        return keep
+            return allowed
+        available_from = state.catalogue.available_from  # (N,)
+        times = state.derived.ascending(
+            self.name, lambda: available_from[available_from > -math.inf]
+        )
+        period = int(np.searchsorted(times, query.time, side="right"))
+        if period == len(times):
+            return allowed
+        # The same items are available until the next one is.
+        moment = times[period - 1] if period else -math.inf
+        key = (self.name, period)
+        return allowed.within(state.derived.item_set(key, lambda: available_from <= moment))
 
 
 class NotSeen(Filter):
@@ -56,12 +70,10 @@ class NotSeen(Filter):
 
     name, label = "seen", "Not seen yet"
 
-    def keep(self, query: Query, state: EngineState) -> BoolArray:
-        """False for items of the history and for rejected ones."""
-        mask = np.ones(state.num_items, dtype=np.bool_)
-        mask[query.history.item_nums] = False
-        mask[query.rejected.reaching("seen")] = False
-        return mask
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """Without items of the history and rejected ones."""
+        rejected = query.rejected.reaching("seen")
+        return allowed.without(np.concatenate([query.history.item_nums, rejected]))
 
 
 class NotRejected(Filter):
@@ -72,11 +84,9 @@ class NotRejected(Filter):
     def __init__(self, task: Task) -> None:
         self._reach: Exclusion = "everywhere" if task == "search" else "recommendations"
 
-    def keep(self, query: Query, state: EngineState) -> BoolArray:
-        """False for items whose rejection reaches the surface."""
-        mask = np.ones(state.num_items, dtype=np.bool_)
-        mask[query.rejected.reaching(self._reach)] = False
-        return mask
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """Without items whose rejection reaches the surface."""
+        return allowed.without(query.rejected.reaching(self._reach))
 
 
 class NotInContext(Filter):
@@ -84,12 +94,9 @@ class NotInContext(Filter):
 
     name, label = "context", "Not the item itself"
 
-    def keep(self, query: Query, state: EngineState) -> BoolArray:
-        """False for source items and excluded items."""
-        mask = np.ones(state.num_items, dtype=np.bool_)
-        mask[query.source_items] = False
-        mask[query.exclude] = False
-        return mask
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """Without source items and excluded items."""
+        return allowed.without(np.concatenate([query.source_items, query.exclude]))
 
 
 class ByAttribute(Filter):
@@ -99,10 +106,14 @@ class ByAttribute(Filter):
         self.name, self.label = config.name, f"Where {config.name}"
         self._config = config
 
-    def keep(self, query: Query, state: EngineState) -> BoolArray:
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Items that pass; all of them if the request lacks the value to compare with."""
-        kept = self._config.keep(query, state.catalogue)
-        return np.ones(state.num_items, dtype=np.bool_) if kept is None else kept
+        config = self._config
+        if config.reads_request and not query.country:
+            return allowed
+        key = (self.name, query.country.casefold() if config.reads_request else "")
+        passing = state.derived.item_set(key, lambda: config.keep(query, state.catalogue))
+        return allowed.within(passing)
 
 
 REQUEST_FILTERS: tuple[Filter, ...] = (Available(), NotDeleted(), NotInContext())

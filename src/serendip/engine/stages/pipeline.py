@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.arrays import FloatArray, IntArray, distinct
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
@@ -77,24 +78,31 @@ def gather(
 
 def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> FloatArray:
     """Features (F,) of any one item for a query, whether or not a source proposes it."""
-    allowed = np.ones((1, state.num_items), dtype=np.bool_)
+    allowed = [AllowedItems(_all_items(state))]
     batch = Batch.of([visible_to(surface, query)], surface, state, allowed)
     row = Candidates(np.zeros(1, np.int32), np.array([item], np.int32))
     features: FloatArray = feature_matrix(batch, row)[0]
     return features
 
 
+def _all_items(state: EngineState) -> ItemSet:
+    return state.derived.item_set(CATALOGUE, lambda: np.ones(state.num_items, np.bool_))
+
+
 def _filter(
     queries: Sequence[Query], stages: SurfaceStages, surface: SurfaceConfig, state: EngineState
 ) -> tuple[Batch, list[dict[str, int]]]:
-    allowed = np.ones((len(queries), state.num_items), dtype=np.bool_)  # (B, N)
-    traces: list[dict[str, int]] = [{CATALOGUE: state.num_items} for _ in queries]
     visible = [visible_to(surface, query) for query in queries]
-    for filters, inputs in ((stages.request_filters, queries), (stages.filters, visible)):
-        for stage in filters:
-            for row, query in enumerate(inputs):
-                allowed[row] &= stage.keep(query, state)
-                traces[row][stage.trace_key] = int(allowed[row].sum())
+    everything = AllowedItems(_all_items(state))
+    allowed, traces = [], []
+    for whole, seen in zip(queries, visible, strict=True):
+        left, trace = everything, {CATALOGUE: state.num_items}
+        for filters, query in ((stages.request_filters, whole), (stages.filters, seen)):
+            for stage in filters:
+                left = stage.restrict(left, query, state)
+                trace[stage.trace_key] = left.count
+        allowed.append(left)
+        traces.append(trace)
     return Batch.of(visible, surface, state, allowed), traces
 
 
@@ -121,6 +129,6 @@ def _merge(
     for row in range(num_queries):
         lists = [items[row].item_nums for items in proposals.values()]
         lists += [also[row]] if also else []
-        parts.append(np.unique(np.concatenate(lists)) if lists else np.empty(0, np.int32))
+        parts.append(distinct(np.concatenate(lists)) if lists else np.empty(0, np.int32))
     rows = np.repeat(np.arange(num_queries, dtype=np.int32), [len(part) for part in parts])
     return Candidates(rows, np.concatenate(parts).astype(np.int32))

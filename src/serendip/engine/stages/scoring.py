@@ -71,6 +71,9 @@ def fuse_by_rank(
     return values.astype(np.float32)
 
 
+_RANKED = 1_000
+"""Items of the retriever among which sponsored candidates have a rank."""
+
 _PIN = 1_000.0
 """Score of exact titles; far above any sum of weighted probabilities or of ranks."""
 
@@ -153,7 +156,8 @@ class ModelScorer(Scorer):
         if self.name not in batch.state.models:
             batch.degraded.append(self.name)
             return None
-        return OrganicScores(batch.scores(self.name)[candidates.rows, candidates.items])
+        scores = batch.scores(self.name)
+        return OrganicScores(scores.of_items(candidates.rows, candidates.items))
 
 
 class RankerScorer(Scorer):
@@ -194,12 +198,18 @@ class RankFusion(Scorer):
         features: FloatArray,
         proposals: Mapping[str, list[ItemList]],
     ) -> OrganicScores:
-        """Sums over the sources; sponsored candidates have the rank they would have had."""
+        """Sums over the sources; sponsored candidates have the rank they would have had.
+
+        Ranks below the best ``_RANKED`` items of the retriever count as the next one.
+        """
         values = fuse_by_rank(candidates, organic_lists(proposals), len(batch.queries))
+        sponsored = proposals.get(SPONSORED)
+        if sponsored is None:
+            return OrganicScores(values)
         bounds = candidates.bounds(len(batch.queries))
-        for row, items in enumerate(proposals.get(SPONSORED, ())):
-            scores = np.sort(batch.scores("retriever")[row][batch.allowed[row]])
-            ahead = len(scores) - np.searchsorted(scores, items.scores, side="right")
+        best = batch.scores("retriever").top(_RANKED, batch.allowed)
+        for row, items in enumerate(sponsored):
+            ahead = np.searchsorted(-best[row].scores, -items.scores)
             part = candidates.items[bounds[row] : bounds[row + 1]]
             places = bounds[row] + np.searchsorted(part, items.item_nums)
             values[places] = np.maximum(values[places], 1.0 / (RANK_CONSTANT + 1.0 + ahead))

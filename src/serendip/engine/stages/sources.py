@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from serendip.data.item_list import ItemList, top_k
+from serendip.data.item_list import ItemList
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
@@ -38,17 +38,9 @@ class ModelSource(Source):
         self.name, self.label = name, label or name
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
-        """Top of the dense scores; items without evidence are not proposed."""
-        scores = batch.scores(self.name)  # (B, N)
-        usable = batch.allowed
-        if batch.state.models[self.name].zero_means_unknown:
-            usable = usable & (scores != 0)
-        # Among equal scores the "best" items would be arbitrary.
-        differ = (
-            scores.max(1) > scores.min(1) if scores.shape[1] > 1 else np.ones(len(scores), bool)
-        )
-        masked = np.where(usable & differ[:, None], scores, -np.inf)
-        return [top_k(row, quota) for row in masked]
+        """The best allowed items; those without evidence are not proposed."""
+        hints = [hits.item_nums for hits in batch.hits or ()]
+        return batch.scores(self.name).top(quota, batch.allowed, hints)
 
 
 class NewItemSource(Source):
@@ -58,10 +50,11 @@ class NewItemSource(Source):
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Nearest by content among items without interactions; nothing without a context."""
-        scores = batch.scores("content")
-        new = batch.allowed & (batch.state.counts == 0)
-        masked = np.where(new & (scores > 0), scores, -np.inf)
-        return [top_k(row, quota) for row in masked]
+        state = batch.state
+        new = state.derived.item_set(self.name, lambda: state.counts == 0)
+        allowed = [one.within(new) for one in batch.allowed]
+        lists = batch.scores("content").top(quota, allowed)
+        return [items.take(np.flatnonzero(items.scores > 0)) for items in lists]
 
 
 class WordSource(Source):
@@ -90,9 +83,11 @@ class SponsoredSource(Source):
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by similarity; the auction takes the bids into account."""
         assert batch.surface.sponsored is not None
-        bidding = has_bid(batch.state.catalogue, batch.surface.sponsored.bid)
-        masked = np.where(batch.allowed & bidding, batch.scores("retriever"), -np.inf)
-        return [top_k(row, quota) for row in masked]
+        attribute, state = batch.surface.sponsored.bid, batch.state
+        bidding = state.derived.item_set(
+            (self.name, attribute), lambda: has_bid(state.catalogue, attribute)
+        )
+        return batch.scores("retriever").top(quota, [one.within(bidding) for one in batch.allowed])
 
 
 OWN_SOURCES: Mapping[str, Source] = {

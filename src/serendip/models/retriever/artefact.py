@@ -60,6 +60,20 @@ class TrainedRetriever:
         """Query-independent part (N,) float32 of each item's scores: bonus and quality."""
         return self.bonus if self.quality is None else self.bonus + self.quality.added
 
+    def scores_of(self, query: FloatArray, items: IntArray) -> FloatArray:
+        """Scores (C,) of items, for an index vector (V,) of a query: their dot products.
+
+        Parts in which the query is 0 are not read.
+        """
+        size = self.item_vectors.shape[1]
+        scores = self.item_vectors[items] @ query[:size] + self.bonus[items]
+        if self.affinity is not None:
+            end = size + self.affinity.size
+            scores += self.affinity.scores_of(query[size:end], items)
+        if self.quality is not None:
+            scores += self.quality.values[items] @ self.quality.weights
+        return np.asarray(scores, np.float32)
+
 
 def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> None:
     """Write the artefact into an existing folder: a network, and arrays that are mapped.

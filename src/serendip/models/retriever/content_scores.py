@@ -23,13 +23,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
 from serendip.data.dataset import AlignedProjection
 from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.query import Query
 from serendip.data.text import normalise
-from serendip.models.context import build_context_matrix
-from serendip.models.linalg import scale_rows, sum_rows
+from serendip.models.context import average_contexts, compute_contexts
 from serendip.models.retriever.requests import SEARCH, TASK_OF
 
 _KEYS, _WEIGHTS = "known_words", "known_weights"
@@ -54,7 +53,7 @@ class TrainedQueries:
 
     def know(self, texts: Sequence[str]) -> BoolArray:
         """Mask (B,) of the texts that were trained, up to normalisation (case, accents, ...)."""
-        return np.isin(text_keys(texts), self.keys)
+        return locate(self.keys, text_keys(texts))[1]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Arrays to store, by name."""
@@ -117,6 +116,20 @@ class ContentScores:
         size: int = self.aligned.shape[1]
         return size if self.plain is None else 2 * size
 
+    def scores_of(self, query: FloatArray, items: IntArray) -> FloatArray:
+        """Scores (C,) of items for one row (2 C,) of ``of_queries``."""
+        width = self.aligned.shape[1]
+        scores = np.zeros(len(items), np.float32)
+        for vectors, part in ((self.aligned, query[:width]), (self.plain, query[width:])):
+            if vectors is not None and part.any():
+                scores += vectors[items] @ part
+        return scores
+
+    def texts_like(self, items: IntArray) -> FloatArray:
+        """Text vectors (M, C) like the content of items."""
+        texts: FloatArray = (self.aligned if self.plain is None else self.plain)[items]
+        return texts
+
     def of_queries(self, queries: Sequence[Query]) -> FloatArray:
         """Request side of the dot product: weighted context, then text (B, 2 C).
 
@@ -126,7 +139,7 @@ class ContentScores:
         return context + texts if self.plain is None else np.hstack([context, texts])
 
     def scores(self, queries: Sequence[Query]) -> FloatArray:
-        """``of_queries(q) @ vectors.T`` (B, N), without concatenating the item vectors."""
+        """Products (B, N) of ``of_queries`` and all ``vectors_of``, without joining the latter."""
         context, texts = self._context(queries), self._texts(queries)  # (B, C) each
         if self.plain is None:
             return dot_rows(context + texts, self.aligned)
@@ -140,10 +153,8 @@ class ContentScores:
         """Weighted mean (B, C) of the aligned content of each request's context."""
         if not queries:
             return np.empty((0, self.aligned.shape[1]), np.float32)
-        counts = build_context_matrix(queries, len(self.aligned), DECAY)  # (B, N) sparse
-        totals: FloatArray = np.maximum(np.asarray(counts.sum(axis=1), np.float32), 1e-12)
-        shares: FloatArray = self._weights_of(queries)[:, 0] / totals.ravel()  # (B,)
-        return sum_rows(scale_rows(counts, shares), self.aligned)
+        means = average_contexts(compute_contexts(queries, len(self.aligned), DECAY), self.aligned)
+        return self._weights_of(queries)[:, :1] * means
 
     def _texts(self, queries: Sequence[Query]) -> FloatArray:
         """Weighted text vectors (B, C); zeros for requests without a text."""

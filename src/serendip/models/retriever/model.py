@@ -33,18 +33,22 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.item_features import ItemFeatures, Tokens
-from serendip.data.query import Query
+from serendip.data.numeric import unit
+from serendip.data.query import History, Query
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK
 from serendip.models.onnx import open_session
+from serendip.models.query_scores import QueryScores, VectorScores
 from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
 from serendip.models.retriever.warm_start import RetrieverStart
+from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
+_INDEX_FOLDER = "index"
 _MOVED = 1e-3
 """A larger change of projected content (values near 1) is new content, not rounding."""
 
@@ -64,6 +68,7 @@ class Retriever(Recommender):
         super().__init__(config)
         self._trained: TrainedRetriever
         self._codes: IntArray
+        self._index: ServedIndex
         self._session: Any = None
 
     @property
@@ -159,7 +164,7 @@ class Retriever(Recommender):
     def _use(self, trained: TrainedRetriever, codes: IntArray) -> None:
         """Serve what training returned or an artefact holds."""
         self._trained, self._codes = trained, codes
-        self._session = open_session(trained.context)
+        self._session, self._index = open_session(trained.context), ServedIndex()
 
     @property
     def quality(self) -> QualityVector | None:
@@ -180,6 +185,32 @@ class Retriever(Recommender):
             scores += trained.affinity.scores(queries)
         return scores
 
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
+        if self._num_items <= EXACT_UP_TO:
+            return None
+        vectors = self.encode_queries(queries)  # (B, V)
+
+        def score(row: int, items: IntArray) -> FloatArray:
+            return self._trained.scores_of(vectors[row], items)
+
+        return VectorScores(self._index.of(self), vectors, score, self._num_items)
+
+    def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
+        """Histories, single source items and, if items have content, texts near two of them."""
+        affinity, queries = self._trained.affinity, list[Query]()
+        for row, context in enumerate(contexts):
+            history = History.of_items(context)
+            if row % 2 and affinity is not None:
+                another = contexts[row - 1][-1]
+                text = unit(affinity.texts_like(np.array([context[-1], another])).sum(0)[None])[0]
+                past = history if row % 4 == 1 else History()
+                queries.append(Query("search", text="*", text_vector=text, history=past))
+            elif row % 4 == 0:
+                queries.append(Query(history=history))
+            else:
+                queries.append(Query("similar", source_items=context[-1:]))
+        return queries
+
     def _with_items(self, features: ItemFeatures) -> Self:
         trained = self._trained
         new_nums = np.arange(len(features), dtype=np.int32) + len(trained.item_vectors)
@@ -196,6 +227,7 @@ class Retriever(Recommender):
             affinity=trained.affinity and trained.affinity.extended(features.content),
             quality=trained.quality and trained.quality.extended(len(features)),
         )
+        extended._index = self._index.with_late(extended, new_nums)
         return extended
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
@@ -223,14 +255,17 @@ class Retriever(Recommender):
             projected=replace_rows(trained.projected, rows, projected[moved]),
             affinity=trained.affinity and trained.affinity.changed(rows, features.content[moved]),
         )
+        model._index = self._index.with_late(model, rows)
         return model
 
     def _save(self, folder: Path) -> None:
         save_trained(self._trained, self._codes, folder)
+        self._index.save(self, folder / _INDEX_FOLDER)
 
     def _open(self, folder: Path) -> None:
         trained, codes = open_trained(folder, self.config)
         self._use(trained, codes)
+        self._index = ServedIndex.open(folder / _INDEX_FOLDER)
 
 
 class RetrieverGroups(Recommender):
@@ -274,6 +309,10 @@ class RetrieverGroups(Recommender):
         for part, rows in self._rows(queries):
             scores[rows] = part.score_all([queries[row] for row in rows])
         return scores
+
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
+        parts = [part for part, _ in self._rows(queries)]
+        return parts[0].query_scores(queries) if len(parts) == 1 else None
 
     def _rows(self, queries: Sequence[Query]) -> Iterator[tuple[Retriever, list[int]]]:
         """Yield each retriever that has queries, with their positions."""

@@ -64,6 +64,9 @@ class _ItemsQuery(RequestModel):
     country: OptionalId = ""
     """Country of the user, spelled as in the items; empty = unknown."""
 
+    reasons: Flag = True
+    """Say why each item is shown."""
+
     def _build_request(self, surface: str, **fields: Any) -> Request:
         return Request(
             surface,
@@ -71,6 +74,7 @@ class _ItemsQuery(RequestModel):
             k=self.k,
             cursor=self.cursor,
             country=self.country,
+            reasons=self.reasons,
             **fields,
         )
 

@@ -1,0 +1,124 @@
+"""Items that may be shown: a set that many requests share, without a few items of one request.
+
+An ``ItemSet`` has the catalogue's length and is built once, by a filter of the settings; its
+intersections with other sets are kept. ``AllowedItems`` adds the few items that one request leaves
+out, so that a request makes no array of the catalogue's length.
+
+Shapes: N items, M items of a set, E items left out, C candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Self
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, distinct, locate
+
+
+class ItemSet:
+    """An immutable set of item numbers, in the forms that searches need; equal only to itself.
+
+    Args:
+        mask: (N,) bool, True = in the set.
+    """
+
+    def __init__(self, mask: BoolArray) -> None:
+        self.mask = mask
+        self._intersections: WeakKeyDictionary[ItemSet, ItemSet] = WeakKeyDictionary()
+
+    @classmethod
+    def all(cls, num_items: int) -> Self:
+        """The set of all N items."""
+        return cls(np.ones(num_items, np.bool_))
+
+    @property
+    def num_items(self) -> int:
+        """N, the length of the catalogue."""
+        return len(self.mask)
+
+    @cached_property
+    def count(self) -> int:
+        """M, the number of items in the set."""
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def numbers(self) -> IntArray:
+        """(M,) int32 items of the set, ascending."""
+        return np.flatnonzero(self.mask).astype(np.int32)
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint8]:
+        """(ceil(N / 8),) the set as a bitmap, lowest bit first."""
+        return np.packbits(self.mask, bitorder="little")
+
+    def intersection(self, other: ItemSet) -> ItemSet:
+        """Items of both sets; computed once for each pair of sets."""
+        if other is self or other.count == other.num_items:
+            return self
+        if self.count == self.num_items:
+            return other
+        found = self._intersections.get(other)
+        if found is None:
+            self._intersections[other] = found = ItemSet(self.mask & other.mask)
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AllowedItems:
+    """Items that may be shown for one query.
+
+    Args:
+        shared: set that does not depend on the query alone.
+        excluded: (E,) int32 items of ``shared`` that the query leaves out, ascending, unique.
+    """
+
+    shared: ItemSet
+    excluded: IntArray = field(default_factory=lambda: NO_ITEMS)
+
+    @classmethod
+    def all(cls, num_items: int) -> Self:
+        """All N items."""
+        return cls(ItemSet.all(num_items))
+
+    @property
+    def count(self) -> int:
+        """Number of items that may be shown."""
+        return self.shared.count - len(self.excluded)
+
+    def within(self, items: ItemSet) -> AllowedItems:
+        """Only those in a set."""
+        shared = self.shared.intersection(items)
+        if shared is self.shared:
+            return self
+        return AllowedItems(shared, self.excluded[shared.mask[self.excluded]])
+
+    def without(self, item_nums: IntArray) -> AllowedItems:
+        """All but some items; numbers outside [0, N) are passed over."""
+        inside = item_nums[(item_nums >= 0) & (item_nums < self.shared.num_items)]
+        inside = inside[self.shared.mask[inside]]
+        if not len(inside):
+            return self
+        excluded = distinct(np.concatenate([self.excluded, inside]))
+        return AllowedItems(self.shared, excluded.astype(np.int32, copy=False))
+
+    def admits(self, item_nums: IntArray) -> BoolArray:
+        """Which of some items (C,), all in [0, N), may be shown."""
+        is_excluded: BoolArray = locate(self.excluded, item_nums)[1]
+        is_allowed: BoolArray = self.shared.mask[item_nums] & ~is_excluded
+        return is_allowed
+
+    def __contains__(self, item_num: object) -> bool:
+        """Whether one item may be shown; numbers outside [0, N) may not."""
+        number = np.array([item_num], np.int32)
+        return 0 <= int(number[0]) < self.shared.num_items and bool(self.admits(number)[0])
+
+    def mask(self) -> BoolArray:
+        """(N,) bool, a copy: for models that score every item."""
+        mask = self.shared.mask.copy()
+        mask[self.excluded] = False
+        return mask

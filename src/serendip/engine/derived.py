@@ -1,0 +1,60 @@
+"""What requests need of a state besides its own arrays: computed once for each state, on first use.
+
+A request makes no array of the catalogue's length; those that it reads are here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.allowed_items import ItemSet
+from serendip.data.arrays import BoolArray
+
+_MAX_SETS = 64
+"""Sets that are kept; the least recently used go first."""
+
+
+class Derived:
+    """Sets and sorted arrays of one state; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._sets: OrderedDict[Hashable, ItemSet] = OrderedDict()
+        self._sorted: dict[str, NDArray[Any]] = {}
+        self._lock = threading.Lock()
+
+    def item_set(self, key: Hashable, build: Callable[[], BoolArray]) -> ItemSet:
+        """A set of items.
+
+        Args:
+            key: names the set among all sets of the state.
+            build: computes its mask (N,), if it is not known yet.
+        """
+        with self._lock:
+            found = self._sets.get(key)
+            if found is not None:
+                self._sets.move_to_end(key)
+                return found
+        found = ItemSet(build())
+        with self._lock:
+            found = self._sets.setdefault(key, found)
+            while len(self._sets) > _MAX_SETS:
+                self._sets.popitem(last=False)
+        return found
+
+    def ascending(self, name: str, build: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Values in ascending order.
+
+        Args:
+            name: names them among all of the state.
+            build: gives the values in any order, if they are not known yet.
+        """
+        found = self._sorted.get(name)
+        if found is None:
+            self._sorted[name] = found = np.sort(build())
+        return found

@@ -1,0 +1,364 @@
+"""Scores of one model for a batch of queries, computed only for the items that are asked for.
+
+``DenseScores`` scores every item once, for small catalogues and for models without another way;
+``SparseScores`` has the few items with a score that is not 0; ``PriorScores`` is the same for every
+query and is sorted once; ``VectorScores`` searches an index and computes exact scores for what it
+finds.
+
+Shapes: B queries, N items, R rows (query, item), C candidates of one query, V size of a vector.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
+from serendip.data.growing_rows import append_rows, replace_rows
+from serendip.data.item_list import ItemList, tie_order, top_k
+from serendip.models.vector_index import VectorIndex
+
+_MOST_PASSED_OVER = 256
+"""Excluded items that a search passes over; with more of them the index gets the filter."""
+
+
+_NEAREST = 32
+"""Excluded items of a filtered search that are scored, too, in case that one is the best of all."""
+
+_MOST_LATE = 2_000
+"""Changed scores of a prior above which it is sorted again."""
+
+_SELECTIVE = 20
+"""A set of less than one item in 20 has its own order of a prior."""
+
+
+class QueryScores(ABC):
+    """What one model says about B queries; a query's scores never depend on the other queries."""
+
+    @abstractmethod
+    def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
+        """Scores (R,) float32 of pairs of a query and an item.
+
+        Args:
+            rows: (R,) positions of the queries, non-decreasing.
+            items: (R,) item numbers in [0, N).
+        """
+
+    @abstractmethod
+    def best(self) -> FloatArray:
+        """(B,) float32 highest score of any item, allowed or not; that of the best item found by
+        an approximate search.
+        """
+
+    @abstractmethod
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
+        """The k best allowed items per query, best first, ties in the order of ``tie_order``.
+
+        Items without evidence are left out, and so is everything if all items have one score: the
+        "best" of them would be arbitrary.
+
+        Args:
+            k: maximum number of items per query.
+            allowed: per query the items that may be proposed.
+            hints: per query items that may be among the best, such as those that have its words: an
+                approximate search compares them, too. Empty = none.
+        """
+
+
+class DenseScores(QueryScores):
+    """Scores of every item.
+
+    Args:
+        scores: (B, N) float32.
+        zero_means_unknown: whether items with a score of 0 are never proposed.
+    """
+
+    def __init__(self, scores: FloatArray, zero_means_unknown: bool) -> None:
+        self._scores, self._zero_means_unknown = scores, zero_means_unknown
+
+    def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
+        """Entries of the array."""
+        return self._scores[rows, items]
+
+    def best(self) -> FloatArray:
+        """The largest entry of each row; 0 without items."""
+        if not self._scores.shape[1]:
+            return np.zeros(len(self._scores), np.float32)
+        highest: FloatArray = self._scores.max(1)
+        return highest
+
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
+        """The largest allowed entries of each row."""
+        return [self._top(row, k, one) for row, one in zip(self._scores, allowed, strict=True)]
+
+    def _top(self, scores: FloatArray, k: int, allowed: AllowedItems) -> ItemList:
+        if len(scores) > 1 and scores.max() <= scores.min():
+            return ItemList()
+        usable = allowed.mask()  # (N,)
+        if self._zero_means_unknown:
+            usable &= scores != 0
+        return top_k(np.where(usable, scores, -np.inf), k)
+
+
+class SparseScores(QueryScores):
+    """Scores that are 0, "no evidence", for all but a few items of each query.
+
+    Args:
+        rows: per query the items with a positive score, ascending, and their scores, float32.
+        num_items: N.
+    """
+
+    def __init__(self, rows: Sequence[tuple[IntArray, FloatArray]], num_items: int) -> None:
+        self._rows, self._num_items = rows, num_items
+
+    def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
+        """The scores of the rows' items; 0 for items that are not there."""
+        result = np.zeros(len(rows), np.float32)
+        for row, part in _parts(rows, len(self._rows)):
+            known, scores = self._rows[row]
+            positions, found = locate(known, items[part])
+            result[part][found] = scores[positions[found]]
+        return result
+
+    def best(self) -> FloatArray:
+        """The largest score of each query; 0 if there is none."""
+        return np.array([scores.max(initial=0.0) for _, scores in self._rows], np.float32)
+
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
+        """The allowed items with the largest scores."""
+        lists = []
+        for (items, scores), one in zip(self._rows, allowed, strict=True):
+            usable = (scores != 0) & one.admits(items)
+            lists.append(_best_of(items[usable], scores[usable], k, self._num_items))
+        return lists
+
+
+class PriorOrder:
+    """The same scores for every query, sorted once; changed scores are compared one by one.
+
+    Args:
+        scores: (N,) float32.
+        order: (n,) int32 items known when it was sorted, best first; None = sorted on first use.
+        late: (L,) int32 items, ascending, that are new or whose scores changed since.
+    """
+
+    def __init__(
+        self, scores: FloatArray, order: IntArray | None = None, late: IntArray = NO_ITEMS
+    ) -> None:
+        self.scores = scores
+        self._order, self._late = order, late
+        self._of_sets: WeakKeyDictionary[ItemSet, IntArray] = WeakKeyDictionary()
+
+    def extended(self, scores: FloatArray) -> PriorOrder:
+        """The order of more items."""
+        count = len(self.scores)
+        new = np.arange(count, count + len(scores), dtype=np.int32)
+        return self._with_late(append_rows(self.scores, scores), new)
+
+    def changed(self, item_nums: IntArray, scores: FloatArray) -> PriorOrder:
+        """The order after the scores of some items (M,) changed."""
+        return self._with_late(replace_rows(self.scores, item_nums, scores), item_nums)
+
+    def _with_late(self, scores: FloatArray, item_nums: IntArray) -> PriorOrder:
+        late = distinct(np.concatenate([self._late, item_nums]))
+        if self._order is None or len(late) > _MOST_LATE:
+            return PriorOrder(np.asarray(scores))
+        return PriorOrder(scores, self._order, late)
+
+    @property
+    def order(self) -> IntArray:
+        """(n,) int32 items, best first, as of when it was sorted."""
+        if self._order is None:
+            ties = tie_order(len(self.scores))
+            self._order = np.lexsort((ties, -self.scores)).astype(np.int32)
+        return self._order
+
+    @property
+    def best(self) -> float:
+        """The highest score; 0 without items."""
+        first = self.first(1, None)
+        return float(self.scores[first][0]) if len(first) else 0.0
+
+    @property
+    def tells_apart(self) -> bool:
+        """False if all items have one score."""
+        ends = np.concatenate([self.order[-1:], self._late])
+        return len(self.scores) < 2 or bool((self.scores[ends] < self.best).any())
+
+    def first(self, k: int, allowed: AllowedItems | None) -> IntArray:
+        """The k best allowed items, best first; None = all."""
+        late, order = self._late, self.order
+        if allowed is not None:
+            late = late[allowed.admits(late)]
+            if allowed.shared.count * _SELECTIVE < len(self.scores):
+                order = self._order_of(allowed.shared)
+        excluded = 0 if allowed is None else len(allowed.excluded)
+        found, begin, size = [order[:0]], 0, max(1, 2 * (k + excluded))
+        while begin < len(order) and sum(map(len, found)) < k:
+            part = order[begin : begin + size]
+            part = part[~locate(self._late, part)[1]]
+            found.append(part if allowed is None else part[allowed.admits(part)])
+            begin, size = begin + size, 2 * size
+        items = np.concatenate(found)[:k]
+        if not len(late):
+            return items
+        items = np.concatenate([items, late])
+        return _best_of(items, self.scores[items], k, len(self.scores)).item_nums
+
+    def _order_of(self, items: ItemSet) -> IntArray:
+        """Items of a small set, best first."""
+        order = self._of_sets.get(items)
+        if order is None:
+            self._of_sets[items] = order = self.order[items.mask[self.order]]
+        return order
+
+
+class PriorScores(QueryScores):
+    """Scores that do not depend on the query.
+
+    Args:
+        order: scores and order of the items.
+        count: B.
+    """
+
+    def __init__(self, order: PriorOrder, count: int) -> None:
+        self._order, self._count = order, count
+
+    def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
+        """The scores of the items."""
+        return self._order.scores[items]
+
+    def best(self) -> FloatArray:
+        """The highest score, B times."""
+        return np.full(self._count, self._order.best, np.float32)
+
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
+        """The first allowed items of the order."""
+        if not self._order.tells_apart:
+            return [ItemList() for _ in allowed]
+        lists = [self._order.first(k, one) for one in allowed]
+        return [ItemList(items, self._order.scores[items]) for items in lists]
+
+
+class VectorScores(QueryScores):
+    """Scores that are dot products: an index finds items, which are then scored exactly.
+
+    One search per query serves ``best`` and every call of ``top`` whose items it holds.
+
+    Args:
+        index: of the item vectors.
+        queries: (B, V) float32 query vectors; a query without a vector (zeros) proposes nothing.
+        score: (position of a query, items (C,)) -> their exact scores (C,) float32.
+        num_items: N.
+    """
+
+    def __init__(
+        self,
+        index: VectorIndex,
+        queries: FloatArray,
+        score: Callable[[int, IntArray], FloatArray],
+        num_items: int,
+    ) -> None:
+        self._index, self._score, self._num_items = index, score, num_items
+        self._reduced = index.reduce(queries)  # (B, D)
+        self._is_known: BoolArray = np.asarray(queries.any(axis=1), np.bool_)  # (B,)
+        self._found: list[ItemList | None] = [None] * len(queries)
+
+    def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
+        """Exact scores."""
+        result = np.zeros(len(rows), np.float32)
+        for row, part in _parts(rows, len(self._found)):
+            if self._is_known[row]:
+                result[part] = self._score(row, items[part])
+        return result
+
+    def best(self) -> FloatArray:
+        """The exact score of the best item found; 0 for a query without a vector."""
+        best = np.zeros(len(self._found), np.float32)
+        for row in np.flatnonzero(self._is_known).tolist():
+            found = self._found[row] or self._search(row, 1, None)
+            best[row] = found.scores[0]
+        return best
+
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
+        """The best allowed items that the index finds: k, if k are allowed."""
+        lists = [self._top(row, k, one) for row, one in enumerate(allowed)]
+        for row, hint in enumerate(hints):
+            if self._is_known[row] and k > 0:
+                lists[row] = self._add(row, lists[row], hint[allowed[row].admits(hint)], k)
+        return lists
+
+    def _add(self, row: int, found: ItemList, items: IntArray, k: int) -> ItemList:
+        """The k best of a list and some more items."""
+        missed = items[~locate(np.sort(found.item_nums), items)[1]]
+        if not len(missed):
+            return found
+        scores = np.concatenate([found.scores, self._score(row, missed)])
+        both = np.concatenate([found.item_nums, missed])
+        return _best_of(both, scores, k, self._num_items)
+
+    def _top(self, row: int, k: int, allowed: AllowedItems) -> ItemList:
+        wanted = min(k, allowed.count)
+        if wanted < 1 or not self._is_known[row]:
+            return ItemList()
+        found = self._found[row] or ItemList()
+        kept = np.flatnonzero(allowed.admits(found.item_nums))
+        if len(kept) < wanted and 2 * allowed.shared.count >= self._num_items:
+            found = self._search(row, wanted, allowed)
+            kept = np.flatnonzero(allowed.admits(found.item_nums))
+        if len(kept) < wanted:
+            found = self._rank(row, self._index.search(self._reduced[row], wanted, allowed))
+            kept = np.arange(len(found))
+        return found.take(kept[:wanted])
+
+    def _search(self, row: int, k: int, allowed: AllowedItems | None) -> ItemList:
+        """The k best allowed items and the best of the excluded ones, kept for later calls."""
+        reduced, excluded = self._reduced[row], NO_ITEMS if allowed is None else allowed.excluded
+        if len(excluded) <= _MOST_PASSED_OVER:
+            depth = k + len(excluded)
+            pool = self._index.search(reduced, depth, None)
+        else:
+            depth = k + _NEAREST
+            nearest = self._index.nearest(reduced, excluded, _NEAREST)
+            pool = np.concatenate([self._index.search(reduced, k, allowed), nearest])
+        found = self._rank(row, pool)
+        self._found[row] = found = found.take(np.arange(min(depth, len(found))))
+        return found
+
+    def _rank(self, row: int, items: IntArray) -> ItemList:
+        """Items in the order of their exact scores."""
+        return _best_of(items, self._score(row, items), len(items), self._num_items)
+
+
+def _parts(rows: IntArray, count: int) -> list[tuple[int, slice]]:
+    """(position of a query, slice of its rows) of the queries that have rows."""
+    bounds = np.searchsorted(rows, np.arange(count + 1)).tolist()
+    return [
+        (row, slice(begin, end)) for row, (begin, end) in enumerate(pairwise(bounds)) if end > begin
+    ]
+
+
+def _best_of(items: IntArray, scores: FloatArray, k: int, num_items: int) -> ItemList:
+    """The k best of some items (C,), best first; equal scores in the order of ``tie_order``."""
+    if 0 < k < len(items):
+        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+        usable: NDArray[np.intp] = np.flatnonzero(scores >= threshold)
+        items, scores = items[usable], scores[usable]
+    order = np.lexsort((tie_order(num_items)[items], -scores))[: max(k, 0)]
+    return ItemList(items[order], scores[order])

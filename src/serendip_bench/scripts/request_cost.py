@@ -1,0 +1,187 @@
+"""CPU time of a request, in-process and over HTTP, per surface and per step.
+
+Usage: python src/serendip_bench/scripts/request_cost.py WORKSPACE [--requests 300] [--http]
+
+Opens the engine of a workspace and answers requests of users, titles and items that it knows, k =
+20, on one thread; pasts and texts are in memory, as for a returning user. Prints one JSON line: the
+mean CPU milliseconds per request of each kind of request, with reasons and without, and the share
+of each step. ``--http`` also runs the service in a process of its own and reads that process's CPU
+time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.runtime.threads import limit_threads
+
+limit_threads(1)
+
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip_bench.scripts.latency import list_requests, measure, run_service
+
+_K, _WARM_UP, _ROUNDS = 20, 20, 5
+_KINDS = ("home", "search", "search for a user", "similar")
+"""Kinds of requests whose mean is reported."""
+
+
+def list_engine_requests(engine: Engine) -> dict[str, list[Request]]:
+    """Requests of each kind, from users and items of the engine."""
+    users = [user for user, _ in engine.users(500)] or [""]
+    rng, catalogue = np.random.default_rng(0), engine.state.catalogue
+    chosen = rng.permutation(len(catalogue))[:300].tolist()
+    items = [catalogue[number] for number in chosen]
+    titles = [item.title or item.item_id for item in items]
+    texts = [text for title in titles for text in (title, title.split()[-1])]
+    return {
+        "home": [Request("home", user, k=_K) for user in users],
+        "search": [Request("search", text=text, k=_K) for text in texts],
+        "search for a user": [
+            Request("search", users[n % len(users)], text, k=_K) for n, text in enumerate(texts)
+        ],
+        "similar": [Request("similar", item_ids=(item.item_id,), k=_K) for item in items],
+        "cart": [
+            Request("cart", users[n % len(users)], item_ids=(item.item_id,), k=_K)
+            for n, item in enumerate(items)
+        ],
+    }
+
+
+def measure_engine(engine: Engine, requests: Sequence[Request], count: int) -> float:
+    """Mean CPU-ms per request of the quietest of a few rounds."""
+    means = []
+    for _ in range(_ROUNDS):
+        per_round = max(1, count // _ROUNDS)
+        begin = time.process_time()
+        for number in range(per_round):
+            engine.recommend(requests[number % len(requests)])
+        means.append((time.process_time() - begin) / per_round * 1000)
+    return float(np.median(means))
+
+
+def measure_kinds(engine: Engine, count: int, reasons: bool) -> dict[str, float]:
+    """CPU-ms of each kind of request, and the mean of ``_KINDS``."""
+    costs = {}
+    for kind, requests in list_engine_requests(engine).items():
+        asked = [replace(request, reasons=reasons) for request in requests]
+        engine.queries(asked)  # pasts, corrections and vectors of texts are in memory from here on
+        for request in asked[:_WARM_UP]:
+            engine.recommend(request)
+        costs[kind] = round(measure_engine(engine, asked, count), 3)
+    return {**costs, "mean": round(float(np.mean([costs[kind] for kind in _KINDS])), 3)}
+
+
+def measure_steps(engine: Engine, count: int) -> dict[str, dict[str, float]]:
+    """CPU-ms of each step of the requests of each kind."""
+    return {
+        kind: dict(_time_steps(engine, requests[:count]))
+        for kind, requests in list_engine_requests(engine).items()
+    }
+
+
+def _time_steps(engine: Engine, requests: Sequence[Request]) -> Iterator[tuple[str, float]]:
+    """(step, mean CPU-ms), by functions of the pipeline that are timed where they are called."""
+    from serendip.engine import presenter
+    from serendip.engine.explain import Explainer
+    from serendip.engine.query_builder import QueryBuilder
+    from serendip.engine.stages import pipeline
+    from serendip.engine.stages.selection import Selector
+
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **named: Any) -> Any:
+            begin = time.process_time()
+            try:
+                return call(*arguments, **named)
+            finally:
+                seconds[name] = seconds.get(name, 0.0) + time.process_time() - begin
+
+        return run
+
+    steps = [
+        (QueryBuilder, "build", "query"),
+        (pipeline, "_filter", "filters"),
+        *((type(source), "retrieve", "sources") for source in _source_classes()),
+        (pipeline, "feature_matrix", "features"),
+        (pipeline, "score_candidates", "scores"),
+        (Selector, "results", "selection"),
+        (Explainer, "reasons", "reasons"),
+        (presenter, "search_feedback", "feedback"),
+    ]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in steps]
+    for (owner, name, original), (_, _, label) in zip(originals, steps, strict=True):
+        setattr(owner, name, timed(label, original))
+    try:
+        begin = time.process_time()
+        for request in requests:
+            engine.recommend(request)
+        total = time.process_time() - begin
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)
+    for name, spent in seconds.items():
+        yield name, round(spent / len(requests) * 1000, 3)
+    yield "rest", round((total - sum(seconds.values())) / len(requests) * 1000, 3)
+
+
+def _source_classes() -> list[Any]:
+    """One source of each class."""
+    from serendip.engine.stages.sources import OWN_SOURCES, ModelSource
+
+    return [ModelSource("popularity"), *OWN_SOURCES.values()]
+
+
+def measure_service(workspace: Path, count: int) -> dict[str, float]:
+    """CPU-ms of the service's process per request of each kind over HTTP."""
+    costs = {}
+    with run_service(workspace) as service:
+        for kind, paths in list_requests(service.netloc).items():
+            measure(service.netloc, paths, 20, 1)
+            begin = _cpu_seconds(service.pid)
+            measure(service.netloc, paths, count, 1)
+            # ``measure`` sends a warm-up of 50 requests first.
+            costs[kind] = round((_cpu_seconds(service.pid) - begin) / (count + 50) * 1000, 3)
+    return {**costs, "mean": round(float(np.mean([costs[kind] for kind in _KINDS])), 3)}
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU seconds of a process and its threads so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Parse, measure, print one JSON line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--http", action="store_true")
+    options = parser.parse_args()
+    engine = Engine.open(options.workspace)
+    document: dict[str, Any] = {
+        "benchmark": "request cost",
+        "unit": "CPU-ms per request",
+        "items": engine.state.num_items,
+        "with reasons": measure_kinds(engine, options.requests, reasons=True),
+        "without reasons": measure_kinds(engine, options.requests, reasons=False),
+        "steps": measure_steps(engine, options.requests),
+    }
+    engine.close()
+    if options.http:
+        document["over HTTP"] = measure_service(options.workspace, options.requests)
+    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main()

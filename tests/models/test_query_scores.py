@@ -1,0 +1,153 @@
+"""Above the exact size an index proposes; its answers are nearly those of all scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
+from serendip.data.query import History, Query
+from serendip.models.base import Recommender
+from serendip.models.content_similarity import ContentSimilarity
+from serendip.models.query_scores import PriorOrder, PriorScores, VectorScores
+from serendip.models.vector_index import EXACT_UP_TO
+from serendip.testing import build_small_world, draw_features
+
+NUM_ITEMS = 3_000
+
+
+def clustered(count: int, seed: int) -> FloatArray:
+    """Unit vectors of 16 dimensions around 40 centres."""
+    centres = np.random.default_rng(0).normal(size=(40, 16))
+    rng = np.random.default_rng(seed)
+    vectors = centres[rng.integers(0, 40, count)] + 0.5 * rng.normal(size=(count, 16))
+    unit: FloatArray = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def features(count: int, seed: int) -> ItemFeatures:
+    return replace(draw_features(seed, count), content=clustered(count, seed))
+
+
+@pytest.fixture(scope="module")
+def world() -> Dataset:
+    return build_small_world(NUM_ITEMS, 20, 400).with_features(features(NUM_ITEMS, 1))
+
+
+@pytest.fixture(scope="module")
+def model(world: Dataset) -> Recommender:
+    assert NUM_ITEMS > EXACT_UP_TO
+    return ContentSimilarity().train(world)
+
+
+def items(*numbers: int) -> IntArray:
+    return np.array(numbers, np.int32)
+
+
+def queries() -> list[Query]:
+    rng = np.random.default_rng(4)
+    seen = [rng.integers(0, NUM_ITEMS, size).astype(np.int32) for size in (1, 2, 5, 9, 600)]
+    histories = [Query(history=History.of_items(numbers)) for numbers in seen]
+    return [*histories, Query("similar", source_items=items(7)), Query()]
+
+
+def recall(model: Recommender, allowed: list[AllowedItems], k: int) -> float:
+    """Share of the k best allowed items that are proposed."""
+    hits, wanted = 0, 0
+    asked = queries()
+    scores = model.score_all(asked)
+    for row, may, found in zip(scores, allowed, model.propose(asked, k, allowed), strict=True):
+        if row.any():
+            best = np.argsort(-np.where(may.mask(), row, -np.inf), kind="stable")
+            best = best[: min(k, may.count)]
+            assert len(found) == len(best)
+            hits += len(set(best.tolist()) & set(found.item_nums.tolist()))
+            wanted += len(best)
+        assert may.admits(found.item_nums).all()
+        np.testing.assert_allclose(found.scores, row[found.item_nums], rtol=1e-5, atol=1e-6)
+        assert (np.diff(found.scores) <= 0).all()
+    return hits / wanted if wanted else 1.0
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.2, 0.01, 0.0])
+def test_k_of_k_allowed_items_are_proposed(model: Recommender, share: float, k: int) -> None:
+    assert isinstance(model.query_scores(queries()), VectorScores)
+    shared = ItemSet(np.random.default_rng(5).random(NUM_ITEMS) < share)
+    few = [AllowedItems(shared).without(query.history.item_nums) for query in queries()]
+    assert recall(model, few, k) >= 0.99
+
+
+def test_new_and_changed_items_are_found_at_once(model: Recommender) -> None:
+    newer = model.with_items(features(3, 9)).with_changed_items(items(5, 2_000), features(2, 10))
+    newer = newer.with_items(features(2, 11))
+    everything = [AllowedItems.all(newer.num_items)] * len(queries())
+    assert recall(newer, everything, 50) >= 0.99
+    for number in (5, 2_000, NUM_ITEMS, NUM_ITEMS + 4):
+        (found,) = newer.propose([Query(source_items=items(number))], 1, everything[:1])
+        assert found.item_nums.tolist() == [number]
+
+
+def test_one_search_serves_the_best_and_every_list(model: Recommender) -> None:
+    scores = model.query_scores(queries())
+    everything = [AllowedItems.all(NUM_ITEMS)] * len(queries())
+    lists = scores.top(20, everything)
+    best = model.score_all(queries()).max(1)
+    np.testing.assert_allclose(scores.best(), best, rtol=1e-5, atol=1e-6)
+    fewer = scores.top(5, everything)
+    for long, short in zip(lists, fewer, strict=True):
+        assert short.item_nums.tolist() == long.item_nums[:5].tolist()
+
+
+def test_hints_are_compared_with_what_was_found(model: Recommender) -> None:
+    asked, everything = queries(), [AllowedItems.all(NUM_ITEMS).without(items(3))] * len(queries())
+    scores = model.score_all(asked)
+    hints = [np.arange(0, NUM_ITEMS, 2, dtype=np.int32)] * len(asked)
+    for row, found in zip(scores, model.query_scores(asked).top(9, everything, hints), strict=True):
+        best = np.sort(np.where(everything[0].mask(), row, -np.inf))[::-1][:9]
+        np.testing.assert_allclose(found.scores, best[: len(found)], rtol=1e-5, atol=1e-6)
+        assert len(found) == (9 if row.any() else 0)
+
+
+def test_the_best_item_is_found_although_it_is_left_out(model: Recommender) -> None:
+    asked = queries()
+    scores = model.query_scores(asked)
+    scores.top(20, [AllowedItems.all(NUM_ITEMS).without(q.history.item_nums) for q in asked])
+    expected = model.score_all(asked).max(1)
+    np.testing.assert_allclose(scores.best(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_prior_is_walked_in_its_order() -> None:
+    values = np.random.default_rng(0).permutation(400).astype(np.float32)
+    order = PriorOrder(values[:300]).extended(values[:0])
+    for share in (1.0, 0.5, 0.02):
+        shared = ItemSet(np.random.default_rng(1).random(300) < share)
+        allowed = AllowedItems(shared).without(shared.numbers[::3])
+        (found,) = PriorScores(order, 1).top(7, [allowed])
+        usable = np.flatnonzero(allowed.mask())
+        assert found.item_nums.tolist() == usable[np.argsort(-values[usable])][:7].tolist()
+    assert (
+        PriorScores(PriorOrder(np.ones(5, np.float32)), 1)
+        .top(2, [AllowedItems.all(5)])[0]
+        .item_nums.tolist()
+        == []
+    )
+
+
+def test_later_items_of_a_prior_come_last() -> None:
+    order = PriorOrder(np.array([1.0, 3.0, 2.0], np.float32))
+    assert order.order.tolist() == [1, 2, 0]
+    later = order.extended(np.zeros(2, np.float32))
+    assert later.first(9, None)[:3].tolist() == [1, 2, 0]
+    assert sorted(later.first(9, None).tolist()) == [0, 1, 2, 3, 4]
+    assert np.asarray(later.scores).tolist() == [1.0, 3.0, 2.0, 0.0, 0.0]
+    changed = later.changed(items(0, 4), np.array([2.5, 9.0], np.float32))
+    assert changed.first(3, None).tolist() == [4, 1, 0]
+    assert (changed.best, order.best) == (9.0, 3.0)
+    only = AllowedItems.all(5).without(items(4, 0))
+    assert changed.first(2, only).tolist() == [1, 2]
