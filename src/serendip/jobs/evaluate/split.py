@@ -38,12 +38,12 @@ BATCH = 64
 ANSWERS = "ranked lists"
 PLAN = (
     ("content vectors", 3.0),
-    ("align content", 6.0),
-    ("train retriever", 28.0),
+    ("align content", 11.0),
+    ("train retriever", 32.0),
     ("train ranker", 16.0),
-    ("align content", 7.0),
-    ("train retriever", 34.0),
-    (ANSWERS, 22.0),
+    ("align content", 9.0),
+    ("train retriever", 18.0),
+    (ANSWERS, 24.0),
 )
 """Steps of a split that take longest, with their CPU seconds on the demo's data; only for the
 estimate of the time left."""
