@@ -15,6 +15,15 @@ def children(pid: int) -> list[int]:
     return [int(name) for name in names]
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for yet has ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
 @contextmanager
 def connection_each(supervisor: int, port: int) -> Iterator[dict[int, HTTPConnection]]:
     """One open connection to each worker of a service, by process; closed at the end."""

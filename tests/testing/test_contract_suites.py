@@ -21,6 +21,7 @@ from serendip.evaluate.metrics import Graded, RankingMetric
 from serendip.evaluate.metrics.precision import Precision
 from serendip.evaluate.runs import Values
 from serendip.models.popularity import Popularity
+from serendip.models.query_scores import PriorOrder
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
     EncoderContract,
@@ -79,7 +80,7 @@ class Shared(Popularity):
 class Forgetful(Popularity):
     def _open(self, folder: Path) -> None:
         super()._open(folder)
-        self._scores = np.zeros_like(self._scores)
+        self._order = PriorOrder(np.zeros_like(self._order.scores))
 
 
 class Careless(Popularity):
@@ -87,7 +88,7 @@ class Careless(Popularity):
         try:
             super()._open(folder)
         except ArtefactError:
-            self._scores = np.zeros(30, np.float32)
+            self._order = PriorOrder(np.zeros(30, np.float32))
 
 
 class Intrusive(Popularity):

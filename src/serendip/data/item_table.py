@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
+from serendip.data.arrow import to_arrow
 from serendip.data.attributes import Attribute, AttributeValues
 from serendip.data.strings import Strings
 from serendip.errors import ArtefactError
@@ -171,13 +172,13 @@ class ItemTable(Sequence[Item]):
         import pyarrow as pa
 
         columns: dict[str, Any] = {name: _to_arrow(self._texts[name]) for name in _TEXTS}
-        columns["available_from"] = _to_numbers(self.available_from)
+        columns["available_from"] = to_arrow(self.available_from)
         columns["layout"] = _to_dictionary(self._layout_codes, self._layout_texts)
         for name, values in self._attributes.items():
-            columns[f"number:{name}"] = _to_numbers(values.numbers)
+            columns[f"number:{name}"] = to_arrow(values.numbers)
             columns[f"text:{name}"] = _to_dictionary(values.codes, values.texts)
             listed = _to_dictionary(values.listed, values.members)
-            starts = _to_numbers(values.starts)
+            starts = to_arrow(values.starts)
             columns[f"list:{name}"] = pa.LargeListArray.from_arrays(starts, listed)
         batch = pa.record_batch(columns)
         with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, batch.schema) as writer:
@@ -261,20 +262,10 @@ def _of_numbers(array: Any, kind: Any) -> NDArray[Any]:
     return _of_buffer(array.buffers()[1], kind, array.offset, len(array))
 
 
-def _to_numbers(values: NDArray[Any]) -> Any:
-    """Numbers as an Arrow array that shares their memory."""
-    import pyarrow as pa
-
-    whole = np.ascontiguousarray(values)
-    kinds = {"int32": pa.int32(), "int64": pa.int64(), "float64": pa.float64()}
-    kind = kinds[whole.dtype.name]
-    return pa.Array.from_buffers(kind, len(whole), [None, pa.py_buffer(whole)])
-
-
 def _to_dictionary(codes: NDArray[Any], names: Sequence[str]) -> Any:
     import pyarrow as pa
 
-    return pa.DictionaryArray.from_arrays(_to_numbers(codes), _to_arrow(names))
+    return pa.DictionaryArray.from_arrays(to_arrow(codes), _to_arrow(names))
 
 
 def _of_dictionary(array: Any) -> tuple[IntArray, Strings]:

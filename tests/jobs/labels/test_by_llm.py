@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from serendip.cli.main import app
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
+from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import Gate, gate_labels
+from serendip.jobs.labels.by_llm import Labelling, label_pairs
+from serendip.jobs.llm_job import LlmJob
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.llm.prompts import Prompt, query_digest
 from serendip.llm.tasks import judge_task
 from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
 
 HORROR, COMEDY = "a horror tale", "something funny"
 
@@ -84,15 +89,36 @@ def test_pairs_are_estimated_and_labelled_and_calls_are_in_the_ledger(shop: Path
     assert (job["tokens_sent"], job["tokens_answered"]) == (1200, 120)
 
 
+class Notes(SilentProgress):
+    """Keeps the note of a loop after each of its parts."""
+
+    def __init__(self) -> None:
+        self.totals: list[int] = []
+        self.notes: list[str] = []
+
+    def track(
+        self,
+        items: Iterable[Any],
+        description: str,
+        total: int,
+        note: Callable[[], str] = empty_note,
+    ) -> Iterator[Any]:
+        self.totals.append(total)
+        for item in items:
+            yield item
+            self.notes.append(note())
+
+
 def test_progress_shows_answers_and_spend(shop: Path) -> None:
+    progress = Notes()
+    labelling = Labelling(shop / "pairs.csv", shop / "labels.csv")
     with serving(by_genre) as server:
         configure(shop, server.address)
-        place = ("--pairs", str(shop / "pairs.csv"), "--out", str(shop / "labels.csv"))
-        done = CliRunner().invoke(app, ["judge", "run", *place, "-w", str(shop), "--budget", "1"])
-    assert done.exit_code == 0
-    shown = " ".join(done.stderr.split())
-    assert "12/12" in shown
-    assert f"{12 * 120 / 1e6:.4g} of 1 spent" in shown
+        context = JobContext.open(shop, TrainOptions(progress=progress))
+        result = label_pairs(context, labelling, LlmJob("labels.csv", 1.0))
+    assert result["state"] == "complete"
+    assert (progress.totals, len(progress.notes)) == ([12], 12)
+    assert f"{12 * 120 / 1e6:.4g} of 1 spent" in progress.notes[-1]
 
 
 def test_only_queries_and_items_are_sent(shop: Path) -> None:

@@ -168,6 +168,7 @@ def test_live_and_ready_say_so(client):
         "degraded": False,
         "refused_generation": "",
         "storage_problem": "",
+        "workers": 1,
     }
 
 

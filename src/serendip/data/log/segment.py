@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
+from serendip.data.arrow import to_arrow, to_arrow_or_null
 from serendip.data.event import Event
 from serendip.data.log.event_table import (
     NUMBERS,
@@ -202,11 +203,11 @@ class Segment:
 
         table = self.table([name for name in self.columns if name not in _INDEXED], rows)
         indexed = {
-            "user_id": self.user_ids.take(self.users_of(rows)),
-            "item_id": self.item_ids.take(self.items[rows]),
-            "timestamp": pa.array(self.times[rows]),
+            "user_id": self.user_ids.take(to_arrow(self.users_of(rows))),
+            "item_id": self.item_ids.take(to_arrow(self.items[rows])),
+            "timestamp": to_arrow(self.times[rows]),
             "action": pa.array([self.action_names[code] for code in self.actions[rows].tolist()]),
-            "value": pa.array(self.values_of(rows), from_pandas=True),  # NaN becomes null
+            "value": to_arrow_or_null(self.values_of(rows)),
         }
         further = {name: table[name] for name in table.column_names}
         return list_events(pa.table({**indexed, **further}))
@@ -235,7 +236,7 @@ class Segment:
         groups = np.unique(rows // _ROW_GROUP)
         table = file.read_row_groups(groups.tolist(), list(columns), use_threads=False)
         starts = np.searchsorted(groups, rows // _ROW_GROUP) * _ROW_GROUP
-        return table.take(pa.array(starts + rows % _ROW_GROUP))
+        return table.take(to_arrow(starts + rows % _ROW_GROUP))
 
     @property
     def columns(self) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.arrow import to_arrow
 from serendip.data.event import Event
 from serendip.data.log.columns import LogColumns, LogPart
 from serendip.data.log.event_table import read_codes, tabulate_rows
@@ -86,8 +87,8 @@ class _Visible:
         segment = self.segment
         return list(
             zip(
-                segment.user_ids.take(segment.users_of(rows)).to_pylist(),
-                segment.item_ids.take(segment.items[rows]).to_pylist(),
+                segment.user_ids.take(to_arrow(segment.users_of(rows))).to_pylist(),
+                segment.item_ids.take(to_arrow(segment.items[rows])).to_pylist(),
                 segment.times[rows].tolist(),
                 [segment.action_names[code] for code in segment.actions[rows].tolist()],
                 segment.values_of(rows).tolist(),
@@ -219,11 +220,9 @@ class LogView:
 
     def segment_table(self, facts: SegmentFacts) -> pa.Table:
         """All columns of a segment's events, with their ``seq``, in order of user and time."""
-        import pyarrow as pa
-
         one = next(one for one in self._segments if one.facts == facts)
         table = one.segment.table(one.segment.columns)
-        return table.append_column("seq", pa.array(one.seqs(slice(None))))
+        return table.append_column("seq", to_arrow(one.seqs(slice(None))))
 
     def segments_of_user(self, user_id: str) -> list[SegmentFacts]:
         """The segments that have events of a user."""
@@ -254,7 +253,7 @@ class LogView:
             return {user: int(count) for user, count in rows}
         parts = [tabulate_rows(_USERS, self._connection.execute(self._sql.USERS, values))]
         for one in self._segments:
-            counts = pa.array(one.segment.counts_by_user(without), "int64")
+            counts = to_arrow(one.segment.counts_by_user(without))
             users = one.segment.user_ids.dictionary_encode()
             parts.append(pa.table({"user_id": users, "events": counts}))
         counted = pa.concat_tables([part.cast(_users_schema()) for part in parts])
@@ -273,7 +272,8 @@ class LogView:
         if any(facts.last_seq > seq for facts in self.facts):
             for one in self._segments:
                 rows = one.without(one.rows_after(seq), without)
-                counts.update(one.segment.user_ids.take(one.segment.users_of(rows)).to_pylist())
+                users = to_arrow(one.segment.users_of(rows))
+                counts.update(one.segment.user_ids.take(users).to_pylist())
         return None if len(counts) > most else counts
 
     def count_users_among(self, user_ids: Sequence[str], without: Sequence[str]) -> dict[str, int]:

@@ -1,0 +1,33 @@
+"""Numbers as Arrow arrays: Arrow's own conversion of numpy arrays would import pandas.
+
+The serving process does without pandas, whose import takes longer than opening a generation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def to_arrow(values: NDArray[Any]) -> pa.Array:
+    """Numbers (N,) int32, int64 or float64 as an Arrow array that shares their memory."""
+    import pyarrow as pa
+
+    whole = np.ascontiguousarray(values)
+    kinds = {"int32": pa.int32(), "int64": pa.int64(), "float64": pa.float64()}
+    kind = kinds[whole.dtype.name]
+    return pa.Array.from_buffers(kind, len(whole), [None, pa.py_buffer(whole)])
+
+
+def to_arrow_or_null(values: NDArray[np.float64]) -> pa.Array:
+    """Numbers (N,) as an Arrow array in which NaN is null."""
+    import pyarrow as pa
+
+    whole = np.ascontiguousarray(values, np.float64)
+    present = pa.py_buffer(np.packbits(~np.isnan(whole), bitorder="little"))
+    return pa.Array.from_buffers(pa.float64(), len(whole), [present, pa.py_buffer(whole)])
