@@ -129,9 +129,9 @@ def chain(num_events: int) -> Dataset:
 
 def test_continuing_ends_better_than_the_older_part_and_sooner_than_from_nothing() -> None:
     everything = chain(1_200)
-    few = replace(everything, events=everything.events.rows(np.arange(1_200) < 300))
+    older = replace(everything, events=everything.events.rows(np.arange(1_200) < 600))
     config = CONFIG.model_copy(update={"epochs": 6, "continued_epochs": 2, "learning_rate": 0.01})
-    old = Retriever(config).train(few)
+    old = Retriever(config).train(older)
     start = WarmStart(old.learned(), np.arange(20, dtype=np.int32))
     continued = Retriever(config).train(everything, start=start)
     nothing = Retriever(config.model_copy(update={"epochs": 2})).train(everything)
