@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Generic, TypeVar
 
@@ -59,11 +60,11 @@ class BackgroundProcess(Generic[Task]):
             self.is_stopped = True
         if self._process.pid is None:
             return
+        # Only ``run`` asks for the exit code: of two threads that do, one gets none.
         self._process.terminate()
-        self._process.join(_STOP_S)
-        if self._process.is_alive():
+        if not wait([self._process.sentinel], _STOP_S):
             self._process.kill()
-            self._process.join()
+            wait([self._process.sentinel])
 
 
 @contextmanager
