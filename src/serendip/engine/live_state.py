@@ -21,7 +21,7 @@ from serendip.content.features import encode_new, find_unchanged
 from serendip.data.arrays import IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader
-from serendip.data.store.store import Store
+from serendip.data.store.store import ItemChanges, Store
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError
@@ -178,9 +178,12 @@ class LiveState:
             number of stored items.
         """
         with self._writing:
-            count = self._store.put_items(items)
-            self._read_own_write()
-        return count
+            stored = self._store.put_items(items)
+            if stored.after == self._item_version:
+                self._apply(stored)
+            else:
+                self._read_own_write()
+        return len(stored.items)
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item from the store and hide it; False if the store does not have it."""
@@ -195,7 +198,10 @@ class LiveState:
             self._catch_up(with_imports=False)
 
     def _catch_up(self, with_imports: bool) -> None:
-        changes = self._store.item_changes(self._item_version, with_imports)
+        self._apply(self._store.item_changes(self._item_version, with_imports))
+
+    def _apply(self, changes: ItemChanges) -> None:
+        """Make the state that has these changes, which follow all that it has."""
         deleted, state = changes.deleted, self._current
         known = state.catalogue.vocabulary
         items = [i for i in changes.items if i.item_id not in deleted or i.item_id not in known]
