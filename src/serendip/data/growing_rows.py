@@ -130,6 +130,7 @@ class GrowingRows(NDArrayOperatorsMixin):
         flat = numbers.ravel()
         flat = np.where(flat < 0, flat + len(self), flat)
         in_base = flat < len(self._base)
+        taken: NDArray[Any]
         if in_base.all():
             taken = self._base[flat]
         else:

@@ -155,9 +155,7 @@ class LateRows:
         copy._size, copy._changed, copy._computed = self._size, self._changed, self._computed
         return copy
 
-    def take(
-        self, numbers: NDArray[np.integer], compute: Callable[[IntArray], Sparse]
-    ) -> Sparse:
+    def take(self, numbers: NDArray[np.integer], compute: Callable[[IntArray], Sparse]) -> Sparse:
         """Rows (M, C) of the numbers (M,), in their order.
 
         Args:

@@ -11,7 +11,7 @@ beside it (``data/log``).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -329,6 +329,41 @@ class Store:
             rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
         items = items_of(row[:-1] for row in rows)
         return ItemChanges(after, version, items, frozenset(row[0] for row in rows if row[-1]))
+
+    def posted_after(self, version: int, most: int) -> list[tuple[Item, int]]:
+        """Items that the API wrote since a version and did not delete, and their versions.
+
+        Args:
+            version: as ``max_version`` returns it.
+            most: maximum number; those changed first.
+        """
+        values = {"after": version, "most": most}
+        with self._database.read() as connection:
+            rows = connection.execute(self._sql.POSTED_AFTER, values).all()
+        items = items_of(row[:-1] for row in rows)
+        return [(item, int(row[-1])) for item, row in zip(items, rows, strict=True)]
+
+    def touch_items(self, versions: Mapping[str, int]) -> dict[str, int]:
+        """Give items a new version, so that engines read them again.
+
+        Args:
+            versions: item_id -> version; an item that has another one by now is left as it is.
+
+        Returns:
+            item_id -> new version, of the others.
+
+        Raises:
+            StorageError: the database cannot be written to.
+        """
+        touched = {}
+        with self._database.write() as connection:
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+            for item_id, seen in versions.items():
+                values = {"id": item_id, "seen": seen, "new_version": version + 1}
+                if connection.execute(self._sql.TOUCH, values).rowcount:
+                    version += 1
+                    touched[item_id] = version
+        return touched
 
     def history(self, user_id: str, limit: int, without: Sequence[str] = ()) -> list[Event]:
         """The last ``limit`` events of a user, without the given actions, oldest first."""
