@@ -53,6 +53,7 @@ from serendip.models.linalg import (
     resize,
     save_csr,
     select_columns,
+    stack_rows,
     sum_rows,
     to_csr,
 )
@@ -111,6 +112,7 @@ class Transitions(Recommender):
     score_kind = "count"
     evidence = VoteEvidence("transition", "Often chosen next after {title} or its like")
     config: TransitionsConfig
+    _known_late: tuple[IntArray, Sparse] | None = None
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         self._matrix = self._count_steps(dataset, options)
@@ -164,6 +166,7 @@ class Transitions(Recommender):
     def _use_graph(self, graph: Sparse, late: IntArray) -> None:
         """Score by a graph (N0, N0), and some unreached items by their neighbours' scores."""
         self.__dict__.pop("_late_neighbours", None)
+        self._known_late = None
         self._graph = LateRows(graph)
         self._late = late
 
@@ -200,19 +203,28 @@ class Transitions(Recommender):
 
         Neighbours are (L, N0) weights of those that are reached.
         """
-        newer = np.arange(self._matrix.shape[0], self._num_items, dtype=np.int32)
-        late = np.concatenate([self._late, newer])
         if self._neighbours is None:
             return NO_ITEMS, to_csr((0, self._matrix.shape[0]))
-        lent = to_csr(self._neighbours.take(late)).tocoo()  # (L, N0)
+        known, rows = self._known_late or (self._late, self._take_reached(self._late))
+        begin = max(self._matrix.shape[0], int(known[-1]) + 1 if len(known) else 0)
+        newer = np.arange(begin, self._num_items, dtype=np.int32)
+        if not len(newer):
+            return known, rows
+        rows = stack_rows([rows, self._take_reached(newer)], self._matrix.shape[0])
+        return np.concatenate([known, newer]), rows
+
+    def _take_reached(self, items: IntArray) -> Sparse:
+        """Weights (M, N0) of those neighbours of items that are reached."""
+        assert self._neighbours is not None
+        lent = to_csr(self._neighbours.take(items)).tocoo()  # (M, N0)
         kept = ~locate(self._trained_unreached, lent.col)[1]
         values = self.config.spread_weight * lent.data[kept]
-        return late, to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
+        return to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
 
     def _copy(self) -> Self:
-        """A copy whose cached late neighbours are computed anew."""
+        """A copy that computes its late neighbours when they are read, from those known here."""
         model = copy.copy(self)
-        model.__dict__.pop("_late_neighbours", None)
+        model._known_late = model.__dict__.pop("_late_neighbours", self._known_late)
         return model
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
@@ -303,6 +315,7 @@ class Transitions(Recommender):
         if self._content is None:
             return self
         model = self._copy()
+        model._known_late = None
         model._content = replace_rows(self._content, item_nums, features.content)
         if self._neighbours is None:
             return model
