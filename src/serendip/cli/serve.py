@@ -6,6 +6,7 @@ The engine is imported and opened after the socket listens.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from serendip.errors import ConfigError
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
     from serendip.serve.generation_watch import PublishedGenerations
+    from serendip.serve.server import Helper
     from serendip.serve.worker_seat import WorkerSeat
 
 NAME = "serve"
@@ -77,7 +79,8 @@ def serve_workspace(
     if workers == 1:
         from serendip.serve.server import run
 
-        run(_published_in(workspace), host, port, say_ready, say_listening)
+        published = _published_in(workspace)
+        run(published, host, port, say_ready, say_listening, partial(_open_helper, workspace))
     else:
         from serendip.serve.supervisor import supervise
 
@@ -90,9 +93,16 @@ def serve_workspace(
         def work(seat: WorkerSeat) -> None:
             from serendip.serve.server import run_worker
 
-            run_worker(_published_in(workspace), seat)
+            run_worker(_published_in(workspace), seat, partial(_open_helper, workspace))
 
         supervise(work, workers, host, port, load, say_ready, say_listening)
+
+
+def _open_helper(workspace: Path) -> Helper:
+    """What works beside the service; the engine is imported by then."""
+    from serendip.engine.media_encoding import MediaProcess
+
+    return MediaProcess(workspace)
 
 
 def _published_in(workspace: Path) -> PublishedGenerations:

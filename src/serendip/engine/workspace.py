@@ -5,7 +5,7 @@
     serendip.toml       the settings
     serendip.db         items and the newest events
     log/                all other events; with the database, the only source of truth
-    cache/              vectors by content hash, converted weights
+    cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations
     semantic_ids/       versions of semantic IDs, from `serendip ids build`
     relevance/          versions of the relevance model, from `serendip judge distil`
@@ -63,6 +63,11 @@ class Workspace:
     def cache(self) -> Path:
         """Folder of cached vectors and converted weights."""
         return self.folder / "cache"
+
+    @property
+    def posted_media(self) -> Path:
+        """Database of the encoded files of posted items."""
+        return self.cache / "posted_media" / "files.db"
 
     @property
     def generations(self) -> Path:

@@ -42,7 +42,7 @@ from serendip.models.context import (
     compute_context_weights,
     compute_contexts,
 )
-from serendip.models.growing_sparse import GrowingSparse
+from serendip.models.growing_sparse import GrowingSparse, LateRows
 from serendip.models.linalg import (
     Sparse,
     add_rows,
@@ -53,6 +53,7 @@ from serendip.models.linalg import (
     resize,
     save_csr,
     select_columns,
+    stack_rows,
     sum_rows,
     to_csr,
 )
@@ -111,6 +112,7 @@ class Transitions(Recommender):
     score_kind = "count"
     evidence = VoteEvidence("transition", "Often chosen next after {title} or its like")
     config: TransitionsConfig
+    _known_late: tuple[IntArray, Sparse] | None = None
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         self._matrix = self._count_steps(dataset, options)
@@ -164,8 +166,13 @@ class Transitions(Recommender):
     def _use_graph(self, graph: Sparse, late: IntArray) -> None:
         """Score by a graph (N0, N0), and some unreached items by their neighbours' scores."""
         self.__dict__.pop("_late_neighbours", None)
-        self._graph = GrowingSparse.of(graph, self.config.max_targets)
+        self._known_late = None
+        self._graph = LateRows(graph)
         self._late = late
+
+    def _take_graph(self, numbers: IntArray) -> Sparse:
+        """Rows (M, N0) of the graph; those of later items are computed when they are first read."""
+        return self._graph.take(numbers, self._build_graph)
 
     @cached_property
     def _reach(self) -> Sparse:
@@ -179,7 +186,7 @@ class Transitions(Recommender):
         return build_identity(shape[0]) + to_csr((values, (lent.indices, targets)), shape)
 
     def _build_graph(self, numbers: IntArray) -> Sparse:
-        """Rows (M, N0) of the graph."""
+        """Compute rows (M, N0) of the graph."""
         num_trained = self._matrix.shape[0]
         known = np.flatnonzero(numbers < num_trained)
         cells = (np.ones(len(known), np.float32), (known, numbers[known]))
@@ -196,19 +203,28 @@ class Transitions(Recommender):
 
         Neighbours are (L, N0) weights of those that are reached.
         """
-        newer = np.arange(self._matrix.shape[0], self._num_items, dtype=np.int32)
-        late = np.concatenate([self._late, newer])
         if self._neighbours is None:
             return NO_ITEMS, to_csr((0, self._matrix.shape[0]))
-        lent = to_csr(self._neighbours.take(late)).tocoo()  # (L, N0)
+        known, rows = self._known_late or (self._late, self._take_reached(self._late))
+        begin = max(self._matrix.shape[0], int(known[-1]) + 1 if len(known) else 0)
+        newer = np.arange(begin, self._num_items, dtype=np.int32)
+        if not len(newer):
+            return known, rows
+        rows = stack_rows([rows, self._take_reached(newer)], self._matrix.shape[0])
+        return np.concatenate([known, newer]), rows
+
+    def _take_reached(self, items: IntArray) -> Sparse:
+        """Weights (M, N0) of those neighbours of items that are reached."""
+        assert self._neighbours is not None
+        lent = to_csr(self._neighbours.take(items)).tocoo()  # (M, N0)
         kept = ~locate(self._trained_unreached, lent.col)[1]
         values = self.config.spread_weight * lent.data[kept]
-        return late, to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
+        return to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
 
     def _copy(self) -> Self:
-        """A copy whose cached late neighbours are computed anew."""
+        """A copy that computes its late neighbours when they are read, from those known here."""
         model = copy.copy(self)
-        model.__dict__.pop("_late_neighbours", None)
+        model._known_late = model.__dict__.pop("_late_neighbours", self._known_late)
         return model
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
@@ -216,7 +232,7 @@ class Transitions(Recommender):
         items, columns = np.unique(context.indices, return_inverse=True)  # (T,)
         shape = (len(queries), len(items))
         weights = to_csr((context.data, columns.astype(np.int32), context.indptr), shape)
-        trained = (weights @ self._graph.take(items)).toarray()  # (B, N0)
+        trained = (weights @ self._take_graph(items)).toarray()  # (B, N0)
         scores = np.zeros(context.shape, np.float32)  # (B, N)
         scores[:, : trained.shape[1]] = trained
         late, lent = self._late_neighbours
@@ -234,7 +250,7 @@ class Transitions(Recommender):
         rows = []
         for items, weights in contexts:
             places = np.arange(len(items), dtype=np.int32)
-            rows.append(self._add_late(*add_rows(self._graph.take(items), places, weights)))
+            rows.append(self._add_late(*add_rows(self._take_graph(items), places, weights)))
         return SparseScores(rows, self._num_items)
 
     def _add_late(self, items: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -261,7 +277,7 @@ class Transitions(Recommender):
         items, weights = compute_context_weights(query, self.num_items, self.config.decay)
         heaviest = np.argsort(-weights, kind="stable")[:_MAX_VOTERS]
         items, weights = items[heaviest], weights[heaviest]  # (T,) each
-        graph, places = self._graph.take(items), np.arange(len(items), dtype=np.int32)
+        graph, places = self._take_graph(items), np.arange(len(items), dtype=np.int32)
         votes = select_columns(graph, places, weights, item_nums)  # (T, C)
         late, neighbours = self._late_neighbours
         rows, is_late = locate(late, item_nums)
@@ -287,7 +303,7 @@ class Transitions(Recommender):
             # New items get neighbours among the trained ones, which keep theirs.
             new = self._find_neighbours(numbers, features)
             model._neighbours = self._neighbours.appended(new)
-        model._graph = self._graph.appended(model._build_graph(numbers))
+        model._graph = self._graph.with_new(len(features))
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
@@ -299,6 +315,7 @@ class Transitions(Recommender):
         if self._content is None:
             return self
         model = self._copy()
+        model._known_late = None
         model._content = replace_rows(self._content, item_nums, features.content)
         if self._neighbours is None:
             return model
@@ -309,7 +326,7 @@ class Transitions(Recommender):
             features = ItemFeatures(content, np.empty((len(content), 0), np.int32), 1)
         new = model._find_neighbours(item_nums, features)
         model._neighbours = self._neighbours.replaced(item_nums, new)
-        model._graph = self._graph.replaced(item_nums, model._build_graph(item_nums))
+        model._graph = self._graph.with_changed(item_nums)
         changed = item_nums[locate(self._trained_unreached, item_nums)[1]]
         model._late = distinct(np.concatenate([self._late, changed]))
         return model
@@ -319,7 +336,8 @@ class Transitions(Recommender):
         if self._neighbours is not None:
             neighbours = resize(self._neighbours.whole(), self._num_items, self._num_items)
             save_csr(folder / _NEIGHBOURS_FOLDER, neighbours)
-            graph = resize(self._graph.whole(), self._num_items, self._num_items)
+            graph = self._take_graph(np.arange(self._num_items, dtype=np.int32))
+            graph = resize(graph, self._num_items, self._num_items)
             save_csr(folder / _GRAPH_FOLDER, graph)
         if self._content is not None:
             np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)

@@ -143,6 +143,8 @@ class EngineHolder:
         try:
             with self.lease() as engine:
                 engine.catch_up()
+                # What one worker shows, no worker hides again.
+                self.shared.acknowledge(engine.item_version)
         except NotTrainedError:  # nothing is loaded yet, or the holder is closed
             return
         except Exception:  # noqa: BLE001 - any failure: the stored changes are read later

@@ -149,6 +149,17 @@ ITEM_CHANGES = (
     .order_by(case((ITEMS.c.number > bindparam("after"), ITEMS.c.number), else_=ITEMS.c.version))
 )
 """Changed items, tombstones included: new ones in the order of their first insertion."""
+POSTED_AFTER = (
+    select(*_ITEM, ITEMS.c.version)
+    .where(ITEMS.c.version > bindparam("after"), ITEMS.c.origin == FROM_API, not_(ITEMS.c.deleted))
+    .order_by(ITEMS.c.version)
+    .limit(bindparam("most"))
+)
+TOUCH = (
+    ITEMS.update()
+    .where(ITEMS.c.item_id == bindparam("id"), ITEMS.c.version == bindparam("seen"))
+    .values(version=bindparam("new_version"))
+)
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
 MAX_VERSION = select(func.coalesce(func.max(ITEMS.c.version), 0))
 COUNT_ITEMS = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
