@@ -87,16 +87,18 @@ def _holds(pid: int, name: str) -> bool:
 
 
 def descendants(pid: int) -> set[int]:
-    """Processes that a process, or one of those, started and that still run."""
+    """Processes that a process, any thread of it, or one of those, started and that still run."""
     found: set[int] = set()
     left = [pid]
     while left:
-        try:
-            new = set(children(left.pop())) - found
-        except (FileNotFoundError, ProcessLookupError):  # it has ended in between
-            continue
-        found |= new
-        left += new
+        for path in Path(f"/proc/{left.pop()}/task").glob("*/children"):
+            try:
+                names = path.read_text().split()
+            except (FileNotFoundError, ProcessLookupError):  # it has ended in between
+                continue
+            new = {int(name) for name in names} - found
+            found |= new
+            left += new
     return found
 
 
