@@ -11,6 +11,7 @@
     relevance/          versions of the relevance model, from `serendip judge distil`
     queries/            versions of suggested queries, from `serendip queries build`
     reports/            report.json and report.html
+    training/           how far a training is, and how the last one ended
     embeddings/         exported vectors, from `serendip embed`
     synonyms.csv        pairs of words, and which of them people accepted
 
@@ -93,6 +94,11 @@ class Workspace:
     def reports(self) -> Path:
         """Folder of reports."""
         return self.folder / "reports"
+
+    @property
+    def training(self) -> Path:
+        """Folder of the running training and of how the last one ended."""
+        return self.folder / "training"
 
     @property
     def embeddings(self) -> Path:

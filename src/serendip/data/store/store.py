@@ -111,6 +111,26 @@ class ItemChanges:
     deleted: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """Numbers of items by what happened to them since a version of the store.
+
+    Args:
+        new: added since, and not deleted.
+        changed: known before, and changed.
+        deleted: known before, and deleted.
+    """
+
+    new: int = 0
+    changed: int = 0
+    deleted: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of items to which anything happened."""
+        return self.new + self.changed + self.deleted
+
+
 class Store:
     """Items and events in one database and the segments beside it.
 
@@ -423,6 +443,14 @@ class Store:
         """Store a value under a key of at most 64 characters."""
         with self._database.write() as connection:
             connection.execute(self._set_meta, {"key": key, "value": value})
+
+    def count_item_changes(self, after: int) -> ItemCounts:
+        """Count the items added, changed and deleted since a version."""
+        with self._database.read() as connection:
+            new, changed, deleted = connection.execute(
+                self._sql.COUNT_ITEM_CHANGES, {"after": after}
+            ).one()
+        return ItemCounts(int(new), int(changed), int(deleted))
 
     def max_version(self) -> int:
         """Version of the last change to any item, 0 at first; it only grows."""
