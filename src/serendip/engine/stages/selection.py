@@ -242,7 +242,8 @@ class Selector:
         names = self.batch.state.feature_names
         if RETRIEVER not in names:
             return self.scores.organic[order]
-        return self.features[order, names.index(RETRIEVER)]
+        promise: FloatArray = self.features[order, names.index(RETRIEVER)]
+        return promise
 
     def _list_items(
         self, rows: NDArray[np.intp], slate: Slate, numbers: Mapping[str, FloatArray]
