@@ -146,10 +146,10 @@ def _search_lists(
     if not len(present):
         return to_csr((len(vectors), len(catalogue)))
     lists = _InvertedLists(catalogue, present.astype(np.int32))
-    blocks = []
-    for begin in range(0, len(vectors), _ROWS_PER_SEARCH):
-        rows = slice(begin, begin + _ROWS_PER_SEARCH)
-        blocks.append(lists.search(vectors[rows], numbers[rows], count))
+    parts = (
+        slice(begin, begin + _ROWS_PER_SEARCH) for begin in range(0, len(vectors), _ROWS_PER_SEARCH)
+    )
+    blocks = (lists.search(vectors[rows], numbers[rows], count) for rows in parts)
     return stack_rows(blocks, len(catalogue))
 
 
@@ -168,7 +168,8 @@ class _InvertedLists:
         sampled = catalogue[np.sort(sample)]
         self._directions = main_directions(sampled, _NUM_DIRECTIONS)  # (D, R)
         self._centroids = _fit_centroids(sampled @ self._directions, num_lists)  # (L, R)
-        homes = self._nearest_lists(catalogue[present], 1)[:, 0]
+        parts = np.array_split(present, math.ceil(len(present) / _ROWS_PER_SEARCH))
+        homes = np.concatenate([self._nearest_lists(catalogue[part], 1)[:, 0] for part in parts])
         self._items = present[np.argsort(homes, kind="stable")]  # by list
         self._starts = _count_starts(homes, num_lists)  # (L + 1,) in _items
 

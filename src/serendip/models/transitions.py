@@ -65,6 +65,12 @@ _STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"
 _CONTENT_FILE, _UNREACHED_FILE = "content.npy", "unreached.npy"
 _GRAPH_FOLDER, _LATE_FILE = "graph", "late.npy"
 
+_ROWS_PER_BLOCK = 65_536
+"""Bounds memory while the graph is built."""
+
+_MOST_ROWS = 4_096
+"""Rows from which on a product reads a whole matrix."""
+
 _MAX_VOTERS = 8
 """Context items whose votes are computed; an explanation shows fewer."""
 
@@ -186,7 +192,15 @@ class Transitions(Recommender):
         return build_identity(shape[0]) + to_csr((values, (lent.indices, targets)), shape)
 
     def _build_graph(self, numbers: IntArray) -> Sparse:
-        """Compute rows (M, N0) of the graph."""
+        """Rows (M, N0) of the graph."""
+        parts = (
+            numbers[begin : begin + _ROWS_PER_BLOCK]
+            for begin in range(0, len(numbers), _ROWS_PER_BLOCK)
+        )
+        return stack_rows(map(self._build_rows, parts), self._matrix.shape[0])
+
+    def _build_rows(self, numbers: IntArray) -> Sparse:
+        """A block of rows of the graph."""
         num_trained = self._matrix.shape[0]
         known = np.flatnonzero(numbers < num_trained)
         cells = (np.ones(len(known), np.float32), (known, numbers[known]))
@@ -359,6 +373,8 @@ class Transitions(Recommender):
 
 def _multiply_top_rows(left: Sparse, right: Sparse, count: int) -> Sparse:
     """``multiply_top``, reading only the rows of ``right``, possibly mapped, that it needs."""
+    if left.shape[0] >= _MOST_ROWS:  # a copy of the rows that it needs would be as large as all
+        return multiply_top(left, right, count)
     rows, columns = np.unique(left.indices, return_inverse=True)
     shape = (left.shape[0], len(rows))
     needed = to_csr((left.data, columns.astype(np.int32), left.indptr), shape)
