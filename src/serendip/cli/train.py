@@ -20,12 +20,22 @@ BudgetOption = Annotated[
     ),
 ]
 
+ForceOption = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Publish although a gate fails, and log which; without it the generation in force "
+        "stays.",
+    ),
+]
+
 
 def run(
     workspace: WorkspaceOption = Path(),
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     budget: BudgetOption = None,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train and publish a generation; a running service switches to it by itself."""
@@ -33,11 +43,14 @@ def run(
 
     terminal = Terminal(json)
     with terminal.job("training", workspace, seed, device, budget) as context:
-        generation = train_workspace(context)
+        generation = train_workspace(context, force)
     terminal.print_semantic_ids(generation.manifest["semantic_ids"])
     terminal.print_space(generation.manifest["space"])
     terminal.print_media(generation.manifest["media"])
     terminal.print_cut_short(generation.manifest["budget"])
+    for gate in generation.manifest["gates"]:
+        if not gate["passed"]:
+            terminal.say(f"WARNING: the gate {gate['name']!r} failed: {gate['detail']}")
     terminal.say(f"{generation.name} is published. Next: serendip serve")
     terminal.result(
         {

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
+from serendip.data.splits import Split
 from serendip.engine.generations import publish
+from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import configured_version, load_relevance_model
 from serendip.jobs.rewrites.build import build_rewrites
@@ -20,13 +26,27 @@ from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
 from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
+from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, record_quality
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.gates import run_gates
+from serendip.jobs.train.gates import (
+    GateResult,
+    check_integrity,
+    check_regression,
+    check_report,
+    require_passed,
+)
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.versions import Version
+
+_log = logging.getLogger(__name__)
+
+FORCED_FILE = "forced.jsonl"
+"""File in the folder of reports: one line for each failed gate of a generation that was published
+in spite of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,19 +56,50 @@ class Draft:
     Args:
         relevance: version of the relevance model that surfaces filter by; None = no surface does.
         facts: for the manifest.
+        record: answers of the fit on the older part; None = the data are too few.
+        gates: results of all gates.
     """
 
     state: EngineState
     relevance: Version | None
     facts: Mapping[str, Any]
+    record: QualityRecord | None = None
+    gates: Sequence[GateResult] = ()
 
     def with_facts(self, state: EngineState, **facts: Any) -> Draft:
         """A copy with another state and additional facts."""
         return replace(self, state=state, facts={**self.facts, **facts})
 
 
-def train_workspace(context: JobContext) -> Version:
+class QualityRecorder:
+    """Records the quality of the fit on the older part of the data, on its newer part.
+
+    Args:
+        context: of the training.
+
+    Attributes:
+        record: None until the fit is there.
+    """
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self.record: QualityRecord | None = None
+
+    def __call__(self, state: EngineState, split: Split) -> None:
+        """Ask the surfaces of a state about the newer part of its split."""
+        context = self._context
+        with context.clock.stage("gate requests"):
+            limit = context.settings.gate.requests
+            questioner = Questioner.of(split, context, state, limit)
+            self.record = record_quality(questioner, state, context.dataset.countries_by_user())
+
+
+def train_workspace(context: JobContext, force: bool = False) -> Version:
     """Train a generation on all data of the database and publish it.
+
+    Args:
+        context: workspace, seed, progress and time.
+        force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
 
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
@@ -57,9 +108,13 @@ def train_workspace(context: JobContext) -> Version:
     """
     with tempfile.TemporaryDirectory() as scratch:
         draft = fit(context, Path(scratch))
-        for step in (add_relevance_model, add_suggestions, add_rewrites, pass_gates):
+        for step in (add_relevance_model, add_suggestions, add_rewrites, run_gates):
             draft = step(context, draft)
-        return publish_draft(context, draft)
+        if not force:
+            require_passed(draft.gates)
+        generation = publish_draft(context, draft)
+        note_forced(context.workspace, generation, draft.gates)
+        return generation
 
 
 def fit(context: JobContext, scratch: Path) -> Draft:
@@ -73,7 +128,10 @@ def fit(context: JobContext, scratch: Path) -> Draft:
     require_actions(dataset, context.settings.ranker.actions)
     relevance = configured_version(context.workspace)
     version, earlier = _open_previous_ids(context)
-    fitter = replace(Fitter.of(context, scratch), version=version, earlier=earlier)
+    recorder = QualityRecorder(context)
+    fitter = replace(
+        Fitter.of(context, scratch), version=version, earlier=earlier, on_older=recorder
+    )
     media = fitter.check_media(dataset, context.options)
     state = fitter.fit(dataset, "all", context.options)
     facts = {
@@ -91,7 +149,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
         "settings": context.settings.learned_from(),
         "budget": context.budget.as_dict(),
     }
-    return Draft(state, relevance, facts)
+    return Draft(state, relevance, facts, recorder.record)
 
 
 def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
@@ -123,15 +181,36 @@ def add_rewrites(context: JobContext, draft: Draft) -> Draft:
         return draft.with_facts(draft.state.with_rewrites(table), rewrites=facts)
 
 
-def pass_gates(context: JobContext, draft: Draft) -> Draft:
-    """Run the gates.
+def run_gates(context: JobContext, draft: Draft) -> Draft:
+    """Run all gates and add their results to the facts."""
+    workspace, settings = context.workspace, context.settings
+    digest = compute_fingerprint(workspace, context.options.seed)
+    with context.clock.stage("gates"):
+        gates = [
+            *check_integrity(draft.state, settings.all_surfaces()["home"]),
+            *check_report(workspace.reports / REPORT_JSON, digest),
+            *check_regression(draft.record, workspace.generations, settings.gate.margin),
+        ]
+    facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
+    return replace(draft.with_facts(draft.state, **facts), gates=gates)
 
-    Raises:
-        DataError: a gate failed.
-    """
-    digest = compute_fingerprint(context.workspace, context.options.seed)
-    gates = run_gates(draft.state, context.workspace, digest)
-    return draft.with_facts(draft.state, fingerprint=digest, gates=gates)
+
+def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateResult]) -> None:
+    """Log the failed gates of a published generation, and add a line to the record of such."""
+    for gate in gates:
+        if gate.passed:
+            continue
+        _log.warning(
+            "%s is published by force: it fails the gate %r (%s)",
+            generation.name,
+            gate.name,
+            gate.detail,
+        )
+        line = {"time": datetime.now(UTC).isoformat(timespec="seconds")}
+        line |= {"generation": generation.name, "gate": gate.name, "detail": gate.detail}
+        workspace.reports.mkdir(exist_ok=True)
+        with (workspace.reports / FORCED_FILE).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def publish_draft(context: JobContext, draft: Draft) -> Version:
@@ -139,13 +218,15 @@ def publish_draft(context: JobContext, draft: Draft) -> Version:
     generations = context.workspace.generations
     space, facts = continue_space(generations, draft.state)
     with context.clock.stage("publish"):
-        save = partial(_save, draft.state, space)
+        save = partial(_save, draft, space)
         return publish(generations, save, {**draft.facts, "space": facts})
 
 
-def _save(state: EngineState, space: VectorSpace | None, folder: Path) -> None:
+def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
     """Write the artefacts of a generation."""
-    state.save(folder)
+    draft.state.save(folder)
+    if draft.record is not None:
+        draft.record.save(folder / RECORD_FILE)
     if space is not None:
         space.save(folder / SPACE_FOLDER)
 
