@@ -15,7 +15,13 @@ from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate import evaluate
 from serendip.jobs.evaluate.evaluate import evaluate_workspace, plan_splits
-from serendip.jobs.evaluate.split import PLAN, SplitTask, evaluate_split, sample_users
+from serendip.jobs.evaluate.split import (
+    HASH_IDS,
+    PLAN,
+    SplitTask,
+    evaluate_split,
+    sample_users,
+)
 from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.job_status import DONE, FAILED, JobStatus
 from serendip.runtime.progress import TrainOptions
@@ -138,3 +144,20 @@ def test_a_failure_is_left_for_the_page(tmp_path: Path) -> None:
     assert status is not None
     assert status.state == FAILED
     assert "too few for a report" in status.text
+
+
+def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(shop: Path) -> None:
+    context = JobContext.open(shop)
+    made, _ = plan_splits(context.workspace, 0, full=True)
+    assert [task.hash_ids for task in made] == [True, False, False, False]
+    assert [task.surfaces for task in made] == [True, False, False, False]
+    assert not plan_splits(context.workspace, 0, full=False)[0][0].hash_ids
+    split = evaluate_split(made[0])
+    assert HASH_IDS not in split.lists
+    home, similar = (
+        next(one for one in split.surfaces if one.surface == name) for name in ("home", "similar")
+    )
+    assert {"retriever", HASH_IDS} <= set(home.systems)
+    assert HASH_IDS not in similar.systems
+    assert home.systems[HASH_IDS]["Recall@10"].value > 0
+    assert home.slices["tail items"].systems[HASH_IDS]["nDCG@10"].n > 0

@@ -78,7 +78,8 @@ def evaluate_workspace(
     Args:
         context: workspace, seed and progress; the stages of the splits are added to its clock.
         executor: runs the splits; two local processes by default.
-        full: all cuts, all users and leave-last-out, instead of a sample of the last cut.
+        full: all cuts, all users, leave-last-out and a retriever of hash IDs, instead of a sample
+            of the last cut.
 
     Returns:
         the report as written.
@@ -142,7 +143,7 @@ def plan_splits(
     ]
     # The longest first, so that parallel processes end at about the same time.
     tasks.reverse()
-    tasks[0] = replace(tasks[0], surfaces=True)
+    tasks[0] = replace(tasks[0], surfaces=True, hash_ids=full)
     if config.leave_last_out:
         tasks.append(SplitTask(folder, None, 1.0, seed))
     return (tasks, []) if full else (tasks[:1], tasks[1:])

@@ -22,13 +22,18 @@ from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, Targets, leave_last_out, temporal
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank
+from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
 from serendip.jobs.train.fit import Fitter
+from serendip.models.base import Recommender
+from serendip.models.retriever.model import Retriever
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.timing import StageClock
+
+HASH_IDS = "hash IDs"
+"""System of the surface home: the retriever without content and semantic IDs."""
 
 MAX_REQUESTS = 300
 """Largest number of requests of a surface other than home."""
@@ -58,6 +63,7 @@ class SplitTask:
         seed: root of all randomness.
         max_targets: users are sampled if there are more targets; None = all users.
         surfaces: whether all surfaces are measured, or home alone.
+        hash_ids: whether home is also answered by a retriever of hash IDs, which is trained for it.
         status: file for the progress; empty = none.
     """
 
@@ -67,6 +73,7 @@ class SplitTask:
     seed: int
     max_targets: int | None = None
     surfaces: bool = False
+    hash_ids: bool = False
     status: str = ""
 
     @property
@@ -129,7 +136,11 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
                     state,
                     context.dataset.countries_by_user(),
                 )
-                surfaces = meter.measure_all(lists, progress)
+                rows = dict(lists)
+                if task.hash_ids:
+                    model = train_hash_ids(fitter, split, context.options)
+                    rows[HASH_IDS] = rank_by(model, split.targets.queries())
+                surfaces = meter.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.counts)] = past.counts
     return SplitAnswers(
@@ -167,6 +178,22 @@ def _collect_facts(
         "stages": clock.as_dicts(),
         "seconds": seconds,
     }
+
+
+def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recommender:
+    """Train the retriever with nothing of an item but its ID embedding, as hash IDs give.
+
+    It has the budget of the retriever of the engine, whose items have content and semantic IDs
+    too; items that are new after the cut have no embedding.
+    """
+    config = fitter.settings.models.retriever.model_copy(update={"item_mode": "id"})
+    prepared = fitter.prepare(split.train, options)
+    with fitter.clock.stage(f"train {HASH_IDS}"):
+        model = Retriever(config).train(prepared.dataset, options)
+    if not split.new_items:
+        return model
+    new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
+    return model.with_items(new)
 
 
 def sample_users(split: Split, max_targets: int | None, seed: int) -> Split:

@@ -28,6 +28,7 @@ from serendip.evaluate.auction_quality import AuctionFigures, SoldPlaces, measur
 from serendip.evaluate.message_quality import MessageFigures, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.questions import SurfaceRequests
+from serendip.models.base import Recommender
 from serendip.runtime.progress import Progress, SilentProgress
 
 ENGINE, WORDS, UNSOLD = "engine", "bm25", "without a sale"
@@ -77,6 +78,14 @@ def rank(
             lists[name] += model.recommend(part, length)
     engine = first_items([result.items for result in results])
     return results, {ENGINE: engine, **{name: first_items(some) for name, some in lists.items()}}
+
+
+def rank_by(model: Recommender, queries: Sequence[Query]) -> IntArray:
+    """The first ten items (T, 10) of one model."""
+    answers: list[ItemList] = []
+    for begin in range(0, len(queries), BATCH):
+        answers += model.recommend(queries[begin : begin + BATCH], K)
+    return first_items(answers)
 
 
 def answer_engine(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> IntArray:
