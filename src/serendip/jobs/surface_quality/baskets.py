@@ -10,12 +10,16 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.data.query import History
 from serendip.data.splits import Split
+from serendip.jobs.surface_quality.sample import order_users
 
 MOST_SECONDS_BETWEEN = 1_800.0
 """Events of one user at most this far apart belong to one basket."""
 
 MOST_ITEMS = 20
 """Items of a basket that are read, the first ones."""
+
+MOST_USERS = 10_000
+"""Users whose baskets are read, by the order of their hashes."""
 
 PURCHASES = ("purchase", "order", "buy", "checkout")
 """Actions that make up baskets, if the log has any of them; else carts do, else every interaction
@@ -53,11 +57,14 @@ def basket_actions(action_names: Sequence[str]) -> tuple[str, ...]:
 def read_baskets(split: Split) -> Iterator[tuple[Basket | None, Basket]]:
     """Every basket that begins after the cut, with the same user's basket before it.
 
-    Only users with a target have baskets. A basket that a cut goes through is not tested.
+    Only users with a target have baskets, and ``MOST_USERS`` of them are read. A basket that a cut
+    goes through is not tested.
     """
     assert split.cut is not None
     wanted = basket_actions(split.train.action_names)
-    for user_id, history in split.targets.histories.items():
+    histories = split.targets.histories
+    for user_id in order_users(histories, MOST_USERS):
+        history = histories[user_id]
         before: Basket | None = None
         for basket in _of_user(user_id, history, split.targets.actions, wanted):
             if basket.begin >= split.cut:

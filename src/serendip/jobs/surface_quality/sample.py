@@ -8,7 +8,8 @@ questions, and their answers can be compared in pairs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,11 @@ def hash_key(*parts: str | float) -> int:
     """64-bit key of what identifies a request."""
     text = "\0".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def order_users(users: Iterable[str], limit: int) -> list[str]:
+    """The first ``limit`` users by the order of their hashes."""
+    return heapq.nsmallest(limit, users, key=hash_key)
 
 
 def sample_requests(
@@ -38,15 +44,16 @@ def sample_requests(
     Returns:
         ascending rows of the chosen requests, and their keys.
     """
-    if not len(users):
-        return np.empty(0, np.intp), np.empty(0, np.uint64)
-    names, numbers = np.unique(np.asarray(users), return_inverse=True)
-    order = sorted(range(len(names)), key=lambda number: hash_key(str(names[number])))[:limit]
+    names = {name: number for number, name in enumerate(dict.fromkeys(users))}
+    numbers = np.fromiter((names[name] for name in users), np.int64, len(users))  # (T,)
     place = np.full(len(names), -1, np.int64)
-    place[order] = np.arange(len(order))
-    rows = np.flatnonzero(place[numbers.reshape(-1)] >= 0)
+    for position, name in enumerate(order_users(names, limit)):
+        place[names[name]] = position
+    rows = np.flatnonzero(place[numbers] >= 0)
+    if not len(rows):
+        return np.empty(0, np.intp), np.empty(0, np.uint64)
     keys = np.array([key_of(int(row)) for row in rows], np.uint64)
-    places = place[numbers.reshape(-1)[rows]]
+    places = place[numbers[rows]]
     by_user = np.lexsort((keys, places))
     starts = np.flatnonzero(np.append(True, np.diff(places[by_user]) > 0))
     sizes = np.diff(np.append(starts, len(rows)))
