@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import Terminal
+from serendip.cli.terminal import SeedOption, Terminal
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -349,6 +349,44 @@ def suggest(
         interval = f"({comparison['low']:+.3f} to {comparison['high']:+.3f})"
         typer.echo(f"{title} = {comparison['difference']:+.3f} {interval}")
     typer.echo(f"Results: {json}")
+
+
+@app.command("served")
+def served(
+    data: DataOption,
+    json: Annotated[
+        Path, typer.Option("--json", help="Results file; the workspace is kept in FILE.work.")
+    ],
+    users: Annotated[
+        int, typer.Option("--users", help="Users to ask, a random sample; 0 = all.")
+    ] = 4_000,
+    seed: SeedOption = 0,
+) -> None:
+    """The product with its defaults on a sequence set: init, train, serve, asked over HTTP."""
+    from serendip_bench.served import ServedBench, run_served
+
+    terminal = Terminal(as_json=True)
+    bench = ServedBench(data, json, users, seed)
+    document = run_served(bench, terminal.options().progress)
+    asked = document["users"]
+    typer.echo(f"{asked['asked']:,} of {asked['possible']:,} users, seed {document['seed']}")
+    for name, row in document["slices"].items():
+        typer.echo(
+            f"  {name:<11} {row['users']:>6,} users  R@10 {_format_estimate(row['R@10'])}  "
+            f"N@10 {_format_estimate(row['N@10'])}"
+        )
+    for name, cost in document["costs"].items():
+        values = ", ".join(f"{key} {value:,.1f}" for key, value in cost.items())
+        typer.echo(f"  {name:<11} {values}")
+    typer.echo(f"Results: {json}")
+
+
+def _format_estimate(estimate: Mapping[str, float | None]) -> str:
+    value, low, high, error = (estimate[name] for name in ("value", "low", "high", "se"))
+    if value is None or low is None or high is None:
+        return "-"
+    ends = f"({format_share(low)}-{format_share(high)})"
+    return f"{format_share(value)} {ends}" + (f" se {format_share(error)}" if error else "")
 
 
 def _run(

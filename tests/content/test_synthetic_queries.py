@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.content.synthetic_queries import add_typo, write_examples
+from serendip.content.synthetic_queries import add_typo, write_examples, write_query
 from serendip.data.item import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")
@@ -76,3 +76,13 @@ def test_a_typo_touches_the_longest_word_only_and_by_one_edit(text: str, seed: i
         assert len(old) == max(len(word) for word in text.split(" ")) >= 5
         assert abs(len(old) - len(new)) <= 1
         assert new[0] == old[0]
+
+
+@given(seed=st.integers(0, 10_000))
+def test_one_query_is_never_the_whole_title_and_the_same_for_the_same_seed(seed: int) -> None:
+    item = Item("a", "Seven Lonely Riders", attributes={"genre": "western"})
+    text = write_query(item, FIELDS, np.random.default_rng(seed))
+    assert text
+    assert text != item.title
+    assert text == write_query(item, FIELDS, np.random.default_rng(seed))
+    assert write_query(Item("b"), FIELDS, np.random.default_rng(seed)) == ""

@@ -17,7 +17,7 @@ from serendip.data.item import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.split import ENGINE, rank_targets
+from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.train.train import train_workspace
 from serendip.models import model_class
 from serendip.runtime.progress import TrainOptions
@@ -136,11 +136,8 @@ def test_the_default_features_come_first_of_their_kind(served: Engine) -> None:
 
 
 def test_every_model_is_judged_beside_the_others(served: Engine) -> None:
-    judged = rank_targets(
-        served.queries([Request("home", "u0"), Request("home", "u1")]),
-        served.state,
-        served.settings,
-    )
+    queries = served.queries([Request("home", "u0"), Request("home", "u1")])
+    _, judged = rank(queries, served.settings.all_surfaces()["home"], served.state)
     assert set(judged) == {ENGINE, *served.state.models}
     assert set(SERVED) < set(judged)
 

@@ -1,10 +1,14 @@
 """A small world of runs that the report tests share."""
 
 import numpy as np
+from surface_world import surface
 
+from serendip.evaluate.auction_quality import SoldPlaces, measure_auction
+from serendip.evaluate.message_quality import measure_messages
 from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report.document import build_report
 from serendip.evaluate.runs import Judged, Run
+from serendip.evaluate.surface_quality import SurfaceFigures, measure_surface
 
 ITEMS = 300
 NAMES = ("engine", "item-kNN", "popularity")
@@ -54,6 +58,26 @@ def protocol_world(key="temporal", label="Temporal split", names=NAMES, **change
     return ProtocolRuns(**{**values, **changes})
 
 
+def surfaces_world():
+    """A measured surface, one that sends messages and sells places, and one that has no figures."""
+    sent, chosen = surface().lists, surface().relevant
+    sold = np.zeros((3, 10), np.bool_)
+    sold[0, 1] = True
+    bids = np.where(sold, np.float32(2.5), np.float32(0))
+    places = SoldPlaces(sent["engine"], sold, bids, bids / 5, sent["popularity"], 2)
+    whole = surface(
+        surface="search",
+        message=measure_messages(sent, chosen, resamples=50),
+        auction=measure_auction(places, chosen, np.array([0, 0, 1]), resamples=50),
+        note="Written queries.",
+    )
+    return [
+        measure_surface(surface(), resamples=50),
+        measure_surface(whole, resamples=50),
+        SurfaceFigures("ads", "The feed with places for sale.", note="No item has a bid."),
+    ]
+
+
 def report_world(protocols=None, **changes):
     values = {
         "created": "2026-01-02T03:04:05+00:00",
@@ -74,6 +98,7 @@ def report_world(protocols=None, **changes):
             "perplexity": (51.25, 40.0),
         },
         "stages": [{"name": "train", "wall_s": 64.0, "cpu_s": 120.25, "peak_mb": 1480.4}],
+        "surfaces": surfaces_world(),
         "noun": "film",
         "resamples": 200,
     }

@@ -10,7 +10,7 @@ import typer
 from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
 
 NAME = "evaluate"
-HELP = "Evaluate the engine on held-out events and write report.json and report.html."
+HELP = "Evaluate every surface on held-out events and write report.json and report.html."
 
 
 def run(
@@ -20,7 +20,8 @@ def run(
     full: Annotated[
         bool,
         typer.Option(
-            "--full", help="All cuts of [evaluation], all users, and each user's last event."
+            "--full",
+            help="All cuts of [evaluation], all users, each user's last event, and hash IDs.",
         ),
     ] = False,
     alignment: Annotated[

@@ -31,6 +31,15 @@ IfStaleOption = Annotated[
     ),
 ]
 
+ForceOption = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Publish although a gate fails, and log which; without it the generation in force "
+        "stays.",
+    ),
+]
+
 
 def run(
     workspace: WorkspaceOption = Path(),
@@ -38,6 +47,7 @@ def run(
     device: DeviceOption = "cpu",
     budget: BudgetOption = None,
     if_stale: IfStaleOption = False,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train and publish a generation; a running service switches to it by itself."""
@@ -48,12 +58,15 @@ def run(
     if if_stale and not reasons:
         return
     with terminal.job("training", workspace, seed, device, budget) as context:
-        generation = train_workspace(context, warm=if_stale, reasons=reasons)
+        generation = train_workspace(context, warm=if_stale, reasons=reasons, force=force)
     manifest = generation.manifest
     terminal.print_semantic_ids(manifest["semantic_ids"])
     terminal.print_space(manifest["space"])
     terminal.print_media(manifest["media"])
     terminal.print_cut_short(manifest["budget"])
+    for gate in manifest["gates"]:
+        if not gate["passed"]:
+            terminal.say(f"WARNING: the gate {gate['name']!r} failed: {gate['detail']}")
     start = manifest["warm_start"]
     if if_stale:
         terminal.say(f"  continued from {start['generation'] or 'nothing: ' + start['reason']}")

@@ -53,6 +53,16 @@ def write_examples(
     return texts, items
 
 
+def write_query(item: Item, fields: Sequence[str], rng: np.random.Generator) -> str:
+    """Write one query for an item, of any kind but the full title; empty if it has no text."""
+    if not item.text(fields):
+        return ""
+    kinds, shares = _KINDS[1:], np.array(_SHARES[1:])
+    kind = str(rng.choice(kinds, p=shares / shares.sum()))
+    text = _write_query(item, kind, fields, rng)
+    return _cut_part(item.title, rng) if text == item.title else text
+
+
 def _write_query(item: Item, kind: str, fields: Sequence[str], rng: np.random.Generator) -> str:
     """Write a query of a kind, or of another one if the item lacks its fields."""
     attributes = _read_attributes(item, fields)

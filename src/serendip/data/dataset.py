@@ -172,6 +172,14 @@ class Dataset:
         """Number of users in the vocabulary."""
         return len(self.users)
 
+    def countries_by_user(self) -> dict[str, str]:
+        """User id -> country, for users whose country is known."""
+        if self.countries is None:
+            return {}
+        known = np.flatnonzero(self.countries.of_users >= 0)
+        names = [self.countries.names[at] for at in self.countries.of_users[known].tolist()]
+        return dict(zip(self.users.ids_of(known.astype(np.int32)), names, strict=True))
+
     def with_features(self, features: ItemFeatures) -> Dataset:
         """A copy with content features."""
         return replace(self, features=features)

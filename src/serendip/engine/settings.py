@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, field_validator
 
 from serendip.config import Config
 from serendip.content.config import ContentConfig
@@ -115,6 +115,18 @@ class TrainConfig(Config):
     """When a generation is stale."""
 
 
+class GateConfig(Config):
+    """``[gate]``: what a new generation must pass to be published."""
+
+    margin: float = Field(default=0.05, ge=0, lt=1)
+    """Largest tolerated loss of nDCG@10 on any surface and any slice of it, as a share of that of
+    the generation in force. A loss counts if its interval, for all comparisons together, lies below
+    0, and only where both trainings were asked about at least 50 common users."""
+
+    requests: PositiveInt = 300
+    """Number of requests of each surface that a training is measured with."""
+
+
 class Settings(Config):
     """Everything in ``serendip.toml``."""
 
@@ -157,6 +169,9 @@ class Settings(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     """The splits of the report."""
 
+    gate: GateConfig = GateConfig()
+    """What a new generation must pass to be published."""
+
     page: PageConfig = PageConfig()
     """The page for people: pictures of items."""
 
@@ -195,9 +210,11 @@ class Settings(Config):
         return surfaces
 
     def learned_from(self) -> dict[str, Any]:
-        """Everything that decides what is learned, as plain values: not the LLM, not the page."""
-        when: Any = {"schedule", "stale"}
-        return self.model_dump(mode="json", exclude={"llm": True, "page": True, "train": when})
+        """Everything that decides what is learned, as plain values: not the LLM, the page, the gate
+        or when a training is due.
+        """
+        left_out: Any = {"llm": True, "page": True, "gate": True, "train": {"schedule", "stale"}}
+        return self.model_dump(mode="json", exclude=left_out)
 
     @property
     def token_reader(self) -> TokenReader:

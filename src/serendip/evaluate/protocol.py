@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from serendip.data.arrays import IntArray
 from serendip.errors import DataError
 from serendip.evaluate.comparison import build_comparison
-from serendip.evaluate.intervals import Z_95, Estimate, estimates, per_user
+from serendip.evaluate.exposure import estimate_exposure
+from serendip.evaluate.intervals import Estimate, estimates, per_user
 from serendip.evaluate.metrics import (
     ExposureMetric,
     ListMetric,
@@ -146,8 +147,8 @@ def _evaluate_systems(
     for run in protocol.runs:
         for measure in metrics:
             if isinstance(measure, ExposureMetric):
-                values[run.name, measure.label] = _estimate_exposure(
-                    measure, run, groups, protocol.catalogue_size
+                values[run.name, measure.label] = estimate_exposure(
+                    measure, run.lists, groups, protocol.catalogue_size
                 )
     systems = {
         run.name: {measure.label: values[run.name, measure.label].as_dict() for measure in metrics}
@@ -227,20 +228,6 @@ def _estimate_columns(
     highs = np.concatenate([highest, np.ones(len(pairs))])
     both = np.concatenate([users, left - right], axis=1)  # (U, columns + pairs)
     return users, estimates(both, *draws, (lows, highs))
-
-
-def _estimate_exposure(
-    exposure_metric: ExposureMetric, run: Run, groups: Groups, catalogue_size: int
-) -> Estimate:
-    """Metric of all lists, with the normal interval of its jackknife error, clipped to [0, 1]."""
-    if not len(run):
-        return Estimate(None, None, None, 0)
-    users = int(groups.max()) + 1
-    value, error = exposure_metric.of_exposure(run.lists, groups, catalogue_size)
-    if not np.isfinite(value):
-        return Estimate(None, None, None, users)
-    reach = Z_95 * error
-    return Estimate(value, max(0.0, value - reach), min(1.0, value + reach), users)
 
 
 def _evaluate_slices(

@@ -26,8 +26,8 @@ PADDING = -1
 """Item number that fills lists with fewer than k items."""
 
 
-def _check_lists(name: str, lists: IntArray) -> None:
-    """Check that no list (T, k) shows an item twice; padding may repeat.
+def require_distinct(name: str, lists: IntArray) -> None:
+    """Check that no list (T, k) of a run shows an item twice; padding may repeat.
 
     Raises:
         DataError: a list does.
@@ -73,7 +73,7 @@ class Run:
             raise DataError(
                 f"run {self.name!r} has the rank {invalid}.", "Ranks are 1-based; absent = inf."
             )
-        _check_lists(self.name, self.lists)
+        require_distinct(self.name, self.lists)
 
     @classmethod
     def of_lists(cls, name: str, lists: IntArray, targets: IntArray) -> Run:

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ def run_service(workspace: Path) -> Iterator[Service]:
         if not address:
             raise SystemExit("The service did not start; see its error above.")
         netloc = urlsplit(address[1]).netloc
-        _get(http.client.HTTPConnection(netloc), "/health/live")
+        with closing(http.client.HTTPConnection(netloc)) as connection:
+            _get(connection, "/health/live")
         live_s = time.perf_counter() - start
         if not process.stdout.readline():
             raise SystemExit("The service did not become ready; see its error above.")
@@ -73,6 +74,7 @@ def run_service(workspace: Path) -> Iterator[Service]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
+        process.stdout.close()
 
 
 def _get(connection: http.client.HTTPConnection, path: str) -> bytes:

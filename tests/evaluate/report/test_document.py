@@ -44,6 +44,19 @@ def test_every_part_of_the_report_is_described_and_filled():
     assert [name for name, part in report.items() if not part] == []
 
 
+def test_search_is_the_surface_of_that_name_and_surfaces_have_all_their_parts():
+    report = report_world()
+    assert list(report["surfaces"]) == ["cart", "search", "ads"]
+    assert report["search"] == report["surfaces"]["search"]
+    assert report["search"]["note"] == "Written queries."
+    for section in report["surfaces"].values():
+        assert all(f'"{name}"' in report_module.__doc__ for name in section)
+    cart = report["surfaces"]["cart"]
+    assert cart["systems"]["engine"]["Recall@10"]["value"] == 0.75
+    assert cart["slices"]["cold items"]["systems"]["engine"]["MRR@10"]["n"] == 2
+    assert report["surfaces"]["ads"]["subject"] == ""
+
+
 def test_the_slice_of_all_requests_has_the_numbers_of_the_system():
     section = report_world()["protocols"]["temporal"]
     whole = section["slices"]["all"]["systems"]["engine"]["Recall@10"]

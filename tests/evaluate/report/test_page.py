@@ -51,6 +51,22 @@ def test_every_number_of_systems_slices_and_comparisons_is_on_the_page(page):
         assert row["verdict"] in text
 
 
+def test_every_number_of_the_surfaces_is_on_the_page(page):
+    text = " ".join(Parts(page).words)
+    for section in report_world()["surfaces"].values():
+        assert section["question"] in text
+        assert section["note"] in text
+        found = [e for metrics in section["systems"].values() for e in metrics.values()]
+        for part in section["slices"].values():
+            found += [metrics["nDCG@10"] for metrics in part["systems"].values()]
+        for messages in (section["message"] or {"systems": {}})["systems"].values():
+            found += [messages[name] for name in ("sent", "precision", "useful")]
+        found += list((section["auction"] or {}).values())
+        for estimate in found:
+            ends = ("value", "low", "high", "n") if estimate["value"] is not None else ()
+            assert all(number(estimate[end]) in text for end in ends)
+
+
 def test_sentences_checks_stages_and_codes_are_on_the_page(page):
     text = " ".join(Parts(page).words).replace("\N{NO-BREAK SPACE}", " ")
     for line in report_world()["verdict"]:
@@ -92,7 +108,7 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 
 def test_a_report_of_nothing_is_a_page():
-    empty = report_world([], data=None, splits=None, semantic_ids=None, stages=())
+    empty = report_world([], data=None, splits=None, semantic_ids=None, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)
 
 
@@ -102,7 +118,7 @@ def test_a_protocol_without_slices_costs_cuts_or_baselines_is_a_page():
 
 
 def test_metrics_may_be_chosen():
-    rendered = render_page(report_world(labels=("Recall@5", "Coverage@5")))
+    rendered = render_page(report_world(labels=("Recall@5", "Coverage@5"), surfaces=()))
     assert "Recall@5" in rendered
     assert "Gini@10</th>" not in rendered
 

@@ -3,7 +3,7 @@
 from worlds import protocol_world, report_world
 
 from serendip.evaluate.number_format import interval, number, percent, points, seconds
-from serendip.evaluate.report.verdict import describe_splits, sentences
+from serendip.evaluate.report.verdict import describe_splits, describe_surfaces, sentences
 
 
 def section(verdict="better", difference=0.021, low=0.012, high=0.03):
@@ -57,7 +57,7 @@ def test_leave_last_out_comes_last_and_claims_nothing():
 
 
 def test_slices_are_said_with_their_users_and_empty_ones_as_such():
-    line = report_world([protocol_world()], splits=None)["verdict"][-1]
+    line = report_world([protocol_world()], splits=None, surfaces=())["verdict"][-1]
     assert "for cold items (" in line
     assert "no request for cold users" in line
 
@@ -143,3 +143,16 @@ def test_what_was_judged_and_what_was_not_is_said():
     ]
     whole = {"made": ["temporal@0.9", "leave_last_out"], "left_out": [], "sampled": {}}
     assert describe_splits(whole) == describe_splits({}) == []
+
+
+def test_every_surface_but_home_has_a_sentence():
+    lines = describe_surfaces(report_world()["surfaces"])
+    assert lines[0] == (
+        "Surface cart: nDCG@10 0.545 (0.460 to 0.631, 3 requests of 2 users): too small to tell "
+        "from popularity."
+    )
+    assert "It sends to 66.7 % of users" in lines[1]
+    assert "of the places are sold" in lines[1]
+    assert lines[2] == "Surface ads: not measured. No item has a bid."
+    home = {"home": report_world()["surfaces"]["cart"]}
+    assert describe_surfaces(home) == []

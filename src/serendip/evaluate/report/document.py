@@ -14,6 +14,15 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                           "verdict", "minimum_detectable"}],
          "seconds": {system: CPU-seconds},
          "exposure": {"catalogue": [share], "train": [share], "systems": {name: [share]}}}},
+     "surfaces": {surface:
+        {"surface", "question", "note", "n_users", "n_requests", "possible", "catalogue_size",
+         "subject", "systems": {name: {metric: Estimate}},
+         "slices": {slice: {"n_users", "n_requests", "systems": {name: {metric: Estimate}}}},
+         "comparisons": [as above],
+         "message": null | {"systems": {name: {"sent", "precision", "useful": Estimate, "items"}}},
+         "auction": null | {"sold", "bid", "expected", "earned", "precision",
+                            "organic_precision": Estimate}}},
+     "search": the surface "search",
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
@@ -21,24 +30,29 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                 "sampled": {name: {"users": number, "all_users": number}}},
      "verdict": [sentence]}
 
+A surface that nothing could be asked has a ``note`` that says why, and no systems. ``possible`` is
+the number of requests that ``n_requests`` were sampled from.
+
 ``left_out`` are the splits that only the full evaluation makes, ``sampled`` those that were
 evaluated for a random part of their users.
 
-Systems, slices and comparisons are computed here from runs; the other parts are only made safe for
-JSON.
+Systems, slices and comparisons of protocols are computed here from runs; the other parts are only
+made safe for JSON.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
-from serendip.evaluate.report.verdict import describe_splits, sentences
+from serendip.evaluate.report.verdict import describe_splits, describe_surfaces, sentences
+from serendip.evaluate.surface_quality import SurfaceFigures
 
 FORMAT = 1
 
@@ -51,6 +65,7 @@ def build_report(
     data: Mapping[str, Any] | None = None,
     splits: Mapping[str, Any] | None = None,
     semantic_ids: Mapping[str, Any] | None = None,
+    surfaces: Sequence[SurfaceFigures] = (),
     stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
     noun: str = "item",
@@ -66,6 +81,7 @@ def build_report(
         data: counts and checks of the data.
         splits: what was evaluated and what was not.
         semantic_ids: quality of the codes.
+        surfaces: figures of every configured surface.
         stages: cost of each stage.
         labels: metrics to compute.
         noun: name of an item in the sentences, e.g. ``film``.
@@ -78,6 +94,7 @@ def build_report(
     judged = {
         protocol.key: judge_protocol(protocol, labels, seed, resamples) for protocol in protocols
     }
+    by_surface = {figures.surface: asdict(figures) for figures in surfaces}
     document = {
         "format": FORMAT,
         "created": created,
@@ -87,10 +104,16 @@ def build_report(
         "noun": noun,
         "data": data or {},
         "protocols": judged,
+        "surfaces": by_surface,
+        "search": by_surface.get("search", {}),
         "semantic_ids": semantic_ids or {},
         "stages": list(stages),
         "splits": splits or {},
-        "verdict": [*sentences(judged, noun), *describe_splits(splits or {})],
+        "verdict": [
+            *sentences(judged, noun),
+            *describe_surfaces(by_surface),
+            *describe_splits(splits or {}),
+        ],
     }
     safe: dict[str, Any] = json_safe(document)
     return safe

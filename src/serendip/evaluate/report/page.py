@@ -36,6 +36,7 @@ def render_page(report: Mapping[str, Any]) -> str:
             key: {**view, "plots": {name: Markup(svg) for name, svg in view["plots"].items()}}
             for key, view in protocols.items()
         },
+        surfaces={name: _build_surface_view(part) for name, part in report["surfaces"].items()},
         code_use=Markup(plots.code_use(codes)) if codes.get("used") else "",
         longest_s=max((stage["wall_s"] or 0.0 for stage in report["stages"]), default=0.0) or 1.0,
     )
@@ -121,6 +122,34 @@ def _build_view(section: Mapping[str, Any]) -> dict[str, Any]:
         "slice_labels": list(section["slices"][ALL]["systems"][subject]),
         "comparisons": comparisons,
         "plots": drawings,
+    }
+
+
+def _build_surface_view(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a surface for the template: columns and plots; empty if it was not measured."""
+    from markupsafe import Markup
+
+    systems, subject = section["systems"], section["subject"]
+    if not subject:
+        return {}
+    bars = plots.bars(
+        MAIN_METRIC, [(name, found[MAIN_METRIC]) for name, found in systems.items()], subject
+    )
+    rows = [
+        (
+            name,
+            f"{number(part['n_users'])} users, {number(part['n_requests'])} requests",
+            {system: metrics[MAIN_METRIC] for system, metrics in part["systems"].items()},
+        )
+        for name, part in section["slices"].items()
+    ]
+    return {
+        "labels": list(systems[subject]),
+        "bars": Markup(bars),
+        "slices": Markup(plots.slice_dots(MAIN_METRIC, rows)),
+        "verdicts": {
+            row["baseline"]: row for row in section["comparisons"] if row["metric"] == MAIN_METRIC
+        },
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serendip.evaluate import comparison
-from serendip.evaluate.number_format import number, percent, percent_interval, points
+from serendip.evaluate.number_format import interval, number, percent, percent_interval, points
 
 FOUND = "Recall@10"
 """Metric of the sentences about found targets."""
@@ -18,7 +18,15 @@ FOUND = "Recall@10"
 ORDER = "nDCG@10"
 """Metric of the sentence about the order of the first ten."""
 
-TEMPORAL = "temporal"
+TEMPORAL, HOME = "temporal", "home"
+
+_FORMS = {
+    comparison.BETTER: "better than {}",
+    comparison.WORSE: "worse than {}",
+    comparison.NO_DIFFERENCE: "no difference shown to {}",
+    comparison.TOO_SMALL: "too small to tell from {}",
+}
+"""Verdict -> the baselines that it holds for, in words."""
 
 FULL = "serendip evaluate --full"
 """Command of the full evaluation."""
@@ -43,6 +51,50 @@ def describe_splits(splits: Mapping[str, Any]) -> list[str]:
         added = _join_names([_name_split(name) for name in splits["left_out"]])
         lines.append(f"Judged: {made}. Not judged: {added}; `{FULL}` adds them.")
     return lines
+
+
+def describe_surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One sentence per surface besides home: its quality, and against what it was compared."""
+    return [_describe_surface(name, section) for name, section in surfaces.items() if name != HOME]
+
+
+def _describe_surface(name: str, section: Mapping[str, Any]) -> str:
+    if not section["subject"]:
+        return f"Surface {name}: not measured. {section['note']}"
+    value = section["systems"][section["subject"]][ORDER]
+    parts = _group_verdicts(section["comparisons"])
+    compared = f": {'; '.join(parts)}" if parts else ""
+    sentences = [
+        f"Surface {name}: {ORDER} {number(value['value'])} ({interval(value)}, "
+        f"{number(section['n_requests'])} requests of {number(value['n'])} users){compared}."
+    ]
+    if section["message"]:
+        sentences.append(_describe_messages(section["message"]["systems"][section["subject"]]))
+    if section["auction"]:
+        sentences.append(_describe_auction(section["auction"]))
+    return " ".join(sentences)
+
+
+def _describe_messages(messages: Mapping[str, Any]) -> str:
+    sent, precision = messages["sent"], messages["precision"]
+    if not sent["value"]:
+        return "It sends no message."
+    return (
+        f"It sends to {percent(sent['value'])} of users ({percent_interval(sent)}), and "
+        f"{percent(precision['value'])} of what it sends is chosen ({percent_interval(precision)})."
+    )
+
+
+def _describe_auction(auction: Mapping[str, Any]) -> str:
+    if not auction["sold"]["value"]:
+        return "No place is sold."
+    sold, organic = auction["precision"], auction["organic_precision"]
+    return (
+        f"{percent(auction['sold']['value'])} of the places are sold, for "
+        f"{number(auction['expected']['value'])} per list expected; of the sold items "
+        f"{percent(sold['value'])} are chosen ({percent_interval(sold)}), of those that stand "
+        f"there without a sale {percent(organic['value'])} ({percent_interval(organic)})."
+    )
 
 
 def _name_split(name: str) -> str:
@@ -99,24 +151,21 @@ def _describe_difference(row: Mapping[str, Any]) -> str:
 
 def _describe_order(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
     """One sentence that groups the baselines by their verdict in nDCG@10."""
+    parts = _group_verdicts(comparisons)
+    return [f"By the order of the ten ({ORDER}): {'; '.join(parts)}."] if parts else []
+
+
+def _group_verdicts(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The baselines of each verdict in nDCG@10, in words."""
     groups: dict[str, list[str]] = {}
     for row in comparisons:
         if row["metric"] == ORDER:
             groups.setdefault(row["verdict"], []).append(row["baseline"])
-    if not groups:
-        return []
-    forms = {
-        comparison.BETTER: "better than {}",
-        comparison.WORSE: "worse than {}",
-        comparison.NO_DIFFERENCE: "no difference shown to {}",
-        comparison.TOO_SMALL: "too small to tell from {}",
-    }
-    parts = [
-        forms[verdict].format(_join_names(groups[verdict]))
-        for verdict in forms
+    return [
+        form.format(_join_names(groups[verdict]))
+        for verdict, form in _FORMS.items()
         if verdict in groups
     ]
-    return [f"By the order of the ten ({ORDER}): {'; '.join(parts)}."]
 
 
 def _describe_slices(section: Mapping[str, Any], noun: str) -> list[str]:

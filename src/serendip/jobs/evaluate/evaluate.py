@@ -32,7 +32,8 @@ from serendip.evaluate.report.page import render_page
 from serendip.evaluate.runs import Judged, Run
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
-from serendip.jobs.evaluate.split import ENGINE, SplitAnswers, SplitTask, evaluate_split
+from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
+from serendip.jobs.surface_quality.answers import ENGINE
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
@@ -77,7 +78,8 @@ def evaluate_workspace(
     Args:
         context: workspace, seed and progress; the stages of the splits are added to its clock.
         executor: runs the splits; two local processes by default.
-        full: all cuts, all users and leave-last-out, instead of a sample of the last cut.
+        full: all cuts, all users, leave-last-out and a retriever of hash IDs, instead of a sample
+            of the last cut.
 
     Returns:
         the report as written.
@@ -102,6 +104,7 @@ def evaluate_workspace(
                 data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
                 splits=_describe_splits(judged, left_out),
                 semantic_ids=_newest(judged).codes,
+                surfaces=_newest(judged).surfaces,
                 stages=clock.as_dicts(),
                 seed=options.seed,
             )
@@ -140,6 +143,7 @@ def plan_splits(
     ]
     # The longest first, so that parallel processes end at about the same time.
     tasks.reverse()
+    tasks[0] = replace(tasks[0], surfaces=True, hash_ids=full)
     if config.leave_last_out:
         tasks.append(SplitTask(folder, None, 1.0, seed))
     return (tasks, []) if full else (tasks[:1], tasks[1:])

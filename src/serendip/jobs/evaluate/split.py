@@ -19,23 +19,25 @@ import numpy as np
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_list import ItemList
-from serendip.data.query import Query
 from serendip.data.splits import Split, Targets, leave_last_out, temporal
-from serendip.engine.settings import Settings
-from serendip.engine.stages.pipeline import run
-from serendip.engine.state import EngineState
+from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
+from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
+from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
+from serendip.jobs.surface_quality.questions import Questioner
 from serendip.jobs.train.fit import Fitter
+from serendip.models.base import Recommender
+from serendip.models.retriever.model import Retriever
 from serendip.runtime.job_status import FileProgress
-from serendip.runtime.progress import Progress, SilentProgress, TrainOptions
+from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.timing import StageClock
 
-ENGINE = "engine"
-K = 10
-BATCH = 64
+HASH_IDS = "hash IDs"
+"""System of the surface home: the retriever without content and semantic IDs."""
 
-ANSWERS = "ranked lists"
+MAX_REQUESTS = 300
+"""Largest number of requests of a surface other than home."""
+
 PLAN = (
     ("content vectors", 3.0),
     ("align content", 11.0),
@@ -44,6 +46,7 @@ PLAN = (
     ("align content", 9.0),
     ("train retriever", 18.0),
     (ANSWERS, 24.0),
+    (SURFACES, 12.0),
 )
 """Steps of a split that take longest, with their CPU seconds on the demo's data; only for the
 estimate of the time left."""
@@ -59,6 +62,8 @@ class SplitTask:
         until: share of the events before the end of the targets.
         seed: root of all randomness.
         max_targets: users are sampled if there are more targets; None = all users.
+        surfaces: whether all surfaces are measured, or home alone.
+        hash_ids: whether home is also answered by a retriever of hash IDs, which is trained for it.
         status: file for the progress; empty = none.
     """
 
@@ -67,6 +72,8 @@ class SplitTask:
     until: float
     seed: int
     max_targets: int | None = None
+    surfaces: bool = False
+    hash_ids: bool = False
     status: str = ""
 
     @property
@@ -89,6 +96,7 @@ class SplitAnswers:
         item_ids: (N,) external ids.
         codes: quality of the semantic IDs.
         facts: cut, sizes and costs of the stages.
+        surfaces: figures of every surface; empty = not measured.
     """
 
     name: str
@@ -100,6 +108,7 @@ class SplitAnswers:
     item_ids: Sequence[str]
     codes: Mapping[str, Any]
     facts: Mapping[str, Any]
+    surfaces: Sequence[SurfaceFigures] = ()
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
@@ -116,9 +125,22 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             past = fitter.fit(split.train, "past", context.options)
             state = fitter.append_new_items(past, split)
             seconds = sum_train_seconds(fitter.clock)
-            del fitter, context  # ranking needs neither the encoders' weights nor the cache
         with clock.stage(f"answer {split.name}"):
-            lists = rank_targets(split.targets.queries(), state, settings, progress)
+            home = settings.all_surfaces()[HOME]
+            _, lists = rank(split.targets.queries(), home, state, progress=progress)
+        surfaces = []
+        if task.surfaces:
+            with clock.stage(f"surfaces {split.name}"):
+                meter = SurfaceMeter(
+                    Questioner.of(split, context, state, MAX_REQUESTS),
+                    state,
+                    context.dataset.countries_by_user(),
+                )
+                rows = dict(lists)
+                if task.hash_ids:
+                    model = train_hash_ids(fitter, split, context.options)
+                    rows[HASH_IDS] = rank_by(model, split.targets.queries())
+                surfaces = meter.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.counts)] = past.counts
     return SplitAnswers(
@@ -131,6 +153,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         list(split.catalogue.vocabulary.ids),
         asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
         _collect_facts(task, split, whole.targets, clock, seconds),
+        surfaces,
     )
 
 
@@ -155,6 +178,22 @@ def _collect_facts(
         "stages": clock.as_dicts(),
         "seconds": seconds,
     }
+
+
+def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recommender:
+    """Train the retriever with nothing of an item but its ID embedding, as hash IDs give.
+
+    It has the budget of the retriever of the engine, whose items have content and semantic IDs
+    too; items that are new after the cut have no embedding.
+    """
+    config = fitter.settings.models.retriever.model_copy(update={"item_mode": "id"})
+    prepared = fitter.prepare(split.train, options)
+    with fitter.clock.stage(f"train {HASH_IDS}"):
+        model = Retriever(config).train(prepared.dataset, options)
+    if not split.new_items:
+        return model
+    new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
+    return model.with_items(new)
 
 
 def sample_users(split: Split, max_targets: int | None, seed: int) -> Split:
@@ -187,34 +226,6 @@ def sum_train_seconds(clock: StageClock) -> dict[str, float]:
     seconds[ENGINE] = sum(seconds.values())
     seconds.pop("ranker", None)
     return {name: round(value, 3) for name, value in seconds.items()}
-
-
-def rank_targets(
-    queries: Sequence[Query],
-    state: EngineState,
-    settings: Settings,
-    progress: Progress | None = None,
-) -> dict[str, IntArray]:
-    """Rank all items for each query: system -> top 10 (T, 10), the engine's home surface first."""
-    # Without the relevance filter: its model may have been trained on later labels.
-    home = settings.all_surfaces()["home"].model_copy(update={"relevance_filter": None})
-    rows: dict[str, list[IntArray]] = {name: [] for name in (ENGINE, *state.models)}
-    starts = range(0, len(queries), BATCH)
-    for begin in (progress or SilentProgress()).track(starts, ANSWERS, len(starts)):
-        part = queries[begin : begin + BATCH]
-        rows[ENGINE].append(_pad([result.items for result in run(part, home, state)]))
-        for name, model in state.models.items():
-            rows[name].append(_pad(model.recommend(part, K)))
-    return {name: np.concatenate(lists) for name, lists in rows.items()}
-
-
-def _pad(lists: Sequence[ItemList]) -> IntArray:
-    """The first ``K`` item numbers of each list, padded with -1."""
-    table = np.full((len(lists), K), -1, dtype=np.int32)
-    for row, items in enumerate(lists):
-        best = items.item_nums[:K]
-        table[row, : len(best)] = best
-    return table
 
 
 def _make_split(task: SplitTask, dataset: Dataset) -> Split:

@@ -8,7 +8,7 @@ rows. Then the other models are fitted on all of it: those trained by gradients 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -94,6 +94,8 @@ class Fitter:
         earlier: codes that newly fitted codebooks are matched to.
         previous: the fit on the older part of an earlier training, for that of this one to continue
             from; None = from nothing.
+        on_older: called with the state of the older part, its ranker included, and the split that
+            it was fitted on; its item numbers are those of the split.
         budget: time of the whole job. Each training may take half of what is left when it begins;
             the rest of the job cannot be cut short.
     """
@@ -107,6 +109,7 @@ class Fitter:
     version: IdVersion | None = None
     earlier: PreviousCodes | None = None
     previous: OlderFit | None = None
+    on_older: Callable[[EngineState, Split], None] | None = None
     budget: TimeBudget = field(default_factory=TimeBudget)
 
     @classmethod
@@ -178,6 +181,8 @@ class Fitter:
                 self._with_time(options, "ranker"),
                 lambda texts: self._encode_texts(texts, inner.fusion),
             )
+        if self.on_older is not None:
+            self.on_older(inner if ranker is None else inner.with_ranker(ranker), split)
         return ranker, older
 
     def _with_time(self, options: TrainOptions, name: str) -> TrainOptions:

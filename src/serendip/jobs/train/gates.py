@@ -3,60 +3,73 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from serendip.data.query import Query
-from serendip.engine.quality_report import REPORT_JSON
+from serendip.engine.generations import open_current
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
+from serendip.errors import ArtefactError, GateError, NotTrainedError
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
+from serendip.jobs.surface_quality.regression import compare_records, describe_worst
 
 METRIC, BASELINE = "nDCG@10", "popularity"
 
 
-def run_gates(state: EngineState, workspace: Workspace, fingerprint: str) -> list[dict[str, Any]]:
-    """Run all gates and return their results.
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """Result of one gate.
+
+    Args:
+        name: what must hold.
+        passed: whether it does.
+        detail: figures, for people.
+    """
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def require_passed(gates: Sequence[GateResult]) -> None:
+    """Check that no gate failed.
 
     Raises:
-        DataError: a gate failed.
+        GateError: a gate failed; the message has its figures.
     """
-    gates = [
-        *check_integrity(state, workspace.settings.all_surfaces()["home"]),
-        *check_report(workspace.reports / REPORT_JSON, fingerprint),
-    ]
-    failed = [gate["name"] for gate in gates if not gate["passed"]]
+    failed = [f"{gate.name} ({gate.detail})" for gate in gates if not gate.passed]
     if failed:
-        raise DataError(
-            f"the new generation is not published; it fails the gates: {', '.join(failed)}.",
-            "Run `serendip doctor` and `serendip evaluate`, and correct the data or settings.",
+        raise GateError(
+            f"the new generation is not published; it fails the gates: {'; '.join(failed)}.",
+            "Run `serendip doctor` and `serendip evaluate`, and correct the data or settings; "
+            "`serendip train --force` publishes in spite of the gates.",
         )
-    return gates
 
 
-def check_integrity(state: EngineState, home: SurfaceConfig) -> list[dict[str, Any]]:
+def check_integrity(state: EngineState, home: SurfaceConfig) -> list[GateResult]:
     """Check that all numbers are finite and that home answers a user without a history."""
     arrays = (state.features.content, state.quality)
     answer = run([Query("home")], home, state)[0]
     return [
-        {
-            "name": "finite numbers",
-            "passed": all(bool(np.isfinite(array).all()) for array in arrays),
-            "detail": "content vectors and quality",
-        },
-        {
-            "name": "answers a new visitor",
-            "passed": len(answer.items) > 0 and not answer.degraded,
-            "detail": f"{len(answer.items)} candidates for home",
-        },
+        GateResult(
+            "finite numbers",
+            all(bool(np.isfinite(array).all()) for array in arrays),
+            "content vectors and quality",
+        ),
+        GateResult(
+            "answers a new visitor",
+            len(answer.items) > 0 and not answer.degraded,
+            f"{len(answer.items)} candidates for home",
+        ),
     ]
 
 
-def check_report(report: Path, fingerprint: str) -> list[dict[str, Any]]:
+def check_report(report: Path, fingerprint: str) -> list[GateResult]:
     """Check that home is not worse than popularity, by a report with the same fingerprint.
 
     Returns:
@@ -71,5 +84,35 @@ def check_report(report: Path, fingerprint: str) -> list[dict[str, Any]]:
         if (row["metric"], row["baseline"]) == (METRIC, BASELINE):
             detail = f"{METRIC} {row['difference']:+.4f} against {BASELINE}: {row['verdict']}"
             passed = row["verdict"] != "worse"
-            return [{"name": "not worse than popularity", "passed": passed, "detail": detail}]
+            return [GateResult("not worse than popularity", passed, detail)]
     return []
+
+
+def check_regression(
+    record: QualityRecord | None, generations: Path, margin: float
+) -> list[GateResult]:
+    """Check that no surface and no slice of it is worse than that of the generation in force.
+
+    Args:
+        record: answers of this training; None = the data are too few for one.
+        generations: the folder of generations.
+        margin: largest tolerated loss, as a share of the value of the generation in force.
+
+    Returns:
+        one result, or none without a generation in force or a record of either.
+    """
+    try:
+        current = open_current(generations, verify=False)
+        before = QualityRecord.open(current.folder / RECORD_FILE)
+    except (NotTrainedError, ArtefactError):  # what cannot be read must not stay in force
+        return []
+    if record is None or before is None:
+        return []
+    changes = compare_records(record, before, margin)
+    return [
+        GateResult(
+            f"no surface or slice more than {100 * margin:g} % worse than {current.name}",
+            not any(change.is_worse for change in changes),
+            describe_worst(changes),
+        )
+    ]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
+from serendip.data.splits import Split
 from serendip.engine.generations import publish
+from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.state import EngineState
 from serendip.engine.training_record import (
     FAILED,
@@ -23,7 +28,8 @@ from serendip.engine.training_record import (
     Result,
     TrainingRecord,
 )
-from serendip.errors import DataError, GateError, SerendipError
+from serendip.engine.workspace import Workspace
+from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import configured_version, load_relevance_model
 from serendip.jobs.rewrites.build import build_rewrites
@@ -31,11 +37,19 @@ from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
 from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
+from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, record_quality
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
 from serendip.jobs.train.drift import newest_profile
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.gates import run_gates
+from serendip.jobs.train.gates import (
+    GateResult,
+    check_integrity,
+    check_regression,
+    check_report,
+    require_passed,
+)
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
@@ -53,6 +67,11 @@ PLAN = (
 """Long stages of a training and their seconds on the demo's data; only for the time left."""
 
 _SCRATCH = "scratch-"
+_log = logging.getLogger(__name__)
+
+FORCED_FILE = "forced.jsonl"
+"""File in the folder of reports: one line for each failed gate of a generation that was published
+in spite of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,20 +82,47 @@ class Draft:
         relevance: version of the relevance model that surfaces filter by; None = no surface does.
         facts: for the manifest.
         older: for the next training to continue from; None = there were too few data.
+        record: answers of the fit on the older part; None = the data are too few.
+        gates: results of all gates.
     """
 
     state: EngineState
     relevance: Version | None
     facts: Mapping[str, Any]
     older: OlderFit | None = None
+    record: QualityRecord | None = None
+    gates: Sequence[GateResult] = ()
 
     def with_facts(self, state: EngineState, **facts: Any) -> Draft:
         """A copy with another state and additional facts."""
         return replace(self, state=state, facts={**self.facts, **facts})
 
 
+class QualityRecorder:
+    """Records the quality of the fit on the older part of the data, on its newer part.
+
+    Args:
+        context: of the training.
+
+    Attributes:
+        record: None until the fit is there.
+    """
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self.record: QualityRecord | None = None
+
+    def __call__(self, state: EngineState, split: Split) -> None:
+        """Ask the surfaces of a state about the newer part of its split."""
+        context = self._context
+        with context.clock.stage("gate requests"):
+            limit = context.settings.gate.requests
+            questioner = Questioner.of(split, context, state, limit)
+            self.record = record_quality(questioner, state, context.dataset.countries_by_user())
+
+
 def train_workspace(
-    context: JobContext, warm: bool = False, reasons: Sequence[str] = ()
+    context: JobContext, warm: bool = False, reasons: Sequence[str] = (), force: bool = False
 ) -> Version:
     """Train a generation on all data of the database and publish it.
 
@@ -87,6 +133,7 @@ def train_workspace(
         context: workspace, seed, progress and time.
         warm: continue from the generation in force if that is possible (``warm_start``).
         reasons: why the training is due, for the record; empty = a person asked for it.
+        force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
 
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
@@ -107,9 +154,12 @@ def train_workspace(
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
             draft = fit(shown, Path(scratch), warm)
-            for step in (add_relevance_model, add_suggestions, add_rewrites, pass_gates):
+            for step in (add_relevance_model, add_suggestions, add_rewrites, run_gates):
                 draft = step(shown, draft)
+            if not force:
+                require_passed(draft.gates)
             generation = publish_draft(shown, draft)
+        note_forced(context.workspace, generation, draft.gates)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     return generation
 
@@ -138,9 +188,14 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
     require_actions(dataset, context.settings.ranker.actions)
     relevance = configured_version(context.workspace)
     version, earlier = _open_previous_ids(context)
-    start = choose_start(context, warm)
-    fitter = Fitter.of(context, scratch)
-    fitter = replace(fitter, version=version, earlier=earlier, previous=start.previous)
+    start, recorder = choose_start(context, warm), QualityRecorder(context)
+    fitter = replace(
+        Fitter.of(context, scratch),
+        version=version,
+        earlier=earlier,
+        previous=start.previous,
+        on_older=recorder,
+    )
     media = fitter.check_media(dataset, context.options)
     state, older = fitter.fit_both(dataset, "all", context.options)
     facts = {
@@ -160,7 +215,7 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
         "warm_start": start.as_dict(),
         "budget": context.budget.as_dict(),
     }
-    return Draft(state, relevance, facts, older)
+    return Draft(state, relevance, facts, older, recorder.record)
 
 
 def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
@@ -192,18 +247,36 @@ def add_rewrites(context: JobContext, draft: Draft) -> Draft:
         return draft.with_facts(draft.state.with_rewrites(table), rewrites=facts)
 
 
-def pass_gates(context: JobContext, draft: Draft) -> Draft:
-    """Run the gates.
+def run_gates(context: JobContext, draft: Draft) -> Draft:
+    """Run all gates and add their results to the facts."""
+    workspace, settings = context.workspace, context.settings
+    digest = compute_fingerprint(workspace, context.options.seed)
+    with context.clock.stage("gates"):
+        gates = [
+            *check_integrity(draft.state, settings.all_surfaces()["home"]),
+            *check_report(workspace.reports / REPORT_JSON, digest),
+            *check_regression(draft.record, workspace.generations, settings.gate.margin),
+        ]
+    facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
+    return replace(draft.with_facts(draft.state, **facts), gates=gates)
 
-    Raises:
-        GateError: a gate failed.
-    """
-    digest = compute_fingerprint(context.workspace, context.options.seed)
-    try:
-        gates = run_gates(draft.state, context.workspace, digest)
-    except DataError as error:
-        raise GateError(error.message, error.hint) from None
-    return draft.with_facts(draft.state, fingerprint=digest, gates=gates)
+
+def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateResult]) -> None:
+    """Log the failed gates of a published generation, and add a line to the record of such."""
+    for gate in gates:
+        if gate.passed:
+            continue
+        _log.warning(
+            "%s is published by force: it fails the gate %r (%s)",
+            generation.name,
+            gate.name,
+            gate.detail,
+        )
+        line = {"time": datetime.now(UTC).isoformat(timespec="seconds")}
+        line |= {"generation": generation.name, "gate": gate.name, "detail": gate.detail}
+        workspace.reports.mkdir(exist_ok=True)
+        with (workspace.reports / FORCED_FILE).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def publish_draft(context: JobContext, draft: Draft) -> Version:
@@ -220,6 +293,8 @@ def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
     draft.state.save(folder)
     if draft.older is not None:
         draft.older.save(folder / OLDER_FOLDER)
+    if draft.record is not None:
+        draft.record.save(folder / RECORD_FILE)
     if space is not None:
         space.save(folder / SPACE_FOLDER)
 

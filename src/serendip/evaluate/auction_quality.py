@@ -1,0 +1,115 @@
+"""Quality of a surface that sells places: what the places bring, and what they cost the users.
+
+- sold: share of the places for sale that were sold;
+- bid: mean bid of the sold places;
+- expected: sum of bid x P(action) over the sold places of a list, what the engine expected;
+- earned: sum of the bids of the sold items that the user then chose, what the log bears out;
+- precision: share of the sold places whose item the user then chose, beside that of the items which
+  stand at the same places of the same list without a sale (``organic_precision``).
+
+Bids are in the currency of the catalogue. ``earned`` knows choices without the ads only, so it is
+a lower bound of what a place that is really shown would bring.
+
+Shapes: T requests, k places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate, per_user
+from serendip.evaluate.runs import Groups, Values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoldPlaces:
+    """The first k places of T lists.
+
+    Args:
+        items: (T, k) int32, -1 = empty.
+        is_sold: (T, k) bool.
+        bids: (T, k) float32; only those of sold places are read.
+        revenue: (T, k) float32 bid x P(action); only that of sold places is read.
+        organic: (T, k) int32 the same list without a sale.
+        for_sale: number of the places for sale among the first k.
+    """
+
+    items: IntArray
+    is_sold: BoolArray
+    bids: FloatArray
+    revenue: FloatArray
+    organic: IntArray
+    for_sale: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuctionFigures:
+    """What was sold; see the module's docstring.
+
+    Args:
+        sold: share of the places for sale.
+        bid: mean of the sold places.
+        expected: per list.
+        earned: per list.
+        precision: of the sold places.
+        organic_precision: of the same places without a sale.
+    """
+
+    sold: Estimate
+    bid: Estimate
+    expected: Estimate
+    earned: Estimate
+    precision: Estimate
+    organic_precision: Estimate
+
+
+def measure_auction(
+    places: SoldPlaces,
+    relevant: Sequence[IntArray],
+    groups: Groups,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> AuctionFigures:
+    """Measure the sold places, per user.
+
+    Args:
+        places: of T lists.
+        relevant: T arrays of the items that the user chose afterwards.
+        groups: (T,) user numbers from 0.
+        seed: of the bootstrap.
+        resamples: number of bootstrap draws.
+    """
+    sold = places.is_sold
+    is_chosen = np.array(
+        [np.isin(row, items) for row, items in zip(places.items, relevant, strict=True)], np.bool_
+    ).reshape(sold.shape)  # (T, k)
+    was_chosen = np.array(
+        [np.isin(row, items) for row, items in zip(places.organic, relevant, strict=True)],
+        np.bool_,
+    ).reshape(sold.shape)
+    number = sold.sum(axis=1)  # (T,)
+    bids, revenue = np.where(sold, places.bids, 0.0), np.where(sold, places.revenue, 0.0)
+    has_sale = number > 0
+
+    def of_users(values: Values, rows: BoolArray, highest: float = 1.0) -> Estimate:
+        if not rows.any():
+            return Estimate(None, None, None, 0)
+        users = np.unique(groups[rows], return_inverse=True)[1].reshape(-1)
+        means = per_user(values[rows][:, None].astype(np.float64), users)[:, 0]
+        return estimate(means, seed, resamples, (0.0, max(highest, 1e-9)))
+
+    everybody = np.ones(len(sold), np.bool_)
+    top_bid, top_sum = float(bids.max(initial=0.0)), float(bids.sum(axis=1).max(initial=0.0))
+    divisor = np.maximum(number, 1)
+    return AuctionFigures(
+        sold=of_users(number / max(places.for_sale, 1), everybody),
+        bid=of_users(bids.sum(axis=1) / divisor, has_sale, top_bid),
+        expected=of_users(revenue.sum(axis=1), everybody, top_sum),
+        earned=of_users((bids * is_chosen).sum(axis=1), everybody, top_sum),
+        precision=of_users((sold & is_chosen).sum(axis=1) / divisor, has_sale),
+        organic_precision=of_users((sold & was_chosen).sum(axis=1) / divisor, has_sale),
+    )

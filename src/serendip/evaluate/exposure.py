@@ -1,0 +1,86 @@
+"""What the lists of a system show: how unequally, how much of it new, how popular.
+
+``Gini@10`` and ``Coverage@10`` are the metrics of ``metrics``. Two more need a property of the
+items and the users' histories:
+
+- ``NewItems@10``: share of the places that hold an item without an event in training.
+- ``PopularityLift@10``: mean popularity of what is shown / of what the same users chose before,
+  minus 1; popularity = events in training (Abdollahpouri et al. 2019, arXiv:1907.13286). 0 = as
+  popular as the user's own choices.
+
+Shapes: T requests, U users, N items, k length of a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from serendip.data.arrays import IntArray
+from serendip.evaluate.intervals import RESAMPLES, Z_95, Estimate, estimate, per_user
+from serendip.evaluate.metrics.base import ExposureMetric, first_k
+from serendip.evaluate.runs import PADDING, Groups, Values
+
+NO_ESTIMATE = Estimate(None, None, None, 0)
+
+
+def estimate_exposure(
+    exposure_metric: ExposureMetric, lists: IntArray, groups: Groups, catalogue_size: int
+) -> Estimate:
+    """Metric of all lists, with the normal interval of its jackknife error, clipped to [0, 1]."""
+    if not len(lists):
+        return NO_ESTIMATE
+    users = int(groups.max()) + 1
+    value, error = exposure_metric.of_exposure(lists, groups, catalogue_size)
+    if not np.isfinite(value):
+        return Estimate(None, None, None, users)
+    reach = Z_95 * error
+    return Estimate(value, max(0.0, value - reach), min(1.0, value + reach), users)
+
+
+def mean_over_lists(lists: IntArray, weights: Values, k: int) -> Values:
+    """Mean of ``weights`` (N,) over the first k items of each list: (T,); NaN for empty lists."""
+    top = first_k(lists, k)  # (T, k)
+    is_item = top != PADDING
+    sums = np.where(is_item, weights[np.where(is_item, top, 0)], 0.0).sum(axis=1)
+    sizes = is_item.sum(axis=1)
+    return np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan)
+
+
+def estimate_new_items(
+    lists: IntArray, groups: Groups, counts: IntArray, k: int, resamples: int = RESAMPLES
+) -> Estimate:
+    """Share of the places of new items, over the users with a list that is not empty."""
+    shares = mean_over_lists(lists, (counts == 0).astype(np.float64), k)
+    return estimate(_of_users(shares[:, None], groups)[:, 0], resamples=resamples)
+
+
+def estimate_popularity_lift(
+    lists: IntArray, groups: Groups, counts: IntArray, histories: Sequence[IntArray], k: int
+) -> Estimate:
+    """Popularity lift over the users with a list and a history, with a normal interval.
+
+    The interval is that of a ratio of two means over users, by the delta method.
+    """
+    popularity = counts.astype(np.float64)
+    shown = mean_over_lists(lists, popularity, k)  # (T,)
+    chosen = np.array([popularity[items].mean() if len(items) else np.nan for items in histories])
+    users = _of_users(np.column_stack([shown, chosen.reshape(-1)]), groups)  # (U, 2)
+    if not len(users) or not users[:, 1].any():
+        return Estimate(None, None, None, len(users))
+    after, before = users.mean(axis=0)
+    ratio = float(after / before)
+    if len(users) == 1:
+        return Estimate(ratio - 1.0, ratio - 1.0, ratio - 1.0, 1)
+    influence = (users[:, 0] - ratio * users[:, 1]) / before  # (U,)
+    reach = Z_95 * float(influence.std(ddof=1)) / len(users) ** 0.5
+    return Estimate(ratio - 1.0, ratio - 1.0 - reach, ratio - 1.0 + reach, len(users))
+
+
+def _of_users(values: Values, groups: Groups) -> Values:
+    """Means (U, M) of each user over the requests whose values (T, M) are all known."""
+    known = ~np.isnan(values).any(axis=1)
+    if not known.any():
+        return np.empty((0, values.shape[1]))
+    return per_user(values[known], np.unique(groups[known], return_inverse=True)[1].reshape(-1))

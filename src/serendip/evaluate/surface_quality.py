@@ -1,0 +1,291 @@
+"""Quality of one surface: relevance, slices and exposure of every system's lists.
+
+Unlike a protocol (``protocol``), a request may have several relevant items: the rest of a basket,
+the items chosen after a search. All values are means per user, then over users, with 95 %
+intervals; a request without an answer counts 0.
+
+A slice of users is their requests. A slice of items is the requests with a relevant item of that
+kind, and only those items are relevant in it: with several relevant items, finding the popular ones
+must not count as finding the cold ones.
+
+Shapes: T requests, U users, N items, S systems, M metrics, k length of a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.errors import DataError
+from serendip.evaluate.auction_quality import AuctionFigures
+from serendip.evaluate.comparison import Comparison, build_comparison
+from serendip.evaluate.exposure import (
+    estimate_exposure,
+    estimate_new_items,
+    estimate_popularity_lift,
+)
+from serendip.evaluate.intervals import RESAMPLES, Estimate, estimates, per_user
+from serendip.evaluate.message_quality import MessageFigures
+from serendip.evaluate.metrics import Graded, RankingMetric
+from serendip.evaluate.metrics.coverage import Coverage
+from serendip.evaluate.metrics.gini import Gini
+from serendip.evaluate.metrics.mrr import MRR
+from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.runs import Groups, Values, ranks_from_lists, require_distinct
+
+K = 10
+RANKING: tuple[RankingMetric, ...] = (NDCG(K), Recall(K), MRR(K))
+COMPARED = ("nDCG@10", "Recall@10")
+"""Metrics of the comparisons with the baselines."""
+
+NEW_ITEMS, LIFT = f"NewItems@{K}", f"PopularityLift@{K}"
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceRuns:
+    """Requests of one surface and the lists of all systems.
+
+    Args:
+        surface: name.
+        question: what is asked and what is relevant, as a sentence.
+        relevant: T arrays of relevant items, none empty or with repeats.
+        users: (T,) external ids; the sampling unit.
+        user_kinds: slice -> (T,) bool.
+        item_kinds: slice -> (N,) bool.
+        lists: system -> (T, k) item numbers, best first, padded with -1; the subject first.
+        counts: (N,) events of each item in training.
+        histories: T arrays of items that the user chose before.
+        baselines: systems that the subject is compared with.
+        possible: number of requests that the T were sampled from.
+        message: figures of a surface that sends messages.
+        auction: figures of a surface that sells places.
+        note: what a reader must know; empty = nothing.
+
+    Raises:
+        DataError: lengths differ, a request has no relevant item, or a list shows an item twice.
+    """
+
+    surface: str
+    question: str
+    relevant: Sequence[IntArray]
+    users: NDArray[np.str_]
+    user_kinds: Mapping[str, BoolArray]
+    item_kinds: Mapping[str, BoolArray]
+    lists: Mapping[str, IntArray]
+    counts: IntArray
+    histories: Sequence[IntArray]
+    baselines: Sequence[str]
+    possible: int
+    message: MessageFigures | None = None
+    auction: AuctionFigures | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not all(map(len, self.relevant)):
+            raise DataError(
+                f"a request of {self.surface!r} has no relevant item.", "Leave the request out."
+            )
+        for name, lists in self.lists.items():
+            if not len(lists) == len(self.users) == len(self):
+                raise DataError(
+                    f"{name!r} has {len(lists)} lists for {len(self)} requests of "
+                    f"{len(self.users)} users.",
+                    "Answer every request; an empty list is a row of -1.",
+                )
+            require_distinct(name, lists)
+
+    def __len__(self) -> int:
+        return len(self.relevant)
+
+    @property
+    def subject(self) -> str:
+        """The system that the figures are about."""
+        return next(iter(self.lists))
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFigures:
+    """A part of the requests.
+
+    Args:
+        n_users: users with a request in the slice.
+        n_requests: its requests.
+        systems: system -> metric -> estimate.
+    """
+
+    n_users: int
+    n_requests: int
+    systems: dict[str, dict[str, Estimate]]
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceFigures:
+    """What is known of the quality of one surface.
+
+    Args:
+        surface: name.
+        question: what was asked and what is relevant.
+        n_users: users.
+        n_requests: requests.
+        possible: requests that these were sampled from.
+        catalogue_size: number of items that could have been shown.
+        subject: the system that the others are baselines of; empty = nothing was measured.
+        systems: system -> metric -> estimate.
+        slices: slice -> its figures; ``all`` is ``systems``.
+        comparisons: of the subject with every baseline.
+        message: of a surface that sends messages.
+        auction: of a surface that sells places.
+        note: what a reader must know; empty = nothing.
+    """
+
+    surface: str
+    question: str
+    n_users: int = 0
+    n_requests: int = 0
+    possible: int = 0
+    catalogue_size: int = 0
+    subject: str = ""
+    systems: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    slices: dict[str, SliceFigures] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
+    message: MessageFigures | None = None
+    auction: AuctionFigures | None = None
+    note: str = ""
+
+
+def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES) -> SurfaceFigures:
+    """Estimate all figures of a surface.
+
+    Args:
+        runs: its requests and lists.
+        seed: of the bootstrap.
+        resamples: number of bootstrap draws.
+    """
+    groups = _number_users(runs.users)
+    values = {name: value_lists(lists, runs.relevant) for name, lists in runs.lists.items()}
+    systems, comparisons = _estimate_relevance(runs, values, groups, (seed, resamples))
+    for name, lists in runs.lists.items():
+        for metric in (Coverage(K), Gini(K)):
+            systems[name][metric.label] = estimate_exposure(metric, lists, groups, len(runs.counts))
+        systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.counts, K, resamples)
+        systems[name][LIFT] = estimate_popularity_lift(
+            lists, groups, runs.counts, runs.histories, K
+        )
+    return SurfaceFigures(
+        surface=runs.surface,
+        question=runs.question,
+        n_users=len(np.unique(groups)),
+        n_requests=len(runs),
+        possible=runs.possible,
+        catalogue_size=len(runs.counts),
+        subject=runs.subject,
+        systems=systems,
+        slices={
+            name: _measure_slice(runs, rows, relevant, (seed, resamples))
+            for name, (rows, relevant) in slice_requests(
+                runs.relevant, runs.user_kinds, runs.item_kinds
+            ).items()
+        },
+        comparisons=comparisons,
+        message=runs.message,
+        auction=runs.auction,
+        note=runs.note,
+    )
+
+
+def value_lists(lists: IntArray, relevant: Sequence[IntArray]) -> Values:
+    """Ranking metrics (T, M) of lists (T, k) whose relevant items are of equal worth."""
+    if all(len(items) == 1 for items in relevant):
+        targets = np.array([items[0] for items in relevant], np.int32)
+        ranks = ranks_from_lists(lists, targets)
+        return np.column_stack([metric.of_ranks(ranks) for metric in RANKING])
+    values = np.empty((len(lists), len(RANKING)))
+    for row, items in enumerate(relevant):
+        graded = Graded(np.isin(lists[row], items).astype(np.float64), np.ones(len(items)))
+        values[row] = [metric.of_list(graded) for metric in RANKING]
+    return values
+
+
+Slice = tuple[NDArray[np.intp], list[IntArray]]
+"""Rows of the requests of a slice, and what is relevant to each of them there."""
+
+
+def slice_requests(
+    relevant: Sequence[IntArray],
+    user_kinds: Mapping[str, BoolArray],
+    item_kinds: Mapping[str, BoolArray],
+) -> dict[str, Slice]:
+    """Slice -> its requests; kinds of items first, then kinds of users.
+
+    Args:
+        relevant: T arrays of relevant items.
+        user_kinds: slice -> (T,) bool.
+        item_kinds: slice -> (N,) bool.
+    """
+    slices: dict[str, Slice] = {}
+    for name, of_kind in item_kinds.items():
+        parts = [items[of_kind[items]] for items in relevant]
+        rows = np.flatnonzero([len(part) > 0 for part in parts])
+        slices[name] = rows, [parts[row] for row in rows.tolist()]
+    for name, mask in user_kinds.items():
+        rows = np.flatnonzero(mask)
+        slices[name] = rows, [relevant[row] for row in rows.tolist()]
+    return slices
+
+
+def _number_users(users: NDArray[np.str_]) -> Groups:
+    return np.asarray(np.unique(users, return_inverse=True)[1], np.intp).reshape(-1)
+
+
+def _estimate_relevance(
+    runs: SurfaceRuns, values: Mapping[str, Values], groups: Groups, draws: tuple[int, int]
+) -> tuple[dict[str, dict[str, Estimate]], list[Comparison]]:
+    """Ranking metrics of every system, and the paired differences of the subject."""
+    labels = [metric.label for metric in RANKING]
+    columns = np.concatenate(list(values.values()), axis=1)  # (T, S * M)
+    users = per_user(columns, groups) if len(columns) else columns  # (U, S * M)
+    estimated = iter(estimates(users, *draws))
+    systems = {name: {label: next(estimated) for label in labels} for name in values}
+    names = list(values)
+    pairs = [
+        (name, label, labels.index(label), names.index(name) * len(labels) + labels.index(label))
+        for name in runs.baselines
+        for label in COMPARED
+    ]
+    differences = (
+        np.column_stack([users[:, subject] - users[:, other] for _, _, subject, other in pairs])
+        if pairs
+        else users[:, :0]
+    )
+    comparisons = [
+        build_comparison(
+            (runs.subject, name, label),
+            difference,
+            float(users[:, other].mean()) if len(users) else 0.0,
+        )
+        for (name, label, _, other), difference in zip(
+            pairs, estimates(differences, *draws, (-1.0, 1.0)), strict=True
+        )
+    ]
+    return systems, comparisons
+
+
+def _measure_slice(
+    runs: SurfaceRuns,
+    rows: NDArray[np.intp],
+    relevant: Sequence[IntArray],
+    draws: tuple[int, int],
+) -> SliceFigures:
+    groups = _number_users(runs.users[rows])
+    columns = [value_lists(lists[rows], relevant) for lists in runs.lists.values()]
+    table = np.concatenate(columns, axis=1)  # (requests of the slice, S * M)
+    users = per_user(table, groups) if len(table) else table
+    estimated = iter(estimates(users, *draws))
+    systems = {name: {m.label: next(estimated) for m in RANKING} for name in runs.lists}
+    return SliceFigures(len(users), len(rows), systems)

@@ -1,0 +1,178 @@
+"""Answers to the requests of a surface, by the engine as it would be served and by its baselines.
+
+The engine answers with the configuration of the surface. Baselines are its models alone, and what
+the surface would be without what makes it special: for search the plain word search (BM25), for a
+surface with sold places the same list without a sale. Baselines of a message send their best items
+to everybody.
+
+Shapes: T requests, k length of a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.allowed_items import AllowedItems
+from serendip.data.arrays import IntArray
+from serendip.data.item_list import ItemList
+from serendip.data.query import Query
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.selection import Result
+from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.state import EngineState
+from serendip.evaluate.auction_quality import AuctionFigures, SoldPlaces, measure_auction
+from serendip.evaluate.message_quality import MessageFigures, measure_messages
+from serendip.evaluate.surface_quality import K
+from serendip.jobs.surface_quality.questions import SurfaceRequests
+from serendip.models.base import Recommender
+from serendip.runtime.progress import Progress, SilentProgress
+
+ENGINE, WORDS, UNSOLD = "engine", "bm25", "without a sale"
+BATCH = 64
+
+ANSWERS = "ranked lists"
+"""Name of the step."""
+
+
+def without_relevance_filter(surface: SurfaceConfig) -> SurfaceConfig:
+    """The surface without a model that may have been trained on later labels."""
+    return surface.model_copy(update={"relevance_filter": None})
+
+
+def sells(surface: SurfaceConfig, state: EngineState) -> bool:
+    """Whether the surface has places for sale and any item a bid."""
+    sponsored = surface.sponsored
+    return sponsored is not None and bool(has_bid(state.catalogue, sponsored.bid).any())
+
+
+def rank(
+    queries: Sequence[Query],
+    surface: SurfaceConfig,
+    state: EngineState,
+    length: int = K,
+    progress: Progress | None = None,
+) -> tuple[list[Result], dict[str, IntArray]]:
+    """Answer queries by the engine and by each of its models alone.
+
+    Args:
+        queries: T queries.
+        surface: what the engine answers; the models rank all items that a query does not exclude.
+        state: of the engine.
+        length: number of items of the models' lists, at most 10.
+        progress: of the batches.
+
+    Returns:
+        the engine's results; system -> (T, 10) item numbers, padded with -1, the engine first.
+    """
+    results: list[Result] = []
+    lists: dict[str, list[ItemList]] = {name: [] for name in state.models}
+    starts = range(0, len(queries), BATCH)
+    for begin in (progress or SilentProgress()).track(starts, ANSWERS, len(starts)):
+        part = queries[begin : begin + BATCH]
+        results += run(part, without_relevance_filter(surface), state)
+        for name, model in state.models.items():
+            lists[name] += model.recommend(part, length)
+    engine = first_items([result.items for result in results])
+    return results, {ENGINE: engine, **{name: first_items(some) for name, some in lists.items()}}
+
+
+def rank_by(model: Recommender, queries: Sequence[Query]) -> IntArray:
+    """The first ten items (T, 10) of one model."""
+    answers: list[ItemList] = []
+    for begin in range(0, len(queries), BATCH):
+        answers += model.recommend(queries[begin : begin + BATCH], K)
+    return first_items(answers)
+
+
+def answer_engine(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> IntArray:
+    """The first ten items (T, 10) of the engine alone."""
+    config, answers = without_relevance_filter(surface), []
+    for begin in range(0, len(queries), BATCH):
+        results = run(queries[begin : begin + BATCH], config, state)
+        answers += [result.items for result in results]
+    return first_items(answers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceAnswers:
+    """Lists of all systems for the requests of one surface.
+
+    Args:
+        lists: system -> (T, 10) item numbers, padded with -1; the engine first.
+        message: figures of a surface that sends messages.
+        auction: figures of a surface that sells places.
+    """
+
+    lists: Mapping[str, IntArray]
+    message: MessageFigures | None = None
+    auction: AuctionFigures | None = None
+
+
+def answer_all(
+    requests: SurfaceRequests, surface: SurfaceConfig, state: EngineState
+) -> SurfaceAnswers:
+    """Answer by all systems; measure what only messages or sold places have."""
+    length = K if surface.min_value is None else min(surface.min_value.k, K)
+    results, lists = rank(requests.queries, surface, state, length)
+    if surface.task == "search":
+        words = first_items([_search_words(query, state) for query in requests.queries])
+        lists = {ENGINE: lists[ENGINE], WORDS: words, **lists}
+    message = None
+    if surface.min_value is not None:
+        message = measure_messages(lists, requests.afterwards)
+    if not sells(surface, state):
+        return SurfaceAnswers(lists, message)
+    unsold = answer_engine(requests.queries, _without_sale(surface), state)
+    auction = _measure_sale(requests, surface, results, unsold)
+    return SurfaceAnswers({**lists, UNSOLD: unsold}, message, auction)
+
+
+def first_items(lists: Sequence[ItemList]) -> IntArray:
+    """The first ten item numbers of each list (T, 10), padded with -1."""
+    table = np.full((len(lists), K), -1, dtype=np.int32)
+    for row, items in enumerate(lists):
+        best = items.item_nums[:K]
+        table[row, : len(best)] = best
+    return table
+
+
+def _search_words(query: Query, state: EngineState) -> ItemList:
+    shown = AllowedItems(state.derived.item_set("deleted", lambda: ~state.hidden))
+    return state.searcher.lexical.search(query.text, K, shown.without(query.exclude))
+
+
+def _without_sale(surface: SurfaceConfig) -> SurfaceConfig:
+    sources = {name: quota for name, quota in surface.sources.items() if name != SPONSORED}
+    return surface.model_copy(update={"sponsored": None, "sources": sources})
+
+
+def _measure_sale(
+    requests: SurfaceRequests,
+    surface: SurfaceConfig,
+    results: Sequence[Result],
+    unsold: IntArray,
+) -> AuctionFigures:
+    assert surface.sponsored is not None
+    items = first_items([result.items for result in results])
+    shape = items.shape
+    is_sold, bids = np.zeros(shape, np.bool_), np.zeros(shape, np.float32)
+    revenue = np.zeros(shape, np.float32)
+    for row, result in enumerate(results):
+        size = min(len(result.items), K)
+        is_sold[row, :size] = result.items.fields[SPONSORED][:size]
+        bids[row, :size] = np.nan_to_num(result.items.fields[BID][:size])
+        revenue[row, :size] = result.items.scores[:size]
+    places = SoldPlaces(
+        items,
+        is_sold,
+        bids,
+        revenue,
+        unsold,
+        sum(position < K for position in surface.sponsored.positions),
+    )
+    users = np.unique(requests.users, return_inverse=True)[1].reshape(-1)
+    return measure_auction(places, requests.afterwards, users)

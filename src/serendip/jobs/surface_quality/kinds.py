@@ -1,0 +1,65 @@
+"""Kinds of items and users that the quality of a surface is told apart by.
+
+Shapes: T requests, N items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray
+from serendip.data.query import Query
+from serendip.data.splits import COLD_USER_BELOW, Split, tail_border
+
+HEAVY_SHARE = 0.1
+"""Share of the users of the training part, those with most events, who are heavy users."""
+
+MOST_COUNTRIES = 5
+"""Number of countries, those with most requests, that are slices."""
+
+
+def kinds_of_items(split: Split) -> dict[str, BoolArray]:
+    """Slice -> (N,) bool.
+
+    Cold items have no event in training, tail items are the 80 % with fewest; those tied at the
+    border are all tail.
+    """
+    counts = np.zeros(len(split.catalogue), np.int32)
+    counts[: split.train.num_items] = split.train.item_counts()
+    return {
+        "warm items": counts > 0,
+        "cold items": counts == 0,
+        "tail items": counts <= tail_border(counts[: split.train.num_items]),
+    }
+
+
+def kinds_of_users(
+    split: Split, queries: Sequence[Query], countries: Mapping[str, str]
+) -> dict[str, BoolArray]:
+    """Slice -> (T,) bool.
+
+    Cold users have fewer than 3 known events at the request, new users none in training, heavy
+    users as many in training as the tenth of the users with most.
+
+    Args:
+        split: with the training part.
+        queries: T queries.
+        countries: user -> country; the countries with most requests are slices.
+    """
+    train = split.train
+    per_user = np.bincount(train.events.users, minlength=train.num_users)
+    numbers = train.users.numbers([query.user_id for query in queries])  # (T,) -1 = not in train
+    events = np.where(numbers >= 0, per_user[numbers], 0)
+    border = float(np.quantile(per_user, 1.0 - HEAVY_SHARE))
+    known = np.array([len(query.history) for query in queries], np.int64)
+    of_requests = np.array([countries.get(query.user_id, "") for query in queries], np.str_)
+    present, sizes = np.unique(of_requests[of_requests != ""], return_counts=True)
+    largest = present[np.argsort(-sizes, kind="stable")][:MOST_COUNTRIES]
+    return {
+        "cold users": known < COLD_USER_BELOW,
+        "new users": events == 0,
+        "heavy users": events >= border,
+        **{f"country {name}": of_requests == name for name in largest.tolist()},
+    }

@@ -1,0 +1,85 @@
+"""All configured surfaces of an engine state, asked about the test part of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from serendip.data.arrays import IntArray
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.state import EngineState
+from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
+from serendip.jobs.surface_quality.answers import ENGINE, SurfaceAnswers, answer_all, sells
+from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
+from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
+from serendip.runtime.progress import Progress
+
+HOME, SURFACES = "home", "surfaces"
+"""Name of a surface, and of the step that measures all of them."""
+
+NOTHING = "No event after the cut makes such a request."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceMeter:
+    """Measures all surfaces of one state.
+
+    Args:
+        questioner: makes the requests.
+        state: answers them; its item numbers are those of the split.
+        countries: user -> country; users without one are left out.
+    """
+
+    questioner: Questioner
+    state: EngineState
+    countries: Mapping[str, str]
+
+    def measure_all(self, home: Mapping[str, IntArray], progress: Progress) -> list[SurfaceFigures]:
+        """Figures of every configured surface; a note instead where there is nothing to ask.
+
+        Args:
+            home: system -> its lists (T, 10) for all targets of the split, on the surface ``home``.
+            progress: of the surfaces.
+        """
+        surfaces = self.questioner.settings.all_surfaces()
+        names = progress.track(list(surfaces), SURFACES, len(surfaces))
+        return [
+            self._measure_home(home) if name == HOME else self._measure(name, surfaces[name])
+            for name in names
+        ]
+
+    def _measure_home(self, lists: Mapping[str, IntArray]) -> SurfaceFigures:
+        requests = self.questioner.ask_next_items(HOME)
+        return self._estimate(requests, SurfaceAnswers(lists))
+
+    def _measure(self, name: str, surface: SurfaceConfig) -> SurfaceFigures:
+        if surface.sponsored is not None and not sells(surface, self.state):
+            return SurfaceFigures(
+                name,
+                "The feed with places for sale.",
+                note=f"No item has a bid (attribute {surface.sponsored.bid!r}): nothing can be "
+                "sold, and the list is what it would be without places for sale.",
+            )
+        requests = self.questioner.ask(name)
+        if not len(requests):
+            return SurfaceFigures(name, requests.question, note=NOTHING)
+        return self._estimate(requests, answer_all(requests, surface, self.state))
+
+    def _estimate(self, requests: SurfaceRequests, answers: SurfaceAnswers) -> SurfaceFigures:
+        split = self.questioner.split
+        runs = SurfaceRuns(
+            surface=requests.surface,
+            question=requests.question,
+            relevant=requests.relevant,
+            users=requests.users,
+            user_kinds=kinds_of_users(split, requests.queries, self.countries),
+            item_kinds=kinds_of_items(split),
+            lists=answers.lists,
+            counts=self.state.counts,
+            histories=[query.history.item_nums for query in requests.queries],
+            baselines=[name for name in answers.lists if name != ENGINE],
+            possible=requests.possible,
+            message=answers.message,
+            auction=answers.auction,
+        )
+        return measure_surface(runs)

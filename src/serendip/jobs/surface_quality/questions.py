@@ -1,0 +1,369 @@
+"""The question that a surface is asked: its requests, and what is relevant to each.
+
+==========  =============================================================================
+home        the feed at a moment; relevant is the item that the user chose next
+similar     the page of the user's last item; relevant is the item that they chose next
+cart        half of a basket, in no order; relevant is the rest of the basket
+thank_you   a whole basket, just ordered; relevant is the user's next basket
+search      a logged text; relevant is what was chosen after it. Without logged searches, a text
+            written by rule for the item that a user chose next, which is then relevant
+message     a surface with ``min_value``: one moment of a user; relevant is what they chose next
+==========  =============================================================================
+
+Any other surface is asked the question of its task. As in the whole evaluation, an item that the
+user chose or rejected before is not relevant where the surface leaves it out.
+
+Shapes: T requests, N items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.content.features import fuse_text_vectors
+from serendip.content.synthetic_queries import write_query
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.query import Query, UserPast
+from serendip.data.search_log import LoggedRequest
+from serendip.data.splits import Split, Targets
+from serendip.engine.settings import Settings
+from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.state import EngineState
+from serendip.jobs.context import JobContext
+from serendip.jobs.surface_quality.baskets import Basket, read_baskets
+from serendip.jobs.surface_quality.sample import Keys, hash_key, sample_requests
+
+MIN_LOGGED = 50
+"""Logged searches with a choice from which on search is asked with them, and not with written
+queries."""
+
+NUM_AFTERWARDS = 10
+"""Number of the user's next choices that a message or a sold place is compared with."""
+
+CART, THANK_YOU = "cart", "thank_you"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceRequests:
+    """Requests of one surface, and what is relevant to them.
+
+    Args:
+        surface: name.
+        question: what is asked, as a sentence.
+        queries: T queries; ``exclude`` holds what no system may show.
+        relevant: T arrays of distinct items, none empty.
+        keys: (T,) what identifies each request in other runs.
+        possible: number of requests that these were sampled from.
+        afterwards: T arrays of the items that the user chose next, for messages and sold places.
+    """
+
+    surface: str
+    question: str
+    queries: Sequence[Query]
+    relevant: Sequence[IntArray]
+    keys: Keys
+    possible: int
+    afterwards: Sequence[IntArray] = ()
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @property
+    def users(self) -> NDArray[np.str_]:
+        """(T,) external ids."""
+        return np.array([query.user_id for query in self.queries], np.str_)
+
+    def rows(self, rows: Sequence[int]) -> SurfaceRequests:
+        """Select requests."""
+        return replace(
+            self,
+            queries=[self.queries[row] for row in rows],
+            relevant=[self.relevant[row] for row in rows],
+            keys=self.keys[list(rows)],
+            afterwards=[self.afterwards[row] for row in rows] if self.afterwards else (),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Questioner:
+    """Asks the questions of all surfaces about the test part of a temporal split.
+
+    Args:
+        split: with a cut.
+        settings: of the workspace.
+        correct: typed text -> the text to search instead; empty = no correction.
+        encode: texts (Q,) -> their content vectors (Q, D).
+        limit: largest number of requests of a surface.
+    """
+
+    split: Split
+    settings: Settings
+    correct: Callable[[str], str]
+    encode: Callable[[Sequence[str]], FloatArray]
+    limit: int
+
+    @classmethod
+    def of(cls, split: Split, context: JobContext, state: EngineState, limit: int) -> Self:
+        """Read texts as the service does: corrected by the state, encoded for its fusion."""
+
+        def encode(texts: Sequence[str]) -> FloatArray:
+            vectors = context.vectors.encode(context.encoder, list(texts))
+            return fuse_text_vectors(texts, vectors, state.fusion)
+
+        return cls(split, context.settings, state.searcher.corrected, encode, limit)
+
+    def ask(self, name: str) -> SurfaceRequests:
+        """The requests of one surface; none if the data have nothing that it could be asked."""
+        surface = self.settings.all_surfaces()[name]
+        if surface.task == "search" and "query" in surface.context:
+            requests = self._ask_search(name)
+        elif name == CART:
+            requests = self._ask_rest_of_basket(name, surface)
+        elif name == THANK_YOU:
+            requests = self._ask_next_basket(name, surface)
+        elif surface.task == "similar":
+            requests = self._ask_from_item(name, surface)
+        elif surface.min_value is not None:
+            requests = self._ask_messages(name)
+        else:
+            requests = self._ask_next_item(name, *self._sample_targets(self.limit))
+        return self._within_filters(requests, surface)
+
+    def ask_next_items(self, name: str) -> SurfaceRequests:
+        """The feed at all targets of the split, in their order."""
+        targets = self.split.targets
+        return self._ask_next_item(name, targets, np.zeros(len(targets), np.uint64))
+
+    def _ask_next_item(self, name: str, targets: Targets, keys: Keys) -> SurfaceRequests:
+        return SurfaceRequests(
+            name,
+            "The feed at a moment: does it have the item that the user chose next?",
+            targets.queries(),
+            [items.reshape(1) for items in targets.items],
+            keys,
+            len(self.split.targets),
+            self._afterwards(targets),
+        )
+
+    def _ask_messages(self, name: str) -> SurfaceRequests:
+        users = len(set(self.split.targets.users))
+        targets, keys = self._sample_targets(min(self.limit, users))
+        return SurfaceRequests(
+            name,
+            f"A message at one moment of each user: does it have one of the {NUM_AFTERWARDS} items "
+            "that they chose next?",
+            targets.queries(),
+            afterwards := self._afterwards(targets),
+            keys,
+            users,
+            afterwards,
+        )
+
+    def _ask_from_item(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
+        targets, keys = self._sample_targets(self.limit)
+        rows = [row for row in range(len(targets)) if len(targets.history(row))]
+        queries = []
+        for row in rows:
+            past = targets.past_before(targets.users[row], float(targets.times[row]))
+            source = past.history.item_nums[-1:]
+            queries.append(
+                _from_items(targets.users[row], past, source, float(targets.times[row]), surface)
+            )
+        return SurfaceRequests(
+            name,
+            "The page of the item that the user chose last: does the list beside it have the item "
+            "that they chose next?",
+            queries,
+            [targets.items[row : row + 1] for row in rows],
+            keys[rows],
+            len(self.split.targets),
+        )
+
+    def _ask_rest_of_basket(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
+        baskets = [basket for _, basket in read_baskets(self.split) if len(basket.items) > 1]
+        chosen, keys = _sample_baskets(baskets, self.limit)
+        parts = [split_basket(basket, key) for basket, key in zip(chosen, keys, strict=True)]
+        requests = [
+            (basket, part, rest, basket.begin)
+            for basket, (part, rest) in zip(chosen, parts, strict=True)
+        ]
+        question = "A half of a basket: does the list have the rest of it?"
+        return self._from_baskets(name, question, surface, requests, keys, len(baskets))
+
+    def _ask_next_basket(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
+        pairs = [(before, after) for before, after in read_baskets(self.split) if before]
+        rows, keys = sample_requests(
+            [after.user_id for _, after in pairs],
+            lambda row: _basket_key(pairs[row][1]),
+            self.limit,
+        )
+        requests = [
+            (before, before.items, after.items, float(np.nextafter(before.end, np.inf)))
+            for before, after in (pairs[row] for row in rows.tolist())
+        ]
+        question = "A whole basket, just ordered: does the list have items of the user's next one?"
+        return self._from_baskets(name, question, surface, requests, keys, len(pairs))
+
+    def _from_baskets(
+        self,
+        name: str,
+        question: str,
+        surface: SurfaceConfig,
+        requests: Sequence[tuple[Basket, IntArray, IntArray, float]],
+        keys: Keys,
+        possible: int,
+    ) -> SurfaceRequests:
+        """Requests of (basket, source items, wanted items, time); those that exclude all wanted
+        items are left out.
+        """
+        queries, relevant, kept = [], [], []
+        for row, (basket, source, wanted, time) in enumerate(requests):
+            past = self.split.targets.past_before(basket.user_id, time)
+            query = _from_items(basket.user_id, past, source, time, surface)
+            left = wanted[~np.isin(wanted, query.exclude)]
+            if len(left):
+                queries.append(query)
+                relevant.append(left)
+                kept.append(row)
+        return SurfaceRequests(name, question, queries, relevant, keys[kept], possible)
+
+    def _ask_search(self, name: str) -> SurfaceRequests:
+        logged = [
+            request
+            for request in self.split.requests
+            if request.text.strip() and len(request.chosen) and request.surface == name
+        ]
+        if len(logged) >= MIN_LOGGED:
+            return self._ask_logged(name, logged)
+        return self._ask_written(name)
+
+    def _ask_logged(self, name: str, logged: Sequence[LoggedRequest]) -> SurfaceRequests:
+        rows, keys = sample_requests(
+            [request.user_id for request in logged],
+            lambda row: hash_key(logged[row].user_id, logged[row].text, logged[row].timestamp),
+            self.limit,
+        )
+        chosen = [logged[row] for row in rows.tolist()]
+        pasts = [self.split.targets.past_before(one.user_id, one.timestamp) for one in chosen]
+        queries = [
+            Query("search", request.text, user_id=request.user_id, history=past.history,
+                  rejected=past.rejected, time=request.timestamp)
+            for request, past in zip(chosen, pasts, strict=True)
+        ]  # fmt: skip
+        return SurfaceRequests(
+            name,
+            "A logged search: does the list have what was chosen after it?",
+            self._with_vectors(queries),
+            [request.chosen for request in chosen],
+            keys,
+            len(logged),
+        )
+
+    def _ask_written(self, name: str) -> SurfaceRequests:
+        targets, keys = self._sample_targets(self.limit)
+        fields = self.settings.content.fields
+        texts = [
+            write_query(self.split.catalogue[item], fields, np.random.default_rng(key))
+            for item, key in zip(targets.items.tolist(), keys.tolist(), strict=True)
+        ]
+        rows = [row for row, text in enumerate(texts) if text.strip()]
+        queries = [
+            replace(query, surface="search", text=text, exclude=NO_ITEMS)
+            for query, text in zip(targets.queries(), texts, strict=True)
+        ]
+        return SurfaceRequests(
+            name,
+            f"A written query (fewer than {MIN_LOGGED} searches were logged after the cut): a part "
+            "of the title of an item that the user chose next, the title with a slip, or its "
+            "attributes. Does the list have that item?",
+            self._with_vectors([queries[row] for row in rows]),
+            [targets.items[row : row + 1] for row in rows],
+            keys[rows],
+            len(self.split.targets),
+        )
+
+    def _with_vectors(self, queries: Sequence[Query]) -> list[Query]:
+        """The queries as a request would read them: corrected and encoded."""
+        if not queries:
+            return []
+        meant = [self.correct(query.text) for query in queries]
+        read = [replace(query, meant=text) for query, text in zip(queries, meant, strict=True)]
+        vectors = self.encode([query.searched for query in read])
+        return [query.with_text_vector(row) for query, row in zip(read, vectors, strict=True)]
+
+    def _sample_targets(self, limit: int) -> tuple[Targets, Keys]:
+        targets = self.split.targets
+        ids = self.split.catalogue.vocabulary
+
+        def key_of(row: int) -> int:
+            item = ids.id(int(targets.items[row]))
+            return hash_key(targets.users[row], item, float(targets.times[row]))
+
+        rows, keys = sample_requests(targets.users, key_of, limit)
+        return targets.rows(rows), keys
+
+    def _afterwards(self, targets: Targets) -> list[IntArray]:
+        """The user's next choices from each target on, the target included."""
+        following = []
+        for row in range(len(targets)):
+            moment = targets.moment(row, NUM_AFTERWARDS)
+            following.append(np.unique(np.append(moment.items, targets.items[row])))
+        return following
+
+    def _within_filters(self, requests: SurfaceRequests, surface: SurfaceConfig) -> SurfaceRequests:
+        """Without relevant items that the attribute filters of the surface never show."""
+        filters = [
+            config
+            for config in surface.filters
+            if isinstance(config, AttributeFilter) and not config.reads_request
+        ]
+        if not filters or not len(requests):
+            return requests
+        shown = np.ones(len(self.split.catalogue), np.bool_)
+        for config in filters:
+            shown &= config.keep(Query(), self.split.catalogue)
+        relevant = [items[shown[items]] for items in requests.relevant]
+        rows = [row for row, items in enumerate(relevant) if len(items)]
+        return replace(requests, relevant=relevant).rows(rows)
+
+
+def split_basket(basket: Basket, key: int) -> tuple[IntArray, IntArray]:
+    """A half of the items of a basket, at random by its key, and the rest; neither is empty."""
+    order = np.random.default_rng(key).permutation(len(basket.items))
+    half = len(order) // 2
+    return basket.items[np.sort(order[:half])], basket.items[np.sort(order[half:])]
+
+
+def _basket_key(basket: Basket) -> int:
+    return hash_key(basket.user_id, basket.begin)
+
+
+def _sample_baskets(baskets: Sequence[Basket], limit: int) -> tuple[list[Basket], Keys]:
+    rows, keys = sample_requests(
+        [basket.user_id for basket in baskets], lambda row: _basket_key(baskets[row]), limit
+    )
+    return [baskets[row] for row in rows.tolist()], keys
+
+
+def _from_items(
+    user_id: str, past: UserPast, source: IntArray, time: float, surface: SurfaceConfig
+) -> Query:
+    """A request about source items; excluded is what the surface never shows."""
+    excluded = [source, past.rejected.item_nums]
+    if "seen" in surface.filters:
+        excluded.append(past.history.item_nums)
+    return Query(
+        "similar",
+        user_id=user_id,
+        history=past.history,
+        rejected=past.rejected,
+        source_items=source,
+        exclude=np.unique(np.concatenate(excluded)).astype(np.int32),
+        time=time,
+    )

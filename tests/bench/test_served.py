@@ -1,0 +1,129 @@
+"""What the product is given, what it is asked, and what counts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from math import log2
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_world import write_world
+
+from serendip.errors import ConfigError, DataError
+from serendip.runtime.progress import SilentProgress
+from serendip_bench.served import (
+    DAY,
+    NEWEST,
+    ServedBench,
+    read_users,
+    run_command,
+    run_served,
+    sample_users,
+    slice_users,
+    summarise,
+    write_files,
+)
+
+USERS = {
+    "a": ["i0", "i1", "i2", "i3", "i9"],
+    "b": ["i4", "i3", "i2", "i1", "i0", "i5", "i4"],  # the target is in the history
+    "c": ["i0", "i3", "i1"],
+    "d": ["i7", "i8"],  # too short: training only
+}
+
+
+def world(folder: Path) -> Path:
+    return write_world(folder, USERS)
+
+
+def test_the_last_two_items_are_in_no_file_and_each_event_is_a_day_after_the_one_before(
+    tmp_path: Path,
+) -> None:
+    write_files(world(tmp_path / "data"), tmp_path, seed=3)
+    with (tmp_path / "events.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    chosen = {user: [row["item_id"] for row in rows if row["user_id"] == user] for user in USERS}
+    assert chosen == {
+        "a": ["i0", "i1", "i2"],
+        "b": ["i4", "i3", "i2", "i1", "i0"],
+        "c": ["i0"],
+        "d": ["i7", "i8"],
+    }
+    days = {user: [int(row["timestamp"]) // DAY for row in rows if row["user_id"] == user]
+            for user in USERS}  # fmt: skip
+    assert all(times[-1] == NEWEST // DAY for times in days.values())
+    assert all(np.diff(times).tolist() == [1] * (len(times) - 1) for times in days.values())
+    times = [int(row["timestamp"]) for row in rows]
+    assert times == sorted(times)
+    first = json.loads((tmp_path / "items.jsonl").read_text().splitlines()[0])
+    assert first == {"item_id": "i0", "title": "Trains 0", "category": "Toys > Trains"}
+
+
+def test_users_that_can_be_asked_and_their_slices(tmp_path: Path) -> None:
+    users, counts = read_users(world(tmp_path))
+    assert (users.ids, users.posted, users.targets) == (["a", "c"], ["i3", "i3"], ["i9", "i1"])
+    assert users.histories == [["i0", "i1", "i2"], ["i0"]]
+    assert {item: count for item, count in counts.items() if count} == {
+        "i0": 3, "i1": 2, "i2": 2, "i3": 1, "i4": 1, "i7": 1, "i8": 1,
+    }  # fmt: skip
+    order = {f"i{number}": number for number in range(30)}
+    slices = {name: mask.tolist() for name, mask in slice_users(users, counts, order).items()}
+    assert slices == {
+        "all": [True, True],
+        "order-safe": [False, True],  # i9 comes after i3, i1 before it
+        "cold users": [True, True],
+        "tail items": [True, True],  # only i0 is in the head
+        "cold items": [True, False],
+    }
+
+
+def test_a_sample_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    users, _ = read_users(write_world(tmp_path))
+    some = sample_users(users, 5, seed=1)
+    assert len(some) == 5
+    assert some.ids == sample_users(users, 5, seed=1).ids != sample_users(users, 5, seed=2).ids
+    rows = [users.ids.index(user) for user in some.ids]
+    assert rows == sorted(rows)
+    assert [users.targets[row] for row in rows] == some.targets
+    assert sample_users(users, 0, seed=1) is users
+    assert sample_users(users, 1_000, seed=1) is users
+
+
+def test_figures_of_a_slice() -> None:
+    ranks = np.array([1.0, 3.0, np.inf, 11.0])
+    slices = {"all": np.ones(4, np.bool_), "some": np.array([True, True, False, False])}
+    figures = summarise(ranks, {**slices, "none": np.zeros(4, np.bool_)})
+    assert figures["all"]["users"] == 4
+    assert figures["all"]["R@10"]["value"] == 0.5
+    assert figures["all"]["N@10"]["value"] == pytest.approx((1 + 1 / log2(4)) / 4)
+    assert figures["all"]["R@10"]["se"] == pytest.approx(np.std([1, 1, 0, 0], ddof=1) / 2)
+    assert figures["some"]["N@10"]["value"] == pytest.approx((1 + 1 / log2(4)) / 2)
+    assert figures["none"]["R@10"]["value"] is None
+
+
+def test_a_failed_command_is_told_with_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"`serendip train` failed: .*serendip\.toml"):
+        run_command("train", "--workspace", tmp_path)
+
+
+def test_a_negative_number_of_users_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--users -1"):
+        run_served(ServedBench(tmp_path, tmp_path / "x.json", users=-1), SilentProgress())
+
+
+def test_init_train_serve_and_ask(tmp_path: Path) -> None:
+    """The whole way, and a second run that asks the same workspace again."""
+    data = write_world(tmp_path / "circles")
+    bench = ServedBench(data, tmp_path / "served.json", users=12)
+    first = run_served(bench, SilentProgress())
+    assert json.loads(bench.file.read_text()) == first
+    assert first["users"] == {"asked": 12, "possible": len(read_users(data)[0])}
+    assert first["slices"]["all"]["R@10"]["value"] > 0.5  # 10 of 30 items, in circles
+    assert set(first["costs"]) == {"init", "train", "serve"}
+    assert first["costs"]["train"]["cpu_s"] > 0
+    assert first["costs"]["serve"]["peak_mb"] > 10
+    second = run_served(bench, SilentProgress())
+    assert second["slices"] == first["slices"]
+    assert second["costs"]["train"] == first["costs"]["train"]

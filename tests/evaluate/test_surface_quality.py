@@ -1,0 +1,121 @@
+"""Figures of a surface, against numbers worked out by hand."""
+
+from dataclasses import asdict, replace
+from math import log2
+
+import numpy as np
+import pytest
+from surface_world import items, lists, surface
+
+from serendip.errors import DataError
+from serendip.evaluate.surface_quality import measure_surface, value_lists
+
+FIRST = (1 + 1 / log2(4)) / (1 + 1 / log2(3))
+"""nDCG of the first request: relevant at ranks 1 and 3 of 2 relevant ones."""
+
+
+def value_of(figures, system, metric):
+    return figures.systems[system][metric].value
+
+
+def test_a_request_with_several_relevant_items_is_graded_by_all_of_them():
+    values = value_lists(surface().lists["engine"], surface().relevant)
+    assert values[:, 0] == pytest.approx([FIRST, 0.0, 1 / log2(3)])  # nDCG@10
+    assert values[:, 1] == pytest.approx([1.0, 0.0, 1.0])  # Recall@10
+    assert values[:, 2] == pytest.approx([1.0, 0.0, 0.5])  # MRR@10
+
+
+def test_one_relevant_item_each_gives_the_values_of_its_rank():
+    shown = lists([3, 1, 2], [0, 1], [])
+    one = [items(2), items(0), items(1)]
+    several = [items(2), items(0), items(1), items(0, 1)]
+    with_more = value_lists(np.concatenate([shown, lists([0, 1])]), several)
+    np.testing.assert_allclose(value_lists(shown, one), with_more[:3])
+
+
+def test_values_are_means_per_user_then_over_users():
+    figures = measure_surface(surface(), resamples=50)
+    assert (figures.n_users, figures.n_requests, figures.possible) == (2, 3, 12)
+    assert figures.catalogue_size == 5
+    assert value_of(figures, "engine", "Recall@10") == pytest.approx((0.5 + 1.0) / 2)
+    assert value_of(figures, "engine", "nDCG@10") == pytest.approx((FIRST / 2 + 1 / log2(3)) / 2)
+    # Popularity finds 0 of the two relevant items of the first request and nothing else.
+    assert value_of(figures, "popularity", "Recall@10") == pytest.approx((0.5 / 2 + 0.0) / 2)
+
+
+def test_a_slice_of_items_counts_only_those_items_as_relevant():
+    figures = measure_surface(surface(), resamples=50)
+    cold = figures.slices["cold items"]
+    assert (cold.n_users, cold.n_requests) == (2, 2)
+    # Item 3 at rank 3 for a, item 4 at rank 2 for b; the found item 0 does not count.
+    engine = cold.systems["engine"]
+    assert engine["nDCG@10"].value == pytest.approx((1 / log2(4) + 1 / log2(3)) / 2)
+    assert engine["MRR@10"].value == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert cold.systems["popularity"]["Recall@10"].value == 0
+
+
+def test_a_slice_of_users_is_their_requests():
+    figures = measure_surface(surface(), resamples=50)
+    new = figures.slices["new users"]
+    assert (new.n_users, new.n_requests) == (1, 1)
+    assert new.systems["engine"]["Recall@10"].value == 1.0
+
+
+def test_an_empty_slice_has_no_value():
+    nobody = {"new users": np.zeros(3, np.bool_)}
+    new = measure_surface(surface(user_kinds=nobody), resamples=50).slices["new users"]
+    assert (new.n_users, new.n_requests) == (0, 0)
+    assert new.systems["engine"]["nDCG@10"].value is None
+
+
+def test_places_of_new_items_leave_out_empty_lists():
+    figures = measure_surface(surface(), resamples=50)
+    # a: 1 of 3 places (the empty list says nothing), b: 1 of 2.
+    assert value_of(figures, "engine", "NewItems@10") == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert value_of(figures, "popularity", "NewItems@10") == 0.0
+
+
+def test_popularity_lift_compares_with_what_the_users_chose_before():
+    figures = measure_surface(surface(), resamples=50)
+    # Only a has a history, of mean popularity 3; shown are (10 + 4 + 0) / 3 and (10 + 4) / 2.
+    assert value_of(figures, "engine", "PopularityLift@10") == pytest.approx(14 / 3 / 3 - 1)
+    assert value_of(figures, "popularity", "PopularityLift@10") == pytest.approx(7 / 3 - 1)
+    nobody = [items(), items(), items()]
+    without = measure_surface(surface(histories=nobody), resamples=50)
+    assert value_of(without, "engine", "PopularityLift@10") is None
+
+
+def test_coverage_and_gini_are_of_the_whole_catalogue():
+    figures = measure_surface(surface(), resamples=50)
+    assert value_of(figures, "engine", "Coverage@10") == pytest.approx(4 / 5)
+    assert value_of(figures, "popularity", "Gini@10") == pytest.approx(3 / 5)
+
+
+def test_the_subject_is_compared_in_pairs_with_every_baseline():
+    figures = measure_surface(surface(), resamples=50)
+    assert [(row.baseline, row.metric) for row in figures.comparisons] == [
+        ("popularity", "nDCG@10"),
+        ("popularity", "Recall@10"),
+    ]
+    recall = figures.comparisons[1]
+    assert recall.difference == pytest.approx(0.75 - 0.125)
+    assert recall.verdict == "too small to tell"  # two users
+
+
+def test_figures_are_plain_values():
+    document = asdict(measure_surface(surface(), resamples=50))
+    assert document["systems"]["engine"]["Recall@10"]["value"] == pytest.approx(0.75)
+    assert document["slices"]["cold items"]["n_requests"] == 2
+    assert document["message"] is None
+
+
+def test_a_request_without_a_relevant_item_is_refused():
+    with pytest.raises(DataError, match="a request of 'cart' has no relevant item"):
+        surface(relevant=[items(0), items(), items(1)])
+
+
+def test_every_request_must_be_answered_and_no_item_twice():
+    with pytest.raises(DataError, match="'engine' has 1 lists for 3 requests"):
+        surface(lists={"engine": lists([0])}, baselines=[])
+    with pytest.raises(DataError, match="1 lists show an item twice"):
+        replace(surface(), lists={"engine": lists([0, 0], [1], [2])}, baselines=[])

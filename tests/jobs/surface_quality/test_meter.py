@@ -1,0 +1,100 @@
+"""Every configured surface of a trained engine is measured, or the report says why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_shop import import_shop
+
+from serendip.data.splits import temporal
+from serendip.engine.state import EngineState
+from serendip.jobs.context import JobContext
+from serendip.jobs.surface_quality.answers import ENGINE, UNSOLD, WORDS, answer_all, rank
+from serendip.jobs.surface_quality.meter import SurfaceMeter
+from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.train.fit import Fitter
+from serendip.runtime.progress import SilentProgress, TrainOptions
+
+BIDS = """
+[surfaces.digest.min_value]
+k = 4
+min_items = 2
+threshold = 0.0
+
+[surfaces.shelf]
+task = "home"
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[JobContext, Questioner, EngineState]:
+    folder = import_shop(tmp_path_factory.mktemp("shop"))
+    settings = folder / "serendip.toml"
+    settings.write_text(settings.read_text() + BIDS)
+    context = JobContext.open(folder, TrainOptions(seed=1))
+    split = temporal(context.dataset, 0.8)
+    fitter = Fitter.of(context, tmp_path_factory.mktemp("scratch"))
+    state = fitter.append_new_items(fitter.fit(split.train, "past", context.options), split)
+    return context, Questioner.of(split, context, state, limit=20), state
+
+
+def test_every_surface_has_figures_or_a_reason(measured) -> None:
+    context, questioner, state = measured
+    home = context.settings.all_surfaces()["home"]
+    _, lists = rank(questioner.split.targets.queries(), home, state)
+    meter = SurfaceMeter(questioner, state, {"u1": "KR"})
+    figures = {one.surface: one for one in meter.measure_all(lists, SilentProgress())}
+    assert set(figures) == set(context.settings.all_surfaces())
+    assert "No item has a bid" in figures["ads"].note
+    assert "No event after the cut" in figures["cart"].note  # an hour between all events
+    for name in ("home", "similar", "search", "thank_you", "digest", "shelf"):
+        assert figures[name].subject == ENGINE
+        assert 0 < figures[name].n_requests <= figures[name].possible
+        assert {row.baseline for row in figures[name].comparisons} == (
+            set(figures[name].systems) - {ENGINE}
+        )
+    assert figures["home"].n_requests == len(questioner.split.targets)
+    assert figures["shelf"].n_requests == 20
+    assert figures["search"].systems[WORDS]["Recall@10"].value > 0.3
+    assert list(figures["search"].systems)[:2] == [ENGINE, WORDS]
+
+
+def test_a_message_has_its_own_length_for_every_system(measured) -> None:
+    context, questioner, state = measured
+    answers = answer_all(questioner.ask("digest"), context.settings.all_surfaces()["digest"], state)
+    for name, lists in answers.lists.items():
+        assert (lists[:, 4:] == -1).all(), name
+    assert answers.message is not None
+    assert answers.message.systems["popularity"].sent.value == 1.0
+    assert answers.message.systems[ENGINE].sent.value > 0.5
+
+
+def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> None:
+    context, questioner, state = measured
+    ads = context.settings.all_surfaces()["ads"]
+    catalogue = state.catalogue
+    bidding = type(catalogue)(
+        [replace(item, attributes={**item.attributes, "bid": 2.0}) for item in catalogue.items]
+    )
+    answers = answer_all(questioner.ask("ads"), ads, replace(state, catalogue=bidding))
+    assert answers.auction is not None
+    assert answers.auction.bid.value == 2.0
+    assert answers.auction.sold.value > 0.9
+    # Every item bids the same: the places go to the most probable items, as without a sale.
+    assert answers.auction.expected.value > 0
+    assert UNSOLD in answers.lists
+    assert answers.lists[UNSOLD].shape == answers.lists[ENGINE].shape
+
+
+def test_no_list_has_what_its_request_excludes(measured) -> None:
+    context, questioner, state = measured
+    for name in ("similar", "thank_you", "shelf"):
+        requests = questioner.ask(name)
+        answers = answer_all(requests, context.settings.all_surfaces()[name], state)
+        for system, lists in answers.lists.items():
+            for row, query in enumerate(requests.queries):
+                assert not np.isin(lists[row], query.exclude).any(), (name, system)

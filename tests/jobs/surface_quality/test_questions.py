@@ -1,0 +1,245 @@
+"""The requests of every surface, and what is relevant to them, in a log that fits on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from data_world import dataset_of
+
+from serendip.data.dataset import Dataset
+from serendip.data.search_log import LoggedRequest
+from serendip.data.splits import Split, temporal
+from serendip.engine.settings import Settings
+from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.jobs.surface_quality import questions
+from serendip.jobs.surface_quality.baskets import basket_actions, read_baskets
+from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
+from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
+
+HOUR = 3_600.0
+PAST = [("u", "a", 0), ("u", "b", HOUR), ("v", "a", 2 * HOUR), ("w", "c", 3 * HOUR)]
+"""Training: u chose a and b, v chose a, w chose c; d, e and f are new."""
+
+FUTURE = [
+    ("u", "c", 10 * HOUR),
+    ("u", "d", 10 * HOUR + 60),
+    ("u", "e", 10 * HOUR + 120),
+    ("u", "a", 20 * HOUR),  # again: no target
+    ("u", "f", 20 * HOUR + 60),
+    ("x", "a", 30 * HOUR),
+]
+"""Test: two baskets of u, {c, d, e} and {a, f}, and the first event of x."""
+
+
+def split_of(rows: Sequence[tuple[str, str, float]] = (*PAST, *FUTURE)) -> Split:
+    return temporal(dataset_of(rows), len(PAST) / len(rows))
+
+
+def questioner(split: Split, limit: int = 50, settings: Settings | None = None) -> Questioner:
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return np.array([[len(text), 1.0] for text in texts], np.float32)
+
+    fixed = {"serach": "search"}
+    return Questioner(
+        split, settings or Settings(), lambda text: fixed.get(text, ""), encode, limit
+    )
+
+
+def ids(split: Split, numbers: np.ndarray) -> str:
+    return "".join(sorted(split.catalogue.vocabulary.ids_of(numbers)))
+
+
+def told(split: Split, requests: SurfaceRequests) -> set[tuple[str, str, str, str]]:
+    """(user, history, source items, relevant items) of each request."""
+    return {
+        (
+            query.user_id,
+            "".join(split.catalogue.vocabulary.ids_of(query.history.item_nums)),
+            ids(split, query.source_items),
+            ids(split, relevant),
+        )
+        for query, relevant in zip(requests.queries, requests.relevant, strict=True)
+    }
+
+
+def test_home_asks_for_the_next_item_and_similar_for_that_beside_the_last_one() -> None:
+    split = split_of()
+    home = questioner(split).ask("home")
+    assert told(split, home) == {
+        ("u", "ab", "", "c"),
+        ("u", "abc", "", "d"),
+        ("u", "abcd", "", "e"),
+        ("u", "abcdea", "", "f"),
+        ("x", "", "", "a"),
+    }
+    assert home.possible == 5
+    similar = questioner(split).ask("similar")
+    assert told(split, similar) == {
+        ("u", "ab", "b", "c"),
+        ("u", "abc", "c", "d"),
+        ("u", "abcd", "d", "e"),
+        ("u", "abcdea", "a", "f"),
+    }
+    # Nothing but the item itself is left out: `similar` does not filter what was seen.
+    assert {ids(split, query.exclude) for query in similar.queries} == {"b", "c", "d", "a"}
+
+
+def test_all_targets_of_home_are_asked_in_their_order() -> None:
+    split = split_of()
+    home = questioner(split, limit=1).ask_next_items("home")
+    assert [int(items[0]) for items in home.relevant] == split.targets.items.tolist()
+    assert len(questioner(split, limit=1).ask("home")) == 1
+
+
+def test_a_cart_is_half_of_a_basket_and_the_rest_of_it_is_relevant() -> None:
+    split = split_of()
+    requests = questioner(split).ask("cart")
+    assert requests.possible == 2
+    rows = {row[1]: row for row in told(split, requests)}
+    _, _, part, rest = rows["ab"]
+    assert (len(part), sorted(part + rest)) == (1, ["c", "d", "e"])
+    # Of the second basket, a was chosen before, and a cart leaves out what was seen.
+    if "abcde" in rows:
+        assert rows["abcde"] == ("u", "abcde", "a", "f")
+    for query in requests.queries:
+        seen = set(ids(split, query.history.item_nums)) | set(ids(split, query.source_items))
+        assert set(ids(split, query.exclude)) == seen
+
+
+def test_a_cart_that_shows_items_again_has_them_among_the_relevant_ones() -> None:
+    split = split_of([*PAST, ("u", "a", 10 * HOUR), ("u", "b", 10 * HOUR), ("u", "c", 10 * HOUR)])
+    again = Settings.model_validate({"surfaces": {"cart": {"filters": []}}})
+    (request,) = told(split, questioner(split, settings=again).ask("cart"))
+    assert sorted(request[2] + request[3]) == ["a", "b", "c"]
+    (_, _, _, relevant) = next(iter(told(split, questioner(split).ask("cart"))), ("",) * 4)
+    assert relevant in ("", "c")  # "" where c is the part that is in the cart
+
+
+def test_thank_you_is_a_whole_basket_and_the_next_one_is_relevant() -> None:
+    split = split_of()
+    requests = questioner(split).ask("thank_you")
+    assert told(split, requests) == {
+        ("u", "ab", "b", "cde"),  # before the first basket after the cut came that of b
+        ("u", "abcde", "cde", "f"),
+    }
+
+
+def test_baskets_are_made_of_purchases_if_the_log_has_any() -> None:
+    assert basket_actions(["click", "add_to_cart", "purchase"]) == ("purchase",)
+    assert basket_actions(["click", "add_to_cart"]) == ("add_to_cart",)
+    assert basket_actions(["click", "rate"]) == ()
+    dataset = dataset_of([*PAST, *FUTURE])
+    bought = [item in "ce" for item in "".join(row[1] for row in sorted(
+        [*PAST, *FUTURE], key=lambda row: row[2]))]  # fmt: skip
+    events = replace(dataset.events, actions=np.array(bought, np.int16))
+    acted = replace(dataset, events=events, action_names=("click", "purchase"), _by_user={})
+    split = temporal(acted, 0.4)
+    assert [ids(split, basket.items) for _, basket in read_baskets(split)] == ["ce"]
+
+
+def test_a_message_goes_once_to_each_user_and_their_next_choices_are_relevant() -> None:
+    split = split_of()
+    requests = questioner(split).ask("digest")
+    assert sorted(requests.users.tolist()) == ["u", "x"]
+    assert requests.possible == 2
+    following = {"ab": "acdef", "abc": "adef", "abcd": "aef", "abcdea": "f", "": "a"}
+    for _, history, _, relevant in told(split, requests):
+        assert relevant == following[history]
+    assert [items.tolist() for items in requests.afterwards] == [
+        items.tolist() for items in requests.relevant
+    ]
+
+
+def logged(count: int) -> list[LoggedRequest]:
+    return [
+        LoggedRequest(
+            "u", 15 * HOUR + number, 15 * HOUR + number, "search", text, np.empty(0, np.int32),
+            np.array([3], np.int32), np.array([True]),
+        )
+        for number, text in enumerate(["serach"] + ["shoes"] * (count - 1))
+    ]  # fmt: skip
+
+
+def test_search_is_asked_with_logged_texts_corrected_and_encoded() -> None:
+    split = replace(split_of(), requests=logged(questions.MIN_LOGGED))
+    requests = questioner(split, limit=60).ask("search")
+    assert "logged" in requests.question
+    assert len(requests) == requests.possible == questions.MIN_LOGGED
+    corrected = next(query for query in requests.queries if query.text == "serach")
+    assert (corrected.searched, corrected.text_vector.tolist()) == ("search", [6.0, 1.0])
+    assert {ids(split, query.history.item_nums) for query in requests.queries} == {"abcde"}
+    assert all(items.tolist() == [3] for items in requests.relevant)
+
+
+def test_with_few_logged_searches_queries_are_written_and_said_to_be() -> None:
+    split = replace(split_of(), requests=logged(questions.MIN_LOGGED - 1))
+    titled = replace(
+        split,
+        catalogue=type(split.catalogue)(
+            [replace(item, title=f"The {item.item_id} tale") for item in split.catalogue.items]
+        ),
+    )
+    requests = questioner(titled).ask("search")
+    assert "written" in requests.question
+    assert len(requests) == 5  # one for every target
+    for query, relevant in zip(requests.queries, requests.relevant, strict=True):
+        title = titled.catalogue[int(relevant[0])].title
+        assert query.text != title
+        assert query.text
+    texts = [query.text for query in questioner(titled).ask("search").queries]
+    assert texts == [query.text for query in requests.queries]
+
+
+def test_items_that_a_surface_never_shows_are_not_relevant_to_it() -> None:
+    shelf = {"shelf": {"task": "home", "filters": [{"attribute": "genre", "equals": "x"}]}}
+    settings = Settings.model_validate({"surfaces": shelf})
+    split = split_of()
+    genres = {"c": "x", "d": "y", "e": "x"}
+    some = [
+        replace(item, attributes={"genre": genres.get(item.item_id, "z")})
+        for item in split.catalogue.items
+    ]
+    shown = questioner(
+        replace(split, catalogue=type(split.catalogue)(some)), settings=settings
+    ).ask("shelf")
+    assert {ids(split, items) for items in shown.relevant} == {"c", "e"}
+    assert isinstance(settings.all_surfaces()["shelf"].filters[0], AttributeFilter)
+
+
+def test_kinds_of_items_and_users() -> None:
+    split = split_of()
+    items = {name: ids(split, np.flatnonzero(mask)) for name, mask in kinds_of_items(split).items()}
+    assert (items["warm items"], items["cold items"]) == ("abc", "def")
+    assert items["tail items"] == "abcdef"  # a fifth of three items is none
+    home = questioner(split).ask_next_items("home")
+    countries = {"u": "KR", "x": "NZ"}
+    kinds = kinds_of_users(split, home.queries, countries)
+    users = {name: set(home.users[mask].tolist()) for name, mask in kinds.items()}
+    assert users == {
+        "cold users": {"u", "x"},
+        "new users": {"x"},
+        "heavy users": {"u"},
+        "country KR": {"u"},
+        "country NZ": {"x"},
+    }
+    assert int(kinds["cold users"].sum()) == 2  # u with two known events, and x with none
+    assert not [name for name in kinds_of_users(split, home.queries, {}) if "country" in name]
+
+
+def test_countries_of_users_are_those_of_the_data() -> None:
+    dataset = dataset_of(PAST)
+    assert isinstance(dataset, Dataset)
+    assert dataset.countries_by_user() == {}
+    from serendip.data.dataset import UserCountries
+
+    countries = UserCountries(("KR", "NZ"), np.array([1, -1, 0], np.int32))
+    assert replace(dataset, countries=countries).countries_by_user() == {"u": "NZ", "w": "KR"}
+
+
+@pytest.mark.parametrize("name", ["cart", "thank_you"])
+def test_without_baskets_there_is_nothing_to_ask(name: str) -> None:
+    split = split_of([*PAST, ("x", "a", 30 * HOUR), ("y", "b", 31 * HOUR)])
+    assert len(questioner(split).ask(name)) == 0

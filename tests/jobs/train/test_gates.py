@@ -1,0 +1,116 @@
+"""A generation that is worse on one slice is not published, unless by force."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from serendip.engine.generations import current_name, open_current
+from serendip.engine.workspace import Workspace
+from serendip.errors import DataError
+from serendip.jobs.context import JobContext
+from serendip.jobs.import_files import import_files
+from serendip.jobs.train.gates import GateResult, require_passed
+from serendip.jobs.train.train import train_workspace
+
+NUM_USERS, TASTES, STEPS = 80, 4, 7
+SETTINGS = """
+[items]
+path = "items.csv"
+
+[events]
+path = "events.csv"
+
+[content]
+name = "hashing"
+fields = ["title"]
+
+[models.retriever]
+embedding_size = 8
+search_size = 0
+epochs = 1
+max_len = 8
+
+[ranker]
+epochs = 1
+
+[surfaces.shelf]
+task = "home"
+scorer = "content"
+sources = {content = 20}
+"""
+WITHOUT_NEW_ITEMS = SETTINGS.replace("sources = {content = 20}", "sources = {item-knn = 20}")
+"""Items without events are no candidates: only they are lost, all others move up."""
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every user takes seven items of one taste, all users in step; the last one is a new item."""
+    folder = tmp_path_factory.mktemp("crowd")
+    words = ("horror ghost", "comedy laugh", "western rider", "space rocket")
+    with (folder / "items.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["item_id", "title"])
+        for taste in range(TASTES):
+            for number in range(STEPS + 1):
+                writer.writerow([f"i{taste}-{number}", f"{words[taste]} tale"])
+            writer.writerow([f"new{taste}", f"{words[taste]} tale"])
+    with (folder / "events.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["user_id", "item_id", "timestamp", "action"])
+        for step in range(STEPS):
+            for user in range(NUM_USERS):
+                taste = user % TASTES
+                item = f"new{taste}" if step == STEPS - 1 else f"i{taste}-{(user + step) % 8}"
+                time = 1_600_000_000 + 100_000 * step + user
+                writer.writerow([f"u{user}", item, time, "click"])
+    (folder / "serendip.toml").write_text(SETTINGS)
+    import_files(Workspace.open(folder))
+    return folder
+
+
+def test_a_generation_is_compared_with_the_one_in_force(
+    crowd: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generations, settings = crowd / "generations", crowd / "serendip.toml"
+    first = train_workspace(JobContext.open(crowd)).manifest["gates"]
+    assert [gate["name"] for gate in first] == ["finite numbers", "answers a new visitor"]
+
+    # Equal generations: every difference is 0. The margin decides nothing that is learned.
+    settings.write_text(SETTINGS + "\n[gate]\nmargin = 0.125\n")
+    again = train_workspace(JobContext.open(crowd)).manifest["gates"][-1]
+    assert again["name"] == "no surface or slice more than 12.5 % worse than gen-1"
+    assert again["passed"]
+    assert "(+0.0000, +0.0000 to +0.0000" in again["detail"]
+
+    settings.write_text(WITHOUT_NEW_ITEMS)
+    with pytest.raises(DataError, match="shelf, cold items: nDCG@10") as refused:
+        train_workspace(JobContext.open(crowd))
+    assert "more than 5 % worse than gen-2" in str(refused.value)
+    assert "shelf, warm items" not in str(refused.value)
+    assert "home" not in str(refused.value)
+    assert current_name(generations) == "gen-2"
+    assert not (crowd / "reports" / "forced.jsonl").exists()
+
+    with caplog.at_level(logging.WARNING, logger="serendip.jobs.train"):
+        forced = train_workspace(JobContext.open(crowd), force=True)
+    assert open_current(generations).name == forced.name == "gen-3"
+    gate = forced.manifest["gates"][-1]
+    assert not gate["passed"]
+    assert "gen-3 is published by force" in caplog.text
+    (line,) = (crowd / "reports" / "forced.jsonl").read_text().splitlines()
+    noted = json.loads(line)
+    assert (noted["generation"], noted["gate"]) == ("gen-3", gate["name"])
+    assert "shelf, cold items" in noted["detail"]
+
+
+def test_a_failed_gate_is_told_with_its_figures() -> None:
+    good, bad = GateResult("fine", True, "2 of 2"), GateResult("finite numbers", False, "1 NaN")
+    require_passed([good])
+    with pytest.raises(DataError, match=r"fails the gates: finite numbers \(1 NaN\)") as error:
+        require_passed([good, bad])
+    assert "--force" in error.value.hint
