@@ -3,8 +3,9 @@
 A user's events are read from the store at their first request and cached. From then on the log is
 followed: every request first reads the events that any process has appended since the last one and
 adds them to the cached histories, unless nothing was committed to the database meanwhile. So an
-event is in the first answer after its write returned, and no event is read twice. The cache is emptied when events are removed from the log (by an import) and
-when too many were appended at once; above its size limit the least recently used histories go.
+event is in the first answer after its write returned, and no event is read twice. The cache is
+emptied when events are removed from the log (by an import) and when too many were appended at once;
+above its size limit the least recently used histories go.
 
 Item numbers are those of one generation: each engine has its own ``UserHistories``.
 """
@@ -25,7 +26,7 @@ from serendip.data.store.store import Store
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MAX_EVENTS = 2_000_000
-"""Maximum number of cached events of all users; one takes 16 bytes."""
+"""Maximum number of cached events of all users; one takes 16 to 20 bytes."""
 
 _MAX_NEW_EVENTS = 1_000
 """If more events than this were appended at once, the cache is emptied, which is cheaper."""

@@ -127,20 +127,35 @@ class ApproximateIndex:
                 f"{len(self)}.",
                 "Give a set of all items.",
             )
-        if self._lists is None or (allowed and allowed.count <= self.config.exact_up_to):
-            return [self._search_exact(query, k, allowed) for query in queries]
-        return [self._search_lists(query, k, allowed) for query in queries]
+        found = (self._find(query, k, allowed) for query in queries)
+        return [_sort(items, scores) for items, scores in found]
 
-    def _search_exact(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> ItemList:
+    def nearest(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> IntArray:
+        """The items of ``search`` for one query (D,), in any order."""
+        return self._find(np.ascontiguousarray(query, np.float32), k, allowed)[0]
+
+    def _find(
+        self, query: FloatArray, k: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
+        """Items (C,) and their products (C,), in any order."""
+        if self._lists is None or (allowed and allowed.count <= self.config.exact_up_to):
+            return self._find_exactly(query, k, allowed)
+        return self._find_in_lists(query, k, allowed)
+
+    def _find_exactly(
+        self, query: FloatArray, k: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
         """Score all allowed items for a query (D,)."""
         if allowed is None:
-            return _take_top(self.vectors @ query, k)
+            scores = self.vectors @ query
+            best = _find_top(scores, k)
+            return best.astype(np.int32), scores[best]
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
         scores = vectors @ query
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
-        top = _take_top(scores, min(k, len(numbers) - int(is_there.sum())))
-        return ItemList(numbers[top.item_nums], top.scores)
+        best = _find_top(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
+        return numbers[best], scores[best]
 
     def _allowed_vectors(self, items: ItemSet) -> tuple[IntArray, FloatArray]:
         """Numbers (M,) and vectors (M, D) of a set; those of few items are kept with the set."""
@@ -153,7 +168,9 @@ class ApproximateIndex:
                 self._vectors_of_sets[items] = found
         return found
 
-    def _search_lists(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> ItemList:
+    def _find_in_lists(
+        self, query: FloatArray, k: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
         """Probe the lists nearest to a query (D,), or all lists if they have too few items."""
         wanted = min(k, len(self) if allowed is None else allowed.count)
         for num_probes in (self.num_probes, self._lists.nlist):
@@ -161,7 +178,7 @@ class ApproximateIndex:
             is_item = numbers[0] >= 0
             if is_item.sum() >= wanted:
                 break
-        return ItemList(numbers[0][is_item].astype(np.int32), scores[0][is_item])
+        return numbers[0][is_item].astype(np.int32), scores[0][is_item]
 
     def _probe(
         self, queries: FloatArray, k: int, num_probes: int, allowed: AllowedItems | None
@@ -188,7 +205,7 @@ class ApproximateIndex:
     def _choose_probes(self, queries: FloatArray) -> int:
         """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
         k = min(self.config.k, len(self))
-        exact = [set(_take_top(self.vectors @ query, k).item_nums.tolist()) for query in queries]
+        exact = [set(_find_top(self.vectors @ query, k).tolist()) for query in queries]
         probes = 1
         while probes < self._lists.nlist:
             numbers, _ = self._probe(queries, k, probes, None)  # (B, k)
@@ -248,14 +265,17 @@ def _build_lists(vectors: FloatArray, seed: int) -> Any:
     return lists
 
 
-def _take_top(scores: FloatArray, k: int) -> ItemList:
-    """Indices and values of the k largest scores (N,), best first, ties by index."""
-    k = min(k, len(scores))
-    if k == 0:
-        return ItemList()
-    best = np.argpartition(-scores, k - 1)[:k]
-    best = best[np.lexsort((best, -scores[best]))]
-    return ItemList(best.astype(np.int32), np.asarray(scores[best], np.float32))
+def _find_top(scores: FloatArray, k: int) -> NDArray[np.intp]:
+    """Indices (k,) of the k largest scores (N,), in any order; all N, if there are no more."""
+    if k < 1 or k >= len(scores):
+        return np.arange(len(scores))[: max(k, 0)]
+    return np.argpartition(-scores, k - 1)[:k]
+
+
+def _sort(items: IntArray, scores: FloatArray) -> ItemList:
+    """Items (C,) by their scores, best first, ties by number."""
+    order = np.lexsort((items, -scores))
+    return ItemList(items[order], np.asarray(scores[order], np.float32))
 
 
 def _faiss() -> Any:

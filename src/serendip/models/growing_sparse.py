@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.growing_rows import append_rows, replace_rows
-from serendip.models.linalg import Sparse, stack_rows, to_csr
+from serendip.models.linalg import Sparse, add_rows, select_columns, stack_rows, to_csr
 
 _OF_BASE = -1
 
@@ -75,6 +75,22 @@ class GrowingSparse:
         rows[is_base] = np.arange(is_base.sum())
         rows[~is_base] = is_base.sum() + np.arange(len(columns))
         return stack_rows([self.base[numbers[is_base]], newer], shape[1])[rows]
+
+    def sum(self, numbers: IntArray, weights: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Weighted sum of the rows of the numbers (M,): its columns, ascending, and values."""
+        rows, numbers = self._source(numbers)
+        return add_rows(rows, numbers, weights)
+
+    def select(self, numbers: IntArray, weights: FloatArray, columns: IntArray) -> FloatArray:
+        """Weighted rows of the numbers (M,), restricted to columns (C,): a dense (M, C) array."""
+        rows, numbers = self._source(numbers)
+        return select_columns(rows, numbers, weights, columns)
+
+    def _source(self, numbers: IntArray) -> tuple[Sparse, IntArray]:
+        """A matrix with the rows of the numbers (M,), and their numbers in it."""
+        if (self.places[numbers] == _OF_BASE).all():
+            return self.base, numbers
+        return self.take(numbers), np.arange(len(numbers), dtype=np.int32)
 
     def rows_with(self, columns: IntArray) -> IntArray:
         """Numbers of the rows that have an entry in one of some columns; reads all rows."""

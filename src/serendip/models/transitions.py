@@ -45,14 +45,12 @@ from serendip.models.context import (
 from serendip.models.growing_sparse import GrowingSparse
 from serendip.models.linalg import (
     Sparse,
-    add_rows,
     build_identity,
     multiply_top,
     open_array,
     open_csr,
     resize,
     save_csr,
-    select_columns,
     sum_rows,
     to_csr,
 )
@@ -231,10 +229,7 @@ class Transitions(Recommender):
         if self._content is not None and self.config.content_weight:
             return None
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
-        rows = []
-        for items, weights in contexts:
-            places = np.arange(len(items), dtype=np.int32)
-            rows.append(self._add_late(*add_rows(self._graph.take(items), places, weights)))
+        rows = [self._add_late(*self._graph.sum(*context)) for context in contexts]
         return SparseScores(rows, self._num_items)
 
     def _add_late(self, items: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -261,14 +256,13 @@ class Transitions(Recommender):
         items, weights = compute_context_weights(query, self.num_items, self.config.decay)
         heaviest = np.argsort(-weights, kind="stable")[:_MAX_VOTERS]
         items, weights = items[heaviest], weights[heaviest]  # (T,) each
-        graph, places = self._graph.take(items), np.arange(len(items), dtype=np.int32)
-        votes = select_columns(graph, places, weights, item_nums)  # (T, C)
+        votes = self._graph.select(items, weights, item_nums)  # (T, C)
         late, neighbours = self._late_neighbours
         rows, is_late = locate(late, item_nums)
         if is_late.any():
             lent = to_csr(neighbours[rows[is_late]])  # (late columns, N0)
             lenders, columns = np.unique(lent.indices, return_inverse=True)
-            of_lenders = select_columns(graph, places, weights, lenders)  # (T, lenders)
+            of_lenders = self._graph.select(items, weights, lenders)  # (T, lenders)
             shares = np.zeros((lent.shape[0], len(lenders)), np.float32)
             shares[np.repeat(np.arange(len(shares)), np.diff(lent.indptr)), columns] = lent.data
             votes[:, is_late] = of_lenders @ shares.T
