@@ -2,12 +2,17 @@
 
 Up to ``exact_up_to`` allowed items are scored exactly. Above that an inverted file (IVF) is
 searched: vectors lie in lists around centroids, and only the lists nearest to the query are probed.
-The number of probes is chosen when the index is built, so that sample queries reach the configured
-recall. A filter allows a share of every list, so proportionally more lists are probed; if fewer
-than k items are found, all lists are. So there are always k results if k items are allowed.
+The lists hold four bits per dimension, which processors compare 32 items at a time (fast scan), so
+that probing half of the lists or more, as vectors without clusters need, is still cheap; the best
+of what they propose is compared by the vectors themselves. The number of probes is chosen when the
+index is built, so that sample queries reach the configured recall. A filter allows a share of every
+list, so proportionally more lists are probed; if fewer than k items are found, all lists are. So
+there are always k results if k items are allowed.
 
 Meant for catalogues that are too large to be scored whole. Graph indexes are as fast, but their
-recall collapses if most nodes are filtered out.
+recall collapses if most nodes are filtered out. Papers: Jegou et al. 2011, Product Quantization for
+Nearest Neighbor Search; Andre et al. 2015, Cache locality is not enough: high-performance nearest
+neighbor search with product quantization fast scan.
 
 Shapes: N items, B queries, D size of the vectors, M allowed items.
 """
@@ -30,8 +35,18 @@ from serendip.data.item_list import ItemList
 from serendip.errors import ArtefactError, DataError
 
 INDEX_FILE = "vectors.ivf"
-_TRAINING_VECTORS_PER_LIST = 64
+_TRAINING_VECTORS_PER_LIST = 256
 """Vectors per list from which the centroids are computed."""
+
+_BITS = 4
+"""Bits per dimension in the lists; the fast scan needs 4."""
+
+_PROPOSED_FACTOR, _PROPOSED_EXTRA = 2, 500
+"""Items that the lists propose in a search for k: 2 k + 500."""
+
+_MOST_GATHERED, _SELECTIVE = 20_000, 8
+"""A set of at most so many items, less than one in 8, is scored exactly, too: that is cheaper than
+to look for them in the lists."""
 
 _NUM_SAMPLE_QUERIES = 200
 """Queries on which recall is measured to choose the number of probes."""
@@ -138,9 +153,15 @@ class ApproximateIndex:
         self, query: FloatArray, k: int, allowed: AllowedItems | None
     ) -> tuple[IntArray, FloatArray]:
         """Items (C,) and their products (C,), in any order."""
-        if self._lists is None or (allowed and allowed.count <= self.config.exact_up_to):
+        is_small = allowed is not None and allowed.count <= self._most_exact
+        if self._lists is None or is_small:
             return self._find_exactly(query, k, allowed)
         return self._find_in_lists(query, k, allowed)
+
+    @property
+    def _most_exact(self) -> int:
+        """Largest number of allowed items that are scored exactly."""
+        return max(self.config.exact_up_to, min(_MOST_GATHERED, len(self) // _SELECTIVE))
 
     def _find_exactly(
         self, query: FloatArray, k: int, allowed: AllowedItems | None
@@ -164,7 +185,7 @@ class ApproximateIndex:
             numbers = items.numbers[: np.searchsorted(items.numbers, len(self))]
             is_whole = len(numbers) == len(self)
             found = numbers, self.vectors if is_whole else self.vectors[numbers]
-            if is_whole or len(numbers) <= self.config.exact_up_to:
+            if is_whole or len(numbers) <= self._most_exact:
                 self._vectors_of_sets[items] = found
         return found
 
@@ -174,16 +195,26 @@ class ApproximateIndex:
         """Probe the lists nearest to a query (D,), or all lists if they have too few items."""
         wanted = min(k, len(self) if allowed is None else allowed.count)
         for num_probes in (self.num_probes, self._lists.nlist):
-            numbers, scores = self._probe(query[None], k, num_probes, allowed)  # (1, k) each
-            is_item = numbers[0] >= 0
-            if is_item.sum() >= wanted:
+            items, scores = self._probe(query, k, num_probes, allowed)
+            if len(items) >= wanted:
                 break
-        return numbers[0][is_item].astype(np.int32), scores[0][is_item]
+        return items, scores
 
     def _probe(
-        self, queries: FloatArray, k: int, num_probes: int, allowed: AllowedItems | None
-    ) -> tuple[NDArray[np.int64], FloatArray]:
-        """Item numbers and scores (B, k) from the nearest lists; numbers are padded by -1."""
+        self, query: FloatArray, k: int, num_probes: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
+        """The best items (k,) for a query (D,) of those that its nearest lists propose."""
+        pool = _PROPOSED_FACTOR * k + _PROPOSED_EXTRA
+        numbers = self._propose(query, pool, num_probes, allowed)
+        numbers = numbers[numbers >= 0].astype(np.int32)
+        scores = self.vectors[numbers] @ query
+        best = _find_top(scores, k)
+        return numbers[best], scores[best]
+
+    def _propose(
+        self, query: FloatArray, count: int, num_probes: int, allowed: AllowedItems | None
+    ) -> NDArray[np.int64]:
+        """Item numbers (count,) by the four bits of the nearest lists, padded by -1."""
         faiss = _faiss()
         faiss.omp_set_num_threads(1)
         if allowed is None:
@@ -199,8 +230,8 @@ class ApproximateIndex:
             parameters = faiss.SearchParametersIVF(
                 nprobe=min(self._lists.nlist, math.ceil(num_probes / share)), sel=selector
             )
-        scores, numbers = self._lists.search(queries, k, params=parameters)
-        return numbers, scores
+        proposed: NDArray[np.int64] = self._lists.search(query[None], count, params=parameters)[1]
+        return proposed[0]
 
     def _choose_probes(self, queries: FloatArray) -> int:
         """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
@@ -208,8 +239,8 @@ class ApproximateIndex:
         exact = [set(_find_top(self.vectors @ query, k).tolist()) for query in queries]
         probes = 1
         while probes < self._lists.nlist:
-            numbers, _ = self._probe(queries, k, probes, None)  # (B, k)
-            hits = [len(top & set(row.tolist())) for top, row in zip(exact, numbers, strict=True)]
+            found = (self._probe(query, k, probes, None)[0].tolist() for query in queries)
+            hits = [len(top & set(items)) for top, items in zip(exact, found, strict=True)]
             if np.mean(hits) >= self.config.recall * k:
                 return probes
             probes *= 2
@@ -247,15 +278,15 @@ class ApproximateIndex:
 
 
 def _build_lists(vectors: FloatArray, seed: int) -> Any:
-    """Build an inverted file of about 4 sqrt(N) lists; centroids are fitted on a sample.
+    """Build an inverted file of about sqrt(N) lists; centroids are fitted on a sample.
 
     The sample gives as good centroids as all vectors, in much less time.
     """
     faiss = _faiss()
-    num_lists = max(1, round(4 * math.sqrt(len(vectors))))
-    lists = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], num_lists, faiss.METRIC_INNER_PRODUCT
-    )
+    num_lists, size = max(1, round(math.sqrt(len(vectors)))), vectors.shape[1]
+    coarse, metric = faiss.IndexFlatIP(size), faiss.METRIC_INNER_PRODUCT
+    lists = faiss.IndexIVFPQFastScan(coarse, size, num_lists, size, _BITS, metric)
+    lists.by_residual = False
     lists.cp.seed, lists.cp.niter, lists.cp.spherical = seed + 1, 6, True
     lists.cp.min_points_per_centroid = 1
     num_sampled = min(len(vectors), _TRAINING_VECTORS_PER_LIST * num_lists)
