@@ -55,13 +55,10 @@ class Strings(Sequence[str]):
     def __getitem__(self, key: int | slice) -> str | list[str]:
         if isinstance(key, slice):
             return [self[row] for row in range(*key.indices(len(self)))]
-        offsets = self._offsets
-        if key < 0:
-            key += len(self)
-        try:
-            begin, end = offsets[key], offsets[key + 1]
-        except IndexError:
-            raise IndexError(f"row {key} of {len(self)} strings") from None
+        row = key if key >= 0 else key + len(self)
+        if not 0 <= row < len(self.starts) - 1:
+            raise IndexError(f"row {key} of {len(self)} strings")
+        begin, end = self._offsets[row], self._offsets[row + 1]
         return str(self._view[begin:end], "utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:

@@ -205,11 +205,11 @@ class ApproximateIndex:
     ) -> tuple[IntArray, FloatArray]:
         """The best items (k,) for a query (D,) of those that its nearest lists propose."""
         pool = _PROPOSED_FACTOR * k + _PROPOSED_EXTRA
-        numbers = self._propose(query, pool, num_probes, allowed)
-        numbers = numbers[numbers >= 0].astype(np.int32)
+        proposed = self._propose(query, pool, num_probes, allowed)
+        numbers: IntArray = proposed[proposed >= 0].astype(np.int32)
         scores = self.vectors[numbers] @ query
         best = _find_top(scores, k)
-        return numbers[best], scores[best]
+        return numbers[best], np.asarray(scores[best], np.float32)
 
     def _propose(
         self, query: FloatArray, count: int, num_probes: int, allowed: AllowedItems | None
@@ -230,8 +230,8 @@ class ApproximateIndex:
             parameters = faiss.SearchParametersIVF(
                 nprobe=min(self._lists.nlist, math.ceil(num_probes / share)), sel=selector
             )
-        proposed: NDArray[np.int64] = self._lists.search(query[None], count, params=parameters)[1]
-        return proposed[0]
+        found = self._lists.search(query[None], count, params=parameters)[1]  # (1, count)
+        return np.asarray(found[0], np.int64)
 
     def _choose_probes(self, queries: FloatArray) -> int:
         """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
