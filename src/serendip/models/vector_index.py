@@ -34,7 +34,7 @@ EXACT_UP_TO = 2_000
 NUM_DIRECTIONS = 128
 """D: main directions in which vectors are searched."""
 
-_CONFIG = ApproximateIndexConfig(exact_up_to=4_000)
+_CONFIG = ApproximateIndexConfig(exact_up_to=4_000, recall=0.995)
 _POOL_FACTOR, _POOL_EXTRA = 2, 100
 """Items that a search for k proposes: 2 k + 100."""
 
