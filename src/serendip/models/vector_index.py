@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
+from serendip.data.growing_rows import append_rows, dot_rows
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
 from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
@@ -60,13 +61,15 @@ class VectorIndex:
         query_map: (V, D) maps query vectors, so that dot products are nearly the same.
         base: index of n items.
         late_items: (L,) int32 items that were added or changed since, ascending.
-        late_vectors: (L, D) their vectors in the searched space.
+        late_rows: (L,) int32 their rows in ``late_vectors``.
+        late_vectors: (R, D) vectors in the searched space, those of later changes included.
     """
 
     item_map: FloatArray
     query_map: FloatArray
     base: ApproximateIndex
     late_items: IntArray
+    late_rows: IntArray
     late_vectors: FloatArray
 
     @classmethod
@@ -88,16 +91,22 @@ class VectorIndex:
             block = np.arange(begin, min(begin + _ROWS_PER_BLOCK, num_items), dtype=np.int32)
             reduced[block] = vectors_of(block) @ item_map
         base = ApproximateIndex.build(reduced, queries @ query_map, _CONFIG)
-        return cls(item_map, query_map, base, NO_ITEMS, reduced[:0])
+        return cls(item_map, query_map, base, NO_ITEMS, NO_ITEMS, reduced[:0])
 
     def with_late(self, item_nums: IntArray, vectors: FloatArray) -> VectorIndex:
         """A copy in which items (M,) have these exact vectors (M, V)."""
+        count = len(self.late_vectors)
         items = np.concatenate([self.late_items, item_nums])
-        reduced = np.concatenate([self.late_vectors, vectors @ self.item_map])
-        # Of repeated items the last row counts.
-        late, last = np.unique(items[::-1], return_index=True)
-        rows = len(items) - 1 - last
-        return replace(self, late_items=late.astype(np.int32), late_vectors=reduced[rows])
+        rows = np.concatenate([self.late_rows, np.arange(count, count + len(item_nums))])
+        order = np.argsort(items, kind="stable")
+        items, rows = items[order], rows[order]
+        is_last = np.append(items[1:] != items[:-1], True)  # of repeated items the last row counts
+        return replace(
+            self,
+            late_items=items[is_last].astype(np.int32),
+            late_rows=rows[is_last].astype(np.int32),
+            late_vectors=append_rows(self.late_vectors, vectors @ self.item_map),
+        )
 
     def reduce(self, queries: FloatArray) -> FloatArray:
         """Query vectors (B, V) in the searched space (B, D)."""
@@ -120,8 +129,8 @@ class VectorIndex:
         if not len(late):
             return found
         usable = np.ones(len(late), np.bool_) if allowed is None else allowed.admits(late)
-        scores = self.late_vectors[usable] @ reduced
-        late = late[usable]
+        products = dot_rows(reduced[None], self.late_vectors)[0]  # (R,)
+        late, scores = late[usable], products[self.late_rows[usable]]
         if len(late) > pool:
             late = late[np.argpartition(-scores, pool - 1)[:pool]]
         return distinct(np.concatenate([found, late]))
@@ -157,7 +166,8 @@ class VectorIndex:
                 "Train the model again.",
             )
         item_map, query_map = np.array(maps)
-        return cls(item_map, query_map, base, NO_ITEMS, base.vectors[:0])
+        no_vectors = np.empty((0, maps.shape[2]), np.float32)
+        return cls(item_map, query_map, base, NO_ITEMS, NO_ITEMS, no_vectors)
 
 
 class VectorModel(Protocol):

@@ -92,6 +92,8 @@ class Fitter:
         media: encoders of pictures and sounds, by modality.
         version: semantic IDs to use unchanged; None = codebooks are fitted.
         earlier: codes that newly fitted codebooks are matched to.
+        previous: the fit on the older part of an earlier training, for that of this one to continue
+            from; None = from nothing.
         budget: time of the whole job. Each training may take half of what is left when it begins;
             the rest of the job cannot be cut short.
     """
@@ -104,6 +106,7 @@ class Fitter:
     media: Mapping[str, Media] = field(default_factory=dict)
     version: IdVersion | None = None
     earlier: PreviousCodes | None = None
+    previous: OlderFit | None = None
     budget: TimeBudget = field(default_factory=TimeBudget)
 
     @classmethod
@@ -127,6 +130,12 @@ class Fitter:
 
     def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit sources and ranker; ``name`` is a folder below ``scratch`` for the word index."""
+        return self.fit_both(dataset, name, options)[0]
+
+    def fit_both(
+        self, dataset: Dataset, name: str, options: TrainOptions
+    ) -> tuple[EngineState, OlderFit | None]:
+        """As ``fit``, with the fit on the older part; None if there are too few data for two."""
         with self.clock.stage("content vectors"):
             # Once for both fits below.
             fields = self.settings.content.fields
@@ -135,7 +144,7 @@ class Fitter:
             )
         ranker, older = self._train_ranker(dataset, f"{name}-older", options)
         state = self.fit_sources(dataset, name, options, older)
-        return state if ranker is None else state.with_ranker(ranker)
+        return (state if ranker is None else state.with_ranker(ranker)), older
 
     def _train_ranker(
         self, dataset: Dataset, name: str, options: TrainOptions
@@ -149,8 +158,12 @@ class Fitter:
             return None, None
         split = temporal(dataset, INNER_FRACTION)
         # Built IDs and previous codes may depend on the newer part, so they are not used here.
-        past = replace(self, version=None, earlier=None).fit_sources(split.train, name, options)
-        older = OlderFit.of(past)
+        until = np.inf if split.cut is None else split.cut
+        is_past = self.previous is not None and self.previous.until <= until
+        past = replace(self, version=None, earlier=None).fit_sources(
+            split.train, name, options, self.previous if is_past else None
+        )
+        older = OlderFit.of(past, until)
         inner = self.append_new_items(past, split)
         del past  # its arrays are in ``inner``, with the new items
         unseen = self.write_queries(
