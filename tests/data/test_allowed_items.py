@@ -61,3 +61,15 @@ def test_values_are_located_in_an_ascending_array(values, asked) -> None:
     positions, found = locate(ascending, asked)
     assert found.tolist() == [value in values.tolist() for value in asked.tolist()]
     assert np.array_equal(ascending[positions[found]], asked[found])
+
+
+@settings(deadline=None)
+@given(masks, numbers, numbers)
+def test_ascending_items_are_admitted_as_any_others(mask, out, asked) -> None:
+    """The faster ways for ascending numbers give what the general ones give."""
+    allowed = AllowedItems(ItemSet(mask)).without(out)
+    same = AllowedItems(ItemSet(mask)).without_ascending(distinct(out))
+    assert np.array_equal(allowed.excluded, same.excluded)
+    items = distinct(asked[(asked >= 0) & (asked < SIZE)])
+    assert np.array_equal(allowed.admits_ascending(items), allowed.admits(items))
+    assert np.array_equal(allowed.admits(items), allowed.mask()[items])

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.query import History, select_relevant_history, shared_prefix
+from serendip.data.query import SEARCHED, History, select_relevant_history, shared_prefix
 
 NOTHING = np.empty((0, 2), np.int32)
 # Items 0-2 share both codes, 3 shares the first one with them, the others share nothing.
@@ -106,3 +106,21 @@ def test_shared_prefix_is_the_longest_with_any(left, right) -> None:
     for row, own in enumerate(left):
         lengths = [next((n for n in range(3) if own[n] != other[n]), 3) for other in right]
         assert found[row] == max(lengths)
+
+
+def test_of_a_very_long_history_the_newest_part_is_searched() -> None:
+    kept, before = history([5] + [0] + [6] * SEARCHED), history([5] + [0] + [6] * (SEARCHED + 2))
+    for past, found in ((kept, True), (before, False)):
+        part = select_relevant_history(past.first(len(past) - 1), CODES, CODES[:1], 1, 2)
+        assert (0 in part.item_nums.tolist()) == found
+
+
+def test_what_is_kept_of_a_history_follows_the_codes() -> None:
+    past = history([4, 0, 5, 3, 1, 4, 5, 6])
+    other = CODES[::-1].copy()
+    first = select_relevant_history(past, CODES, CODES[2:3], recent=2, recalled=2)
+    turned = select_relevant_history(past, other, other[2:3], recent=2, recalled=2)
+    fresh = history([4, 0, 5, 3, 1, 4, 5, 6])
+    expected = select_relevant_history(fresh, other, other[2:3], recent=2, recalled=2)
+    assert turned.item_nums.tolist() == expected.item_nums.tolist()
+    assert first.item_nums.tolist() != turned.item_nums.tolist()

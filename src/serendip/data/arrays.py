@@ -33,6 +33,11 @@ def locate(ascending: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.in
     return positions, ascending[positions] == values
 
 
+def are_within(values: NDArray[np.integer], end: int) -> bool:
+    """True if all values (C,) are in [0, end)."""
+    return not len(values) or bool(values.min() >= 0 and values.max() < end)
+
+
 def distinct(values: NDArray[Any]) -> NDArray[Any]:
     """The different values (M,), ascending; faster than ``np.unique`` for short arrays."""
     ordered = np.sort(values)

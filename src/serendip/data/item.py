@@ -89,6 +89,11 @@ class Catalogue(Sequence[Item]):
             return iter(self._table)
         return (self[number] for number in range(len(self)))
 
+    def title(self, number: int) -> str:
+        """Title of an item, without reading the rest of it."""
+        posted = self._posted.get(number)
+        return self._table.titles[number] if posted is None else posted.title
+
     @property
     def titles(self) -> Strings:
         """Titles by number, without those of items posted or changed later."""

@@ -58,13 +58,24 @@ class ItemList:
         """Build from plain sequences."""
         return cls(np.asarray(item_nums, dtype=np.int32), np.asarray(scores, dtype=np.float32))
 
+    @classmethod
+    def of_distinct(
+        cls, item_nums: IntArray, scores: FloatArray, fields: Mapping[str, Column] | None = None
+    ) -> ItemList:
+        """Build from distinct items and columns of one length, which are not checked again."""
+        items = cls.__new__(cls)
+        object.__setattr__(items, "item_nums", item_nums)
+        object.__setattr__(items, "scores", scores)
+        object.__setattr__(items, "fields", {} if fields is None else fields)
+        return items
+
     def __len__(self) -> int:
         return len(self.item_nums)
 
-    def take(self, rows: NDArray[np.intp]) -> ItemList:
-        """Select rows by position, in this order."""
+    def take(self, rows: NDArray[np.intp] | slice) -> ItemList:
+        """Select distinct rows by position, in this order."""
         columns = {name: column[rows] for name, column in self.fields.items()}
-        return ItemList(self.item_nums[rows], self.scores[rows], columns)
+        return ItemList.of_distinct(self.item_nums[rows], self.scores[rows], columns)
 
     def sorted(self) -> ItemList:
         """Sort by score, highest first, NaN last; stable."""

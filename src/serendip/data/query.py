@@ -5,8 +5,7 @@ numbers, fetches the history and encodes the text); from then on it is read-only
 
 ``select_relevant_history`` reduces a long history to the newest events and the older ones that are
 relevant to the request: an event of long ago matters if its item is similar to what the request is
-about. Similarity is the length of the common prefix of semantic IDs: the codes of the request form
-a trie, and the older events walk down it together, level by level.
+about. Similarity is the length of the common prefix of semantic IDs.
 
 This is the general search unit of SIM (Pi et al. 2020, arXiv 2006.05639). SIM keeps the events that
 share the category of one candidate; here the request takes the place of the candidate and code
@@ -16,13 +15,23 @@ prefixes take the place of categories, so that one search serves all candidates.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.arrays import (
+    NO_ITEMS,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    TimeArray,
+    are_within,
+    distinct,
+    locate,
+)
 from serendip.data.rejections import Rejected
 
 Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
@@ -45,12 +54,14 @@ class History:
         liked: (T,) bool, True where the event counts as a like (see ``ActionRules``).
         recalled: number of leading events retrieved from further back for this request (see
             ``select_relevant_history``); events between them and the others are omitted.
+        derived: what requests compute from the history alone, for later ones.
     """
 
     item_nums: IntArray = field(default_factory=lambda: NO_ITEMS)
     timestamps: TimeArray = field(default_factory=lambda: np.empty(0, dtype=np.float64))
     liked: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     recalled: int = 0
+    derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.item_nums)
@@ -60,6 +71,14 @@ class History:
         """Build from item numbers in order, with times 0 and no likes."""
         count = len(item_nums)
         return cls(np.asarray(item_nums, np.int32), np.zeros(count), np.zeros(count, np.bool_))
+
+    @property
+    def items(self) -> IntArray:
+        """(M,) int32 distinct items, ascending; computed once."""
+        found: IntArray | None = self.derived.get("items")
+        if found is None:
+            found = self.derived["items"] = distinct(self.item_nums)
+        return found
 
     def before(self, time: float) -> History:
         """Events strictly before ``time``."""
@@ -84,9 +103,9 @@ class History:
 
     def known(self, num_items: int) -> History:
         """Events with item numbers in [0, num_items)."""
-        keep = (self.item_nums >= 0) & (self.item_nums < num_items)
-        if keep.all():
+        if are_within(self.item_nums, num_items):
             return self
+        keep = (self.item_nums >= 0) & (self.item_nums < num_items)
         return self.rows(np.flatnonzero(keep), int(keep[: self.recalled].sum()))
 
     def _part(self, begin: int, end: int) -> History:
@@ -109,7 +128,9 @@ class UserPast:
 
     def known(self, num_items: int) -> UserPast:
         """Restrict to items with numbers in [0, num_items)."""
-        return UserPast(self.history.known(num_items), self.rejected.known(num_items))
+        history, rejected = self.history.known(num_items), self.rejected.known(num_items)
+        is_same = history is self.history and rejected is self.rejected
+        return self if is_same else UserPast(history, rejected)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +150,7 @@ class Query:
         exclude: (E,) int32 items to exclude from the answer, besides those that filters remove.
         time: Unix seconds of the request; NaN if it does not matter.
         country: of the request, spelt as in the items' attribute; empty = unknown.
+        derived: what models compute from this query alone, for one another.
     """
 
     surface: Surface = "home"
@@ -143,6 +165,7 @@ class Query:
     country: str = ""
     meant: str = ""
     is_literal: bool = False
+    derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def searched(self) -> str:
@@ -151,6 +174,9 @@ class Query:
 
     def known(self, num_items: int) -> Query:
         """The query without items whose numbers are outside [0, num_items)."""
+        arrays = (self.history.item_nums, self.rejected.item_nums, self.source_items, self.exclude)
+        if all(are_within(numbers, num_items) for numbers in arrays):
+            return self
         inside = [
             nums[(nums >= 0) & (nums < num_items)] for nums in (self.source_items, self.exclude)
         ]
@@ -170,6 +196,10 @@ class Query:
 RECENT, RECALLED = 40, 10
 """Number of newest events to keep, and of older ones to retrieve at most."""
 
+SEARCHED = 2_000
+"""Number of older events among which those to retrieve are searched: the newest of them. So a
+request costs no more for a user with a hundred thousand events."""
+
 _CONTEXT_EVENTS = 10
 """Number of newest events that describe a request, besides its own codes."""
 
@@ -181,13 +211,14 @@ def select_relevant_history(
     recent: int = RECENT,
     recalled: int = RECALLED,
 ) -> History:
-    """Select at most ``recent + recalled`` events of a history, in order of time; O(T).
+    """Select at most ``recent + recalled`` events of a history, in order of time.
 
-    Keeps the ``recent`` newest events and retrieves the older ones whose codes share the longest
-    prefix with the request's codes. Ties are broken by the prefix shared with the last 10 events,
-    then by recency. An event that shares no prefix with either is not retrieved; neither is an item
-    twice, nor one that a recent event has. If the history was reduced before, only the events
-    retrieved then are considered: the earlier caller may have known more of the request.
+    Keeps the ``recent`` newest events and retrieves, among the ``SEARCHED`` before them, the ones
+    whose codes share the longest prefix with the request's codes. Ties are broken by the prefix
+    shared with the last 10 events, then by recency. An event that shares no prefix with either is
+    not retrieved; neither is an item twice, nor one that a recent event has. If the history was
+    reduced before, only the events retrieved then are considered: the earlier caller may have known
+    more of the request.
 
     Args:
         history: T events; item numbers outside [0, N) are never retrieved. A history of at most
@@ -203,13 +234,8 @@ def select_relevant_history(
     if len(history) <= recent + recalled:
         return history
     border = len(history) - recent
-    newest = history.item_nums[border:]
-    newest = newest[(newest >= 0) & (newest < len(codes))]
-    until = min(history.recalled or border, border)
-    rows = _last_of_each(history.item_nums[:until], newest, len(codes))
-    older = codes[history.item_nums[rows]]
-    depth = shared_prefix(older, named) * (codes.shape[1] + 1)
-    depth += shared_prefix(older, codes[newest[-_CONTEXT_EVENTS:]])
+    rows, older, depth = _older_events(history, codes, border)
+    depth = depth + shared_prefix(older, named) * (codes.shape[1] + 1)
     rows, depth = rows[depth > 0], depth[depth > 0]
     if len(rows) > recalled:
         order = np.argpartition(-(depth * border + rows), recalled)[:recalled]
@@ -217,29 +243,48 @@ def select_relevant_history(
     return history.rows(np.concatenate([rows, np.arange(border, len(history))]), len(rows))
 
 
+_Older = tuple[NDArray[np.intp], IntArray, NDArray[np.int64]]
+
+
+def _older_events(history: History, codes: IntArray, border: int) -> _Older:
+    """What can be retrieved from before row ``border``, whatever the request; kept for the next.
+
+    Returns:
+        rows (M,) of the last event of each item, ascending; their codes (M, L); and the length (M,)
+        of the longest prefix that each shares with the newest events.
+    """
+    key = ("older", border)
+    known: tuple[IntArray, _Older] | None = history.derived.get(key)
+    if known is None or known[0] is not codes:
+        newest = history.item_nums[border:]
+        newest = newest[(newest >= 0) & (newest < len(codes))]
+        until = min(history.recalled or border, border)
+        begin = max(0, until - SEARCHED)
+        rows = begin + _last_of_each(history.item_nums[begin:until], newest, len(codes))
+        older = codes[history.item_nums[rows]]
+        depth = shared_prefix(older, codes[newest[-_CONTEXT_EVENTS:]])
+        history.derived[key] = known = codes, (rows, older, depth)
+    return known[1]
+
+
 def shared_prefix(codes: IntArray, others: IntArray) -> NDArray[np.int64]:
     """Length (T,) of the longest prefix that each of codes (T, L) shares with any of (A, L)."""
     length = np.zeros(len(codes), dtype=np.int64)
     if not len(others):
         return length
-    walking = np.arange(len(codes))
-    node, branch = np.zeros(len(codes), np.int64), np.zeros(len(others), np.int64)
+    agree = np.ones((len(codes), len(others)), np.bool_)  # (T, A)
     for level in range(codes.shape[1]):
-        # Codes above the largest one in the trie share one column without children.
-        nowhere = int(others[:, level].max()) + 1
-        steps = branch * (nowhere + 1) + others[:, level]
-        below = np.full((int(branch.max()) + 1) * (nowhere + 1), -1, dtype=np.int64)
-        children, branch = np.unique(steps, return_inverse=True)
-        below[children] = np.arange(len(children))
-        node = below[node * (nowhere + 1) + np.minimum(codes[walking, level], nowhere)]
-        walking, node = walking[node >= 0], node[node >= 0]
-        length[walking] += 1
+        agree &= codes[:, level, None] == others[:, level]
+        length += agree.any(axis=1)
     return length
 
 
 def _last_of_each(items: IntArray, without: IntArray, num_items: int) -> NDArray[np.intp]:
     """Ascending rows of the last event of each item in [0, N), without items ``without``."""
-    rows = np.flatnonzero((items >= 0) & (items < num_items) & ~np.isin(items, without))
-    _, from_end = np.unique(items[rows][::-1], return_index=True)
-    newest: NDArray[np.intp] = np.sort(rows[len(rows) - 1 - from_end])
-    return newest
+    # One sort of 64-bit keys, item before row, is much faster than an indirect sort of the items.
+    keys = np.sort((items.astype(np.int64) << 32) | np.arange(len(items)))
+    ordered = keys >> 32
+    is_last = np.append(ordered[1:] != ordered[:-1], True)[: len(keys)]
+    is_last &= (ordered >= 0) & (ordered < num_items)
+    rows: NDArray[np.intp] = np.sort(keys[is_last] & 0xFFFFFFFF)
+    return rows[~locate(distinct(without), items[rows])[1]]

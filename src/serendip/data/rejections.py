@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray, are_within
 from serendip.data.event import EXCLUSIONS, Exclusion
 
 ExclusionArray: TypeAlias = NDArray[np.int8]
@@ -50,8 +50,10 @@ class Rejected:
 
     def known(self, num_items: int) -> Rejected:
         """Restrict to items with numbers in [0, num_items)."""
+        if are_within(self.item_nums, num_items):
+            return self
         keep = (self.item_nums >= 0) & (self.item_nums < num_items)
-        return self if keep.all() else Rejected(self.item_nums[keep], self.exclusions[keep])
+        return Rejected(self.item_nums[keep], self.exclusions[keep])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,11 +55,11 @@ class Strings(Sequence[str]):
     def __getitem__(self, key: int | slice) -> str | list[str]:
         if isinstance(key, slice):
             return [self[row] for row in range(*key.indices(len(self)))]
-        if not -len(self) <= key < len(self):
+        row = key if key >= 0 else key + len(self)
+        if not 0 <= row < len(self.starts) - 1:
             raise IndexError(f"row {key} of {len(self)} strings")
-        row = key % len(self)
-        part = self._view[self._offsets[row] : self._offsets[row + 1]]
-        return str(part, "utf-8", "surrogatepass")
+        begin, end = self._offsets[row], self._offsets[row + 1]
+        return str(self._view[begin:end], "utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
         for begin in range(0, len(self), _PART):

@@ -129,13 +129,21 @@ class Explainer:
         context, votes = given  # (T,), (T, C)
         shown = np.where(self.state.hidden[context][:, None], 0.0, votes)
         best = np.argsort(-shown, axis=0, kind="stable")[:most]  # (most, C)
-        for column, row in enumerate(rows.tolist()):
-            for place in best[:, column].tolist():
-                if shown[place, column] > rule.min_vote:
-                    anchor = self.state.catalogue[int(context[place])]
-                    text = rule.sentence.format(title=anchor.title or anchor.item_id)
-                    weight = round(float(votes[place, column]), 4)
-                    yield row, Evidence(rule.kind, text, weight, anchor.item_id)
+        strongest = np.take_along_axis(shown, best, axis=0).T.tolist()
+        anchors: dict[int, tuple[str, str]] = {}  # place in the context -> sentence and id
+        for row, places, weights in zip(rows.tolist(), best.T.tolist(), strongest, strict=True):
+            for place, weight in zip(places, weights, strict=True):
+                if weight > rule.min_vote:
+                    if place not in anchors:
+                        item_id, title = self._name(int(context[place]))
+                        anchors[place] = rule.sentence.format(title=title), item_id
+                    text, item_id = anchors[place]
+                    yield row, Evidence(rule.kind, text, round(weight, 4), item_id)
+
+    def _name(self, item: int) -> tuple[str, str]:
+        """External id of an item, and its title, or its id if it has none."""
+        item_id = self.state.catalogue.vocabulary.id(item)
+        return item_id, self.state.catalogue.title(item) or item_id
 
     def _code_evidence(self, rows: Rows) -> Iterator[_Found]:
         """The recent item that shares the longest prefix of the semantic ID, where one does."""
@@ -150,12 +158,10 @@ class Explainer:
         for column, row in enumerate(rows.tolist()):
             depth = int(shared[column, nearest[column]])
             if depth:
-                anchor = self.state.catalogue[int(anchors[nearest[column]])]
+                item_id, title = self._name(int(anchors[nearest[column]]))
                 name = build_group_name(self.state.code_names, own[column, :depth])
-                text = f"In the same group as {anchor.title or anchor.item_id}" + (
-                    f": {name}" if name else ""
-                )
-                yield row, Evidence("code", text, float(depth), anchor.item_id)
+                text = f"In the same group as {title}" + (f": {name}" if name else "")
+                yield row, Evidence("code", text, float(depth), item_id)
 
     def _popularity_evidence(self, rows: Rows) -> Iterator[_Found]:
         """Items without interactions, and the most popular ones; none in between."""

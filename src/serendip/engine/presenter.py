@@ -83,7 +83,7 @@ def build_answer(
         offset: 0-based position of the page's first item in the list.
     """
     k = request.k
-    page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
+    page = result.items.take(slice(offset, offset + k))
     reasons = [""] * len(page)
     if request.reasons:
         word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
@@ -159,10 +159,15 @@ def _parts(items: ItemList) -> list[dict[str, float]]:
     names = [name for name in items.fields if name != SPONSORED]
     if not names:
         return [{} for _ in range(len(items))]
-    table = np.column_stack([items.fields[name] for name in names]).astype(np.float64)  # (C, F)
-    rows = zip(table.round(_DECIMALS).tolist(), np.isfinite(table).tolist(), strict=True)
+    table = np.empty((len(items), len(names)))  # (C, F)
+    for column, name in enumerate(names):
+        table[:, column] = items.fields[name]
+    rows = table.round(_DECIMALS).tolist()
+    if np.isfinite(table).all():
+        return [dict(zip(names, row, strict=True)) for row in rows]
+    isfinite = math.isfinite
     return [
-        {name: value for name, value, shown in zip(names, *row, strict=True) if shown}
+        {name: value for name, value in zip(names, row, strict=True) if isfinite(value)}
         for row in rows
     ]
 

@@ -2,9 +2,10 @@
 
 A user's events are read from the store at their first request and cached. From then on the log is
 followed: every request first reads the events that any process has appended since the last one and
-adds them to the cached histories. So an event is in the first answer after its write returned, and
-no event is read twice. The cache is emptied when events are removed from the log (by an import) and
-when too many were appended at once; above its size limit the least recently used histories go.
+adds them to the cached histories, unless nothing was committed to the database meanwhile. So an
+event is in the first answer after its write returned, and no event is read twice. The cache is
+emptied when events are removed from the log (by an import) and when too many were appended at once;
+above its size limit the least recently used histories go.
 
 Item numbers are those of one generation: each engine has its own ``UserHistories``.
 """
@@ -25,7 +26,7 @@ from serendip.data.store.store import Store
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MAX_EVENTS = 2_000_000
-"""Maximum number of cached events of all users; one takes 16 bytes."""
+"""Maximum number of cached events of all users; one takes 16 to 20 bytes."""
 
 _MAX_NEW_EVENTS = 1_000
 """If more events than this were appended at once, the cache is emptied, which is cheaper."""
@@ -124,6 +125,7 @@ class UserHistories:
         self._cache: OrderedDict[str, UserHistory] = OrderedDict()
         self._size = 0
         self._mark = self._log.mark()
+        self._commit: int | None = None  # number of the commit up to which the log was read
 
     def of(self, user_id: str, vocabulary: Vocabulary) -> UserPast:
         """History and rejections of a user among the items of a vocabulary.
@@ -149,11 +151,14 @@ class UserHistories:
 
     def _follow(self, vocabulary: Vocabulary) -> None:
         """Add the events that were appended to the log since the last request."""
+        commit = self._log.commit_number()  # before reading: a later commit is read again
+        if commit is not None and commit == self._commit:
+            return
         mark, events, seqs = self._log.after(self._mark.seq, _MAX_NEW_EVENTS)
         if mark.removals != self._mark.removals or mark.seq > self._mark.seq + _MAX_NEW_EVENTS:
             self._cache.clear()
             self._size = 0
-        self._mark = mark
+        self._mark, self._commit = mark, commit
         for user_id in set(events.user_ids) & self._cache.keys():
             history = self._cache[user_id]
             rows = [row for row, seq in enumerate(seqs) if seq > history.seq]

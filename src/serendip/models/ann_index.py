@@ -2,12 +2,17 @@
 
 Up to ``exact_up_to`` allowed items are scored exactly. Above that an inverted file (IVF) is
 searched: vectors lie in lists around centroids, and only the lists nearest to the query are probed.
-The number of probes is chosen when the index is built, so that sample queries reach the configured
-recall. A filter allows a share of every list, so proportionally more lists are probed; if fewer
-than k items are found, all lists are. So there are always k results if k items are allowed.
+The lists hold four bits per dimension, which processors compare 32 items at a time (fast scan), so
+that probing half of the lists or more, as vectors without clusters need, is still cheap; the best
+of what they propose is compared by the vectors themselves. The number of probes is chosen when the
+index is built, so that sample queries reach the configured recall. A filter allows a share of every
+list, so proportionally more lists are probed; if fewer than k items are found, all lists are. So
+there are always k results if k items are allowed.
 
 Meant for catalogues that are too large to be scored whole. Graph indexes are as fast, but their
-recall collapses if most nodes are filtered out.
+recall collapses if most nodes are filtered out. Papers: Jegou et al. 2011, Product Quantization for
+Nearest Neighbor Search; Andre et al. 2015, Cache locality is not enough: high-performance nearest
+neighbor search with product quantization fast scan.
 
 Shapes: N items, B queries, D size of the vectors, M allowed items.
 """
@@ -30,8 +35,18 @@ from serendip.data.item_list import ItemList
 from serendip.errors import ArtefactError, DataError
 
 INDEX_FILE = "vectors.ivf"
-_TRAINING_VECTORS_PER_LIST = 64
+_TRAINING_VECTORS_PER_LIST = 256
 """Vectors per list from which the centroids are computed."""
+
+_BITS = 4
+"""Bits per dimension in the lists; the fast scan needs 4."""
+
+_PROPOSED_FACTOR, _PROPOSED_EXTRA = 2, 500
+"""Items that the lists propose in a search for k: 2 k + 500."""
+
+_MOST_GATHERED, _SELECTIVE = 20_000, 8
+"""A set of at most so many items, less than one in 8, is scored exactly, too: that is cheaper than
+to look for them in the lists."""
 
 _NUM_SAMPLE_QUERIES = 200
 """Queries on which recall is measured to choose the number of probes."""
@@ -127,20 +142,41 @@ class ApproximateIndex:
                 f"{len(self)}.",
                 "Give a set of all items.",
             )
-        if self._lists is None or (allowed and allowed.count <= self.config.exact_up_to):
-            return [self._search_exact(query, k, allowed) for query in queries]
-        return [self._search_lists(query, k, allowed) for query in queries]
+        found = (self._find(query, k, allowed) for query in queries)
+        return [_sort(items, scores) for items, scores in found]
 
-    def _search_exact(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> ItemList:
+    def nearest(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> IntArray:
+        """The items of ``search`` for one query (D,), in any order."""
+        return self._find(np.ascontiguousarray(query, np.float32), k, allowed)[0]
+
+    def _find(
+        self, query: FloatArray, k: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
+        """Items (C,) and their products (C,), in any order."""
+        is_small = allowed is not None and allowed.count <= self._most_exact
+        if self._lists is None or is_small:
+            return self._find_exactly(query, k, allowed)
+        return self._find_in_lists(query, k, allowed)
+
+    @property
+    def _most_exact(self) -> int:
+        """Largest number of allowed items that are scored exactly."""
+        return max(self.config.exact_up_to, min(_MOST_GATHERED, len(self) // _SELECTIVE))
+
+    def _find_exactly(
+        self, query: FloatArray, k: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
         """Score all allowed items for a query (D,)."""
         if allowed is None:
-            return _take_top(self.vectors @ query, k)
+            scores = self.vectors @ query
+            best = _find_top(scores, k)
+            return best.astype(np.int32), scores[best]
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
         scores = vectors @ query
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
-        top = _take_top(scores, min(k, len(numbers) - int(is_there.sum())))
-        return ItemList(numbers[top.item_nums], top.scores)
+        best = _find_top(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
+        return numbers[best], scores[best]
 
     def _allowed_vectors(self, items: ItemSet) -> tuple[IntArray, FloatArray]:
         """Numbers (M,) and vectors (M, D) of a set; those of few items are kept with the set."""
@@ -149,24 +185,36 @@ class ApproximateIndex:
             numbers = items.numbers[: np.searchsorted(items.numbers, len(self))]
             is_whole = len(numbers) == len(self)
             found = numbers, self.vectors if is_whole else self.vectors[numbers]
-            if is_whole or len(numbers) <= self.config.exact_up_to:
+            if is_whole or len(numbers) <= self._most_exact:
                 self._vectors_of_sets[items] = found
         return found
 
-    def _search_lists(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> ItemList:
+    def _find_in_lists(
+        self, query: FloatArray, k: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
         """Probe the lists nearest to a query (D,), or all lists if they have too few items."""
         wanted = min(k, len(self) if allowed is None else allowed.count)
         for num_probes in (self.num_probes, self._lists.nlist):
-            numbers, scores = self._probe(query[None], k, num_probes, allowed)  # (1, k) each
-            is_item = numbers[0] >= 0
-            if is_item.sum() >= wanted:
+            items, scores = self._probe(query, k, num_probes, allowed)
+            if len(items) >= wanted:
                 break
-        return ItemList(numbers[0][is_item].astype(np.int32), scores[0][is_item])
+        return items, scores
 
     def _probe(
-        self, queries: FloatArray, k: int, num_probes: int, allowed: AllowedItems | None
-    ) -> tuple[NDArray[np.int64], FloatArray]:
-        """Item numbers and scores (B, k) from the nearest lists; numbers are padded by -1."""
+        self, query: FloatArray, k: int, num_probes: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
+        """The best items (k,) for a query (D,) of those that its nearest lists propose."""
+        pool = _PROPOSED_FACTOR * k + _PROPOSED_EXTRA
+        proposed = self._propose(query, pool, num_probes, allowed)
+        numbers: IntArray = proposed[proposed >= 0].astype(np.int32)
+        scores = self.vectors[numbers] @ query
+        best = _find_top(scores, k)
+        return numbers[best], np.asarray(scores[best], np.float32)
+
+    def _propose(
+        self, query: FloatArray, count: int, num_probes: int, allowed: AllowedItems | None
+    ) -> NDArray[np.int64]:
+        """Item numbers (count,) by the four bits of the nearest lists, padded by -1."""
         faiss = _faiss()
         faiss.omp_set_num_threads(1)
         if allowed is None:
@@ -182,17 +230,17 @@ class ApproximateIndex:
             parameters = faiss.SearchParametersIVF(
                 nprobe=min(self._lists.nlist, math.ceil(num_probes / share)), sel=selector
             )
-        scores, numbers = self._lists.search(queries, k, params=parameters)
-        return numbers, scores
+        found = self._lists.search(query[None], count, params=parameters)[1]  # (1, count)
+        return np.asarray(found[0], np.int64)
 
     def _choose_probes(self, queries: FloatArray) -> int:
         """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
         k = min(self.config.k, len(self))
-        exact = [set(_take_top(self.vectors @ query, k).item_nums.tolist()) for query in queries]
+        exact = [set(_find_top(self.vectors @ query, k).tolist()) for query in queries]
         probes = 1
         while probes < self._lists.nlist:
-            numbers, _ = self._probe(queries, k, probes, None)  # (B, k)
-            hits = [len(top & set(row.tolist())) for top, row in zip(exact, numbers, strict=True)]
+            found = (self._probe(query, k, probes, None)[0].tolist() for query in queries)
+            hits = [len(top & set(items)) for top, items in zip(exact, found, strict=True)]
             if np.mean(hits) >= self.config.recall * k:
                 return probes
             probes *= 2
@@ -230,15 +278,15 @@ class ApproximateIndex:
 
 
 def _build_lists(vectors: FloatArray, seed: int) -> Any:
-    """Build an inverted file of about 4 sqrt(N) lists; centroids are fitted on a sample.
+    """Build an inverted file of about sqrt(N) lists; centroids are fitted on a sample.
 
     The sample gives as good centroids as all vectors, in much less time.
     """
     faiss = _faiss()
-    num_lists = max(1, round(4 * math.sqrt(len(vectors))))
-    lists = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], num_lists, faiss.METRIC_INNER_PRODUCT
-    )
+    num_lists, size = max(1, round(math.sqrt(len(vectors)))), vectors.shape[1]
+    coarse, metric = faiss.IndexFlatIP(size), faiss.METRIC_INNER_PRODUCT
+    lists = faiss.IndexIVFPQFastScan(coarse, size, num_lists, size, _BITS, metric)
+    lists.by_residual = False
     lists.cp.seed, lists.cp.niter, lists.cp.spherical = seed + 1, 6, True
     lists.cp.min_points_per_centroid = 1
     num_sampled = min(len(vectors), _TRAINING_VECTORS_PER_LIST * num_lists)
@@ -248,14 +296,17 @@ def _build_lists(vectors: FloatArray, seed: int) -> Any:
     return lists
 
 
-def _take_top(scores: FloatArray, k: int) -> ItemList:
-    """Indices and values of the k largest scores (N,), best first, ties by index."""
-    k = min(k, len(scores))
-    if k == 0:
-        return ItemList()
-    best = np.argpartition(-scores, k - 1)[:k]
-    best = best[np.lexsort((best, -scores[best]))]
-    return ItemList(best.astype(np.int32), np.asarray(scores[best], np.float32))
+def _find_top(scores: FloatArray, k: int) -> NDArray[np.intp]:
+    """Indices (k,) of the k largest scores (N,), in any order; all N, if there are no more."""
+    if k < 1 or k >= len(scores):
+        return np.arange(len(scores))[: max(k, 0)]
+    return np.argpartition(-scores, k - 1)[:k]
+
+
+def _sort(items: IntArray, scores: FloatArray) -> ItemList:
+    """Items (C,) by their scores, best first, ties by number."""
+    order = np.lexsort((items, -scores))
+    return ItemList(items[order], np.asarray(scores[order], np.float32))
 
 
 def _faiss() -> Any:

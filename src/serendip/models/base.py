@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -68,6 +68,9 @@ class VotingModel(Protocol):
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their contributions (T, C) to the scores of C items."""
         ...
+
+
+_Votes = Callable[[Query, IntArray], tuple[IntArray, FloatArray]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,10 +264,11 @@ class Recommender(ABC):
 
         Votes for items that the model cannot score are 0.
         """
-        if not isinstance(self, VotingModel):
+        votes_of: _Votes | None = getattr(self, "votes", None)  # a check of the protocol is slow
+        if votes_of is None:
             return None
         is_scored = item_nums < self._num_items
-        context, scored_votes = self.votes(query.known(self._num_items), item_nums[is_scored])
+        context, scored_votes = votes_of(query.known(self._num_items), item_nums[is_scored])
         votes = np.zeros((len(context), len(item_nums)), np.float32)  # (T, C)
         votes[:, is_scored] = scored_votes
         return context, votes

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct, locate
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
 from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.models.linalg import Sparse, stack_rows, to_csr
 
@@ -162,7 +162,7 @@ class LateRows:
             numbers: of rows, those from N0 on are newer ones.
             compute: numbers (M,) -> rows (M, C) that are not known yet.
         """
-        late = (numbers >= self.base.shape[0]) | locate(self._changed, numbers)[1]
+        late = self._are_late(numbers)
         if not late.any():
             return self.base[numbers]
         wanted, known = numbers[late].tolist(), self._computed.entries
@@ -177,6 +177,22 @@ class LateRows:
         order[~late] = np.arange(len(numbers) - len(rows))
         order[late] = len(numbers) - len(rows) + np.arange(len(rows))
         return stack_rows([self.base[numbers[~late]], newer], self.base.shape[1])[order]
+
+    def source(
+        self, numbers: IntArray, compute: Callable[[IntArray], Sparse]
+    ) -> tuple[Sparse, IntArray]:
+        """A matrix that has the rows of the numbers (M,), and their numbers in it.
+
+        It is the base where all of them are there, so that nothing is copied.
+        """
+        if not self._are_late(numbers).any():
+            return self.base, numbers
+        return self.take(numbers, compute), np.arange(len(numbers), dtype=np.int32)
+
+    def _are_late(self, numbers: NDArray[np.integer]) -> BoolArray:
+        """(M,) True for rows that are not those of the base."""
+        is_late: BoolArray = (numbers >= self.base.shape[0]) | locate(self._changed, numbers)[1]
+        return is_late
 
     def _add(self, numbers: list[int], rows: Sparse) -> None:
         for row, number in enumerate(numbers):

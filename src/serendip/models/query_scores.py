@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from weakref import WeakKeyDictionary
 
@@ -24,9 +25,13 @@ from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_list import ItemList, tie_order, top_k
 from serendip.models.vector_index import VectorIndex
 
-_MOST_PASSED_OVER = 256
+_MOST_PASSED_OVER = 32
 """Excluded items that a search passes over; with more of them the index gets the filter."""
 
+
+_MOST_COMPARED = 2_000
+"""Excluded items that are compared one by one to find the best of all items; with more of them the
+index is searched for it, so that a long past costs no more."""
 
 _NEAREST = 32
 """Excluded items of a filtered search that are scored, too, in case that one is the best of all."""
@@ -140,7 +145,8 @@ class SparseScores(QueryScores):
         """The allowed items with the largest scores."""
         lists = []
         for (items, scores), one in zip(self._rows, allowed, strict=True):
-            usable = (scores != 0) & one.admits(items)
+            usable = one.admits_ascending(items)
+            usable &= scores != 0
             lists.append(_best_of(items[usable], scores[usable], k, self._num_items))
         return lists
 
@@ -191,13 +197,13 @@ class PriorOrder:
             self._order = np.lexsort((ties, -self.scores)).astype(np.int32)
         return self._order
 
-    @property
+    @cached_property
     def best(self) -> float:
         """The highest score; 0 without items."""
         first = self.first(1, None)
         return float(self.scores[first][0]) if len(first) else 0.0
 
-    @property
+    @cached_property
     def tells_apart(self) -> bool:
         """False if all items have one score."""
         last = np.arange(len(self.scores), dtype=np.int32)[-1:]
@@ -211,12 +217,14 @@ class PriorOrder:
             late = late[allowed.admits(late)]
             if allowed.shared.count * _SELECTIVE < len(self.scores):
                 order = self._order_of(allowed.shared)
-        excluded = 0 if allowed is None else len(allowed.excluded)
-        found, begin, size = [order[:0]], 0, max(1, 2 * (k + excluded))
+        found, begin, size = [order[:0]], 0, max(1, 4 * k)
         while begin < len(order) and sum(map(len, found)) < k:
             part = order[begin : begin + size]
-            part = part[~locate(self._late, part)[1]]
-            found.append(part if allowed is None else part[allowed.admits(part)])
+            kept = ~locate(self._late, part)[1] if len(self._late) else None
+            if allowed is not None:
+                admitted = allowed.admits(part)
+                kept = admitted if kept is None else kept & admitted
+            found.append(part if kept is None else part[kept])
             begin, size = begin + size, 2 * size
         if sum(map(len, found)) < k:
             newer = np.arange(len(self.order), len(self.scores), dtype=np.int32)
@@ -262,7 +270,7 @@ class PriorScores(QueryScores):
         if not self._order.tells_apart:
             return [ItemList() for _ in allowed]
         lists = [self._order.first(k, one) for one in allowed]
-        return [ItemList(items, self._order.scores[items]) for items in lists]
+        return [ItemList.of_distinct(items, self._order.scores[items]) for items in lists]
 
 
 class VectorScores(QueryScores):
@@ -346,10 +354,14 @@ class VectorScores(QueryScores):
             pool = self._index.search(reduced, depth, None)
         else:
             depth = k + _NEAREST
-            nearest = self._index.nearest(reduced, excluded, _NEAREST)
-            pool = np.concatenate([self._index.search(reduced, k, allowed), nearest])
+            pool = self._index.search(reduced, k, allowed)
+            if len(excluded) <= _MOST_COMPARED:
+                nearest = self._index.nearest(reduced, excluded, _NEAREST)
+                pool = np.concatenate([pool, nearest])
+            else:
+                pool = distinct(np.concatenate([pool, self._index.search(reduced, 1, None)]))
         found = self._rank(row, pool)
-        self._found[row] = found = found.take(np.arange(min(depth, len(found))))
+        self._found[row] = found = found.take(slice(depth))
         return found
 
     def _rank(self, row: int, items: IntArray) -> ItemList:
@@ -359,6 +371,8 @@ class VectorScores(QueryScores):
 
 def _parts(rows: IntArray, count: int) -> list[tuple[int, slice]]:
     """(position of a query, slice of its rows) of the queries that have rows."""
+    if count == 1:
+        return [(0, slice(0, len(rows)))] if len(rows) else []
     bounds = np.searchsorted(rows, np.arange(count + 1)).tolist()
     return [
         (row, slice(begin, end)) for row, (begin, end) in enumerate(pairwise(bounds)) if end > begin
@@ -372,4 +386,4 @@ def _best_of(items: IntArray, scores: FloatArray, k: int, num_items: int) -> Ite
         usable: NDArray[np.intp] = np.flatnonzero(scores >= threshold)
         items, scores = items[usable], scores[usable]
     order = np.lexsort((tie_order(num_items)[items], -scores))[: max(k, 0)]
-    return ItemList(items[order], scores[order])
+    return ItemList.of_distinct(items[order], scores[order])

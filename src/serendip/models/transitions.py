@@ -180,6 +180,10 @@ class Transitions(Recommender):
         """Rows (M, N0) of the graph; those of later items are computed when they are first read."""
         return self._graph.take(numbers, self._build_graph)
 
+    def _graph_rows(self, numbers: IntArray) -> tuple[Sparse, IntArray]:
+        """A matrix that has the graph's rows of the numbers (M,), and their numbers in it."""
+        return self._graph.source(numbers, self._build_graph)
+
     @cached_property
     def _reach(self) -> Sparse:
         """(N0, N0): row n has item n and the unreached items that have it as a neighbour."""
@@ -261,10 +265,10 @@ class Transitions(Recommender):
         if self._content is not None and self.config.content_weight:
             return None
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
-        rows = []
-        for items, weights in contexts:
-            places = np.arange(len(items), dtype=np.int32)
-            rows.append(self._add_late(*add_rows(self._take_graph(items), places, weights)))
+        rows = [
+            self._add_late(*add_rows(*self._graph_rows(items), weights))
+            for items, weights in contexts
+        ]
         return SparseScores(rows, self._num_items)
 
     def _add_late(self, items: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -291,7 +295,7 @@ class Transitions(Recommender):
         items, weights = compute_context_weights(query, self.num_items, self.config.decay)
         heaviest = np.argsort(-weights, kind="stable")[:_MAX_VOTERS]
         items, weights = items[heaviest], weights[heaviest]  # (T,) each
-        graph, places = self._take_graph(items), np.arange(len(items), dtype=np.int32)
+        graph, places = self._graph_rows(items)
         votes = select_columns(graph, places, weights, item_nums)  # (T, C)
         late, neighbours = self._late_neighbours
         rows, is_late = locate(late, item_nums)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.allowed_items import AllowedItems
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
 from serendip.data.growing_rows import append_rows, dot_rows
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
@@ -35,9 +35,9 @@ EXACT_UP_TO = 2_000
 NUM_DIRECTIONS = 128
 """D: main directions in which vectors are searched."""
 
-_CONFIG = ApproximateIndexConfig(exact_up_to=20_000)
-_POOL_FACTOR, _POOL_EXTRA = 2, 200
-"""Items that a search for k proposes: 2 k + 200."""
+_CONFIG = ApproximateIndexConfig(exact_up_to=4_000, recall=0.995)
+_POOL_FACTOR, _POOL_EXTRA = 2, 100
+"""Items that a search for k proposes: 2 k + 100."""
 
 _FITTED_ON = 20_000
 """Item vectors from which the main directions are computed."""
@@ -124,7 +124,7 @@ class VectorIndex:
         if allowed is not None and allowed.count <= pool:
             numbers = allowed.shared.numbers
             return numbers[allowed.admits(numbers)]
-        found = self.base.search(reduced[None], pool, allowed)[0].item_nums
+        found = self.base.nearest(reduced, pool, allowed)
         late = self.late_items
         if not len(late):
             return found
@@ -133,7 +133,7 @@ class VectorIndex:
         late, scores = late[usable], products[self.late_rows[usable]]
         if len(late) > pool:
             late = late[np.argpartition(-scores, pool - 1)[:pool]]
-        return np.union1d(found, late)
+        return distinct(np.concatenate([found, late]))
 
     def nearest(self, reduced: FloatArray, item_nums: IntArray, k: int) -> IntArray:
         """Those of some items (M,) with the k largest products in the searched space."""

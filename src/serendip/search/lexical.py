@@ -182,11 +182,12 @@ class LexicalIndex:
         numbers, scores = self._built_hits(self._query(weighted_terms), k, allowed)
         if len(self.posted):
             posted, more = self.posted.scores(weighted_terms, self.statistics)
-            is_shown = self._may_show(posted, allowed)
-            numbers = np.concatenate([numbers, posted[is_shown]])
-            scores = np.concatenate([scores, more[is_shown]])
+            if len(posted):
+                is_shown = self._may_show(posted, allowed)
+                numbers = np.concatenate([numbers, posted[is_shown]])
+                scores = np.concatenate([scores, more[is_shown]])
         best = np.argsort(-scores, kind="stable")[:k]
-        return ItemList(numbers[best], scores[best])
+        return ItemList.of_distinct(numbers[best], scores[best])
 
     def scores(self, text: str, item_nums: IntArray, depth: int = 300) -> FloatArray:
         """BM25 (C,) of items among the ``depth`` best hits; 0 for all others."""

@@ -23,7 +23,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.search.documents import FIELDS, GENERATED, Document
 
 K1 = 1.2
@@ -146,9 +146,11 @@ class RecentItemsIndex:
             (documents, weights[name] * gains)
             for terms, weights in weighted_terms
             for name, term in terms
-            if weights[name] > 0
+            if weights[name] > 0 and (name, term) in self._postings.documents
             for documents, gains in [self._gains((name, term), statistics)]
         ]
+        if not hits:
+            return NO_ITEMS, np.empty(0, np.float32)
         documents = np.concatenate([np.empty(0, np.int32), *(part for part, _ in hits)])
         gains = np.concatenate([np.empty(0), *(part for _, part in hits)])
         distinct, rows = np.unique(documents, return_inverse=True)

@@ -341,13 +341,16 @@ class TitleIndex:
 
     def bearers(self, key: str) -> list[TitledItem]:
         """Items whose title has this normal form, most popular first."""
-        items = dict.fromkeys(item for table in self._tables for item in table.items_titled(key))
+        return self._bearers(key, (table.items_titled(key) for table in self._tables))
+
+    def _bearers(self, key: str, items_of_tables: Iterable[list[int]]) -> list[TitledItem]:
+        items = dict.fromkeys(item for items in items_of_tables for item in items)
         alive = [
             TitledItem(item, self.title(item), self.popularity_of(item))
             for item in items
             if item not in self.deleted and (item not in self.changed or self._has_title(item, key))
         ]
-        return sorted(alive, key=lambda item: (-item.popularity, item.item_num))
+        return sorted(alive, key=_rank) if len(alive) > 1 else alive
 
     def exact(self, text: str) -> IntArray:
         """Items with the title ``text``, best first.
@@ -418,7 +421,7 @@ class TitleIndex:
         for table, rows in zip(self._tables, rows_by_table, strict=True):
             best = self._bearers_of_best(table, rows, k)
             found.update({bearer.item_num: bearer for bearer in best})
-        return sorted(found.values(), key=lambda item: (-item.popularity, item.item_num))[:k]
+        return sorted(found.values(), key=_rank)[:k]
 
     def _bearers_of_best(self, table: TitleTable, rows: IntArray, k: int) -> list[TitledItem]:
         """The best item of each of the most popular rows: k different ones, or all there are."""
@@ -433,7 +436,16 @@ class TitleIndex:
             wanted *= 4
 
     def _bearers_of(self, table: TitleTable, row: int) -> list[TitledItem]:
-        return self.bearers(table.keys[row])[:1]
+        key = table.keys[row]
+        items = (
+            table.items_of(row) if one is table else one.items_titled(key) for one in self._tables
+        )
+        return self._bearers(key, items)[:1]
+
+
+def _rank(item: TitledItem) -> tuple[float, int]:
+    """Sort key: most popular first, then by number."""
+    return -item.popularity, item.item_num
 
 
 def other_names(title: str) -> list[str]:

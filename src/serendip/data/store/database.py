@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from serendip.data.store.commit_watch import CommitWatch
 from serendip.data.store.sqlite_file import SqliteFile
 from serendip.errors import BusyError, StorageError
 
@@ -49,6 +50,7 @@ class Database:
         # Error messages reach clients: they show the name only, never a folder or a password.
         self.name = self._file.name if self._file else str(self._engine.url.database)
         self._num_users, self._users_lock = 0, threading.Lock()
+        self._watch = CommitWatch(self._file)
 
     @classmethod
     def with_tables(cls, url_or_path: str | Path, tables: MetaData) -> Database:
@@ -158,8 +160,13 @@ class Database:
         for connection in connections:
             connection.close()
 
+    def commit_number(self) -> int | None:
+        """A number that is the same as long as nothing is committed; None = not known."""
+        return self._watch.number()
+
     def close(self) -> None:
         """Close all connections."""
+        self._watch.close()
         self._engine.dispose()
 
     @contextmanager

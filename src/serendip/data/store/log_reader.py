@@ -29,6 +29,13 @@ class EventLogReader:
     def __init__(self, database: Database, folder: SegmentFolder) -> None:
         self._database, self._folder = database, folder
 
+    def commit_number(self) -> int | None:
+        """A number that is the same as long as nothing is written; None = not known.
+
+        Takes microseconds: whoever follows the log asks it before reading.
+        """
+        return self._database.commit_number()
+
     def mark(self) -> LogPosition:
         """The current position of the log."""
         return read_log(self._database, self._folder, LogView.position)

@@ -106,6 +106,17 @@ class SqliteFile:
             return f"database {self.name} cannot be written to: its disk is full."
         return ""
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether connections are limited: one that is frozen never sees a later commit."""
+        return bool(self._limits)
+
+    @property
+    def failure(self) -> type[Exception]:
+        """Base class of the errors of its connections."""
+        error: type[Exception] = self._module.Error
+        return error
+
     def limit_is_over(self) -> bool:
         """Whether limited connections can be replaced by normal ones; the caller closes them all.
 

@@ -92,6 +92,8 @@ class Candidates:
 
     def bounds(self, num_queries: int) -> list[int]:
         """B + 1 bounds: the candidates of query b are rows ``bounds[b]:bounds[b + 1]``."""
+        if num_queries == 1:
+            return [0, len(self)]
         bounds: list[int] = np.searchsorted(self.rows, np.arange(num_queries + 1)).tolist()
         return bounds
 

@@ -11,13 +11,13 @@ semantic IDs, H newest items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import FloatArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.feature_names import feature_names, models_of_kind, relative_name
@@ -29,41 +29,38 @@ _CODE_HISTORY = 20
 
 def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     """Features (R, F) float32 of candidate rows; columns in the order of ``feature_names``."""
-    rows, items = candidates.rows, candidates.items
-    columns = _model_columns(batch, candidates)
-    content = batch.state.features.content  # (N, D)
-    anchors = [_anchor(query) for query in batch.queries]
-    last = [None if anchor < 0 else content[anchor] for anchor in anchors]
-    columns["last item cosine"] = _cosines(last, candidates, lambda items: content[items])
-    texts = [query.text_vector for query in batch.queries]
-    words_of = batch.state.fusion.extract_text_part
-    columns["query cosine"] = _cosines(texts, candidates, lambda items: words_of(content[items]))
+    items, names = candidates.items, feature_names(batch.state.models)
+    columns = dict(_model_columns(batch, candidates))
+    columns["last item cosine"], columns["query cosine"] = _cosines(batch, candidates)
     columns["bm25"], columns["title match"] = _word_columns(batch, candidates)
     columns["log popularity"] = np.log1p(batch.state.counts[items])
-    columns["log recent popularity"] = batch.scores("popularity-recent").of_items(rows, items)
+    recent = batch.scores("popularity-recent")
+    columns["log recent popularity"] = recent.of_items(candidates.rows, items)
     columns["quality"] = batch.state.quality[items]
     columns["best code match"], columns["mean code match"] = _code_columns(batch, candidates)
     lengths = np.array([len(past) for past in batch.pasts], dtype=np.float32)  # (B,)
-    columns["log history length"] = np.log1p(lengths)[rows]
+    columns["log history length"] = np.log1p(lengths)[candidates.rows]
     liked_shares = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
-    columns["liked share"] = np.array(liked_shares, dtype=np.float32)[rows]
-    names = feature_names(batch.state.models)
-    return np.column_stack([columns[name] for name in names]).astype(np.float32)
+    columns["liked share"] = np.array(liked_shares, dtype=np.float32)[candidates.rows]
+    matrix = np.empty((len(candidates), len(names)), np.float32)
+    for column, name in enumerate(names):
+        matrix[:, column] = columns[name]
+    return matrix
 
 
-def _model_columns(batch: Batch, candidates: Candidates) -> dict[str, NDArray[np.floating]]:
-    """Score and relative score (R,) of each model whose scores are features."""
+def _model_columns(
+    batch: Batch, candidates: Candidates
+) -> Iterator[tuple[str, NDArray[np.floating]]]:
+    """Name and values (R,) of the score and the relative score of each model with features."""
     rows, items, models = candidates.rows, candidates.items, batch.state.models
-    columns: dict[str, NDArray[np.floating]] = {}
     for name in (*models_of_kind(models, "count"), *models_of_kind(models, "similarity")):
         scores, best = batch.scores(name).of_items(rows, items), batch.scores(name).best()[rows]
         if models[name].score_kind == "count":
-            columns[name] = np.log1p(scores)
-            columns[relative_name(name)] = scores / np.maximum(best, 1e-9)
+            yield name, np.log1p(scores)
+            yield relative_name(name), scores / np.maximum(best, 1e-9)
         else:
-            columns[name] = scores
-            columns[relative_name(name)] = scores - best
-    return columns
+            yield name, scores
+            yield relative_name(name), scores - best
 
 
 def _anchor(query: Query) -> int:
@@ -72,25 +69,26 @@ def _anchor(query: Query) -> int:
     return int(anchors[-1]) if len(anchors) else -1
 
 
-def _cosines(
-    vectors: Sequence[FloatArray | None],
-    candidates: Candidates,
-    vectors_of: Callable[[IntArray], FloatArray],
-) -> FloatArray:
-    """(R,) cosine of each row's item with the vector of its query; NaN without such a vector.
+def _cosines(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
+    """(R,) cosines of each row's item with the anchor, and with the text, of its query.
 
-    Args:
-        vectors: per query a unit vector (D,), or None.
-        candidates: R rows.
-        vectors_of: item numbers -> unit vectors of the items.
+    NaN = the query has no anchor, or no text.
     """
-    result = np.full(len(candidates), np.nan, dtype=np.float32)
-    for vector, (begin, end) in zip(
-        vectors, pairwise(candidates.bounds(len(vectors))), strict=True
-    ):
-        if vector is not None:
-            result[begin:end] = vectors_of(candidates.items[begin:end]) @ vector  # (C, D) @ (D,)
-    return result
+    content = batch.state.features.content  # (N, D)
+    last = np.full(len(candidates), np.nan, dtype=np.float32)
+    text = np.full(len(candidates), np.nan, dtype=np.float32)
+    bounds = candidates.bounds(len(batch.queries))
+    for query, (begin, end) in zip(batch.queries, pairwise(bounds), strict=True):
+        anchor = _anchor(query)
+        if anchor < 0 and query.text_vector is None:
+            continue
+        vectors = content[candidates.items[begin:end]]  # (C, D)
+        if anchor >= 0:
+            last[begin:end] = vectors @ content[anchor]
+        if query.text_vector is not None:
+            words = batch.state.fusion.extract_text_part(vectors)
+            text[begin:end] = words @ query.text_vector
+    return last, text
 
 
 def _word_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
@@ -120,19 +118,16 @@ def _code_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, Flo
     Lengths are numbers of levels; NaN = the query has neither source items nor a history.
     """
     codes = batch.state.features.codes  # (N, L)
-    recent = np.full((len(batch.queries), _CODE_HISTORY), -1, dtype=np.int32)
-    for row, query in enumerate(batch.queries):
+    best = np.full(len(candidates), np.nan, dtype=np.float32)
+    mean = np.full(len(candidates), np.nan, dtype=np.float32)
+    bounds = candidates.bounds(len(batch.queries))
+    for query, (begin, end) in zip(batch.queries, pairwise(bounds), strict=True):
         anchors = query.source_items if len(query.source_items) else query.history.item_nums
         anchors = anchors[-_CODE_HISTORY:]
-        recent[row, : len(anchors)] = anchors
-    is_item = recent >= 0  # (B, H)
-    prefix: IntArray = common_prefix(
-        codes[candidates.items][:, None, :],  # (R, 1, L)
-        codes[recent][candidates.rows],  # (R, H, L)
-    )  # (R, H)
-    valid = is_item[candidates.rows]  # (R, H)
-    best = np.where(valid, prefix, -1).max(1).astype(np.float32)  # (R,)
-    count = valid.sum(1)
-    mean = np.where(valid, prefix, 0).sum(1) / np.maximum(count, 1)  # (R,)
-    best[count == 0] = np.nan
-    return best, np.where(count == 0, np.nan, mean).astype(np.float32)
+        if not len(anchors):
+            continue
+        own, recent = codes[candidates.items[begin:end]], codes[anchors]  # (C, L), (H, L)
+        shared = common_prefix(own[:, None], recent[None])  # (C, H)
+        best[begin:end] = shared.max(1)
+        mean[begin:end] = shared.sum(1) / len(anchors)
+    return best, mean

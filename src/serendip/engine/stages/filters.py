@@ -73,7 +73,7 @@ class NotSeen(Filter):
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Without items of the history and rejected ones."""
         rejected = query.rejected.reaching("seen")
-        return allowed.without(np.concatenate([query.history.item_nums, rejected]))
+        return allowed.without_ascending(query.history.items).without(rejected)
 
 
 class NotRejected(Filter):
@@ -96,7 +96,7 @@ class NotInContext(Filter):
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Without source items and excluded items."""
-        return allowed.without(np.concatenate([query.source_items, query.exclude]))
+        return allowed.without(query.source_items).without(query.exclude)
 
 
 class ByAttribute(Filter):

@@ -198,15 +198,15 @@ def complete_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
 def visible_to(surface: SurfaceConfig, query: Query) -> Query:
     """The query as the surface reads it: with its task, and the parts that its context names."""
     reads = surface.context
+    unread: dict[str, Any] = {}
     if "user" not in reads:
-        query = replace(query, user_id="", history=History(), rejected=Rejected())
+        unread |= {"user_id": "", "history": History(), "rejected": Rejected()}
     if "query" not in reads:
-        query = replace(query, text="", meant="", text_vector=None)
+        unread |= {"text": "", "meant": "", "text_vector": None}
     if "items" not in reads:
-        query = replace(query, source_items=NO_ITEMS)
-    return replace(
-        query,
-        surface=surface.task,
-        country=query.country if "country" in reads else "",
-        time=query.time if "time" in reads else math.nan,
-    )
+        unread["source_items"] = NO_ITEMS
+    if "country" not in reads:
+        unread["country"] = ""
+    if "time" not in reads:
+        unread["time"] = math.nan
+    return replace(query, surface=surface.task, **unread)
