@@ -99,8 +99,17 @@ class ApproximateIndex:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def is_exact(self) -> bool:
+        """True if every search compares all allowed items."""
+        return self._lists is None
+
     def search(
-        self, queries: FloatArray, k: int, allowed: AllowedItems | None = None
+        self,
+        queries: FloatArray,
+        k: int,
+        allowed: AllowedItems | None = None,
+        products: FloatArray | None = None,
     ) -> list[ItemList]:
         """Find the k items with the largest dot product per query, best first.
 
@@ -108,6 +117,7 @@ class ApproximateIndex:
             queries: (B, D) float32.
             k: 1 or more.
             allowed: allowed items, of N or more; those beyond N are not found. None = all.
+            products: (B, N) the dot products, if they are known and the index is exact.
 
         Raises:
             DataError: k < 1, queries of another size, or a set of fewer than N items.
@@ -128,15 +138,25 @@ class ApproximateIndex:
                 "Give a set of all items.",
             )
         if self._lists is None or (allowed and allowed.count <= self.config.exact_up_to):
-            return [self._search_exact(query, k, allowed) for query in queries]
+            known = [None] * len(queries) if products is None else products
+            return [
+                self._search_exact(query, k, allowed, row)
+                for query, row in zip(queries, known, strict=True)
+            ]
         return [self._search_lists(query, k, allowed) for query in queries]
 
-    def _search_exact(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> ItemList:
-        """Score all allowed items for a query (D,)."""
+    def _search_exact(
+        self,
+        query: FloatArray,
+        k: int,
+        allowed: AllowedItems | None,
+        products: FloatArray | None,
+    ) -> ItemList:
+        """Score all allowed items for a query (D,), or look them up in its products (N,)."""
         if allowed is None:
-            return _take_top(self.vectors @ query, k)
+            return _take_top(self.vectors @ query if products is None else products, k)
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
-        scores = vectors @ query
+        scores = vectors @ query if products is None else products[numbers]
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
         top = _take_top(scores, min(k, len(numbers) - int(is_there.sum())))

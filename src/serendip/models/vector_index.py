@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.allowed_items import AllowedItems
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
 from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
@@ -103,28 +103,47 @@ class VectorIndex:
         """Query vectors (B, V) in the searched space (B, D)."""
         return queries @ self.query_map
 
-    def search(self, reduced: FloatArray, k: int, allowed: AllowedItems | None) -> IntArray:
+    def products(self, reduced: FloatArray) -> FloatArray | None:
+        """Dot products (B, n + L) of queries (B, D) with the items of the index and the late ones.
+
+        None if a search does not compare all of these.
+        """
+        if not self.base.is_exact:
+            return None
+        return np.hstack([reduced @ self.base.vectors.T, reduced @ self.late_vectors.T])
+
+    def search(
+        self,
+        reduced: FloatArray,
+        k: int,
+        allowed: AllowedItems | None,
+        products: FloatArray | None = None,
+    ) -> IntArray:
         """Items among which the k best allowed ones are expected, in any order.
 
         Args:
             reduced: (D,) query in the searched space.
             k: 1 or more.
             allowed: None = all items.
+            products: (n + L,) the query's row of ``products``, if it is known.
         """
         pool = _POOL_FACTOR * k + _POOL_EXTRA
         if allowed is not None and allowed.count <= pool:
             numbers = allowed.shared.numbers
             return numbers[allowed.admits(numbers)]
-        found = self.base.search(reduced[None], pool, allowed)[0].item_nums
+        count = len(self.base)
+        known = None if products is None else products[None, :count]
+        found = self.base.search(reduced[None], pool, allowed, known)[0].item_nums
         late = self.late_items
         if not len(late):
             return found
-        usable = np.ones(len(late), np.bool_) if allowed is None else allowed.admits(late)
-        scores = self.late_vectors[usable] @ reduced
-        late = late[usable]
+        scores = self.late_vectors @ reduced if products is None else products[count:]
+        if allowed is not None:
+            usable = allowed.admits(late)
+            late, scores = late[usable], scores[usable]
         if len(late) > pool:
             late = late[np.argpartition(-scores, pool - 1)[:pool]]
-        return np.union1d(found, late)
+        return distinct(np.concatenate([found, late]))
 
     def nearest(self, reduced: FloatArray, item_nums: IntArray, k: int) -> IntArray:
         """Those of some items (M,) with the k largest products in the searched space."""

@@ -107,6 +107,30 @@ def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineStat
     np.testing.assert_allclose(popularity, np.log1p(state.counts[shown]), rtol=1e-6)
 
 
+def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, split, past = fitted
+    for module in ("content_similarity", "retriever.model"):  # items are found by an index
+        monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
+    state = fitter.append_new_items(past, split)
+    requests = _build_requests(split, None, np.random.default_rng(1))
+    for surface, labelled in requests:
+        chosen = labelled[:40]
+        together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
+        rng = np.random.default_rng(2)
+        alone = [
+            build_rows([one], surface, state, fitter.settings, group, rng)
+            for group, one in enumerate(chosen)
+        ]
+        for name in ("task", "labels", "weights", "group"):
+            joined = np.concatenate([getattr(part, name) for part in alone])
+            np.testing.assert_array_equal(getattr(together, name), joined)
+        features = np.concatenate([part.features for part in alone])
+        np.testing.assert_allclose(together.features, features, rtol=1e-4, atol=1e-5)
+        assert len(features) > 100
+
+
 def test_without_impressions_refused_candidates_are_drawn(
     fitted: tuple[Fitter, Split, EngineState],
 ) -> None:
