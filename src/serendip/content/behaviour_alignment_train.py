@@ -32,20 +32,24 @@ _MASKED_LOGIT = -1e9
 
 
 def train(
-    content: FloatArray, pairs: IntArray, config: AlignmentConfig, options: TrainOptions
+    content: FloatArray,
+    pairs: IntArray,
+    config: AlignmentConfig,
+    options: TrainOptions,
+    start: AlignedProjection | None = None,
 ) -> AlignedProjection:
     """Fit the projection, see ``behaviour_alignment.align``; all randomness is from the seed."""
     limit_threads()
     random = np.random.default_rng(options.seed)
     if len(pairs) > config.most_pairs:
         pairs = pairs[random.choice(len(pairs), config.most_pairs, replace=False)]
-    aligner = _Aligner(content, pairs, config, options.seed)
+    aligner = _Aligner(content, pairs, config, options.seed, start)
     optimiser = torch.optim.AdamW(aligner.groups(), lr=config.learning_rate, fused=True)
     size = min(config.batch_size, len(pairs))
-    steps = config.epochs * (len(pairs) // size)
+    epochs = range(config.epochs if start is None else config.continued_epochs)
+    steps = len(epochs) * (len(pairs) // size)
     step = 0
-    epochs = range(config.epochs)
-    for _ in options.progress.track(epochs, "Aligning content", config.epochs):
+    for _ in options.progress.track(epochs, "Aligning content", len(epochs)):
         order = random.permutation(len(pairs))
         for begin in range(0, len(order) - size + 1, size):
             for group in optimiser.param_groups:
@@ -64,7 +68,12 @@ class _Aligner:
     """Trainable projection and its loss: x -> unit(x + x ``down`` ``up``)."""
 
     def __init__(
-        self, content: FloatArray, pairs: IntArray, config: AlignmentConfig, seed: int
+        self,
+        content: FloatArray,
+        pairs: IntArray,
+        config: AlignmentConfig,
+        seed: int,
+        start: AlignedProjection | None,
     ) -> None:
         self.dropout = config.dropout
         self.content = torch.from_numpy(np.ascontiguousarray(content, dtype=np.float32))  # (N, D)
@@ -73,6 +82,8 @@ class _Aligner:
         self.random = torch.Generator().manual_seed(seed)
         self.down = torch.randn(size, rank, generator=self.random) / math.sqrt(size)  # (D, R)
         self.up = torch.zeros(rank, size)  # (R, D); zeros: the map starts at the identity
+        if start is not None:
+            self.down, self.up = (torch.from_numpy(np.array(m)) for m in (start.down, start.up))
         self.scale = torch.tensor(-math.log(config.temperature))  # log of 1 / temperature
         for parameter in (self.down, self.up, self.scale):
             parameter.requires_grad_()

@@ -18,6 +18,7 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.train import ranker_data
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker_data import (
     LabelledQuery,
@@ -163,7 +164,7 @@ def test_logged_words_are_learned_up_to_the_cut(fitted: tuple[Fitter, Split, Eng
 
 def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, EngineState]) -> None:
     fitter, split, _ = fitted
-    assert fitter.fit(split.train, "whole", TrainOptions()).ranker is not None
+    assert fit_engine(fitter, split.train, "whole", TrainOptions()).ranker is not None
 
 
 @pytest.mark.parametrize("fewest", [1, 2])
@@ -179,14 +180,11 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     )
     monkeypatch.setattr(ranker_data, "NUM_HOME", 40)
     monkeypatch.setattr(ranker_data, "NUM_SIMILAR", 20)
-    ranker = train_ranker(
-        state,
-        split,
-        nothing,
-        settings,
-        TrainOptions(),
-        lambda texts: fitter.cache.encode(fitter.encoder, texts),
+    encoder = fitter.encoder
+    logged = label_logged_requests(
+        split, settings, lambda texts: fitter.cache.encode(encoder, texts)
     )
+    ranker = train_ranker(state, split, nothing, logged, settings, TrainOptions())
     assert ranker is not None
     known = [TASKS[number] for number in ranker.ordered_tasks]
     assert known == (["home", "similar", "search"] if fewest == 1 else ["home", "similar"])

@@ -26,6 +26,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import Progress, SilentProgress, TrainOptions
@@ -113,7 +114,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     with tempfile.TemporaryDirectory() as scratch:
         fitter = Fitter.of(context, Path(scratch))
         with clock.stage(f"fit {split.name}"):
-            past = fitter.fit(split.train, "past", context.options)
+            past = fit_engine(fitter, split.train, "past", context.options)
             state = fitter.append_new_items(past, split)
             seconds = sum_train_seconds(fitter.clock)
             del fitter, context  # ranking needs neither the encoders' weights nor the cache

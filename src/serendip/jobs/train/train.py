@@ -1,4 +1,4 @@
-"""``serendip train``: fit -> relevance -> suggestions -> rewrites -> gates -> publish."""
+"""``serendip train``: fit, suggestions and rewrites -> relevance -> gates -> publish."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ from serendip.jobs.semantic_ids.versions import IdVersion, current_version
 from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
+from serendip.jobs.train.engine_fit import OtherProcess, fit_engine
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import run_gates
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.models.embedding_space import VectorSpace
+from serendip.runtime.executor import Executor
 from serendip.runtime.versions import Version
+from serendip.search.rewrites.table import RewriteTable
+from serendip.search.searcher import Searcher
+from serendip.search.suggestions.ranker import QueryRanker
+from serendip.search.suggestions.table import QueryTable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +53,13 @@ class Draft:
         return replace(self, state=state, facts={**self.facts, **facts})
 
 
-def train_workspace(context: JobContext) -> Version:
+def train_workspace(context: JobContext, executor: Executor | None = None) -> Version:
     """Train a generation on all data of the database and publish it.
+
+    Args:
+        context: workspace, seed, progress and time.
+        executor: where parts that do not need each other are fitted; None = two local processes if
+            there are two cores. The generation is the same.
 
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
@@ -56,13 +67,13 @@ def train_workspace(context: JobContext) -> Version:
             generation then stays in use.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        draft = fit(context, Path(scratch))
-        for step in (add_relevance_model, add_suggestions, add_rewrites, pass_gates):
+        draft = fit(context, Path(scratch), executor)
+        for step in (add_relevance_model, pass_gates):
             draft = step(context, draft)
         return publish_draft(context, draft)
 
 
-def fit(context: JobContext, scratch: Path) -> Draft:
+def fit(context: JobContext, scratch: Path, executor: Executor | None = None) -> Draft:
     """Fit features, models, word index and ranker on the snapshot of the database.
 
     Word indexes are written to ``scratch``, which must exist until the draft is published.
@@ -75,7 +86,10 @@ def fit(context: JobContext, scratch: Path) -> Draft:
     version, earlier = _open_previous_ids(context)
     fitter = replace(Fitter.of(context, scratch), version=version, earlier=earlier)
     media = fitter.check_media(dataset, context.options)
-    state = fitter.fit(dataset, "all", context.options)
+    tables = WordTables(context)
+    beside = OtherProcess(context.workspace.folder, executor)
+    fitted = fit_engine(fitter, dataset, "all", context.options, tables.build, beside)
+    state = tables.add_to(fitted)
     facts = {
         "item_version": context.snapshot.item_version,
         "event_seq": context.snapshot.event_seq,
@@ -90,6 +104,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
         "relevance_model": relevance.name if relevance else None,
         "settings": context.settings.learned_from(),
         "budget": context.budget.as_dict(),
+        **tables.facts,
     }
     return Draft(state, relevance, facts)
 
@@ -103,24 +118,43 @@ def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
         return replace(draft, state=draft.state.with_relevance_model(model))
 
 
-def add_suggestions(context: JobContext, draft: Draft) -> Draft:
-    """Add verified suggested queries and the model that ranks them."""
-    with context.clock.stage("suggested queries"):
-        state, log = draft.state, context.log
-        written = read_written_queries(context.workspace, state.catalogue)
-        config = context.settings.queries
-        builder = SuggestionBuilder(state.catalogue, state.counts, state.searcher, config, written)
-        built = builder.build(log.searches, context.options.progress)
-        ranker = train_query_ranker(built.table, state.searcher.titles, log, context.options.seed)
-        facts = {**built.report, "ranker_learned_from": ranker.learned_from}
-        return draft.with_facts(state.with_queries(built.table, ranker), queries=facts)
+class WordTables:
+    """Suggested queries and rewrites: what a generation makes of its word index.
 
+    Args:
+        context: items, log and settings.
 
-def add_rewrites(context: JobContext, draft: Draft) -> Draft:
-    """Add the table of query rewrites."""
-    with context.clock.stage("rewrites"):
-        table, facts = build_rewrites(draft.state, context)
-        return draft.with_facts(draft.state.with_rewrites(table), rewrites=facts)
+    Attributes:
+        facts: for the manifest.
+    """
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._queries, self._ranker = QueryTable.empty(), QueryRanker.prior()
+        self._rewrites = RewriteTable()
+        self.facts: dict[str, Any] = {}
+
+    def build(self, searcher: Searcher) -> None:
+        """Build verified suggestions, the model that ranks them, and rewrites of queries."""
+        context, log = self._context, self._context.log
+        clock, config = context.clock, context.settings.queries
+        catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
+        with clock.stage("suggested queries"):
+            written = read_written_queries(context.workspace, catalogue)
+            builder = SuggestionBuilder(catalogue, counts, searcher, config, written)
+            built = builder.build(log.searches, context.options.progress)
+            seed = context.options.seed
+            self._queries = built.table
+            self._ranker = train_query_ranker(built.table, searcher.titles, log, seed)
+            learned_from = self._ranker.learned_from
+            self.facts["queries"] = {**built.report, "ranker_learned_from": learned_from}
+        with clock.stage("rewrites"):
+            self._rewrites, facts = build_rewrites(searcher, built.table, context)
+            self.facts["rewrites"] = facts
+
+    def add_to(self, state: EngineState) -> EngineState:
+        """A copy of a state of the same items with the tables."""
+        return state.with_queries(self._queries, self._ranker).with_rewrites(self._rewrites)
 
 
 def pass_gates(context: JobContext, draft: Draft) -> Draft:
