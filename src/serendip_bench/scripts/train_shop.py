@@ -38,20 +38,23 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="Write the result into a file.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        result = measure_shop(options.shop, options.workspace or Path(scratch), options)
+        workspace = options.workspace or Path(scratch)
+        result = measure_shop(options.shop, workspace, options.budget, options.encoder)
     print_result(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
-def measure_shop(shop: Path, workspace: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measure_shop(
+    shop: Path, workspace: Path, budget: str | None, encoder: str | None
+) -> dict[str, Any]:
     """Import and train a shop in a workspace; the cost of both commands."""
     files = ["--items", shop / "items.parquet", "--events", shop / "events.parquet"]
     begin, _ = measure_command(["init", *files, "-w", workspace])
-    if options.encoder:
-        set_encoder(workspace / "serendip.toml", options.encoder)
-    budget = ["--budget", options.budget] if options.budget else []
-    cost, document = measure_command(["train", "-w", workspace, "--json", *budget])
+    if encoder:
+        set_encoder(workspace / "serendip.toml", encoder)
+    limit = ["--budget", budget] if budget else []
+    cost, document = measure_command(["train", "-w", workspace, "--json", *limit])
     return {
         "benchmark": "train_shop",
         "shop": shop.name,
