@@ -101,7 +101,7 @@ class LocalExecutor:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or min(count_cores(), 2)
+        self.workers = workers or (2 if may_start_process() and count_cores() > 1 else 1)
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Results in the order of ``tasks``."""
@@ -169,6 +169,11 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def may_start_process() -> bool:
+    """False in a process that ends with its parent: Python allows it no children."""
+    return not multiprocessing.current_process().daemon
 
 
 _RESULT, _ERROR, _END = "result", "error", "end"
