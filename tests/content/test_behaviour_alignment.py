@@ -48,31 +48,6 @@ def test_items_chosen_together_become_neighbours_even_those_never_chosen() -> No
         assert after > 1.5 * before, (before, after)
 
 
-def test_a_fit_that_continues_learns_more_in_a_pass_than_one_from_the_identity() -> None:
-    content, pairs = world()
-    short = CONFIG.model_copy(update={"epochs": 1})
-    earlier = align(content, pairs[:3_000], CONFIG)
-    continued = align(content, pairs, short, start=earlier)
-    whole = slice(0, NUM_ITEMS)
-    shares = [
-        shared_group(fit.encode(content), whole)
-        for fit in (align(content, pairs, short), earlier, continued)
-    ]
-    assert shares == sorted(shares)
-    assert shares[2] > 1.2 * shares[0]
-
-
-def test_a_start_of_another_size_is_not_read() -> None:
-    content, pairs = world()
-    short = CONFIG.model_copy(update={"epochs": 1})
-    other = AlignedProjection(np.ones((32, 4), np.float32), np.ones((4, 32), np.float32))
-    untrained = AlignedProjection(np.ones((32, 16), np.float32), np.zeros((16, 32), np.float32))
-    expected = align(content, pairs, short)
-    for start in (other, untrained):
-        found = align(content, pairs, short, start=start)
-        assert np.array_equal(found.up, expected.up)
-
-
 def test_the_seed_decides_everything() -> None:
     content, pairs = world()
     first, second, other = (

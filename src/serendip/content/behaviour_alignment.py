@@ -26,7 +26,6 @@ def align(
     pairs: IntArray,
     config: AlignmentConfig | None = None,
     options: TrainOptions | None = None,
-    start: AlignedProjection | None = None,
 ) -> AlignedProjection:
     """Fit the projection of content from pairs of items chosen together.
 
@@ -36,8 +35,6 @@ def align(
             ``MIN_PAIRS`` the projection is the identity.
         config: hyperparameters.
         options: seed and progress.
-        start: fitted to earlier pairs, from which the fit continues; None, or one of another size
-            = from the identity.
 
     Raises:
         DataError: a pair has an item number outside [0, N).
@@ -56,5 +53,4 @@ def align(
         )
     from serendip.content.behaviour_alignment_train import train
 
-    fits = start is not None and start.down.shape == (size, rank) and start.up.any()
-    return train(content, pairs, config, options, start if fits else None)
+    return train(content, pairs, config, options)

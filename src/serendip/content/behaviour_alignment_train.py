@@ -32,24 +32,20 @@ _MASKED_LOGIT = -1e9
 
 
 def train(
-    content: FloatArray,
-    pairs: IntArray,
-    config: AlignmentConfig,
-    options: TrainOptions,
-    start: AlignedProjection | None = None,
+    content: FloatArray, pairs: IntArray, config: AlignmentConfig, options: TrainOptions
 ) -> AlignedProjection:
     """Fit the projection, see ``behaviour_alignment.align``; all randomness is from the seed."""
     limit_threads()
     random = np.random.default_rng(options.seed)
     if len(pairs) > config.most_pairs:
         pairs = pairs[random.choice(len(pairs), config.most_pairs, replace=False)]
-    aligner = _Aligner(content, pairs, config, options.seed, start)
+    aligner = _Aligner(content, pairs, config, options.seed)
     optimiser = torch.optim.AdamW(aligner.groups(), lr=config.learning_rate, fused=True)
     size = min(config.batch_size, len(pairs))
-    epochs = range(config.epochs if start is None else config.continued_epochs)
-    steps = len(epochs) * (len(pairs) // size)
+    steps = config.epochs * (len(pairs) // size)
     step = 0
-    for _ in options.progress.track(epochs, "Aligning content", len(epochs)):
+    epochs = range(config.epochs)
+    for _ in options.progress.track(epochs, "Aligning content", config.epochs):
         order = random.permutation(len(pairs))
         for begin in range(0, len(order) - size + 1, size):
             for group in optimiser.param_groups:
@@ -68,12 +64,7 @@ class _Aligner:
     """Trainable projection and its loss: x -> unit(x + x ``down`` ``up``)."""
 
     def __init__(
-        self,
-        content: FloatArray,
-        pairs: IntArray,
-        config: AlignmentConfig,
-        seed: int,
-        start: AlignedProjection | None,
+        self, content: FloatArray, pairs: IntArray, config: AlignmentConfig, seed: int
     ) -> None:
         self.dropout = config.dropout
         self.content = torch.from_numpy(np.ascontiguousarray(content, dtype=np.float32))  # (N, D)
@@ -82,8 +73,6 @@ class _Aligner:
         self.random = torch.Generator().manual_seed(seed)
         self.down = torch.randn(size, rank, generator=self.random) / math.sqrt(size)  # (D, R)
         self.up = torch.zeros(rank, size)  # (R, D); zeros: the map starts at the identity
-        if start is not None:
-            self.down, self.up = (torch.from_numpy(np.array(m)) for m in (start.down, start.up))
         self.scale = torch.tensor(-math.log(config.temperature))  # log of 1 / temperature
         for parameter in (self.down, self.up, self.scale):
             parameter.requires_grad_()

@@ -23,9 +23,6 @@ class AlignmentConfig(Config):
     epochs: int = Field(default=4, ge=1)
     """Passes over the pairs."""
 
-    continued_epochs: int = Field(default=1, ge=1)
-    """Passes over the pairs when the fit continues from one to earlier pairs."""
-
     most_pairs: int = Field(default=300_000, ge=1)
     """Maximum number of pairs; more are sampled down to it, which bounds training time."""
 

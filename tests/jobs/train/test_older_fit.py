@@ -77,7 +77,6 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
         past.codebooks,
         past.fusion,
         {name: model.learned() for name, model in past.models.items()},
-        prepared.dataset.alignment,
     )
     continued = fitter.fit_sources(dataset, "by-hand", options, older)
     nothing = fitter.fit_sources(dataset, "nothing", options)

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import IntArray
-from serendip.data.dataset import AlignedProjection, Dataset
+from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset, save_dataset
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import temporal
@@ -67,7 +67,7 @@ PLAN = (
 
 _DATASET, _STATUS = "dataset", "status.json"
 _IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
-_ALIGNMENT, _LEARNED, _RANKER = "alignment", "learned", "ranker"
+_LEARNED, _RANKER = "learned", "ranker"
 
 WordTask = Callable[[Searcher], None]
 
@@ -173,9 +173,6 @@ def _save_prepared(dataset: Dataset, codebooks: Codebooks, fusion: Fusion, folde
     codebooks.save(folder / _CODEBOOKS)
     if fusion.blocks:
         fusion.save(folder / _FUSION)
-    if dataset.alignment is not None:
-        alignment = {"down": dataset.alignment.down, "up": dataset.alignment.up}
-        save_arrays(folder / _ALIGNMENT, alignment)
 
 
 def _save_learned(arrays: Mapping[str, NDArray[Any]], folder: Path) -> None:
@@ -214,13 +211,11 @@ class _Files:
         """What was fitted; step 1, and step 2 when a model asks what it learned."""
         self._wait(1)
         fused = self._folder / _FUSION
-        aligned = open_arrays(self._folder / _ALIGNMENT)
         return OlderFit(
             Vocabulary.of_arrays(open_arrays(self._folder / _IDS)),
             Codebooks.open(self._folder / _CODEBOOKS),
             Fusion.open(fused) if fused.is_file() else TEXT_ONLY,
             _Learned(self),
-            AlignedProjection(**aligned) if aligned else None,
         )
 
     def learned(self, model: str) -> dict[str, NDArray[Any]]:

@@ -137,8 +137,7 @@ class Fitter:
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
         prepared = dataset.with_features(features).with_queries(examples)
         prepared = prepared.with_quality(item_quality(dataset))
-        start = None if older is None else older.alignment_of(fusion)
-        alignment = self._align_content(prepared, options, start)
+        alignment = self._align_content(prepared, options)
         return PreparedData(prepared.with_alignment(alignment), features, codebooks, fusion)
 
     def fit_sources(
@@ -219,9 +218,7 @@ class Fitter:
             features, codebooks = self.earlier.match(features, codebooks, catalogue)
         return features.read_by(reader, catalogue.items), codebooks, fusion
 
-    def _align_content(
-        self, dataset: Dataset, options: TrainOptions, start: AlignedProjection | None
-    ) -> AlignedProjection:
+    def _align_content(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
         """Fit the projection of content onto behaviour, on the older events of ``dataset``."""
         assert dataset.features is not None
         with self.clock.stage("align content"):
@@ -229,7 +226,7 @@ class Fitter:
             fraction = min(ALIGNED_FRACTION, 1 - self.settings.models.retriever.validation_share)
             log = events.rows(np.arange(len(events)) < fraction * len(events))
             pairs = cooccurring_pairs(log)
-            return align(dataset.features.content, pairs, ALIGNMENT, options, start)
+            return align(dataset.features.content, pairs, ALIGNMENT, options)
 
     def append_new_items(self, state: EngineState, split: Split) -> EngineState:
         """Append items that first appear in the newer part, as posted items are appended."""

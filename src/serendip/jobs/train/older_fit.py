@@ -15,7 +15,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from serendip.content.fusion import Fusion
-from serendip.data.dataset import AlignedProjection
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.base import WarmStart
@@ -30,25 +29,15 @@ class OlderFit:
         codebooks: from which new codebooks start.
         fusion: of its content.
         learned: name of a model -> arrays from which it continues; empty = it cannot.
-        alignment: of its content with behaviour; None = not known.
     """
 
     items: Vocabulary
     codebooks: Codebooks
     fusion: Fusion
     learned: Mapping[str, Mapping[str, NDArray[Any]]]
-    alignment: AlignedProjection | None = None
-
-    def _reads(self, fusion: Fusion) -> bool:
-        """True if content vectors of ``fusion`` mean the same here."""
-        return fusion is self.fusion or not (fusion.blocks or self.fusion.blocks)
-
-    def alignment_of(self, fusion: Fusion) -> AlignedProjection | None:
-        """Alignment from which that of content of ``fusion`` continues; None = from nothing."""
-        return self.alignment if self._reads(fusion) else None
 
     def start(self, name: str, items: Vocabulary, fusion: Fusion) -> WarmStart | None:
         """Start of a model on items with content of ``fusion``; None = from nothing."""
-        if not self._reads(fusion):
+        if fusion is not self.fusion and (fusion.blocks or self.fusion.blocks):
             return None
         return WarmStart(self.learned.get(name, {}), self.items.numbers(items.ids))
