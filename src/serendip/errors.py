@@ -6,6 +6,7 @@
       ConfigError        the TOML file or an option is wrong             exit 2, HTTP 400
       DataError          rows of a file or a request body are wrong      exit 3, HTTP 422
         UnknownItemError an item id is not in the catalogue              exit 3, HTTP 404
+        GateError        a gate refused a new generation                 exit 3, HTTP 422
       NotTrainedError    nothing is trained or published yet             exit 4, HTTP 503
       ArtefactError      a stored artefact is missing, altered or old    exit 5, HTTP 503
       UnsupportedError   a component cannot answer the query             exit 6, HTTP 422
@@ -69,6 +70,12 @@ class UnknownItemError(DataError):
     """The requested item is not in the catalogue: unknown, deleted or not available yet."""
 
     status, kind = 404, "unknown_item"
+
+
+class GateError(DataError):
+    """A gate refused a new generation; the published one stays in use."""
+
+    kind = "gate"
 
 
 class NotTrainedError(SerendipError):

@@ -23,6 +23,7 @@ COMMANDS = (
     "import",
     "doctor",
     "train",
+    "status",
     "evaluate",
     "serve",
     "recommend",

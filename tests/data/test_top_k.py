@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serendip.data import item_list
 from serendip.data.item_list import tie_order, top_k
 
 
@@ -26,8 +27,15 @@ def test_the_order_of_ties_is_the_same_every_time_and_for_every_k():
     scores = np.zeros(50, np.float32)
     whole = top_k(scores, 50).item_nums.tolist()
     assert top_k(scores, 7).item_nums.tolist() == whole[:7]
-    tie_order.cache_clear()
+    item_list._draw_order.cache_clear()
     assert top_k(scores, 50).item_nums.tolist() == whole
+
+
+def test_new_items_leave_the_order_of_the_others_and_need_no_new_one():
+    before = tie_order(1000)
+    assert tie_order(1001)[:1000].tolist() == before.tolist()
+    assert np.shares_memory(tie_order(1024), before)
+    assert all(len(set(tie_order(count).tolist())) == count for count in (0, 1, 2, 3, 1025))
 
 
 FEW_VALUES = st.sampled_from([0.0, 1.0, 2.0, -1.0, float("nan"), float("-inf"), 0.5])

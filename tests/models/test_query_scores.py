@@ -161,6 +161,21 @@ def test_a_prior_is_walked_in_its_order() -> None:
     )
 
 
+def test_new_items_with_the_lowest_score_of_a_prior_cost_no_comparison() -> None:
+    order = PriorOrder(np.array([0.0, 3.0, 0.0], np.float32))
+    first = order.order
+    for _ in range(5_000):
+        order = order.extended(np.zeros(1, np.float32))
+    assert order.order is first
+    assert order.first(2, None).tolist()[0] == 1
+    assert sorted(order.first(9_999, None).tolist()) == list(range(5_003))
+    assert order.extended(np.ones(1, np.float32)).first(2, None).tolist() == [1, 5_003]
+    assert PriorOrder(np.ones(2, np.float32)).extended(np.zeros(0, np.float32)).best == 1.0
+    same = PriorOrder(np.ones(2, np.float32))
+    assert not same.tells_apart
+    assert same.extended(np.zeros(1, np.float32)).tells_apart
+
+
 def test_later_items_of_a_prior_come_last() -> None:
     order = PriorOrder(np.array([1.0, 3.0, 2.0], np.float32))
     assert order.order.tolist() == [1, 2, 0]

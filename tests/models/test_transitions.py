@@ -223,6 +223,25 @@ def test_when_all_neighbours_count_a_change_is_a_training_with_the_new_content(
     )
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+def test_items_posted_one_by_one_are_those_posted_at_once(is_read: bool) -> None:
+    world, new = build_small_world(), draw_features(9, 12)
+    trained = Transitions(TransitionsConfig(num_neighbours=4)).train(world)
+    count = world.num_items
+    asked = [source(count + 11), source(3), Query(history=History.of_items(number(count + 4, 7)))]
+    model = trained
+    for row in range(12):
+        model = model.with_items(new.rows(number(row)))
+        if is_read and row % 3 != 1:
+            model.score_all([source(count + row), source(3)])
+        if row == 7:
+            model = model.with_changed_items(number(count + 2, count), draw_features(8, 2))
+    draft = new.rows(np.arange(12, dtype=np.int32))
+    final = draft.with_rows(number(2, 0), draw_features(8, 2))
+    expected = trained.with_items(final).score_all(asked)
+    np.testing.assert_allclose(model.score_all(asked), expected, atol=1e-5)
+
+
 def dense_line(world: Dataset, config: TransitionsConfig, seen: list[int]) -> FloatArray:
     """``h (M + w P M) + c (h E) E^T`` of one history, with loops and dense matrices."""
     assert world.features is not None

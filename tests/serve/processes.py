@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -83,3 +84,27 @@ def _holds(pid: int, name: str) -> bool:
         except FileNotFoundError:  # closed in between
             continue
     return False
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes that a process, any thread of it, or one of those, started and that still run."""
+    found: set[int] = set()
+    left = [pid]
+    while left:
+        for path in Path(f"/proc/{left.pop()}/task").glob("*/children"):
+            try:
+                names = path.read_text().split()
+            except (FileNotFoundError, ProcessLookupError):  # it has ended in between
+                continue
+            new = {int(name) for name in names} - found
+            found |= new
+            left += new
+    return found
+
+
+def wait_until(is_so: Callable[[], object], what: str, seconds: float = 600.0) -> None:
+    """Look again and again until something is so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what} never came"
+        time.sleep(0.1)

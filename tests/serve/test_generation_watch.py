@@ -10,6 +10,7 @@ import pytest
 from tiny_engine import TinyEngine
 from wire_client import WireClient
 
+from serendip.engine.training_record import TrainingRecord
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import LONGEST_WAIT_S, Follower, PublishedGenerations
@@ -184,6 +185,27 @@ def test_ready_and_metrics_name_the_generation_refused_and_the_storage_problem()
     assert "serendip_takes_writes 0.0" in text
     client.holder.refused_generation = ""
     assert "gen-9" not in client.get("/metrics").text
+
+
+def test_the_metrics_say_how_the_last_training_ended() -> None:
+    client = WireClient()
+    assert "serendip_last_training" not in client.get("/metrics").text
+    client.holder.last_training = TrainingRecord("refused", message="worse", failures=2, ended=12.5)
+    text = client.get("/metrics").text
+    for result, value in (("refused", 1.0), ("failed", 0.0), ("published", 0.0)):
+        assert f'serendip_last_training{{result="{result}"}} {value}' in text
+    assert "serendip_failed_trainings 2.0" in text
+    assert "serendip_last_training_end_seconds 12.5" in text
+
+
+def test_the_follower_reads_how_the_last_training_ended() -> None:
+    holder, record = EngineHolder(), TrainingRecord("published", "gen-2", ended=1.0)
+    published = PublishedGenerations(TinyEngine, lambda: "gen-1", last_training=lambda: record)
+    follower = Follower(holder, published)
+    follower.begin(0.0)
+    assert holder.last_training is None
+    follower.check(1.0)
+    assert holder.last_training is record
 
 
 def test_the_follower_checks_until_it_is_closed() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from serendip.content.posted_media import FileProblem
 from serendip.data import ActionRules, Event, Item
 from serendip.engine.answer import (
     Answer,
@@ -16,6 +17,7 @@ from serendip.engine.answer import (
     ChosenItem,
     Evidence,
     Explanation,
+    ItemFile,
     Suggestion,
     Suggestions,
 )
@@ -150,6 +152,16 @@ class TinyEngine:
             self._store += [(item.item_id, item) for item in items]
             self._read_store()
         return new
+
+    def find_file_problems(self, items: Sequence[Item]) -> list[FileProblem]:
+        names = [(item.item_id, item.field_text("poster")) for item in items]
+        return [
+            FileProblem(name, "poster", f"{file!r} is no file.") for name, file in names if file
+        ]
+
+    def files(self, item: Item) -> dict[str, ItemFile]:
+        file = item.field_text("poster")
+        return {"image": ItemFile("left out", f"{file!r} is no file.")} if file else {}
 
     def delete_item(self, item_id: str) -> bool:
         with self._lock:

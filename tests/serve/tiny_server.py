@@ -1,15 +1,17 @@
 """The real server over the tiny engine, as a process of its own.
 
 Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
-[--switch FILE]. Prints the address once it listens and once it is ready.
+[--switch FILE] [--companion FOLDER]. Prints the address once it listens and once it is ready.
 
 The search `slow` takes half a second. If the switch is a file, its content says why the engine
-cannot be opened. With an exit code every worker ends with it at once.
+cannot be opened. With an exit code every worker ends with it at once. A companion runs if its
+folder has the file `wanted`; it writes its process into `pid`, and `ended` when it ends in order.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from serendip.errors import NotTrainedError, SerendipError
+from serendip.serve.companion import Companion
 from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.server import run, run_worker
 from serendip.serve.supervisor import supervise
@@ -30,6 +33,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reports", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--switch", type=Path)
+    parser.add_argument("--companion", type=Path)
     parser.add_argument("--exit-code", type=int, default=0)
     return parser.parse_args()
 
@@ -68,6 +72,16 @@ def ready(address: str) -> None:
     print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
 
 
+def accompany(folder: Path) -> None:
+    """Wait for the end in a process beside the workers."""
+    (folder / "pid.part").write_text(str(os.getpid()))
+    (folder / "pid.part").replace(folder / "pid")
+    try:
+        threading.Event().wait(600)
+    finally:
+        (folder / "ended").touch()
+
+
 def run_workers(published: PublishedGenerations, options: argparse.Namespace) -> None:
     def work(seat: WorkerSeat) -> None:
         if options.exit_code:
@@ -77,8 +91,12 @@ def run_workers(published: PublishedGenerations, options: argparse.Namespace) ->
     def load() -> None:
         from serendip.serve import app  # noqa: F401 - as the command does
 
+    companion = None
+    if options.companion:
+        folder = options.companion
+        companion = Companion((folder / "wanted").exists, lambda: accompany(folder))
     try:
-        supervise(work, options.workers, port=0, load=load, on_ready=ready, on_listening=listening)
+        supervise(work, options.workers, "127.0.0.1", 0, load, ready, listening, companion)
     except SerendipError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

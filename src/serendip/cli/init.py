@@ -43,7 +43,10 @@ def run(
         terminal.say(f"{table}: {guess.path}")
         for name, column in guess.mapping.items():
             terminal.say(f"  {name:<14} <- {column}")
-        if guess.others:
+        if guess.roles is not None:
+            for name, note in guess.roles.notes.items():
+                terminal.say(f"  {name:<14}    {note}")
+        elif guess.others:
             terminal.say(f"  {'other columns':<14}    {', '.join(guess.others)}")
     opened = Workspace.open(workspace)
     progress = terminal.options().progress
@@ -57,6 +60,7 @@ def run(
         {
             "settings": str(workspace / SETTINGS_FILE),
             "mapping": {table: dict(guess.mapping) for table, guess in guesses.items()},
+            "attributes": dict(guesses["items"].roles.notes) if guesses["items"].roles else {},
             **summary,
             "checks": checks,
         }

@@ -29,6 +29,7 @@ from serendip.cli import (
     recommend,
     rollback,
     serve,
+    status,
     synonyms,
     train,
 )
@@ -43,7 +44,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (init, import_, doctor, train, evaluate, serve, recommend, rollback, demo):
+for command in (
+    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback, demo),
+):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)

@@ -5,18 +5,23 @@ The engine is imported and opened after the socket listens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serendip.cli.terminal import Terminal, WorkspaceOption
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, SerendipError
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
+    from serendip.engine.training_record import TrainingRecord
     from serendip.serve.generation_watch import PublishedGenerations
+    from serendip.serve.server import Helper
     from serendip.serve.worker_seat import WorkerSeat
 
 NAME = "serve"
@@ -36,7 +41,7 @@ def run(
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.
-_SETTINGS_FILE = "serendip.toml"
+_SETTINGS_FILE, _TRAINING_FOLDER = "serendip.toml", "training"
 
 
 def serve_workspace(
@@ -77,8 +82,16 @@ def serve_workspace(
     if workers == 1:
         from serendip.serve.server import run
 
-        run(_published_in(workspace), host, port, say_ready, say_listening)
+        with _schedule_beside(workspace) as start_schedule:
+
+            def begin(address: str) -> None:
+                say_ready(address)
+                start_schedule()
+
+            helper = partial(_open_helper, workspace)
+            run(_published_in(workspace), host, port, begin, say_listening, helper)
     else:
+        from serendip.serve.companion import Companion
         from serendip.serve.supervisor import supervise
 
         def load() -> None:
@@ -90,9 +103,66 @@ def serve_workspace(
         def work(seat: WorkerSeat) -> None:
             from serendip.serve.server import run_worker
 
-            run_worker(_published_in(workspace), seat)
+            run_worker(_published_in(workspace), seat, partial(_open_helper, workspace))
 
-        supervise(work, workers, host, port, load, say_ready, say_listening)
+        companion = Companion(lambda: _has_schedule(workspace), lambda: _keep_trained(workspace))
+        supervise(work, workers, host, port, load, say_ready, say_listening, companion)
+
+
+@contextmanager
+def _schedule_beside(workspace: Path) -> Iterator[Callable[[], None]]:
+    """What starts a thread that trains on the schedule; it has ended after the block."""
+    ended, stops = threading.Event(), list[Callable[[], None]]()
+
+    def keep_trained() -> None:
+        if _has_schedule(workspace):
+            _keep_trained(workspace, ended, stops.append)
+
+    thread = threading.Thread(target=keep_trained, name="training-schedule")
+    try:
+        yield thread.start
+    finally:
+        ended.set()
+        for stop in stops:
+            stop()
+        if thread.ident is not None:
+            thread.join()
+
+
+def _has_schedule(workspace: Path) -> bool:
+    """Whether the settings say that the service trains; broken ones say nothing."""
+    from serendip.engine.workspace import Workspace
+
+    try:
+        return Workspace.open(workspace).settings.train.schedule is not None
+    except SerendipError:
+        return False
+
+
+def _keep_trained(
+    workspace: Path,
+    ended: threading.Event | None = None,
+    on_start: Callable[[Callable[[], None]], None] = lambda stop: None,
+) -> None:
+    """Train on the schedule until the end of the service.
+
+    Args:
+        workspace: folder of the workspace.
+        ended: set once the service ends.
+        on_start: called with what ends a running training, from any thread.
+    """
+    from serendip.jobs.train.schedule import TrainingSchedule
+
+    schedule = TrainingSchedule(workspace, ended)
+    on_start(schedule.stop)
+    schedule.run()
+
+
+def _open_helper(workspace: Path) -> Helper:
+    """What works beside the service; the engine is imported by then."""
+    from serendip.engine.media_encoding import MediaProcess
+
+    return MediaProcess(workspace)
 
 
 def _published_in(workspace: Path) -> PublishedGenerations:
@@ -121,4 +191,9 @@ def _published_in(workspace: Path) -> PublishedGenerations:
 
         return files_state(generations, name)
 
-    return PublishedGenerations(open_engine, current, open_earlier, files_state)
+    def last_training() -> TrainingRecord | None:
+        from serendip.engine.training_record import TrainingRecord
+
+        return TrainingRecord.read(workspace / _TRAINING_FOLDER)
+
+    return PublishedGenerations(open_engine, current, open_earlier, files_state, last_training)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
+
+if TYPE_CHECKING:
+    from serendip.jobs.train.staleness import GenerationAge
 
 NAME = "train"
 HELP = "Train on all data of the database and publish a generation."
@@ -19,6 +22,14 @@ BudgetOption = Annotated[
         "at their best point so far. Default: `[train] budget`, else unlimited."
     ),
 ]
+IfStaleOption = Annotated[
+    bool,
+    typer.Option(
+        "--if-stale",
+        help="Train only if the generation is stale by `[train.stale]`, and continue from it where "
+        "that is possible. Without it a training starts from nothing.",
+    ),
+]
 
 
 def run(
@@ -26,27 +37,60 @@ def run(
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     budget: BudgetOption = None,
+    if_stale: IfStaleOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train and publish a generation; a running service switches to it by itself."""
     from serendip.jobs.train.train import train_workspace
 
     terminal = Terminal(json)
+    reasons = find_reasons(workspace, terminal) if if_stale else ()
+    if if_stale and not reasons:
+        return
     with terminal.job("training", workspace, seed, device, budget) as context:
-        generation = train_workspace(context)
-    terminal.print_semantic_ids(generation.manifest["semantic_ids"])
-    terminal.print_space(generation.manifest["space"])
-    terminal.print_media(generation.manifest["media"])
-    terminal.print_cut_short(generation.manifest["budget"])
+        generation = train_workspace(context, warm=if_stale, reasons=reasons)
+    manifest = generation.manifest
+    terminal.print_semantic_ids(manifest["semantic_ids"])
+    terminal.print_space(manifest["space"])
+    terminal.print_media(manifest["media"])
+    terminal.print_cut_short(manifest["budget"])
+    start = manifest["warm_start"]
+    if if_stale:
+        terminal.say(f"  continued from {start['generation'] or 'nothing: ' + start['reason']}")
     terminal.say(f"{generation.name} is published. Next: serendip serve")
+    facts = ("counts", "gates", "space", "media", "budget", "warm_start")
     terminal.result(
         {
             "generation": generation.name,
-            "counts": generation.manifest["counts"],
-            "gates": generation.manifest["gates"],
-            "space": generation.manifest["space"],
-            "media": generation.manifest["media"],
-            "budget": generation.manifest["budget"],
+            "trained": True,
+            "reasons": list(reasons),
+            **{name: manifest[name] for name in facts},
             "stages": context.clock.as_dicts(),
         }
     )
+
+
+def find_reasons(workspace: Path, terminal: Terminal) -> tuple[str, ...]:
+    """Why a training is due; empty, after saying so, if it is not."""
+    import time
+
+    from serendip.cli.status import describe_age
+    from serendip.engine.workspace import Workspace
+    from serendip.jobs.train.staleness import measure_age
+
+    age = measure_age(Workspace.open(workspace))
+    for line in describe_age(age):
+        terminal.say(line)
+    if age.is_due(time.time()):
+        return tuple(age.reasons)
+    if age.is_stale:
+        terminal.say("The last training published nothing, and it is too early to try again.")
+        terminal.say("`serendip status` says why; `serendip train` trains now.")
+    else:
+        terminal.say(f"{age.generation} is up to date.")
+    terminal.result(_untrained(age))
+    return ()
+
+
+def _untrained(age: GenerationAge) -> dict[str, object]:
+    return {"generation": age.generation, "trained": False, "reasons": list(age.reasons)}

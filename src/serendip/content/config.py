@@ -55,9 +55,15 @@ class ContentConfig(TextEncoderConfig):
     """Fusion of the modalities into one vector."""
 
     @property
+    def media(self) -> dict[str, ImageConfig | AudioConfig]:
+        """Modality -> settings of those besides text."""
+        tables = {"image": self.image, "audio": self.audio}
+        return {name: table for name, table in tables.items() if table is not None}
+
+    @property
     def media_fields(self) -> tuple[str, ...]:
         """Item attributes with paths of files."""
-        return tuple(media.field for media in (self.image, self.audio) if media is not None)
+        return tuple(table.field for table in self.media.values())
 
 
 def open_media(

@@ -93,21 +93,26 @@ def encode_new(
     codebooks: Codebooks,
     fields: Sequence[str],
     fusion: Fusion = TEXT_ONLY,
+    media: Mapping[str, ModalityVectors] | None = None,
 ) -> ItemFeatures:
     """Build features of items added after training: new vectors, codes by the frozen codebooks.
 
-    Only text is encoded, since this runs in the service, which never decodes media: images and
-    audio of such items are missing until the next training.
+    Only text is encoded, since this runs in the service, which never decodes media: ``media`` are
+    the vectors of files that were encoded elsewhere.
     """
     texts = [item.text(fields) for item in items]
-    return build_text_features(texts, encoder.encode(texts), codebooks, fusion)
+    return build_text_features(texts, encoder.encode(texts), codebooks, fusion, media)
 
 
 def build_text_features(
-    texts: Sequence[str], vectors: FloatArray, codebooks: Codebooks, fusion: Fusion
+    texts: Sequence[str],
+    vectors: FloatArray,
+    codebooks: Codebooks,
+    fusion: Fusion,
+    media: Mapping[str, ModalityVectors] | None = None,
 ) -> ItemFeatures:
-    """Build features of items from their texts and text vectors (N, D) alone."""
-    encoded = {TEXT: ModalityVectors(vectors, find_present(texts))}
+    """Build features of items from their texts and text vectors (N, D), and those of files."""
+    encoded = {TEXT: ModalityVectors(vectors, find_present(texts)), **(media or {})}
     content = fusion.encode(encoded)
     codes = codebooks.assign(content)
     return ItemFeatures(content, codes, codebooks.codebook_size, fusion.present(encoded))

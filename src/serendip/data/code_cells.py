@@ -88,10 +88,11 @@ class CodeCells:
 
     def _of_nearest_cells(self, vector: FloatArray) -> IntArray:
         """``NUM_COMPARED`` items or more of the cells with centres nearest to a vector (D,)."""
-        products = self.codebooks.centroids[:2] @ vector  # (2, K)
+        products = -2.0 * (self.codebooks.centroids[:2] @ vector)  # (2, K)
         first, second = self._levels
-        nearness = products[0][first] + self._has_two * products[-1][second]  # (U,)
-        distances = self._lengths - 2.0 * nearness
+        distances = self._lengths + products[0].take(first)  # (U,)
+        if self._has_two:
+            distances += products[1].take(second)
         share = NUM_COMPARED / len(self.items)
         count = min(len(self.cells), int(2 * share * len(self.cells)) + _SPARE_CELLS)
         nearest = np.argpartition(distances, count - 1)[:count]

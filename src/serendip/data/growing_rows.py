@@ -130,13 +130,18 @@ class GrowingRows(NDArrayOperatorsMixin):
         flat = numbers.ravel()
         flat = np.where(flat < 0, flat + len(self), flat)
         in_base = flat < len(self._base)
-        taken = np.empty((len(flat), *self._base.shape[1:]), self.dtype)
-        taken[in_base] = self._base[flat[in_base]]
-        added = self._added.rows[: self._num_added]
-        taken[~in_base] = added[flat[~in_base] - len(self._base)]
-        is_changed = self._find(flat)
-        places = np.searchsorted(self._rows, flat[is_changed])
-        taken[is_changed] = self._changed.rows[self._slots[places]]
+        taken: NDArray[Any]
+        if in_base.all():
+            taken = self._base[flat]
+        else:
+            taken = np.empty((len(flat), *self._base.shape[1:]), self.dtype)
+            taken[in_base] = self._base[flat[in_base]]
+            added = self._added.rows[: self._num_added]
+            taken[~in_base] = added[flat[~in_base] - len(self._base)]
+        if len(self._rows):
+            is_changed = self._find(flat)
+            places = np.searchsorted(self._rows, flat[is_changed])
+            taken[is_changed] = self._changed.rows[self._slots[places]]
         return taken.reshape(*numbers.shape, *self._base.shape[1:])
 
     def dot(self, vectors: FloatArray) -> FloatArray:
@@ -165,7 +170,8 @@ class GrowingRows(NDArrayOperatorsMixin):
         return self.take(numbers.astype(np.int64, copy=False))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        rows = self.take(np.arange(len(self)))
+        rows = np.concatenate([self._base, self._added.rows[: self._num_added]])
+        rows[self._rows] = self._changed.rows[self._slots]
         return rows if dtype is None else rows.astype(dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

@@ -129,6 +129,10 @@ class Catalogue(Sequence[Item]):
         catalogue._set_times(replace_rows(self.available_from, rows, _times(new)), changed)
         return catalogue
 
+    def is_posted(self, number: int) -> bool:
+        """Whether an item was posted or changed after the table was made."""
+        return self._posted.get(number) is not None
+
     def availability(self, now: float) -> tuple[IntArray, float, float]:
         """Items (M,) that become available after a time, and the times of the changes around it.
 

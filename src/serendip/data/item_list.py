@@ -87,10 +87,17 @@ class ItemList:
         return self.take(np.flatnonzero(keep)), self.take(np.flatnonzero(~keep))
 
 
-@lru_cache(maxsize=8)
 def tie_order(num_items: int) -> IntArray:
-    """(N,) fixed random permutation; ties go to the item with the smaller value."""
-    return np.random.default_rng(20_26).permutation(num_items).astype(np.int32)
+    """(N,) fixed random numbers, all different; ties go to the item with the smaller one.
+
+    It is drawn for the next power of two, so that new items seldom need a new one.
+    """
+    return _draw_order(1 << max(num_items - 1, 0).bit_length())[:num_items]
+
+
+@lru_cache(maxsize=8)
+def _draw_order(size: int) -> IntArray:
+    return np.random.default_rng(20_26).permutation(size).astype(np.int32)
 
 
 def top_k(scores: FloatArray, k: int) -> ItemList:

@@ -338,10 +338,10 @@ class _Parts:
         if log.actions is None:
             return {}
         order = np.argsort(log.users, kind="stable")
-        ordered = log.users[order]
+        ordered, wanted = log.users[order], np.array(users, log.users.dtype)
+        bounds = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
         actions = {}
-        for user in users:
-            begin, end = np.searchsorted(ordered, [user, user + 1])
+        for user, begin, end in zip(users, *bounds, strict=True):
             codes = log.actions[order[begin:end]].tolist()
             actions[self.dataset.users.id(user)] = [names[code] for code in codes]
         return actions

@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from serendip.errors import DataError
 from serendip.search.rewrites.table import Rewrite
@@ -116,6 +117,20 @@ class Suggestions:
     request_id: str
     generation: str
     queries: tuple[Suggestion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFile:
+    """What an answer about an item says of one of its media files.
+
+    Args:
+        state: ``encoded`` = its vector is in use; ``waiting`` = it will be encoded; ``left out`` =
+            it cannot be used.
+        problem: why it is left out; else empty.
+    """
+
+    state: Literal["encoded", "waiting", "left out"]
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
+from serendip.content.posted_media import NO_POSTED_MEDIA, FileProblem, PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
 from serendip.data.event import Event
@@ -20,7 +21,14 @@ from serendip.data.item import Item
 from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
-from serendip.engine.answer import Answer, ChosenItem, Explanation, Suggestions, decode_cursor
+from serendip.engine.answer import (
+    Answer,
+    ChosenItem,
+    Explanation,
+    ItemFile,
+    Suggestions,
+    decode_cursor,
+)
 from serendip.engine.generations import open_current, open_earlier
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
@@ -73,6 +81,7 @@ class Engine:
         pictures: ItemPictures,
         report: QualityReport,
         clock: Callable[[], float] = time.time,
+        media: PostedMedia = NO_POSTED_MEDIA,
     ) -> None:
         self.settings = settings
         self.pictures = pictures
@@ -88,7 +97,8 @@ class Engine:
         self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
-        updater = ItemUpdater(encoder, settings.content, settings.token_reader)
+        self._media = media
+        updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
         manifest = generation.manifest
         counts = LiveCounts(
             store.log,
@@ -150,13 +160,18 @@ class Engine:
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
             report = QualityReport(workspace.reports)
-            engine = cls(settings, generation, state, encoder, store, pictures, report, clock)
+            media = PostedMedia(workspace.posted_media, settings.content, workspace.folder)
+            undo.callback(media.close)
+            engine = cls(
+                settings, generation, state, encoder, store, pictures, report, clock, media
+            )
             undo.pop_all()
         return engine
 
     def close(self) -> None:
         """Close the store. Call it after the last request has ended."""
         self._store.close()
+        self._media.close()
 
     def catch_up(self) -> None:
         """Apply what other engines wrote since the last call: items, deletions, events.
@@ -302,6 +317,40 @@ class Engine:
                 stored.
         """
         return self._live.add_items(items)
+
+    def find_file_problems(self, items: Sequence[Item]) -> list[FileProblem]:
+        """Pictures and sounds of items that cannot be used, found without opening the files.
+
+        Such an item is stored all the same, and found by its text.
+        """
+        return self._media.find_problems(items)
+
+    def files(self, item: Item) -> dict[str, ItemFile]:
+        """Modality -> state of the file that an item of this engine names; empty if it names none.
+
+        The files of items that were posted since the training are encoded by a process beside the
+        service (``engine.media_encoding``).
+        """
+        state = self._live.current
+        number = state.catalogue.vocabulary.number(item.item_id)
+        present = {"text"}
+        if number >= 0 and state.features.present is not None:
+            mask = state.features.present[number].tolist()
+            present = {name for name, has in zip(state.fusion.modalities, mask, strict=True) if has}
+        is_posted = number < 0 or state.catalogue.is_posted(number)
+        files = {}
+        for name, encoded in self._media.of_item(item).items():
+            if name in present:
+                files[name] = ItemFile("encoded")
+            elif name not in state.fusion.modalities:
+                files[name] = ItemFile("left out", f"the generation was trained without {name}.")
+            elif encoded is not None:
+                files[name] = ItemFile("left out", encoded.problem)
+            elif is_posted:
+                files[name] = ItemFile("waiting")
+            else:
+                files[name] = ItemFile("left out", "it could not be used when this was trained.")
+        return files
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item; requests that begin after this returns never have it in an answer.

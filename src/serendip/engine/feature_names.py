@@ -6,8 +6,11 @@ the best item of the catalogue (see ``SCORED_KINDS``). The names are saved with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from serendip.data.arrays import FloatArray
 from serendip.models.base import Recommender, ScoreKind
 
 OTHER_FEATURES: Mapping[str, str] = {
@@ -55,3 +58,19 @@ def feature_names(models: Mapping[str, Recommender]) -> tuple[str, ...]:
 def relative_name(model: str) -> str:
     """Name of the feature that compares a model's score with its best score for the query."""
     return f"{model} relative"
+
+
+_COUNTS = ("item-knn", "log popularity", "log recent popularity")
+"""Features that are 0 for every item without interactions."""
+
+
+def features_without_interactions(names: Sequence[str], mean_quality: float) -> FloatArray:
+    """(F,) float32 features that any item has before its first interaction; NaN = it depends.
+
+    Args:
+        names: of the F columns.
+        mean_quality: quality of such an item.
+    """
+    known = dict.fromkeys((*_COUNTS, *map(relative_name, _COUNTS)), 0.0)
+    known["quality"] = mean_quality
+    return np.array([known.get(name, np.nan) for name in names], np.float32)

@@ -8,7 +8,7 @@ releases the lock when the process ends, even by a crash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,36 @@ def open_current(generations: Path, verify: bool = True) -> Version:
     return current
 
 
+def open_newest(generations: Path) -> Version | None:
+    """Open the newest readable generation, which a rollback may have left; None without one.
+
+    Its files are not verified.
+    """
+    versions = _versions(generations)
+    return next(_readable(versions, reversed(versions.names())), None)
+
+
+def open_previous(generations: Path, name: str) -> Version | None:
+    """Open the newest readable generation before a named one; None without one.
+
+    Its files are not verified.
+    """
+    versions = _versions(generations)
+    return next(_readable(versions, _before(versions, name)), None)
+
+
+def in_force_since(generations: Path) -> float:
+    """Unix seconds at which the published generation was made current, by a training or a rollback.
+
+    Raises:
+        NotTrainedError: none is published.
+    """
+    try:
+        return (generations / _versions(generations).pointer).stat().st_mtime
+    except FileNotFoundError:
+        raise _nothing_published(generations) from None
+
+
 def open_earlier(generations: Path) -> Version:
     """Open the newest undamaged generation before the published one, which is damaged.
 
@@ -122,6 +152,13 @@ def _nothing_published(generations: Path) -> NotTrainedError:
     return NotTrainedError(
         f"no generation is published in {generations}.", "Run `serendip train` first."
     )
+
+
+def _readable(versions: Versions, names: Iterable[str]) -> Iterator[Version]:
+    """Yield the generations whose manifest can be read."""
+    for name in names:
+        with suppress(ArtefactError):
+            yield versions.open(name, verify=False)
 
 
 def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Version:

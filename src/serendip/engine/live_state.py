@@ -18,10 +18,11 @@ import numpy as np
 from serendip.content.config import ContentConfig
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import encode_new, find_unchanged
-from serendip.data.arrays import IntArray
+from serendip.content.posted_media import NO_POSTED_MEDIA, PostedMedia
+from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader
-from serendip.data.store.store import Store
+from serendip.data.store.store import ItemChanges, Store
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError
@@ -36,11 +37,13 @@ class ItemUpdater:
         content: the fields to encode.
         tokens: the words and attributes of an item as tokens. Always given: the served generation
             may have a token table although the settings no longer have one.
+        media: pictures and sounds of posted items that were encoded.
     """
 
     encoder: TextEncoder
     content: ContentConfig
     tokens: TokenReader
+    media: PostedMedia = NO_POSTED_MEDIA
 
     def update(self, items: Sequence[Item], state: EngineState) -> EngineState:
         """The state with new items appended and existing ones replaced; deleted ones come back."""
@@ -52,28 +55,33 @@ class ItemUpdater:
             features = self._encode_changed(numbers, changed_items, state)
             state = state.with_changed_items(numbers, changed_items, features)
             state = state.with_hidden(numbers, False)
-        return state.with_items(new_items, self._encode(new_items, state)) if new_items else state
+        if new_items:
+            return state.with_items(new_items, self._encode(new_items, state)[0])
+        return state
 
-    def _encode(self, items: Sequence[Item], state: EngineState) -> ItemFeatures:
-        """Content vectors, semantic IDs and tokens of items."""
-        fields = self.content.fields
-        features = encode_new(items, self.encoder, state.codebooks, fields, state.fusion)
-        return features.read_by(self.tokens, items)
+    def _encode(self, items: Sequence[Item], state: EngineState) -> tuple[ItemFeatures, BoolArray]:
+        """Content vectors, semantic IDs and tokens of items (M,); True for those with all media."""
+        media, is_complete = self.media.encode(items, state.fusion)
+        features = encode_new(
+            items, self.encoder, state.codebooks, self.content.fields, state.fusion, media
+        )
+        return features.read_by(self.tokens, items), is_complete
 
     def _encode_changed(
         self, numbers: IntArray, items: Sequence[Item], state: EngineState
     ) -> ItemFeatures:
         """Features of items that are posted again.
 
-        Items whose encoded fields and media files are the same keep their content vectors:
-        otherwise a new price would cost an item its picture until the next training.
+        Items whose encoded fields and media files are the same keep their content vectors until
+        the files are encoded again: otherwise a new price would cost an item its picture.
         """
-        new = self._encode(items, state)
+        new, is_complete = self._encode(items, state)
         if not state.fusion.blocks:
             return new
         before = [state.catalogue[int(number)] for number in numbers]
         read = (*self.content.fields, *self.content.media_fields)
         same = find_unchanged(before, items, read)
+        same = same[~is_complete[same]]
         kept = new.with_rows(same, state.features.rows(numbers[same]))
         return replace(kept, tokens=new.tokens)
 
@@ -178,9 +186,12 @@ class LiveState:
             number of stored items.
         """
         with self._writing:
-            count = self._store.put_items(items)
-            self._read_own_write()
-        return count
+            stored = self._store.put_items(items)
+            if stored.after == self._item_version:
+                self._apply(stored)
+            else:
+                self._read_own_write()
+        return len(stored.items)
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item from the store and hide it; False if the store does not have it."""
@@ -195,7 +206,10 @@ class LiveState:
             self._catch_up(with_imports=False)
 
     def _catch_up(self, with_imports: bool) -> None:
-        changes = self._store.item_changes(self._item_version, with_imports)
+        self._apply(self._store.item_changes(self._item_version, with_imports))
+
+    def _apply(self, changes: ItemChanges) -> None:
+        """Make the state that has these changes, which follow all that it has."""
         deleted, state = changes.deleted, self._current
         known = state.catalogue.vocabulary
         items = [i for i in changes.items if i.item_id not in deleted or i.item_id not in known]

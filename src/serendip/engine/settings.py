@@ -7,9 +7,9 @@ the tables. A missing table has its default values, an unknown key is an error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from serendip.config import Config
 from serendip.content.config import ContentConfig
@@ -43,25 +43,76 @@ class EvaluationConfig(Config):
     papers."""
 
 
+NEVER = "never"
+
+
+def _require_duration(text: str) -> str:
+    """A validated duration."""
+    try:
+        parse_duration(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _read_never(text: str | None) -> str | None:
+    """A validated duration; None for ``never``."""
+    return None if text is None or text == NEVER else _require_duration(text)
+
+
+Duration = Annotated[str, AfterValidator(_require_duration)]
+"""A duration such as ``10m``."""
+
+OptionalDuration = Annotated[str | None, AfterValidator(_read_never)]
+"""A duration, or ``never``, which is None."""
+
+
+class StalenessConfig(Config):
+    """``[train.stale]``: when a generation is stale. One rule is enough.
+
+    `serendip train --if-stale` and the schedule of `serendip serve` train then. Two more rules have
+    no setting: a generation is stale if the settings that it learned from are others now, or if
+    events were imported again or erased.
+    """
+
+    after: OptionalDuration = "24h"
+    """Age from which a generation is stale, such as ``7d``, if anything is new; ``never`` = no age
+    is too old."""
+
+    new_events: int | None = Field(default=None, ge=1)
+    """Number of new events from which it is stale. None = no number."""
+
+    new_share: float = Field(default=0.1, ge=0)
+    """Share of the events, or of the items, that it was trained on, from which new ones make it
+    stale. 0 = no share."""
+
+    drift: float = Field(default=0.25, ge=0)
+    """Population stability index (PSI) from which it is stale: how far the new interactions are
+    from what the newest ones were at the training, over ten groups of items of equal popularity
+    and one of items without interactions. Below 0.1 little has changed, above 0.25 much. It is
+    measured from 500 new interactions on, if the training had 1,000. 0 = no drift is too large."""
+
+    retry: Duration = "1h"
+    """Time after which a training that a gate refused, or that failed, is tried again; twice as
+    long after each further one, up to a week."""
+
+
 class TrainConfig(Config):
     """``[train]``: trainings as a whole."""
 
-    budget: str | None = None
+    budget: OptionalDuration = None
     """Time for a training, such as ``10m``, ``90s`` or ``1.5h``, measured by the clock on the wall.
     Each model that learns step by step may take half of the time that is left when its training
     begins; it lowers its learning rate in time and ends at its best point so far. Other steps
     cannot be cut short. A training that ends within its time is not changed. None = unlimited.
     """
 
-    @field_validator("budget")
-    @classmethod
-    def _is_duration(cls, budget: str | None) -> str | None:
-        if budget is not None:
-            try:
-                parse_duration(budget)
-            except ConfigError as error:
-                raise ValueError(str(error)) from None
-        return budget
+    schedule: OptionalDuration = None
+    """How often `serendip serve` checks whether the generation is stale, such as ``10m``; then it
+    trains, in a process of its own at the lowest priority. None = never."""
+
+    stale: StalenessConfig = StalenessConfig()
+    """When a generation is stale."""
 
 
 class Settings(Config):
@@ -92,7 +143,7 @@ class Settings(Config):
     """The unified ranker."""
 
     train: TrainConfig = TrainConfig()
-    """Trainings as a whole: their time."""
+    """Trainings as a whole: their time, and when they are due."""
 
     search: SearchConfig = SearchConfig()
     """Lexical search, query understanding and the fusion of search results."""
@@ -145,7 +196,8 @@ class Settings(Config):
 
     def learned_from(self) -> dict[str, Any]:
         """Everything that decides what is learned, as plain values: not the LLM, not the page."""
-        return self.model_dump(mode="json", exclude={"llm", "page"})
+        when: Any = {"schedule", "stale"}
+        return self.model_dump(mode="json", exclude={"llm": True, "page": True, "train": when})
 
     @property
     def token_reader(self) -> TokenReader:

@@ -295,6 +295,12 @@ def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
     return _codebooks(folder), vocabulary, np.load(folder / "codes.npy", allow_pickle=False)
 
 
+def open_counts(folder: Path) -> tuple[Vocabulary, IntArray]:
+    """Open only the item ids and the interactions per item (N,) of a saved state."""
+    vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
+    return vocabulary, map_array(folder / "counts.npy")
+
+
 def _codebooks(folder: Path) -> Codebooks:
     aligned = folder / _ALIGNED_FILE
     if aligned.is_file():

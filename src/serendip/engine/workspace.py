@@ -5,12 +5,13 @@
     serendip.toml       the settings
     serendip.db         items and the newest events
     log/                all other events; with the database, the only source of truth
-    cache/              vectors by content hash, converted weights
+    cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations
     semantic_ids/       versions of semantic IDs, from `serendip ids build`
     relevance/          versions of the relevance model, from `serendip judge distil`
     queries/            versions of suggested queries, from `serendip queries build`
     reports/            report.json and report.html
+    training/           how far a training is, and how the last one ended
     embeddings/         exported vectors, from `serendip embed`
     synonyms.csv        pairs of words, and which of them people accepted
 
@@ -65,6 +66,11 @@ class Workspace:
         return self.folder / "cache"
 
     @property
+    def posted_media(self) -> Path:
+        """Database of the encoded files of posted items."""
+        return self.cache / "posted_media" / "files.db"
+
+    @property
     def generations(self) -> Path:
         """Folder of published generations."""
         return self.folder / "generations"
@@ -88,6 +94,11 @@ class Workspace:
     def reports(self) -> Path:
         """Folder of reports."""
         return self.folder / "reports"
+
+    @property
+    def training(self) -> Path:
+        """Folder of the running training and of how the last one ended."""
+        return self.folder / "training"
 
     @property
     def embeddings(self) -> Path:

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from serendip.data.files.media_columns import extract_media
 from serendip.data.files.readers import read_events, read_items
 from serendip.engine.workspace import Workspace
 
@@ -17,6 +18,8 @@ IMPORT_DIGEST = "import_digest"
 def import_files(workspace: Workspace) -> dict[str, Any]:
     """Import both files in place of the previous import; data posted to the API stay.
 
+    Pictures and sounds that the items file holds as bytes become files of the workspace.
+
     Returns:
         ``items`` and ``events``: number of rows in the database.
 
@@ -25,6 +28,8 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
     """
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
+    if items.path is not None:
+        extract_media(items.path, items.attributes.values(), workspace.folder)
     with closing(workspace.create_store()) as store:
         store.import_tables(items.table, events.table)
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))

@@ -96,16 +96,19 @@ def _search_near(
     allowed: BoolArray | None,
 ) -> Sparse:
     """Cosines (M, N) of the nearest of the items (M, C) that each row is compared with."""
-    rows = []
+    columns, values = [near[:0, 0]], [vectors[:0, 0]]
     for vector, number, items in zip(vectors, numbers, near, strict=True):
         items = items[(items >= 0) & (items < width) & (items != number)]
         items = items if allowed is None else items[allowed[items]]
         cosines = catalogue[items] @ vector  # (C,)
-        best = keep_top_per_row(cosines[None], count)
-        found = to_csr((best.data, items[best.indices], best.indptr), (1, width))
-        found.sort_indices()
-        rows.append(found)
-    return stack_rows(rows, width)
+        best = np.flatnonzero(cosines > 0)
+        if len(best) > count:
+            best = best[np.argpartition(-cosines[best], count - 1)[:count]]
+        best = best[np.argsort(items[best])]
+        columns.append(items[best])
+        values.append(cosines[best])
+    starts = np.cumsum([len(part) for part in columns], dtype=np.int32)
+    return to_csr((np.concatenate(values), np.concatenate(columns), starts), (len(near), width))
 
 
 def _search_all(
@@ -143,10 +146,10 @@ def _search_lists(
     if not len(present):
         return to_csr((len(vectors), len(catalogue)))
     lists = _InvertedLists(catalogue, present.astype(np.int32))
-    blocks = []
-    for begin in range(0, len(vectors), _ROWS_PER_SEARCH):
-        rows = slice(begin, begin + _ROWS_PER_SEARCH)
-        blocks.append(lists.search(vectors[rows], numbers[rows], count))
+    parts = (
+        slice(begin, begin + _ROWS_PER_SEARCH) for begin in range(0, len(vectors), _ROWS_PER_SEARCH)
+    )
+    blocks = (lists.search(vectors[rows], numbers[rows], count) for rows in parts)
     return stack_rows(blocks, len(catalogue))
 
 
@@ -165,7 +168,8 @@ class _InvertedLists:
         sampled = catalogue[np.sort(sample)]
         self._directions = main_directions(sampled, _NUM_DIRECTIONS)  # (D, R)
         self._centroids = _fit_centroids(sampled @ self._directions, num_lists)  # (L, R)
-        homes = self._nearest_lists(catalogue[present], 1)[:, 0]
+        parts = np.array_split(present, math.ceil(len(present) / _ROWS_PER_SEARCH))
+        homes = np.concatenate([self._nearest_lists(catalogue[part], 1)[:, 0] for part in parts])
         self._items = present[np.argsort(homes, kind="stable")]  # by list
         self._starts = _count_starts(homes, num_lists)  # (L + 1,) in _items
 
@@ -231,6 +235,8 @@ def _faiss() -> Any:
 
 def _normalise_rows(cosines: Sparse) -> Sparse:
     """Weights cosine^4, divided by their sum per row; empty rows stay empty."""
-    weights = cosines.power(_POWER)
-    sums = weights.sum(axis=1)  # (M,)
-    return scale_rows(weights, np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0))
+    weights = cosines.data**_POWER
+    filled = np.flatnonzero(np.diff(cosines.indptr))
+    factors = np.zeros(cosines.shape[0], np.float32)  # (M,)
+    factors[filled] = 1.0 / np.add.reduceat(weights, cosines.indptr[filled]) if len(filled) else 0.0
+    return scale_rows(to_csr((weights, cosines.indices, cosines.indptr), cosines.shape), factors)

@@ -1,20 +1,22 @@
 """Sparse rows, one per item, that grow and change at a cost independent of their number.
 
 The rows of a generation are a memory-mapped CSR matrix. Rows of items that were posted or changed
-later are in arrays of fixed width; the columns stay those of the generation.
+later are in arrays of fixed width (``GrowingSparse``), or are computed when they are first read
+(``LateRows``); the columns stay those of the generation.
 
 Shapes: N0 rows of the generation, N rows, C columns, M rows that are read, W entries of a row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct, locate
 from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.models.linalg import Sparse, stack_rows, to_csr
 
@@ -101,3 +103,82 @@ class GrowingSparse:
         filled = np.arange(columns.shape[1]) < counts[:, None]
         columns[filled], values[filled] = rows.indices, rows.data
         return append_rows(self.columns, columns), append_rows(self.values, values)
+
+
+@dataclass(slots=True)
+class _ComputedRows:
+    """Rows that copies share: entries by number, and the number of rows of the longest copy."""
+
+    size: int
+    entries: dict[int, tuple[IntArray, FloatArray]] = field(default_factory=dict)
+
+    def without(self, numbers: Iterable[int], size: int) -> _ComputedRows:
+        """A copy of the first ``size`` rows without some."""
+        left = self.entries.copy()
+        for number in (*numbers, *range(size, self.size)):
+            left.pop(number, None)
+        return _ComputedRows(size, left)
+
+
+class LateRows:
+    """Rows of a matrix, of which newer and changed ones are computed when first read.
+
+    Copies share the computed rows until a row changes.
+
+    Args:
+        base: (N0, C).
+    """
+
+    def __init__(self, base: Sparse) -> None:
+        self.base = base
+        self._size = base.shape[0]
+        self._changed: IntArray = NO_ITEMS  # ascending
+        self._computed = _ComputedRows(self._size)
+
+    def with_new(self, count: int) -> LateRows:
+        """A copy with more rows at the end."""
+        copy = self._copy()
+        if copy._computed.size != self._size:  # another copy has rows of its own
+            copy._computed = copy._computed.without((), self._size)
+        copy._size = copy._computed.size = self._size + count
+        return copy
+
+    def with_changed(self, numbers: IntArray) -> LateRows:
+        """A copy in which the rows of the numbers (M,) are computed anew."""
+        copy = self._copy()
+        copy._changed = distinct(np.concatenate([self._changed, numbers]))
+        copy._computed = self._computed.without(numbers.tolist(), self._size)
+        return copy
+
+    def _copy(self) -> LateRows:
+        copy = LateRows(self.base)
+        copy._size, copy._changed, copy._computed = self._size, self._changed, self._computed
+        return copy
+
+    def take(self, numbers: NDArray[np.integer], compute: Callable[[IntArray], Sparse]) -> Sparse:
+        """Rows (M, C) of the numbers (M,), in their order.
+
+        Args:
+            numbers: of rows, those from N0 on are newer ones.
+            compute: numbers (M,) -> rows (M, C) that are not known yet.
+        """
+        late = (numbers >= self.base.shape[0]) | locate(self._changed, numbers)[1]
+        if not late.any():
+            return self.base[numbers]
+        wanted, known = numbers[late].tolist(), self._computed.entries
+        missing = [number for number in dict.fromkeys(wanted) if number not in known]
+        if missing:
+            self._add(missing, compute(np.array(missing, np.int32)))
+        rows = [known[number] for number in wanted]
+        starts = np.cumsum([0, *(len(columns) for columns, _ in rows)]).astype(np.int32)
+        columns, values = (np.concatenate(part) for part in zip(*rows, strict=True))
+        newer = to_csr((values, columns, starts), (len(rows), self.base.shape[1]))
+        order = np.empty(len(numbers), np.int64)
+        order[~late] = np.arange(len(numbers) - len(rows))
+        order[late] = len(numbers) - len(rows) + np.arange(len(rows))
+        return stack_rows([self.base[numbers[~late]], newer], self.base.shape[1])[order]
+
+    def _add(self, numbers: list[int], rows: Sparse) -> None:
+        for row, number in enumerate(numbers):
+            entries = slice(rows.indptr[row], rows.indptr[row + 1])
+            self._computed.entries[number] = rows.indices[entries], rows.data[entries]

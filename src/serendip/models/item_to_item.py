@@ -157,11 +157,13 @@ class ItemKNN(ItemToItem):
         sizes = np.clip(related, count, dataset.num_items)
         norms = np.sqrt(users_per_item.astype(np.float32))  # (N,)
         rows = split_rows(sizes, _PAIRS_PER_BLOCK)
-        blocks = []
-        for block in options.progress.track(rows, "Comparing items", len(rows)):
+
+        def compare(block: slice) -> Sparse:
             shared = to_csr(users_of_items[block] @ items_of_users)  # (block, N) common users
             self._to_cosines(shared, block.start, norms)
-            blocks.append(keep_top_entries(shared, count))
+            return keep_top_entries(shared, count)
+
+        blocks = map(compare, options.progress.track(rows, "Comparing items", len(rows)))
         return stack_rows(blocks, dataset.num_items)
 
     def _to_cosines(self, shared: Sparse, begin: int, norms: FloatArray) -> None:

@@ -18,7 +18,7 @@ Shapes: M items, N items of the catalogue, D vector size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -48,11 +48,29 @@ def build_identity(size: int) -> Sparse:
     return to_csr((np.ones(size, np.float32), diagonal, starts), (size, size))
 
 
-def stack_rows(blocks: Sequence[Sparse], columns: int) -> Sparse:
-    """Stack blocks of ``columns`` columns vertically; without blocks, (0, columns)."""
-    from scipy.sparse import vstack
+def stack_rows(blocks: Iterable[Sparse], columns: int) -> Sparse:
+    """Stack blocks of ``columns`` columns vertically; without blocks, (0, columns).
 
-    return to_csr(vstack([to_csr((0, columns)), *blocks], format="csr"))
+    Blocks are copied as they come: of a generator, only one is in memory beside the result.
+    """
+    values, entries = np.empty(0, np.float32), np.empty(0, np.int32)  # with room for more
+    starts, size = [np.zeros(1, np.int64)], 0
+    for block in blocks:
+        end = size + int(block.nnz)
+        if end > len(values):
+            # In place: the system moves the pages of large arrays instead of copying them.
+            room = max(end, len(values) + len(values) // 8)
+            values.resize(room, refcheck=False)
+            entries.resize(room, refcheck=False)
+        values[size:end], entries[size:end] = block.data, block.indices
+        starts.append(block.indptr[1:].astype(np.int64) + size)
+        size = end
+    values.resize(size, refcheck=False)
+    entries.resize(size, refcheck=False)
+    bounds = np.concatenate(starts)
+    # One 64-bit array would make scipy convert the others.
+    bounds = bounds.astype(np.int32) if size <= np.iinfo(np.int32).max else bounds
+    return to_csr((values, entries, bounds), (len(bounds) - 1, columns))
 
 
 def split_rows(sizes: NDArray[Any], limit: int) -> list[slice]:

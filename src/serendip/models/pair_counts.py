@@ -97,7 +97,7 @@ class PairCounter:
             progress: of the blocks.
         """
         products = self._products(row_factors, column_factors, most, progress or SilentProgress())
-        blocks = [multiply_top(events, around, most) for events, around in products]
+        blocks = (multiply_top(events, around, most) for events, around in products)
         return stack_rows(blocks, self._num_items)
 
     def _products(

@@ -151,10 +151,13 @@ class SparseScores(QueryScores):
 class PriorOrder:
     """The same scores for every query, sorted once; changed scores are compared one by one.
 
+    New items with no more than the lowest score come after all others, without a comparison.
+
     Args:
         scores: (N,) float32.
         order: (n,) int32 items known when it was sorted, best first; None = sorted on first use.
-        late: (L,) int32 items, ascending, that are new or whose scores changed since.
+        late: (L,) int32 items, ascending, whose scores changed since, or that are new with more
+            than the lowest score.
     """
 
     def __init__(
@@ -167,17 +170,20 @@ class PriorOrder:
     def extended(self, scores: FloatArray) -> PriorOrder:
         """The order of more items."""
         count = len(self.scores)
-        new = np.arange(count, count + len(scores), dtype=np.int32)
-        return self._with_late(append_rows(self.scores, scores), new)
+        longer = append_rows(self.scores, scores)
+        if self._order is not None and len(self._order):
+            above = np.flatnonzero(scores > self.scores[self._order[-1]])
+            return self._with_late(longer, (count + above).astype(np.int32))
+        return PriorOrder(longer)
 
     def changed(self, item_nums: IntArray, scores: FloatArray) -> PriorOrder:
         """The order after the scores of some items (M,) changed."""
         return self._with_late(replace_rows(self.scores, item_nums, scores), item_nums)
 
     def _with_late(self, scores: FloatArray, item_nums: IntArray) -> PriorOrder:
-        late = distinct(np.concatenate([self._late, item_nums]))
+        late = distinct(np.concatenate([self._late, item_nums])) if len(item_nums) else self._late
         if self._order is None or len(late) > _MOST_LATE:
-            return PriorOrder(np.asarray(scores))
+            return PriorOrder(scores)
         return PriorOrder(scores, self._order, late)
 
     @property
@@ -197,7 +203,8 @@ class PriorOrder:
     @property
     def tells_apart(self) -> bool:
         """False if all items have one score."""
-        ends = np.concatenate([self.order[-1:], self._late])
+        last = np.arange(len(self.scores), dtype=np.int32)[-1:]
+        ends = np.concatenate([self.order[-1:], self._late, last])
         return len(self.scores) < 2 or bool((self.scores[ends] < self.best).any())
 
     def first(self, k: int, allowed: AllowedItems | None) -> IntArray:
@@ -214,6 +221,10 @@ class PriorOrder:
             part = part[~locate(self._late, part)[1]]
             found.append(part if allowed is None else part[allowed.admits(part)])
             begin, size = begin + size, 2 * size
+        if sum(map(len, found)) < k:
+            newer = np.arange(len(self.order), len(self.scores), dtype=np.int32)
+            newer = newer[~locate(self._late, newer)[1]]
+            found.append(newer if allowed is None else newer[allowed.admits(newer)])
         items = np.concatenate(found)[:k]
         if not len(late):
             return items

@@ -42,7 +42,7 @@ from serendip.models.context import (
     compute_context_weights,
     compute_contexts,
 )
-from serendip.models.growing_sparse import GrowingSparse
+from serendip.models.growing_sparse import GrowingSparse, LateRows
 from serendip.models.linalg import (
     Sparse,
     add_rows,
@@ -53,6 +53,7 @@ from serendip.models.linalg import (
     resize,
     save_csr,
     select_columns,
+    stack_rows,
     sum_rows,
     to_csr,
 )
@@ -63,6 +64,12 @@ from serendip.runtime.progress import TrainOptions
 _STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"
 _CONTENT_FILE, _UNREACHED_FILE = "content.npy", "unreached.npy"
 _GRAPH_FOLDER, _LATE_FILE = "graph", "late.npy"
+
+_ROWS_PER_BLOCK = 65_536
+"""Bounds memory while the graph is built."""
+
+_MOST_ROWS = 4_096
+"""Rows from which on a product reads a whole matrix."""
 
 _MAX_VOTERS = 8
 """Context items whose votes are computed; an explanation shows fewer."""
@@ -111,6 +118,7 @@ class Transitions(Recommender):
     score_kind = "count"
     evidence = VoteEvidence("transition", "Often chosen next after {title} or its like")
     config: TransitionsConfig
+    _known_late: tuple[IntArray, Sparse] | None = None
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         self._matrix = self._count_steps(dataset, options)
@@ -164,8 +172,13 @@ class Transitions(Recommender):
     def _use_graph(self, graph: Sparse, late: IntArray) -> None:
         """Score by a graph (N0, N0), and some unreached items by their neighbours' scores."""
         self._forget_late()
-        self._graph = GrowingSparse.of(graph, self.config.max_targets)
+        self._known_late = None
+        self._graph = LateRows(graph)
         self._late = late
+
+    def _take_graph(self, numbers: IntArray) -> Sparse:
+        """Rows (M, N0) of the graph; those of later items are computed when they are first read."""
+        return self._graph.take(numbers, self._build_graph)
 
     @cached_property
     def _reach(self) -> Sparse:
@@ -180,6 +193,14 @@ class Transitions(Recommender):
 
     def _build_graph(self, numbers: IntArray) -> Sparse:
         """Rows (M, N0) of the graph."""
+        parts = (
+            numbers[begin : begin + _ROWS_PER_BLOCK]
+            for begin in range(0, len(numbers), _ROWS_PER_BLOCK)
+        )
+        return stack_rows(map(self._build_rows, parts), self._matrix.shape[0])
+
+    def _build_rows(self, numbers: IntArray) -> Sparse:
+        """A block of rows of the graph."""
         num_trained = self._matrix.shape[0]
         known = np.flatnonzero(numbers < num_trained)
         cells = (np.ones(len(known), np.float32), (known, numbers[known]))
@@ -196,14 +217,23 @@ class Transitions(Recommender):
 
         Neighbours are (L, N0) weights of those that are reached.
         """
-        newer = np.arange(self._matrix.shape[0], self._num_items, dtype=np.int32)
-        late = np.concatenate([self._late, newer])
         if self._neighbours is None:
             return NO_ITEMS, to_csr((0, self._matrix.shape[0]))
-        lent = to_csr(self._neighbours.take(late)).tocoo()  # (L, N0)
+        known, rows = self._known_late or (self._late, self._take_reached(self._late))
+        begin = max(self._matrix.shape[0], int(known[-1]) + 1 if len(known) else 0)
+        newer = np.arange(begin, self._num_items, dtype=np.int32)
+        if not len(newer):
+            return known, rows
+        rows = stack_rows([rows, self._take_reached(newer)], self._matrix.shape[0])
+        return np.concatenate([known, newer]), rows
+
+    def _take_reached(self, items: IntArray) -> Sparse:
+        """Weights (M, N0) of those neighbours of items that are reached."""
+        assert self._neighbours is not None
+        lent = to_csr(self._neighbours.take(items)).tocoo()  # (M, N0)
         kept = ~locate(self._trained_unreached, lent.col)[1]
         values = self.config.spread_weight * lent.data[kept]
-        return late, to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
+        return to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
 
     @cached_property
     def _lenders(self) -> Sparse:
@@ -211,8 +241,9 @@ class Transitions(Recommender):
         return to_csr(self._late_neighbours[1].T)
 
     def _copy(self) -> Self:
-        """A copy whose cached late neighbours are computed anew."""
+        """A copy that computes its late neighbours when they are read, from those known here."""
         model = copy.copy(self)
+        model._known_late = model.__dict__.pop("_late_neighbours", self._known_late)
         model._forget_late()
         return model
 
@@ -226,7 +257,7 @@ class Transitions(Recommender):
         items, columns = np.unique(context.indices, return_inverse=True)  # (T,)
         shape = (len(queries), len(items))
         weights = to_csr((context.data, columns.astype(np.int32), context.indptr), shape)
-        trained = (weights @ self._graph.take(items)).toarray()  # (B, N0)
+        trained = (weights @ self._take_graph(items)).toarray()  # (B, N0)
         scores = np.zeros(context.shape, np.float32)  # (B, N)
         scores[:, : trained.shape[1]] = trained
         late, lent = self._late_neighbours
@@ -243,7 +274,7 @@ class Transitions(Recommender):
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
         # Rows that several contexts share are read once.
         used = distinct(np.concatenate([items for items, _ in contexts]))  # (T,)
-        graph = self._graph.take(used)
+        graph = self._take_graph(used)
         rows = [
             add_rows(graph, np.searchsorted(used, items).astype(np.int32), weights)
             for items, weights in contexts
@@ -281,7 +312,7 @@ class Transitions(Recommender):
         items, weights = compute_context_weights(query, self.num_items, self.config.decay)
         heaviest = np.argsort(-weights, kind="stable")[:_MAX_VOTERS]
         items, weights = items[heaviest], weights[heaviest]  # (T,) each
-        graph, places = self._graph.take(items), np.arange(len(items), dtype=np.int32)
+        graph, places = self._take_graph(items), np.arange(len(items), dtype=np.int32)
         votes = select_columns(graph, places, weights, item_nums)  # (T, C)
         late, neighbours = self._late_neighbours
         rows, is_late = locate(late, item_nums)
@@ -307,7 +338,7 @@ class Transitions(Recommender):
             # New items get neighbours among the trained ones, which keep theirs.
             new = self._find_neighbours(numbers, features)
             model._neighbours = self._neighbours.appended(new)
-        model._graph = self._graph.appended(model._build_graph(numbers))
+        model._graph = self._graph.with_new(len(features))
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
@@ -319,6 +350,7 @@ class Transitions(Recommender):
         if self._content is None:
             return self
         model = self._copy()
+        model._known_late = None
         model._content = replace_rows(self._content, item_nums, features.content)
         if self._neighbours is None:
             return model
@@ -329,7 +361,7 @@ class Transitions(Recommender):
             features = ItemFeatures(content, np.empty((len(content), 0), np.int32), 1)
         new = model._find_neighbours(item_nums, features)
         model._neighbours = self._neighbours.replaced(item_nums, new)
-        model._graph = self._graph.replaced(item_nums, model._build_graph(item_nums))
+        model._graph = self._graph.with_changed(item_nums)
         changed = item_nums[locate(self._trained_unreached, item_nums)[1]]
         model._late = distinct(np.concatenate([self._late, changed]))
         return model
@@ -339,7 +371,8 @@ class Transitions(Recommender):
         if self._neighbours is not None:
             neighbours = resize(self._neighbours.whole(), self._num_items, self._num_items)
             save_csr(folder / _NEIGHBOURS_FOLDER, neighbours)
-            graph = resize(self._graph.whole(), self._num_items, self._num_items)
+            graph = self._take_graph(np.arange(self._num_items, dtype=np.int32))
+            graph = resize(graph, self._num_items, self._num_items)
             save_csr(folder / _GRAPH_FOLDER, graph)
         if self._content is not None:
             np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
@@ -361,6 +394,8 @@ class Transitions(Recommender):
 
 def _multiply_top_rows(left: Sparse, right: Sparse, count: int) -> Sparse:
     """``multiply_top``, reading only the rows of ``right``, possibly mapped, that it needs."""
+    if left.shape[0] >= _MOST_ROWS:  # a copy of the rows that it needs would be as large as all
+        return multiply_top(left, right, count)
     rows, columns = np.unique(left.indices, return_inverse=True)
     shape = (left.shape[0], len(rows))
     needed = to_csr((left.data, columns.astype(np.int32), left.indptr), shape)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
+from serendip.data.growing_rows import append_rows, dot_rows
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
 from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
@@ -60,13 +61,15 @@ class VectorIndex:
         query_map: (V, D) maps query vectors, so that dot products are nearly the same.
         base: index of n items.
         late_items: (L,) int32 items that were added or changed since, ascending.
-        late_vectors: (L, D) their vectors in the searched space.
+        late_rows: (L,) int32 their rows in ``late_vectors``.
+        late_vectors: (R, D) vectors in the searched space, those of later changes included.
     """
 
     item_map: FloatArray
     query_map: FloatArray
     base: ApproximateIndex
     late_items: IntArray
+    late_rows: IntArray
     late_vectors: FloatArray
 
     @classmethod
@@ -88,29 +91,35 @@ class VectorIndex:
             block = np.arange(begin, min(begin + _ROWS_PER_BLOCK, num_items), dtype=np.int32)
             reduced[block] = vectors_of(block) @ item_map
         base = ApproximateIndex.build(reduced, queries @ query_map, _CONFIG)
-        return cls(item_map, query_map, base, NO_ITEMS, reduced[:0])
+        return cls(item_map, query_map, base, NO_ITEMS, NO_ITEMS, reduced[:0])
 
     def with_late(self, item_nums: IntArray, vectors: FloatArray) -> VectorIndex:
         """A copy in which items (M,) have these exact vectors (M, V)."""
+        count = len(self.late_vectors)
         items = np.concatenate([self.late_items, item_nums])
-        reduced = np.concatenate([self.late_vectors, vectors @ self.item_map])
-        # Of repeated items the last row counts.
-        late, last = np.unique(items[::-1], return_index=True)
-        rows = len(items) - 1 - last
-        return replace(self, late_items=late.astype(np.int32), late_vectors=reduced[rows])
+        rows = np.concatenate([self.late_rows, np.arange(count, count + len(item_nums))])
+        order = np.argsort(items, kind="stable")
+        items, rows = items[order], rows[order]
+        is_last = np.append(items[1:] != items[:-1], True)  # of repeated items the last row counts
+        return replace(
+            self,
+            late_items=items[is_last].astype(np.int32),
+            late_rows=rows[is_last].astype(np.int32),
+            late_vectors=append_rows(self.late_vectors, vectors @ self.item_map),
+        )
 
     def reduce(self, queries: FloatArray) -> FloatArray:
         """Query vectors (B, V) in the searched space (B, D)."""
         return queries @ self.query_map
 
     def products(self, reduced: FloatArray) -> FloatArray | None:
-        """Dot products (B, n + L) of queries (B, D) with the items of the index and the late ones.
+        """Dot products (B, n + R) of queries (B, D) with the items of the index and late vectors.
 
         None if a search does not compare all of these.
         """
         if not self.base.is_exact:
             return None
-        return np.hstack([reduced @ self.base.vectors.T, reduced @ self.late_vectors.T])
+        return np.hstack([reduced @ self.base.vectors.T, dot_rows(reduced, self.late_vectors)])
 
     def search(
         self,
@@ -125,7 +134,7 @@ class VectorIndex:
             reduced: (D,) query in the searched space.
             k: 1 or more.
             allowed: None = all items.
-            products: (n + L,) the query's row of ``products``, if it is known.
+            products: (n + R,) the query's row of ``products``, if it is known.
         """
         pool = _POOL_FACTOR * k + _POOL_EXTRA
         if allowed is not None and allowed.count <= pool:
@@ -137,7 +146,11 @@ class VectorIndex:
         late = self.late_items
         if not len(late):
             return found
-        scores = self.late_vectors @ reduced if products is None else products[count:]
+        if products is None:
+            of_rows = dot_rows(reduced[None], self.late_vectors)[0]  # (R,)
+        else:
+            of_rows = products[count:]
+        scores = of_rows[self.late_rows]  # (L,)
         if allowed is not None:
             usable = allowed.admits(late)
             late, scores = late[usable], scores[usable]
@@ -176,7 +189,8 @@ class VectorIndex:
                 "Train the model again.",
             )
         item_map, query_map = np.array(maps)
-        return cls(item_map, query_map, base, NO_ITEMS, base.vectors[:0])
+        no_vectors = np.empty((0, maps.shape[2]), np.float32)
+        return cls(item_map, query_map, base, NO_ITEMS, NO_ITEMS, no_vectors)
 
 
 class VectorModel(Protocol):

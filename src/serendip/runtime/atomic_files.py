@@ -45,6 +45,21 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the exclusive lock of a folder."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def write_synced(path: Path, text: str) -> None:
     """Write a file and wait until it is on disk."""
     with path.open("w", encoding="utf-8") as stream:

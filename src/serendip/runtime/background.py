@@ -22,21 +22,22 @@ _STOP_S = 10.0
 
 
 class BackgroundProcess(Generic[Task]):
-    """Runs a function in a separate process at the lowest priority.
+    """Runs a function in a separate process of low priority.
 
     The process leaves Ctrl-C to its parent, and ends if the parent ends in any way.
 
     Args:
         work: a module-level function of one plain argument.
         task: its argument.
+        nice: added to the niceness of this process; 19 = the lowest priority.
 
     Attributes:
         is_stopped: True once ``stop`` was called.
     """
 
-    def __init__(self, work: Callable[[Task], None], task: Task) -> None:
+    def __init__(self, work: Callable[[Task], None], task: Task, nice: int = _NICEST) -> None:
         context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_run, args=(work, task), daemon=True)
+        self._process = context.Process(target=_run, args=(work, task, nice), daemon=True)
         self._lock = threading.Lock()
         self.is_stopped = False
 
@@ -66,9 +67,9 @@ class BackgroundProcess(Generic[Task]):
             wait([self._process.sentinel])
 
 
-def _run(work: Callable[[Task], None], task: Task) -> None:
+def _run(work: Callable[[Task], None], task: Task, nice: int) -> None:
     """Body of the process."""
-    os.nice(_NICEST)
+    os.nice(nice)
     signal.signal(signal.SIGTERM, _exit)
     sys.unraisablehook = _exit_again
     limit_threads(1)

@@ -20,12 +20,12 @@ Clock = Callable[[], float]
 _LEAST_SPENT = 0.05
 """Share of the time from which on the pace of a training is judged: its first steps are slower."""
 
-_SECONDS = {"s": 1, "m": 60, "h": 3_600}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as ``90s``, ``10m`` or ``1.5h``.
+    """Seconds of a duration such as ``90s``, ``10m``, ``1.5h`` or ``7d``.
 
     Raises:
         ConfigError: it is not a number above 0 with a unit.
@@ -34,7 +34,7 @@ def parse_duration(text: str) -> float:
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if seconds <= 0:
         raise ConfigError(
-            f"{text!r} is not a duration.", 'Give a number above 0 and s, m or h, such as "10m".'
+            f"{text!r} is not a duration.", 'Give a number above 0 and s, m, h or d, such as "10m".'
         )
     return seconds
 

@@ -199,6 +199,9 @@ def _range(ordered: Sequence[str], prefix: str) -> tuple[int, int]:
 MIN_LENGTH_ONE_EDIT = 4
 MIN_LENGTH_TWO_EDITS = 10
 
+_FRESH = 64
+"""Posted titles that are entered into a table together, unless they are read before."""
+
 _SPARE = 64
 """Titles looked at in place of those of deleted and changed items."""
 
@@ -215,8 +218,9 @@ class TitleIndex:
         titles: (N,) titles of built items as written.
         rows: (N,) int32 row of each built item's title in ``built``; -1 = it has none.
         built: titles of the catalogue.
-        posted: tables of titles posted or changed later, oldest first; those that an item no
-            longer has are left out of every answer.
+        posted: entries of ``written`` that are in tables, and the tables, oldest first; titles
+            that an item no longer has are left out of every answer. The others are entered when
+            they are read, or when there are ``_FRESH``.
         written: titles posted or changed later, as written.
         changed: item numbers whose titles are in ``posted``.
         deleted: item numbers that are never returned.
@@ -226,7 +230,7 @@ class TitleIndex:
     titles: Strings
     rows: IntArray
     built: TitleTable
-    posted: tuple[TitleTable, ...]
+    posted: tuple[int, tuple[TitleTable, ...]]
     written: ItemLog[str]
     changed: BitMap
     deleted: BitMap
@@ -258,7 +262,7 @@ class TitleIndex:
         cls, table: TitleTable, titles: Strings, rows: IntArray, popularity: Popularity
     ) -> TitleIndex:
         """Of the titles of a catalogue alone."""
-        return cls(popularity, titles, rows, table, (), ItemLog(), BitMap(), BitMap())
+        return cls(popularity, titles, rows, table, (0, ()), ItemLog(), BitMap(), BitMap())
 
     def with_items(self, items: Sequence[Item], first_number: int) -> TitleIndex:
         """A copy with new items, numbered from ``first_number`` on, of popularity 0."""
@@ -274,16 +278,27 @@ class TitleIndex:
             changed=self.changed | BitMap(numbers),
             deleted=self.deleted - BitMap(numbers),
         )
-        new = TitleTable.of(
-            (name, number, changed.popularity_of(number))
-            for number, item in zip(numbers, items, strict=True)
-            for name in _names(title_key(item.title), item.title)
-        )
-        return replace(changed, posted=changed._merge(new))
+        if len(written) >= self.posted[0] + _FRESH:
+            changed._enter_fresh()
+        return changed
 
-    def _merge(self, table: TitleTable) -> tuple[TitleTable, ...]:
+    def _enter_fresh(self) -> tuple[TitleTable, ...]:
+        """The tables of all posted titles."""
+        entered, tables = self.posted
+        if entered < len(self.written):
+            fresh = zip(*self.written.part(entered, len(self.written)), strict=True)
+            table = TitleTable.of(
+                (name, number, self.popularity_of(number))
+                for number, title in fresh
+                for name in _names(title_key(title), title)
+            )
+            tables = self._merge(tables, table)
+            object.__setattr__(self, "posted", (len(self.written), tables))  # the same titles
+        return tables
+
+    def _merge(self, tables: tuple[TitleTable, ...], table: TitleTable) -> tuple[TitleTable, ...]:
         """The tables of posted titles with a new one, merged with those that are not far larger."""
-        kept = list(self.posted)
+        kept = list(tables)
         smaller = [table]
         while kept and len(kept[-1]) < _TIMES_LARGER * sum(map(len, smaller)):
             smaller.append(kept.pop())
@@ -387,7 +402,7 @@ class TitleIndex:
 
     @property
     def _tables(self) -> tuple[TitleTable, ...]:
-        return (self.built, *self.posted)
+        return (self.built, *self._enter_fresh())
 
     def _near(self, key: str, distance: int) -> list[str]:
         found = {near for table in self._tables for _, near in table.edits.near(key, distance)}

@@ -29,6 +29,7 @@ from serendip.serve.limits import MAX_WAITING_WRITES
 from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
+    from serendip.engine.training_record import TrainingRecord
     from serendip.serve.engine_protocol import EngineProtocol
 
 _log = logging.getLogger(__name__)
@@ -53,8 +54,8 @@ class EngineHolder:
 
     ``failed_loads`` counts failed attempts to open a generation; ``refused_generation`` names the
     published generation that cannot be opened; ``storage_problem`` says why a write would fail.
-    The last two are empty if all is well. ``Follower`` sets them in its checks, so reading them
-    costs nothing.
+    The last two are empty if all is well. ``last_training`` says how the last training of the
+    workspace ended. ``Follower`` sets them in its checks, so reading them costs nothing.
 
     Args:
         shared: state of the service; None = this is its only worker.
@@ -69,6 +70,7 @@ class EngineHolder:
         self.failed_loads = 0
         self.refused_generation = ""
         self.storage_problem = ""
+        self.last_training: TrainingRecord | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -143,6 +145,8 @@ class EngineHolder:
         try:
             with self.lease() as engine:
                 engine.catch_up()
+                # What one worker shows, no worker hides again.
+                self.shared.acknowledge(engine.item_version)
         except NotTrainedError:  # nothing is loaded yet, or the holder is closed
             return
         except Exception:  # noqa: BLE001 - any failure: the stored changes are read later

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, ChosenItem, Explanation, Suggestions
+from serendip.engine.answer import Answer, ChosenItem, Explanation, ItemFile, Suggestions
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.quality_report import QualityReport
@@ -79,6 +80,14 @@ class EngineProtocol(Protocol):
 
     def add_items(self, items: Sequence[Item]) -> int:
         """Store items durably and serve them at once; return the number of new ones."""
+        ...
+
+    def find_file_problems(self, items: Sequence[Item]) -> Sequence[FileProblem]:
+        """Pictures and sounds of items that cannot be used, found without opening the files."""
+        ...
+
+    def files(self, item: Item) -> Mapping[str, ItemFile]:
+        """Modality -> state of the file that an item names; empty if it names none."""
         ...
 
     def delete_item(self, item_id: str) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from serendip.errors import ArtefactError, SerendipError
 
 if TYPE_CHECKING:
+    from serendip.engine.training_record import TrainingRecord
     from serendip.serve.engine_holder import EngineHolder
     from serendip.serve.engine_protocol import EngineProtocol
 
@@ -37,12 +38,14 @@ class PublishedGenerations:
         current: reads its name; empty if nothing is published.
         open_earlier: opens the newest intact generation before it.
         files_state: maps a generation's name to a value that changes with any of its files.
+        last_training: reads how the last training ended; None = nothing is known.
     """
 
     open_engine: Callable[[], EngineProtocol]
     current: Callable[[], str] = lambda: ""
     open_earlier: Callable[[], EngineProtocol] | None = None
     files_state: Callable[[str], Hashable] = lambda name: name
+    last_training: Callable[[], TrainingRecord | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Follower:
         self._thread.start()
 
     def check(self, now: float) -> None:
-        """Check once for foreign writes, storage problems and a newly published generation.
+        """Check once for foreign writes, storage problems, a new generation and trainings.
 
         Args:
             now: seconds of a monotonic clock.
@@ -99,6 +102,7 @@ class Follower:
         self._holder.catch_up()
         self._holder.check_storage()
         self._follow_pointer(now)
+        self._holder.last_training = self._published.last_training()
         self._holder.shared.publish(self._holder.status)
 
     def _follow_pointer(self, now: float) -> None:

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from serendip.engine.training_record import RESULTS, TrainingRecord
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.middleware import Scope
 from serendip.serve.shared_state import COUNTERS_VARIABLE, ServiceStatus
@@ -45,6 +46,7 @@ class ServiceMetrics:
             self._scraped = CollectorRegistry()
             MultiProcessCollector(self._scraped)  # type: ignore[no-untyped-call]
         self._scraped.register(_StatusGauges(lambda: holder.service_status))
+        self._scraped.register(_TrainingGauges(lambda: holder.last_training))
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         """Record status and latency of a response, labelled with the pattern of its route."""
@@ -116,6 +118,43 @@ class _StatusGauges(Collector):
         )
         numbers = {k: float(v) for k, v in status.stats.items() if isinstance(v, int | float)}
         yield _labelled("serendip_engine", "Statistics of the engine.", "name", numbers)
+
+
+class _TrainingGauges(Collector):
+    """How the last training of the workspace ended, as gauges: a refusal is an alarm.
+
+    Args:
+        last: reads it; None = nothing is known.
+    """
+
+    def __init__(self, last: Callable[[], TrainingRecord | None]) -> None:
+        self._last = last
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing, so that registration reads no state."""
+        yield from ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges as of now; none before the first training."""
+        last = self._last()
+        if last is None:
+            return
+        yield _labelled(
+            "serendip_last_training",
+            "1 for the result of the last training: refused = a gate refused the new generation.",
+            "result",
+            {result: float(result == last.result) for result in RESULTS},
+        )
+        yield GaugeMetricFamily(
+            "serendip_last_training_end_seconds",
+            "When the last training ended, in Unix seconds.",
+            value=last.ended,
+        )
+        yield GaugeMetricFamily(
+            "serendip_failed_trainings",
+            "Trainings in a row that published nothing.",
+            value=float(last.failures),
+        )
 
 
 def _labelled(name: str, help_text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:

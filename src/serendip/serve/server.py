@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import uvicorn
 
@@ -43,6 +44,26 @@ _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
 
 _HARD_END_S = DRAIN_S + 5.0
+
+
+class Helper(Protocol):
+    """Something that works beside a service."""
+
+    def begin(self) -> None:
+        """Start; returns at once."""
+        ...
+
+    def stop(self) -> None:
+        """Stop, and wait for the end."""
+        ...
+
+
+class _NoHelper:
+    def begin(self) -> None:
+        """Start nothing."""
+
+    def stop(self) -> None:
+        """Stop nothing."""
 
 
 class Starter:
@@ -105,6 +126,7 @@ def run(
     port: int = 8000,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
+    open_helper: Callable[[], Helper] = _NoHelper,
 ) -> None:
     """Serve in this process until SIGTERM or SIGINT; return once the last request is answered.
 
@@ -114,6 +136,7 @@ def run(
         port: 0 = any free one.
         on_ready: called with the address once the engine answers, in the loading thread.
         on_listening: called with the address once ``/health/live`` answers.
+        open_helper: called once the engine is loaded; what works beside the service.
 
     Raises:
         ConfigError: the host is not a loopback address, or the port is taken.
@@ -122,22 +145,27 @@ def run(
     listener = listen(host, port)
     address = format_address(listener, host)
     on_listening(address)
-    service = _Service(published, EngineHolder(), lambda: on_ready(address))
+    service = _Service(published, EngineHolder(), lambda: on_ready(address), open_helper)
     service.run(listener)
 
 
-def run_worker(published: PublishedGenerations, seat: WorkerSeat) -> None:
+def run_worker(
+    published: PublishedGenerations,
+    seat: WorkerSeat,
+    open_helper: Callable[[], Helper] = _NoHelper,
+) -> None:
     """Serve as one of several workers until SIGTERM, or until the supervisor ends.
 
     Args:
         published: as in ``run``.
         seat: what the supervisor left.
+        open_helper: as in ``run``.
 
     Raises:
         SystemExit: no generation could be opened; the supervisor knows why.
     """
     holder = EngineHolder(SharedState(seat.folder, seat.workers, seat.name))
-    service = _Service(published, holder, seat.channel.report_ready)
+    service = _Service(published, holder, seat.channel.report_ready, open_helper)
     threading.Thread(
         target=_end_with_supervisor, args=(seat, service), name="supervised", daemon=True
     ).start()
@@ -155,12 +183,19 @@ class _Service:
         published: the generations to serve.
         holder: of the engine.
         on_ready: called once the engine answers.
+        open_helper: called then, too.
     """
 
     def __init__(
-        self, published: PublishedGenerations, holder: EngineHolder, on_ready: Callable[[], None]
+        self,
+        published: PublishedGenerations,
+        holder: EngineHolder,
+        on_ready: Callable[[], None],
+        open_helper: Callable[[], Helper],
     ) -> None:
         self._holder, self._on_ready = holder, on_ready
+        self._open_helper = open_helper
+        self._helper: Helper = _NoHelper()
         self._follower = Follower(holder, published)
         self._starter = Starter()
         self._server = _Server(self._starter)
@@ -185,6 +220,7 @@ class _Service:
                 with ignore_repeated_signals():
                     self._server.run(sockets=[listener])
         finally:
+            self._helper.stop()
             self._follower.close()
             self._holder.close()
             listener.close()
@@ -208,6 +244,8 @@ class _Service:
             return
         self._starter.app = app
         self._follower.watch()
+        self._helper = self._open_helper()
+        self._helper.begin()
         self._on_ready()
 
 

@@ -12,6 +12,7 @@ thread that calls it, so the supervisor has one thread and loads nothing that st
 - SIGHUP replaces the workers one by one: the next one loads, then the old one ends. SIGTERM and
   SIGINT end the service. A worker that ends answers what it accepted before.
 - If the supervisor ends in any way, its workers end too: nothing keeps the port.
+- A companion, which answers no request, runs beside the workers if there is anything for it to do.
 """
 
 from __future__ import annotations
@@ -29,15 +30,22 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeAlias
 
 from serendip.errors import NotTrainedError, SerendipError
+from serendip.serve.companion import Companion
 from serendip.serve.limits import DRAIN_S
 from serendip.serve.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
 from serendip.serve.socket import format_address, listen
-from serendip.serve.worker_seat import SupervisorChannel, WorkerSeat, open_channel
+from serendip.serve.worker_seat import (
+    SupervisorChannel,
+    WorkerChannel,
+    WorkerSeat,
+    open_channel,
+)
 
 Work: TypeAlias = Callable[[WorkerSeat], None]
 """Serves in a seat until the worker is told to end."""
@@ -48,13 +56,16 @@ _KILL_AFTER_S = DRAIN_S + 5.0
 """Seconds from the request to end to the kill."""
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
+_COMPANION_DELAY_S = 5.0
+"""Seconds until a companion that ended unasked is started again."""
+
 _NEVER = float("inf")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A worker process.
+    """A worker process, or the companion.
 
     Args:
         name: unique in the service.
@@ -106,6 +117,7 @@ def supervise(
     load: Callable[[], None] = lambda: None,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
+    companion: Companion | None = None,
 ) -> None:
     """Serve with several workers until SIGTERM or SIGINT; return once the last one has ended.
 
@@ -117,6 +129,7 @@ def supervise(
         load: loads what all workers share; starts no thread.
         on_ready: called with the address once all workers are ready.
         on_listening: called with the address once connections are accepted.
+        companion: runs beside the workers; None = nothing does.
 
     Raises:
         ConfigError: the host is not a loopback address, or the port is taken.
@@ -130,7 +143,8 @@ def supervise(
         load()
         gc.collect()
         gc.freeze()  # a later collection would write to, and so copy, every shared page
-        Supervisor(work, workers, listener, Path(folder), lambda: on_ready(address)).run()
+        shared, ready = Path(folder), partial(on_ready, address)
+        Supervisor(work, workers, listener, shared, ready, companion).run()
 
 
 class Supervisor:
@@ -142,6 +156,7 @@ class Supervisor:
         listener: the listening socket; closed when the service ends.
         folder: of the shared state, empty.
         on_ready: called once, when all workers are ready.
+        companion: runs beside the workers; None = nothing does.
     """
 
     def __init__(
@@ -151,12 +166,15 @@ class Supervisor:
         listener: socket.socket,
         folder: Path,
         on_ready: Callable[[], None],
+        companion: Companion | None = None,
     ) -> None:
         self._work, self._wanted = work, wanted
         self._listener, self._folder, self._on_ready = listener, folder, on_ready
         self._selector = selectors.DefaultSelector()
         self._workers: list[_Worker] = []
         self._to_replace: list[_Worker] = []
+        self._beside, self._companion = companion, list[_Worker]()
+        self._companion_at = _NEVER
         self._num_started = 0
         self._failures, self._start_at = 0, 0.0
         self._has_started = self._is_stopping = False
@@ -172,14 +190,14 @@ class Supervisor:
             self._selector.register(signals, selectors.EVENT_READ)
             try:
                 self._balance()
-                while self._workers or not self._is_stopping:
+                while self._processes or not self._is_stopping:
                     self._wait(signals)
                     self._kill_late()
                     self._balance()
             finally:
                 self._listener.close()
-                for worker in self._workers:
-                    os.kill(worker.pid, signal.SIGKILL)
+                for process in self._processes:
+                    os.kill(process.pid, signal.SIGKILL)
                 self._selector.close()
         if self._error is not None:
             raise self._error
@@ -189,9 +207,14 @@ class Supervisor:
         """Workers that were not told to end."""
         return [worker for worker in self._workers if not worker.is_ending]
 
+    @property
+    def _processes(self) -> list[_Worker]:
+        """All workers, and the companion if it runs."""
+        return [*self._workers, *self._companion]
+
     def _wait(self, signals: socket.socket) -> None:
         """Wait for what happens next and note it: signals, reports of workers, times."""
-        times = [worker.kill_at for worker in self._workers]
+        times = [self._companion_at, *(process.kill_at for process in self._processes)]
         if len(self._running) < self._wanted and not self._is_stopping:
             times.append(self._start_at)
         seconds = min(times, default=_NEVER) - time.monotonic()
@@ -209,6 +232,7 @@ class Supervisor:
         elif self._has_started and not self._is_stopping:
             _log.warning("replacing the workers one by one")
             self._to_replace = self._running
+            self._companion_at = time.monotonic()
 
     def _note_report(self, worker: _Worker) -> None:
         report = worker.channel.read()
@@ -222,12 +246,16 @@ class Supervisor:
             self._has_started = True
             mark_started(self._folder)
             self._on_ready()
+            self._companion_at = time.monotonic()
 
     def _remove(self, worker: _Worker) -> None:
         """Forget a worker that has ended."""
         self._selector.unregister(worker.channel)
         worker.channel.close()
         worker.wait()
+        if worker in self._companion:
+            self._remove_companion(worker)
+            return
         self._workers.remove(worker)
         remove_status(self._folder, worker.name)
         self._to_replace = [other for other in self._to_replace if other is not worker]
@@ -246,6 +274,14 @@ class Supervisor:
         else:
             self._delay_start(worker)
 
+    def _remove_companion(self, companion: _Worker) -> None:
+        """Forget the companion; one that ended unasked with something left to do starts again."""
+        self._companion.remove(companion)
+        if companion.exit_code and not self._is_stopping:
+            self._companion_at = time.monotonic() + _COMPANION_DELAY_S
+            end = companion.describe_end()
+            _log.error("the companion ended with %s; it starts again soon", end)
+
     def _delay_start(self, worker: _Worker) -> None:
         """Decide when another worker starts in place of one that ended unasked."""
         delay_s = 0.0
@@ -262,6 +298,8 @@ class Supervisor:
         running = self._running
         if self._is_stopping:
             return
+        if time.monotonic() >= self._companion_at:
+            self._start_companion()
         if len(running) < self._wanted:
             if time.monotonic() >= self._start_at:
                 for _ in range(self._wanted - len(running)):
@@ -275,7 +313,7 @@ class Supervisor:
     def _kill_late(self) -> None:
         """Kill the workers that were told to end and do not."""
         now = time.monotonic()
-        for worker in self._workers:
+        for worker in self._processes:
             if now >= worker.kill_at:
                 _log.warning("worker %s does not end and is killed", worker.name)
                 worker.kill_at = now + _KILL_AFTER_S
@@ -284,28 +322,47 @@ class Supervisor:
     def _start(self) -> None:
         """Start a worker."""
         self._num_started += 1
+        name, is_late = str(self._num_started), self._has_started
+
+        def work(channel: WorkerChannel) -> None:
+            listener = self._listener
+            self._work(WorkerSeat(name, self._folder, self._wanted, listener, channel, is_late))
+
+        self._workers.append(self._fork(name, work))
+
+    def _start_companion(self) -> None:
+        """Start the companion if it does not run and there is anything for it to do."""
+        self._companion_at = _NEVER
+        beside = self._beside
+        if beside is None or self._companion or not beside.is_wanted():
+            return
+
+        def work(channel: WorkerChannel) -> None:
+            self._listener.close()
+            beside.run(channel)
+
+        self._companion.append(self._fork("companion", work))
+
+    def _fork(self, name: str, work: Callable[[WorkerChannel], None]) -> _Worker:
+        """Fork a process that does some work and then ends."""
         channel, theirs = open_channel()
-        name = str(self._num_started)
-        seat = WorkerSeat(
-            name, self._folder, self._wanted, self._listener, theirs, is_late=self._has_started
-        )
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
             channel.close()
-            self._become_worker(seat)
+            self._become(work, theirs)
         theirs.close()
         worker = _Worker(name, pid, channel)
-        self._workers.append(worker)
         self._selector.register(channel, selectors.EVENT_READ, worker)
+        return worker
 
-    def _become_worker(self, seat: WorkerSeat) -> NoReturn:
-        """Do the work of a worker in a forked process, then end it."""
+    def _become(self, work: Callable[[WorkerChannel], None], channel: WorkerChannel) -> NoReturn:
+        """Do the work of a forked process, then end it."""
         code = 1
         try:
             self._leave_supervisor()
-            self._work(seat)
+            work(channel)
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
@@ -323,15 +380,15 @@ class Supervisor:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()  # Ctrl-C reaches the supervisor, which tells the workers
         self._selector.close()
-        for worker in self._workers:
-            worker.channel.close()
+        for process in self._processes:
+            process.channel.close()
 
     def _stop(self) -> None:
         """Accept no more connections and end all workers."""
-        self._is_stopping = True
+        self._is_stopping, self._companion_at = True, _NEVER
         self._listener.close()
-        for worker in self._workers:
-            worker.end()
+        for process in self._processes:
+            process.end()
 
 
 @contextmanager

@@ -46,8 +46,31 @@ def test_a_file_column_serves_once():
     assert mapping == {"item_id": "item", "action": "type"}
 
 
-def test_names_in_other_scripts_are_no_match():
-    assert guess_mapping(["제품명", "아이디"], "items") == {}
+@pytest.mark.parametrize(
+    ("columns", "canonical"),
+    [
+        (["Artikel-Nr.", "Bezeichnung", "Beschreibung"], ["item_id", "title", "description"]),
+        (["상품 번호", "상품명", "상세 설명"], ["item_id", "title", "description"]),
+        (["Handle", "Title", "Body (HTML)"], ["item_id", "title", "description"]),
+    ],
+)
+def test_items_with_names_in_other_languages_are_recognised(columns, canonical):
+    assert guess_mapping(columns, "items") == dict(zip(canonical, columns, strict=True))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [["Kundennummer", "Artikel_Nr", "Bestelldatum"], ["고객번호", "상품코드", "주문 일시"]],
+)
+def test_events_with_names_in_other_languages_are_recognised(columns):
+    expected = dict(zip(("user_id", "item_id", "timestamp"), columns, strict=True))
+    assert guess_mapping(columns, "events") == expected
+
+
+def test_unknown_names_in_other_scripts_are_no_match_and_differ_from_each_other():
+    assert guess_mapping(["色", "размер"], "items") == {}
+    assert fold("色") != fold("размер") != ""
+    assert fold("Größe (cm)") == "grössecm"
 
 
 @pytest.mark.parametrize("table", [ITEM_COLUMNS, EVENT_COLUMNS])

@@ -22,7 +22,9 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 EXPLORED, SPONSORED, MOVED = "explored", "sponsored", "moved by diversity"
 
 
-def ranked(values, groups=None, earned=None, organic=None, counts=None, pinned=0, seed=0) -> Ranked:
+def ranked(
+    values, groups=None, earned=None, organic=None, counts=None, pinned=0, seed=0, promise=None
+) -> Ranked:
     """Candidates in organic order; all are of groups of their own where none are given."""
     count = len(values)
     return Ranked(
@@ -32,6 +34,7 @@ def ranked(values, groups=None, earned=None, organic=None, counts=None, pinned=0
         np.zeros(count, np.float32) if earned is None else np.array(earned, np.float32),
         np.full(count, 100, np.int32) if counts is None else np.array(counts, np.int32),
         np.array(range(count) if groups is None else groups, np.int32).reshape(-1, 1),
+        np.zeros(count, np.float32) if promise is None else np.array(promise, np.float32),
         seed,
     )
 
@@ -75,7 +78,7 @@ def test_the_best_row_is_taken_if_every_group_is_full() -> None:
 def test_groups_have_the_configured_number_of_levels() -> None:
     rows = ranked([4, 3, 2, 1])
     codes = np.array([[1, 1], [1, 2], [1, 1], [2, 1]], np.int32)
-    deep = Ranked(rows.values, rows.is_organic, 0, rows.revenue, rows.counts, codes, 0)
+    deep = replace(rows, codes=codes)
     both = [
         build_slate(deep, surface(diversity=DiversityConfig(most=1, window=2, levels=levels))).rows
         for levels in (1, 2)
@@ -117,12 +120,34 @@ def test_candidates_that_only_their_bid_brought_are_never_organic() -> None:
     assert build_slate(both, sold(1.0, 5)).rows == [0]
 
 
-def test_one_position_of_each_block_is_explored_but_never_its_first() -> None:
+def test_the_last_position_of_each_block_is_explored() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=3))
     slate = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 1, 3]), rules)
     assert decided(slate, EXPLORED) == [1, 3]
     assert sorted(slate.rows[place] for place in decided(slate, EXPLORED)) == [6, 7]
     assert [row for row in slate.rows if row < 6] == list(range(6))
+
+
+def test_explored_items_are_drawn_by_a_softmax_of_their_promise() -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.2, max_interactions=0, temperature=0.5))
+    counts, promise = [9] * 5 + [0, 0, 0], [9.0] * 5 + [0.0, 0.5, 1.0]
+    chances = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()  # 0.090, 0.245, 0.665
+    drawn = np.zeros(3)
+    for seed in range(2_000):
+        slate = build_slate(ranked([9] * 8, counts=counts, promise=promise, seed=seed), rules)
+        row = slate.rows[4] - 5
+        assert slate.propensities_of(EXPLORED)[4] == pytest.approx(chances[row], rel=1e-5)
+        drawn[row] += 1
+    assert drawn / drawn.sum() == pytest.approx(chances, abs=0.03)
+
+
+def test_only_explored_positions_have_a_propensity_also_in_a_shorter_list() -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
+    slate = build_slate(ranked(range(8, 0, -1), counts=[5] * 4 + [0] * 4), rules)
+    assert decided(slate, EXPLORED) == [1, 3, 5, 7]
+    for short in (slate, slate.first(4), slate.first(1)):
+        known = np.flatnonzero(~np.isnan(short.propensities_of(EXPLORED)))
+        assert known.tolist() == [place for place in (1, 3, 5, 7) if place < len(short)]
 
 
 def test_explored_items_follow_from_the_seed() -> None:
@@ -276,7 +301,7 @@ def test_only_items_with_few_interactions_are_explored(rows, config) -> None:
         assert rows.counts[slate.rows[place]] <= config.exploration.max_interactions
         assert place >= rows.pinned
     blocks = [place // 4 for place in decided(slate, EXPLORED)]
-    assert all(place % 4 for place in decided(slate, EXPLORED))
+    assert all(place % 4 == 3 for place in decided(slate, EXPLORED))
     assert len(set(blocks)) == len(blocks)
 
 

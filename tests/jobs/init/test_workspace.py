@@ -7,7 +7,8 @@ from serendip.data.files.readers import read_events, read_items
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.init.workspace import choose_text_fields, parse_map_options, start_workspace
+from serendip.jobs.init.attribute_roles import choose_text_fields
+from serendip.jobs.init.workspace import parse_map_options, start_workspace
 
 ITEMS = 'sku;name;"price, EUR"\n' + "".join(
     f"s{number};Chair {number};{number},50\n" for number in range(8)
@@ -47,14 +48,14 @@ def test_semicolons_a_byte_order_mark_and_everyday_names_need_no_help(tmp_path):
     found = settings(tmp_path)
     assert found.content.fields == ("title",)
     items = list(read_items(found.items, tmp_path / "ws"))
-    assert items[3] == Item("s3", "Chair 3", "", {"price, EUR": "3,50"})
+    assert items[3] == Item("s3", "Chair 3", "", {"price, EUR": 3.5})
     events = list(read_events(found.events, tmp_path / "ws"))
     assert (len(events), events[0].user_id, events[0].timestamp) == (12, "c0", 1709287200.0)
 
 
 def test_columns_with_unknown_names_are_told_by_their_cells(tmp_path):
     guesses = start(tmp_path, ITEMS.replace("sku;name", "kode;navn"), clicks("hvem;hva;naar"))
-    assert guesses["items"].mapping == {"item_id": "kode"}
+    assert guesses["items"].mapping == {"item_id": "kode", "title": "navn"}
     assert guesses["events"].mapping == {"user_id": "hvem", "item_id": "hva", "timestamp": "naar"}
 
 

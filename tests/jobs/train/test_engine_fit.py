@@ -44,7 +44,7 @@ def test_one_process_and_two_publish_the_same_bytes(
         monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", most_items)
         folder = import_shop(tmp_path / str(len(found)), num_users=20)
         context = JobContext.open(folder)
-        found.append(files_of(train_workspace(context, LocalExecutor(workers)).folder))
+        found.append(files_of(train_workspace(context, executor=LocalExecutor(workers)).folder))
         costs.append(sorted(stage.name for stage in context.clock.stages))
     one = found[0]
     for two in found[1:]:
@@ -60,7 +60,7 @@ def test_the_time_that_is_left_is_that_of_both_processes(
 ) -> None:
     monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
     context = JobContext.open(import_shop(tmp_path, num_users=20), budget="1s")
-    generation = train_workspace(context, LocalExecutor(2))
+    generation = train_workspace(context, executor=LocalExecutor(2))
     cut = {entry["name"] for entry in generation.manifest["budget"]["cut_short"]}
     assert any(name.startswith("retriever (all-older)") for name in cut)
 

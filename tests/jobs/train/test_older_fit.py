@@ -69,16 +69,8 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
     fitter = Fitter.of(context, tmp_path)
     fitted = fit_engine(fitter, dataset, "all", options)
     split = temporal(dataset, INNER_FRACTION)
-    prepared = fitter.prepare(split.train, options)
-    words = fitter.build_words(split.train, "past")
-    past = fitter.fit_models(prepared, words, "past", options)
-    older = OlderFit(
-        past.catalogue.vocabulary,
-        past.codebooks,
-        past.fusion,
-        {name: model.learned() for name, model in past.models.items()},
-    )
-    continued = fitter.fit_sources(dataset, "by-hand", options, older)
+    past = fitter.fit_sources(split.train, "past", options)
+    continued = fitter.fit_sources(dataset, "by-hand", options, OlderFit.of(past))
     nothing = fitter.fit_sources(dataset, "nothing", options)
     names = ("retriever", "item-knn")
     (found, knn), (expected, expected_knn), (afresh, knn_afresh) = (

@@ -129,9 +129,24 @@ def test_users_come_with_the_number_of_their_events(client):
     assert users == [{"user_id": "b", "num_events": 2}]
 
 
+def test_a_file_that_cannot_be_used_is_named_and_its_item_stored(client):
+    item = {"item_id": "n", "title": "Zanzibar", "attributes": {"poster": "n.png"}}
+    problem = "'n.png' is no file."
+    assert client.post("/v1/items", json=item).json() == {
+        "received": 1,
+        "new": 1,
+        "left_out": [{"item_id": "n", "field": "poster", "problem": problem}],
+    }
+    files = client.get("/v1/items/n").json()["files"]
+    assert files == {"image": {"state": "left out", "problem": problem}}
+    assert ids(client.get("/v1/search", params={"q": "zanzibar"})) == ["n"]
+
+
 def test_a_posted_item_is_found_and_a_deleted_one_is_not(client):
     item = {"item_id": "n", "title": "Zanzibar", "attributes": {"year": 2001, "tags": ["sea"]}}
-    assert client.post("/v1/items", json=item).json() == {"received": 1, "new": 1}
+    stored = {"received": 1, "new": 1, "left_out": []}
+    assert client.post("/v1/items", json=item).json() == stored
+    assert client.get("/v1/items/n").json()["files"] == {}
     assert ids(client.get("/v1/search", params={"q": "zanzibar"})) == ["n"]
     assert client.ask("DELETE", "/v1/items/n").status_code == 200
     assert ids(client.get("/v1/search", params={"q": "zanzibar"})) == []

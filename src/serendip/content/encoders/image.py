@@ -1,8 +1,9 @@
 """Image encoders: image files to unit vectors.
 
-The networks, each with its own preprocessing, run in torch, at training only; the service never
-decodes images. Files are not trusted: bytes, pixels and formats are limited. The size in the header
-is checked before decompression, so that a small file that expands to gigabytes is rejected.
+The networks, each with its own preprocessing, run in torch, in training and in the process that
+encodes files of posted items; a process that answers requests never decodes images. Files are not
+trusted: bytes, pixels and formats are limited. The size in the header is checked before
+decompression, so that a small file that expands to gigabytes is rejected.
 
 Shapes: N files, B images of a batch, H height, W width, D vector size.
 """

@@ -148,31 +148,11 @@ class Media:
         for row, item in enumerate(items):
             name = item.field_text(self.field).strip()
             try:
-                files.append(self._find_file(name) if name else None)
+                files.append(find_media_file(self.folder, name, self.max_bytes) if name else None)
             except DataError as error:
                 files.append(None)
                 reasons[row] = error.message
         return files, reasons
-
-    def _find_file(self, name: str) -> Path:
-        """Resolve a path and check the size of its file.
-
-        Raises:
-            DataError: it is not a file of the workspace, or too large.
-        """
-        path = resolve_workspace_file(self.folder, name)
-        try:
-            size = path.stat().st_size
-        except OSError as error:  # Deleted since it was resolved.
-            raise DataError(
-                f"{name[:80]!r} cannot be read: {error.strerror}.", "Check the file."
-            ) from None
-        if size > self.max_bytes:
-            raise DataError(
-                f"{name[:80]!r} has {size:,} bytes; {self.max_bytes:,} are allowed.",
-                "Make it smaller, or raise `max_bytes`.",
-            )
-        return path
 
     def _build_report(self, items: Sequence[Item], reasons: dict[int, str]) -> MediaReport:
         """Report from row -> reason."""
@@ -201,6 +181,27 @@ def resolve_workspace_file(folder: Path, name: str) -> Path:
         raise DataError(f"{name[:80]!r} is outside the workspace.", _PATH_HINT)
     if not is_file:
         raise DataError(f"{name[:80]!r} is not a file in the workspace.", _PATH_HINT)
+    return path
+
+
+def find_media_file(folder: Path, name: str, max_bytes: int) -> Path:
+    """Resolve the path of an item's file and check the size; the file is not opened.
+
+    Raises:
+        DataError: it is not a file of the workspace, or larger than ``max_bytes``.
+    """
+    path = resolve_workspace_file(folder, name)
+    try:
+        size = path.stat().st_size
+    except OSError as error:  # Deleted since it was resolved.
+        raise DataError(
+            f"{name[:80]!r} cannot be read: {error.strerror}.", "Check the file."
+        ) from None
+    if size > max_bytes:
+        raise DataError(
+            f"{name[:80]!r} has {size:,} bytes; {max_bytes:,} are allowed.",
+            "Make it smaller, or raise `max_bytes`.",
+        )
     return path
 
 

@@ -32,6 +32,29 @@ class CellSql:
     seconds: str = ""
 
 
+MEDIA_FOLDER = "media"
+"""Folder of a workspace with the pictures and sounds that a file of items holds as bytes."""
+
+_SIGNATURES = (
+    *(("\\xFF\\xD8\\xFF", "jpg"), ("\\x89PNG", "png"), ("GIF8", "gif"), ("OggS", "ogg")),
+    *(("fLaC", "flac"), ("ID3", "mp3")),
+)
+"""First bytes of a file, as SQL writes them, and the ending of its name."""
+
+
+def media_sql(content: str) -> str:
+    """SQL of the path of a file with some content; NULL if it is neither a picture nor a sound."""
+    cases = [
+        f"WHEN {content}[1:octet_length('{begin}'::BLOB)] = '{begin}'::BLOB THEN '{ending}'"
+        for begin, ending in _SIGNATURES
+    ]
+    cases += [
+        f"WHEN {content}[1:4] = 'RIFF'::BLOB AND {content}[9:12] = '{kind}'::BLOB THEN '{ending}'"
+        for kind, ending in (("WEBP", "webp"), ("WAVE", "wav"))
+    ]
+    return f"'{MEDIA_FOLDER}/' || sha256({content}) || '.' || CASE {' '.join(cases)} END"
+
+
 def text_sql(cell: CellSql) -> str:
     """The cell as one text, never NULL; the texts of a list are joined."""
     joined = ""

@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.files.attribute_cells import AttributeCells, AttributeKind, quote
 from serendip.data.files.broken_rows import BrokenRows
 from serendip.data.files.cells import strip_sql, text_sql
 from serendip.data.files.tables import Cell, Row, Table, connect, open_table
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 
 TitleStyle = Literal["plain", "library"]
 
-_Kind: TypeAlias = Literal["list", "number", "text"]
-
-_NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?"
 _YEAR = "year"
 
 
@@ -54,14 +52,14 @@ class ItemsRead:
         path: the file; None if there is none.
         mapping: canonical column -> file column.
         attributes: attribute name -> file column.
-        list_separator: splits cells into lists; empty = never.
+        cells: how the cells of attributes are read.
         title_style: ``library`` turns "Matrix, The (1999)" into "The Matrix" and a year.
     """
 
     path: Path | None
     mapping: Mapping[str, str]
     attributes: Mapping[str, str]
-    list_separator: str
+    cells: AttributeCells
     title_style: TitleStyle
 
     def table(self) -> pa.Table:
@@ -139,30 +137,28 @@ class ItemsRead:
         place = cells.column_names.index("title")
         return cells.set_column(place, "title", titles).append_column("plain_year", years)
 
-    def _kinds(self, connection: DuckDBPyConnection, names: Sequence[str]) -> list[_Kind]:
+    def _kinds(self, connection: DuckDBPyConnection, names: Sequence[str]) -> list[AttributeKind]:
         """Type of each attribute column."""
-        parts = []
-        for number in range(len(self.attributes)):
-            text = f"t{number}"
-            lists = [f"l{number} IS NOT NULL"] if f"l{number}" in names else []
-            if self.list_separator:
-                lists.append(f"contains({text}, {_literal(self.list_separator)})")
-            parts.append(f"coalesce(bool_or({' OR '.join(lists) or 'false'}), false)")
-            is_number = f"{text} = '' OR regexp_full_match({text}, '{_NUMBER}')"
-            parts.append(f"coalesce(bool_and({is_number}), true)")
+        parts = [
+            part
+            for number in range(len(self.attributes))
+            for part in self.cells.kind_sql(f"t{number}", _stored(number, names))
+        ]
         if not parts:
             return []
         (facts,) = connection.sql(f"SELECT {', '.join(parts)} FROM cells").fetchall()
-        return [
+        found: list[AttributeKind] = [
             "list" if is_list else "number" if is_number else "text"
             for is_list, is_number in zip(facts[::2], facts[1::2], strict=True)
         ]
+        said = map(self.cells.kind, self.attributes)
+        return [told or kind for told, kind in zip(said, found, strict=True)]
 
-    def _query(self, kinds: Sequence[_Kind], names: Sequence[str]) -> str:
+    def _query(self, kinds: Sequence[AttributeKind], names: Sequence[str]) -> str:
         """SQL of the columns of ``ITEM_NAMES`` and of ``odd``."""
         values = [
-            f"{self._value(number, kind, f'l{number}' in names)} AS v{number}"
-            for number, kind in enumerate(kinds)
+            f"{self.cells.value_sql(name, kind, f't{number}', _stored(number, names))} AS v{number}"
+            for number, (name, kind) in enumerate(zip(self.attributes, kinds, strict=True))
         ]
         known = [
             f"{name if name in names else absent} AS {name}"
@@ -180,31 +176,17 @@ class ItemsRead:
             f"available_from, ({odd}) AS odd FROM ({inner})"
         )
 
-    def _value(self, number: int, kind: _Kind, may_be_list: bool) -> str:
-        """SQL of an attribute's value, NULL where there is none."""
-        text = f"t{number}"
-        if kind == "text":
-            return f"nullif({text}, '')"
-        if kind == "number":
-            return f"CAST(nullif({text}, '') AS DOUBLE)"
-        split = f"[{text}]"
-        if self.list_separator:
-            split = f"string_split({text}, {_literal(self.list_separator)})"
-        parts = f"coalesce(l{number}, {split})" if may_be_list else split
-        stripped = f"list_transform({parts}, lambda x: {strip_sql('x')})"
-        return f"list_filter({stripped}, lambda x: x <> '')"
-
-    def _attributes(self, kinds: Sequence[_Kind]) -> list[str]:
+    def _attributes(self, kinds: Sequence[AttributeKind]) -> list[str]:
         """SQL of the JSON of each attribute, NULL where an item has no value."""
         parts, year = [], f"'\"{_YEAR}\": ' || CAST(to_json(plain_year) AS VARCHAR)"
         for number, (name, kind) in enumerate(zip(self.attributes, kinds, strict=True)):
-            key = _literal(json.dumps(name, ensure_ascii=False) + ": ")
+            key = quote(json.dumps(name, ensure_ascii=False) + ": ")
             value = f"nullif(v{number}, [])" if kind == "list" else f"v{number}"
             part = f"{key} || CAST(to_json({value}) AS VARCHAR)"
             parts.append(f"coalesce({part}, {year})" if name == _YEAR else part)
         return parts if _YEAR in self.attributes else [*parts, year]
 
-    def _odd_conditions(self, kinds: Sequence[_Kind]) -> list[str]:
+    def _odd_conditions(self, kinds: Sequence[AttributeKind]) -> list[str]:
         """SQL conditions; a row that meets none of them is valid."""
         texts = ["item_id", "title", "description"]
         texts += [f"v{number}" for number, kind in enumerate(kinds) if kind == "text"]
@@ -216,7 +198,7 @@ class ItemsRead:
             "odd",
             "item_id = ''",
             f"strlen(item_id) > {MAX_ID_BYTES}",
-            f"ends_with(item_id, {_literal(RESERVED_ENDING)})",
+            f"ends_with(item_id, {quote(RESERVED_ENDING)})",
             f"{size} > {MAX_TEXT_CHARS}",
             f"(available_text <> '' AND NOT coalesce({is_time}, false))",
             *(f"coalesce(contains({text}, chr(0)), false)" for text in texts),
@@ -229,7 +211,7 @@ class ItemsRead:
         self,
         table: Table,
         rows: NDArray[np.int64],
-        kinds: Sequence[_Kind],
+        kinds: Sequence[AttributeKind],
         problems: BrokenRows,
     ) -> Iterator[tuple[int, Item]]:
         """Yield (row, item) for the valid ones among some rows; the others are problems."""
@@ -246,11 +228,11 @@ class ItemsRead:
                 continue
             yield number, item
 
-    def _item(self, row: Row, kinds: Sequence[_Kind]) -> Item:
+    def _item(self, row: Row, kinds: Sequence[AttributeKind]) -> Item:
         texts = {name: _text(cell) for name, cell in zip(self.mapping, row, strict=False)}
         attributes: dict[str, Attribute] = {}
         for name, kind, cell in zip(self.attributes, kinds, row[len(self.mapping) :], strict=True):
-            value = _parse_cell(cell, kind, self.list_separator)
+            value = self.cells.parse(name, kind, cell)
             if value is not None:
                 attributes[name] = value
         title = texts.get("title", "").strip()
@@ -272,15 +254,6 @@ def _text(cell: Cell) -> str:
     return cell if isinstance(cell, str) else ", ".join(cell)
 
 
-def _parse_cell(cell: Cell, kind: _Kind, separator: str) -> Attribute | None:
-    if kind == "list":
-        parts = cell if isinstance(cell, tuple) else cell.split(separator) if separator else [cell]
-        return tuple(value for value in (part.strip() for part in parts) if value) or None
-    text = _text(cell).strip()
-    if not text:
-        return None
-    return float(text) if kind == "number" else text
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _stored(number: int, names: Sequence[str]) -> str:
+    """Name of the column with the lists of an attribute; empty = the file has none."""
+    return f"l{number}" if f"l{number}" in names else ""

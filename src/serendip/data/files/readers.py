@@ -16,6 +16,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from serendip.config import Config
+from serendip.data.files.attribute_cells import AttributeCells, DecimalSign
 from serendip.data.files.columns import REQUIRED, TableKind, canonical_columns, guess_mapping
 from serendip.data.files.event_reader import EventsRead
 from serendip.data.files.item_reader import ItemsRead, TitleStyle
@@ -32,6 +33,15 @@ class ItemsConfig(Config):
 
     list_separator: str = "|"
     """Splits cells into lists, in every attribute column that contains it; empty = never."""
+
+    level_separators: dict[str, str] = Field(default_factory=dict)
+    """Attributes with paths of categories, such as ``Home > Kitchen``: attribute -> what separates
+    the levels, which become a list."""
+
+    decimals: dict[str, DecimalSign] = Field(default_factory=dict)
+    """Attributes with numbers that are written for people, such as ``1.234,56 €``: attribute -> its
+    decimal sign. Currency, per cent and thousands are left out; a cell that is no number then has
+    no value."""
 
     title_style: TitleStyle = "plain"
     """``library`` turns "Matrix, The (1999)" into "The Matrix" with the year as an attribute."""
@@ -73,7 +83,7 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
         DataError: the file is missing or unreadable, or a column is not in it.
     """
     if not config.path:
-        return ItemsRead(None, {}, {}, config.list_separator, config.title_style)
+        return ItemsRead(None, {}, {}, AttributeCells(config.list_separator), config.title_style)
     path = base_folder / config.path
     columns = open_table(path).columns
     mapping = _map_columns(config.columns, columns, "items", path)
@@ -92,7 +102,14 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
             "Name the ones to keep in serendip.toml: "
             '`attributes = ["brand", "colour"]` in [items].',
         )
-    return ItemsRead(path, mapping, attributes, config.list_separator, config.title_style)
+    for name in (*config.level_separators, *config.decimals):
+        if name not in attributes:
+            raise DataError(
+                f"[items] names the attribute {name!r}, which {path.name} does not have.",
+                f"Its attributes: {', '.join(attributes) or 'none'}.",
+            )
+    cells = AttributeCells(config.list_separator, config.level_separators, config.decimals)
+    return ItemsRead(path, mapping, attributes, cells, config.title_style)
 
 
 def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.files.cells import CellSql, micros_sql
+from serendip.data.files.cells import CellSql, media_sql, micros_sql
 from serendip.data.limits import MAX_ROW_CHARS
 from serendip.errors import DataError
 from serendip.runtime.threads import num_threads
@@ -177,6 +177,11 @@ class Table(ABC):
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """Column names in the order of the file, without unnamed columns."""
+
+    @property
+    def media(self) -> Mapping[str, str]:
+        """SQL of the bytes of columns that hold files; their cells are paths of such files."""
+        return {}
 
     @abstractmethod
     def cell(self, column: str) -> CellSql:
@@ -427,10 +432,22 @@ class ParquetTable(Table):
         """Names in the schema."""
         return tuple(name for name in self._types if name)
 
+    @property
+    def media(self) -> Mapping[str, str]:
+        """Columns of bytes, and of structures with a field ``bytes``, as data sets have them."""
+        found = {}
+        for column, kind in self._types.items():
+            if kind == "BLOB":
+                found[column] = _quoted(column)
+            elif re.match(r"STRUCT\((.*, )?\"?bytes\"? BLOB[,)]", kind):
+                found[column] = f"({_quoted(column)}).bytes"
+        return found
+
     def cell(self, column: str) -> CellSql:
         """The value of the file as text; numbers and times also as what they are."""
-        name = '"' + column.replace('"', '""') + '"'
-        kind = self._types[column]
+        name, kind = _quoted(column), self._types[column]
+        if column in self.media:
+            return CellSql(media_sql(self.media[column]))
         if kind.endswith("]"):
             return CellSql("NULL::VARCHAR", f"CAST({name} AS VARCHAR[])")
         if kind in _WHOLE:
@@ -467,6 +484,10 @@ class ParquetTable(Table):
     def places(self, rows: Sequence[int]) -> list[str]:
         """Row numbers, counted from 1."""
         return [f"row {row + 1}" for row in rows]
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 def _select(expressions: Sequence[str], source: str, most: int | None = None) -> str:

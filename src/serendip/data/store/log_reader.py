@@ -33,6 +33,13 @@ class EventLogReader:
         """The current position of the log."""
         return read_log(self._database, self._folder, LogView.position)
 
+    def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
+        """Number of events appended after number ``seq``, without some actions.
+
+        No segment that was made before is opened.
+        """
+        return read_log(self._database, self._folder, lambda view: view.count_after(seq, without))
+
     def past(self, user_id: str, without: Sequence[str] = ()) -> tuple[EventColumns, int]:
         """A user's events, without the given actions, and the log's last event number."""
         if id_problem(user_id):

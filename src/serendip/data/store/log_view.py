@@ -149,11 +149,12 @@ class LogView:
         in_tail = int(self._connection.scalar(self._sql.COUNT_EVENTS) or 0)
         return in_tail + sum(facts.events for facts in self.facts)
 
-    def count_after(self, seq: int) -> int:
-        """Number of events appended after a sequence number."""
-        count = int(self._connection.scalar(self._sql.COUNT_AFTER, {"after": seq}) or 0)
+    def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
+        """Number of events appended after a sequence number, without some actions."""
+        values = {"after": seq, "without": list(without)}
+        count = int(self._connection.scalar(self._sql.COUNT_AFTER, values) or 0)
         if any(facts.last_seq > seq for facts in self.facts):
-            count += sum(len(visible.rows_after(seq)) for visible in self._segments)
+            count += sum(len(one.without(one.rows_after(seq), without)) for one in self._segments)
         return count
 
     def past(self, user_id: str, without: Sequence[str]) -> list[LogRow]:

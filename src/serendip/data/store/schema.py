@@ -149,6 +149,25 @@ ITEM_CHANGES = (
     .order_by(case((ITEMS.c.number > bindparam("after"), ITEMS.c.number), else_=ITEMS.c.version))
 )
 """Changed items, tombstones included: new ones in the order of their first insertion."""
+POSTED_AFTER = (
+    select(*_ITEM, ITEMS.c.version)
+    .where(ITEMS.c.version > bindparam("after"), ITEMS.c.origin == FROM_API, not_(ITEMS.c.deleted))
+    .order_by(ITEMS.c.version)
+    .limit(bindparam("most"))
+)
+TOUCH = (
+    ITEMS.update()
+    .where(ITEMS.c.item_id == bindparam("id"), ITEMS.c.version == bindparam("seen"))
+    .values(version=bindparam("new_version"))
+)
+_changed = ITEMS.c.version > bindparam("after")
+_was_known = ITEMS.c.number <= bindparam("after")
+COUNT_ITEM_CHANGES = select(
+    func.coalesce(func.sum(case((and_(not_(_was_known), not_(ITEMS.c.deleted)), 1), else_=0)), 0),
+    func.coalesce(func.sum(case((and_(_was_known, not_(ITEMS.c.deleted)), 1), else_=0)), 0),
+    func.coalesce(func.sum(case((and_(_was_known, ITEMS.c.deleted), 1), else_=0)), 0),
+).where(_changed)
+"""Numbers of new items, of changed ones and of those deleted since a version."""
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
 MAX_VERSION = select(func.coalesce(func.max(ITEMS.c.version), 0))
 COUNT_ITEMS = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
@@ -213,7 +232,7 @@ USERS_AMONG = (
     .group_by(EVENTS.c.user_id)
 )
 COUNT_EVENTS = select(func.count()).select_from(EVENTS)
-COUNT_AFTER = COUNT_EVENTS.where(_appended)
+COUNT_AFTER = COUNT_EVENTS.where(_appended, _counts)
 MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
 
 SEGMENT_FACTS = select(

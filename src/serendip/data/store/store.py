@@ -11,7 +11,7 @@ beside it (``data/log``).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -24,6 +24,7 @@ from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.generated_texts import GeneratedTexts
 from serendip.data.store.item_rows import (
+    ITEM_NAMES,
     items_of,
     tabulate_items,
     tabulate_sizes,
@@ -98,14 +99,36 @@ class ItemChanges:
     """What happened to the items of a store since a version.
 
     Args:
+        after: the version.
         version: of the last change.
         items: that changed, those that are deleted now included.
         deleted: ids of those that are deleted now.
     """
 
+    after: int
     version: int
     items: Sequence[Item]
-    deleted: frozenset[str]
+    deleted: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """Numbers of items by what happened to them since a version of the store.
+
+    Args:
+        new: added since, and not deleted.
+        changed: known before, and changed.
+        deleted: known before, and deleted.
+    """
+
+    new: int = 0
+    changed: int = 0
+    deleted: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of items to which anything happened."""
+        return self.new + self.changed + self.deleted
 
 
 class Store:
@@ -178,11 +201,11 @@ class Store:
         """Close all connections."""
         self._database.close()
 
-    def put_items(self, items: Iterable[Item]) -> int:
+    def put_items(self, items: Iterable[Item]) -> ItemChanges:
         """Add or replace items; restores deleted ones. The last of equal ids counts.
 
         Returns:
-            number of distinct items.
+            what ``item_changes`` says of this write alone.
 
         Raises:
             DataError: an item is invalid; none is stored.
@@ -196,7 +219,8 @@ class Store:
                 row["number"] = row["version"] = version + step
             if rows:
                 connection.execute(self._upsert_items, rows)
-        return len(rows)
+        stored = items_of([row[name] for name in ITEM_NAMES] for row in rows)
+        return ItemChanges(version, version + len(rows), stored)
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item permanently: only ``put_items`` restores it, no import does.
@@ -324,7 +348,42 @@ class Store:
             changed = version > after
             rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
         items = items_of(row[:-1] for row in rows)
-        return ItemChanges(version, items, frozenset(row[0] for row in rows if row[-1]))
+        return ItemChanges(after, version, items, frozenset(row[0] for row in rows if row[-1]))
+
+    def posted_after(self, version: int, most: int) -> list[tuple[Item, int]]:
+        """Items that the API wrote since a version and did not delete, and their versions.
+
+        Args:
+            version: as ``max_version`` returns it.
+            most: maximum number; those changed first.
+        """
+        values = {"after": version, "most": most}
+        with self._database.read() as connection:
+            rows = connection.execute(self._sql.POSTED_AFTER, values).all()
+        items = items_of(row[:-1] for row in rows)
+        return [(item, int(row[-1])) for item, row in zip(items, rows, strict=True)]
+
+    def touch_items(self, versions: Mapping[str, int]) -> dict[str, int]:
+        """Give items a new version, so that engines read them again.
+
+        Args:
+            versions: item_id -> version; an item that has another one by now is left as it is.
+
+        Returns:
+            item_id -> new version, of the others.
+
+        Raises:
+            StorageError: the database cannot be written to.
+        """
+        touched = {}
+        with self._database.write() as connection:
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+            for item_id, seen in versions.items():
+                values = {"id": item_id, "seen": seen, "new_version": version + 1}
+                if connection.execute(self._sql.TOUCH, values).rowcount:
+                    version += 1
+                    touched[item_id] = version
+        return touched
 
     def history(self, user_id: str, limit: int, without: Sequence[str] = ()) -> list[Event]:
         """The last ``limit`` events of a user, without the given actions, oldest first."""
@@ -384,6 +443,14 @@ class Store:
         """Store a value under a key of at most 64 characters."""
         with self._database.write() as connection:
             connection.execute(self._set_meta, {"key": key, "value": value})
+
+    def count_item_changes(self, after: int) -> ItemCounts:
+        """Count the items added, changed and deleted since a version."""
+        with self._database.read() as connection:
+            new, changed, deleted = connection.execute(
+                self._sql.COUNT_ITEM_CHANGES, {"after": after}
+            ).one()
+        return ItemCounts(int(new), int(changed), int(deleted))
 
     def max_version(self) -> int:
         """Version of the last change to any item, 0 at first; it only grows."""

@@ -124,6 +124,8 @@ class Ranked:
         revenue: (C,) float32 expected revenue, bid x P(action); 0 without a bid.
         counts: (C,) int32 interactions of the items.
         codes: (C, L) int32 semantic IDs of the items.
+        promise: (C,) float32 scores that do not rest on the item's interactions, by which those
+            with few of them are compared.
         seed: of the exploration.
     """
 
@@ -133,6 +135,7 @@ class Ranked:
     revenue: FloatArray
     counts: IntArray
     codes: IntArray
+    promise: FloatArray
     seed: int
 
     def __len__(self) -> int:
@@ -182,6 +185,8 @@ class Placement(ABC):
         self.last = last
         self.positions: list[int] = []
         """Positions of the slate that the rule decided, in order."""
+        self.propensities: list[float] = []
+        """Of a rule that draws: the probability of the item at each of these positions."""
 
     @abstractmethod
     def place(self, position: int, rows: OpenRows) -> int:

@@ -1,11 +1,15 @@
-"""Exploration: a small share of the positions goes to items with few interactions.
+"""Exploration: a small share of the positions goes to promising items with few interactions.
 
-Without it, items without interactions are never shown and therefore never chosen. Positions and
-items follow from the request alone (user, text, items, country, time of the user's last event),
-never from chance or the clock: the pages of one answer fit together, the same request gives the
-same answer, and after the user's next event other items have their turn. The pool is the candidates
-of this request, so explored items are relevant to it too; over many requests every item of a pool
-is drawn equally often.
+Without it, items without interactions are hardly ever shown and therefore never chosen: a ranker
+that learned from what people chose knows too little of them. The last position of every block goes
+to one of them, drawn by a softmax of the retriever's scores (Boltzmann exploration), so that mostly
+the best are shown and every other one may be. Each draw has its propensity, the probability that
+this item had at this position, which unbiased estimates from the log need.
+
+Draws follow from the request alone (user, text, items, country, time of the user's last event),
+never from the clock: the pages of one answer fit together, the same request gives the same answer,
+and after the user's next event other items have their turn. The pool is the candidates of this
+request, so explored items are relevant to it too.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from serendip.config import Config
 from serendip.data.query import History, Query
@@ -25,54 +29,66 @@ from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 EXPLORED = "explored"
 """The rule, and its column: 1 for explored items, NaN for the others."""
 
+PROPENSITY = "propensity"
+"""Column: probability of an explored item at its position; NaN for the others."""
+
 
 class ExplorationConfig(Config):
     """``[surfaces.<name>.exploration]``."""
 
     share: float = Field(default=0.1, gt=0.0, le=0.5)
-    """Share of the positions: one of every 1 / share, never the first of them."""
+    """Share of the positions: the last one of every 1 / share."""
 
     max_interactions: NonNegativeInt = 5
     """Candidates with up to this many interactions are explored."""
 
+    temperature: PositiveFloat = 0.05
+    """Of the softmax over the retriever's scores, cosines between -1 and 1: a candidate that is
+    this much below another is drawn e times less often."""
+
 
 class ExplorationRule(ListRule):
-    """Gives a share of the positions to candidates with few interactions."""
+    """Gives a share of the positions to promising candidates with few interactions."""
 
     name, label = EXPLORED, "Shown to learn about them"
-    numbers: ClassVar[Mapping[str, str]] = {EXPLORED: "Shown to learn about it"}
+    numbers: ClassVar[Mapping[str, str]] = {
+        EXPLORED: "Shown to learn about it",
+        PROPENSITY: "Chance of being shown here",
+    }
 
     def __init__(self, config: ExplorationConfig) -> None:
         self._config = config
 
     def start(self, ranked: Ranked, rows: OpenRows) -> Explorer:
-        """Draw the positions and the order of the pool for one request."""
+        """Find the pool of one request."""
         return Explorer(self._config, ranked)
 
 
 class Explorer(Placement):
-    """Positions and items to explore in one slate."""
+    """Draws the items to explore in one slate."""
 
     def __init__(self, config: ExplorationConfig, ranked: Ranked) -> None:
         super().__init__(last=math.inf)
-        random = np.random.default_rng(ranked.seed)
-        block = math.ceil(1 / config.share)
-        starts = np.arange(0, len(ranked), block)
-        drawn = starts + random.integers(1, block, len(starts))
-        self._to_explore = frozenset(drawn.tolist())
-        is_little_known = ranked.counts <= config.max_interactions
-        self._pool = random.permutation(np.flatnonzero(is_little_known))
+        self._random = np.random.default_rng(ranked.seed)
+        self._block = math.ceil(1 / config.share)
+        self._pool = np.flatnonzero(ranked.counts <= config.max_interactions)
+        self._logits = ranked.promise / config.temperature  # (C,)
 
     def place(self, position: int, rows: OpenRows) -> int:
-        """The next row of the pool that fits; -1 if there is none, or nothing to explore here."""
-        if position not in self._to_explore:
+        """A row of the pool that fits; -1 if there is none, or nothing to explore here."""
+        if (position + 1) % self._block:
             return -1
         usable = rows.organic & rows.fits
         pool = self._pool[usable[self._pool]]
         if not len(pool):
             return -1
+        logits = self._logits[pool].astype(np.float64)
+        chances = np.exp(logits - logits.max())
+        chances /= chances.sum()
+        drawn = int(self._random.choice(len(pool), p=chances))
         self.positions.append(position)
-        return int(pool[0])
+        self.propensities.append(float(chances[drawn]))
+        return int(pool[drawn])
 
 
 def request_seed(query: Query, past: History) -> int:

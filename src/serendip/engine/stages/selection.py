@@ -25,11 +25,12 @@ from serendip.engine.stages.base import (
     Ranked,
 )
 from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.exploration import EXPLORED, request_seed
+from serendip.engine.stages.exploration import EXPLORED, PROPENSITY, request_seed
 from serendip.engine.stages.min_value import SENT
 from serendip.engine.stages.scoring import Scores, organic_lists
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
+from serendip.engine.stages.surfaces import RETRIEVER
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +40,12 @@ class Slate:
     Args:
         rows: row of the ranked candidates at each position.
         positions: list rule -> positions that it decided.
+        propensities: list rule that draws -> probability of the item at each of its positions.
     """
 
     rows: list[int]
     positions: Mapping[str, list[int]] = field(default_factory=dict)
+    propensities: Mapping[str, list[float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,6 +53,13 @@ class Slate:
     def decided_by(self, rule: str) -> NDArray[np.bool_]:
         """(P,) True at the positions that a rule decided."""
         return np.isin(np.arange(len(self)), self.positions.get(rule, []))
+
+    def propensities_of(self, rule: str) -> FloatArray:
+        """(P,) float32 probabilities of what a rule drew; NaN at the other positions."""
+        values = np.full(len(self), np.nan, np.float32)
+        drawn = self.propensities.get(rule, [])
+        values[self.positions.get(rule, [])[: len(drawn)]] = drawn
+        return values
 
     def first(self, count: int | None) -> Slate:
         """The first ``count`` positions of the list; None = all."""
@@ -59,7 +69,8 @@ class Slate:
             rule: [position for position in decided if position < count]
             for rule, decided in self.positions.items()
         }
-        return Slate(self.rows[:count], positions)
+        kept = {rule: drawn[: len(positions[rule])] for rule, drawn in self.propensities.items()}
+        return Slate(self.rows[:count], positions, kept)
 
 
 def build_slate(ranked: Ranked, rules: Sequence[ListRule]) -> Slate:
@@ -78,7 +89,11 @@ def build_slate(ranked: Ranked, rules: Sequence[ListRule]) -> Slate:
         rows.take(row)
         for placement in placements.values():
             placement.add(row)
-    return Slate(order, {name: placement.positions for name, placement in placements.items()})
+    return Slate(
+        order,
+        {name: placement.positions for name, placement in placements.items()},
+        {name: placement.propensities for name, placement in placements.items()},
+    )
 
 
 def _place(position: int, placements: Iterable[Placement], rows: OpenRows) -> int:
@@ -98,8 +113,8 @@ class Result:
             history, the events relevant to it.
         items: the whole list, in order, with a column per feature and, if the ranker ordered it,
             per action, ``P(like)``. The stages of the surface add further columns: ``explored`` (1
-            or NaN); ``sponsored`` (bool), and ``bid`` and ``organic value`` of the positions that
-            were bought; ``P(irrelevant)``.
+            or NaN) and ``propensity``; ``sponsored`` (bool), and ``bid`` and ``organic value`` of
+            the positions that were bought; ``P(irrelevant)``.
         trace: stage -> number of items after it, or of positions that it decided.
         degraded: stages that failed.
     """
@@ -218,8 +233,17 @@ class Selector:
             self.scores.revenue[order],
             state.counts[items],
             state.features.codes[items],
+            self._promise(order),
             request_seed(self.batch.queries[row], self.batch.pasts[row]),
         )
+
+    def _promise(self, order: NDArray[np.intp]) -> FloatArray:
+        """Scores of the retriever; without one, the values to the user."""
+        names = self.batch.state.feature_names
+        if RETRIEVER not in names:
+            return self.scores.organic[order]
+        promise: FloatArray = self.features[order, names.index(RETRIEVER)]
+        return promise
 
     def _list_items(
         self, rows: NDArray[np.intp], slate: Slate, numbers: Mapping[str, FloatArray]
@@ -235,6 +259,7 @@ class Selector:
         columns |= numbers
         if EXPLORED in slate.positions:
             columns[EXPLORED] = np.where(slate.decided_by(EXPLORED), 1.0, np.nan)
+            columns[PROPENSITY] = slate.propensities_of(EXPLORED)
         if SPONSORED in slate.positions:
             is_bought = slate.decided_by(SPONSORED)
             columns[SPONSORED] = is_bought

@@ -11,6 +11,7 @@ from serendip.data.item_list import ItemList
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
+from serendip.engine.stages.surfaces import RETRIEVER
 
 
 class Source(Stage, ABC):
@@ -44,15 +45,17 @@ class ModelSource(Source):
 
 
 class NewItemSource(Source):
-    """Items without interactions that are most similar to the context."""
+    """Items without interactions that fit the request best by the unified retriever."""
 
     name, label = "new-items", "new items"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
-        """Nearest by content among items without interactions; nothing without a context."""
+        """Best first by similarity; without a retriever, the nearest by content."""
         state = batch.state
         new = state.derived.item_set(self.name, lambda: state.counts == 0)
         allowed = [one.within(new) for one in batch.allowed]
+        if RETRIEVER in state.models:
+            return batch.scores(RETRIEVER).top(quota, allowed)
         lists = batch.scores("content").top(quota, allowed)
         return [items.take(np.flatnonzero(items.scores > 0)) for items in lists]
 
@@ -87,7 +90,7 @@ class SponsoredSource(Source):
         bidding = state.derived.item_set(
             (self.name, attribute), lambda: has_bid(state.catalogue, attribute)
         )
-        return batch.scores("retriever").top(quota, [one.within(bidding) for one in batch.allowed])
+        return batch.scores(RETRIEVER).top(quota, [one.within(bidding) for one in batch.allowed])
 
 
 OWN_SOURCES: Mapping[str, Source] = {

@@ -38,6 +38,9 @@ NamedFilter = Annotated[
 RANKER = "ranker"
 """The default scorer."""
 
+RETRIEVER = "retriever"
+"""The unified retriever, the model that compares items with and without interactions."""
+
 NOT_A_SURFACE = "suggest"
 """Answers with queries, not with items; events may name it as their surface."""
 

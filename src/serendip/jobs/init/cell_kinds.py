@@ -19,8 +19,14 @@ MAJORITY = 0.5
 MIN_DISTINCT_SHARE = 0.9
 """Share of distinct values from which on codes are ids rather than sizes such as 128GB."""
 
-_CURRENCY = r"(?:[$€£¥₩₹₽₺₫₱₪฿]|[A-Z]{3}|kr|zł|Kč|Ft|원|円|元)"
-_NUMBER = re.compile(rf"{_CURRENCY}?\s*[-+−]?\s*{_CURRENCY}?\s*\d[\d.,'’\s]*(?:{_CURRENCY}|%)?-?")
+_CODES = (
+    "EUR|USD|GBP|JPY|CNY|KRW|INR|CHF|SEK|NOK|DKK|PLN|CZK|HUF|RON|BGN|TRY|RUB|UAH|BRL|MXN|ARS|CLP|COP"
+    "|CAD|AUD|NZD|SGD|HKD|TWD|THB|VND|IDR|MYR|PHP|ZAR|AED|SAR|ILS|EGP"
+)
+CURRENCY = rf"(?:[$€£¥₩₹₽₺₫₱₪฿]|{_CODES}|kr|zł|Kč|Ft|원|円|元)"
+"""Pattern of a currency; any three letters before digits would be codes as well."""
+
+_NUMBER = re.compile(rf"{CURRENCY}?\s*[-+−]?\s*{CURRENCY}?\s*\d[\d.,'’\s]*(?:{CURRENCY}|%)?-?")
 
 _IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "svg", "tif", "tiff", "avif", "heic")
 _SOUNDS = ("wav", "mp3", "flac", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff")

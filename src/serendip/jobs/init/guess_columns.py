@@ -18,6 +18,7 @@ from serendip.data.files.tables import open_table
 from serendip.data.files.times import parse_time
 from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
+from serendip.jobs.init.cell_kinds import classify_column
 
 SAMPLE_ROWS = 5_000
 """Number of rows whose cells are read."""
@@ -30,6 +31,12 @@ MIN_ID_SHARE = 0.5
 
 USER_RATIO = 4
 """The column of users has at least this many times the distinct values of any other candidate."""
+
+MIN_DESCRIPTION_CHARS = 80
+"""Mean length from which texts are descriptions."""
+
+MIN_TITLE_SHARE = 0.9
+"""Minimum share of distinct values among the cells of a column of titles."""
 
 # Unix seconds of 1990 and 2100: numbers outside are counts, prices or codes.
 _EARLIEST, _LATEST = 631_152_000.0, 4_102_444_800.0
@@ -97,6 +104,7 @@ def guess_columns(
     if "item_id" not in item_columns:
         _add(item_columns, "item_id", _find_item_id(items, item_columns, events, event_columns))
     _require(items, item_columns)
+    _add_texts(items, item_columns)
     if events is None:
         return item_columns, {}
     if "item_id" not in event_columns:
@@ -112,6 +120,30 @@ def guess_columns(
         _add(event_columns, "user_id", _find_user_column(events, event_columns))
     _require(events, event_columns)
     return item_columns, event_columns
+
+
+def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:
+    """Map columns of words to title and description where no name tells them.
+
+    The description is the column with the longest texts; the title is the only column of words
+    whose cells are nearly all different.
+    """
+    words = {
+        name: filled
+        for name in items.unmapped_columns(mapping)
+        if (filled := _filled(items.cells[name])) and not classify_column(name, filled)
+    }
+    lengths = {name: sum(map(len, cells)) / len(cells) for name, cells in words.items()}
+    long = [name for name in words if lengths[name] >= MIN_DESCRIPTION_CHARS]
+    if "description" not in mapping and long:
+        mapping["description"] = max(long, key=lambda name: lengths[name])
+    if "title" not in mapping:
+        distinct = [
+            name
+            for name, cells in words.items()
+            if name not in long and len(set(cells)) >= MIN_TITLE_SHARE * len(cells)
+        ]
+        _add(mapping, "title", _take_single(distinct) if len(items.cells) > 1 else None)
 
 
 def _find_item_id(

@@ -10,12 +10,13 @@ import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from serendip.content.encoders.media_files import resolve_workspace_file
 from serendip.data.event import Event
+from serendip.data.files.cells import MEDIA_FOLDER
 from serendip.data.files.columns import TableKind, canonical_columns, fold
 from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.files.tables import open_table
@@ -23,13 +24,19 @@ from serendip.data.item import Item
 from serendip.data.text import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
+from serendip.jobs.init.attribute_roles import (
+    COUNTRIES,
+    STOCKS,
+    AttributeRoles,
+    attribute_cells,
+    attribute_names,
+    describe_roles,
+    find_decimals,
+    find_level_separators,
+)
 from serendip.jobs.init.cell_kinds import Kind, classify_column
 from serendip.jobs.init.guess_columns import SAMPLE_ROWS, SampledFile, guess_columns
 from serendip.runtime.atomic_files import write_text
-
-MAX_TEXT_FIELDS = 6
-MIN_FILLED = 0.3
-"""Minimum share of items with a value of an attribute for the attribute to be encoded."""
 
 _MAX_FILES_CHECKED = 20
 _MEDIA: Mapping[Kind, tuple[str, str]] = MappingProxyType(
@@ -48,11 +55,13 @@ class Guess:
         path: relative to the workspace.
         mapping: canonical name -> file column.
         others: file columns without a canonical name.
+        roles: how the other columns of items are read; None = of another file.
     """
 
     path: str
     mapping: Mapping[str, str]
     others: Sequence[str]
+    roles: AttributeRoles | None = None
 
 
 def start_workspace(
@@ -82,8 +91,22 @@ def start_workspace(
         paths["events"] = events
     guesses = _guess_files(folder, paths, map_options)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(target, _render_settings(folder, guesses))
+    sample, roles = _read_roles(folder, guesses["items"])
+    guesses["items"] = replace(guesses["items"], roles=roles)
+    write_text(target, _render_settings(folder, guesses, sample))
     return guesses
+
+
+def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRoles]:
+    """The first items, and how their attributes are read."""
+    config = ItemsConfig(path=guess.path, columns=dict(guess.mapping))
+    sample = read_items(config, folder).sample(SAMPLE_ROWS)
+    levels, decimals = find_level_separators(sample), find_decimals(sample)
+    if levels or decimals:
+        settings = {"level_separators": levels, "decimals": decimals}
+        config = config.model_copy(update=settings)
+        sample = read_items(config, folder).sample(SAMPLE_ROWS)
+    return sample, describe_roles(sample, levels, decimals)
 
 
 def _guess_files(
@@ -159,41 +182,17 @@ def _unknown_column(text: str, column: str, columns: Sequence[str]) -> DataError
     )
 
 
-def choose_text_fields(items: Sequence[Item]) -> list[str]:
-    """Fields to encode: title, description and attributes in natural language.
-
-    Attributes of paths, links, addresses, codes, numbers (also prices such as "12,50 €") and dates
-    are left out, and those that are mostly empty.
-    """
-    fields = [name for name in ("title", "description") if any(i.field_text(name) for i in items)]
-    for name in dict.fromkeys(name for item in items for name in item.attributes):
-        cells = _cells(name, items)
-        if len(cells) >= MIN_FILLED * len(items) and not classify_column(name, cells):
-            fields.append(name)
-    return fields[:MAX_TEXT_FIELDS] or ["title"]
-
-
-def _cells(name: str, items: Sequence[Item]) -> list[str]:
-    """Filled cells of an attribute; of a list, its first element."""
-    values = [item.attributes.get(name, "") for item in items]
-    firsts = [value[0] if isinstance(value, tuple) else value for value in values if value]
-    return [
-        cell
-        for value in firsts
-        if (cell := (value if isinstance(value, str) else f"{value:g}").strip())
-    ]
-
-
 def render_media(folder: Path, items_path: Path, items: Sequence[Item]) -> list[str]:
     """Commented settings of columns with paths of pictures or sounds.
 
     They are comments because their packages may not be installed and encoding takes long.
     """
     lines = []
-    for name in dict.fromkeys(name for item in items for name in item.attributes):
-        cells = _cells(name, items)
+    for name in attribute_names(items):
+        cells = attribute_cells(name, items)
         table, what = _MEDIA.get(classify_column(name, cells), ("", ""))
-        inside = _any_file(folder, cells)
+        inside = any(cell.startswith(f"{MEDIA_FOLDER}/") for cell in cells[:1])
+        inside = inside or _any_file(folder, cells)
         if not table or not (inside or _any_file(items_path.parent, cells)):
             continue
         lines += ["", f"# The column {_quote(name)} has paths of {what}. To train on them, run"]
@@ -231,10 +230,9 @@ def guess_dislike_threshold(ratings: Sequence[float]) -> float | None:
     return round(0.4 * max(ratings), 2)
 
 
-def _render_settings(folder: Path, guesses: Mapping[str, Guess]) -> str:
+def _render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequence[Item]) -> str:
     items, events = guesses["items"], guesses.get("events")
-    config = ItemsConfig(path=items.path, columns=dict(items.mapping))
-    sample = read_items(config, folder).sample(SAMPLE_ROWS)
+    assert items.roles is not None
     library = looks_like_library_style([item.title for item in sample])
     lines = [
         "# Settings of this workspace. Every key has a default; unknown keys are errors.",
@@ -245,6 +243,8 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess]) -> str:
         '     # "library": "Matrix, The (1999)" is shown as "The Matrix"',
         'list_separator = "|"      # splits cells such as "Drama|Romance"',
         *_render_columns("items", items),
+        *_render_table("level_separators", items.roles.level_separators, "levels of a path"),
+        *_render_table("decimals", items.roles.decimals, "numbers, and their decimal sign"),
     ]
     if events is not None:
         lines += _render_events(folder, events)
@@ -252,10 +252,38 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess]) -> str:
         "",
         "[content]",
         "# Text fields of an item that are encoded and searched.",
-        f"fields = [{', '.join(map(_quote, choose_text_fields(sample)))}]",
+        f"fields = [{', '.join(map(_quote, items.roles.fields))}]",
         *render_media(folder, folder / items.path, sample),
+        *_render_filters(sample),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _render_table(name: str, values: Mapping[str, str], note: str) -> list[str]:
+    """A table of ``[items]``; empty without values."""
+    if not values:
+        return []
+    return [
+        "",
+        f"[items.{name}]     # {note}",
+        *(f"{_quote(key)} = {_quote(value)}" for key, value in values.items()),
+    ]
+
+
+def _render_filters(items: Sequence[Item]) -> list[str]:
+    """Commented filters by stock and country: only the user knows whether they are wanted."""
+    lines = []
+    for name in attribute_names(items):
+        test = ""
+        if fold(name) in STOCKS and any(isinstance(i.attributes.get(name), float) for i in items):
+            test = "at_least = 1"
+        elif fold(name) in COUNTRIES:
+            test = 'equals = "request"'
+        if test:
+            lines += ["", f"# To show only items by their column {_quote(name)}, uncomment:"]
+            lines.append("# [surfaces.home]")
+            lines.append(f'# filters = ["seen", {{attribute = {_quote(name)}, {test}}}]')
+    return lines
 
 
 def _render_events(folder: Path, events: Guess) -> list[str]:

@@ -20,6 +20,7 @@ content, codes, alignment      word index, what needs only words
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ from serendip.data.strings import open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, train_ranker
@@ -68,6 +69,7 @@ PLAN = (
 _DATASET, _STATUS = "dataset", "status.json"
 _IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
 _LEARNED, _RANKER = "learned", "ranker"
+_UNTIL, _PREVIOUS = "until.json", "previous"
 
 WordTask = Callable[[Searcher], None]
 
@@ -84,7 +86,19 @@ def fit_engine(
     with_words: WordTask = do_nothing,
     beside: OtherProcess | None = None,
 ) -> EngineState:
-    """Fit sources and ranker.
+    """Fit sources and ranker; see ``fit_both_parts``."""
+    return fit_both_parts(fitter, dataset, name, options, with_words, beside)[0]
+
+
+def fit_both_parts(
+    fitter: Fitter,
+    dataset: Dataset,
+    name: str,
+    options: TrainOptions,
+    with_words: WordTask = do_nothing,
+    beside: OtherProcess | None = None,
+) -> tuple[EngineState, OlderFit | None]:
+    """Fit sources and ranker, and tell what the older part left; None with too few data for two.
 
     Args:
         fitter: settings, encoders and clock.
@@ -98,7 +112,8 @@ def fit_engine(
     if not has_ranker(dataset):
         searcher = fitter.build_words(dataset, name)
         with_words(searcher)
-        return fitter.fit_models(fitter.prepare(dataset, options), searcher, name, options)
+        prepared = fitter.prepare(dataset, options)
+        return fitter.fit_models(prepared, searcher, name, options), None
     folder = fitter.scratch / f"{name}-older"
     is_large = len(dataset.events) >= MIN_EVENTS_BESIDE
     place = beside if beside is not None and is_large else ThisProcess()
@@ -116,7 +131,7 @@ def _fit_all(
     options: TrainOptions,
     with_words: WordTask,
     files: _Files,
-) -> EngineState:
+) -> tuple[EngineState, OlderFit]:
     """Fit on all data, beside or between the steps of the older part."""
     searcher = fitter.build_words(dataset, name)
     with_words(searcher)
@@ -124,7 +139,7 @@ def _fit_all(
     prepared = fitter.prepare(dataset, options, older)
     state = fitter.fit_models(prepared, searcher, name, options, older)
     ranker = files.ranker(state)
-    return state if ranker is None else state.with_ranker(ranker)
+    return (state if ranker is None else state.with_ranker(ranker)), older
 
 
 def fit_older_part(
@@ -136,21 +151,25 @@ def fit_older_part(
     encoded in the first step alone, so that the cache grows in one order.
     """
     split = temporal(dataset, INNER_FRACTION)
+    until = np.inf if split.cut is None else split.cut
+    previous = fitter.previous
+    if previous is not None and previous.until > until:
+        previous = None
     older = replace(fitter, version=None, earlier=None, scratch=folder)
-    prepared = older.prepare(split.train, options)
+    prepared = older.prepare(split.train, options, previous)
     fusion = prepared.fusion
     counts = _extend(split.train.item_counts(), len(split.catalogue))
     unseen = fitter.write_queries(split.catalogue, counts, fusion, seed=1, count=NUM_SEARCH)
     logged = label_logged_requests(
         split, fitter.settings, lambda texts: fitter.encode_texts(texts, fusion)
     )
-    _save_prepared(prepared.dataset, prepared.codebooks, fusion, folder)
+    _save_prepared(prepared, until, folder)
     yield
     searcher = older.build_words(split.train, "words")
-    past = older.fit_models(prepared, searcher, folder.name, options)
+    past = older.fit_models(prepared, searcher, folder.name, options, previous)
     del prepared
-    for model_name, model in past.models.items():
-        _save_learned(model.learned(), folder / _LEARNED / model_name)
+    for model_name, arrays in OlderFit.of(past, until).learned.items():
+        _save_learned(arrays, folder / _LEARNED / model_name)
     yield
     inner = fitter.append_new_items(past, split)
     del past  # its arrays are in ``inner``, with the new items
@@ -167,12 +186,13 @@ def _extend(counts: IntArray, num_items: int) -> IntArray:
     return np.append(counts, np.zeros(num_items - len(counts), np.int32))
 
 
-def _save_prepared(dataset: Dataset, codebooks: Codebooks, fusion: Fusion, folder: Path) -> None:
+def _save_prepared(prepared: PreparedData, until: float, folder: Path) -> None:
     """Write what the fit on all data begins with."""
-    save_arrays(folder / _IDS, dataset.catalogue.vocabulary.arrays())
-    codebooks.save(folder / _CODEBOOKS)
-    if fusion.blocks:
-        fusion.save(folder / _FUSION)
+    save_arrays(folder / _IDS, prepared.dataset.catalogue.vocabulary.arrays())
+    prepared.codebooks.save(folder / _CODEBOOKS)
+    if prepared.fusion.blocks:
+        prepared.fusion.save(folder / _FUSION)
+    (folder / _UNTIL).write_text(json.dumps(until), encoding="utf-8")
 
 
 def _save_learned(arrays: Mapping[str, NDArray[Any]], folder: Path) -> None:
@@ -216,12 +236,18 @@ class _Files:
             Codebooks.open(self._folder / _CODEBOOKS),
             Fusion.open(fused) if fused.is_file() else TEXT_ONLY,
             _Learned(self),
+            float(json.loads((self._folder / _UNTIL).read_text(encoding="utf-8"))),
         )
 
     def learned(self, model: str) -> dict[str, NDArray[Any]]:
         """Arrays from which a model continues; step 2."""
         self._wait(2)
         return _open_learned(self._folder / _LEARNED / model)
+
+    def learning_models(self) -> list[str]:
+        """Names of the models that can continue; step 2."""
+        self._wait(2)
+        return sorted(path.name for path in (self._folder / _LEARNED).glob("*"))
 
     def ranker(self, state: EngineState) -> Ranker | None:
         """The ranker, None if there was nothing to learn from; step 3."""
@@ -245,10 +271,10 @@ class _Learned(Mapping[str, Mapping[str, NDArray[Any]]]):
         return self._files.learned(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(())
+        return iter(self._files.learning_models())
 
     def __len__(self) -> int:
-        return 0
+        return len(self._files.learning_models())
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +319,8 @@ def fit_older_task(task: OlderTask) -> Generator[StepCost]:
     options = TrainOptions(task.seed, progress, device=task.device)
     context = JobContext.open(Path(task.workspace), options, StageClock(progress=progress))
     budget, stages = TimeBudget(task.seconds), context.clock.stages
-    fitter = replace(Fitter.of(context, folder), budget=budget)
+    previous = OlderFit.open(folder / _PREVIOUS)
+    fitter = replace(Fitter.of(context, folder), budget=budget, previous=previous)
     with progress.step("older events"):
         dataset = open_dataset(folder / _DATASET)
         for _ in fit_older_part(fitter, dataset, folder, options):
@@ -337,6 +364,8 @@ class OtherProcess:
         self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
     ) -> Iterator[Iterator[None]]:
         save_dataset(dataset, folder / _DATASET)
+        if fitter.previous is not None:  # of half precision already, so nothing is lost
+            fitter.previous.save(folder / _PREVIOUS)
         left = fitter.budget.allow("", 1.0).seconds
         task = OlderTask(str(self._workspace), str(folder), options.seed, options.device, left)
         with self._executor.stream(fit_older_task, task) as costs:

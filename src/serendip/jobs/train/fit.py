@@ -83,6 +83,8 @@ class Fitter:
         media: encoders of pictures and sounds, by modality.
         version: semantic IDs to use unchanged; None = codebooks are fitted.
         earlier: codes that newly fitted codebooks are matched to.
+        previous: the fit on the older part of an earlier training, for that of this one to continue
+            from; None = from nothing.
         budget: time of the whole job. Each training may take half of what is left when it begins;
             the rest of the job cannot be cut short.
     """
@@ -95,6 +97,7 @@ class Fitter:
     media: Mapping[str, Media] = field(default_factory=dict)
     version: IdVersion | None = None
     earlier: PreviousCodes | None = None
+    previous: OlderFit | None = None
     budget: TimeBudget = field(default_factory=TimeBudget)
 
     @classmethod

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +22,7 @@ from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
+from serendip.engine.feature_names import features_without_interactions
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
@@ -118,6 +119,8 @@ def train_ranker(
     rows = _concatenate([part for part in parts if len(part.features)])
     if rows is None:
         return None
+    unseen = features_without_interactions(state.feature_names, state.mean_quality)
+    rows = replace(rows, unseen=unseen)
     ordered = [TASKS.index(task) for task in TASKS if task != "search" or has_searches]
     return Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,15 @@ from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.engine.generations import publish
 from serendip.engine.state import EngineState
+from serendip.engine.training_record import (
+    FAILED,
+    PUBLISHED,
+    REFUSED,
+    TRAINING_STATUS_FILE,
+    Result,
+    TrainingRecord,
+)
+from serendip.errors import DataError, GateError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import configured_version, load_relevance_model
 from serendip.jobs.rewrites.build import build_rewrites
@@ -21,18 +32,33 @@ from serendip.jobs.semantic_ids.versions import IdVersion, current_version
 from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
-from serendip.jobs.train.engine_fit import OtherProcess, fit_engine
+from serendip.jobs.train.drift import newest_profile
+from serendip.jobs.train.engine_fit import OtherProcess, fit_both_parts
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import run_gates
+from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.ranker_actions import require_actions
+from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.models.embedding_space import VectorSpace
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.executor import Executor
+from serendip.runtime.job_status import FileProgress
+from serendip.runtime.progress import BothProgress
 from serendip.runtime.versions import Version
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.ranker import QueryRanker
 from serendip.search.suggestions.table import QueryTable
+
+PLAN = (
+    *(("snapshot", 2.0), ("content vectors", 10.0), ("train retriever", 50.0)),
+    *(("train ranker", 15.0), ("train retriever", 12.0), ("suggested queries", 5.0)),
+    ("publish", 6.0),
+)
+"""Long stages of a training and their seconds on the demo's data; only for the time left."""
+
+_SCRATCH = "scratch-"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,38 +68,79 @@ class Draft:
     Args:
         relevance: version of the relevance model that surfaces filter by; None = no surface does.
         facts: for the manifest.
+        older: for the next training to continue from; None = there were too few data.
     """
 
     state: EngineState
     relevance: Version | None
     facts: Mapping[str, Any]
+    older: OlderFit | None = None
 
     def with_facts(self, state: EngineState, **facts: Any) -> Draft:
         """A copy with another state and additional facts."""
         return replace(self, state=state, facts={**self.facts, **facts})
 
 
-def train_workspace(context: JobContext, executor: Executor | None = None) -> Version:
+def train_workspace(
+    context: JobContext,
+    warm: bool = False,
+    reasons: Sequence[str] = (),
+    executor: Executor | None = None,
+) -> Version:
     """Train a generation on all data of the database and publish it.
+
+    One process at a time trains. While it runs, ``training/status.json`` says how far it is; how it
+    ended is in ``training/last.json``.
 
     Args:
         context: workspace, seed, progress and time.
+        warm: continue from the generation in force if that is possible (``warm_start``).
+        reasons: why the training is due, for the record; empty = a person asked for it.
         executor: where parts that do not need each other are fitted; None = two local processes if
             there are two cores. The generation is the same.
 
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
-        DataError: the catalogue is empty, or the new generation fails a gate; the published
-            generation then stays in use.
+        DataError: the catalogue is empty.
+        GateError: the new generation fails a gate; the published generation then stays in use.
+        StorageError: another process is training.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        draft = fit(context, Path(scratch), executor)
-        for step in (add_relevance_model, pass_gates):
-            draft = step(context, draft)
-        return publish_draft(context, draft)
+    folder = context.workspace.training
+    status = FileProgress(folder / TRAINING_STATUS_FILE, PLAN)
+    options, clock = context.options, context.clock
+    shown = replace(
+        context,
+        options=replace(options, progress=BothProgress(options.progress, status)),
+        clock=replace(clock, progress=BothProgress(clock.progress, status)),
+    )
+    with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
+        for leftover in folder.glob(f"{_SCRATCH}*"):  # of a training that was killed
+            shutil.rmtree(leftover)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
+            draft = fit(shown, Path(scratch), warm, executor)
+            for step in (add_relevance_model, pass_gates):
+                draft = step(shown, draft)
+            generation = publish_draft(shown, draft)
+        TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
+    return generation
 
 
-def fit(context: JobContext, scratch: Path, executor: Executor | None = None) -> Draft:
+@contextmanager
+def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
+    """Record an error in a ``with`` block; an interruption is none."""
+    try:
+        yield
+    except Exception as error:
+        result: Result = REFUSED if isinstance(error, GateError) else FAILED
+        is_ours = isinstance(error, SerendipError)
+        message = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        TrainingRecord(result, message=message, reasons=reasons).write(folder)
+        raise
+
+
+def fit(
+    context: JobContext, scratch: Path, warm: bool = False, executor: Executor | None = None
+) -> Draft:
     """Fit features, models, word index and ranker on the snapshot of the database.
 
     Word indexes are written to ``scratch``, which must exist until the draft is published.
@@ -84,11 +151,13 @@ def fit(context: JobContext, scratch: Path, executor: Executor | None = None) ->
     require_actions(dataset, context.settings.ranker.actions)
     relevance = configured_version(context.workspace)
     version, earlier = _open_previous_ids(context)
-    fitter = replace(Fitter.of(context, scratch), version=version, earlier=earlier)
+    start = choose_start(context, warm)
+    fitter = Fitter.of(context, scratch)
+    fitter = replace(fitter, version=version, earlier=earlier, previous=start.previous)
     media = fitter.check_media(dataset, context.options)
     tables = WordTables(context)
     beside = OtherProcess(context.workspace.folder, executor)
-    fitted = fit_engine(fitter, dataset, "all", context.options, tables.build, beside)
+    fitted, older = fit_both_parts(fitter, dataset, "all", context.options, tables.build, beside)
     state = tables.add_to(fitted)
     facts = {
         "item_version": context.snapshot.item_version,
@@ -103,10 +172,12 @@ def fit(context: JobContext, scratch: Path, executor: Executor | None = None) ->
         "media": {name: report.as_dict() for name, report in media.items()},
         "relevance_model": relevance.name if relevance else None,
         "settings": context.settings.learned_from(),
+        "encoder": describe_encoder(context),
+        "warm_start": start.as_dict(),
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
-    return Draft(state, relevance, facts)
+    return Draft(state, relevance, facts, older)
 
 
 def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
@@ -161,10 +232,13 @@ def pass_gates(context: JobContext, draft: Draft) -> Draft:
     """Run the gates.
 
     Raises:
-        DataError: a gate failed.
+        GateError: a gate failed.
     """
     digest = compute_fingerprint(context.workspace, context.options.seed)
-    gates = run_gates(draft.state, context.workspace, digest)
+    try:
+        gates = run_gates(draft.state, context.workspace, digest)
+    except DataError as error:
+        raise GateError(error.message, error.hint) from None
     return draft.with_facts(draft.state, fingerprint=digest, gates=gates)
 
 
@@ -173,13 +247,15 @@ def publish_draft(context: JobContext, draft: Draft) -> Version:
     generations = context.workspace.generations
     space, facts = continue_space(generations, draft.state)
     with context.clock.stage("publish"):
-        save = partial(_save, draft.state, space)
+        save = partial(_save, draft, space)
         return publish(generations, save, {**draft.facts, "space": facts})
 
 
-def _save(state: EngineState, space: VectorSpace | None, folder: Path) -> None:
+def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
     """Write the artefacts of a generation."""
-    state.save(folder)
+    draft.state.save(folder)
+    if draft.older is not None:
+        draft.older.save(folder / OLDER_FOLDER)
     if space is not None:
         space.save(folder / SPACE_FOLDER)
 
@@ -193,7 +269,7 @@ def _open_previous_ids(context: JobContext) -> tuple[IdVersion | None, PreviousC
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    """Time of the last event, and counts of items, users, events and generated texts."""
+    """Time of the last event, popularity profile, counts of items, users, events, written texts."""
     events = dataset.events
     counts = {
         "items": dataset.num_items,
@@ -204,4 +280,5 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
     return {
         "data_cut": float(events.timestamps[-1]) if len(events) else None,
         "counts": {**counts, "written": written} if written else counts,
+        "popularity_profile": newest_profile(events, dataset.num_items),
     }

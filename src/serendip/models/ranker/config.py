@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ class RankerConfig(Config):
     """Weight of the listwise loss (softmax among the candidates of a query), added to
     cross-entropy. A larger weight may improve the order, and moves probabilities towards 0.5."""
 
+    behaviour_dropout: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the rows of a step that look as if nobody had interacted with the item yet. Without
+    it, the ranker learns that whatever has no interactions is never chosen."""
+
     learning_rate: float = Field(default=3e-3, gt=0)
     """Initial learning rate; it falls linearly towards a tenth over the epochs."""
 
@@ -70,6 +74,8 @@ class RankerRows:
         labels: (R, A) float, 0 or 1 per action.
         weights: (R,) float weight of each row in the loss.
         group: (R,) int query number; rows of one query share it.
+        unseen: (F,) float32 features of an item without interactions, for ``behaviour_dropout``;
+            NaN = a feature that does not follow from that; empty = no row is changed.
 
     Raises:
         DataError: lengths differ.
@@ -80,6 +86,7 @@ class RankerRows:
     labels: FloatArray
     weights: FloatArray
     group: NDArray[np.integer]
+    unseen: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     def __post_init__(self) -> None:
         for name in ("task", "labels", "weights", "group"):

@@ -12,6 +12,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
 from serendip.engine.answer import Answer, AnswerItem, Explanation, SearchFeedback, Suggestions
 from serendip.search.rewrites.candidates import RewriteKind
@@ -174,6 +175,17 @@ class ExplanationOut(TypedDict):
     """Stage -> number of candidates after it, in the order of the stages."""
 
 
+class ItemFileOut(TypedDict):
+    """State of a picture or sound of an item."""
+
+    state: str
+    """``encoded`` = it is in use; ``waiting`` = it will be encoded; ``left out`` = it cannot be
+    used."""
+
+    problem: str
+    """Why it is left out; else empty."""
+
+
 class ItemOut(TypedDict):
     """An item of the catalogue."""
 
@@ -197,6 +209,10 @@ class ItemOut(TypedDict):
 
     code_label: str
     """What the items with the same first code have in common; empty = unknown."""
+
+    files: dict[str, ItemFileOut]
+    """Modality (``image``, ``audio``) -> state of the item's file; only those that it names and the
+    settings read."""
 
 
 class EventOut(TypedDict):
@@ -271,6 +287,26 @@ class StoredOut(TypedDict):
 
     new: int
     """Number of rows that were not stored before."""
+
+
+class FileProblemOut(TypedDict):
+    """A file of an item that cannot be used; the item is stored and found by its text."""
+
+    item_id: str
+    """The item."""
+
+    field: str
+    """Attribute that names the file."""
+
+    problem: str
+    """Why it cannot be used."""
+
+
+class StoredItemsOut(StoredOut):
+    """Confirmation that items were stored."""
+
+    left_out: list[FileProblemOut]
+    """Pictures and sounds that cannot be used, as far as is seen without opening them."""
 
 
 class DeletedOut(TypedDict):
@@ -463,7 +499,19 @@ def build_item(item: Item, engine: EngineProtocol) -> ItemOut:
         "available_from": item.available_from,
         "semantic_id": [int(code) for code in engine.semantic_id(item.item_id)],
         "code_label": engine.code_label(item.item_id),
+        "files": {
+            name: {"state": file.state, "problem": file.problem}
+            for name, file in engine.files(item).items()
+        },
     }
+
+
+def build_stored_items(received: int, new: int, left_out: Sequence[FileProblem]) -> StoredItemsOut:
+    """The answer to posted items."""
+    problems: list[FileProblemOut] = [
+        {"item_id": file.item_id, "field": file.field, "problem": file.problem} for file in left_out
+    ]
+    return {"received": received, "new": new, "left_out": problems}
 
 
 def build_users(totals: Sequence[tuple[str, int]]) -> UsersOut:

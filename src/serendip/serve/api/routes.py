@@ -63,7 +63,7 @@ class Routes:
 
     def _add_writes(self) -> None:
         self._add("POST", "/v1/events", self.add_events, responses.StoredOut)
-        self._add("POST", "/v1/items", self.add_items, responses.StoredOut)
+        self._add("POST", "/v1/items", self.add_items, responses.StoredItemsOut)
         self._add("DELETE", "/v1/items/{item_id:path}", self.delete_item, responses.DeletedOut)
 
     def _add_operations(self) -> None:
@@ -194,11 +194,19 @@ class Routes:
         return _respond(responses.StoredOut(received=len(rows), new=new))
 
     async def add_items(self, items: Annotated[ItemRows, Body()]) -> Response:
-        """Store one item or several; they can be found and recommended from the response on."""
+        """Store one item or several; they can be found and recommended from the response on.
+
+        Pictures and sounds are encoded soon after it.
+        """
         rows = [item.to_item() for item in items]
-        new = await self._pool.write(lambda engine: engine.add_items(rows))
+
+        def call(engine: EngineProtocol) -> responses.StoredItemsOut:
+            new, left_out = engine.add_items(rows), engine.find_file_problems(rows)
+            return responses.build_stored_items(len(rows), new, left_out)
+
+        answer = await self._pool.write(call)
         self._metrics.add_items(len(rows))
-        return _respond(responses.StoredOut(received=len(rows), new=new))
+        return _respond(answer)
 
     async def delete_item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
         """Delete an item permanently."""

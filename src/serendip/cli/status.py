@@ -1,0 +1,107 @@
+"""``serendip status``: the published generation, what came since, and trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+if TYPE_CHECKING:
+    from serendip.jobs.status import GenerationChanges, InForce, WorkspaceStatus
+    from serendip.jobs.train.staleness import GenerationAge
+
+NAME = "status"
+HELP = "Show what is in force, what came since, whether it is stale, and trainings."
+
+
+def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Show the published generation, what came since its training, and the last training."""
+    from serendip.engine.workspace import Workspace
+    from serendip.jobs.status import read_status
+
+    terminal = Terminal(json)
+    status = read_status(Workspace.open(workspace))
+    for line in describe(status):
+        terminal.say(line)
+    terminal.result(status.as_dict())
+
+
+def describe(status: WorkspaceStatus) -> Iterator[str]:
+    """Yield lines for people."""
+    if status.in_force is not None:
+        yield from _describe_generation(status.in_force)
+    else:
+        yield f"in force     {status.damage or 'nothing: run `serendip train`'}"
+    if status.changes is not None:
+        yield from _describe_changes(status.changes)
+    yield from describe_age(status.age)
+    yield from _describe_trainings(status)
+
+
+def _describe_generation(generation: InForce) -> Iterator[str]:
+    counts = ", ".join(f"{number:,} {name}" for name, number in generation.counts.items())
+    yield f"in force     {generation.name}, since {_moment(generation.since)}"
+    start = f", continued from {generation.warm_start}" if generation.warm_start else ""
+    yield f"  trained    {_moment(generation.created)} on {counts}{start}"
+    for name, value in generation.quality.items():
+        yield f"  quality    {name} of home {value:.4f} in the report"
+    for name, detail in generation.gates.items():
+        yield f"  gate       {name}: {detail}"
+
+
+def _describe_changes(changes: GenerationChanges) -> Iterator[str]:
+    counts = [
+        f"{now - before:+,} {name}"
+        for name, (before, now) in changes.counts.items()
+        if now != before
+    ]
+    yield f"  against    {changes.previous}: {', '.join(counts) or 'the same data'}"
+    for change in changes.settings:
+        yield f"             {change.key} was {change.before!r}, is {change.now!r}"
+    for name, detail in changes.gates.items():
+        yield f"             {name} was: {detail}"
+
+
+def describe_age(age: GenerationAge) -> Iterator[str]:
+    """Yield lines about what came since a training."""
+    from serendip.jobs.train.staleness import describe_seconds
+
+    if age.generation:
+        events = "events were imported again or erased"
+        if age.events is not None:
+            events = f"{age.events:,} events"
+        items = age.items
+        parts = ((items.new, "new"), (items.changed, "changed"), (items.deleted, "deleted"))
+        named = ", ".join(f"{count:,} {what}" for count, what in parts if count)
+        yield f"since {age.generation:<6} {describe_seconds(age.age_s)}: {events}"
+        yield f"  items      {named or 'as before'}"
+    if age.drift is not None:
+        drift = age.drift
+        yield (
+            f"  drift      index {drift.index:.2f} over {drift.interactions:,} interactions; "
+            f"{drift.unknown_share:.0%} with items that had none, usually {drift.usual_share:.0%}"
+        )
+    yield f"stale        {'yes: ' + '; '.join(age.reasons) if age.is_stale else 'no'}"
+
+
+def _describe_trainings(status: WorkspaceStatus) -> Iterator[str]:
+    training, last = status.training, status.last
+    if training is not None:
+        step = f", {training.text}" if training.text else ""
+        yield f"training     runs: {training.share:.0%}{step}"
+    else:
+        when = f"; the service checks every {status.schedule}" if status.schedule else ""
+        yield f"training     none runs{when}"
+    if last is None:
+        return
+    yield f"  the last   {last.result} {_moment(last.ended)}: {last.generation or last.message}"
+    if last.failures and status.age.wait_until:
+        wait = _moment(status.age.wait_until)
+        yield f"             {last.failures} in a row published nothing; the next one from {wait}"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

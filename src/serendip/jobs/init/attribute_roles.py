@@ -1,0 +1,208 @@
+"""What the columns of an items file are that have no canonical name: words, paths, numbers, ids.
+
+The role of a column decides how it is read (a category path is split into its levels, a price with
+a decimal comma becomes a number), and whether a text encoder reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from serendip.data.files.columns import fold
+from serendip.data.item import Item
+from serendip.jobs.init.cell_kinds import CURRENCY, MAJORITY, Kind, classify_column
+
+MAX_TEXT_FIELDS = 6
+MIN_FILLED = 0.3
+"""Minimum share of items with a value of an attribute for the attribute to be encoded."""
+
+MIN_NUMBER_SHARE = 0.95
+"""Minimum share of numbers among the filled cells of a column that is read as numbers."""
+
+_KINDS: Mapping[Kind, str] = MappingProxyType(
+    {
+        "image": "paths of pictures",
+        "sound": "paths of sounds",
+        "path": "paths of files",
+        "link": "links",
+        "email": "addresses",
+        "code": "ids or codes",
+        "number": "numbers",
+        "date": "dates",
+    }
+)
+
+PRICES = frozenset("price saleprice listprice preis verkaufspreis 가격 판매가 정가".split())
+STOCKS = frozenset(
+    "stock instock stocklevel inventory quantity availability lagerbestand bestand lager "
+    "verfügbarkeit 재고 재고수량".split()
+)
+COUNTRIES = frozenset("country countrycode land ländercode 국가 나라".split())
+CATEGORIES = frozenset(
+    "category categories categorypath producttype productcategory googleproductcategory breadcrumb "
+    "breadcrumbs taxonomy department kategorie kategorien warengruppe 카테고리 분류".split()
+)
+_LEVELS = (">", "›", "»", "→")
+"""Signs that separate the levels of a path in any column; a slash does in those of categories."""
+
+_SIGNS = re.compile(rf"{CURRENCY}\.?|[%\s\u00a0'’]")
+_THOUSANDS = re.compile(r"-?\d{1,3}(?:([.,])\d{3})+(?:(?!\1)[.,]\d+)?")
+_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
+_PLAIN = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRoles:
+    """How the attributes of an items file are read.
+
+    Args:
+        level_separators: attribute -> what separates the levels of its category path.
+        decimals: attribute -> decimal sign of its numbers, if they are written for people.
+        fields: text fields to encode.
+        notes: attribute -> what it is taken for, in words for people.
+    """
+
+    level_separators: Mapping[str, str]
+    decimals: Mapping[str, str]
+    fields: Sequence[str]
+    notes: Mapping[str, str]
+
+
+def attribute_names(items: Sequence[Item]) -> list[str]:
+    """Attributes of the items, in order of first appearance."""
+    return list(dict.fromkeys(name for item in items for name in item.attributes))
+
+
+def attribute_cells(name: str, items: Sequence[Item]) -> list[str]:
+    """Filled cells of an attribute; of a list, its first element."""
+    values = [item.attributes.get(name, "") for item in items]
+    firsts = [value[0] if isinstance(value, tuple) else value for value in values if value]
+    return [
+        cell
+        for value in firsts
+        if (cell := (value if isinstance(value, str) else f"{value:g}").strip())
+    ]
+
+
+def find_level_separators(items: Sequence[Item]) -> dict[str, str]:
+    """Attribute -> separator of its levels, for category paths such as ``A > B > C``."""
+    found = {
+        name: find_level_separator(name, attribute_cells(name, items))
+        for name in attribute_names(items)
+    }
+    return {name: separator for name, separator in found.items() if separator}
+
+
+def find_level_separator(name: str, cells: Sequence[str]) -> str:
+    """The sign that most cells are split by; empty = they are no paths of categories."""
+    signs = (*_LEVELS, "/") if fold(name) in CATEGORIES else _LEVELS
+    for sign in signs:
+        if sum(_has_levels(cell, sign) for cell in cells) > MAJORITY * len(cells):
+            return sign
+    return ""
+
+
+def _has_levels(cell: str, sign: str) -> bool:
+    """True for two words or more around a sign; a slash may begin the cell, a file has a suffix."""
+    parts = [part.strip() for part in cell.strip("/ ").split(sign)]
+    is_file = sign == "/" and re.search(r"\.\w{1,5}$|//", cell) is not None
+    return len(parts) > 1 and all(re.search(r"[^\W\d_]", part) for part in parts) and not is_file
+
+
+def find_decimals(items: Sequence[Item]) -> dict[str, str]:
+    """Attribute -> decimal sign, for numbers written for people, such as ``1.234,56 €``."""
+    found = {
+        name: find_decimal(attribute_cells(name, items))
+        for name in attribute_names(items)
+        if any(isinstance(item.attributes.get(name), str) for item in items)
+    }
+    return {name: sign for name, sign in found.items() if sign}
+
+
+def find_decimal(cells: Sequence[str]) -> str:
+    """Decimal sign of a column of numbers; empty = it has none, or they need no reading.
+
+    A column is left alone if a number begins with a 0 that counts nothing, as ids do, or if all are
+    written as a program writes them.
+    """
+    numbers = [bare for cell in cells if _is_number(bare := _SIGNS.sub("", cell))]
+    is_column = cells and len(numbers) >= MIN_NUMBER_SHARE * len(cells)
+    if not is_column or any(re.match(r"-?0\d", number) for number in numbers):
+        return ""
+    if all(_PLAIN.fullmatch(cell) for cell in cells):
+        return ""
+    votes = Counter(sign for number in numbers if (sign := _vote_decimal(number)))
+    if votes:
+        return votes.most_common(1)[0][0]
+    return "," if any("." in number for number in numbers) else "."  # only thousands, or none
+
+
+def _is_number(text: str) -> bool:
+    return bool(_NUMBER.fullmatch(text) or _THOUSANDS.fullmatch(text))
+
+
+def _vote_decimal(number: str) -> str:
+    """The decimal sign of a number; empty = it may have none, as ``1,299``."""
+    signs = [sign for sign in number if sign in ".,"]
+    if len(set(signs)) == 2:
+        return signs[-1]
+    if len(signs) == 1 and not re.search(r"\d{1,3}[.,]\d{3}$", number):
+        return signs[0]
+    if len(signs) > 1:
+        return "," if signs[0] == "." else "."
+    return ""
+
+
+def choose_text_fields(items: Sequence[Item]) -> list[str]:
+    """Fields to encode: title, description and attributes in natural language.
+
+    Attributes of paths, links, addresses, codes, numbers (also prices such as "12,50 €") and dates
+    are left out, and those that are mostly empty.
+    """
+    fields = [name for name in ("title", "description") if any(i.field_text(name) for i in items)]
+    for name in attribute_names(items):
+        cells = attribute_cells(name, items)
+        if len(cells) >= MIN_FILLED * len(items) and not classify_column(name, cells):
+            fields.append(name)
+    return fields[:MAX_TEXT_FIELDS] or ["title"]
+
+
+def describe_roles(
+    items: Sequence[Item], level_separators: Mapping[str, str], decimals: Mapping[str, str]
+) -> AttributeRoles:
+    """What each attribute is taken for.
+
+    Args:
+        items: as they are read with the separators and decimals.
+        level_separators: as in ``AttributeRoles``.
+        decimals: as in ``AttributeRoles``.
+    """
+    fields = choose_text_fields(items)
+    notes = {}
+    for name in attribute_names(items):
+        cells = attribute_cells(name, items)
+        parts = [_describe_kind(name, cells, items)]
+        if name in level_separators:
+            parts = [f"path of categories, split at {level_separators[name]!r}"]
+        elif name in decimals:
+            parts.append(f"decimal sign {decimals[name]!r}")
+        parts += [what for names, what in _NAMED if fold(name) in names]
+        parts.append("encoded" if name in fields else "kept as it is")
+        notes[name] = ", ".join(parts)
+    return AttributeRoles(level_separators, decimals, fields, notes)
+
+
+_NAMED = ((PRICES, "price"), (STOCKS, "stock"), (COUNTRIES, "country"))
+
+
+def _describe_kind(name: str, cells: Sequence[str], items: Sequence[Item]) -> str:
+    kind = classify_column(name, cells)
+    if kind:
+        return _KINDS[kind]
+    is_list = any(isinstance(item.attributes.get(name), tuple) for item in items)
+    filled = "" if len(cells) >= MIN_FILLED * len(items) else ", mostly empty"
+    return f"{'lists of words' if is_list else 'words'}{filled}"

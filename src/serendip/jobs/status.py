@@ -1,0 +1,181 @@
+"""``serendip status``: what is in force, what came since, whether it is stale, trainings."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from serendip.engine.generations import in_force_since, open_current, open_previous
+from serendip.engine.quality_report import REPORT_JSON
+from serendip.engine.training_record import TRAINING_STATUS_FILE, TrainingRecord
+from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError, NotTrainedError
+from serendip.jobs.train.staleness import (
+    LEARNED_TABLES,
+    GenerationAge,
+    SettingChange,
+    compare_settings,
+    measure_age,
+)
+from serendip.runtime.atomic_files import is_locked
+from serendip.runtime.job_status import RUNNING, JobStatus
+from serendip.runtime.versions import Version
+
+QUALITY_METRICS = ("nDCG@10", "Recall@10")
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The published generation.
+
+    Args:
+        name: of it.
+        since: Unix seconds at which it was made current.
+        created: Unix seconds at which it was made.
+        counts: of items, users and events that it learned from.
+        warm_start: generation that its training continued from; empty = none.
+        gates: name of each gate and what it said.
+        quality: metric -> value of home in the report, if that is of these settings and files.
+    """
+
+    name: str
+    since: float
+    created: float
+    counts: Mapping[str, int]
+    warm_start: str
+    gates: Mapping[str, str]
+    quality: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationChanges:
+    """What differs between the published generation and the one before it.
+
+    Args:
+        previous: name of that one.
+        counts: what -> number then and number now.
+        settings: learned settings that differ.
+        gates: gates that said something else then: name -> what they said.
+    """
+
+    previous: str
+    counts: Mapping[str, tuple[int, int]]
+    settings: Sequence[SettingChange]
+    gates: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceStatus:
+    """The state of a workspace.
+
+    Args:
+        in_force: the published generation; None = there is none, or it is unreadable.
+        damage: why it is unreadable; empty = it is not.
+        changes: against the generation before; None = there is none.
+        age: what came since the newest training.
+        training: the running training; None = none runs.
+        last: how the last one ended; None = not known.
+        schedule: how often the service checks; empty = it does not train.
+    """
+
+    in_force: InForce | None
+    damage: str
+    changes: GenerationChanges | None
+    age: GenerationAge
+    training: JobStatus | None
+    last: TrainingRecord | None
+    schedule: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "stale": self.age.is_stale}
+
+
+def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStatus:
+    """Read the state of a workspace; changes nothing.
+
+    Args:
+        workspace: with a database.
+        now: Unix seconds; None = the clock.
+
+    Raises:
+        StorageError: there is no database.
+    """
+    moment = time.time() if now is None else now
+    current, damage = None, ""
+    try:
+        current = open_current(workspace.generations, verify=False)
+    except NotTrainedError:
+        pass
+    except ArtefactError as error:
+        damage = error.message
+    return WorkspaceStatus(
+        None if current is None else _describe(workspace, current),
+        damage,
+        None if current is None else _compare(workspace, current),
+        measure_age(workspace, moment),
+        running_training(workspace),
+        TrainingRecord.read(workspace.training),
+        workspace.settings.train.schedule or "",
+    )
+
+
+def running_training(workspace: Workspace) -> JobStatus | None:
+    """How far the running training is; None if none runs."""
+    status = JobStatus.read(workspace.training / TRAINING_STATUS_FILE)
+    if not is_locked(workspace.training):
+        return None
+    is_of_it = status is not None and status.state == RUNNING
+    return status if is_of_it else JobStatus(RUNNING)
+
+
+def _describe(workspace: Workspace, current: Version) -> InForce:
+    manifest = current.manifest
+    return InForce(
+        name=current.name,
+        since=in_force_since(workspace.generations),
+        created=datetime.fromisoformat(manifest["created"]).timestamp(),
+        counts=manifest["counts"],
+        warm_start=manifest.get("warm_start", {}).get("generation", ""),
+        gates=_gates(manifest),
+        quality=_read_quality(workspace, manifest["fingerprint"]),
+    )
+
+
+def _gates(manifest: Mapping[str, Any]) -> dict[str, str]:
+    return {gate["name"]: gate["detail"] for gate in manifest["gates"]}
+
+
+def _read_quality(workspace: Workspace, fingerprint: str) -> dict[str, float]:
+    """Metrics of the engine in the report; empty if the report is of other settings or files."""
+    try:
+        report = json.loads((workspace.reports / REPORT_JSON).read_text(encoding="utf-8"))
+        if report["fingerprint"] != fingerprint:
+            return {}
+        metrics = report["protocols"]["temporal"]["systems"]["engine"]
+        return {name: float(metrics[name]["value"]) for name in QUALITY_METRICS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _compare(workspace: Workspace, current: Version) -> GenerationChanges | None:
+    previous = open_previous(workspace.generations, current.name)
+    if previous is None:
+        return None
+    before, now = previous.manifest, current.manifest
+    names = [name for name in now["counts"] if name in before["counts"]]
+    said = _gates(before)
+    return GenerationChanges(
+        previous.name,
+        {name: (before["counts"][name], now["counts"][name]) for name in names},
+        compare_settings(before["settings"], now["settings"], LEARNED_TABLES),
+        {
+            name: said[name]
+            for name, detail in _gates(now).items()
+            if said.get(name, detail) != detail
+        },
+    )

@@ -1,0 +1,107 @@
+"""Warm start: whether a training continues from the generation in force.
+
+It does if what that generation learned still means the same and is still allowed: the learned
+settings and the encoder are equal, and no event was erased or imported again since. After the
+interactions have grown by half a training starts from nothing once more, as weights that are tuned
+on held-back requests are tuned by such a training only.
+
+The fit on the older part of the data continues from that of the earlier training (``older_fit``),
+and the one on all data from it, as always. So the candidates that the ranker learns from never
+depend on the events that it learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serendip.engine.generations import open_current
+from serendip.errors import ArtefactError, NotTrainedError
+from serendip.jobs.context import JobContext
+from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
+from serendip.jobs.train.staleness import compare_settings
+from serendip.runtime.versions import Version
+
+MOST_GROWTH = 1.5
+"""Interactions now, over those at the last training from nothing."""
+
+SAME_TABLES = ("actions", "content", "semantic_ids", "models", "unified")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WarmStartChoice:
+    """What a training continues from, and why.
+
+    Args:
+        previous: the earlier fit; None = from nothing.
+        generation: that it is of; empty = from nothing.
+        reason: why it starts from nothing; empty = it does not, or nobody asked.
+        since: interactions at the last training from nothing.
+    """
+
+    previous: OlderFit | None
+    generation: str = ""
+    reason: str = ""
+    since: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"generation": self.generation, "reason": self.reason, "since": self.since}
+
+
+def describe_encoder(context: JobContext) -> str:
+    """Name and version of the text encoder."""
+    return f"{context.encoder.name} {context.encoder.version}"
+
+
+def choose_start(context: JobContext, is_wanted: bool) -> WarmStartChoice:
+    """Decide what the training of a context continues from.
+
+    Args:
+        context: of the training.
+        is_wanted: whether to continue if that is possible.
+    """
+    now = len(context.dataset.events)
+    if not is_wanted:
+        return WarmStartChoice(None, since=now)
+    try:
+        current = open_current(context.workspace.generations)
+        reason = _find_obstacle(context, current)
+        previous = None if reason else OlderFit.open(current.folder / OLDER_FOLDER)
+    except NotTrainedError:
+        return WarmStartChoice(None, reason="there is no generation", since=now)
+    except ArtefactError as error:
+        return WarmStartChoice(
+            None, reason=f"the generation is damaged: {error.message}", since=now
+        )
+    if previous is None:
+        reason = reason or f"{current.name} has no fit to continue from"
+        return WarmStartChoice(None, reason=reason, since=now)
+    return WarmStartChoice(previous, current.name, since=int(_facts(current)["since"]))
+
+
+def _find_obstacle(context: JobContext, current: Version) -> str:
+    """Why a training cannot continue from a generation; empty = it can."""
+    manifest = current.manifest
+    if "warm_start" not in manifest:
+        return f"{current.name} was trained by an earlier version"
+    settings = context.settings.learned_from()
+    changes = compare_settings(manifest["settings"], settings, SAME_TABLES)
+    if changes:
+        return f"the setting {changes[0].key} has changed"
+    if manifest["encoder"] != describe_encoder(context):
+        return f"the encoder was {manifest['encoder']}"
+    if manifest["event_removals"] != context.snapshot.event_removals:
+        return "events were imported again or erased"
+    since, now = int(_facts(current)["since"]), len(context.dataset.events)
+    if now > MOST_GROWTH * since:
+        return (
+            f"the interactions have grown from {since:,} to {now:,} since a training from nothing"
+        )
+    return ""
+
+
+def _facts(current: Version) -> Mapping[str, Any]:
+    facts: Mapping[str, Any] = current.manifest["warm_start"]
+    return facts

@@ -1,0 +1,58 @@
+"""``serendip status`` and ``serendip train --if-stale``."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from commands import invoke, serendip_here
+
+from serendip.data.event import Event
+from serendip.engine.training_record import REFUSED, TrainingRecord
+from serendip.engine.workspace import Workspace
+
+
+def put_events(shop: Path, count: int) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_events(Event(f"late{row % 5}", f"i{row}", 1.7e9 + row) for row in range(count))
+
+
+def test_a_stale_generation_is_continued_once_and_told(shop: Path) -> None:
+    code, document = invoke("train", "-w", str(shop), "--if-stale")
+    assert (code, document["trained"], document["generation"]) == (0, False, "gen-1")
+    put_events(shop, 60)
+    told = serendip_here("status", "-w", shop)
+    assert told.returncode == 0, told.stderr
+    assert "stale        yes: 60 new events" in told.stdout
+    code, document = invoke("train", "-w", str(shop), "--if-stale")
+    assert (code, document["trained"], document["generation"]) == (0, True, "gen-2")
+    assert document["warm_start"]["generation"] == "gen-1"
+    assert document["reasons"][0].startswith("60 new events")
+    code, document = invoke("status", "-w", str(shop))
+    assert (code, document["stale"], document["training"]) == (0, False, None)
+    assert document["in_force"]["warm_start"] == "gen-1"
+    before, now = document["changes"]["counts"]["events"]
+    assert now == before + 60
+    assert document["last"]["reasons"][0].startswith("60 new events")
+    lines = serendip_here("status", "-w", shop).stdout
+    assert "continued from gen-1" in lines
+    assert "against    gen-1: +5 users, +60 events" in lines
+    assert "stale        no" in lines
+
+
+def test_after_a_refusal_it_is_not_tried_again_at_once(stand: Path) -> None:
+    put_events(stand, 60)
+    TrainingRecord(REFUSED, message="it fails the gates").write(stand / "training")
+    done = serendip_here("train", "-w", stand, "--if-stale")
+    assert done.returncode == 0, done.stderr
+    assert "too early to try again" in done.stdout
+    lines = serendip_here("status", "-w", stand).stdout
+    assert "refused" in lines
+    assert "it fails the gates" in lines
+    assert "1 in a row published nothing; the next one from" in lines
+
+
+def test_a_workspace_without_a_generation_says_what_to_do(fresh: Path) -> None:
+    lines = serendip_here("status", "-w", fresh).stdout
+    assert "nothing: run `serendip train`" in lines
+    assert "stale        yes: no generation is published" in lines

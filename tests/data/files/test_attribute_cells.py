@@ -1,0 +1,132 @@
+"""Category paths and numbers written for people, as columns and row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.files.attribute_cells import AttributeCells
+from serendip.data.files.readers import ItemsConfig, read_items
+from serendip.data.item import Item
+from serendip.errors import ConfigError, DataError
+from serendip.jobs.init.attribute_roles import find_decimal, find_level_separator
+
+
+def attributes_of(folder: Path, text: str, **settings: object) -> list[dict]:
+    (folder / "items.csv").write_text(text, encoding="utf-8")
+    config = ItemsConfig(path="items.csv", **settings)
+    return [dict(item.attributes) for item in read_items(config, folder)]
+
+
+def test_the_levels_of_a_path_become_a_list_and_several_paths_one_list(tmp_path: Path) -> None:
+    text = "id;cat\n1;Home > Kitchen > Knives\n2;Garden\n3;\n4;A > B|C > D\n"
+    assert attributes_of(tmp_path, text, level_separators={"cat": ">"}) == [
+        {"cat": ("Home", "Kitchen", "Knives")},
+        {"cat": ("Garden",)},
+        {},
+        {"cat": ("A", "B", "C", "D")},
+    ]
+    assert attributes_of(tmp_path, text, level_separators={"cat": ">"}, list_separator="")[3] == {
+        "cat": ("A", "B|C", "D")
+    }
+
+
+@pytest.mark.parametrize(
+    ("sign", "cells", "numbers"),
+    [
+        (",", ["1.234,56 €", "12,50", "-3", "€ 7", "0,99 EUR"], [1234.56, 12.5, -3, 7, 0.99]),
+        (
+            ".",
+            ["$1,299.00", "12.5", "₩ 35,000", "40 %", "CHF 1'000"],
+            [1299, 12.5, 35000, 40, 1000],
+        ),
+    ],
+)
+def test_numbers_for_people_are_numbers(
+    tmp_path: Path, sign: str, cells: list[str], numbers: list[float]
+) -> None:
+    rows = "\n".join(f"{row};{cell}" for row, cell in enumerate([*cells, "", "on request"]))
+    found = attributes_of(tmp_path, f"id;price\n{rows}\n", decimals={"price": sign})
+    assert found == [*({"price": number} for number in numbers), {}, {}]
+
+
+def test_an_odd_row_is_read_by_the_same_rules(tmp_path: Path) -> None:
+    # a date with a time zone name is read by Python, and its row with it
+    text = 'id;cat;price;available_from\n1;A > B;"1.000,5";2024-01-01T10:00:00.1234567\n'
+    settings = {"level_separators": {"cat": ">"}, "decimals": {"price": ","}}
+    assert attributes_of(tmp_path, text, **settings) == [{"cat": ("A", "B"), "price": 1000.5}]
+
+
+@given(st.lists(st.text("A>/| 1.,€-'", max_size=9), min_size=1, max_size=5))
+def test_columns_and_rows_say_the_same(cells: list[str]) -> None:
+    from serendip.data.files.tables import connect
+
+    read = AttributeCells("|", {"path": ">"}, {"price": ","})
+    connection = connect()
+    import pyarrow as pa
+
+    stripped = [cell.strip() for cell in cells]
+    connection.register("cells", pa.table({"t": pa.array(stripped, "string")}))
+    paths = read.value_sql("path", "list", "t", "")
+    prices = read.value_sql("price", "number", "t", "")
+    rows = connection.sql(f"SELECT {paths}, {prices} FROM cells").fetchall()
+    for cell, (path, price) in zip(stripped, rows, strict=True):
+        assert (tuple(path) or None) == read.parse("path", "list", cell)
+        assert price == read.parse("price", "number", cell)
+
+
+def test_settings_of_attributes_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="names the attribute 'cost'"):
+        attributes_of(tmp_path, "id,price\n1,2\n", decimals={"cost": ","})
+    with pytest.raises((ConfigError, ValueError)):
+        ItemsConfig(decimals={"price": ";"})
+
+
+@pytest.mark.parametrize(
+    ("cells", "sign"),
+    [
+        (["12,50", "3,99"], ","),
+        (["1.234,56 €", "12 €"], ","),
+        (["$1,299.00", "$5"], "."),
+        (["₩35,000", "₩1,200"], "."),
+        (["35.000 ₫", "120.000 ₫"], ","),
+        (["12.50", "3"], ""),  # as a program writes them
+        (["12", "3"], ""),
+        (["0123", "0456"], ""),  # ids
+        (["12.03.2023", "01.02.2024"], ""),  # dates
+        (["1.2.3", "1.10"], ""),  # versions
+        (["12,50", "on request", "ask"], ""),
+        ([], ""),
+    ],
+)
+def test_the_decimal_sign_is_told_by_all_cells(cells: list[str], sign: str) -> None:
+    assert find_decimal(cells) == sign
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "separator"),
+    [
+        ("anything", ["Home > Kitchen", "Home > Garden > Tools"], ">"),
+        ("x", ["Home › Kitchen"], "›"),
+        ("category", ["Home/Kitchen", "Garden/Tools"], "/"),
+        ("카테고리", ["/패션/여성", "/패션/남성"], "/"),
+        ("band", ["AC/DC", "Earth/Wind"], ""),
+        ("category", ["Home", "Garden/Tools", "Toys"], ""),
+        ("category", ["img/a.jpg", "img/b.jpg"], ""),
+        ("category", ["https://x.org/a", "https://x.org/b"], ""),
+        ("size", ["5 > 3", "4 > 2"], ""),
+    ],
+)
+def test_paths_of_categories_are_told_by_their_signs(
+    name: str, cells: list[str], separator: str
+) -> None:
+    assert find_level_separator(name, cells) == separator
+
+
+def test_a_list_of_the_file_keeps_its_elements_and_splits_their_levels(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text('{"id": "1", "cat": ["A > B", "C"]}\n')
+    config = ItemsConfig(path="items.jsonl", level_separators={"cat": ">"})
+    assert list(read_items(config, tmp_path)) == [Item("1", "", "", {"cat": ("A", "B", "C")})]

@@ -1,0 +1,185 @@
+"""`init` on files of shops as they are exported: other names, signs, separators and file types."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from commands import serendip_here
+
+from serendip.data.files.readers import read_items
+from serendip.data.item import Item
+from serendip.engine.workspace import Workspace
+
+LONG = "A sturdy thing for every day, made by people who care about how long such things last. "
+
+
+def init(folder: Path, items: str, events: str | None = None, *more: str) -> dict[str, Any]:
+    command = ["init", "-w", "ws", "--items", items, *more]
+    command += [] if events is None else ["--events", events]
+    done = serendip_here(*command, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+def stored(folder: Path) -> list[Item]:
+    with closing(Workspace.open(folder / "ws").open_store()) as store:
+        return store.items()
+
+
+def test_a_german_shop(tmp_path: Path) -> None:
+    rows = [
+        f'{1000 + n};Messer {n};"{LONG}";Küche > Messer > {"Brot" if n % 2 else "Käse"};'
+        f"1.{n}49,50 €;{n};Solingen {n % 3};https://shop.example/p/{n}"
+        for n in range(1, 9)
+    ]
+    header = "Artikel-Nr.;Bezeichnung;Produktbeschreibung;Warengruppe;Preis;Bestand;Hersteller;Link"
+    (tmp_path / "artikel.csv").write_text("\n".join([header, *rows]), encoding="utf-8-sig")
+    orders = [f"K{n % 3};{1001 + n % 8};2024-03-0{n % 9 + 1};kauf" for n in range(12)]
+    text = "\n".join(["Kundennummer;Artikelnummer;Bestelldatum;Aktion", *orders])
+    (tmp_path / "kauf.csv").write_text(text, encoding="utf-8")
+    document = init(tmp_path, "artikel.csv", "kauf.csv")
+    assert document["mapping"]["items"] == {
+        "item_id": "Artikel-Nr.",
+        "title": "Bezeichnung",
+        "description": "Produktbeschreibung",
+    }
+    assert document["mapping"]["events"] == {
+        "user_id": "Kundennummer",
+        "item_id": "Artikelnummer",
+        "timestamp": "Bestelldatum",
+        "action": "Aktion",
+    }
+    notes = document["attributes"]
+    assert notes["Warengruppe"] == "path of categories, split at '>', encoded"
+    assert notes["Preis"] == "numbers, decimal sign ',', price, kept as it is"
+    assert notes["Bestand"] == "numbers, stock, kept as it is"
+    assert notes["Link"] == "links, kept as it is"
+    settings = Workspace.open(tmp_path / "ws").settings
+    assert settings.content.fields == ("title", "description", "Warengruppe", "Hersteller")
+    item = stored(tmp_path)[0]
+    assert item.attributes["Warengruppe"] == ("Küche", "Messer", "Brot")
+    assert (item.attributes["Preis"], item.attributes["Bestand"]) == (1149.5, 1.0)
+    written = (tmp_path / "ws" / "serendip.toml").read_text(encoding="utf-8")
+    assert '# filters = ["seen", {attribute = "Bestand", at_least = 1}]' in written
+
+
+def test_a_korean_shop(tmp_path: Path) -> None:
+    rows = [
+        f"P{n:03},양말 {n},따뜻한 겨울 양말입니다,패션/여성/{'양말' if n % 2 else '장갑'},"
+        f'"₩{n},500",{n}'
+        for n in range(1, 9)
+    ]
+    text = "\n".join(["상품 코드,상품명,상품 설명,카테고리,판매가,재고", *rows])
+    (tmp_path / "상품.csv").write_text(text, encoding="utf-8")
+    orders = [f"u{n % 3},P{n % 8 + 1:03},2024-03-0{n % 9 + 1} 10:00" for n in range(12)]
+    text = "\n".join(["회원번호,상품코드,주문일시", *orders])
+    (tmp_path / "주문.csv").write_text(text, encoding="utf-8")
+    document = init(tmp_path, "상품.csv", "주문.csv")
+    assert document["mapping"]["items"] == {
+        "item_id": "상품 코드",
+        "title": "상품명",
+        "description": "상품 설명",
+    }
+    assert document["mapping"]["events"] == {
+        "user_id": "회원번호",
+        "item_id": "상품코드",
+        "timestamp": "주문일시",
+    }
+    assert stored(tmp_path)[0].attributes == {
+        "카테고리": ("패션", "여성", "양말"),
+        "판매가": 1500.0,
+        "재고": 1.0,
+    }
+    assert Workspace.open(tmp_path / "ws").settings.content.fields == (
+        *("title", "description", "카테고리"),
+    )
+
+
+def test_a_platforms_export_with_names_of_its_own(tmp_path: Path) -> None:
+    header = "Handle,Title,Body (HTML),Vendor,Type,Tags,Variant SKU,Image Src,Price,Country"
+    rows = [
+        f'shirt-{n},Shirt {n},"{LONG}",Acme,Shirts,"cotton|blue",SKU-{n:05},'
+        f"https://cdn.example/{n}.jpg,{n}9.90,KR"
+        for n in range(1, 9)
+    ]
+    (tmp_path / "products.csv").write_text("\n".join([header, *rows]))
+    document = init(tmp_path, "products.csv", None, "--map", "items.item_id=Handle")
+    assert document["mapping"]["items"] == {
+        "item_id": "Handle",
+        "title": "Title",
+        "description": "Body (HTML)",
+    }
+    settings = Workspace.open(tmp_path / "ws").settings
+    assert settings.content.fields == ("title", "description", "Vendor", "Type", "Tags", "Country")
+    assert document["attributes"]["Variant SKU"] == "ids or codes, kept as it is"
+    assert document["attributes"]["Country"] == "words, country, encoded"
+    item = stored(tmp_path)[0]
+    assert item.attributes["Tags"] == ("cotton", "blue")
+    assert item.attributes["Price"] == 19.9
+    written = (tmp_path / "ws" / "serendip.toml").read_text()
+    assert '{attribute = "Country", equals = "request"}' in written
+
+
+def test_titles_and_descriptions_are_told_by_their_cells_and_named(tmp_path: Path) -> None:
+    rows = [f'k{n},Chair number {n},{"red" if n % 2 else "blue"},"{LONG * 2}{n}"' for n in range(8)]
+    (tmp_path / "a.csv").write_text("\n".join(["sku,navn,farge,omtale", *rows]))
+    shown = serendip_here("init", "-w", "ws", "--items", "a.csv", cwd=tmp_path).stdout
+    assert "title          <- navn" in shown
+    assert "description    <- omtale" in shown
+    assert "farge             words, encoded" in shown
+    again = serendip_here(
+        *("init", "-w", "ws", "--items", "a.csv", "--force", "--map", "items.description=farge"),
+        cwd=tmp_path,
+    ).stdout
+    assert "description    <- farge" in again
+
+
+def test_pictures_in_a_parquet_file_become_files_and_no_words(tmp_path: Path) -> None:
+    png = [b"\x89PNG\r\n\x1a\n" + bytes([n]) * 100_000 for n in range(1, 9)]
+    table = {
+        "id": [f"i{n}" for n in range(8)],
+        "name": [f"Lamp {n}" for n in range(8)],
+        "picture": png,
+        "preview": [{"bytes": b"OggS" + bytes([n]), "path": f"{n}.ogg"} for n in range(8)],
+        "unknown": [b"\x00\x01"] * 8,
+    }
+    pq.write_table(pa.table(table), tmp_path / "items.parquet")
+    document = init(tmp_path, "items.parquet")
+    assert document["attributes"]["picture"] == "paths of pictures, kept as it is"
+    assert document["attributes"]["preview"] == "paths of sounds, kept as it is"
+    assert "unknown" not in document["attributes"]
+    item = stored(tmp_path)[2]
+    assert set(item.attributes) == {"picture", "preview"}
+    path = tmp_path / "ws" / str(item.attributes["picture"])
+    assert path.read_bytes() == png[2]
+    assert (tmp_path / "ws" / str(item.attributes["preview"])).read_bytes() == b"OggS\x02"
+    assert len(list((tmp_path / "ws" / "media").iterdir())) == 16
+    assert Workspace.open(tmp_path / "ws").settings.content.fields == ("title",)
+    written = (tmp_path / "ws" / "serendip.toml").read_text()
+    assert '# field = "picture"' in written
+    assert '# field = "preview"' in written
+    before = path.stat().st_mtime_ns
+    assert serendip_here("import", "-w", "ws", cwd=tmp_path).returncode == 0
+    assert path.stat().st_mtime_ns == before
+
+
+def test_lists_of_json_lines_are_words_and_settings_can_be_changed_by_hand(tmp_path: Path) -> None:
+    rows = [
+        {"sku": f"s{n}", "name": f"Tea {n}", "taste": ["sweet", "mild"], "cost": f"{n},5"}
+        for n in range(8)
+    ]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    document = init(tmp_path, "items.jsonl")
+    assert document["attributes"]["taste"] == "lists of words, encoded"
+    path = tmp_path / "ws" / "serendip.toml"
+    path.write_text(path.read_text().replace('"cost" = ","', '"cost" = "."'))
+    settings = Workspace.open(tmp_path / "ws").settings
+    items = list(read_items(settings.items, tmp_path / "ws"))
+    assert "cost" not in items[1].attributes  # "1,5" is no number with a point

@@ -1,0 +1,133 @@
+"""The state of a workspace: what is in force, what changed, whether a training runs."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from stand import train, write_worse_report
+
+from serendip.data.event import Event
+from serendip.engine.generations import open_current, rollback
+from serendip.engine.training_record import TrainingRecord
+from serendip.engine.workspace import Workspace
+from serendip.errors import DataError, GateError, StorageError
+from serendip.jobs.context import JobContext
+from serendip.jobs.status import WorkspaceStatus, read_status, running_training
+from serendip.jobs.train.train import train_workspace
+from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.job_status import JobStatus
+
+
+def status_of(shop: Path) -> WorkspaceStatus:
+    return read_status(Workspace.open(shop))
+
+
+def test_before_the_first_training_nothing_is_in_force(fresh: Path) -> None:
+    status = status_of(fresh)
+    assert (status.in_force, status.changes, status.training, status.last) == (None,) * 4
+    assert status.age.is_stale
+    assert json.loads(json.dumps(status.as_dict()))["stale"] is True
+
+
+def test_the_published_one_is_told_with_its_data_gates_and_the_record(stand: Path) -> None:
+    status, manifest = status_of(stand), open_current(stand / "generations").manifest
+    assert status.in_force is not None
+    assert status.in_force.name == "gen-1"
+    assert status.in_force.counts == manifest["counts"]
+    assert set(status.in_force.gates) == {gate["name"] for gate in manifest["gates"]}
+    assert status.in_force.quality == {}
+    assert status.in_force.since >= status.in_force.created
+    assert status.changes is None
+    assert status.last is not None
+    assert (status.last.result, status.last.generation) == ("published", "gen-1")
+
+
+def test_the_report_of_the_same_settings_and_files_tells_the_quality(stand: Path) -> None:
+    fingerprint = open_current(stand / "generations").manifest["fingerprint"]
+    metrics = {"nDCG@10": {"value": 0.1}, "Recall@10": {"value": 0.2}}
+    report = {
+        "fingerprint": fingerprint,
+        "protocols": {"temporal": {"systems": {"engine": metrics}}},
+    }
+    path = stand / "reports" / "report.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report))
+    assert status_of(stand).in_force.quality == {"nDCG@10": 0.1, "Recall@10": 0.2}
+    path.write_text(json.dumps({**report, "fingerprint": "another"}))
+    assert status_of(stand).in_force.quality == {}
+
+
+def test_what_changed_against_the_one_before(stand: Path) -> None:
+    with closing(Workspace.open(stand).open_store()) as store:
+        store.put_events([Event("u1", "i1", 1.7e9), Event("new", "i2", 1.7e9 + 1)])
+    path = stand / "serendip.toml"
+    path.write_text(path.read_text().replace("max_len = 10", "max_len = 9"))
+    train(stand)
+    changes = status_of(stand).changes
+    assert changes is not None
+    before, now = changes.counts["events"]
+    assert (changes.previous, now - before) == ("gen-1", 2)
+    assert [(one.key, one.before, one.now) for one in changes.settings] == [
+        ("models.retriever.max_len", 10, 9)
+    ]
+    rollback(stand / "generations")
+    assert status_of(stand).in_force.name == "gen-1"
+    assert status_of(stand).age.generation == "gen-2"
+
+
+def test_a_damaged_one_is_told_as_such(stand: Path) -> None:
+    manifest = stand / "generations" / "gen-1" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"seed"', '"sead"'))
+    status = status_of(stand)
+    assert status.in_force is None
+    assert "not readable" in status.damage
+
+
+def test_a_training_runs_while_its_lock_is_held(stand: Path) -> None:
+    workspace = Workspace.open(stand)
+    assert running_training(workspace) is None
+    JobStatus("running", 0.4, text="train retriever").write(workspace.training / "status.json")
+    assert running_training(workspace) is None  # it was killed
+    with exclusive_lock(workspace.training):
+        training = running_training(workspace)
+        assert training is not None
+        assert (training.share, training.text) == (0.4, "train retriever")
+        with pytest.raises(StorageError, match="another process is writing"):
+            train(stand)
+    assert status_of(stand).last.result == "published"  # a refused start is no failure
+    train(stand)
+    assert JobStatus.read(workspace.training / "status.json").state == "done"
+
+
+def test_a_refusal_of_a_gate_and_another_failure_are_recorded(stand: Path) -> None:
+    workspace = Workspace.open(stand)
+    write_worse_report(stand)
+    with pytest.raises(GateError, match="not worse than popularity"):
+        train_workspace(JobContext.open(stand), reasons=["it is old"])
+    record = TrainingRecord.read(workspace.training)
+    assert record is not None
+    assert (record.result, record.failures, list(record.reasons)) == ("refused", 1, ["it is old"])
+    assert "not worse than popularity" in record.message
+    assert open_current(workspace.generations).name == "gen-1"
+    with closing(workspace.open_store()) as store:
+        for item in store.items():
+            store.delete_item(item.item_id)
+    with pytest.raises(DataError, match="the catalogue is empty"):
+        train(stand)
+    record = TrainingRecord.read(workspace.training)
+    assert (record.result, record.failures, record.message[:23]) == (
+        "failed",
+        2,
+        "the catalogue is empty.",
+    )
+
+
+def test_what_a_killed_training_left_is_removed_by_the_next(stand: Path) -> None:
+    left = stand / "training" / "scratch-killed" / "all"
+    left.mkdir(parents=True)
+    train(stand)
+    assert not left.parent.exists()
+    assert not list((stand / "training").glob("scratch-*"))

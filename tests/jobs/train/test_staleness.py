@@ -1,0 +1,188 @@
+"""When a generation is stale: each rule, and what never makes it so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from stand import NEW, publish_with
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.engine.generations import open_current, rollback
+from serendip.engine.state import open_counts
+from serendip.engine.training_record import REFUSED, TrainingRecord
+from serendip.engine.workspace import Workspace
+from serendip.jobs.import_files import import_files
+from serendip.jobs.train.drift import popularity_profile
+from serendip.jobs.train.staleness import GenerationAge, measure_age
+
+HOUR = 3_600.0
+
+
+def age_of(shop: Path, now: float | None = None) -> GenerationAge:
+    return measure_age(Workspace.open(shop), now)
+
+
+def put_events(shop: Path, items: Sequence[str], action: str = "click") -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_events(
+            Event(f"v{row % 7}", item, 1.7e9 + row, action) for row, item in enumerate(items)
+        )
+
+
+def put_items(shop: Path, *items: Item) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_items(items)
+
+
+def add_settings(shop: Path, text: str) -> None:
+    path = shop / "serendip.toml"
+    path.write_text(f"{path.read_text()}\n{text}\n")
+
+
+def trained_events(shop: Path) -> int:
+    count = open_current(shop / "generations").manifest["counts"]["events"]
+    assert isinstance(count, int)
+    return count
+
+
+def test_a_workspace_without_a_generation_is_stale(fresh: Path) -> None:
+    age = age_of(fresh)
+    assert (age.generation, age.reasons) == ("", ("no generation is published",))
+    assert age.is_due(0.0)
+
+
+def test_a_new_generation_is_not_and_years_change_nothing_while_nothing_is_new(stand: Path) -> None:
+    age = age_of(stand)
+    assert (age.generation, age.events, age.items.total) == ("gen-1", 0, 0)
+    assert not age.is_stale
+    old = age_of(stand, age_of(stand).age_s + 2e9)
+    assert old.age_s > 2e8
+    assert not old.is_stale
+
+
+def test_events_count_from_its_place_in_the_log_and_impressions_do_not(stand: Path) -> None:
+    tenth = -(-trained_events(stand) // 10)
+    put_events(stand, ["i1"] * (tenth - 1))
+    put_events(stand, ["i1"] * 500, "impression")
+    assert (age_of(stand).events, age_of(stand).is_stale) == (tenth - 1, False)
+    put_events(stand, ["i2"], "purchase")
+    age = age_of(stand)
+    assert age.events == tenth
+    assert age.reasons == (f"{tenth} new events, 10% of those it learned from",)
+
+
+def test_compaction_changes_nothing(stand: Path) -> None:
+    put_events(stand, ["i1"] * 3)
+    with closing(Workspace.open(stand).open_store()) as store:
+        assert store.compact() == 3
+    put_events(stand, ["i1"] * 2)
+    assert age_of(stand).events == 5
+
+
+def test_a_number_of_events_may_be_enough(stand: Path) -> None:
+    add_settings(stand, "[train.stale]\nnew_events = 3")
+    put_events(stand, ["i1", "i2"])
+    assert not age_of(stand).is_stale
+    put_events(stand, ["i3"])
+    assert age_of(stand).reasons == ("3 new events",)
+
+
+def test_age_counts_once_anything_is_new(stand: Path) -> None:
+    put_events(stand, ["i1"])
+    now = open_created(stand) + 23 * HOUR
+    assert not age_of(stand, now).is_stale
+    assert age_of(stand, now + HOUR).reasons == ("it is 1 day old",)
+    add_settings(stand, "[train.stale]\nafter = '2d'")
+    assert not age_of(stand, now + HOUR).is_stale
+
+
+def open_created(shop: Path) -> float:
+    from datetime import datetime
+
+    manifest = open_current(shop / "generations").manifest
+    return datetime.fromisoformat(manifest["created"]).timestamp()
+
+
+def test_items_are_counted_by_what_happened_to_them(stand: Path) -> None:
+    put_items(stand, NEW, Item("i1", "Another title"), Item("gone", "Soon gone"))
+    with closing(Workspace.open(stand).open_store()) as store:
+        for name in ("gone", "i2", "i3"):
+            assert store.delete_item(name)
+    items = age_of(stand).items
+    assert (items.new, items.changed, items.deleted) == (1, 1, 2)
+    assert not age_of(stand).is_stale
+    put_items(stand, *(Item(f"n{number}", f"Tale {number}") for number in range(5)))
+    assert age_of(stand).reasons == ("6 new items, 10% of those it learned from",)
+
+
+def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> None:
+    add_settings(stand, "[train]\nschedule = '5m'\n[surfaces.home]\npopularity_discount = 0.1")
+    assert not age_of(stand).is_stale
+    path = stand / "serendip.toml"
+    path.write_text(path.read_text().replace("max_len = 10", "max_len = 9"))
+    age = age_of(stand)
+    assert age.reasons == ("the setting models.retriever.max_len has changed",)
+    (change,) = age.settings
+    assert (change.before, change.now) == (10, 9)
+
+
+def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:
+    import_files(Workspace.open(stand))
+    age = age_of(stand)
+    assert age.events is None
+    assert age.reasons == ("events were imported again or erased",)
+
+
+def with_profile(shop: Path, items: Sequence[int]) -> None:
+    """As if the newest interactions of the training had been with these items."""
+    _, counts = open_counts(open_current(shop / "generations").folder)
+    publish_with(shop, popularity_profile=popularity_profile(items, counts).tolist())
+
+
+def test_drift_is_measured_against_what_was_usual_at_the_training(stand: Path) -> None:
+    add_settings(stand, "[train.stale]\nnew_share = 0\nafter = 'never'")
+    usual = [*range(60)] * 10
+    with_profile(stand, usual)
+    put_events(stand, [f"i{number}" for number in usual[:499]])
+    assert age_of(stand).drift is None
+    put_events(stand, [f"i{number}" for number in usual[499:]])
+    drift = age_of(stand).drift
+    assert drift is not None
+    assert (drift.interactions, drift.index < 0.01) == (600, True)
+    assert not age_of(stand).is_stale
+    put_events(stand, [f"unknown{number}" for number in range(900)])
+    drift = age_of(stand).drift
+    assert drift is not None and drift.index > 0.25
+    assert drift.unknown_share == pytest.approx(0.6)
+    assert drift.usual_share < 0.01
+    (reason,) = age_of(stand).reasons
+    assert reason == f"drift of popularity, index {drift.index:.2f}"
+    add_settings(stand, "drift = 99.0")
+    assert not age_of(stand).is_stale
+
+
+def test_after_a_rollback_it_is_the_newest_training_that_counts(stand: Path) -> None:
+    put_events(stand, ["i1"] * 100)
+    assert age_of(stand).is_stale
+    with closing(Workspace.open(stand).open_store()) as store:
+        publish_with(stand, event_seq=store.log.mark().seq)
+    rollback(stand / "generations")
+    assert open_current(stand / "generations").name == "gen-1"
+    assert (age_of(stand).generation, age_of(stand).is_stale) == ("gen-2", False)
+
+
+def test_after_a_refusal_the_next_try_waits_twice_as_long_each_time(stand: Path) -> None:
+    workspace = Workspace.open(stand)
+    put_events(stand, ["i1"] * 100)
+    assert age_of(stand).is_due(0.0)
+    for failures, hours in ((1, 1), (2, 2), (3, 4)):
+        record = TrainingRecord(REFUSED, message="fails", ended=1000.0).write(workspace.training)
+        assert record.failures == failures
+        age = age_of(stand)
+        assert age.is_stale
+        assert not age.is_due(1000.0 + hours * HOUR - 1)
+        assert age.is_due(1000.0 + hours * HOUR)

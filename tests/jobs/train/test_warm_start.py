@@ -1,0 +1,217 @@
+"""A training continues from the generation in force where that is sound, else from nothing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stand import publish_with, train
+
+from serendip.content.fusion import TEXT_ONLY, Block, Fusion
+from serendip.data.event import Event
+from serendip.data.semantic_ids import Codebooks
+from serendip.data.splits import Split, temporal
+from serendip.data.vocabulary import Vocabulary
+from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError
+from serendip.evaluate.full_ranking import rank_all
+from serendip.jobs.context import JobContext
+from serendip.jobs.import_files import import_files
+from serendip.jobs.train.engine_fit import fit_both_parts
+from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.older_fit import OlderFit
+from serendip.jobs.train.train import train_workspace
+from serendip.jobs.train.warm_start import choose_start
+from serendip.models.base import Recommender
+from serendip.runtime.progress import TrainOptions
+
+
+def put_events(shop: Path, count: int) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_events(
+            Event(f"late{row % 9}", f"i{row % 60}", 1.7e9 + row, "rate", 5.0)
+            for row in range(count)
+        )
+
+
+def reason_for(shop: Path) -> str:
+    choice = choose_start(JobContext.open(shop), True)
+    assert (choice.previous is None) == (choice.generation == "")
+    return choice.reason
+
+
+def older_of(fusion: Fusion) -> OlderFit:
+    learned = {
+        "retriever": {
+            "tower.ids": np.linspace(-3, 3, 7, dtype=np.float32),
+            "wide": np.array([1e6, 1e-6], np.float32),
+            "codes": np.array([[1, 2]], np.int32),
+            "seen": np.array([True, False]),
+        },
+        "item-knn": {},
+    }
+    codebooks = Codebooks(np.ones((1, 2, 4), np.float32))
+    return OlderFit(Vocabulary(["a", "ß"]), codebooks, fusion, learned, 12.5)
+
+
+@pytest.mark.parametrize("modalities", [0, 2])
+def test_what_is_saved_is_opened(tmp_path: Path, modalities: int) -> None:
+    block = Block(np.zeros(4, np.float32), np.ones((4, 2), np.float32))
+    fusion = Fusion(dict.fromkeys(("text", "image"), block)) if modalities else TEXT_ONLY
+    saved = older_of(fusion)
+    saved.save(tmp_path / "older")
+    found = OlderFit.open(tmp_path / "older")
+    assert found is not None
+    assert (found.items, found.until) == (saved.items, 12.5)
+    assert list(found.fusion.blocks) == list(fusion.blocks)
+    assert np.array_equal(found.codebooks.centroids, saved.codebooks.centroids)
+    assert list(found.learned) == ["retriever"]
+    for name, array in saved.learned["retriever"].items():
+        opened = found.learned["retriever"][name]
+        assert opened.dtype == array.dtype
+        np.testing.assert_allclose(opened, array, rtol=1e-3)
+    start = found.start("retriever", Vocabulary(["new", "ß"]), found.fusion)
+    assert start is not None and start.rows.tolist() == [-1, 1]
+
+
+def test_a_missing_one_is_none_and_a_damaged_one_an_error(tmp_path: Path) -> None:
+    assert OlderFit.open(tmp_path / "older") is None
+    older_of(TEXT_ONLY).save(tmp_path / "older")
+    (tmp_path / "older" / "learned-retriever.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ArtefactError, match="no readable fit"):
+        OlderFit.open(tmp_path / "older")
+
+
+def test_a_training_continues_and_the_next_one_continues_from_it(shop: Path) -> None:
+    put_events(shop, 60)
+    first = train_workspace(JobContext.open(shop), warm=True)
+    facts = first.manifest["warm_start"]
+    assert (facts["generation"], facts["reason"]) == ("gen-1", "")
+    assert facts["since"] == first.manifest["counts"]["events"] - 60
+    second = choose_start(JobContext.open(shop), True)
+    assert (second.generation, second.since) == ("gen-2", facts["since"])
+    nothing = train(shop).manifest
+    assert nothing["warm_start"]["generation"] == nothing["warm_start"]["reason"] == ""
+    assert nothing["warm_start"]["since"] == nothing["counts"]["events"]
+
+
+def test_it_does_not_where_what_was_learned_means_something_else(shop: Path) -> None:
+    assert reason_for(shop) == ""
+    path = shop / "serendip.toml"
+    text = path.read_text()
+    path.write_text(text.replace("[ranker]\nepochs = 2", "[ranker]\nepochs = 3"))
+    assert reason_for(shop) == ""
+    for old, new, key in (
+        ('"title", "genre"', '"title"', "content.fields"),
+        ("max_len = 10", "max_len = 9", "models.retriever.max_len"),
+    ):
+        path.write_text(text.replace(old, new))
+        assert reason_for(shop) == f"the setting {key} has changed"
+    path.write_text(text)
+    publish_with(shop, encoder="hashing 0")
+    assert reason_for(shop) == "the encoder was hashing 0"
+
+
+def test_it_does_not_after_an_erasure(shop: Path) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        assert store.erase_user("u1")
+    assert reason_for(shop) == "events were imported again or erased"
+
+
+def test_it_does_not_after_the_events_have_grown_by_half(shop: Path) -> None:
+    put_events(shop, 200)
+    assert reason_for(shop) == ""
+    put_events(shop, 100)
+    assert "have grown from" in reason_for(shop)
+
+
+def test_it_does_not_without_a_generation_or_a_fit_of_it(fresh: Path, stand: Path) -> None:
+    assert reason_for(fresh) == "there is no generation"
+    assert reason_for(stand) == "gen-1 has no fit to continue from"
+
+
+def mean_gain(model: Recommender, split: Split) -> float:
+    """nDCG of the targets that the model knows, over the whole ranking."""
+    rows = np.flatnonzero(split.targets.items < split.train.num_items)
+    targets = split.targets.rows(rows)
+    queries = targets.queries()
+    ranking = rank_all(
+        lambda part: model.score_all(queries[part]),
+        targets.items,
+        [query.exclude for query in queries],
+    )
+    return float((1 / np.log2(ranking.ranks + 1)).mean())
+
+
+SETTINGS = """
+[items]
+path = "items.csv"
+[events]
+path = "events.csv"
+[content]
+name = "hashing"
+[models.retriever]
+embedding_size = 16
+search_size = 8
+epochs = 2
+continued_epochs = 2
+batch_size = 64
+max_len = 10
+learning_rate = 0.01
+"""
+
+
+def import_chain(folder: Path, num_items: int = 40, num_users: int = 80) -> Path:
+    """A workspace where one item follows another, nine times of ten, and titles tell nothing."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    order = rng.permutation(num_items).tolist()
+    following = dict(zip(order, [*order[1:], order[0]], strict=True))
+    titles = [f"i{number},word{rng.integers(1_000_000)}" for number in range(num_items)]
+    rows = []
+    for user in range(num_users):
+        item, begin = int(rng.integers(num_items)), 1.6e9 + int(rng.integers(1_000_000))
+        for step in range(15):
+            rows.append((begin + 43_200 * step, f"u{user},i{item}"))
+            random = int(rng.integers(num_items))
+            item = following[item] if rng.random() < 0.9 else random
+    events = [f"{pair},{time:.0f}" for time, pair in sorted(rows)]
+    (folder / "items.csv").write_text("\n".join(["item_id,title", *titles]))
+    (folder / "events.csv").write_text("\n".join(["user_id,item_id,timestamp", *events]))
+    (folder / "serendip.toml").write_text(SETTINGS)
+    import_files(Workspace.open(folder))
+    return folder
+
+
+def test_for_the_same_number_of_passes_it_is_better_than_from_nothing(tmp_path: Path) -> None:
+    context = JobContext.open(import_chain(tmp_path / "shop"))
+    dataset, options, fitter = context.dataset, TrainOptions(), Fitter.of(context, tmp_path)
+    earlier, now = temporal(dataset, 0.6), temporal(dataset, 0.8)
+    OlderFit.of(fitter.fit_sources(earlier.train, "earlier", options)).save(tmp_path / "older")
+    previous = OlderFit.open(tmp_path / "older")
+    warm = fitter.fit_sources(now.train, "warm", options, previous)
+    nothing = fitter.fit_sources(now.train, "nothing", options)
+    gains = [mean_gain(state.models["retriever"], now) for state in (warm, nothing)]
+    assert gains[0] > gains[1] > 0.5
+
+
+def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(
+    fresh: Path, tmp_path: Path
+) -> None:
+    context = JobContext.open(fresh)
+    fitter, options = Fitter.of(context, tmp_path), TrainOptions()
+    _, afresh = fit_both_parts(fitter, context.dataset, "nothing", options)
+    assert afresh is not None
+    late = OlderFit(afresh.items, afresh.codebooks, afresh.fusion, afresh.learned, np.inf)
+    _, refused = fit_both_parts(replace(fitter, previous=late), context.dataset, "late", options)
+    again = replace(fitter, previous=afresh)
+    _, continued = fit_both_parts(again, context.dataset, "same", options)
+    assert refused is not None and continued is not None
+    before, same, other = (
+        fit.learned["retriever"]["network/tower.ids"] for fit in (afresh, refused, continued)
+    )
+    assert np.array_equal(before, same)
+    assert not np.allclose(before, other, atol=1e-3)
