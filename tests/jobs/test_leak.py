@@ -25,6 +25,7 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -82,7 +83,7 @@ def fit(workspace: Workspace, split: Split, folder: Path) -> EngineState:
         folder,
         StageClock(),
     )
-    return fitter.fit(split.train, "past", TrainOptions(seed=3))
+    return fit_engine(fitter, split.train, "past", TrainOptions(seed=3))
 
 
 @pytest.fixture(scope="module")

@@ -122,6 +122,28 @@ def test_the_best_item_is_found_although_it_is_left_out(model: Recommender) -> N
     np.testing.assert_allclose(scores.best(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_many_queries_at_once_find_what_each_finds_alone(model: Recommender) -> None:
+    newer = model.with_items(features(300, 9)).with_changed_items(items(5, 2_000), features(2, 10))
+    asked = queries() * 3
+    shown = AllowedItems(ItemSet(np.arange(newer.num_items) % 5 > 0))
+    allowed = [
+        AllowedItems.all(newer.num_items).without(query.history.item_nums) if row % 2 else shown
+        for row, query in enumerate(asked)
+    ]
+    together = newer.query_scores(asked)
+    lists = together.top(30, allowed)
+    for row, query in enumerate(asked):
+        alone = newer.query_scores([query])
+        (found,) = alone.top(30, allowed[row : row + 1])
+        assert lists[row].item_nums.tolist() == found.item_nums.tolist()
+        np.testing.assert_allclose(lists[row].scores, found.scores, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(together.best()[row], alone.best()[0], rtol=1e-5, atol=1e-6)
+        rows, some = np.zeros(4, np.int32), items(5, 9, NUM_ITEMS, NUM_ITEMS + 299)
+        expected = alone.of_items(rows, some)
+        of_row = together.of_items(rows + row, some)
+        np.testing.assert_allclose(of_row, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_prior_is_walked_in_its_order() -> None:
     values = np.random.default_rng(0).permutation(400).astype(np.float32)
     order = PriorOrder(values[:300]).extended(values[:0])

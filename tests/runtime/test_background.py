@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from serendip.runtime.background import BackgroundProcess
+from serendip.runtime.executor import LocalExecutor
 
 
 def write_priority(path: str) -> None:
@@ -65,6 +66,16 @@ def test_it_runs_at_the_lowest_priority(tmp_path: Path) -> None:
     assert BackgroundProcess(write_priority, str(path)).run() == 0
     assert path.read_text() == "19"
     assert os.nice(0) < 19
+
+
+def write_workers(path: str) -> None:
+    Path(path).write_text(str(LocalExecutor().workers))
+
+
+def test_it_starts_no_processes_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "workers"
+    assert BackgroundProcess(write_workers, str(path)).run() == 0
+    assert path.read_text() == "1"
 
 
 def test_its_exit_code_is_returned(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from serendip.errors import SerendipError
+from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.threads import limit_threads, num_threads
 from serendip.runtime.timing import StageClock
@@ -76,6 +79,66 @@ def test_a_process_that_is_ended_from_outside_is_named() -> None:
         list(LocalExecutor(2).as_finished(end_at_once, [9]))
 
 
+def count_up(limit: int) -> Generator[tuple[int, int]]:
+    for number in range(limit):
+        yield number, os.getpid()
+
+
+def fail_second(number: int) -> Generator[int]:
+    yield number
+    raise ConfigError(f"task {number}", "Give another.")
+
+
+def end_second(number: int) -> Generator[int]:
+    yield number
+    os._exit(number)
+
+
+def wait_after_first(folder: str) -> Generator[int]:
+    yield os.getpid()
+    Path(folder, "waits").touch()
+    threading.Event().wait(600)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_of_one_task_come_one_after_the_other(workers: int) -> None:
+    with LocalExecutor(workers).stream(count_up, 3) as results:
+        found = list(results)
+    assert [number for number, _ in found] == [0, 1, 2]
+    own = {process == os.getpid() for _, process in found}
+    assert own == {workers == 1}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_stream_comes_after_its_results(workers: int) -> None:
+    with LocalExecutor(workers).stream(fail_second, 7) as results:
+        assert next(results) == 7
+        with pytest.raises(ConfigError, match="task 7") as caught:
+            next(results)
+    assert caught.value.hint == "Give another."
+
+
+def test_a_stream_whose_process_is_killed_says_so() -> None:
+    with LocalExecutor(2).stream(end_second, 9) as results:
+        assert next(results) == 9
+        with pytest.raises(SerendipError, match="process of 9 was killed"):
+            next(results)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_a_stream_that_is_left_has_ended(tmp_path: Path) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        LocalExecutor(2).stream(wait_after_first, str(tmp_path)) as results,
+    ):
+        process = str(next(results))
+        while not (tmp_path / "waits").exists():
+            assert is_running(process)
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert not is_running(process)
+
+
 _PARENT = """
 import os, time
 from serendip.runtime.executor import LocalExecutor
@@ -89,6 +152,23 @@ if __name__ == "__main__":
     list(LocalExecutor(2).as_finished(work, [os.environ["NOTE"]]))
 """
 
+_STREAM = """
+import os, signal, time
+from serendip.runtime.executor import LocalExecutor
+
+def work(name):
+    with open(name, "w") as stream:
+        stream.write(str(os.getpid()))
+    time.sleep(600)
+    yield 1
+
+if __name__ == "__main__":
+    # A shell's background jobs ignore Ctrl-C, and their children with them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with LocalExecutor(2).stream(work, os.environ["NOTE"]) as results:
+        list(results)
+"""
+
 
 def is_running(pid: str) -> bool:
     """Whether there is such a process that has not ended."""
@@ -99,16 +179,24 @@ def is_running(pid: str) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-def test_nothing_goes_on_where_the_parent_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(_PARENT, signal.SIGKILL), (_STREAM, signal.SIGKILL), (_STREAM, signal.SIGINT)],
+)
+def test_nothing_goes_on_where_the_parent_is_killed(
+    tmp_path: Path, text: str, number: signal.Signals
+) -> None:
     script, pid_file = tmp_path / "parent.py", tmp_path / "pid"
-    script.write_text(_PARENT)
+    script.write_text(text)
     parent = subprocess.Popen(
-        [sys.executable, str(script)], env={**os.environ, "NOTE": str(pid_file)}
+        [sys.executable, str(script)],
+        env={**os.environ, "NOTE": str(pid_file)},
+        stderr=subprocess.DEVNULL,
     )
     while not (pid_file.exists() and pid_file.read_text()):
         assert parent.poll() is None
         time.sleep(0.01)
-    parent.kill()
+    parent.send_signal(number)
     parent.wait()
     deadline = time.monotonic() + 20
     while is_running(pid_file.read_text()):

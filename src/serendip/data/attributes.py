@@ -82,6 +82,20 @@ class AttributeValues:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def rows(self, rows: NDArray[np.integer]) -> AttributeValues:
+        """Values of some items (M,), as ``of`` would build them: of their own texts alone."""
+        codes, texts = number_by_first(self.codes[rows], MISSING_TEXT)
+        starts, listed = _take_lists(self.starts, self.listed, rows)
+        listed, members = number_by_first(listed)
+        return AttributeValues(
+            self.numbers[rows],
+            codes,
+            Strings.of(self.texts[code] for code in texts.tolist()),
+            starts,
+            listed,
+            Strings.of(self.members[code] for code in members.tolist()),
+        )
+
     def text(self, row: int) -> str:
         """The text of an item that has one."""
         return self.texts[int(self.codes[row])]
@@ -139,6 +153,34 @@ class AttributeValues:
     @cached_property
     def _member_codes(self) -> Mapping[str, list[int]]:
         return _fold(self.members, 0)
+
+
+def number_by_first(codes: IntArray, *before: int) -> tuple[IntArray, NDArray[np.int64]]:
+    """Number the codes (M,) that occur by their first occurrence.
+
+    Args:
+        codes: numbers of anything.
+        before: codes that are numbered before all others, whether or not they occur.
+
+    Returns:
+        (M,) int32 new numbers, and the old code of each new one.
+    """
+    every = np.concatenate([np.array(before, np.int64), codes])
+    kinds, first, places = np.unique(every, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    numbers = np.empty(len(order), np.int32)
+    numbers[order] = np.arange(len(order), dtype=np.int32)
+    return numbers[places[len(before) :]], kinds[order]
+
+
+def _take_lists(
+    starts: NDArray[np.int64], listed: IntArray, rows: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], IntArray]:
+    """Offsets (M + 1,) and entries of the lists of some rows (M,)."""
+    lengths = np.diff(starts)[rows]
+    new = np.append(np.int64(0), np.cumsum(lengths))
+    entries = np.arange(new[-1]) + np.repeat(starts[:-1][rows] - new[:-1], lengths)
+    return new, listed[entries]
 
 
 def _fold(names: Sequence[str], first: int) -> dict[str, list[int]]:

@@ -64,6 +64,15 @@ class Catalogue(Sequence[Item]):
         catalogue.vocabulary = vocabulary
         return catalogue
 
+    def rows(self, numbers: IntArray) -> Catalogue:
+        """A catalogue of some items (M,), numbered in their order."""
+        if len(self._posted):
+            return Catalogue(self[number] for number in numbers.tolist())
+        catalogue = Catalogue.__new__(Catalogue)
+        catalogue._start(self._table.rows(numbers))
+        catalogue.vocabulary = Vocabulary(catalogue._table.ids)
+        return catalogue
+
     def save(self, path: Path) -> None:
         """Write the items as one Arrow IPC file."""
         (ItemTable.of(self) if len(self._posted) else self._table).save(path)

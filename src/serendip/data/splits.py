@@ -217,13 +217,8 @@ def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> S
         )
     cut = float(times[begin])
     in_train = np.arange(len(times)) < begin
-    known = np.fromiter(
-        (
-            item.available_from is not None and item.available_from < cut
-            for item in dataset.catalogue.items
-        ),
-        dtype=np.bool_,
-    )
+    available_from = np.asarray(dataset.catalogue.available_from)  # (N,)
+    known = np.isfinite(available_from) & (available_from < cut)
     known[dataset.events.items[in_train]] = True
     negatives = dataset.negatives.before(cut)
     parts = _Parts.of(dataset, in_train, known, float(times[begin - 1]), negatives)
@@ -279,7 +274,7 @@ class _Parts:
         old = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
         numbers = np.empty(dataset.num_items, dtype=np.int32)
         numbers[old] = np.arange(dataset.num_items, dtype=np.int32)
-        items = [dataset.catalogue[number] for number in old.tolist()]
+        catalogue = dataset.catalogue.rows(old.astype(np.int32))
         events = dataset.events.rows(in_train)
         user_numbers, dense = np.unique(events.users, return_inverse=True)
         new_users = np.full(dataset.num_users, -1, np.int32)
@@ -294,7 +289,7 @@ class _Parts:
             events.actions,
         )
         train = Dataset(
-            Catalogue(items[: int(known.sum())]),
+            dataset.catalogue.rows(np.flatnonzero(known).astype(np.int32)),
             Vocabulary(dataset.users.ids_of(user_numbers)),
             train_events,
             cut=cut,
@@ -302,7 +297,7 @@ class _Parts:
             negatives=negatives.renumbered(new_users, np.where(known, numbers, -1)),
             action_names=dataset.action_names,
         )
-        return cls(dataset, train, Catalogue(items), numbers)
+        return cls(dataset, train, catalogue, numbers)
 
     def targets(self, rows: Rows, strictly_before: bool) -> Targets:
         """Turn events, given by row of the log, into targets."""
@@ -311,32 +306,16 @@ class _Parts:
         rows = rows[np.lexsort((rows, log.users[rows]))]
         histories = self.dataset.histories()
         rejections = self.dataset.negatives.of_users(self.numbers)
-        kept, known = [], []
-        last_user, num_targets = -1, 0
-        for row in rows.tolist():
-            user, history = int(log.users[row]), histories[int(log.users[row])]
-            num_targets = num_targets if user == last_user else 0
-            last_user = user
-            before = int(places[row])
-            if strictly_before:
-                before = int(np.searchsorted(history.timestamps, log.timestamps[row], side="left"))
-            time, item = float(log.timestamps[row]), int(self.numbers[log.items[row]])
-            if user in rejections and item in rejections[user].at(time).item_nums:
-                continue
-            if num_targets < MAX_TARGETS_PER_USER and not self._is_repeated(
-                history, int(places[row])
-            ):
-                kept.append(row)
-                known.append(before)
-                num_targets += 1
-        target_rows = np.array(kept, dtype=np.intp)
+        usable = _is_first_choice(log)[rows] & ~self._are_rejected(rows, rejections)
+        target_rows = _first_of_users(rows[usable], log.users)
+        known = (_history_indices_of_moments(log) if strictly_before else places)[target_rows]
         users = np.unique(log.users[target_rows]).tolist()
         return Targets(
             users=self.dataset.users.ids_of(log.users[target_rows]),
             items=self.numbers[log.items[target_rows]],
             times=log.timestamps[target_rows],
             places=places[target_rows],
-            known=np.array(known, dtype=np.intp),
+            known=known,
             histories={
                 self.dataset.users.id(user): History(
                     self.numbers[histories[user].item_nums],
@@ -384,9 +363,15 @@ class _Parts:
             name, self.train, targets, new_items, self.catalogue, cut, validation, requests
         )
 
-    @staticmethod
-    def _is_repeated(history: History, place: int) -> bool:
-        return bool((history.item_nums[:place] == history.item_nums[place]).any())
+    def _are_rejected(self, rows: Rows, rejections: Mapping[int, Rejections]) -> BoolArray:
+        """Which of some events (R,) are of an item that their user had rejected before."""
+        log, rejected = self.dataset.events, np.zeros(len(rows), np.bool_)
+        of_rejecting = np.isin(log.users[rows], list(rejections)) if rejections else rejected
+        for place in np.flatnonzero(of_rejecting).tolist():
+            row = rows[place]
+            then = rejections[int(log.users[row])].at(float(log.timestamps[row]))
+            rejected[place] = int(self.numbers[log.items[row]]) in then.item_nums
+        return rejected
 
 
 def _past_requests(dataset: Dataset, numbers: IntArray, cut: float | None) -> list[LoggedRequest]:
@@ -414,6 +399,32 @@ def _history_indices(users: IntArray) -> Rows:
     places = np.empty(len(users), dtype=np.intp)
     places[order] = np.arange(len(users)) - np.repeat(starts, lengths)
     return places
+
+
+def _history_indices_of_moments(log: EventLog) -> Rows:
+    """(E,) number of events of each event's user that are strictly before its time."""
+    order = np.argsort(log.users, kind="stable")
+    users, times = log.users[order], log.timestamps[order]
+    is_new = np.append(True, (users[1:] != users[:-1]) | (times[1:] != times[:-1]))[: len(users)]
+    first = np.maximum.accumulate(np.where(is_new, np.arange(len(users)), 0))
+    places = np.empty(len(users), np.intp)
+    places[order] = _history_indices(log.users)[order[first]]
+    return places
+
+
+def _is_first_choice(log: EventLog) -> BoolArray:
+    """(E,) True for the first event of a user with an item."""
+    width = int(log.items.max(initial=0)) + 1
+    first = np.unique(log.users.astype(np.int64) * width + log.items, return_index=True)[1]
+    is_first = np.zeros(len(log), np.bool_)
+    is_first[first] = True
+    return is_first
+
+
+def _first_of_users(rows: Rows, users: IntArray) -> Rows:
+    """The first ``MAX_TARGETS_PER_USER`` of the rows of each user; rows are in order of users."""
+    kept = _history_indices(users[rows]) < MAX_TARGETS_PER_USER
+    return rows[kept]
 
 
 def tail_border(counts: IntArray) -> int:

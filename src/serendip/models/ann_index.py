@@ -114,8 +114,17 @@ class ApproximateIndex:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def is_exact(self) -> bool:
+        """True if every search compares all allowed items."""
+        return self._lists is None
+
     def search(
-        self, queries: FloatArray, k: int, allowed: AllowedItems | None = None
+        self,
+        queries: FloatArray,
+        k: int,
+        allowed: AllowedItems | None = None,
+        products: FloatArray | None = None,
     ) -> list[ItemList]:
         """Find the k items with the largest dot product per query, best first.
 
@@ -123,6 +132,7 @@ class ApproximateIndex:
             queries: (B, D) float32.
             k: 1 or more.
             allowed: allowed items, of N or more; those beyond N are not found. None = all.
+            products: (B, N) the dot products, if they are known and the index is exact.
 
         Raises:
             DataError: k < 1, queries of another size, or a set of fewer than N items.
@@ -142,20 +152,29 @@ class ApproximateIndex:
                 f"{len(self)}.",
                 "Give a set of all items.",
             )
-        found = (self._find(query, k, allowed) for query in queries)
+        known = [None] * len(queries) if products is None else products
+        found = (
+            self._find(query, k, allowed, row) for query, row in zip(queries, known, strict=True)
+        )
         return [_sort(items, scores) for items, scores in found]
 
-    def nearest(self, query: FloatArray, k: int, allowed: AllowedItems | None) -> IntArray:
+    def nearest(
+        self,
+        query: FloatArray,
+        k: int,
+        allowed: AllowedItems | None,
+        products: FloatArray | None = None,
+    ) -> IntArray:
         """The items of ``search`` for one query (D,), in any order."""
-        return self._find(np.ascontiguousarray(query, np.float32), k, allowed)[0]
+        return self._find(np.ascontiguousarray(query, np.float32), k, allowed, products)[0]
 
     def _find(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None
+        self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
         """Items (C,) and their products (C,), in any order."""
         is_small = allowed is not None and allowed.count <= self._most_exact
         if self._lists is None or is_small:
-            return self._find_exactly(query, k, allowed)
+            return self._find_exactly(query, k, allowed, products)
         return self._find_in_lists(query, k, allowed)
 
     @property
@@ -164,15 +183,15 @@ class ApproximateIndex:
         return max(self.config.exact_up_to, min(_MOST_GATHERED, len(self) // _SELECTIVE))
 
     def _find_exactly(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None
+        self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
-        """Score all allowed items for a query (D,)."""
+        """Score all allowed items for a query (D,), or look them up in its products (N,)."""
         if allowed is None:
-            scores = self.vectors @ query
+            scores = self.vectors @ query if products is None else products
             best = _find_top(scores, k)
             return best.astype(np.int32), scores[best]
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
-        scores = vectors @ query
+        scores = vectors @ query if products is None else products[numbers]
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
         best = _find_top(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))

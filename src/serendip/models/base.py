@@ -242,6 +242,11 @@ class Recommender(ABC):
             answers.append(top_k(row, k))
         return answers
 
+    @classmethod
+    def continues(cls) -> bool:
+        """True if the model can continue from what it learned from earlier data (``learned``)."""
+        return cls.learned is not Recommender.learned
+
     def with_items(self, features: ItemFeatures) -> Self:
         """Copy that includes new items, numbered after the trained ones, without training.
 

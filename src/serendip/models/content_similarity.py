@@ -74,7 +74,10 @@ class ContentSimilarity(Recommender):
             scores: FloatArray = self._content[items] @ means[row]
             return scores
 
-        return VectorScores(self._index.of(self), means, score, self._num_items)
+        def score_all() -> FloatArray:
+            return dot_rows(means, self._content)
+
+        return VectorScores(self._index.of(self), means, score, self._num_items, score_all)
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         """(B, E) float32 weighted means of the content of each context; zeros without one."""

@@ -39,6 +39,9 @@ _NEAREST = 32
 _MOST_LATE = 2_000
 """Changed scores of a prior above which it is sorted again."""
 
+_MANY_QUERIES, _FEW_ITEMS = 16, 20_000
+"""From so many queries and up to so many items on, all pairs are scored at once."""
+
 _SELECTIVE = 20
 """A set of less than one item in 20 has its own order of a prior."""
 
@@ -276,13 +279,16 @@ class PriorScores(QueryScores):
 class VectorScores(QueryScores):
     """Scores that are dot products: an index finds items, which are then scored exactly.
 
-    One search per query serves ``best`` and every call of ``top`` whose items it holds.
+    One search per query serves ``best`` and every call of ``top`` whose items it holds. Many
+    queries of a small catalogue are multiplied with all items at once, which costs less than to
+    collect the vectors of each query's items; searches find the same items.
 
     Args:
         index: of the item vectors.
         queries: (B, V) float32 query vectors; a query without a vector (zeros) proposes nothing.
         score: (position of a query, items (C,)) -> their exact scores (C,) float32.
         num_items: N.
+        score_all: exact scores (B, N) of all queries and items, 0 for a query without a vector.
     """
 
     def __init__(
@@ -291,14 +297,21 @@ class VectorScores(QueryScores):
         queries: FloatArray,
         score: Callable[[int, IntArray], FloatArray],
         num_items: int,
+        score_all: Callable[[], FloatArray],
     ) -> None:
-        self._index, self._score, self._num_items = index, score, num_items
+        self._index, self._score_some, self._num_items = index, score, num_items
         self._reduced = index.reduce(queries)  # (B, D)
+        self._products: FloatArray | None = None  # see ``VectorIndex.products``
+        self._scores: FloatArray | None = None  # (B, N)
+        if len(queries) >= _MANY_QUERIES and num_items <= _FEW_ITEMS:
+            self._products, self._scores = index.products(self._reduced), score_all()
         self._is_known: BoolArray = np.asarray(queries.any(axis=1), np.bool_)  # (B,)
         self._found: list[ItemList | None] = [None] * len(queries)
 
     def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
         """Exact scores."""
+        if self._scores is not None:
+            return self._scores[rows, items]
         result = np.zeros(len(rows), np.float32)
         for row, part in _parts(rows, len(self._found)):
             if self._is_known[row]:
@@ -342,7 +355,7 @@ class VectorScores(QueryScores):
             found = self._search(row, wanted, allowed)
             kept = np.flatnonzero(allowed.admits(found.item_nums))
         if len(kept) < wanted:
-            found = self._rank(row, self._index.search(self._reduced[row], wanted, allowed))
+            found = self._rank(row, self._propose(row, wanted, allowed))
             kept = np.arange(len(found))
         return found.take(kept[:wanted])
 
@@ -351,18 +364,27 @@ class VectorScores(QueryScores):
         reduced, excluded = self._reduced[row], NO_ITEMS if allowed is None else allowed.excluded
         if len(excluded) <= _MOST_PASSED_OVER:
             depth = k + len(excluded)
-            pool = self._index.search(reduced, depth, None)
+            pool = self._propose(row, depth, None)
         else:
             depth = k + _NEAREST
-            pool = self._index.search(reduced, k, allowed)
+            pool = self._propose(row, k, allowed)
             if len(excluded) <= _MOST_COMPARED:
                 nearest = self._index.nearest(reduced, excluded, _NEAREST)
                 pool = np.concatenate([pool, nearest])
             else:
-                pool = distinct(np.concatenate([pool, self._index.search(reduced, 1, None)]))
+                pool = distinct(np.concatenate([pool, self._propose(row, 1, None)]))
         found = self._rank(row, pool)
         self._found[row] = found = found.take(slice(depth))
         return found
+
+    def _propose(self, row: int, k: int, allowed: AllowedItems | None) -> IntArray:
+        """Items of the index among which the k best allowed ones are expected, in any order."""
+        products = None if self._products is None else self._products[row]
+        return self._index.search(self._reduced[row], k, allowed, products)
+
+    def _score(self, row: int, items: IntArray) -> FloatArray:
+        """Exact scores (C,) of items."""
+        return self._score_some(row, items) if self._scores is None else self._scores[row, items]
 
     def _rank(self, row: int, items: IntArray) -> ItemList:
         """Items in the order of their exact scores."""

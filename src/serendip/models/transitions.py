@@ -171,7 +171,7 @@ class Transitions(Recommender):
 
     def _use_graph(self, graph: Sparse, late: IntArray) -> None:
         """Score by a graph (N0, N0), and some unreached items by their neighbours' scores."""
-        self.__dict__.pop("_late_neighbours", None)
+        self._forget_late()
         self._known_late = None
         self._graph = LateRows(graph)
         self._late = late
@@ -239,11 +239,22 @@ class Transitions(Recommender):
         values = self.config.spread_weight * lent.data[kept]
         return to_csr((values, (lent.row[kept], lent.col[kept])), lent.shape)
 
+    @cached_property
+    def _lenders(self) -> Sparse:
+        """(N0, L): row n has the late items that have item n as a neighbour."""
+        return to_csr(self._late_neighbours[1].T)
+
     def _copy(self) -> Self:
         """A copy that computes its late neighbours when they are read, from those known here."""
         model = copy.copy(self)
         model._known_late = model.__dict__.pop("_late_neighbours", self._known_late)
+        model._forget_late()
         return model
+
+    def _forget_late(self) -> None:
+        """Compute the late neighbours anew when they are next read."""
+        for name in ("_late_neighbours", "_lenders"):
+            self.__dict__.pop(name, None)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         context = build_context_matrix(queries, self._num_items, self.config.decay)  # h (B, N)
@@ -265,26 +276,40 @@ class Transitions(Recommender):
         if self._content is not None and self.config.content_weight:
             return None
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
+        if len(contexts) == 1:
+            items, weights = contexts[0]
+            rows = [add_rows(*self._graph_rows(items), weights)]
+            return SparseScores(self._add_late(rows), self._num_items)
+        # Rows that several contexts share are read once.
+        used = distinct(np.concatenate([items for items, _ in contexts]))  # (T,)
+        graph = self._take_graph(used)
         rows = [
-            self._add_late(*add_rows(*self._graph_rows(items), weights))
+            add_rows(graph, np.searchsorted(used, items).astype(np.int32), weights)
             for items, weights in contexts
         ]
-        return SparseScores(rows, self._num_items)
+        return SparseScores(self._add_late(rows), self._num_items)
 
-    def _add_late(self, items: IntArray, scores: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Scored items, ascending, and their scores, with those of the late items."""
+    def _add_late(
+        self, rows: Sequence[tuple[IntArray, FloatArray]]
+    ) -> Sequence[tuple[IntArray, FloatArray]]:
+        """Scored items, ascending, and their scores, with those of the late items; per query."""
         late, lent = self._late_neighbours
-        if not len(late) or not len(items):
-            return items, scores
-        positions, is_scored = locate(items, lent.indices)
-        votes = np.where(is_scored, scores[positions], 0.0) * lent.data
-        owners = np.repeat(np.arange(len(late)), np.diff(lent.indptr))
-        late_scores = np.bincount(owners, votes, len(late)).astype(np.float32)  # (L,)
-        has_score = late_scores > 0
-        kept = ~locate(late, items)[1]
-        items = np.concatenate([items[kept], late[has_score]])
-        order = np.argsort(items, kind="stable")
-        return items[order], np.concatenate([scores[kept], late_scores[has_score]])[order]
+        if not len(late):
+            return rows
+        starts = np.cumsum([0, *(len(items) for items, _ in rows)], dtype=np.int32)  # (B + 1,)
+        columns, values = (np.concatenate(part) for part in zip(*rows, strict=True))
+        scored = to_csr((values, columns, starts), (len(rows), lent.shape[1]))  # (B, N0)
+        found = to_csr(scored @ self._lenders)  # (B, L)
+        kept = ~locate(late, columns)[1]
+        merged = []
+        for row in range(len(rows)):
+            part = slice(starts[row], starts[row + 1])
+            new = slice(found.indptr[row], found.indptr[row + 1])
+            items = np.concatenate([columns[part][kept[part]], late[found.indices[new]]])
+            scores = np.concatenate([values[part][kept[part]], found.data[new]])
+            order = np.argsort(items, kind="stable")
+            merged.append((items[order], scores[order]))
+        return merged
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their contributions (T, C) to the scores of C items.

@@ -112,25 +112,48 @@ class VectorIndex:
         """Query vectors (B, V) in the searched space (B, D)."""
         return queries @ self.query_map
 
-    def search(self, reduced: FloatArray, k: int, allowed: AllowedItems | None) -> IntArray:
+    def products(self, reduced: FloatArray) -> FloatArray | None:
+        """Dot products (B, n + R) of queries (B, D) with the items of the index and late vectors.
+
+        None if a search does not compare all of these.
+        """
+        if not self.base.is_exact:
+            return None
+        return np.hstack([reduced @ self.base.vectors.T, dot_rows(reduced, self.late_vectors)])
+
+    def search(
+        self,
+        reduced: FloatArray,
+        k: int,
+        allowed: AllowedItems | None,
+        products: FloatArray | None = None,
+    ) -> IntArray:
         """Items among which the k best allowed ones are expected, in any order.
 
         Args:
             reduced: (D,) query in the searched space.
             k: 1 or more.
             allowed: None = all items.
+            products: (n + R,) the query's row of ``products``, if it is known.
         """
         pool = _POOL_FACTOR * k + _POOL_EXTRA
         if allowed is not None and allowed.count <= pool:
             numbers = allowed.shared.numbers
             return numbers[allowed.admits(numbers)]
-        found = self.base.nearest(reduced, pool, allowed)
+        count = len(self.base)
+        known = None if products is None else products[:count]
+        found = self.base.nearest(reduced, pool, allowed, known)
         late = self.late_items
         if not len(late):
             return found
-        usable = np.ones(len(late), np.bool_) if allowed is None else allowed.admits(late)
-        products = dot_rows(reduced[None], self.late_vectors)[0]  # (R,)
-        late, scores = late[usable], products[self.late_rows[usable]]
+        if products is None:
+            of_rows = dot_rows(reduced[None], self.late_vectors)[0]  # (R,)
+        else:
+            of_rows = products[count:]
+        scores = of_rows[self.late_rows]  # (L,)
+        if allowed is not None:
+            usable = allowed.admits(late)
+            late, scores = late[usable], scores[usable]
         if len(late) > pool:
             late = late[np.argpartition(-scores, pool - 1)[:pool]]
         return distinct(np.concatenate([found, late]))

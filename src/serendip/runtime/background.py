@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from types import FrameType
 from typing import Generic, TypeVar
 
-from serendip.runtime.executor import end_with_parent
+from serendip.runtime.executor import blocked_interrupts, end_with_parent
 from serendip.runtime.threads import limit_threads
 
 Task = TypeVar("Task")
@@ -50,7 +49,7 @@ class BackgroundProcess(Generic[Task]):
         with self._lock:
             if self.is_stopped:
                 return 0
-            with _blocked_interrupts():
+            with blocked_interrupts():
                 self._process.start()
         self._process.join()
         return self._process.exitcode or 0
@@ -66,16 +65,6 @@ class BackgroundProcess(Generic[Task]):
         if not wait([self._process.sentinel], _STOP_S):
             self._process.kill()
             wait([self._process.sentinel])
-
-
-@contextmanager
-def _blocked_interrupts() -> Iterator[None]:
-    """Start processes that never see Ctrl-C: they inherit the mask of this thread."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run(work: Callable[[Task], None], task: Task, nice: int) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Future,
@@ -18,7 +20,9 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from typing import Protocol, TypeVar
+from contextlib import AbstractContextManager, closing, contextmanager
+from multiprocessing.connection import Connection
+from typing import Any, Protocol, TypeVar
 
 from serendip.errors import SerendipError
 from serendip.runtime.threads import limit_threads
@@ -28,7 +32,13 @@ Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Maps a function over tasks."""
+    """Maps a function over tasks.
+
+    Attributes:
+        workers: number of processes; with one, work that could run beside this process runs in it.
+    """
+
+    workers: int
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Results in the order of ``tasks``; the first error is raised."""
@@ -53,6 +63,24 @@ class Executor(Protocol):
         """
         ...
 
+    def stream(
+        self, work: Callable[[Task], Generator[Result]], task: Task
+    ) -> AbstractContextManager[Iterator[Result]]:
+        """Results of one task that yields several, while this process does something else.
+
+        Leaving the context ends the task, whether or not all results were read.
+
+        Args:
+            work: a module-level generator function; its results are small plain values, large ones
+                are written into files.
+            task: its argument.
+
+        Raises:
+            SerendipError: when a result is read: the process was killed. An error of the task is
+                raised as it is.
+        """
+        ...
+
 
 _MALLOC_SETTINGS = {
     "MALLOC_ARENA_MAX": "2",
@@ -73,7 +101,7 @@ class LocalExecutor:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or min(os.cpu_count() or 1, 2)
+        self.workers = workers or (2 if may_start_process() and count_cores() > 1 else 1)
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Results in the order of ``tasks``."""
@@ -112,6 +140,81 @@ class LocalExecutor:
         if error:
             raise error
 
+    @contextmanager
+    def stream(
+        self, work: Callable[[Task], Generator[Result]], task: Task
+    ) -> Iterator[Iterator[Result]]:
+        """See ``Executor.stream``; with one worker the task goes on whenever a result is read."""
+        if self.workers == 1:
+            with closing(work(task)) as results:
+                yield results
+            return
+        context = multiprocessing.get_context("spawn")
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_send_results, args=(sender, work, task), daemon=True)
+        _set_malloc()
+        with blocked_interrupts():
+            process.start()
+        sender.close()
+        try:
+            yield _receive(receiver, str(task))
+        finally:
+            process.terminate()
+            process.join()
+            receiver.close()
+
+
+def count_cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def may_start_process() -> bool:
+    """False in a process that ends with its parent: Python allows it no children."""
+    return not multiprocessing.current_process().daemon
+
+
+_RESULT, _ERROR, _END = "result", "error", "end"
+
+
+def _send_results(sender: Connection, work: Callable[[Any], Generator[Any]], task: Any) -> None:
+    """Body of the process of ``stream``."""
+    _initialise()
+    try:
+        for result in work(task):
+            sender.send((_RESULT, result))
+    except Exception as error:  # noqa: BLE001  # it is raised in the other process
+        error.add_note("".join(traceback.format_exception(error)))
+        sender.send((_ERROR, error))
+    else:
+        sender.send((_END, None))
+
+
+def _receive(receiver: Connection, name: str) -> Iterator[Any]:
+    """Yield what ``_send_results`` sends."""
+    while True:
+        try:
+            kind, value = receiver.recv()
+        except EOFError:
+            raise _killed(name) from None
+        if kind == _END:
+            return
+        if kind == _ERROR:
+            raise value
+        yield value
+
+
+@contextmanager
+def blocked_interrupts() -> Iterator[None]:
+    """Start processes that never see Ctrl-C: they inherit the mask of this thread."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
 
 def _run_in_process(work: Callable[[Task], Result], task: Task) -> Result:
     """Run one task in a new process."""
@@ -119,17 +222,26 @@ def _run_in_process(work: Callable[[Task], Result], task: Task) -> Result:
         try:
             return pool.submit(work, task).result()
         except BrokenProcessPool:
-            raise SerendipError(
-                f"the process of {task} was killed.",
-                "It probably ran out of memory: free some and run the command again.",
-            ) from None
+            raise _killed(str(task)) from None
+
+
+def _killed(name: str) -> SerendipError:
+    return SerendipError(
+        f"the process of {name} was killed.",
+        "It probably ran out of memory: free some and run the command again.",
+    )
+
+
+def _set_malloc() -> None:
+    """Settings of malloc for the processes that are started from now on."""
+    os.environ.update(
+        {name: os.environ.get(name, value) for name, value in _MALLOC_SETTINGS.items()}
+    )
 
 
 def _open_pool(workers: int) -> ProcessPoolExecutor:
     """Spawned processes: forking a process with numeric threads can deadlock."""
-    os.environ.update(
-        {name: os.environ.get(name, value) for name, value in _MALLOC_SETTINGS.items()}
-    )
+    _set_malloc()
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, _initialise, max_tasks_per_child=1)
 

@@ -15,6 +15,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker_actions import INNER_FRACTION
@@ -66,8 +67,9 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
     context = JobContext.open(import_shop(tmp_path / "shop", num_users=20))
     dataset, options = context.dataset, TrainOptions()
     fitter = Fitter.of(context, tmp_path)
-    fitted = fitter.fit(dataset, "all", options)
-    past = fitter.fit_sources(temporal(dataset, INNER_FRACTION).train, "past", options)
+    fitted = fit_engine(fitter, dataset, "all", options)
+    split = temporal(dataset, INNER_FRACTION)
+    past = fitter.fit_sources(split.train, "past", options)
     continued = fitter.fit_sources(dataset, "by-hand", options, OlderFit.of(past))
     nothing = fitter.fit_sources(dataset, "nothing", options)
     names = ("retriever", "item-knn")

@@ -18,6 +18,7 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.train import ranker_data
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker_data import (
     LabelledQuery,
@@ -107,6 +108,30 @@ def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineStat
     np.testing.assert_allclose(popularity, np.log1p(state.counts[shown]), rtol=1e-6)
 
 
+def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, split, past = fitted
+    for module in ("content_similarity", "retriever.model"):  # items are found by an index
+        monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
+    state = fitter.append_new_items(past, split)
+    requests = _build_requests(split, None, np.random.default_rng(1))
+    for surface, labelled in requests:
+        chosen = labelled[:40]
+        together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
+        rng = np.random.default_rng(2)
+        alone = [
+            build_rows([one], surface, state, fitter.settings, group, rng)
+            for group, one in enumerate(chosen)
+        ]
+        for name in ("task", "labels", "weights", "group"):
+            joined = np.concatenate([getattr(part, name) for part in alone])
+            np.testing.assert_array_equal(getattr(together, name), joined)
+        features = np.concatenate([part.features for part in alone])
+        np.testing.assert_allclose(together.features, features, rtol=1e-4, atol=1e-5)
+        assert len(features) > 100
+
+
 def test_without_impressions_refused_candidates_are_drawn(
     fitted: tuple[Fitter, Split, EngineState],
 ) -> None:
@@ -139,7 +164,7 @@ def test_logged_words_are_learned_up_to_the_cut(fitted: tuple[Fitter, Split, Eng
 
 def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, EngineState]) -> None:
     fitter, split, _ = fitted
-    assert fitter.fit(split.train, "whole", TrainOptions()).ranker is not None
+    assert fit_engine(fitter, split.train, "whole", TrainOptions()).ranker is not None
 
 
 @pytest.mark.parametrize("fewest", [1, 2])
@@ -155,14 +180,11 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     )
     monkeypatch.setattr(ranker_data, "NUM_HOME", 40)
     monkeypatch.setattr(ranker_data, "NUM_SIMILAR", 20)
-    ranker = train_ranker(
-        state,
-        split,
-        nothing,
-        settings,
-        TrainOptions(),
-        lambda texts: fitter.cache.encode(fitter.encoder, texts),
+    encoder = fitter.encoder
+    logged = label_logged_requests(
+        split, settings, lambda texts: fitter.cache.encode(encoder, texts)
     )
+    ranker = train_ranker(state, split, nothing, logged, settings, TrainOptions())
     assert ranker is not None
     known = [TASKS[number] for number in ranker.ordered_tasks]
     assert known == (["home", "similar", "search"] if fewest == 1 else ["home", "similar"])

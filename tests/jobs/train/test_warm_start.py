@@ -20,6 +20,7 @@ from serendip.errors import ArtefactError
 from serendip.evaluate.full_ranking import rank_all
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
+from serendip.jobs.train.engine_fit import fit_both_parts
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.train import train_workspace
@@ -202,11 +203,12 @@ def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(
 ) -> None:
     context = JobContext.open(fresh)
     fitter, options = Fitter.of(context, tmp_path), TrainOptions()
-    _, afresh = fitter.fit_both(context.dataset, "nothing", options)
+    _, afresh = fit_both_parts(fitter, context.dataset, "nothing", options)
     assert afresh is not None
     late = OlderFit(afresh.items, afresh.codebooks, afresh.fusion, afresh.learned, np.inf)
-    _, refused = replace(fitter, previous=late).fit_both(context.dataset, "late", options)
-    _, continued = replace(fitter, previous=afresh).fit_both(context.dataset, "same", options)
+    _, refused = fit_both_parts(replace(fitter, previous=late), context.dataset, "late", options)
+    again = replace(fitter, previous=afresh)
+    _, continued = fit_both_parts(again, context.dataset, "same", options)
     assert refused is not None and continued is not None
     before, same, other = (
         fit.learned["retriever"]["network/tower.ids"] for fit in (afresh, refused, continued)

@@ -25,6 +25,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.models.base import Recommender
 from serendip.models.retriever.model import Retriever
@@ -122,7 +123,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     with tempfile.TemporaryDirectory() as scratch:
         fitter = Fitter.of(context, Path(scratch))
         with clock.stage(f"fit {split.name}"):
-            past = fitter.fit(split.train, "past", context.options)
+            past = fit_engine(fitter, split.train, "past", context.options)
             state = fitter.append_new_items(past, split)
             seconds = sum_train_seconds(fitter.clock)
         with clock.stage(f"answer {split.name}"):

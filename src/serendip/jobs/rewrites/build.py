@@ -18,7 +18,6 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.data.privacy import count_people, private_keys
 from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
-from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.rewrites.scorer_data import ScorerRowBuilder, generate_texts, read_logged_texts
 from serendip.jobs.synonyms.mine import find_nearest_words, is_minable
@@ -183,15 +182,17 @@ class RewriteBuilder:
         return tuple(distinct.values())[:MOST]
 
 
-def build_rewrites(state: EngineState, context: JobContext) -> tuple[RewriteTable, dict[str, Any]]:
-    """Build the table of a fitted state with suggestions, and its report for the manifest."""
+def build_rewrites(
+    searcher: Searcher, queries: QueryTable, context: JobContext
+) -> tuple[RewriteTable, dict[str, Any]]:
+    """Build the table of a word index with verified suggestions; its report for the manifest."""
     config, log, options = context.settings.queries, context.log, context.options
-    searcher = state.searcher.with_synonyms(context.workspace.accepted_synonyms())
+    searcher = searcher.with_synonyms(context.workspace.accepted_synonyms())
     logged = logged_queries(log.searches, config.min_users).candidates
     texts = (normalise(query.text) for query in logged)
     encoder, cache = context.encoder, context.word_vectors
     near = find_near_words(searcher.speller.counts, texts, encoder, cache, options)
-    builder = RewriteBuilder(searcher, state.queries, near, config)
+    builder = RewriteBuilder(searcher, queries, near, config)
     return builder.build(log.searches, options)
 
 

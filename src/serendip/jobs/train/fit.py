@@ -1,10 +1,4 @@
-"""Fits an engine state on a dataset: features, models, word index and ranker.
-
-The ranker is trained on out-of-time candidates: the other models are first fitted on the older
-part of the data, and their candidates for requests of the newer part become the ranker's training
-rows. Then the other models are fitted on all of it: those trained by gradients continue
-(``OlderFit``), the others are fitted again.
-"""
+"""Fits everything but the ranker on a dataset: features, models and word index."""
 
 from __future__ import annotations
 
@@ -36,17 +30,14 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_quality import item_quality
 from serendip.data.semantic_ids import Codebooks
-from serendip.data.splits import Split, temporal
+from serendip.data.splits import Split
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
 from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
-from serendip.jobs.train.ranker_data import NUM_SEARCH, train_ranker
 from serendip.models.base import Recommender
-from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -94,8 +85,8 @@ class Fitter:
         earlier: codes that newly fitted codebooks are matched to.
         previous: the fit on the older part of an earlier training, for that of this one to continue
             from; None = from nothing.
-        on_older: called with the state of the older part, its ranker included, and the split that
-            it was fitted on; its item numbers are those of the split.
+        on_older: called with the state of the older part, its ranker included, the split, the whole
+            dataset and the folder of the older part; item numbers are those of the split.
         budget: time of the whole job. Each training may take half of what is left when it begins;
             the rest of the job cannot be cut short.
     """
@@ -109,7 +100,7 @@ class Fitter:
     version: IdVersion | None = None
     earlier: PreviousCodes | None = None
     previous: OlderFit | None = None
-    on_older: Callable[[EngineState, Split], None] | None = None
+    on_older: Callable[[EngineState, Split, Dataset, Path], None] | None = None
     budget: TimeBudget = field(default_factory=TimeBudget)
 
     @classmethod
@@ -131,61 +122,13 @@ class Fitter:
         items = dataset.catalogue.items
         return encode_media(items, self.cache, self.media, options.progress)[1]
 
-    def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
-        """Fit sources and ranker; ``name`` is a folder below ``scratch`` for the word index."""
-        return self.fit_both(dataset, name, options)[0]
-
-    def fit_both(
-        self, dataset: Dataset, name: str, options: TrainOptions
-    ) -> tuple[EngineState, OlderFit | None]:
-        """As ``fit``, with the fit on the older part; None if there are too few data for two."""
+    def encode_items(self, dataset: Dataset, options: TrainOptions) -> None:
+        """Encode what all later fits on parts of the dataset read from the cache."""
         with self.clock.stage("content vectors"):
-            # Once for both fits below.
-            fields = self.settings.content.fields
-            encode_items(
-                dataset.catalogue.items, self.encoder, self.cache, fields, self.media, options
-            )
-        ranker, older = self._train_ranker(dataset, f"{name}-older", options)
-        state = self.fit_sources(dataset, name, options, older)
-        return (state if ranker is None else state.with_ranker(ranker)), older
+            fields, items = self.settings.content.fields, dataset.catalogue.items
+            encode_items(items, self.encoder, self.cache, fields, self.media, options)
 
-    def _train_ranker(
-        self, dataset: Dataset, name: str, options: TrainOptions
-    ) -> tuple[Ranker | None, OlderFit | None]:
-        """Train the ranker on the newer part of the data, and the other models on the older part.
-
-        Returns:
-            None and None if the data are too few.
-        """
-        if not has_ranker(dataset):
-            return None, None
-        split = temporal(dataset, INNER_FRACTION)
-        # Built IDs and previous codes may depend on the newer part, so they are not used here.
-        until = np.inf if split.cut is None else split.cut
-        is_past = self.previous is not None and self.previous.until <= until
-        past = replace(self, version=None, earlier=None).fit_sources(
-            split.train, name, options, self.previous if is_past else None
-        )
-        older = OlderFit.of(past, until)
-        inner = self.append_new_items(past, split)
-        del past  # its arrays are in ``inner``, with the new items
-        unseen = self.write_queries(
-            inner.catalogue, inner.counts, inner.fusion, seed=1, count=NUM_SEARCH
-        )
-        with self.clock.stage("train ranker"):
-            ranker = train_ranker(
-                inner,
-                split,
-                unseen,
-                self.settings,
-                self._with_time(options, "ranker"),
-                lambda texts: self._encode_texts(texts, inner.fusion),
-            )
-        if self.on_older is not None:
-            self.on_older(inner if ranker is None else inner.with_ranker(ranker), split)
-        return ranker, older
-
-    def _with_time(self, options: TrainOptions, name: str) -> TrainOptions:
+    def with_time(self, options: TrainOptions, name: str) -> TrainOptions:
         """Options of a training that begins now."""
         return replace(options, allowance=self.budget.allow(name, _SHARE_OF_TIME))
 
@@ -206,18 +149,31 @@ class Fitter:
     def fit_sources(
         self, dataset: Dataset, name: str, options: TrainOptions, older: OlderFit | None = None
     ) -> EngineState:
-        """Fit everything except the ranker; models that can continue from ``older`` do so."""
+        """Fit everything except the ranker; models that can continue from ``older`` do so.
+
+        ``name`` is a folder below ``scratch`` for the word index.
+        """
         prepared = self.prepare(dataset, options, older)
-        features, fusion, counts = prepared.features, prepared.fusion, dataset.item_counts()
-        models = self._train_models(prepared, name, options, older)
-        folder = self.scratch / name / "search"
+        return self.fit_models(prepared, self.build_words(dataset, name), name, options, older)
+
+    def build_words(self, dataset: Dataset, name: str) -> Searcher:
+        """Build the word index in a folder ``name`` below ``scratch``."""
         with self.clock.stage("word index"):
-            searcher = Searcher.build(
-                dataset.catalogue,
-                counts.astype(np.float32),
-                folder,
-                self.settings.search,
-            )
+            popularity = dataset.item_counts().astype(np.float32)
+            folder = self.scratch / name / "search"
+            return Searcher.build(dataset.catalogue, popularity, folder, self.settings.search)
+
+    def fit_models(
+        self,
+        prepared: PreparedData,
+        searcher: Searcher,
+        name: str,
+        options: TrainOptions,
+        older: OlderFit | None = None,
+    ) -> EngineState:
+        """Fit the models on prepared data, and build a state without a ranker."""
+        dataset, features, fusion = prepared.dataset, prepared.features, prepared.fusion
+        models = self._train_models(prepared, name, options, older)
         quality = compute_like_shares(dataset)
         return EngineState(
             catalogue=dataset.catalogue,
@@ -227,7 +183,7 @@ class Fitter:
             ranker=None,
             searcher=searcher,
             suggester=Suggester.of(dataset.catalogue.items, searcher),
-            counts=counts,
+            counts=dataset.item_counts(),
             quality=quality,
             hidden=np.zeros(dataset.num_items, np.bool_),
             cells=CodeCells.of(features.codes, prepared.codebooks),
@@ -274,8 +230,9 @@ class Fitter:
         with self.clock.stage("align content"):
             events = dataset.events
             fraction = min(ALIGNED_FRACTION, 1 - self.settings.models.retriever.validation_share)
-            older = events.rows(np.arange(len(events)) < fraction * len(events))
-            return align(dataset.features.content, cooccurring_pairs(older), ALIGNMENT, options)
+            log = events.rows(np.arange(len(events)) < fraction * len(events))
+            pairs = cooccurring_pairs(log)
+            return align(dataset.features.content, pairs, ALIGNMENT, options)
 
     def append_new_items(self, state: EngineState, split: Split) -> EngineState:
         """Append items that first appear in the newer part, as posted items are appended."""
@@ -297,21 +254,27 @@ class Fitter:
     def _train_models(
         self, prepared: PreparedData, fit: str, options: TrainOptions, older: OlderFit | None
     ) -> dict[str, Recommender]:
-        """Train the configured models: name -> model."""
-        items, models = prepared.dataset.catalogue.vocabulary, {}
-        for name, model in self.settings.models.build(self.settings.unified).items():
-            start = older.start(name, items, prepared.fusion) if older else None
+        """Train the configured models: name -> model, in their order.
+
+        Those that continue from the older part come last: it may still be learning.
+        """
+        items, trained = prepared.dataset.catalogue.vocabulary, dict[str, Recommender]()
+        models = self.settings.models.build(self.settings.unified)
+        for name in sorted(models, key=lambda name: models[name].continues()):
+            model, start = models[name], None
+            if older is not None and model.continues():
+                start = older.start(name, items, prepared.fusion)
             with self.clock.stage(f"train {name}"):
-                timed = self._with_time(options, f"{name} ({fit})")
-                models[name] = model.train(prepared.dataset, timed, start)
-        return models
+                timed = self.with_time(options, f"{name} ({fit})")
+                trained[name] = model.train(prepared.dataset, timed, start)
+        return {name: trained[name] for name in models}
 
     def write_queries(
         self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, seed: int, count: int
     ) -> QueryExamples:
         """Generate synthetic queries for the search task; they differ by seed."""
         texts, items = write_examples(catalogue, counts, self.settings.content.fields, seed, count)
-        return QueryExamples(texts, self._encode_texts(texts, fusion), items)
+        return QueryExamples(texts, self.encode_texts(texts, fusion), items)
 
     def read_logged_queries(self, dataset: Dataset, fusion: Fusion) -> QueryExamples:
         """The newest logged queries, with the items that were chosen after them."""
@@ -323,9 +286,9 @@ class Fitter:
         ][-NUM_LOGGED_EXAMPLES:]
         texts = [text for text, _ in pairs]
         items = np.array([number for _, number in pairs], np.int32)
-        return QueryExamples(texts, self._encode_texts(texts, fusion), items)
+        return QueryExamples(texts, self.encode_texts(texts, fusion), items)
 
-    def _encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
+    def encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
         """(B, C) content vectors of typed texts."""
         return fuse_text_vectors(texts, self.cache.encode(self.encoder, texts), fusion)
 

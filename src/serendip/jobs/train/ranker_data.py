@@ -72,13 +72,17 @@ class LabelledQuery:
         return self.items[[action in labels for labels in self.actions]]
 
 
+LabelledRequests = Sequence[tuple[str, Sequence[LabelledQuery]]]
+"""Surface and its requests."""
+
+
 def train_ranker(
     state: EngineState,
     split: Split,
     examples: QueryExamples,
+    logged: LabelledRequests,
     settings: Settings,
     options: TrainOptions,
-    encode: Callable[[Sequence[str]], FloatArray],
 ) -> Ranker | None:
     """Train the ranker on requests of the newer part of a split.
 
@@ -86,15 +90,14 @@ def train_ranker(
         state: fitted on the older part, with the items of the newer part appended.
         split: both parts, items numbered as in ``state``.
         examples: synthetic queries, items numbered as in ``state``.
+        logged: labelled requests of the newer part, see ``label_logged_requests``.
         settings: surfaces and the ranker's config.
         options: seed and progress.
-        encode: texts -> vectors.
 
     Returns:
         the ranker; None if no candidate was a positive.
     """
     rng = np.random.default_rng(options.seed)
-    logged = label_logged_requests(split, settings, encode)
     searches = sum(
         bool(request.query.text) and len(request.items) > 0
         for _, requests_of_surface in logged
@@ -137,7 +140,7 @@ def _mix_batches(
 
 def label_logged_requests(
     split: Split, settings: Settings, encode: Callable[[Sequence[str]], FloatArray]
-) -> list[tuple[str, list[LabelledQuery]]]:
+) -> LabelledRequests:
     """The newest logged requests of the newer part, by surface.
 
     Unknown surfaces are left out, and surfaces that need items, which the log does not have.

@@ -1,4 +1,4 @@
-"""``serendip train``: fit -> relevance -> suggestions -> rewrites -> gates -> publish."""
+"""``serendip train``: fit, suggestions and rewrites -> relevance -> gates -> publish."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from typing import Any
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
-from serendip.data.splits import Split
 from serendip.engine.generations import publish
 from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.state import EngineState
@@ -37,10 +36,10 @@ from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
 from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
-from serendip.jobs.surface_quality.questions import Questioner
-from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, record_quality
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
 from serendip.jobs.train.drift import newest_profile
+from serendip.jobs.train.engine_fit import OtherProcess, fit_both_parts, older_folder
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import (
@@ -51,13 +50,19 @@ from serendip.jobs.train.gates import (
     require_passed,
 )
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
+from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.executor import Executor
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import BothProgress
 from serendip.runtime.versions import Version
+from serendip.search.rewrites.table import RewriteTable
+from serendip.search.searcher import Searcher
+from serendip.search.suggestions.ranker import QueryRanker
+from serendip.search.suggestions.table import QueryTable
 
 PLAN = (
     *(("snapshot", 2.0), ("content vectors", 10.0), ("train retriever", 50.0)),
@@ -66,7 +71,7 @@ PLAN = (
 )
 """Long stages of a training and their seconds on the demo's data; only for the time left."""
 
-_SCRATCH = "scratch-"
+_SCRATCH, _ALL = "scratch-", "all"
 _log = logging.getLogger(__name__)
 
 FORCED_FILE = "forced.jsonl"
@@ -98,31 +103,12 @@ class Draft:
         return replace(self, state=state, facts={**self.facts, **facts})
 
 
-class QualityRecorder:
-    """Records the quality of the fit on the older part of the data, on its newer part.
-
-    Args:
-        context: of the training.
-
-    Attributes:
-        record: None until the fit is there.
-    """
-
-    def __init__(self, context: JobContext) -> None:
-        self._context = context
-        self.record: QualityRecord | None = None
-
-    def __call__(self, state: EngineState, split: Split) -> None:
-        """Ask the surfaces of a state about the newer part of its split."""
-        context = self._context
-        with context.clock.stage("gate requests"):
-            limit = context.settings.gate.requests
-            questioner = Questioner.of(split, context, state, limit)
-            self.record = record_quality(questioner, state, context.dataset.countries_by_user())
-
-
 def train_workspace(
-    context: JobContext, warm: bool = False, reasons: Sequence[str] = (), force: bool = False
+    context: JobContext,
+    warm: bool = False,
+    reasons: Sequence[str] = (),
+    force: bool = False,
+    executor: Executor | None = None,
 ) -> Version:
     """Train a generation on all data of the database and publish it.
 
@@ -134,6 +120,8 @@ def train_workspace(
         warm: continue from the generation in force if that is possible (``warm_start``).
         reasons: why the training is due, for the record; empty = a person asked for it.
         force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
+        executor: where parts that do not need each other are fitted; None = two local processes if
+            there are two cores. The generation is the same.
 
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
@@ -153,8 +141,8 @@ def train_workspace(
         for leftover in folder.glob(f"{_SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
-            draft = fit(shown, Path(scratch), warm)
-            for step in (add_relevance_model, add_suggestions, add_rewrites, run_gates):
+            draft = fit(shown, Path(scratch), warm, executor)
+            for step in (add_relevance_model, run_gates):
                 draft = step(shown, draft)
             if not force:
                 require_passed(draft.gates)
@@ -177,7 +165,9 @@ def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
+def fit(
+    context: JobContext, scratch: Path, warm: bool = False, executor: Executor | None = None
+) -> Draft:
     """Fit features, models, word index and ranker on the snapshot of the database.
 
     Word indexes are written to ``scratch``, which must exist until the draft is published.
@@ -188,16 +178,19 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
     require_actions(dataset, context.settings.ranker.actions)
     relevance = configured_version(context.workspace)
     version, earlier = _open_previous_ids(context)
-    start, recorder = choose_start(context, warm), QualityRecorder(context)
+    start = choose_start(context, warm)
     fitter = replace(
         Fitter.of(context, scratch),
         version=version,
         earlier=earlier,
         previous=start.previous,
-        on_older=recorder,
+        on_older=QualityRecorder(context),
     )
     media = fitter.check_media(dataset, context.options)
-    state, older = fitter.fit_both(dataset, "all", context.options)
+    tables = WordTables(context)
+    beside = OtherProcess(context.workspace.folder, executor)
+    fitted, older = fit_both_parts(fitter, dataset, _ALL, context.options, tables.build, beside)
+    state = tables.add_to(fitted)
     facts = {
         "item_version": context.snapshot.item_version,
         "event_seq": context.snapshot.event_seq,
@@ -214,8 +207,10 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
         "encoder": describe_encoder(context),
         "warm_start": start.as_dict(),
         "budget": context.budget.as_dict(),
+        **tables.facts,
     }
-    return Draft(state, relevance, facts, older, recorder.record)
+    record = QualityRecord.open(older_folder(fitter, _ALL) / RECORD_FILE)
+    return Draft(state, relevance, facts, older, record)
 
 
 def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
@@ -227,24 +222,43 @@ def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
         return replace(draft, state=draft.state.with_relevance_model(model))
 
 
-def add_suggestions(context: JobContext, draft: Draft) -> Draft:
-    """Add verified suggested queries and the model that ranks them."""
-    with context.clock.stage("suggested queries"):
-        state, log = draft.state, context.log
-        written = read_written_queries(context.workspace, state.catalogue)
-        config = context.settings.queries
-        builder = SuggestionBuilder(state.catalogue, state.counts, state.searcher, config, written)
-        built = builder.build(log.searches, context.options.progress)
-        ranker = train_query_ranker(built.table, state.searcher.titles, log, context.options.seed)
-        facts = {**built.report, "ranker_learned_from": ranker.learned_from}
-        return draft.with_facts(state.with_queries(built.table, ranker), queries=facts)
+class WordTables:
+    """Suggested queries and rewrites: what a generation makes of its word index.
 
+    Args:
+        context: items, log and settings.
 
-def add_rewrites(context: JobContext, draft: Draft) -> Draft:
-    """Add the table of query rewrites."""
-    with context.clock.stage("rewrites"):
-        table, facts = build_rewrites(draft.state, context)
-        return draft.with_facts(draft.state.with_rewrites(table), rewrites=facts)
+    Attributes:
+        facts: for the manifest.
+    """
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._queries, self._ranker = QueryTable.empty(), QueryRanker.prior()
+        self._rewrites = RewriteTable()
+        self.facts: dict[str, Any] = {}
+
+    def build(self, searcher: Searcher) -> None:
+        """Build verified suggestions, the model that ranks them, and rewrites of queries."""
+        context, log = self._context, self._context.log
+        clock, config = context.clock, context.settings.queries
+        catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
+        with clock.stage("suggested queries"):
+            written = read_written_queries(context.workspace, catalogue)
+            builder = SuggestionBuilder(catalogue, counts, searcher, config, written)
+            built = builder.build(log.searches, context.options.progress)
+            seed = context.options.seed
+            self._queries = built.table
+            self._ranker = train_query_ranker(built.table, searcher.titles, log, seed)
+            learned_from = self._ranker.learned_from
+            self.facts["queries"] = {**built.report, "ranker_learned_from": learned_from}
+        with clock.stage("rewrites"):
+            self._rewrites, facts = build_rewrites(searcher, built.table, context)
+            self.facts["rewrites"] = facts
+
+    def add_to(self, state: EngineState) -> EngineState:
+        """A copy of a state of the same items with the tables."""
+        return state.with_queries(self._queries, self._ranker).with_rewrites(self._rewrites)
 
 
 def run_gates(context: JobContext, draft: Draft) -> Draft:

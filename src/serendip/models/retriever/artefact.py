@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.growing_rows import dot_rows
 from serendip.data.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.onnx import read_model
@@ -73,6 +74,14 @@ class TrainedRetriever:
         if self.quality is not None:
             scores += self.quality.values[items] @ self.quality.weights
         return np.asarray(scores, np.float32)
+
+    def scores_of_all(self, queries: FloatArray) -> FloatArray:
+        """Scores (B, N) of all items, for index vectors (B, V) of queries."""
+        size = self.item_vectors.shape[1]
+        scores = dot_rows(queries[:, :size], self.item_vectors) + self.added
+        if self.affinity is not None:
+            scores += self.affinity.scores_of_all(queries[:, size : size + self.affinity.size])
+        return scores
 
 
 def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> None:

@@ -140,9 +140,14 @@ class ContentScores:
 
     def scores(self, queries: Sequence[Query]) -> FloatArray:
         """Products (B, N) of ``of_queries`` and all ``vectors_of``, without joining the latter."""
-        context, texts = self._context(queries), self._texts(queries)  # (B, C) each
+        return self.scores_of_all(self.of_queries(queries))
+
+    def scores_of_all(self, queries: FloatArray) -> FloatArray:
+        """Products (B, N) of rows (B, 2 C) of ``of_queries`` and all ``vectors_of``."""
         if self.plain is None:
-            return dot_rows(context + texts, self.aligned)
+            return dot_rows(queries, self.aligned)
+        width = self.aligned.shape[1]
+        context, texts = queries[:, :width], queries[:, width:]  # (B, C) each
         scores = dot_rows(context, self.aligned)  # (B, N)
         with_text = np.flatnonzero(texts.any(axis=1))
         if len(with_text):

@@ -193,7 +193,10 @@ class Retriever(Recommender):
         def score(row: int, items: IntArray) -> FloatArray:
             return self._trained.scores_of(vectors[row], items)
 
-        return VectorScores(self._index.of(self), vectors, score, self._num_items)
+        def score_all() -> FloatArray:
+            return self._trained.scores_of_all(vectors)
+
+        return VectorScores(self._index.of(self), vectors, score, self._num_items, score_all)
 
     def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
         """Histories, single source items and, if items have content, texts near two of them."""

@@ -1,0 +1,101 @@
+"""A dataset in files that are memory-mapped: how another process of the same machine gets it.
+
+Only what a snapshot has is written: features, query examples and whatever else is computed from it
+are not. A folder is read by the version of the code that wrote it; it is no artefact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.dataset import Dataset, EventLog, UserCountries
+from serendip.data.item import Catalogue
+from serendip.data.negative_log import NegativeLog
+from serendip.data.search_log import LoggedRequest
+from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.vocabulary import Vocabulary
+
+_CATALOGUE, _ITEMS, _USERS = "catalogue.arrow", "items", "users"
+_EVENTS, _NEGATIVES, _COUNTRIES = "events", "negatives", "countries"
+_FACTS, _REQUESTS = "facts.json", "requests.json"
+
+_Columns = TypeVar("_Columns", EventLog, NegativeLog)
+
+
+def save_dataset(dataset: Dataset, folder: Path) -> None:
+    """Write a dataset into a folder, which is created."""
+    folder.mkdir(parents=True)
+    dataset.catalogue.save(folder / _CATALOGUE)
+    save_arrays(folder / _ITEMS, dataset.catalogue.vocabulary.arrays())
+    save_arrays(folder / _USERS, dataset.users.arrays())
+    save_arrays(folder / _EVENTS, _columns_of(dataset.events))
+    save_arrays(folder / _NEGATIVES, _columns_of(dataset.negatives))
+    countries = dataset.countries
+    if countries is not None:
+        save_arrays(folder / _COUNTRIES, {"of_users": countries.of_users})
+    facts = {
+        "cut": dataset.cut,
+        "action_names": dataset.action_names,
+        "countries": None if countries is None else countries.names,
+    }
+    (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    requests = [_to_json(request) for request in dataset.requests]
+    (folder / _REQUESTS).write_text(json.dumps(requests), encoding="utf-8")
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Map what ``save_dataset`` wrote."""
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    requests = json.loads((folder / _REQUESTS).read_text(encoding="utf-8"))
+    items = Vocabulary.of_arrays(open_arrays(folder / _ITEMS))
+    countries = None
+    if facts["countries"] is not None:
+        of_users = open_arrays(folder / _COUNTRIES)["of_users"]
+        countries = UserCountries(tuple(facts["countries"]), of_users)
+    return Dataset(
+        Catalogue.open(folder / _CATALOGUE, items),
+        Vocabulary.of_arrays(open_arrays(folder / _USERS)),
+        EventLog(**open_arrays(folder / _EVENTS)),
+        cut=facts["cut"],
+        requests=[_of_json(request) for request in requests],
+        countries=countries,
+        negatives=NegativeLog(**open_arrays(folder / _NEGATIVES)),
+        action_names=tuple(facts["action_names"]),
+    )
+
+
+def _columns_of(log: _Columns) -> dict[str, NDArray[Any]]:
+    """The columns of a log that it has."""
+    columns = {field.name: getattr(log, field.name) for field in fields(log)}
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def _to_json(request: LoggedRequest) -> dict[str, Any]:
+    return {
+        "user_id": request.user_id,
+        "timestamp": request.timestamp,
+        "ended": request.ended,
+        "surface": request.surface,
+        "text": request.text,
+        "shown": request.shown.tolist(),
+        "chosen": request.chosen.tolist(),
+        "liked": request.liked.tolist(),
+        "actions": [sorted(names) for names in request.actions],
+    }
+
+
+def _of_json(values: Mapping[str, Any]) -> LoggedRequest:
+    arrays = {
+        "shown": np.array(values["shown"], np.int32),
+        "chosen": np.array(values["chosen"], np.int32),
+        "liked": np.array(values["liked"], np.bool_),
+    }
+    actions = [frozenset(names) for names in values["actions"]]
+    return LoggedRequest(**{**values, **arrays, "actions": actions})

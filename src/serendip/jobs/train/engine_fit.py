@@ -1,0 +1,417 @@
+"""Fits an engine: on the older part of the data, which makes the ranker's rows, and on all of it.
+
+The ranker is trained on out-of-time candidates: the other models are first fitted on the older
+part of the data, and their candidates for requests of the newer part become the ranker's training
+rows. Then the other models are fitted on all of it: those trained by gradients continue
+(``OlderFit``), the others are fitted again.
+
+The older part is fitted in a process beside this one if the executor has two, and by steps in this
+one otherwise; it hands over files in both cases, and nothing depends on which of the two is faster:
+
+=============================  ==================================
+older part                     all
+=============================  ==================================
+content, codes, alignment      word index, what needs only words
+(step 1) models                content, codes, alignment, models
+(step 2) ranker                models that continue
+(step 3)
+=============================  ==================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.content.fusion import TEXT_ONLY, Fusion
+from serendip.data.arrays import IntArray
+from serendip.data.dataset import Dataset
+from serendip.data.dataset_folder import open_dataset, save_dataset
+from serendip.data.semantic_ids import Codebooks
+from serendip.data.splits import temporal
+from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.vocabulary import Vocabulary
+from serendip.engine.state import EngineState
+from serendip.jobs.context import JobContext
+from serendip.jobs.train.fit import Fitter, PreparedData
+from serendip.jobs.train.older_fit import OlderFit
+from serendip.jobs.train.quality_recorder import QualityRecorder
+from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
+from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, train_ranker
+from serendip.models.ranker.model import Ranker
+from serendip.runtime.budget import CutShort, TimeBudget
+from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.job_status import FileProgress, JobStatus
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock, StageCost
+from serendip.search.searcher import Searcher
+
+MIN_EVENTS_BESIDE = 50_000
+"""With fewer events a second process costs more than it saves."""
+
+MOST_ITEMS_BESIDE = 50_000
+"""Two fits at once need twice the memory. Of more items the older part is fitted first, still in a
+process of its own, whose memory is free before the rest is fitted."""
+
+PLAN = (
+    ("align content", 13.0),
+    ("train retriever", 37.0),
+    ("train ranker", 14.0),
+)
+"""Long stages of the older part, with their CPU seconds on the demo's data; for the time left."""
+
+_DATASET, _STATUS = "dataset", "status.json"
+_IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
+_LEARNED, _RANKER = "learned", "ranker"
+_UNTIL, _PREVIOUS = "until.json", "previous"
+
+WordTask = Callable[[Searcher], None]
+
+
+def do_nothing(searcher: Searcher) -> None:
+    """The task of a fit that has nothing else to do with words."""
+
+
+def older_folder(fitter: Fitter, name: str) -> Path:
+    """Folder of what the older part of a fit hands over."""
+    return fitter.scratch / f"{name}-older"
+
+
+def fit_engine(
+    fitter: Fitter,
+    dataset: Dataset,
+    name: str,
+    options: TrainOptions,
+    with_words: WordTask = do_nothing,
+    beside: OtherProcess | None = None,
+) -> EngineState:
+    """Fit sources and ranker; see ``fit_both_parts``."""
+    return fit_both_parts(fitter, dataset, name, options, with_words, beside)[0]
+
+
+def fit_both_parts(
+    fitter: Fitter,
+    dataset: Dataset,
+    name: str,
+    options: TrainOptions,
+    with_words: WordTask = do_nothing,
+    beside: OtherProcess | None = None,
+) -> tuple[EngineState, OlderFit | None]:
+    """Fit sources and ranker, and tell what the older part left; None with too few data for two.
+
+    Args:
+        fitter: settings, encoders and clock.
+        dataset: to fit on.
+        name: folder below the fitter's ``scratch``, for files that the state reads.
+        options: seed, progress, device.
+        with_words: called with the word index, while the older part is being fitted.
+        beside: where the older part is fitted if there are enough events; None = in this process.
+    """
+    fitter.encode_items(dataset, options)
+    if not has_ranker(dataset):
+        searcher = fitter.build_words(dataset, name)
+        with_words(searcher)
+        prepared = fitter.prepare(dataset, options)
+        return fitter.fit_models(prepared, searcher, name, options), None
+    folder = older_folder(fitter, name)
+    is_large = len(dataset.events) >= MIN_EVENTS_BESIDE
+    place = beside if beside is not None and is_large else ThisProcess()
+    with place.open(fitter, dataset, folder, options) as steps:
+        files = _Files(folder, steps)
+        if dataset.num_items > MOST_ITEMS_BESIDE:
+            files.wait_for_all()
+        return _fit_all(fitter, dataset, name, options, with_words, files)
+
+
+def _fit_all(
+    fitter: Fitter,
+    dataset: Dataset,
+    name: str,
+    options: TrainOptions,
+    with_words: WordTask,
+    files: _Files,
+) -> tuple[EngineState, OlderFit]:
+    """Fit on all data, beside or between the steps of the older part."""
+    searcher = fitter.build_words(dataset, name)
+    with_words(searcher)
+    older = files.older_fit()
+    prepared = fitter.prepare(dataset, options, older)
+    state = fitter.fit_models(prepared, searcher, name, options, older)
+    ranker = files.ranker(state)
+    return (state if ranker is None else state.with_ranker(ranker)), older
+
+
+def fit_older_part(
+    fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
+) -> Generator[None]:
+    """Fit the older part of a dataset and the ranker, in three steps; see ``_Files``.
+
+    Built IDs and previous codes may depend on the newer part, so they are not used here. Texts are
+    encoded in the first step alone, so that the cache grows in one order.
+    """
+    split = temporal(dataset, INNER_FRACTION)
+    until = np.inf if split.cut is None else split.cut
+    previous = fitter.previous
+    if previous is not None and previous.until > until:
+        previous = None
+    older = replace(fitter, version=None, earlier=None, scratch=folder)
+    prepared = older.prepare(split.train, options, previous)
+    fusion = prepared.fusion
+    counts = _extend(split.train.item_counts(), len(split.catalogue))
+    unseen = fitter.write_queries(split.catalogue, counts, fusion, seed=1, count=NUM_SEARCH)
+    logged = label_logged_requests(
+        split, fitter.settings, lambda texts: fitter.encode_texts(texts, fusion)
+    )
+    _save_prepared(prepared, until, folder)
+    yield
+    searcher = older.build_words(split.train, "words")
+    past = older.fit_models(prepared, searcher, folder.name, options, previous)
+    del prepared
+    for model_name, arrays in OlderFit.of(past, until).learned.items():
+        _save_learned(arrays, folder / _LEARNED / model_name)
+    yield
+    inner = fitter.append_new_items(past, split)
+    del past  # its arrays are in ``inner``, with the new items
+    with fitter.clock.stage("train ranker"):
+        timed = fitter.with_time(options, "ranker")
+        ranker = train_ranker(inner, split, unseen, logged, fitter.settings, timed)
+    if ranker is not None:
+        ranker.save(folder / _RANKER)
+        inner = inner.with_ranker(ranker)
+    if fitter.on_older is not None:
+        fitter.on_older(inner, split, dataset, folder)
+    yield
+
+
+def _extend(counts: IntArray, num_items: int) -> IntArray:
+    """Counts (N,) of more items, which have none."""
+    return np.append(counts, np.zeros(num_items - len(counts), np.int32))
+
+
+def _save_prepared(prepared: PreparedData, until: float, folder: Path) -> None:
+    """Write what the fit on all data begins with."""
+    save_arrays(folder / _IDS, prepared.dataset.catalogue.vocabulary.arrays())
+    prepared.codebooks.save(folder / _CODEBOOKS)
+    if prepared.fusion.blocks:
+        prepared.fusion.save(folder / _FUSION)
+    (folder / _UNTIL).write_text(json.dumps(until), encoding="utf-8")
+
+
+def _save_learned(arrays: Mapping[str, NDArray[Any]], folder: Path) -> None:
+    """Write named arrays; the names may have slashes."""
+    for name, array in arrays.items():
+        path = folder / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, array, allow_pickle=False)
+
+
+def _open_learned(folder: Path) -> dict[str, NDArray[Any]]:
+    """Map what ``_save_learned`` wrote, copied where it is changed; empty if there was nothing."""
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): np.load(path, mmap_mode="c")
+        for path in sorted(folder.rglob("*.npy"))
+    }
+
+
+class _Files:
+    """What the older part hands over: files of a folder that are complete after a step.
+
+    Args:
+        folder: where they are written.
+        steps: yields after each step.
+    """
+
+    def __init__(self, folder: Path, steps: Iterator[None]) -> None:
+        self._folder, self._steps, self._done = folder, steps, 0
+
+    def wait_for_all(self) -> None:
+        """Wait for all steps, and for the end of a process that makes them."""
+        self._wait(3)
+        next(self._steps, None)
+
+    def older_fit(self) -> OlderFit:
+        """What was fitted; step 1, and step 2 when a model asks what it learned."""
+        self._wait(1)
+        fused = self._folder / _FUSION
+        return OlderFit(
+            Vocabulary.of_arrays(open_arrays(self._folder / _IDS)),
+            Codebooks.open(self._folder / _CODEBOOKS),
+            Fusion.open(fused) if fused.is_file() else TEXT_ONLY,
+            _Learned(self),
+            float(json.loads((self._folder / _UNTIL).read_text(encoding="utf-8"))),
+        )
+
+    def learned(self, model: str) -> dict[str, NDArray[Any]]:
+        """Arrays from which a model continues; step 2."""
+        self._wait(2)
+        return _open_learned(self._folder / _LEARNED / model)
+
+    def learning_models(self) -> list[str]:
+        """Names of the models that can continue; step 2."""
+        self._wait(2)
+        return sorted(path.name for path in (self._folder / _LEARNED).glob("*"))
+
+    def ranker(self, state: EngineState) -> Ranker | None:
+        """The ranker, None if there was nothing to learn from; step 3."""
+        self._wait(3)
+        folder = self._folder / _RANKER
+        return Ranker.open(folder, state.feature_names) if folder.is_dir() else None
+
+    def _wait(self, step: int) -> None:
+        while self._done < step:
+            next(self._steps)
+            self._done += 1
+
+
+class _Learned(Mapping[str, Mapping[str, NDArray[Any]]]):
+    """Name of a model -> arrays from which it continues, read when they are asked for."""
+
+    def __init__(self, files: _Files) -> None:
+        self._files = files
+
+    def __getitem__(self, name: str) -> Mapping[str, NDArray[Any]]:
+        return self._files.learned(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files.learning_models())
+
+    def __len__(self) -> int:
+        return len(self._files.learning_models())
+
+
+@dataclass(frozen=True, slots=True)
+class OlderTask:
+    """The older part as the task of another process.
+
+    Args:
+        workspace: folder of settings and caches.
+        folder: has the dataset; results are written there.
+        seed: root of all randomness.
+        device: torch device of the content encoders.
+        seconds: time that is left; infinite = unlimited.
+        is_measured: whether to record the quality of the older part.
+    """
+
+    workspace: str
+    folder: str
+    seed: int
+    device: str
+    seconds: float
+    is_measured: bool
+
+    def __str__(self) -> str:
+        return "the fit on the older events"
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a step cost.
+
+    Args:
+        stages: that ended in it.
+        cuts: trainings that ran out of time in it.
+    """
+
+    stages: tuple[StageCost, ...]
+    cuts: tuple[CutShort, ...]
+
+
+def fit_older_task(task: OlderTask) -> Generator[StepCost]:
+    """``fit_older_part`` in this process, by files alone."""
+    folder = Path(task.folder)
+    progress = FileProgress(folder / _STATUS, PLAN)
+    options = TrainOptions(task.seed, progress, device=task.device)
+    context = JobContext.open(Path(task.workspace), options, StageClock(progress=progress))
+    budget, stages = TimeBudget(task.seconds), context.clock.stages
+    previous = OlderFit.open(folder / _PREVIOUS)
+    on_older = QualityRecorder(context) if task.is_measured else None
+    fitter = replace(
+        Fitter.of(context, folder), budget=budget, previous=previous, on_older=on_older
+    )
+    with progress.step("older events"):
+        dataset = open_dataset(folder / _DATASET)
+        for _ in fit_older_part(fitter, dataset, folder, options):
+            yield StepCost(tuple(stages), tuple(budget.cuts))
+            stages.clear()
+            budget.cuts.clear()
+
+
+class ThisProcess:
+    """Fits the older part in this process, a step whenever one is needed."""
+
+    def open(
+        self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
+    ) -> AbstractContextManager[Iterator[None]]:
+        """Steps of the older part, until the context is left."""
+        folder.mkdir(parents=True)
+        return closing(fit_older_part(fitter, dataset, folder, options))
+
+
+class OtherProcess:
+    """Fits the older part in another process if the executor has two.
+
+    Args:
+        workspace: of the fitter.
+        executor: where it runs; None = two local processes if there are two cores.
+    """
+
+    def __init__(self, workspace: Path, executor: Executor | None = None) -> None:
+        self._workspace, self._executor = workspace, executor or LocalExecutor()
+
+    def open(
+        self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
+    ) -> AbstractContextManager[Iterator[None]]:
+        """Steps of the older part, until the context is left."""
+        if self._executor.workers == 1:
+            return ThisProcess().open(fitter, dataset, folder, options)
+        return self._open(fitter, dataset, folder, options)
+
+    @contextmanager
+    def _open(
+        self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
+    ) -> Iterator[Iterator[None]]:
+        save_dataset(dataset, folder / _DATASET)
+        if fitter.previous is not None:  # of half precision already, so nothing is lost
+            fitter.previous.save(folder / _PREVIOUS)
+        left = fitter.budget.allow("", 1.0).seconds
+        task = OlderTask(
+            str(self._workspace),
+            str(folder),
+            options.seed,
+            options.device,
+            left,
+            fitter.on_older is not None,
+        )
+        with self._executor.stream(fit_older_task, task) as costs:
+            yield _await_steps(costs, fitter, folder / _STATUS, options)
+
+
+def _await_steps(
+    costs: Iterator[StepCost], fitter: Fitter, status: Path, options: TrainOptions
+) -> Iterator[None]:
+    """Yield after each step of another process; its progress is shown while it is awaited."""
+
+    def share() -> float | None:
+        found = JobStatus.read(status)
+        return found.share if found else None
+
+    def note() -> str:
+        found = JobStatus.read(status)
+        return f"({found.text})" if found else ""
+
+    while True:
+        with options.progress.step("older events", share, note):
+            cost = next(costs, None)
+        if cost is None:
+            return
+        for stage in cost.stages:
+            fitter.clock.add(stage)
+        fitter.budget.cuts.extend(cost.cuts)
+        yield

@@ -1,0 +1,39 @@
+"""Measures the fit on the older part of the data, for the gate of this training and the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from serendip.data.dataset import Dataset
+from serendip.data.splits import Split
+from serendip.engine.state import EngineState
+from serendip.jobs.context import JobContext
+from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.surface_quality.record import RECORD_FILE, record_quality
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRecorder:
+    """Asks the surfaces of a state about the newer part of the data.
+
+    Args:
+        context: of the training.
+    """
+
+    context: JobContext
+
+    def __call__(self, state: EngineState, split: Split, dataset: Dataset, folder: Path) -> None:
+        """Write the record into a folder.
+
+        Args:
+            state: fitted on the older part, its ranker included; items numbered as in the split.
+            split: older and newer part.
+            dataset: both parts.
+            folder: for the file ``RECORD_FILE``.
+        """
+        with self.context.clock.stage("gate requests"):
+            limit = self.context.settings.gate.requests
+            questioner = Questioner.of(split, self.context, state, limit)
+            record = record_quality(questioner, state, dataset.countries_by_user())
+            record.save(folder / RECORD_FILE)

@@ -1,0 +1,88 @@
+"""The older part is fitted beside the rest; what is published does not depend on where."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import import_shop
+
+from serendip.data.dataset_folder import save_dataset
+from serendip.jobs.context import JobContext
+from serendip.jobs.train import engine_fit
+from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
+from serendip.jobs.train.train import train_workspace
+from serendip.runtime.budget import TimeBudget
+from serendip.runtime.executor import LocalExecutor
+
+BESIDE = {"content and codes", "align content", "train retriever", "word index"}
+"""Stages of both parts."""
+
+
+def files_of(generation: Path) -> dict[str, bytes]:
+    """Files by name, without those of the word index, which draws their names at random."""
+    paths = (path.relative_to(generation) for path in generation.rglob("*") if path.is_file())
+    names = (path.as_posix() for path in paths if path.parts[0] != "search")
+    return {name: (generation / name).read_bytes() for name in sorted(names)}
+
+
+def facts_of(manifest: bytes) -> dict[str, object]:
+    """What is said of a generation, without its times and checksums."""
+    document, other = json.loads(manifest), ("created", "files", "checksum")
+    return {key: value for key, value in document.items() if key not in other}
+
+
+def test_one_process_and_two_publish_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
+    found, costs = [], []
+    for workers, most_items in ((1, 1_000), (2, 1_000), (2, 10)):  # at last, in turn
+        monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", most_items)
+        folder = import_shop(tmp_path / str(len(found)), num_users=20)
+        context = JobContext.open(folder)
+        found.append(files_of(train_workspace(context, executor=LocalExecutor(workers)).folder))
+        costs.append(sorted(stage.name for stage in context.clock.stages))
+    one = found[0]
+    for two in found[1:]:
+        assert list(one) == list(two)
+        assert [name for name in one if one[name] != two[name]] == ["manifest.json"]
+        assert facts_of(one["manifest.json"]) == facts_of(two["manifest.json"])
+    assert costs[0] == costs[1] == costs[2]
+    assert all(costs[1].count(name) == 2 for name in BESIDE)
+
+
+def test_the_time_that_is_left_is_that_of_both_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
+    context = JobContext.open(import_shop(tmp_path, num_users=20), budget="1s")
+    generation = train_workspace(context, executor=LocalExecutor(2))
+    cut = {entry["name"] for entry in generation.manifest["budget"]["cut_short"]}
+    assert any(name.startswith("retriever (all-older)") for name in cut)
+
+
+def test_a_task_is_named_for_people() -> None:
+    task = OlderTask("shop", "scratch", 0, "cpu", math.inf)
+    assert f"the process of {task} was killed" == (
+        "the process of the fit on the older events was killed"
+    )
+
+
+def test_a_task_needs_nothing_but_its_files(tmp_path: Path) -> None:
+    folder = import_shop(tmp_path / "shop", num_users=20)
+    context = JobContext.open(folder)
+    scratch = tmp_path / "scratch"
+    save_dataset(context.dataset, scratch / "dataset")
+    steps = list(fit_older_task(OlderTask(str(folder), str(scratch), 0, "cpu", math.inf)))
+    assert len(steps) == 3
+    assert [stage.name for stage in steps[0].stages] == ["content and codes", "align content"]
+    assert [stage.name for stage in steps[2].stages] == ["train ranker"]
+    assert not steps[0].cuts
+    assert (scratch / "ranker").is_dir()
+    ids = np.load(scratch / "learned" / "retriever" / "network" / "tower.ids.npy")
+    assert np.isfinite(ids).all()
+    assert math.isinf(TimeBudget().allow("", 1.0).seconds)
