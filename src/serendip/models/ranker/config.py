@@ -40,9 +40,10 @@ class RankerConfig(Config):
     """Weight of the listwise loss (softmax among the candidates of a query), added to
     cross-entropy. A larger weight may improve the order, and moves probabilities towards 0.5."""
 
-    behaviour_dropout: float = Field(default=0.15, ge=0, lt=1)
-    """Share of the rows of a step that look as if nobody had interacted with the item yet. Without
-    it, the ranker learns that whatever has no interactions is never chosen."""
+    behaviour_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the rows of a step that look as if nobody had interacted with the item yet, so that
+    what else is known decides about new items. Helps cold and tail items and may cost the others a
+    little: measure it."""
 
     learning_rate: float = Field(default=3e-3, gt=0)
     """Initial learning rate; it falls linearly towards a tenth over the epochs."""
