@@ -196,7 +196,7 @@ class Query:
 RECENT, RECALLED = 40, 10
 """Number of newest events to keep, and of older ones to retrieve at most."""
 
-SEARCHED = 2_000
+SEARCHED = 20_000
 """Number of older events among which those to retrieve are searched: the newest of them. So a
 request costs no more for a user with a hundred thousand events."""
 

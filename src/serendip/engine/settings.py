@@ -75,7 +75,7 @@ class StalenessConfig(Config):
     events were imported again or erased.
     """
 
-    after: OptionalDuration = "24h"
+    max_age: OptionalDuration = "24h"
     """Age from which a generation is stale, such as ``7d``, if anything is new; ``never`` = no age
     is too old."""
 

@@ -14,6 +14,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import ENGINE, UNSOLD, WORDS, answer_all, rank
 from serendip.jobs.surface_quality.meter import SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import SilentProgress, TrainOptions
 
@@ -38,7 +39,8 @@ def measured(
     context = JobContext.open(folder, TrainOptions(seed=1))
     split = temporal(context.dataset, 0.8)
     fitter = Fitter.of(context, tmp_path_factory.mktemp("scratch"))
-    state = fitter.append_new_items(fitter.fit(split.train, "past", context.options), split)
+    past = fit_engine(fitter, split.train, "past", context.options)
+    state = fitter.append_new_items(past, split)
     return context, Questioner.of(split, context, state, limit=20), state
 
 

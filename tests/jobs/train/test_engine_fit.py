@@ -12,6 +12,7 @@ from small_shop import import_shop
 
 from serendip.data.dataset_folder import save_dataset
 from serendip.jobs.context import JobContext
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train import engine_fit
 from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
 from serendip.jobs.train.train import train_workspace
@@ -66,7 +67,7 @@ def test_the_time_that_is_left_is_that_of_both_processes(
 
 
 def test_a_task_is_named_for_people() -> None:
-    task = OlderTask("shop", "scratch", 0, "cpu", math.inf)
+    task = OlderTask("shop", "scratch", 0, "cpu", math.inf, is_measured=False)
     assert f"the process of {task} was killed" == (
         "the process of the fit on the older events was killed"
     )
@@ -77,12 +78,15 @@ def test_a_task_needs_nothing_but_its_files(tmp_path: Path) -> None:
     context = JobContext.open(folder)
     scratch = tmp_path / "scratch"
     save_dataset(context.dataset, scratch / "dataset")
-    steps = list(fit_older_task(OlderTask(str(folder), str(scratch), 0, "cpu", math.inf)))
+    task = OlderTask(str(folder), str(scratch), 0, "cpu", math.inf, is_measured=True)
+    steps = list(fit_older_task(task))
     assert len(steps) == 3
     assert [stage.name for stage in steps[0].stages] == ["content and codes", "align content"]
-    assert [stage.name for stage in steps[2].stages] == ["train ranker"]
+    assert [stage.name for stage in steps[2].stages] == ["train ranker", "gate requests"]
     assert not steps[0].cuts
     assert (scratch / "ranker").is_dir()
+    record = QualityRecord.open(scratch / RECORD_FILE)
+    assert record is not None and "home" in record.surfaces
     ids = np.load(scratch / "learned" / "retriever" / "network" / "tower.ids.npy")
     assert np.isfinite(ids).all()
     assert math.isinf(TimeBudget().allow("", 1.0).seconds)

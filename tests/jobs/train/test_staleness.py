@@ -96,7 +96,7 @@ def test_age_counts_once_anything_is_new(stand: Path) -> None:
     now = open_created(stand) + 23 * HOUR
     assert not age_of(stand, now).is_stale
     assert age_of(stand, now + HOUR).reasons == ("it is 1 day old",)
-    add_settings(stand, "[train.stale]\nafter = '2d'")
+    add_settings(stand, "[train.stale]\nmax_age = '2d'")
     assert not age_of(stand, now + HOUR).is_stale
 
 
@@ -144,7 +144,7 @@ def with_profile(shop: Path, items: Sequence[int]) -> None:
 
 
 def test_drift_is_measured_against_what_was_usual_at_the_training(stand: Path) -> None:
-    add_settings(stand, "[train.stale]\nnew_share = 0\nafter = 'never'")
+    add_settings(stand, "[train.stale]\nnew_share = 0\nmax_age = 'never'")
     usual = [*range(60)] * 10
     with_profile(stand, usual)
     put_events(stand, [f"i{number}" for number in usual[:499]])

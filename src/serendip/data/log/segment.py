@@ -143,8 +143,17 @@ class Segment:
             SegmentMissing: the folder is not there.
             StorageError: a file is missing, altered or of another format.
         """
-        if not folder.is_dir():
-            raise SegmentMissing(f"segment {folder.name} of the event log is missing.", _REPAIR)
+        try:
+            return cls._map_files(folder, checksum)
+        except (OSError, StorageError):
+            if folder.is_dir():
+                raise
+            raise SegmentMissing(
+                f"segment {folder.name} of the event log is missing.", _REPAIR
+            ) from None
+
+    @classmethod
+    def _map_files(cls, folder: Path, checksum: str) -> Segment:
         _verify(folder, checksum)
         return cls(
             folder.name,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _NAME = "segment-"
 _WRITING = f".writing-{_NAME}"
+_REMOVED = f".removed-{_NAME}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,10 @@ class SegmentFolder:
 
     def remove_others(self, log: str, names: Collection[str]) -> None:
         """Remove all segments of a log, whole and halved, but those of these names."""
-        for start in (_NAME, _WRITING):
+        for start in (_NAME, _WRITING, _REMOVED):
             for path in self.folder.glob(f"{start}{log}-*"):
                 if path.name not in names:
-                    shutil.rmtree(path)
+                    # Whole at once, so that a reader finds all files of a segment or none.
+                    removed = path.with_name(_REMOVED + path.name.removeprefix(start))
+                    path.rename(removed)
+                    shutil.rmtree(removed)

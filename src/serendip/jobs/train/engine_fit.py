@@ -311,7 +311,7 @@ class OlderTask:
 
 
 @dataclass(frozen=True, slots=True)
-class StepCost:
+class FitStep:
     """What a step cost.
 
     Args:
@@ -323,7 +323,7 @@ class StepCost:
     cuts: tuple[CutShort, ...]
 
 
-def fit_older_task(task: OlderTask) -> Generator[StepCost]:
+def fit_older_task(task: OlderTask) -> Generator[FitStep]:
     """``fit_older_part`` in this process, by files alone."""
     folder = Path(task.folder)
     progress = FileProgress(folder / _STATUS, PLAN)
@@ -338,7 +338,7 @@ def fit_older_task(task: OlderTask) -> Generator[StepCost]:
     with progress.step("older events"):
         dataset = open_dataset(folder / _DATASET)
         for _ in fit_older_part(fitter, dataset, folder, options):
-            yield StepCost(tuple(stages), tuple(budget.cuts))
+            yield FitStep(tuple(stages), tuple(budget.cuts))
             stages.clear()
             budget.cuts.clear()
 
@@ -394,7 +394,7 @@ class OtherProcess:
 
 
 def _await_steps(
-    costs: Iterator[StepCost], fitter: Fitter, status: Path, options: TrainOptions
+    costs: Iterator[FitStep], fitter: Fitter, status: Path, options: TrainOptions
 ) -> Iterator[None]:
     """Yield after each step of another process; its progress is shown while it is awaited."""
 

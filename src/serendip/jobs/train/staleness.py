@@ -194,7 +194,7 @@ def _reasons(age: GenerationAge, counts: Mapping[str, int], config: StalenessCon
     if age.events is None:
         return [*reasons, "events were imported again or erased"]
     is_anything_new = age.events > 0 or age.items.total > 0
-    if config.after and is_anything_new and age.age_s >= parse_duration(config.after):
+    if config.max_age and is_anything_new and age.age_s >= parse_duration(config.max_age):
         reasons.append(f"it is {describe_seconds(age.age_s)} old")
     if config.new_events and age.events >= config.new_events:
         reasons.append(f"{age.events:,} new events")
