@@ -164,7 +164,7 @@ def test_texts_that_help_pass_the_gate_and_others_do_not(shop: Path) -> None:
     assert found["difference"]["both"]["low"] > 0
     assert used_by(shop) == {f"i{n}": name for n, name in enumerate(NAMES)}
     assert enrich(shop, "show")[1]["gate"]["verdict"] == "passed"
-    put(shop, NAMES[1:])  # Of other items each.
+    put(shop, NAMES[30:] + NAMES[:29])  # Of other items each.
     assert len(used_by(shop)) == 1
     code, worse = enrich(shop, "gate", "--judgements", asked)
     assert (code, worse["verdict"], worse["active"]) == (1, "failed", 0)
