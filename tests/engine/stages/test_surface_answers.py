@@ -85,7 +85,8 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     chances = ranker.predict(features, tasks)
     values = action_value(chances, {"interact": 1.0, "like": 1.0}, ranker.config.actions)
     counts = 20.0 + state.counts[candidates.items].astype(np.float32)
-    values = values / counts ** (1.0 if surface == "similar" else 0.0)
+    powers = {"similar": 1.0, "home": ranker.discounts["home"]}
+    values = values / counts ** powers.get(surface, 0.0)
     if surface == "search":
         everything = AllowedItems(ItemSet(~state.hidden))
         hits = state.searcher.search(query.text, 200, everything)

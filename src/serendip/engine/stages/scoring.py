@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS, Task
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
-from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
+from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
@@ -79,6 +79,12 @@ _PIN = 1_000.0
 
 _RARE = 20.0
 """Interactions below which the popularity discount no longer grows."""
+
+
+def discount_popular(values: FloatArray, counts: IntArray, power: float) -> FloatArray:
+    """Values (R,) divided by (20 + interactions) to a power."""
+    discounted: FloatArray = values / (_RARE + counts.astype(np.float32)) ** power
+    return discounted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,8 +187,9 @@ class RankerScorer(Scorer):
         probabilities = _predict(ranker, surface.task, features)  # (R, A)
         actions = ranker.config.actions
         values = action_value(probabilities, surface.action_weights, actions)  # (R,)
-        popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
-        values = values / popularity**surface.popularity_discount
+        power = surface.popularity_discount
+        power = ranker.discounts.get(surface.task, 0.0) if power == LEARNED else power
+        values = discount_popular(values, batch.state.counts[candidates.items], power)
         return OrganicScores(values, dict(zip(actions, probabilities.T, strict=True)))
 
 

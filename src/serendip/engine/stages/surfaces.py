@@ -38,6 +38,9 @@ NamedFilter = Annotated[
 RANKER = "ranker"
 """The default scorer."""
 
+LEARNED: Literal["learned"] = "learned"
+"""The popularity discount that the training has learned."""
+
 RETRIEVER = "retriever"
 """The unified retriever, the model that compares items with and without interactions."""
 
@@ -72,9 +75,10 @@ class SurfaceConfig(Config):
     """Value of a candidate = sum over actions of weight x P(action), if the ranker orders the
     task; otherwise sources are fused by rank, and neither this nor the discount is read."""
 
-    popularity_discount: NonNegativeFloat = 0.0
+    popularity_discount: NonNegativeFloat | Literal["learned"] = 0.0
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
-    prefers items that are particular to the context over items that everybody chooses."""
+    prefers items that are particular to the context over items that everybody chooses. ``learned``
+    = the most that the newest events allow, see ``jobs/train/popularity_discount.py``."""
 
     pin_exact_titles: bool = False
     """Put items whose title is the typed text before all others."""
@@ -129,7 +133,11 @@ _NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "time")
 
 DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
     "home": SurfaceConfig(
-        task="home", context=_NO_QUERY, sources=_HOME, exploration=ExplorationConfig()
+        task="home",
+        context=_NO_QUERY,
+        sources=_HOME,
+        popularity_discount=LEARNED,
+        exploration=ExplorationConfig(),
     ),
     "similar": SurfaceConfig(
         task="similar",
