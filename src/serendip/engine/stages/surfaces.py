@@ -76,6 +76,10 @@ class SurfaceConfig(Config):
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers items that are particular to the context over items that everybody chooses."""
 
+    rejection_discount: float = Field(default=0.5, ge=0, le=1)
+    """Share of its value that an item loses which has the content of one that the user does not
+    want to be recommended; less for an item that is less alike. 0 = none."""
+
     pin_exact_titles: bool = False
     """Put items whose title is the typed text before all others."""
 
@@ -141,6 +145,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         context=("user", "query", "country", "time"),
         sources={"words": 200, "retriever": 200},
         filters=(),
+        rejection_discount=0.0,
         pin_exact_titles=True,
     ),
     "cart": SurfaceConfig(task="similar", context=_NO_QUERY, sources=_BASKET),
