@@ -205,6 +205,8 @@ class Settings(Config):
             _require_known(f"{name}.sources", surface.sources, (*models, *OWN_SOURCES))
             _require_known(f"{name}.scorer", [surface.scorer], (RANKER, *models))
             _require_known(f"{name}.action_weights", surface.action_weights, ranker.actions)
+            valued = surface.item_value.actions if surface.item_value else ()
+            _require_known(f"{name}.item_value.actions", valued, ranker.actions)
             paid_actions = [surface.sponsored.action] if surface.sponsored else []
             _require_known(f"{name}.sponsored.action", paid_actions, ranker.actions)
         return surfaces

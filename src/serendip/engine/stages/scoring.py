@@ -19,6 +19,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS, Task
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.item_value import expected_values, values_of
 from serendip.engine.stages.rejection_discount import discount_rejected
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
@@ -180,8 +181,11 @@ class RankerScorer(Scorer):
         if TASKS.index(surface.task) not in ranker.ordered_tasks:
             return None
         probabilities = _predict(ranker, surface.task, features)  # (R, A)
-        actions = ranker.config.actions
-        values = action_value(probabilities, surface.action_weights, actions)  # (R,)
+        actions, weights = ranker.config.actions, surface.action_weights
+        values = action_value(probabilities, weights, actions)  # (R,)
+        if surface.item_value is not None:
+            worth = values_of(surface.item_value, batch.state.catalogue, candidates.items)  # (R,)
+            values = expected_values(probabilities, weights, actions, surface.item_value, worth)
         popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
         values = values / popularity**surface.popularity_discount
         return OrganicScores(values, dict(zip(actions, probabilities.T, strict=True)))

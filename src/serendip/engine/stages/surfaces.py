@@ -22,6 +22,7 @@ from serendip.data.rejections import Rejected
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
+from serendip.engine.stages.item_value import ItemValueConfig
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
@@ -71,6 +72,10 @@ class SurfaceConfig(Config):
     action_weights: dict[str, float] = Field(default={"interact": 1.0, "like": 1.0})
     """Value of a candidate = sum over actions of weight x P(action), if the ranker orders the
     task; otherwise sources are fused by rank, and neither this nor the discount is read."""
+
+    item_value: ItemValueConfig | None = None
+    """Number of an item by which its actions are worth more, such as its price; none without the
+    table."""
 
     popularity_discount: NonNegativeFloat = 0.0
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
