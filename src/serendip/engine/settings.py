@@ -17,6 +17,7 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.files.readers import EventsConfig, ItemsConfig
 from serendip.data.item_features import TokenReader
+from serendip.data.repeats import RepeatConfig
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.stages.sources import OWN_SOURCES
@@ -138,6 +139,9 @@ class Settings(Config):
 
     actions: ActionRules = ActionRules()
     """Classes of events: ignored, likes, negative."""
+
+    repeats: RepeatConfig = RepeatConfig()
+    """When items that a user chose may be recommended again."""
 
     content: ContentConfig = ContentConfig()
     """Content vectors of items: the encoders and the fields that they encode."""

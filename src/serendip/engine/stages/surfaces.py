@@ -64,7 +64,8 @@ class SurfaceConfig(Config):
 
     filters: tuple[NamedFilter, ...] = ("seen",)
     """Filters besides those of deleted items, items not available yet and items of the request:
-    "seen" = items that the user has interacted with, or tests of attributes."""
+    "seen" = items that the user has interacted with and that do not come again (``[repeats]``), or
+    tests of attributes."""
 
     scorer: str = RANKER
     """What orders the candidates: the ranker, or a model by its own scores, such as ``blend``."""
@@ -132,8 +133,8 @@ class SurfaceConfig(Config):
 
 
 _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
-_HOME = {**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10}
-_BASKET = {**_BEHAVIOUR, "popularity": 20}
+_HOME = {**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10, "again": 20}
+_BASKET = {**_BEHAVIOUR, "popularity": 20, "again": 20}
 _NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "time")
 
 DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
@@ -210,7 +211,12 @@ def visible_to(surface: SurfaceConfig, query: Query) -> Query:
     reads = surface.context
     unread: dict[str, Any] = {}
     if "user" not in reads:
-        unread |= {"user_id": "", "history": History(), "rejected": Rejected()}
+        unread |= {
+            "user_id": "",
+            "history": History(),
+            "rejected": Rejected(),
+            "again": NO_ITEMS,
+        }
     if "query" not in reads:
         unread |= {"text": "", "meant": "", "text_vector": None}
     if "items" not in reads:

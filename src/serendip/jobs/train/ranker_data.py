@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
+from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
 from serendip.engine.feature_names import features_without_interactions
@@ -114,7 +115,8 @@ def train_ranker(
         for request in requests_of_surface
     )
     has_searches = searches >= MIN_SEARCHES
-    requests = [*_build_requests(split, None if has_searches else examples, rng), *logged]
+    built = _build_requests(split, None if has_searches else examples, state.repeats, rng)
+    requests = [*built, *logged]
     total = sum(len(labelled) for _, labelled in requests)
     batches = _mix_batches(requests)
     time_for_rows = options.allowance.from_now(_SHARE_FOR_ROWS)
@@ -201,12 +203,16 @@ def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
 
 
 def _build_requests(
-    split: Split, examples: QueryExamples | None, rng: np.random.Generator
+    split: Split, examples: QueryExamples | None, repeats: Repeats, rng: np.random.Generator
 ) -> list[tuple[str, list[LabelledQuery]]]:
     """Requests of sampled moments of the newer part, and of synthetic queries, by surface."""
     sample = rng.permutation(len(split.targets))[: NUM_HOME + NUM_SIMILAR]
     moments = [split.targets.moment(int(row), NUM_NEXT_EVENTS) for row in sample]
-    home = [_home_request(moment) for moment in moments[:NUM_HOME]]
+    times = split.targets.times[sample].tolist()
+    home = [
+        _home_request(moment, repeats.due(moment.past.history, time))
+        for moment, time in zip(moments[:NUM_HOME], times, strict=False)
+    ]
     similar = [
         _similar_request(moment, has_history=index % 2 == 0)
         for index, moment in enumerate(moments[-NUM_SIMILAR:])
@@ -218,10 +224,10 @@ def _build_requests(
     return groups
 
 
-def _home_request(moment: Moment) -> LabelledQuery:
-    """The home page at a moment."""
+def _home_request(moment: Moment, again: IntArray) -> LabelledQuery:
+    """The home page at a moment, when some items of the history may come again."""
     past = moment.past
-    query = Query("home", history=past.history, rejected=past.rejected)
+    query = Query("home", history=past.history, rejected=past.rejected, again=again)
     return LabelledQuery(query, moment.items, _label_moment(moment))
 
 
