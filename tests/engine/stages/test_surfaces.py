@@ -35,7 +35,8 @@ def test_there_are_seven_built_in_surfaces() -> None:
 def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
     behaviour = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
     home = {**behaviour, "popularity": 100, "popularity-recent": 50, "new-items": 10}
-    basket = {**behaviour, "popularity": 20}
+    home["again"] = 20
+    basket = {**behaviour, "popularity": 20, "again": 20}
     expected = {
         "home": ("home", home, ("seen",), LEARNED, False),
         "similar": ("similar", {**behaviour, "content": 100}, (), 1.0, False),

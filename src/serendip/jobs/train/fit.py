@@ -29,6 +29,8 @@ from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, coo
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_quality import item_quality
+from serendip.data.packed_rows import pack_rows
+from serendip.data.repeats import learn_repeats
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split
 from serendip.engine.settings import Settings
@@ -138,6 +140,8 @@ class Fitter:
         """Add content, codes, search examples, item quality and alignment to a dataset."""
         with self.clock.stage("content and codes"):
             features, codebooks, fusion = self._build_features(dataset, options, older)
+            # Packed once for all models, which so learn from what requests will read.
+            features = replace(features, content=pack_rows(features.content))
         counts = dataset.item_counts()
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
@@ -192,6 +196,7 @@ class Fitter:
                 dataset.catalogue, features.codes, self.settings.content.fields
             ),
             fusion=fusion,
+            repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
         )
 
     def _build_features(
