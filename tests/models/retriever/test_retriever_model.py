@@ -24,6 +24,7 @@ from serendip.models.retriever.network import (
     INPUTS,
     OPEN_AXES,
     ContextEncoder,
+    ItemContent,
     ItemTower,
     example_request,
 )
@@ -121,10 +122,10 @@ def test_requests_of_one_row_see_what_separate_rows_would_see(exported) -> None:
 def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
     features = draw_features(2, 12)
     features.content[7] = 0.0  # Nothing is known of it, which is not the same as the bias.
-    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    codes = torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        tower = ItemTower(content, codes, features.codebook_size, SMALL)
+        tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, SMALL)
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
     arrays = ItemEncoderArrays(
         tower.weight.detach().numpy(),
@@ -271,10 +272,12 @@ def test_an_old_event_about_the_source_is_read_after_ten_thousand_others(
         Query("similar", history=History.of_items(items), source_items=np.array([source], np.int32))
         for items in (with_old, without)
     ]
-    scores = trained.score_all(asked)
-    assert np.abs(scores[0] - scores[1]).max() > 1e-4
     trained.save(tmp_path)
-    np.testing.assert_allclose(Retriever.open(tmp_path).score_all(asked), scores, atol=1e-5)
+    opened = Retriever.open(tmp_path)
+    changes = [np.subtract(*model.score_all(asked)) for model in (trained, opened)]  # (N,) each
+    assert np.abs(changes[0]).max() > 1e-4
+    # Stored vectors are rounded, which changes a difference of scores by a share of it.
+    np.testing.assert_allclose(changes[1], changes[0], atol=0.02 * np.abs(changes[0]).max())
 
 
 def test_vectors_of_another_encoder_are_refused(trained: Retriever) -> None:

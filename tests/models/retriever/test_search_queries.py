@@ -17,7 +17,7 @@ from serendip.errors import DataError
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever, RetrieverGroups
-from serendip.models.retriever.network import ItemTower, TokenBags
+from serendip.models.retriever.network import ItemContent, ItemTower, TokenBags
 from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
@@ -86,7 +86,9 @@ def test_the_numpy_tower_reads_words_as_torch_does() -> None:
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4, tokens)
+        tower = ItemTower(
+            ItemContent(features.content), codes, features.codebook_size, CONFIG, 4, tokens
+        )
         torch.nn.init.normal_(tower.token_table)
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
         bags = tower.bags_of(tokens)
@@ -160,9 +162,10 @@ def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> 
         opened.score_all([Query("search", text=text, text_vector=vector)])
         for text in ("Thing number 3", "never read")
     )
-    assert np.abs(one - other).max() > 1e-3
+    assert np.abs(one - other).max() > 0.02 * np.abs(one).max()
     asked = [Query("search", text="Thing number 3", text_vector=vector)]
-    assert np.array_equal(opened.score_all(asked), trained.score_all(asked))
+    scores = trained.score_all(asked)
+    np.testing.assert_allclose(opened.score_all(asked), scores, atol=0.005 * scores.max())
 
 
 def test_items_whose_words_nobody_read_are_refused(trained: Retriever) -> None:
@@ -200,7 +203,7 @@ def test_a_split_into_models_reads_words_in_each(dataset: Dataset, tmp_path: Pat
     found = [
         one.with_items(new).score_all(asked) for one in (model, RetrieverGroups.open(tmp_path))
     ]
-    assert np.array_equal(*found)
+    np.testing.assert_allclose(*found, atol=0.005 * np.abs(found[0]).max())
     with pytest.raises(DataError, match="without tokens"):
         model.with_items(replace(draw_features(8, 2), tokens=None))
 
