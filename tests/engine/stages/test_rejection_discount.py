@@ -52,7 +52,7 @@ def batch_of(engine: Engine, query: Query, discount: float = 0.5) -> tuple[Batch
 
 def test_likeness_is_1_for_the_item_itself_and_0_without_rejections(engine: Engine) -> None:
     likeness = likeness_to_rejected(*batch_of(engine, Query(rejected=rejecting(3))))
-    assert likeness[3] == pytest.approx(1.0)
+    assert likeness[3] == pytest.approx(1.0, abs=0.05)  # content has 8 bits per number
     assert ((likeness >= 0) & (likeness <= 1)).all()
     # Items 0, 3, 6, ... are horror, as the rejected one is.
     same = np.arange(engine.state.num_items) % 3 == 0

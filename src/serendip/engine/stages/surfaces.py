@@ -138,7 +138,9 @@ _BASKET = {**_BEHAVIOUR, "popularity": 20, "again": 20}
 _NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "time")
 
 DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
-    "home": SurfaceConfig(task="home", context=_NO_QUERY, sources=_HOME),
+    "home": SurfaceConfig(
+        task="home", context=_NO_QUERY, sources=_HOME, exploration=ExplorationConfig()
+    ),
     "similar": SurfaceConfig(
         task="similar",
         context=_NO_QUERY,
