@@ -6,6 +6,7 @@ catalogue with those of the items posted or changed since. Masks of the fixed pa
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -251,6 +252,12 @@ class AttributeColumn:
         for items, values in self._newer:
             numbers[items] = values.numbers
         return numbers
+
+    @cached_property
+    def median(self) -> float:
+        """Median of the finite numbers; NaN without any."""
+        finite = self.numbers[np.isfinite(self.numbers)]
+        return float(np.median(finite)) if len(finite) else math.nan
 
     def _mask(self, base: BoolArray, test: _Test) -> BoolArray:
         if not self._newer and self._count == len(base):

@@ -28,6 +28,9 @@ OTHER_FEATURES: Mapping[str, str] = {
 }
 """Features that are not the scores of a model: name -> label."""
 
+REPEAT_FEATURES: Mapping[str, str] = {"log times chosen": "Times chosen before (log)"}
+"""Features that exist where items may come again: name -> label."""
+
 SCORED_KINDS: tuple[ScoreKind, ...] = ("count", "similarity")
 """Score kinds of the models whose scores are features, in the order of the columns."""
 
@@ -42,17 +45,18 @@ def models_of_kind(models: Mapping[str, Recommender], kind: ScoreKind) -> list[s
     return [name for name in names if models[name].score_kind == kind]
 
 
-def feature_names(models: Mapping[str, Recommender]) -> tuple[str, ...]:
+def feature_names(models: Mapping[str, Recommender], with_repeats: bool = False) -> tuple[str, ...]:
     """Names of the columns of a feature matrix (R, F).
 
     Args:
         models: by name, in the order of the settings.
+        with_repeats: whether items that a user chose may come again.
     """
     names: list[str] = []
     for kind in SCORED_KINDS:
         of_kind = models_of_kind(models, kind)
         names += [*of_kind, *map(relative_name, of_kind)]
-    return (*names, *OTHER_FEATURES)
+    return (*names, *OTHER_FEATURES, *(REPEAT_FEATURES if with_repeats else ()))
 
 
 def relative_name(model: str) -> str:

@@ -115,7 +115,7 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
     for module in ("content_similarity", "retriever.model"):  # items are found by an index
         monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
     state = fitter.append_new_items(past, split)
-    requests = _build_requests(split, None, 100, np.random.default_rng(1))
+    requests = _build_requests(split, None, state.repeats, 100, np.random.default_rng(1))
     for surface, labelled in requests:
         chosen = labelled[:40]
         together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
@@ -142,9 +142,9 @@ def test_requests_grow_with_the_newer_part_up_to_a_number(
     fewest_similar: int,
     wanted: tuple[int, int] | None,
 ) -> None:
-    _, split, _ = fitted
+    _, split, state = fitted
     monkeypatch.setattr(ranker_data, "NUM_SEARCH", fewest_similar)
-    asked = dict(_build_requests(split, None, most, np.random.default_rng(0)))
+    asked = dict(_build_requests(split, None, state.repeats, most, np.random.default_rng(0)))
     everything = len(split.targets)
     home, similar = wanted or (everything, everything // 3)
     assert everything > 50
@@ -156,13 +156,13 @@ def test_requests_grow_with_the_newer_part_up_to_a_number(
 def test_few_users_are_not_asked_more_and_more(
     fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, split, _ = fitted
+    _, split, state = fitted
     users, everything = len(set(split.targets.users)), len(split.targets)
     assert 1 < users < everything
     monkeypatch.setattr(ranker_data, "HOME_PER_USER", 1)
     for fewest, wanted in ((1, users), (everything - 1, everything - 1), (10**6, everything)):
         monkeypatch.setattr(ranker_data, "FEWEST_HOME", fewest)
-        asked = dict(_build_requests(split, None, 10**6, np.random.default_rng(0)))
+        asked = dict(_build_requests(split, None, state.repeats, 10**6, np.random.default_rng(0)))
         assert len(asked["home"]) == wanted
 
 
@@ -237,6 +237,8 @@ def test_every_configured_action_is_a_column_of_labels(
     np.testing.assert_array_equal(
         rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
     )
-    moments = dict(_build_requests(split, None, 100, np.random.default_rng(0)))["home"]
+    moments = dict(_build_requests(split, None, state.repeats, 100, np.random.default_rng(0)))[
+        "home"
+    ]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

@@ -30,6 +30,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_quality import item_quality
 from serendip.data.packed_rows import pack_rows
+from serendip.data.repeats import learn_repeats
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split
 from serendip.engine.settings import Settings
@@ -195,6 +196,7 @@ class Fitter:
                 dataset.catalogue, features.codes, self.settings.content.fields
             ),
             fusion=fusion,
+            repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
         )
 
     def _build_features(

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
+from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
 from serendip.engine.feature_names import features_without_interactions
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
+from serendip.jobs.train.examination import fit_examination, position_weights
 from serendip.jobs.train.ranker_actions import label_actions
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
@@ -70,16 +72,25 @@ class LabelledQuery:
         items: (P,) int32 chosen items.
         actions: labels of each chosen item (see ``label_actions``).
         shown: items of the answer, chosen or not; empty = unknown.
+        weights: (P,) weight of each chosen item in the loss, by its position; empty = 1.
     """
 
     query: Query
     items: IntArray
     actions: Sequence[frozenset[str]]
     shown: IntArray = field(default_factory=lambda: NO_ITEMS)
+    weights: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     def items_with(self, action: str) -> IntArray:
         """The chosen items with this label."""
         return self.items[[action in labels for labels in self.actions]]
+
+    def weights_of(self, item_nums: IntArray) -> FloatArray:
+        """(C,) float32 weights of candidates: 1 unless a chosen item has another."""
+        found = np.ones(len(item_nums), np.float32)
+        for item, weight in zip(self.items.tolist(), self.weights.tolist(), strict=False):
+            found[item_nums == item] = weight
+        return found
 
 
 LabelledRequests = Sequence[tuple[str, Sequence[LabelledQuery]]]
@@ -115,7 +126,8 @@ def train_ranker(
     )
     has_searches = searches >= MIN_SEARCHES
     written, most = None if has_searches else examples, settings.ranker.most_requests
-    requests = [*_build_requests(split, written, most, rng), *logged]
+    built = _build_requests(split, written, state.repeats, most, rng)
+    requests = [*built, *logged]
     total = sum(len(labelled) for _, labelled in requests)
     batches = _mix_batches(requests)
     time_for_rows = options.allowance.from_now(_SHARE_FOR_ROWS)
@@ -165,6 +177,10 @@ def label_logged_requests(
         and surfaces[request.surface].needs in ("", "query" if request.text else "")
     ]
     usable = _select_newest(usable)
+    examined = {
+        name: fit_examination([request for request in usable if request.surface == name])
+        for name in {request.surface for request in usable}
+    }
     vectors = encode([request.text for request in usable])
     groups: dict[str, list[LabelledQuery]] = {}
     for request, vector in zip(usable, vectors, strict=True):
@@ -180,7 +196,8 @@ def label_logged_requests(
         )
         actions = request.actions or [frozenset()] * len(request.chosen)
         labels = list(map(label_actions, request.liked.tolist(), actions))
-        labelled = LabelledQuery(query, request.chosen, labels, request.shown)
+        weights = position_weights(request, examined[request.surface])
+        labelled = LabelledQuery(query, request.chosen, labels, request.shown, weights)
         groups.setdefault(request.surface, []).append(labelled)
     return list(groups.items())
 
@@ -197,13 +214,18 @@ def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
 
 
 def _build_requests(
-    split: Split, examples: QueryExamples | None, most: int, rng: np.random.Generator
+    split: Split,
+    examples: QueryExamples | None,
+    repeats: Repeats,
+    most: int,
+    rng: np.random.Generator,
 ) -> list[tuple[str, list[LabelledQuery]]]:
     """Requests of moments of the newer part, and of synthetic queries, by surface.
 
     Args:
         split: each of its targets is a moment.
         examples: synthetic queries; None = none.
+        repeats: which items of a history may come again.
         most: largest number of home requests; see ``_count_home``.
         rng: draws.
     """
@@ -211,7 +233,11 @@ def _build_requests(
     num_similar = max(NUM_SEARCH, num_home // HOME_PER_SIMILAR)
     sample = rng.permutation(len(split.targets))[: num_home + num_similar]
     moments = [split.targets.moment(int(row), NUM_NEXT_EVENTS) for row in sample]
-    home = [_home_request(moment) for moment in moments[:num_home]]
+    times = split.targets.times[sample].tolist()
+    home = [
+        _home_request(moment, repeats.due(moment.past.history, time))
+        for moment, time in zip(moments[:num_home], times, strict=False)
+    ]
     similar = [
         _similar_request(moment, has_history=index % 2 == 0)
         for index, moment in enumerate(moments[-num_similar:])
@@ -229,10 +255,10 @@ def _count_home(split: Split, most: int) -> int:
     return min(len(split.targets), of_users, most)
 
 
-def _home_request(moment: Moment) -> LabelledQuery:
-    """The home page at a moment."""
+def _home_request(moment: Moment, again: IntArray) -> LabelledQuery:
+    """The home page at a moment, when some items of the history may come again."""
     past = moment.past
-    query = Query("home", history=past.history, rejected=past.rejected)
+    query = Query("home", history=past.history, rejected=past.rejected, again=again)
     return LabelledQuery(query, moment.items, _label_moment(moment))
 
 
@@ -291,6 +317,7 @@ def build_rows(
     candidates, features = collect(queries, config, state, shown)
     actions = settings.ranker.actions
     labels = np.zeros((len(candidates), len(actions)), dtype=np.float32)
+    weights = np.ones(len(candidates), dtype=np.float32)
     selected: list[NDArray[np.intp]] = []
     for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
         items = candidates.items[begin:end]
@@ -300,6 +327,7 @@ def build_rows(
             continue
         for column, action in enumerate(actions):
             labels[begin:end, column] = np.isin(items, labelled[row].items_with(action))
+        weights[begin:end] = labelled[row].weights_of(items)
         seen = np.isin(items, shown[row]) if has_shown else np.ones(len(items), np.bool_)
         negatives = np.flatnonzero(seen & ~chosen)
         sampled = rng.choice(negatives, min(NEGATIVES, len(negatives)), replace=False)
@@ -309,7 +337,7 @@ def build_rows(
         features=features[rows],
         task=np.full(len(rows), TASKS.index(config.task), dtype=np.int64),
         labels=labels[rows],
-        weights=np.ones(len(rows), dtype=np.float32),
+        weights=weights[rows],
         group=first_group + candidates.rows[rows],
     )
 
