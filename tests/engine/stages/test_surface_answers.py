@@ -85,7 +85,8 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     chances = ranker.predict(features, tasks)
     values = action_value(chances, {"interact": 1.0, "like": 1.0}, ranker.config.actions)
     counts = 20.0 + state.counts[candidates.items].astype(np.float32)
-    values = values / counts ** (1.0 if surface == "similar" else 0.0)
+    powers = {"similar": 1.0, "home": ranker.discounts["home"]}
+    values = values / counts ** powers.get(surface, 0.0)
     if surface == "search":
         everything = AllowedItems(ItemSet(~state.hidden))
         hits = state.searcher.search(query.text, 200, everything)
@@ -156,7 +157,7 @@ def test_a_surface_that_does_not_read_the_user_answers_everybody_the_same(opened
 [surfaces.front]
 task = "home"
 context = ["country", "time"]
-exploration = {share = 0.2, max_interactions = 9}
+exploration = {share = 0.2, max_interactions = 9, max_loss = 1}
 """
     )
     answers = [engine.recommend(Request("front", user, k=60)) for user in ("", "u0", "u7")]
@@ -216,7 +217,7 @@ task = "home"
 sources = {popularity = 60, sponsored = 20}
 filters = []
 diversity = {most = 2, window = 5, levels = 1}
-exploration = {share = 0.2, max_interactions = 6}
+exploration = {share = 0.2, max_interactions = 6, max_loss = 1}
 sponsored = {positions = [0, 4, 7], floor = 0.2}
 """
 

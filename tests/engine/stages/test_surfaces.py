@@ -13,7 +13,13 @@ from serendip.data.query import History, Query
 from serendip.engine.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.exploration import ExplorationConfig
-from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig, visible_to
+from serendip.engine.stages.surfaces import (
+    CONTEXT,
+    DEFAULT_SURFACES,
+    LEARNED,
+    SurfaceConfig,
+    visible_to,
+)
 from serendip.errors import ConfigError
 
 
@@ -32,7 +38,7 @@ def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
     home["again"] = 20
     basket = {**behaviour, "popularity": 20, "again": 20}
     expected = {
-        "home": ("home", home, ("seen",), 0.0, False),
+        "home": ("home", home, ("seen",), LEARNED, False),
         "similar": ("similar", {**behaviour, "content": 100}, (), 1.0, False),
         "search": ("search", {"words": 200, "retriever": 200}, (), 0.0, True),
         "cart": ("similar", basket, ("seen",), 0.0, False),

@@ -44,7 +44,7 @@ class ExplorationConfig(Config):
     max_interactions: NonNegativeInt = 0
     """Candidates with up to this many interactions are explored."""
 
-    max_loss: float = Field(default=0.7, ge=0.0, le=1.0)
+    max_loss: float = Field(default=0.5, ge=0.0, le=1.0)
     """How much lower the value of an explored item may be than that of the item it displaces, as a
     share of it. 0 = it costs nothing, 1 = any item may be explored."""
 

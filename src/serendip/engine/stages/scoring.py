@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS, Task
 from serendip.engine.stages.base import Stage
@@ -22,7 +22,7 @@ from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.item_value import expected_values, values_of
 from serendip.engine.stages.rejection_discount import discount_rejected
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
-from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
+from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
@@ -81,6 +81,12 @@ _PIN = 1_000.0
 
 _RARE = 20.0
 """Interactions below which the popularity discount no longer grows."""
+
+
+def discount_popular(values: FloatArray, counts: IntArray, power: float) -> FloatArray:
+    """Values (R,) divided by (20 + interactions) to a power."""
+    discounted: FloatArray = values / (_RARE + counts.astype(np.float32)) ** power
+    return discounted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,8 +192,9 @@ class RankerScorer(Scorer):
         if surface.item_value is not None:
             worth = values_of(surface.item_value, batch.state.catalogue, candidates.items)  # (R,)
             values = expected_values(probabilities, weights, actions, surface.item_value, worth)
-        popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
-        values = values / popularity**surface.popularity_discount
+        power = surface.popularity_discount
+        power = ranker.discounts.get(surface.task, 0.0) if power == LEARNED else power
+        values = discount_popular(values, batch.state.counts[candidates.items], power)
         return OrganicScores(values, dict(zip(actions, probabilities.T, strict=True)))
 
 

@@ -39,6 +39,9 @@ NamedFilter = Annotated[
 RANKER = "ranker"
 """The default scorer."""
 
+LEARNED: Literal["learned"] = "learned"
+"""The popularity discount that the training has learned."""
+
 RETRIEVER = "retriever"
 """The unified retriever, the model that compares items with and without interactions."""
 
@@ -78,9 +81,10 @@ class SurfaceConfig(Config):
     """Number of an item by which its actions are worth more, such as its price; none without the
     table."""
 
-    popularity_discount: NonNegativeFloat = 0.0
+    popularity_discount: NonNegativeFloat | Literal["learned"] = 0.0
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
-    prefers items that are particular to the context over items that everybody chooses."""
+    prefers items that are particular to the context over items that everybody chooses. ``learned``
+    = the most that the newest events allow, see ``jobs/train/popularity_discount.py``."""
 
     rejection_discount: float = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not
@@ -139,7 +143,11 @@ _NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "time")
 
 DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
     "home": SurfaceConfig(
-        task="home", context=_NO_QUERY, sources=_HOME, exploration=ExplorationConfig()
+        task="home",
+        context=_NO_QUERY,
+        sources=_HOME,
+        popularity_discount=LEARNED,
+        exploration=ExplorationConfig(),
     ),
     "similar": SurfaceConfig(
         task="similar",

@@ -28,6 +28,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.jobs.train.examination import fit_examination, position_weights
+from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
@@ -145,7 +146,9 @@ def train_ranker(
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
     rows = replace(rows, unseen=unseen)
     ordered = [TASKS.index(task) for task in TASKS if task != "search" or has_searches]
-    return Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
+    ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
+    ranker.discounts = learn_discounts(ranker, rows, settings)
+    return ranker
 
 
 def _mix_batches(

@@ -42,7 +42,8 @@ def cooccurrence_vectors(past: Sequences, num_items: int, size: int) -> FloatArr
     embedded, counts = np.zeros((num_items, size), np.float32), _counts(past, num_items)
     if not counts.nnz:
         return embedded
-    values, vectors = _top_eigenvectors(_normalise(counts), size)  # (D,), (N, D)
+    counts = _normalise(counts)  # the unscaled counts are freed
+    values, vectors = _top_eigenvectors(counts, size)  # (D,), (N, D)
     embedded[:, : len(values)] = vectors * np.sqrt(np.maximum(values, 0.0))
     lengths = np.linalg.norm(embedded, axis=1, keepdims=True)
     return np.where(lengths > _SMALLEST, embedded / np.maximum(lengths, _SMALLEST), 0.0)
