@@ -38,6 +38,8 @@ class LoggedRequest:
         chosen: (C,) int32 chosen items, ascending.
         liked: (C,) bool, which of them were liked.
         actions: actions on each chosen item; empty = unknown.
+        country: of the request; empty = unknown.
+        device: of the request; empty = unknown.
     """
 
     user_id: str
@@ -49,6 +51,8 @@ class LoggedRequest:
     chosen: IntArray
     liked: BoolArray
     actions: Sequence[frozenset[str]] = ()
+    country: str = ""
+    device: str = ""
 
     def renumbered(self, numbers: IntArray) -> LoggedRequest:
         """Map to new item numbers, given by old number; -1 = dropped."""
@@ -65,6 +69,8 @@ class LoggedRequest:
             chosen[kept],
             self.liked[kept],
             [self.actions[row] for row in kept.tolist()] if self.actions else (),
+            self.country,
+            self.device,
         )
 
     @property
@@ -142,6 +148,8 @@ def _build_request(
         chosen,
         np.array([liked[number] for number in chosen.tolist()], np.bool_),
         [actions[number] for number in chosen.tolist()],
+        next((event.country for event in events if event.country), ""),
+        next((event.device for event in events if event.device), ""),
     )
 
 

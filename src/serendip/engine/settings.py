@@ -15,7 +15,7 @@ from serendip.config import Config
 from serendip.content.config import ContentConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
-from serendip.data.files.readers import EventsConfig, ItemsConfig
+from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
 from serendip.data.item_features import TokenReader
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
@@ -135,6 +135,9 @@ class Settings(Config):
 
     events: EventsConfig = EventsConfig()
     """The events file."""
+
+    users: UsersConfig = UsersConfig()
+    """The users file."""
 
     actions: ActionRules = ActionRules()
     """Classes of events: ignored, likes, negative."""
