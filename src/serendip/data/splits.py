@@ -75,6 +75,7 @@ class Targets:
         actions: user id -> action of each event of the history; missing if not logged.
         countries: T countries of the requests, empty where not known; empty = none is known.
         devices: likewise.
+        homes: user id -> country, for requests without one.
     """
 
     users: Sequence[str]
@@ -87,6 +88,7 @@ class Targets:
     actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     countries: Sequence[str] = ()
     devices: Sequence[str] = ()
+    homes: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -106,7 +108,8 @@ class Targets:
 
     def country(self, row: int) -> str:
         """Country of a target's request; empty = not known."""
-        return self.countries[row] if self.countries else ""
+        own = self.countries[row] if self.countries else ""
+        return own or self.homes.get(self.users[row], "")
 
     def device(self, row: int) -> str:
         """Device of a target's request; empty = not known."""
@@ -160,11 +163,11 @@ class Targets:
     def _past(self, user_id: str, known: int, time: float) -> UserPast:
         """The first ``known`` events of a user, without items rejected at a time."""
         whole = self.histories.get(user_id, History())
-        history = whole.first(known)
+        history, home = whole.first(known), self.homes.get(user_id, "")
         if user_id not in self.rejections:
-            return UserPast(history)
+            return UserPast(history, country=home)
         rejected = self.rejections[user_id].at(time)
-        return UserPast(history.without(rejected.item_nums), rejected)
+        return UserPast(history.without(rejected.item_nums), rejected, home)
 
 
 MAX_TARGETS_PER_USER = 100
@@ -361,6 +364,7 @@ class _Parts:
             actions=self._actions(users),
             countries=_names_of(log.countries, target_rows, _country_names(self.dataset)),
             devices=_names_of(log.devices, target_rows, self.dataset.device_names),
+            homes=_homes(self.dataset, users),
         )
 
     def _actions(self, users: Sequence[int]) -> dict[str, list[str]]:
@@ -403,6 +407,15 @@ class _Parts:
             then = rejections[int(log.users[row])].at(float(log.timestamps[row]))
             rejected[place] = int(self.numbers[log.items[row]]) in then.item_nums
         return rejected
+
+
+def _homes(dataset: Dataset, users: Sequence[int]) -> dict[str, str]:
+    """User id -> country, of some users by number."""
+    if dataset.countries is None:
+        return {}
+    names, codes = dataset.countries.names, dataset.countries.of_users[list(users)].tolist()
+    ids = dataset.users.ids_of(users)
+    return {user: names[code] for user, code in zip(ids, codes, strict=True) if code >= 0}
 
 
 def _country_names(dataset: Dataset) -> tuple[str, ...]:

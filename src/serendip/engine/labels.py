@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from serendip.engine.feature_names import OTHER_FEATURES, SCORED_KINDS, relative_name
+from serendip.engine.feature_names import (
+    CONTEXT_FEATURES,
+    OTHER_FEATURES,
+    SCORED_KINDS,
+    relative_name,
+)
 from serendip.engine.stages.pipeline import TRACE_LABELS
 from serendip.engine.stages.sources import OWN_SOURCES, Source
 from serendip.engine.stages.surface_stages import SurfaceStages
@@ -42,6 +47,8 @@ class Labels:
         own_labels = {name: source.label for name, source in OWN_SOURCES.items()}
         sources = {**_distinct(source_labels), **own_labels}
         numbers, trace = {**_model_numbers(models), **OTHER_FEATURES}, dict(TRACE_LABELS)
+        for names in CONTEXT_FEATURES.values():
+            numbers |= names
         failures: dict[str, str] = {}
         stages = [stage for surface in surfaces.values() for stage in SurfaceStages.of(surface)]
         for stage in stages:

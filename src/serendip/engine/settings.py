@@ -23,6 +23,7 @@ from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
 from serendip.errors import ConfigError
 from serendip.llm.config import LlmConfig
+from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
 from serendip.runtime.budget import parse_duration
@@ -153,6 +154,9 @@ class Settings(Config):
 
     unified: UnifiedConfig = UnifiedConfig()
     """Task groups: which tasks share a retriever."""
+
+    context: ContextConfig = ContextConfig()
+    """What is read of the context of a request: country, device, time."""
 
     ranker: RankerConfig = RankerConfig()
     """The unified ranker."""

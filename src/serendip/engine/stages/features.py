@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
-from serendip.engine.feature_names import feature_names, models_of_kind, relative_name
+from serendip.engine.feature_names import models_of_kind, relative_name
 from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.context_features import context_columns
 
 _CODE_HISTORY = 20
 """Newest items of the history whose semantic IDs are compared."""
@@ -29,7 +30,7 @@ _CODE_HISTORY = 20
 
 def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     """Features (R, F) float32 of candidate rows; columns in the order of ``feature_names``."""
-    items, names = candidates.items, feature_names(batch.state.models)
+    items, names = candidates.items, batch.state.feature_names
     columns = dict(_model_columns(batch, candidates))
     columns["last item cosine"], columns["query cosine"] = _cosines(batch, candidates)
     columns["bm25"], columns["title match"] = _word_columns(batch, candidates)
@@ -42,6 +43,7 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     columns["log history length"] = np.log1p(lengths)[candidates.rows]
     liked_shares = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
     columns["liked share"] = np.array(liked_shares, dtype=np.float32)[candidates.rows]
+    columns.update(context_columns(batch, candidates))
     matrix = np.empty((len(candidates), len(names)), np.float32)
     for column, name in enumerate(names):
         matrix[:, column] = columns[name]

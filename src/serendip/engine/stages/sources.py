@@ -7,11 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from serendip.data.allowed_items import AllowedItems
 from serendip.data.item_list import ItemList
+from serendip.data.query import Query
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
+from serendip.models.context_counts import ContextCounts
 
 
 class Source(Stage, ABC):
@@ -60,6 +63,29 @@ class NewItemSource(Source):
         return [items.take(np.flatnonzero(items.scores > 0)) for items in lists]
 
 
+class CountrySource(Source):
+    """The items with most interactions in the country of the request."""
+
+    name, label = "popular-country", "what is popular in the country"
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """Best first; nothing for an unknown country. The list is made at the training."""
+        return [
+            self._best(batch.state.context, query, allowed, quota)
+            for query, allowed in zip(batch.queries, batch.allowed, strict=True)
+        ]
+
+    @staticmethod
+    def _best(context: ContextCounts, query: Query, allowed: AllowedItems, quota: int) -> ItemList:
+        counts = context.fields.get("country")
+        value = -1 if counts is None else context.value("country", query)
+        if counts is None or value < 0:
+            return ItemList()
+        items = counts.top_of(value)
+        items = items[allowed.admits(items)][:quota]
+        return ItemList(items, np.log1p(counts.counts_of(value, items)).astype(np.float32))
+
+
 class WordSource(Source):
     """Results of the search for the text of the query; nothing without a text."""
 
@@ -94,7 +120,8 @@ class SponsoredSource(Source):
 
 
 OWN_SOURCES: Mapping[str, Source] = {
-    source.name: source for source in (WordSource(), NewItemSource(), SponsoredSource())
+    source.name: source
+    for source in (WordSource(), NewItemSource(), CountrySource(), SponsoredSource())
 }
 """Sources that are not models."""
 

@@ -123,7 +123,8 @@ class SurfaceConfig(Config):
 
 
 _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
-_HOME = {**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10}
+_POPULAR = {"popularity": 100, "popularity-recent": 50, "popular-country": 50}
+_HOME = {**_BEHAVIOUR, **_POPULAR, "new-items": 10}
 _BASKET = {**_BEHAVIOUR, "popularity": 20}
 _NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "device", "time")
 

@@ -38,6 +38,7 @@ from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.models.base import Recommender
+from serendip.models.context_counts import ContextCounts
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -138,6 +139,8 @@ class Fitter:
         """Add content, codes, search examples, item quality and alignment to a dataset."""
         with self.clock.stage("content and codes"):
             features, codebooks, fusion = self._build_features(dataset, options, older)
+        if "country" not in self.settings.context.features:
+            dataset = dataset.with_countries(None)
         counts = dataset.item_counts()
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
@@ -192,6 +195,7 @@ class Fitter:
                 dataset.catalogue, features.codes, self.settings.content.fields
             ),
             fusion=fusion,
+            context=ContextCounts.of(dataset, features.codes, self.settings.context),
         )
 
     def _build_features(
