@@ -1,8 +1,9 @@
 """A workspace with a generation of any size and no training: random vectors, graphs and counts.
 
 Its speed and memory are those of a trained generation with the same settings; its answers mean
-nothing. Only the context encoder of the retriever is trained, on a few items, because a request
-runs it.
+nothing. Graphs have as many entries per item as those of a shop with 1,000,000 items and 10,000,000
+events (``docs/results/scale.md``). Only the context encoder of the retriever is trained, on a few
+items, because a request runs it.
 
 Shapes: N items, C content size, E size of the retriever's vectors, K codes per level.
 """
@@ -12,15 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import AlignedProjection, Dataset, EventLog, QueryExamples
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
+from serendip.data.packed_rows import pack_rows
 from serendip.data.query import TASKS
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.store.store import Store
@@ -31,7 +35,8 @@ from serendip.engine.workspace import Workspace
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
 from serendip.models.item_to_item import ItemKNN
-from serendip.models.linalg import Sparse, to_csr
+from serendip.models.linalg import to_csr
+from serendip.models.packed_sparse import PackedSparse
 from serendip.models.popularity import Popularity, PopularityConfig, Window
 from serendip.models.query_scores import PriorOrder
 from serendip.models.retriever.config import RetrieverConfig
@@ -45,6 +50,9 @@ from serendip.search.suggestions.completions import Suggester
 
 CONTENT_SIZE = 512
 """Size of the vectors of the default text encoder."""
+
+_NEIGHBOURS, _STEPS = 121, 106
+"""Entries of item-kNN and of transitions per item."""
 
 _CODES = 256
 _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
@@ -84,7 +92,8 @@ def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:
         means = centroids[0][block[:, 0]] + 0.6 * centroids[1][block[:, 1]]
         noise = rng.standard_normal(means.shape, np.float32) / np.float32(2 * CONTENT_SIZE**0.5)
         content[begin : begin + 65_536] = unit(means + noise)
-    features = ItemFeatures(content, codes, _CODES)
+    features = ItemFeatures(pack_rows(content), codes, _CODES)
+    del content
     counts = np.minimum(rng.zipf(1.6, num_items), 100_000).astype(np.int32)
     # The word index of the catalogue is built when the state is saved.
     searcher = Searcher.build(Catalogue(()), counts[:0], scratch)
@@ -121,19 +130,19 @@ def _models(
 ) -> dict[str, Recommender]:
     """The default models with random arrays."""
     num_items = len(features)
-    graph = _random_graph(num_items, 30, rng)
     popular, recent = Popularity(), Popularity(PopularityConfig(window_days=7.0))
     for prior, interactions in ((popular, counts), (recent, counts // 9)):
         prior._order = PriorOrder(np.log1p(interactions).astype(np.float32))
         prior._window = Window.of(np.empty(0), NO_ITEMS, prior.window_s, num_items)
     neighbours, content, transitions = ItemKNN(), ContentSimilarity(), Transitions()
-    neighbours._similarities = graph
+    neighbours._similarities = _random_graph(num_items, _NEIGHBOURS, rng)
     content._use(features.content)
-    transitions._matrix, transitions._content = graph, features.content
-    transitions._use_neighbours(_random_graph(num_items, 20, rng))
-    transitions._find_unreached()
-    all_items = np.arange(num_items, dtype=np.int32)
-    transitions._use_graph(transitions._build_graph(all_items), NO_ITEMS)
+    transitions._matrix = _random_graph(num_items, _STEPS, rng)
+    transitions._trained_unreached = NO_ITEMS
+    transitions._content = features.content
+    config = transitions.config
+    transitions._use_neighbours(_random_graph(num_items, config.num_neighbours, rng))
+    transitions._use_graph(_random_graph(num_items, config.max_targets, rng), NO_ITEMS)
     models: dict[str, Recommender] = {
         "popularity": popular,
         "popularity-recent": recent,
@@ -147,12 +156,12 @@ def _models(
     return models
 
 
-def _random_graph(num_items: int, degree: int, rng: np.random.Generator) -> Sparse:
+def _random_graph(num_items: int, degree: int, rng: np.random.Generator) -> PackedSparse:
     """``degree`` random weights per row (N, N)."""
     columns = rng.integers(0, num_items, num_items * degree, np.int32)
     values = rng.random(num_items * degree, np.float32)
     starts = np.arange(num_items + 1, dtype=np.int32) * degree
-    return to_csr((values, columns, starts), (num_items, num_items))
+    return PackedSparse.of(to_csr((values, columns, starts), (num_items, num_items)))
 
 
 def _small_dataset(features: ItemFeatures, rng: np.random.Generator) -> Dataset:
@@ -169,7 +178,7 @@ def _small_dataset(features: ItemFeatures, rng: np.random.Generator) -> Dataset:
     users = Vocabulary(f"u{number}" for number in range(40))
     numbers = np.arange(num_items, dtype=np.int32)
     titles = [item.title for item in catalogue]
-    queries = QueryExamples(titles, features.content[numbers], numbers)
+    queries = QueryExamples(titles, np.asarray(features.content[numbers]), numbers)
     return Dataset(catalogue, users, events, features=features.rows(numbers), queries=queries)
 
 
@@ -180,12 +189,7 @@ def _retriever(features: ItemFeatures, rng: np.random.Generator) -> Retriever:
     num_items, size = len(features), config.embedding_size + config.search_size
     down = (rng.normal(size=(CONTENT_SIZE, 32)) / CONTENT_SIZE**0.5).astype(np.float32)
     alignment = AlignedProjection(down, 0.3 * down.T.copy())
-    aligned = np.concatenate(
-        [
-            alignment.encode(features.content[begin : begin + 65_536])
-            for begin in range(0, num_items, 65_536)
-        ]
-    )
+    aligned = AlignedRows.of(alignment, features.content)
 
     def random_rows(*shape: int) -> FloatArray:
         return rng.standard_normal(shape, np.float32)
@@ -194,20 +198,21 @@ def _retriever(features: ItemFeatures, rng: np.random.Generator) -> Retriever:
         0.05 * random_rows(size, CONTENT_SIZE),
         random_rows(size),
         0.1 * random_rows(3, _CODES, size),
-        random_rows(num_items, size),
-        aligned,
+        pack_rows(random_rows(num_items, size)),
+        cast("FloatArray", aligned),
         config.num_id_donors,
         alignment=alignment,
         search_size=config.search_size,
+        donors=np.ones(num_items, np.bool_),
     )
     weights = np.full((len(TASKS), 2), 0.5, np.float32)
     retriever._trained = replace(
         retriever._trained,
-        item_vectors=random_rows(num_items, size),
-        projected=random_rows(num_items, size),
+        item_vectors=pack_rows(random_rows(num_items, size)),
+        projected=pack_rows(random_rows(num_items, size)),
         tower=tower,
         bonus=np.zeros(num_items, np.float32),
-        affinity=ContentScores(alignment, aligned, weights, features.content),
+        affinity=ContentScores(aligned, weights),
     )
     retriever._codes = features.codes
     return retriever

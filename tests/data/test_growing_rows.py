@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.growing_rows import GrowingRows, append_rows, dot_rows, replace_rows
+from serendip.data.growing_rows import GrowingRows, append_rows, replace_rows
+from serendip.data.row_array import dot_rows
 
 STEPS = st.lists(
     st.tuples(st.booleans(), st.lists(st.integers(0, 99), min_size=1, max_size=4)), max_size=12
@@ -18,6 +19,7 @@ def rows_of(values) -> np.ndarray:
     return np.array([[value, value + 0.5] for value in values], np.float32).reshape(-1, 2)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5), STEPS)
 def test_every_snapshot_equals_an_array_that_was_copied(count, steps) -> None:
     plain = rows_of(range(count))

@@ -79,8 +79,8 @@ def test_new_items_are_proposed_nearest_first_and_others_are_not(
     query = Query(history=History.of_items(np.array([0, 3], np.int32)))
     surface = SurfaceConfig(task="home", sources={"new-items": quota})
     (result,) = run([query], surface, state)
-    scores = state.models["content"].score_all([query])[0]
-    unchosen = np.flatnonzero((state.counts == 0) & (scores > 0))
+    scores = state.models["retriever"].score_all([query])[0]
+    unchosen = np.flatnonzero(state.counts == 0)
     nearest = unchosen[np.argsort(-scores[unchosen], kind="stable")][:quota]
     assert result.trace["from new-items"] == len(nearest) == min(quota, 3)
     assert sorted(result.items.item_nums.tolist()) == sorted(nearest.tolist())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_enough_lists_are_read_for_the_recall(lists: ApproximateIndex) -> None:
 
 def test_scores_are_dot_products_and_fall(lists: ApproximateIndex) -> None:
     for query, answer in zip(QUERIES, lists.search(QUERIES, 10), strict=True):
-        np.testing.assert_allclose(answer.scores, ITEMS[answer.item_nums] @ query, rtol=1e-4)
+        stored = lists.vectors[answer.item_nums]
+        np.testing.assert_allclose(answer.scores, stored @ query, rtol=1e-4)
         assert (np.diff(answer.scores) <= 0).all()
 
 
@@ -83,7 +85,10 @@ def test_a_filter_far_away_from_the_query_still_fills_the_list(lists: Approximat
     allowed = np.zeros(len(ITEMS), np.bool_)
     allowed[np.argsort(ITEMS @ QUERIES[0])[:200]] = True  # More than are compared one by one.
     (found,) = lists.search(QUERIES[:1], 150, only(allowed))
-    assert found.item_nums.tolist() == true_best(QUERIES[0], 150, allowed)
+    numbers = np.flatnonzero(allowed)
+    products = lists.vectors[numbers] @ QUERIES[0]  # of the vectors as they are stored
+    best = numbers[np.argsort(-products, kind="stable")[:150]]
+    assert found.item_nums.tolist() == best.tolist()
 
 
 @pytest.mark.parametrize("config", [EXACT, LISTS])
@@ -129,3 +134,22 @@ def test_wrong_input_is_named(lists: ApproximateIndex, tmp_path: Path) -> None:
         ApproximateIndex.build(ITEMS, QUERIES[:0])
     with pytest.raises(ArtefactError, match="no readable approximate index"):
         ApproximateIndex.open(tmp_path)
+
+
+def test_vectors_beside_lists_have_eight_bits_and_are_mapped(
+    lists: ApproximateIndex, tmp_path: Path
+) -> None:
+    step = np.abs(ITEMS).max() / 127
+    np.testing.assert_allclose(np.asarray(lists.vectors), ITEMS, rtol=0, atol=step)
+    lists.save(tmp_path)
+    opened = ApproximateIndex.open(tmp_path)
+    some = np.array([[7, 0], [-1, 7]])
+    np.testing.assert_array_equal(opened.vectors[some], lists.vectors[some])
+    packed: Any = opened.vectors
+    assert not packed.values.flags.writeable
+    # 8 and 4 bits per dimension, and per item an 8-byte number and a scale, besides the centroids.
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert size < len(ITEMS) * (8 + 4 + 8 + 4) + 40_000
+    assert opened.search(QUERIES[:3], 10)[1].item_nums.tolist() == (
+        lists.search(QUERIES[:3], 10)[1].item_nums.tolist()
+    )

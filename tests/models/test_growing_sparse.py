@@ -70,3 +70,16 @@ def test_late_rows_of_two_copies_are_their_own() -> None:
         found = copy.take(number, lambda _, value=value: to_csr(dense([[value, 0.0, 0.0, 0.0]])))
         read.append(found.toarray()[0, 0])
     assert read == [1.0, 2.0, 1.0]
+
+
+def test_late_rows_are_packed_with_those_of_the_base() -> None:
+    base = dense([[1.0, 0.0, 0.0, 2.5], [0.0, 1.0, 0.0, 0.0]])
+    rows = LateRows(to_csr(base))
+
+    def compute(numbers: np.ndarray):
+        return to_csr(np.outer(numbers + 1, np.array([0.0, 1.0, 0.0, 0.0])).astype(np.float32))
+
+    assert rows.packed(compute) is rows.base
+    late = rows.with_new(1).with_changed(np.array([0], np.int32)).packed(compute)
+    wanted = [[0, 1, 0, 0], [0, 1, 0, 0], [0, 3, 0, 0]]
+    assert late.whole().toarray().tolist() == wanted

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,22 @@ def test_a_stream_whose_process_is_killed_says_so() -> None:
         assert next(results) == 9
         with pytest.raises(SerendipError, match="process of 9 was killed"):
             next(results)
+
+
+def count_and_clean_up(folder: str) -> Generator[int]:
+    Finalize(None, clean_up, [folder], exitpriority=0)
+    yield 1
+
+
+def clean_up(folder: str) -> None:
+    sum(range(10_000_000))  # takes longer than the parent does
+    Path(folder, "clean").touch()
+
+
+def test_a_stream_that_was_read_cleans_up(tmp_path: Path) -> None:
+    with LocalExecutor(2).stream(count_and_clean_up, str(tmp_path)) as results:
+        assert list(results) == [1]
+    assert (tmp_path / "clean").exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")

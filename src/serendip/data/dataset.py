@@ -347,5 +347,12 @@ class AlignedProjection:
 
     def encode(self, content: FloatArray) -> FloatArray:
         """Project content (N, D) to unit vectors (N, D) float32; zero rows stay zero."""
-        projected = content + (content @ self.down) @ self.up
-        return unit(projected)
+        return unit(self.apply(content))
+
+    def apply(self, content: FloatArray) -> FloatArray:
+        """Project content (N, D) without the scaling to unit length."""
+        return np.asarray(content + (content @ self.down) @ self.up, np.float32)
+
+    def apply_transposed(self, vectors: FloatArray) -> FloatArray:
+        """Vectors (B, D) whose products with content are those of ``vectors`` with ``apply``."""
+        return np.asarray(vectors + (vectors @ self.up.T) @ self.down.T, np.float32)

@@ -5,9 +5,7 @@ buffer that doubles when it is full, and changed items get rows in a second one.
 both buffers: each reads only the rows that it was made with, so a request keeps its own state
 while the next one is written.
 
-``append_rows`` and ``replace_rows`` return ``GrowingRows`` under the type of an array: they are
-read like one (``rows[item_nums]``, ``len``, ``shape``, operators), but only reading by item number
-is independent of the length. ``dot_rows`` multiplies vectors with all rows without copying them.
+``append_rows`` and ``replace_rows`` return ``GrowingRows`` under the type of an array.
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.row_array import RowArray, dot_items, dot_rows
 
 _Array = TypeVar("_Array", bound=NDArray[Any])
 _SMALLEST = 16
@@ -46,7 +44,7 @@ class _Buffer:
         return buffer
 
 
-class GrowingRows(NDArrayOperatorsMixin):
+class GrowingRows(RowArray):
     """An immutable array (N, ...) of base rows, appended rows and changed rows.
 
     Args:
@@ -56,30 +54,21 @@ class GrowingRows(NDArrayOperatorsMixin):
     __slots__ = ("_added", "_base", "_changed", "_num_added", "_num_changed", "_rows", "_slots")
 
     def __init__(self, base: NDArray[Any]) -> None:
-        self._base = np.asarray(base)
+        self._base = base if isinstance(base, RowArray) else np.asarray(base)
         empty = np.empty((0, *self._base.shape[1:]), self._base.dtype)
         self._added, self._num_added = _Buffer(empty), 0
         self._changed, self._num_changed = _Buffer(empty), 0
         self._rows = self._slots = _NONE  # changed rows, ascending, and their places in _changed
 
-    def __len__(self) -> int:
-        return len(self._base) + self._num_added
-
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, ...)."""
-        return (len(self), *self._base.shape[1:])
+        return (len(self._base) + self._num_added, *self._base.shape[1:])
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values."""
         return self._base.dtype
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else an array has, of a copy of all rows."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(np.asarray(self), name)
 
     def appended(self, rows: NDArray[Any]) -> GrowingRows:
         """A copy with more rows at the end."""
@@ -156,35 +145,17 @@ class GrowingRows(NDArrayOperatorsMixin):
         """``vectors @ rows.T`` (B, N) of vectors (B, D), without a copy of the rows."""
         first = len(self._base)
         products = np.empty((len(vectors), len(self)), np.float32)
-        products[:, :first] = vectors @ self._base.T
+        products[:, :first] = dot_rows(vectors, self._base)
         products[:, first:] = vectors @ self._added.rows[: self._num_added].T
         products[:, self._rows] = vectors @ self._changed.rows[self._slots].T
         return products
 
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, int | np.integer):
-            if not -len(self) <= key < len(self):
-                raise IndexError(f"row {key} of {len(self)}")
-            return self.take(np.array([key]))[0]
-        if isinstance(key, slice):
-            return self.take(np.arange(*key.indices(len(self))))
-        if isinstance(key, tuple):
-            return np.asarray(self)[key]
-        numbers = np.asarray(key)
-        if numbers.dtype == np.bool_:
-            if len(numbers) != len(self):
-                raise IndexError(f"a mask of length {len(numbers)} for {len(self)} rows")
-            numbers = np.flatnonzero(numbers)
-        return self.take(numbers.astype(np.int64, copy=False))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        rows = np.concatenate([self._base, self._added.rows[: self._num_added]])
-        rows[self._rows] = self._changed.rows[self._slots]
-        return rows if dtype is None else rows.astype(dtype, copy=False)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        arrays = (np.asarray(part) if isinstance(part, GrowingRows) else part for part in inputs)
-        return getattr(ufunc, method)(*arrays, **options)
+    def dot_items(self, numbers: NDArray[np.integer], vector: FloatArray) -> FloatArray:
+        """Products (M,) of rows and a vector (D,)."""
+        is_newer = (numbers >= len(self._base)) | self._find(numbers)
+        if is_newer.any():
+            return super().dot_items(numbers, vector)
+        return dot_items(self._base, numbers, vector)
 
     def _copy(self) -> GrowingRows:
         copy = GrowingRows.__new__(GrowingRows)
@@ -201,13 +172,6 @@ def append_rows(rows: _Array, more: NDArray[Any]) -> _Array:
 def replace_rows(rows: _Array, numbers: IntArray, new: NDArray[Any]) -> _Array:
     """Rows (N, ...) in which ``new`` (M, ...) replace those of the numbers (M,)."""
     return cast("_Array", _growing(rows).replaced(numbers, new))
-
-
-def dot_rows(vectors: FloatArray, rows: FloatArray) -> FloatArray:
-    """``vectors @ rows.T`` (B, N) float32 of vectors (B, D) and rows (N, D)."""
-    if isinstance(rows, GrowingRows):
-        return rows.dot(vectors)
-    return np.asarray(vectors @ rows.T, np.float32)
 
 
 def _growing(rows: NDArray[Any]) -> GrowingRows:

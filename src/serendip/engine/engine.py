@@ -30,7 +30,7 @@ from serendip.engine.answer import (
     Suggestions,
     decode_cursor,
 )
-from serendip.engine.generations import open_current, open_earlier
+from serendip.engine.generations import current_name, open_current, open_earlier
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
@@ -51,7 +51,8 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, StorageError
+from serendip.errors import ArtefactError, DataError, StorageError
+from serendip.models.ann_index import INDEX_FILE, load_faiss
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -507,7 +508,7 @@ class Engine:
 def load_shared(folder: Path) -> None:
     """Load what all engines of a workspace share, before processes are forked that open one.
 
-    That is the modules, and the weights of a text encoder that needs no threads of its own.
+    That is the modules that start no thread, and the weights of a text encoder that needs none.
 
     Args:
         folder: the workspace.
@@ -516,6 +517,13 @@ def load_shared(folder: Path) -> None:
         ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
         ArtefactError: the installed weights are not those of ``models.lock``.
     """
-    encoder = open_encoder(Workspace.open(folder).settings.content)
+    import scipy.sparse  # noqa: F401 - otherwise imported by the first model that is opened
+
+    workspace = Workspace.open(folder)
+    encoder = open_encoder(workspace.settings.content)
     if isinstance(encoder, UniversalSentenceEncoder):
         encoder.encode(["a text"])
+    with suppress(ArtefactError):  # The worker that opens the generation says what is wrong.
+        name = current_name(workspace.generations)
+        if name and any((workspace.generations / name).rglob(INDEX_FILE)):
+            load_faiss()

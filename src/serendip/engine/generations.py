@@ -145,7 +145,7 @@ def files_state(generations: Path, name: str) -> Hashable:
 
 def _versions(generations: Path) -> Versions:
     repair = "Run `serendip rollback`, or train again."
-    return Versions(generations, repair, prefix="gen-", pointer="CURRENT", format=1)
+    return Versions(generations, repair, prefix="gen-", pointer="CURRENT", format=2)
 
 
 def _nothing_published(generations: Path) -> NotTrainedError:

@@ -21,6 +21,7 @@ from serendip.data.code_cells import CodeCells
 from serendip.data.growing_rows import append_rows
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
+from serendip.data.packed_rows import open_packed, packed_arrays
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
@@ -40,7 +41,8 @@ from serendip.search.suggestions.ranker import QueryRanker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
 
-_ARRAYS = ("content", "codes", "counts", "quality")
+_ARRAYS = ("codes", "counts", "quality")
+_CONTENT_FOLDER = "content"
 _IDS_FOLDER, _CELLS_FOLDER, _VALUES_FOLDER = "ids", "cells", "values"
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 _RELEVANCE_FOLDER = "relevance"
@@ -191,8 +193,8 @@ class EngineState:
 
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
+        save_arrays(folder / _CONTENT_FOLDER, packed_arrays("content", self.features.content))
         arrays = {
-            "content": self.features.content,
             "codes": self.features.codes,
             "centroids": self.codebooks.centroids,
             "counts": self.counts,
@@ -269,7 +271,10 @@ class EngineState:
         return cls(
             catalogue=catalogue,
             features=ItemFeatures(
-                arrays["content"], arrays["codes"], document["codebook_size"], _present(folder)
+                open_packed("content", open_arrays(folder / _CONTENT_FOLDER)),
+                arrays["codes"],
+                document["codebook_size"],
+                _present(folder),
             ),
             codebooks=codebooks,
             models=models,

@@ -4,10 +4,14 @@ Up to ``exact_up_to`` allowed items are scored exactly. Above that an inverted f
 searched: vectors lie in lists around centroids, and only the lists nearest to the query are probed.
 The lists hold four bits per dimension, which processors compare 32 items at a time (fast scan), so
 that probing half of the lists or more, as vectors without clusters need, is still cheap; the best
-of what they propose is compared by the vectors themselves. The number of probes is chosen when the
-index is built, so that sample queries reach the configured recall. A filter allows a share of every
-list, so proportionally more lists are probed; if fewer than k items are found, all lists are. So
-there are always k results if k items are allowed.
+of what they propose is compared by vectors of 8 bits per dimension. The number of probes is chosen
+when the index is built, so that sample queries reach the configured recall. A filter allows a share
+of every list, so proportionally more lists are probed; if fewer than k items are found, all lists
+are. So there are always k results if k items are allowed.
+
+Results of an inverted file are candidates, whose exact scores the caller computes. Its vectors of 8
+bits (``PackedRows``) are memory-mapped, so that processes that open the same index share them; each
+reads the lists, half a byte per dimension and 8 bytes per item, into memory of its own.
 
 Meant for catalogues that are too large to be scored whole. Graph indexes are as fast, but their
 recall collapses if most nodes are filtered out. Papers: Jegou et al. 2011, Product Quantization for
@@ -32,9 +36,12 @@ from serendip.config import Config
 from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.item_list import ItemList
+from serendip.data.packed_rows import open_packed, pack_rows, packed_arrays
+from serendip.data.row_array import dot_items
+from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.errors import ArtefactError, DataError
 
-INDEX_FILE = "vectors.ivf"
+INDEX_FILE, _VECTORS_FILE, _PACKED_FOLDER = "vectors.ivf", "vectors.npy", "packed"
 _TRAINING_VECTORS_PER_LIST = 256
 """Vectors per list from which the centroids are computed."""
 
@@ -106,10 +113,11 @@ class ApproximateIndex:
             )
         if len(vectors) <= config.exact_up_to:
             return cls(config, vectors, None, 0)
-        index = cls(config, vectors, _build_lists(vectors, seed), 1)
+        lists = _build_lists(vectors, seed)
+        index = cls(config, vectors, lists, 1)
         rows = np.random.default_rng(seed).permutation(len(queries))[:_NUM_SAMPLE_QUERIES]
-        index.num_probes = index._choose_probes(np.ascontiguousarray(queries[rows], np.float32))
-        return index
+        num_probes = index._choose_probes(np.ascontiguousarray(queries[rows], np.float32))
+        return cls(config, pack_rows(vectors), lists, num_probes)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -127,6 +135,8 @@ class ApproximateIndex:
         products: FloatArray | None = None,
     ) -> list[ItemList]:
         """Find the k items with the largest dot product per query, best first.
+
+        Scores are products with the vectors as the index has them.
 
         Args:
             queries: (B, D) float32.
@@ -226,15 +236,15 @@ class ApproximateIndex:
         pool = _PROPOSED_FACTOR * k + _PROPOSED_EXTRA
         proposed = self._propose(query, pool, num_probes, allowed)
         numbers: IntArray = proposed[proposed >= 0].astype(np.int32)
-        scores = self.vectors[numbers] @ query
+        scores = dot_items(self.vectors, numbers, query)
         best = _find_top(scores, k)
-        return numbers[best], np.asarray(scores[best], np.float32)
+        return numbers[best], scores[best]
 
     def _propose(
         self, query: FloatArray, count: int, num_probes: int, allowed: AllowedItems | None
     ) -> NDArray[np.int64]:
         """Item numbers (count,) by the four bits of the nearest lists, padded by -1."""
-        faiss = _faiss()
+        faiss = load_faiss()
         faiss.omp_set_num_threads(1)
         if allowed is None:
             parameters = faiss.SearchParametersIVF(nprobe=num_probes)
@@ -268,12 +278,14 @@ class ApproximateIndex:
     def save(self, folder: Path) -> None:
         """Write the vectors, and the lists if there are any, into ``folder``, which is created."""
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "vectors.npy", self.vectors, allow_pickle=False)
         text = self.config.model_dump_json()
         (folder / "config.json").write_text(text, encoding="utf-8")
-        if self._lists is not None:
+        if self._lists is None:
+            np.save(folder / _VECTORS_FILE, self.vectors, allow_pickle=False)
+        else:
+            save_arrays(folder / _PACKED_FOLDER, packed_arrays("vectors", self.vectors))
             self._lists.nprobe = self.num_probes
-            _faiss().write_index(self._lists, str(folder / INDEX_FILE))
+            load_faiss().write_index(self._lists, str(folder / INDEX_FILE))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -284,12 +296,12 @@ class ApproximateIndex:
         """
         try:
             text = (folder / "config.json").read_text(encoding="utf-8")
-            vectors = np.load(folder / "vectors.npy", allow_pickle=False)
             config = ApproximateIndexConfig.model_validate_json(text)
-            if len(vectors) <= config.exact_up_to:
-                return cls(config, vectors, None, 0)
-            lists = _faiss().read_index(str(folder / INDEX_FILE))
-        except (OSError, ValueError, RuntimeError) as error:
+            if not (folder / INDEX_FILE).exists():
+                return cls(config, map_array(folder / _VECTORS_FILE), None, 0)
+            vectors = open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
+            lists = load_faiss().read_index(str(folder / INDEX_FILE))
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ArtefactError(
                 f"{folder} has no readable approximate index: {error}.", "Build it again."
             ) from None
@@ -301,7 +313,7 @@ def _build_lists(vectors: FloatArray, seed: int) -> Any:
 
     The sample gives as good centroids as all vectors, in much less time.
     """
-    faiss = _faiss()
+    faiss = load_faiss()
     num_lists, size = max(1, round(math.sqrt(len(vectors)))), vectors.shape[1]
     coarse, metric = faiss.IndexFlatIP(size), faiss.METRIC_INNER_PRODUCT
     lists = faiss.IndexIVFPQFastScan(coarse, size, num_lists, size, _BITS, metric)
@@ -328,8 +340,8 @@ def _sort(items: IntArray, scores: FloatArray) -> ItemList:
     return ItemList(items[order], np.asarray(scores[order], np.float32))
 
 
-def _faiss() -> Any:
-    """Import faiss, untyped: its stubs lack selectors and inverted files."""
+def load_faiss() -> Any:
+    """Import faiss on first use, untyped: its stubs lack selectors and inverted files."""
     import faiss
 
     return faiss

@@ -17,18 +17,20 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
+from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
+from serendip.data.packed_rows import open_packed, packed_arrays
 from serendip.data.query import History, Query
-from serendip.errors import DataError
+from serendip.data.row_array import dot_items, dot_rows
+from serendip.data.strings import open_arrays, save_arrays
+from serendip.errors import ArtefactError, DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import average_contexts, compute_context_weights, compute_contexts
-from serendip.models.linalg import open_array
 from serendip.models.query_scores import QueryScores, VectorScores
 from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
-_CONTENT_FILE, _INDEX_FOLDER = "content.npy", "index"
+_ARRAYS_FOLDER, _INDEX_FOLDER = "arrays", "index"
 
 
 class ContentSimilarityConfig(Config):
@@ -71,8 +73,7 @@ class ContentSimilarity(Recommender):
         means = self.encode_queries(queries)  # (B, E)
 
         def score(row: int, items: IntArray) -> FloatArray:
-            scores: FloatArray = self._content[items] @ means[row]
-            return scores
+            return dot_items(self._content, items, means[row])
 
         def score_all() -> FloatArray:
             return dot_rows(means, self._content)
@@ -117,9 +118,14 @@ class ContentSimilarity(Recommender):
         return model
 
     def _save(self, folder: Path) -> None:
-        np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
+        save_arrays(folder / _ARRAYS_FOLDER, packed_arrays("content", self._content))
         self._index.save(self, folder / _INDEX_FOLDER)
 
     def _open(self, folder: Path) -> None:
-        content = open_array(folder / _CONTENT_FILE)
+        try:
+            content = open_packed("content", open_arrays(folder / _ARRAYS_FOLDER))
+        except KeyError as error:
+            raise ArtefactError(
+                f"{folder} has no array {error} of content vectors.", "Train the model again."
+            ) from None
         self._use(content, ServedIndex.open(folder / _INDEX_FOLDER))

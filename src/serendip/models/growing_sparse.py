@@ -1,6 +1,6 @@
 """Sparse rows, one per item, that grow and change at a cost independent of their number.
 
-The rows of a generation are a memory-mapped CSR matrix. Rows of items that were posted or changed
+The rows of a generation are packed and memory-mapped. Rows of items that were posted or changed
 later are in arrays of fixed width (``GrowingSparse``), or are computed when they are first read
 (``LateRows``); the columns stay those of the generation.
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
 from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.models.linalg import Sparse, stack_rows, to_csr
+from serendip.models.packed_sparse import PackedSparse, blocks_of
 
 _OF_BASE = -1
 
@@ -28,23 +29,23 @@ class GrowingSparse:
     """An immutable sparse matrix (N, C) of base rows, appended rows and changed rows.
 
     Args:
-        base: (N0, C).
+        base: (N0, C) packed.
         places: (N,) int32 row of ``columns`` and ``values``; ``_OF_BASE`` = the row of ``base``.
         columns: (R, W) int32 columns of the newer rows, -1 = none.
         values: (R, W) float32.
     """
 
-    base: Sparse
+    base: PackedSparse
     places: IntArray
     columns: IntArray
     values: FloatArray
 
     @classmethod
-    def of(cls, base: Sparse, width: int) -> Self:
+    def of(cls, base: Sparse | PackedSparse, width: int) -> Self:
         """The rows of a matrix; newer ones have ``width`` entries at most."""
         places = np.broadcast_to(np.int32(_OF_BASE), (base.shape[0],))
         columns, values = np.empty((0, width), np.int32), np.empty((0, width), np.float32)
-        return cls(base, places, columns, values)
+        return cls(PackedSparse.of(base), places, columns, values)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -80,17 +81,22 @@ class GrowingSparse:
 
     def rows_with(self, columns: IntArray) -> IntArray:
         """Numbers of the rows that have an entry in one of some columns; reads all rows."""
-        entries = np.flatnonzero(np.isin(self.base.indices, columns))
-        of_base = np.searchsorted(self.base.indptr, entries, side="right") - 1
+        base = self.base.whole()
+        entries = np.flatnonzero(np.isin(base.indices, columns))
+        of_base = np.searchsorted(base.indptr, entries, side="right") - 1
         newer = np.flatnonzero(np.asarray(self.places) != _OF_BASE)
         has_entry = np.isin(self.columns[self.places[newer]], columns).any(1)
         return np.union1d(of_base, newer[has_entry]).astype(np.int32)
 
     def whole(self) -> Sparse:
-        """All rows (N, C); without newer ones the base itself."""
-        if len(self) == self.base.shape[0] and not len(self.columns):
-            return self.base
+        """All rows (N, C)."""
         return self.take(np.arange(len(self)))
+
+    def packed(self, num_columns: int) -> PackedSparse:
+        """All rows, packed, with more columns; without newer rows the base itself."""
+        if len(self) == self.base.shape[0] and not len(self.columns):
+            return self.base.resized(len(self), num_columns)
+        return PackedSparse.of(self.whole()).resized(len(self), num_columns)
 
     def _new_places(self, rows: Sparse) -> IntArray:
         return np.arange(len(self.columns), len(self.columns) + rows.shape[0], dtype=np.int32)
@@ -129,9 +135,9 @@ class LateRows:
         base: (N0, C).
     """
 
-    def __init__(self, base: Sparse) -> None:
-        self.base = base
-        self._size = base.shape[0]
+    def __init__(self, base: Sparse | PackedSparse) -> None:
+        self.base = PackedSparse.of(base)
+        self._size = self.base.shape[0]
         self._changed: IntArray = NO_ITEMS  # ascending
         self._computed = _ComputedRows(self._size)
 
@@ -180,7 +186,7 @@ class LateRows:
 
     def source(
         self, numbers: IntArray, compute: Callable[[IntArray], Sparse]
-    ) -> tuple[Sparse, IntArray]:
+    ) -> tuple[Sparse | PackedSparse, IntArray]:
         """A matrix that has the rows of the numbers (M,), and their numbers in it.
 
         It is the base where all of them are there, so that nothing is copied.
@@ -188,6 +194,14 @@ class LateRows:
         if not self._are_late(numbers).any():
             return self.base, numbers
         return self.take(numbers, compute), np.arange(len(numbers), dtype=np.int32)
+
+    def packed(self, compute: Callable[[IntArray], Sparse]) -> PackedSparse:
+        """All rows (N, C), packed; without newer rows the base itself."""
+        if self._size == self.base.shape[0] and not len(self._changed):
+            return self.base
+        numbers = np.arange(self._size, dtype=np.int32)
+        parts = (numbers[rows] for rows in blocks_of(self._size))
+        return PackedSparse.stack((self.take(part, compute) for part in parts), self.base.shape[1])
 
     def _are_late(self, numbers: NDArray[np.integer]) -> BoolArray:
         """(M,) True for rows that are not those of the base."""

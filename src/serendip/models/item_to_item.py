@@ -44,13 +44,12 @@ from serendip.models.linalg import (
     add_rows,
     keep_top_entries,
     keep_top_per_row,
-    open_csr,
-    save_csr,
     select_columns,
     split_rows,
     stack_rows,
     to_csr,
 )
+from serendip.models.packed_sparse import PackedSparse
 from serendip.models.query_scores import QueryScores, SparseScores
 from serendip.runtime.progress import TrainOptions
 
@@ -75,10 +74,10 @@ class ItemToItem(Recommender):
 
     score_kind = "count"
     config: ItemToItemConfig
-    _similarities: Sparse
+    _similarities: PackedSparse
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        self._similarities = self._fit_similarities(dataset, options)
+        self._similarities = PackedSparse.of(self._fit_similarities(dataset, options))
 
     @abstractmethod
     def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
@@ -87,7 +86,7 @@ class ItemToItem(Recommender):
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         config = self.config
         weights = build_context_matrix(queries, self._num_items, config.decay, config.like_weight)
-        scores: FloatArray = (weights @ self._similarities).toarray()  # (B, N)
+        scores: FloatArray = self._similarities.sum_rows(weights).toarray()  # (B, N)
         return scores
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
@@ -109,10 +108,10 @@ class ItemToItem(Recommender):
         return items, select_columns(self._similarities, items, weights, item_nums)
 
     def _save(self, folder: Path) -> None:
-        save_csr(folder / _MATRIX_FOLDER, self._similarities)
+        self._similarities.save(folder / _MATRIX_FOLDER)
 
     def _open(self, folder: Path) -> None:
-        self._similarities = open_csr(folder / _MATRIX_FOLDER)
+        self._similarities = PackedSparse.open(folder / _MATRIX_FOLDER)
 
 
 def build_user_item_matrix(dataset: Dataset) -> Sparse:

@@ -1,6 +1,6 @@
 """Linear algebra of the models: sparse matrices, Procrustes, main directions.
 
-Sparse matrices are CSR with float32 values, stored as a folder of npy files that is mapped.
+Sparse matrices are CSR with float32 values; ``packed_sparse`` stores them.
 scipy is imported on first use. Its type stubs lose shapes at every product, so matrices are typed
 ``Sparse`` and shapes are given in docstrings.
 
@@ -26,8 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, locate
-from serendip.data.strings import map_array, open_arrays, save_arrays
-from serendip.errors import ArtefactError
+from serendip.data.strings import map_array
 
 Sparse: TypeAlias = Any
 """A two-dimensional ``scipy.sparse.csr_array`` with float32 values."""
@@ -48,29 +47,50 @@ def build_identity(size: int) -> Sparse:
     return to_csr((np.ones(size, np.float32), diagonal, starts), (size, size))
 
 
+class GrowingVector:
+    """An array (n,) that is filled block by block, never copied as a whole.
+
+    Args:
+        dtype: of the values.
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self._values, self._size = np.empty(0, dtype), 0  # with room for more
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Add values (m,) at the end."""
+        end = self._size + len(values)
+        if end > len(self._values):
+            # In place: the system moves the pages of large arrays instead of copying them.
+            room = max(end, len(self._values) + len(self._values) // 8)
+            self._values.resize(room, refcheck=False)
+        self._values[self._size : end] = values
+        self._size = end
+
+    def whole(self) -> NDArray[Any]:
+        """All values (n,); nothing can be added any more."""
+        self._values.resize(self._size, refcheck=False)
+        return self._values
+
+
 def stack_rows(blocks: Iterable[Sparse], columns: int) -> Sparse:
     """Stack blocks of ``columns`` columns vertically; without blocks, (0, columns).
 
     Blocks are copied as they come: of a generator, only one is in memory beside the result.
     """
-    values, entries = np.empty(0, np.float32), np.empty(0, np.int32)  # with room for more
-    starts, size = [np.zeros(1, np.int64)], 0
+    values, entries = GrowingVector(np.float32), GrowingVector(np.int32)
+    starts = [np.zeros(1, np.int64)]
     for block in blocks:
-        end = size + int(block.nnz)
-        if end > len(values):
-            # In place: the system moves the pages of large arrays instead of copying them.
-            room = max(end, len(values) + len(values) // 8)
-            values.resize(room, refcheck=False)
-            entries.resize(room, refcheck=False)
-        values[size:end], entries[size:end] = block.data, block.indices
-        starts.append(block.indptr[1:].astype(np.int64) + size)
-        size = end
-    values.resize(size, refcheck=False)
-    entries.resize(size, refcheck=False)
+        starts.append(block.indptr[1:].astype(np.int64) + len(values))
+        values.append(block.data)
+        entries.append(block.indices)
     bounds = np.concatenate(starts)
     # One 64-bit array would make scipy convert the others.
-    bounds = bounds.astype(np.int32) if size <= np.iinfo(np.int32).max else bounds
-    return to_csr((values, entries, bounds), (len(bounds) - 1, columns))
+    bounds = bounds.astype(np.int32) if len(values) <= np.iinfo(np.int32).max else bounds
+    return to_csr((values.whole(), entries.whole(), bounds), (len(bounds) - 1, columns))
 
 
 def split_rows(sizes: NDArray[Any], limit: int) -> list[slice]:
@@ -96,13 +116,6 @@ def scale_rows(matrix: Sparse, factors: FloatArray) -> Sparse:
     )
 
 
-def resize(matrix: Sparse, rows: int, columns: int) -> Sparse:
-    """Enlarge a matrix; new rows and columns are empty."""
-    added = np.full(rows - matrix.shape[0], matrix.indptr[-1], dtype=matrix.indptr.dtype)
-    starts = np.concatenate([matrix.indptr, added])
-    return to_csr((matrix.data, matrix.indices, starts), (rows, columns))
-
-
 def sum_rows(weights: Sparse, rows: FloatArray) -> FloatArray:
     """``weights @ rows`` (B, D) of weights (B, N) and rows (N, D); reads only the rows it needs."""
     items, columns = np.unique(weights.indices, return_inverse=True)
@@ -117,9 +130,18 @@ def take_rows(
 ) -> tuple[NDArray[np.intp], IntArray, FloatArray]:
     """Entries (E,) of the rows with these numbers (M,), each row multiplied by its weight.
 
+    Args:
+        matrix: CSR, or anything that gives ``entries`` like ``PackedSparse``.
+        numbers: (M,).
+        weights: (M,).
+
     Returns:
         position of the row in ``numbers``, column and value of each entry, row by row.
     """
+    if hasattr(matrix, "entries"):
+        lengths, columns, values = matrix.entries(numbers)
+        rows = np.repeat(np.arange(len(numbers)), lengths)  # (E,)
+        return rows, columns, values * weights[rows]
     starts = matrix.indptr[numbers]  # (M,)
     lengths = matrix.indptr[numbers + 1] - starts  # (M,)
     rows = np.repeat(np.arange(len(numbers)), lengths)  # (E,)
@@ -159,33 +181,6 @@ def select_columns(
     dense = np.zeros((len(numbers), len(columns)), np.float32)
     dense[rows[is_asked], order[positions[is_asked]]] = values[is_asked]
     return dense
-
-
-def save_csr(path: Path, matrix: Sparse) -> None:
-    """Write a matrix for ``open_csr`` into a folder, losslessly."""
-    arrays: dict[str, NDArray[Any]] = {
-        "values": np.ascontiguousarray(matrix.data, dtype=np.float32),
-        "columns": np.ascontiguousarray(matrix.indices, dtype=np.int32),
-        "starts": np.ascontiguousarray(matrix.indptr, dtype=np.int32),
-        "shape": np.asarray(matrix.shape, dtype=np.int64),
-    }
-    save_arrays(path, arrays)
-
-
-def open_csr(path: Path) -> Sparse:
-    """Map a matrix that ``save_csr`` wrote into memory.
-
-    Raises:
-        ArtefactError: the folder is missing or damaged.
-    """
-    parts = open_arrays(path)
-    try:
-        rows, columns = (int(size) for size in parts["shape"])
-        return to_csr((parts["values"], parts["columns"], parts["starts"]), (rows, columns))
-    except (KeyError, ValueError) as error:
-        raise ArtefactError(
-            f"{path} has no readable matrix: {error}.", "Train the model again."
-        ) from None
 
 
 def open_array(path: Path) -> FloatArray:

@@ -31,10 +31,13 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct, locate
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
+from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_features import ItemFeatures
+from serendip.data.packed_rows import open_packed, packed_arrays
 from serendip.data.query import Query
-from serendip.data.strings import map_array
+from serendip.data.row_array import dot_rows
+from serendip.data.strings import open_arrays, save_arrays
+from serendip.errors import ArtefactError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.context import (
@@ -48,28 +51,21 @@ from serendip.models.linalg import (
     add_rows,
     build_identity,
     multiply_top,
-    open_array,
-    open_csr,
-    resize,
-    save_csr,
     select_columns,
     stack_rows,
     sum_rows,
     to_csr,
 )
+from serendip.models.packed_sparse import PackedSparse, blocks_of
 from serendip.models.pair_counts import PairCounter
 from serendip.models.query_scores import QueryScores, SparseScores
 from serendip.runtime.progress import TrainOptions
 
 _STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"
-_CONTENT_FILE, _UNREACHED_FILE = "content.npy", "unreached.npy"
-_GRAPH_FOLDER, _LATE_FILE = "graph", "late.npy"
-
-_ROWS_PER_BLOCK = 65_536
-"""Bounds memory while the graph is built."""
+_GRAPH_FOLDER, _ARRAYS_FOLDER = "graph", "arrays"
 
 _MOST_ROWS = 4_096
-"""Rows from which on a product reads a whole matrix."""
+"""Rows from which on a product reads a whole matrix that is not packed."""
 
 _MAX_VOTERS = 8
 """Context items whose votes are computed; an explanation shows fewer."""
@@ -100,7 +96,7 @@ class TransitionsConfig(Config):
     spread_weight: float = Field(default=1.0, ge=0)
     """w, weight of the neighbours' transitions relative to the item's."""
 
-    max_targets: int = Field(default=200, ge=1)
+    max_targets: int = Field(default=120, ge=1)
     """Items with a score for a context of one item, neighbours' transitions included; those with
     the largest scores. Ignored in mode ``plain``."""
 
@@ -121,7 +117,8 @@ class Transitions(Recommender):
     _known_late: tuple[IntArray, Sparse] | None = None
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        self._matrix = self._count_steps(dataset, options)
+        steps = self._count_steps(dataset, options)
+        self._trained_unreached = _find_empty_columns(steps)
         self._neighbours: GrowingSparse | None = None
         self._content: FloatArray | None = None
         is_smoothed = self.config.mode == "spread"
@@ -134,8 +131,19 @@ class Transitions(Recommender):
                         self._content, all_items, self._content, self.config.num_neighbours
                     )
                 )
-        self._find_unreached()
-        self._use_graph(self._build_graph(np.arange(dataset.num_items, dtype=np.int32)), NO_ITEMS)
+        self._matrix, graph = self._pack(steps)
+        self._use_graph(graph, NO_ITEMS)
+
+    def _pack(self, steps: Sparse) -> tuple[PackedSparse, PackedSparse]:
+        """M and the graph, both (N, N) and packed; the graph is multiplied from M as it is."""
+        if self._neighbours is None:
+            matrix = PackedSparse.of(steps)
+            return matrix, matrix
+        self.__dict__.pop("_reach", None)  # of an earlier training
+        numbers = np.arange(steps.shape[0], dtype=np.int32)
+        blocks = (self._build_rows(numbers[part], steps) for part in blocks_of(len(numbers)))
+        graph = PackedSparse.stack(blocks, steps.shape[1])
+        return PackedSparse.of(steps), graph
 
     def _count_steps(self, dataset: Dataset, options: TrainOptions) -> Sparse:
         """M (N, N), the largest entries of each row."""
@@ -146,14 +154,9 @@ class Transitions(Recommender):
         rows, columns = (1.0 / np.sqrt(sums + 1.0) for sums in counter.sums())  # (N,) each
         return counter.count_top(rows, columns, config.max_steps, options.progress)
 
-    def _use_neighbours(self, neighbours: Sparse) -> None:
+    def _use_neighbours(self, neighbours: Sparse | PackedSparse) -> None:
         """Smooth by content neighbours (N0, N0) of the trained items."""
         self._neighbours = GrowingSparse.of(neighbours, self.config.num_neighbours)
-
-    def _find_unreached(self) -> None:
-        """Cache the trained items without incoming transitions."""
-        self.__dict__.pop("_reach", None)  # of an earlier training
-        self._trained_unreached = _find_empty_columns(self._matrix)
 
     @property
     def _unreached(self) -> IntArray:
@@ -169,7 +172,7 @@ class Transitions(Recommender):
             features.content, numbers, self._content, count, num_trained, features.near
         )
 
-    def _use_graph(self, graph: Sparse, late: IntArray) -> None:
+    def _use_graph(self, graph: Sparse | PackedSparse, late: IntArray) -> None:
         """Score by a graph (N0, N0), and some unreached items by their neighbours' scores."""
         self._forget_late()
         self._known_late = None
@@ -180,7 +183,7 @@ class Transitions(Recommender):
         """Rows (M, N0) of the graph; those of later items are computed when they are first read."""
         return self._graph.take(numbers, self._build_graph)
 
-    def _graph_rows(self, numbers: IntArray) -> tuple[Sparse, IntArray]:
+    def _graph_rows(self, numbers: IntArray) -> tuple[Sparse | PackedSparse, IntArray]:
         """A matrix that has the graph's rows of the numbers (M,), and their numbers in it."""
         return self._graph.source(numbers, self._build_graph)
 
@@ -192,27 +195,25 @@ class Transitions(Recommender):
         lent = to_csr(self._neighbours.take(unreached))  # (M, N0)
         values = self.config.spread_weight * lent.data
         targets = np.repeat(unreached, np.diff(lent.indptr))
-        shape = self._matrix.shape
+        shape = self._neighbours.base.shape
         return build_identity(shape[0]) + to_csr((values, (lent.indices, targets)), shape)
 
     def _build_graph(self, numbers: IntArray) -> Sparse:
         """Rows (M, N0) of the graph."""
-        parts = (
-            numbers[begin : begin + _ROWS_PER_BLOCK]
-            for begin in range(0, len(numbers), _ROWS_PER_BLOCK)
-        )
-        return stack_rows(map(self._build_rows, parts), self._matrix.shape[0])
+        parts = (numbers[part] for part in blocks_of(len(numbers)))
+        blocks = (self._build_rows(part, self._matrix) for part in parts)
+        return stack_rows(blocks, self._matrix.shape[0])
 
-    def _build_rows(self, numbers: IntArray) -> Sparse:
-        """A block of rows of the graph."""
-        num_trained = self._matrix.shape[0]
+    def _build_rows(self, numbers: IntArray, matrix: Sparse | PackedSparse) -> Sparse:
+        """A block of rows of the graph, from M."""
+        num_trained = matrix.shape[0]
         known = np.flatnonzero(numbers < num_trained)
         cells = (np.ones(len(known), np.float32), (known, numbers[known]))
         context = to_csr(cells, (len(numbers), num_trained))
         if self._neighbours is None:
-            return to_csr(context @ self._matrix)
+            return self._matrix.sum_rows(context)
         smoothed = context + self.config.spread_weight * self._neighbours.take(numbers)
-        steps = _multiply_top_rows(to_csr(smoothed), self._matrix, self.config.max_targets)
+        steps = _multiply_top_rows(to_csr(smoothed), matrix, self.config.max_targets)
         return _multiply_top_rows(steps, self._reach, self.config.max_targets)
 
     @cached_property
@@ -375,34 +376,39 @@ class Transitions(Recommender):
         return model
 
     def _save(self, folder: Path) -> None:
-        save_csr(folder / _STEPS_FOLDER, resize(self._matrix, self._num_items, self._num_items))
+        count = self._num_items
+        self._matrix.resized(count, count).save(folder / _STEPS_FOLDER)
         if self._neighbours is not None:
-            neighbours = resize(self._neighbours.whole(), self._num_items, self._num_items)
-            save_csr(folder / _NEIGHBOURS_FOLDER, neighbours)
-            graph = self._take_graph(np.arange(self._num_items, dtype=np.int32))
-            graph = resize(graph, self._num_items, self._num_items)
-            save_csr(folder / _GRAPH_FOLDER, graph)
-        if self._content is not None:
-            np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
-        np.save(folder / _UNREACHED_FILE, self._unreached, allow_pickle=False)
-        np.save(folder / _LATE_FILE, self._late_neighbours[0], allow_pickle=False)
+            self._neighbours.packed(count).save(folder / _NEIGHBOURS_FOLDER)
+            graph = self._graph.packed(self._build_graph)
+            graph.resized(count, count).save(folder / _GRAPH_FOLDER)
+        arrays = {"unreached": self._unreached, "late": self._late_neighbours[0]}
+        content = {} if self._content is None else packed_arrays("content", self._content)
+        save_arrays(folder / _ARRAYS_FOLDER, {**arrays, **content})
 
     def _open(self, folder: Path) -> None:
-        self._matrix = open_csr(folder / _STEPS_FOLDER)
+        self._matrix = PackedSparse.open(folder / _STEPS_FOLDER)
+        arrays = open_arrays(folder / _ARRAYS_FOLDER)
         self._neighbours = self._content = None
+        graph = self._matrix
         if (folder / _NEIGHBOURS_FOLDER).exists():
-            self._use_neighbours(open_csr(folder / _NEIGHBOURS_FOLDER))
-        if self._neighbours is not None or (folder / _CONTENT_FILE).exists():
-            self._content = open_array(folder / _CONTENT_FILE)
-        self._trained_unreached = map_array(folder / _UNREACHED_FILE)
-        has_graph = self._neighbours is not None
-        graph = open_csr(folder / _GRAPH_FOLDER) if has_graph else self._matrix
-        self._use_graph(graph, map_array(folder / _LATE_FILE))
+            self._use_neighbours(PackedSparse.open(folder / _NEIGHBOURS_FOLDER))
+            graph = PackedSparse.open(folder / _GRAPH_FOLDER)
+        try:
+            if "content.values" in arrays:
+                self._content = open_packed("content", arrays)
+            self._trained_unreached = arrays["unreached"]
+            self._use_graph(graph, arrays["late"])
+        except KeyError as error:
+            raise ArtefactError(
+                f"{folder} has no array {error}.", "Train the model again."
+            ) from None
 
 
-def _multiply_top_rows(left: Sparse, right: Sparse, count: int) -> Sparse:
+def _multiply_top_rows(left: Sparse, right: Sparse | PackedSparse, count: int) -> Sparse:
     """``multiply_top``, reading only the rows of ``right``, possibly mapped, that it needs."""
-    if left.shape[0] >= _MOST_ROWS:  # a copy of the rows that it needs would be as large as all
+    if left.shape[0] >= _MOST_ROWS and not isinstance(right, PackedSparse):
+        # A copy of the rows that it needs would be as large as all.
         return multiply_top(left, right, count)
     rows, columns = np.unique(left.indices, return_inverse=True)
     shape = (left.shape[0], len(rows))

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
-from serendip.data.growing_rows import append_rows, dot_rows
+from serendip.data.growing_rows import append_rows
 from serendip.data.query import Query
+from serendip.data.row_array import dot_items, dot_rows
 from serendip.errors import ArtefactError
 from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
 from serendip.models.linalg import main_directions, open_array
@@ -163,7 +164,7 @@ class VectorIndex:
         count = len(self.base)
         known = item_nums[item_nums < count]
         if len(known) > k:
-            scores = self.base.vectors[known] @ reduced
+            scores = dot_items(self.base.vectors, known, reduced)
             known = known[np.argpartition(-scores, k - 1)[:k]]
         return np.concatenate([known, item_nums[item_nums >= count][:k]])
 

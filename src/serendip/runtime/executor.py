@@ -22,6 +22,7 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol, TypeVar
 
 from serendip.errors import SerendipError
@@ -157,7 +158,7 @@ class LocalExecutor:
             process.start()
         sender.close()
         try:
-            yield _receive(receiver, str(task))
+            yield _receive(receiver, process, str(task))
         finally:
             process.terminate()
             process.join()
@@ -192,14 +193,15 @@ def _send_results(sender: Connection, work: Callable[[Any], Generator[Any]], tas
         sender.send((_END, None))
 
 
-def _receive(receiver: Connection, name: str) -> Iterator[Any]:
-    """Yield what ``_send_results`` sends."""
+def _receive(receiver: Connection, process: SpawnProcess, name: str) -> Iterator[Any]:
+    """Yield what ``_send_results`` sends, then wait for the end of its process."""
     while True:
         try:
             kind, value = receiver.recv()
         except EOFError:
             raise _killed(name) from None
         if kind == _END:
+            process.join()  # ended by force it would leave its semaphores to the system
             return
         if kind == _ERROR:
             raise value

@@ -35,6 +35,10 @@ class RecommenderContract(ABC):
     tolerance = 1e-5
     """Scores of one query may differ by this much between batches (order of float sums)."""
 
+    stored_tolerance = 0.02
+    """Scores of a query may change by this much of the largest one when the model is saved and
+    opened: item vectors and weights may be stored rounded, once."""
+
     @classmethod
     @abstractmethod
     def make(cls) -> Recommender:
@@ -112,11 +116,20 @@ class RecommenderContract(ABC):
     def test_a_saved_model_opens_with_the_same_scores(
         self, model: Recommender, queries: list[Query], tmp_path: Path
     ) -> None:
-        """Saving and opening keeps the config and every bit of the scores."""
+        """Saving and opening keeps the config and the scores, and every bit the second time."""
         model.save(tmp_path / "model")
         opened = type(model).open(tmp_path / "model")
         assert opened.config == model.config
-        assert np.array_equal(opened.score_all(queries), model.score_all(queries))
+        self.assert_as_stored(opened.score_all(queries), model.score_all(queries))
+        opened.save(tmp_path / "again")
+        again = type(model).open(tmp_path / "again")
+        assert np.array_equal(again.score_all(queries), opened.score_all(queries))
+
+    def assert_as_stored(self, actual: FloatArray, expected: FloatArray) -> None:
+        """Scores (B, N) differ by ``stored_tolerance`` at most."""
+        largest = np.abs(expected).max(1, keepdims=True, initial=0.0)  # (B, 1)
+        changes = np.abs(actual - expected)  # (B, N)
+        assert (changes <= self.stored_tolerance * largest + self.tolerance).all(), changes.max()
 
     def test_a_missing_folder_is_an_artefact_error(self, tmp_path: Path) -> None:
         """Opening a folder that does not exist is an ``ArtefactError`` that names it."""
@@ -291,9 +304,7 @@ class RecommenderContract(ABC):
         new = draw_features(9, 2)
         reopened = type(model).open(tmp_path).with_items(new)
         expected = model.with_items(new).score_all(queries)
-        np.testing.assert_allclose(
-            reopened.score_all(queries), expected, rtol=0, atol=self.tolerance
-        )
+        self.assert_as_stored(reopened.score_all(queries), expected)
 
     def test_an_item_appended_and_then_changed_is_the_changed_one_appended(
         self, model: Recommender, queries: list[Query], dataset: Dataset
@@ -327,13 +338,11 @@ class RecommenderContract(ABC):
         changed = model.with_changed_items(np.asarray([29, 4], np.int32), draw_features(9, 2))
         changed.save(tmp_path)
         opened = type(model).open(tmp_path)
-        assert np.array_equal(opened.score_all(queries), changed.score_all(queries))
+        self.assert_as_stored(opened.score_all(queries), changed.score_all(queries))
         numbers, back = np.asarray([4], np.int32), draw_features(11, 1)
-        np.testing.assert_allclose(
+        self.assert_as_stored(
             opened.with_changed_items(numbers, back).score_all(queries),
             changed.with_changed_items(numbers, back).score_all(queries),
-            rtol=0,
-            atol=self.tolerance,
         )
 
     def test_changing_an_item_to_what_it_is_changes_no_score(

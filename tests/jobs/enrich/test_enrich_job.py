@@ -202,6 +202,9 @@ def generation(folder: Path) -> Path:
 _OWN = ("search/words/", "search/titles/")
 
 
+CONTENT = "content/content.values.npy"
+
+
 def content_of(folder: Path) -> dict[str, str]:
     """Checksums of a generation, but for files that tantivy names at random and the clock."""
     manifest = json.loads((generation(folder) / "manifest.json").read_text())
@@ -222,7 +225,7 @@ def test_reverting_takes_everything_out_of_the_next_training(tmp_path: Path) -> 
     enrich(shop, "gate", "--judgements", judge(shop, NAMES))
     assert compute_fingerprint(Workspace.open(shop), 0) != made_from
     invoke("train", "-w", str(shop))
-    with_texts, vectors = content_of(shop), np.load(generation(shop) / "content.npy")
+    with_texts, vectors = content_of(shop), np.load(generation(shop) / CONTENT)
     manifest = json.loads((generation(shop) / "manifest.json").read_text())
     assert manifest["counts"]["written"] == NUM_ITEMS
     assert EngineState.open(generation(shop)).catalogue[3].generated_text == NAMES[3]
@@ -235,4 +238,4 @@ def test_reverting_takes_everything_out_of_the_next_training(tmp_path: Path) -> 
     for folder in (shop, plain):
         invoke("train", "-w", str(folder))
     assert content_of(shop) == content_of(plain) != with_texts
-    assert not np.array_equal(vectors, np.load(generation(shop) / "content.npy"))
+    assert not np.array_equal(vectors, np.load(generation(shop) / CONTENT))

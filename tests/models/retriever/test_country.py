@@ -76,7 +76,8 @@ def test_it_is_kept_on_disk_and_with_new_items(trained: Retriever, tmp_path: Pat
     queries = [Query(country=name) for name in ("", *NAMES)]
     trained.save(tmp_path)
     opened = Retriever.open(tmp_path)
-    np.testing.assert_array_equal(opened.score_all(queries), trained.score_all(queries))
+    kept = trained.score_all(queries)  # but for the rounding of stored rows
+    np.testing.assert_allclose(opened.score_all(queries), kept, atol=0.02 * np.abs(kept).max())
     extended = opened.with_items(draw_features(9, 2))
     np.testing.assert_array_equal(extended.score_all(queries)[:, :20], opened.score_all(queries))
 

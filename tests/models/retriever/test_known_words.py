@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serendip.data.aligned_rows import AlignedRows
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples
+from serendip.data.packed_rows import pack_rows
 from serendip.data.query import History, Query
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores, TrainedQueries, text_keys
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import build_small_world, draw_unit_vectors
-
-VECTORS = draw_unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
 
 
 def projection() -> AlignedProjection:
@@ -25,11 +25,15 @@ def projection() -> AlignedProjection:
     return AlignedProjection(down, np.ascontiguousarray(up.T))
 
 
+ROWS = AlignedRows.of(projection(), pack_rows(draw_unit_vectors(np.random.default_rng(1), 4)))
+VECTORS = np.stack([np.asarray(ROWS), np.asarray(ROWS.content)])
+
+
 def affinity() -> ContentScores:
     """Weights 3 of the context and 2 of words; 5 and 7 of words that were learned."""
     known = TrainedQueries.of(["red shoes", "Hats"], np.array([5, 7], np.float32))
     weights = np.tile(np.array([3, 2], np.float32), (3, 1))
-    return ContentScores(projection(), VECTORS[0], weights, VECTORS[1], known)
+    return ContentScores(ROWS, weights, known=known)
 
 
 def asked(text: str, surface: str = "search") -> Query:

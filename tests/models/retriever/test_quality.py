@@ -124,9 +124,10 @@ def test_one_dot_product_gives_relevance_and_quality() -> None:
 def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:
     model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
     model.save(tmp_path)
-    extended = Retriever.open(tmp_path).with_items(draw_features(8, 2))
+    opened = Retriever.open(tmp_path)
+    extended = opened.with_items(draw_features(8, 2))
     assert np.array_equal(extended.item_vectors[-2:, 8:12], np.tile(UNKNOWN, (2, 1)))
-    assert np.array_equal(extended.item_vectors[:30], model.item_vectors)
+    assert np.array_equal(extended.item_vectors[:30], opened.item_vectors)
 
 
 def test_what_is_stored_comes_back() -> None:

@@ -271,10 +271,12 @@ def test_an_old_event_about_the_source_is_read_after_ten_thousand_others(
         Query("similar", history=History.of_items(items), source_items=np.array([source], np.int32))
         for items in (with_old, without)
     ]
-    scores = trained.score_all(asked)
-    assert np.abs(scores[0] - scores[1]).max() > 1e-4
     trained.save(tmp_path)
-    np.testing.assert_allclose(Retriever.open(tmp_path).score_all(asked), scores, atol=1e-5)
+    opened = Retriever.open(tmp_path)
+    changes = [np.subtract(*model.score_all(asked)) for model in (trained, opened)]  # (N,) each
+    assert np.abs(changes[0]).max() > 1e-4
+    # Stored vectors are rounded, which changes a difference of scores by a share of it.
+    np.testing.assert_allclose(changes[1], changes[0], atol=0.02 * np.abs(changes[0]).max())
 
 
 def test_vectors_of_another_encoder_are_refused(trained: Retriever) -> None:

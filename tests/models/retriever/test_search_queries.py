@@ -160,9 +160,10 @@ def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> 
         opened.score_all([Query("search", text=text, text_vector=vector)])
         for text in ("Thing number 3", "never read")
     )
-    assert np.abs(one - other).max() > 1e-3
+    assert np.abs(one - other).max() > 0.02 * np.abs(one).max()
     asked = [Query("search", text="Thing number 3", text_vector=vector)]
-    assert np.array_equal(opened.score_all(asked), trained.score_all(asked))
+    scores = trained.score_all(asked)
+    np.testing.assert_allclose(opened.score_all(asked), scores, atol=0.005 * scores.max())
 
 
 def test_items_whose_words_nobody_read_are_refused(trained: Retriever) -> None:
@@ -200,7 +201,7 @@ def test_a_split_into_models_reads_words_in_each(dataset: Dataset, tmp_path: Pat
     found = [
         one.with_items(new).score_all(asked) for one in (model, RetrieverGroups.open(tmp_path))
     ]
-    assert np.array_equal(*found)
+    np.testing.assert_allclose(*found, atol=0.005 * np.abs(found[0]).max())
     with pytest.raises(DataError, match="without tokens"):
         model.with_items(replace(draw_features(8, 2), tokens=None))
 

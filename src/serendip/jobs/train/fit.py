@@ -29,6 +29,7 @@ from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, coo
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_quality import item_quality
+from serendip.data.packed_rows import pack_rows
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split
 from serendip.engine.settings import Settings
@@ -139,6 +140,8 @@ class Fitter:
         """Add content, codes, search examples, item quality and alignment to a dataset."""
         with self.clock.stage("content and codes"):
             features, codebooks, fusion = self._build_features(dataset, options, older)
+            # Packed once for all models, which so learn from what requests will read.
+            features = replace(features, content=pack_rows(features.content))
         if "country" not in self.settings.context.features:
             dataset = dataset.with_countries(None)
         counts = dataset.item_counts()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from serendip.data.query import Query
+from serendip.data.row_array import ROWS_PER_BLOCK
 from serendip.engine.generations import open_current
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -53,12 +55,13 @@ def require_passed(gates: Sequence[GateResult]) -> None:
 
 def check_integrity(state: EngineState, home: SurfaceConfig) -> list[GateResult]:
     """Check that all numbers are finite and that home answers a user without a history."""
-    arrays = (state.features.content, state.quality)
+    content, size = state.features.content, ROWS_PER_BLOCK
+    blocks = (content[begin : begin + size] for begin in range(0, len(content), size))
     answer = run([Query("home")], home, state)[0]
     return [
         GateResult(
             "finite numbers",
-            all(bool(np.isfinite(array).all()) for array in arrays),
+            all(bool(np.isfinite(part).all()) for part in chain(blocks, [state.quality])),
             "content vectors and quality",
         ),
         GateResult(

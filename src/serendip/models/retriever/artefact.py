@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.growing_rows import dot_rows
+from serendip.data.packed_rows import open_packed, packed_arrays
+from serendip.data.row_array import dot_items, dot_rows
 from serendip.data.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.onnx import read_model
@@ -67,7 +69,7 @@ class TrainedRetriever:
         Parts in which the query is 0 are not read.
         """
         size = self.item_vectors.shape[1]
-        scores = self.item_vectors[items] @ query[:size] + self.bonus[items]
+        scores = dot_items(self.item_vectors, items, query[:size]) + self.bonus[items]
         if self.affinity is not None:
             end = size + self.affinity.size
             scores += self.affinity.scores_of(query[size:end], items)
@@ -96,12 +98,12 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
     tower, affinity, quality = trained.tower, trained.affinity, trained.quality
     arrays: dict[str, Any] = {
         "codes": codes,
-        "item_vectors": trained.item_vectors,
-        "projected": trained.projected,
+        **packed_arrays("item_vectors", trained.item_vectors),
+        **packed_arrays("projected", trained.projected),
         "weight": tower.weight,
         "bias": tower.bias,
         "tables": tower.tables,
-        "ids": tower.ids,
+        **packed_arrays("ids", tower.ids),
         "bonus": trained.bonus,
         "num_parameters": np.asarray([trained.num_parameters]),
         **_donor_arrays(tower, affinity),
@@ -114,13 +116,14 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
 
 
 def _donor_arrays(tower: ItemEncoderArrays, affinity: ContentScores | None) -> dict[str, Any]:
-    """The donors; their content only if it is not that of the aligned items."""
-    content = tower.donor_content  # (N, C)
-    donors = np.asarray(content.any(axis=1) if tower.donors is None else tower.donors)  # (N,)
-    rows = np.flatnonzero(donors)
-    if affinity is not None and np.array_equal(affinity.aligned[rows], content[rows]):
-        return {"donors": donors}
-    return {"donors": donors, "donor_content": content}
+    """The donors; their content only if it is not that of ``affinity``."""
+    content: Any = tower.donor_content  # (N, C)
+    donors = {"donors": np.ones(len(content), np.bool_) if tower.donors is None else tower.donors}
+    if affinity is not None and content is affinity.aligned:
+        return donors
+    if isinstance(content, AlignedRows):
+        return {**donors, **content.arrays("donor_content")}
+    return {**donors, **packed_arrays("donor_content", content)}
 
 
 def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetriever, IntArray]:
@@ -132,8 +135,8 @@ def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetrieve
     context = read_model(folder / CONTEXT_FILE)
     try:
         stored = open_arrays(folder / ARRAYS_FOLDER)
-        vectors, projected = stored["item_vectors"], stored["projected"]
-        affinity = ContentScores.of_arrays(stored) if "aligned" in stored else None
+        vectors, projected = (open_packed(name, stored) for name in ("item_vectors", "projected"))
+        affinity = ContentScores.of_arrays(stored)
         quality = QualityVector.of_arrays(stored) if "quality" in stored else None
         tower = _tower(stored, vectors.shape[1], affinity, config)
         bonus, codes = stored["bonus"], stored["codes"]
@@ -160,18 +163,19 @@ def _tower(
     affinity: ContentScores | None,
     config: RetrieverConfig,
 ) -> ItemEncoderArrays:
-    donor_content = stored.get("donor_content")
-    if donor_content is None and affinity is not None:
-        donor_content = affinity.aligned
+    aligned = None if affinity is None else affinity.aligned
+    if "donor_content.lengths" in stored:
+        aligned = AlignedRows.of_arrays("donor_content", stored)
+    content = open_packed("donor_content", stored) if aligned is None else aligned
     return ItemEncoderArrays(
         stored["weight"],
         stored["bias"],
         stored["tables"],
-        stored["ids"],
-        stored["donor_content"] if donor_content is None else donor_content,
+        open_packed("ids", stored),
+        cast("FloatArray", content),
         config.num_id_donors,
         config.reads("content"),
-        affinity.projection if affinity else None,
+        None if aligned is None else aligned.projection,
         size - config.embedding_size,
         stored.get("token_table"),
         stored["donors"],

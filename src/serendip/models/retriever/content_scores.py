@@ -18,17 +18,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
-from serendip.data.dataset import AlignedProjection
-from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
 from serendip.data.query import Query
+from serendip.data.row_array import dot_items, dot_rows
 from serendip.data.text import normalise
-from serendip.models.context import average_contexts, compute_contexts
+from serendip.models.context import compute_contexts
 from serendip.models.retriever.requests import SEARCH, TASK_OF
 
 _KEYS, _WEIGHTS = "known_words", "known_weights"
@@ -85,20 +85,23 @@ class ContentScores:
     """Content scores: item content, aligned and as encoded, and the weights of its cosines.
 
     Args:
-        projection: aligns content with behaviour.
-        aligned: (N, C) aligned unit vectors.
+        aligned: (N, C) aligned unit vectors, computed from the content that they have.
         weights: (tasks, 2) float32 weights of the context's cosine and of the text's cosine.
-        plain: (N, C) unit vectors as encoded, compared with query texts; None = texts are aligned
-            and compared with ``aligned``: for models trained without queries.
+        reads_plain: whether query texts are compared with content as encoded; False = texts are
+            aligned and compared with ``aligned``: for models trained without queries.
         known: trained queries, which have weights of their own in search; None = all queries have
             the same weights.
     """
 
-    projection: AlignedProjection
-    aligned: FloatArray
+    aligned: AlignedRows
     weights: FloatArray
-    plain: FloatArray | None = None
+    reads_plain: bool = True
     known: TrainedQueries | None = None
+
+    @property
+    def plain(self) -> FloatArray | None:
+        """(N, C) content as encoded; None if it is not compared with texts."""
+        return self.aligned.content if self.reads_plain else None
 
     @property
     def vectors(self) -> FloatArray:
@@ -107,22 +110,24 @@ class ContentScores:
 
     def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
         """Rows of ``vectors``, without computing the others."""
-        aligned = self.aligned[items]
+        aligned: FloatArray = self.aligned[items]
         return aligned if self.plain is None else np.hstack([aligned, self.plain[items]])
 
     @property
     def size(self) -> int:
         """Number of dimensions of ``vectors``."""
         size: int = self.aligned.shape[1]
-        return size if self.plain is None else 2 * size
+        return 2 * size if self.reads_plain else size
 
     def scores_of(self, query: FloatArray, items: IntArray) -> FloatArray:
         """Scores (C,) of items for one row (2 C,) of ``of_queries``."""
         width = self.aligned.shape[1]
+        context, text = query[:width], query[width:]
         scores = np.zeros(len(items), np.float32)
-        for vectors, part in ((self.aligned, query[:width]), (self.plain, query[width:])):
-            if vectors is not None and part.any():
-                scores += vectors[items] @ part
+        if context.any():
+            scores += self.aligned.dot_items(items, context)
+        if text.any():
+            scores += dot_items(self.aligned.content, items, text)
         return scores
 
     def texts_like(self, items: IntArray) -> FloatArray:
@@ -145,10 +150,10 @@ class ContentScores:
     def scores_of_all(self, queries: FloatArray) -> FloatArray:
         """Products (B, N) of rows (B, 2 C) of ``of_queries`` and all ``vectors_of``."""
         if self.plain is None:
-            return dot_rows(queries, self.aligned)
+            return self.aligned.dot(queries)
         width = self.aligned.shape[1]
         context, texts = queries[:, :width], queries[:, width:]  # (B, C) each
-        scores = dot_rows(context, self.aligned)  # (B, N)
+        scores = self.aligned.dot(context)  # (B, N)
         with_text = np.flatnonzero(texts.any(axis=1))
         if len(with_text):
             scores[with_text] += dot_rows(texts[with_text], self.plain)
@@ -156,10 +161,11 @@ class ContentScores:
 
     def _context(self, queries: Sequence[Query]) -> FloatArray:
         """Weighted mean (B, C) of the aligned content of each request's context."""
-        if not queries:
-            return np.empty((0, self.aligned.shape[1]), np.float32)
-        means = average_contexts(compute_contexts(queries, len(self.aligned), DECAY), self.aligned)
-        return self._weights_of(queries)[:, :1] * means
+        means = np.zeros((len(queries), self.aligned.shape[1]), np.float32)
+        for row, (items, weights) in enumerate(compute_contexts(queries, len(self.aligned), DECAY)):
+            if len(items):
+                means[row] = self.aligned.mean(items, weights)
+        return self._weights_of(queries)[:, :1] * means if queries else means
 
     def _texts(self, queries: Sequence[Query]) -> FloatArray:
         """Weighted text vectors (B, C); zeros for requests without a text."""
@@ -168,7 +174,7 @@ class ContentScores:
         for row, query in enumerate(queries):
             if query.text_vector is not None:
                 text = query.text_vector[None].astype(np.float32)
-                text = self.projection.encode(text) if self.plain is None else text
+                text = text if self.reads_plain else self.aligned.projection.encode(text)
                 vectors[row] = weights[row] * text[0]
         return vectors
 
@@ -183,31 +189,29 @@ class ContentScores:
 
     def extended(self, content: FloatArray) -> ContentScores:
         """Copy with new items appended."""
-        new = self.projection.encode(content)
-        plain = None if self.plain is None else append_rows(self.plain, content)
-        return replace(self, aligned=append_rows(self.aligned, new), plain=plain)
+        return replace(self, aligned=self.aligned.appended(content))
 
     def changed(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
         """Copy with changed content of some items."""
-        new = self.projection.encode(content)
-        plain = None if self.plain is None else replace_rows(self.plain, item_nums, content)
-        return replace(self, aligned=replace_rows(self.aligned, item_nums, new), plain=plain)
+        return replace(self, aligned=self.aligned.replaced(item_nums, content))
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays to store, by name."""
         return {
-            "aligned": self.aligned,
-            "align_down": self.projection.down,
-            "align_up": self.projection.up,
+            **self.aligned.arrays("content"),
             "align_weights": self.weights,
-            **({} if self.plain is None else {"plain": self.plain}),
+            "reads_plain": np.asarray(self.reads_plain),
             **({} if self.known is None else self.known.arrays()),
         }
 
     @classmethod
-    def of_arrays(cls, stored: Mapping[str, FloatArray]) -> ContentScores:
-        """Rebuild from ``arrays``."""
-        projection = AlignedProjection(stored["align_down"], stored["align_up"])
-        plain = stored["plain"] if "plain" in stored else None
-        known = TrainedQueries.of_arrays(stored)
-        return cls(projection, stored["aligned"], stored["align_weights"], plain, known)
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> ContentScores | None:
+        """Rebuild from ``arrays``; None for an artefact without them."""
+        if "align_weights" not in stored:
+            return None
+        return cls(
+            AlignedRows.of_arrays("content", stored),
+            stored["align_weights"],
+            bool(stored["reads_plain"]),
+            TrainedQueries.of_arrays(stored),
+        )

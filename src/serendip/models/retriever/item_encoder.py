@@ -33,8 +33,8 @@ class ItemEncoderArrays:
         tables: (L, K, E) code embeddings; L = 0 if codes are not used.
         ids: (N, E) ID embeddings of the items seen in training (the ID donors), zeros for others;
             (0, E) = no ID imputation.
-        donor_content: (N, C) content of the donors, aligned if there is an alignment; zeros for
-            others, unless ``donors`` names them.
+        donor_content: (N, C) content of the items, aligned if there is an alignment; those of
+            ``donors`` are read.
         num_id_donors: most donors of an item.
         reads_content: True if item vectors contain content; queries always do.
         alignment: aligns content before donors are searched; None = content as encoded.

@@ -31,10 +31,11 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, dot_rows, replace_rows
+from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.numeric import unit
 from serendip.data.query import History, Query
+from serendip.data.row_array import dot_rows
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK
@@ -49,8 +50,9 @@ from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
 _INDEX_FOLDER = "index"
-_MOVED = 1e-3
-"""A larger change of projected content (values near 1) is new content, not rounding."""
+_MOVED = 0.02
+"""A larger change of projected content, relative to its largest value, is new content, not the
+rounding of packed rows."""
 
 
 class Retriever(Recommender):
@@ -245,7 +247,8 @@ class Retriever(Recommender):
         if not trained.tower.knows_new_items:
             return self
         vectors, projected = trained.tower.encode(features, item_nums)
-        moved = np.abs(projected - trained.projected[item_nums]).max(1) > _MOVED
+        change = np.abs(projected - trained.projected[item_nums]).max(1)  # (M,)
+        moved = change > _MOVED * np.abs(projected).max(1, initial=0.0)
         if not moved.any():
             return self
         rows = item_nums[moved]

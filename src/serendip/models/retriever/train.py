@@ -24,10 +24,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import compress
+from typing import cast
 
 import numpy as np
 import torch
 
+from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item_features import ItemFeatures
@@ -114,13 +116,19 @@ class RetrieverTraining:
         features = dataset.features or _no_features(dataset.num_items)
         knows_content = dataset.features is not None and config.reads("content")
         self.alignment = dataset.alignment if knows_content else None
-        content = np.asarray(features.content, np.float32)
+        self.stored_content = features.content  # (N, C), perhaps packed
+        content = np.asarray(self.stored_content, np.float32)
         # (N, C); the content itself without an alignment
         self.aligned = self.alignment.encode(content) if self.alignment else content
         self.codes = features.codes
         self.countries = () if dataset.countries is None else dataset.countries.names
         self.module = RetrieverNetwork(
-            features, queries, counts > 0, config, self.aligned, len(self.countries)
+            replace(features, content=content),
+            queries,
+            counts > 0,
+            config,
+            self.aligned,
+            len(self.countries),
         )
         continues = start is not None and self.module.continue_from(start)
         self.start = start if continues else None
@@ -300,6 +308,7 @@ class RetrieverTraining:
             self.alignment,
             sum(network.sizes[1:]),
             network.token_table.detach().numpy().copy() if len(network.token_table) else None,
+            self.module.seen.numpy() > 0,
         )
         context = self._export_context()
         # (N,) for items without training events only.
@@ -359,7 +368,6 @@ class RetrieverTraining:
             maker = self.unread if task == SEARCH else self.validation
             requests = partial(self._validation_requests, task, maker)
             weights[task] = tune_content_weights(requests, aligned, content, texts)
-        plain = content if len(query_vectors) else None
         trained = None
         if SEARCH in map(TASK_OF.__getitem__, self.read.tasks):
             requests = partial(self._validation_requests, SEARCH, self.read)
@@ -367,7 +375,7 @@ class RetrieverTraining:
                 compress(self._texts(), ~self.split.hidden),
                 tune_content_weights(requests, aligned, content, query_vectors),
             )
-        return ContentScores(self.alignment, aligned, weights, plain, trained)
+        return ContentScores(self.aligned_rows, weights, len(query_vectors) > 0, trained)
 
     def _texts(self) -> Sequence[str]:
         return () if self.queries is None else self.queries.texts
@@ -380,12 +388,11 @@ class RetrieverTraining:
         assert self.start is not None
         if self.alignment is None or self.start.content_weights is None:
             return None
-        has_queries, known = len(self.module.query_vectors) > 0, self.start.known_weights
+        known = self.start.known_weights
         return ContentScores(
-            self.alignment,
-            self.aligned,
+            self.aligned_rows,
             self.start.content_weights,
-            self.module.tower.content.numpy() if has_queries else None,
+            len(self.module.query_vectors) > 0,
             None if known is None else TrainedQueries.of(self._texts(), known),
         )
 
@@ -405,7 +412,7 @@ class RetrieverTraining:
         for block in self._validation_requests(HOME, self.validation):
             scores = block.scores  # (R, ranked)
             if affinity is not None:
-                cosines = context_cosines(block.batch, affinity.aligned, block.ranked)
+                cosines = context_cosines(block.batch, self.aligned, block.ranked)
                 scores = scores + affinity.weights[HOME, 0] * cosines
             scores[block.excluded] = -np.inf
             held_out.append(HeldOutRequests.of(scores, block.columns, block.ranked))
@@ -414,12 +421,19 @@ class RetrieverTraining:
             weights = find_weights(held_out, values, loss, self.seed)
         return QualityVector(values, weights)
 
+    @cached_property
+    def aligned_rows(self) -> AlignedRows:
+        """``aligned`` as it is served: computed from the stored content."""
+        assert self.alignment is not None
+        return AlignedRows.of(self.alignment, self.stored_content)
+
     def _donors(self) -> tuple[FloatArray, FloatArray]:
-        """IDs (N, E) and content (N, C) of the ID donors, zeros for others; empty if off."""
+        """IDs (N, E) of the ID donors, zeros for others, and content (N, C); no IDs if off."""
         tower, seen = self.module.tower, self.module.seen[:, None].numpy()
+        content = cast("FloatArray", self.aligned_rows) if self.alignment else self.stored_content
         if tower.id_donors is None:
-            return np.zeros((0, tower.ids.shape[1]), np.float32), self.aligned[:0]
-        return tower.ids.detach().numpy() * seen, self.aligned * seen
+            return np.zeros((0, tower.ids.shape[1]), np.float32), content
+        return tower.ids.detach().numpy() * seen, content
 
 
 def _no_features(num_items: int) -> ItemFeatures:
