@@ -55,10 +55,11 @@ _FILE, _ARRAYS = "context.json", "arrays"
 class ContextConfig(Config):
     """``[context]``: what the ranker reads of the context of a request."""
 
-    features: tuple[ContextPart, ...] = ("country", "device")
-    """Parts of the context that give features, where the data have them: ``country``, ``device``,
-    local ``hour`` and ``weekday``, the ``session`` (the last half hour against the past before),
-    the user's ``category`` and ``price`` level against the item's, and ``age`` of the item."""
+    features: tuple[ContextPart, ...] = ()
+    """Parts of the context that are read, where the data have them: ``country``, ``device``, local
+    ``hour`` and ``weekday``, the ``session`` (the last half hour against the past before), the
+    user's ``category`` and ``price`` level against the item's, and ``age`` of the item. None by
+    default: `serendip evaluate --full` tells whether those that are named help."""
 
     timezone: str = "UTC"
     """IANA time zone of hours and weekdays where ``timezones`` has none for the country."""
@@ -98,7 +99,8 @@ class FieldCounts:
         items: (P,) int32 items of the pairs, ascending within a value.
         counts: (P,) int32 interactions of the pairs.
         totals: (N,) int32 interactions of each item with a known value.
-        categories: (V, G) int32 interactions of each category.
+        categories: (V, G) int32 interactions of each category with each value.
+        category_totals: (G,) int64 interactions of each category.
         top: (V, K) int32 items of each value, most interactions first, padded with -1.
     """
 
@@ -108,6 +110,7 @@ class FieldCounts:
     counts: IntArray
     totals: IntArray
     categories: IntArray
+    category_totals: NDArray[np.int64]
     top: IntArray
 
     @classmethod
@@ -137,6 +140,7 @@ class FieldCounts:
         starts = np.searchsorted(pairs, np.arange(count + 1) * num_items)
         groups = int(category_of.max(initial=0)) + 1
         cells = np.bincount(new * groups + category_of[items], minlength=count * groups)
+        cells = cells.reshape(count, groups)
         pair_items = (pairs % num_items).astype(np.int32)
         return cls(
             tuple(names[value] for value in kept.tolist()),
@@ -144,7 +148,8 @@ class FieldCounts:
             pair_items,
             counts.astype(np.int32),
             np.bincount(items, minlength=num_items).astype(np.int32),
-            cells.reshape(count, groups).astype(np.int32),
+            cells.astype(np.int32),
+            cells.sum(0),
             _order(starts, pair_items, counts, num_items),
         )
 
@@ -180,13 +185,13 @@ class FieldCounts:
         of_category = np.zeros(len(items)), np.zeros(len(items))  # with the value, and all
         inside = category_of < self.categories.shape[1]
         of_category[0][inside] = self.categories[value, category_of[inside]]
-        of_category[1][inside] = self.categories[:, category_of[inside]].sum(0)
+        of_category[1][inside] = self.category_totals[category_of[inside]]
         prior = (of_category[0] + PRIOR_EVENTS * share) / (of_category[1] + PRIOR_EVENTS)
         own = (self.counts_of(value, items) + PRIOR_EVENTS * prior) / (totals + PRIOR_EVENTS)
         return np.log(own / share).astype(np.float32)
 
     def _share(self, value: int) -> float:
-        return float(self.categories[value].sum() / self.categories.sum())
+        return float(self.categories[value].sum() / self.category_totals.sum())
 
 
 def _order(
@@ -280,7 +285,7 @@ class ContextCounts:
         return cls(config, fields, frozenset(document["parts"]))
 
 
-_ARRAY_NAMES = ("starts", "items", "counts", "totals", "categories", "top")
+_ARRAY_NAMES = ("starts", "items", "counts", "totals", "categories", "category_totals", "top")
 
 _Values = tuple[IntArray, Sequence[str]]
 """(E,) numbers of the values of events, -1 = not known, and the names of the values."""
@@ -290,7 +295,7 @@ def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[ContextField, 
     """The fields that the settings name and the events have."""
     events, fields = dataset.events, dict[ContextField, _Values]()
     countries = () if dataset.countries is None else dataset.countries.names
-    if "country" in config.features and events.countries is not None:
+    if "country" in config.features and countries and events.countries is not None:
         fields["country"] = events.countries, countries
     if "device" in config.features and events.devices is not None:
         fields["device"] = events.devices, dataset.device_names

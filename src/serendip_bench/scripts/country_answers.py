@@ -3,11 +3,11 @@
     python src/serendip_bench/scripts/country_answers.py FOLDER [--customers 600] [--json FILE]
 
 FOLDER has ``online_retail.parquet``. Its sales become a workspace by `init`, which guesses the
-columns, the country among them, and two engines are fitted on the first 80 % of the events: as the
-product does it, and with ``[context] features = []``. Both answer the home surface at the moments
-of the rest; differences are paired by customer, with a bootstrap interval, for all requests, for
-those from abroad and for customers without a past. ``overlap`` is the share of common items in the
-top ten of a new visitor from each pair of the six countries with most customers.
+columns, the country among them, and two engines are fitted on the first 80 % of the events: with
+``[context] features = ["country"]`` and with the default, none. Both answer the home surface at the
+moments of the rest; differences are paired by customer, with a bootstrap interval, for all
+requests, for those from abroad and for customers without a past. ``overlap`` is the share of common
+items in the top ten of a new visitor from each pair of the six countries with most customers.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def write_files(dataset: Dataset, folder: Path, customers: int) -> None:
 def measure(context: JobContext, most_targets: int, scratch: Path) -> dict[str, Any]:
     """Fit both engines and compare their answers."""
     split = sample_users(temporal(context.dataset, 0.8), most_targets, 0)
-    without = context.settings.model_copy(update={"context": ContextConfig(features=())})
+    without = context.settings.model_copy(update={"context": ContextConfig()})
     lists, overlap = {}, {}
     for name, settings in (("with", context.settings), ("without", without)):
         (scratch / name).mkdir()
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=600, help="of the largest country")
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--features", default="", help="parts of the context, by comma")
+    parser.add_argument("--features", default="country", help="parts of the context, by comma")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -157,9 +157,8 @@ def main() -> None:
         write_files(read_retail(options.folder), folder, options.customers)
         start_workspace(folder / "ws", folder / "items.csv", folder / "events.csv", force=False)
         settings = folder / "ws" / "serendip.toml"
-        if options.features:
-            parts = json.dumps(options.features.split(","))
-            settings.write_text(f"{settings.read_text()}\n[context]\nfeatures = {parts}\n")
+        parts = json.dumps(options.features.split(","))
+        settings.write_text(f"{settings.read_text()}\n[context]\nfeatures = {parts}\n")
         workspace = Workspace.open(folder / "ws")
         counts = import_files(workspace)
         context = JobContext.open(folder / "ws", TrainOptions(seed=options.seed))

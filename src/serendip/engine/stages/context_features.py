@@ -35,8 +35,9 @@ def context_columns(batch: Batch, candidates: Candidates) -> Iterator[tuple[str,
     bounds = candidates.bounds(len(batch.queries))
     for row, (begin, end) in enumerate(pairwise(bounds)):
         query, past, items = batch.queries[row], batch.pasts[row], candidates.items[begin:end]
-        for name, values in _query_columns(batch.state, query, past, items):
-            columns[name][begin:end] = values
+        if begin < end:
+            for name, values in _query_columns(batch.state, query, past, items):
+                columns[name][begin:end] = values
     yield from columns.items()
 
 
@@ -45,7 +46,7 @@ def _query_columns(
 ) -> Iterator[tuple[str, FloatArray | np.float32]]:
     """Name and values of the features that one query has for its candidates (C,)."""
     codes = state.features.codes  # (N, L)
-    category_of = codes[items, 0] if codes.shape[1] else np.zeros(len(items), np.int32)
+    category_of = codes[items][:, 0] if codes.shape[1] else np.zeros(len(items), np.int32)
     context = state.context
     for name in FIELDS:
         counts = context.fields.get(name)
@@ -89,8 +90,9 @@ def _category_columns(state: EngineState, query: Query, past: History, items: In
     """Share of the item's category in the past."""
     codes = state.features.codes
     if len(past) and codes.shape[1]:
-        shares = np.bincount(codes[past.item_nums, 0], minlength=int(codes[items, 0].max()) + 1)
-        yield "category share", (shares[codes[items, 0]] / len(past)).astype(np.float32)
+        own, chosen = codes[items][:, 0], codes[past.item_nums][:, 0]  # (C,), (T,)
+        shares = np.bincount(chosen, minlength=int(own.max()) + 1) / len(past)
+        yield "category share", shares[own].astype(np.float32)
 
 
 def _price_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
