@@ -360,25 +360,38 @@ def served(
     users: Annotated[
         int, typer.Option("--users", help="Users to ask, a random sample; 0 = all.")
     ] = 4_000,
+    cold_items: Annotated[
+        float,
+        typer.Option(
+            "--cold-items", help="Share of the items that the training does not have; posted later."
+        ),
+    ] = 0.0,
     seed: SeedOption = 0,
 ) -> None:
     """The product with its defaults on a sequence set: init, train, serve, asked over HTTP."""
     from serendip_bench.served import ServedBench, run_served
 
     terminal = Terminal(as_json=True)
-    bench = ServedBench(data, json, users, seed)
+    bench = ServedBench(data, json, users, seed, cold_items)
     document = run_served(bench, terminal.options().progress)
     asked = document["users"]
     typer.echo(f"{asked['asked']:,} of {asked['possible']:,} users, seed {document['seed']}")
-    for name, row in document["slices"].items():
-        typer.echo(
-            f"  {name:<11} {row['users']:>6,} users  R@10 {_format_estimate(row['R@10'])}  "
-            f"N@10 {_format_estimate(row['N@10'])}"
-        )
+    _print_slices(document["slices"])
+    if "by_score" in document:
+        typer.echo(f"The same without exploration ({document['posted_items']:,} items posted)")
+        _print_slices(document["by_score"])
     for name, cost in document["costs"].items():
         values = ", ".join(f"{key} {value:,.1f}" for key, value in cost.items())
         typer.echo(f"  {name:<11} {values}")
     typer.echo(f"Results: {json}")
+
+
+def _print_slices(slices: Mapping[str, Any]) -> None:
+    for name, row in slices.items():
+        typer.echo(
+            f"  {name:<12} {row['users']:>6,} users  R@10 {_format_estimate(row['R@10'])}  "
+            f"N@10 {_format_estimate(row['N@10'])}"
+        )
 
 
 def _format_estimate(estimate: Mapping[str, float | None]) -> str:

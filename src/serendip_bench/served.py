@@ -9,6 +9,9 @@ The sets have no times. The newest event of every user is put on the same day, a
 it a day earlier, at a random time of the day: what a shop with these users would have logged, if
 all were active up to now.
 
+With ``--cold-items`` a share of the items is in neither file. They are posted to the running
+service before anybody is asked: new items, which nobody has chosen yet.
+
 Shapes: U users.
 """
 
@@ -23,7 +26,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,8 +73,15 @@ PROTOCOL = (
     "catalogue's own ids (their ASINs, else item ids): files that keep the events of a day in that "
     f"order cannot tell the model the target there. cold users: at most {COLD_AT_MOST} known "
     "events. tail items: targets outside the 20 % of the training items with most events. cold "
-    "items: targets without an event in training."
+    "items: targets without an event in training. warm items: all other targets. posted items: "
+    "targets that were left out of both files, with all their events, and posted before the first "
+    "user was asked; `by_score` has the figures of the same lists in the order of their scores, "
+    "which is the order without exploration, and `exploration` the paired differences to them."
 )
+
+EXPLORED_TOO = 10
+"""Further items that are asked for where items were posted: more than are explored, so that the
+first ten by score are among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +92,15 @@ class ServedBench:
         data: folder with ``sequences.txt`` and ``items.jsonl``.
         file: the results; the workspace is in ``<file>.work``.
         users: number of users to ask, a random sample; 0 = all.
-        seed: of the training, the sample and the times of the day.
+        seed: of the training, the sample, the times of the day and the items that are left out.
+        cold_items: share of the items that are left out of the files and posted to the service.
     """
 
     data: Path
     file: Path
     users: int = 4_000
     seed: int = 0
+    cold_items: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,17 +152,26 @@ def run_served(bench: ServedBench, progress: Progress) -> dict[str, Any]:
     """Make the workspace unless it is there, ask the service, and write the results.
 
     Raises:
-        ConfigError: the results cannot be written, or ``users`` is negative.
+        ConfigError: the results cannot be written, ``users`` is negative, or ``cold_items`` is not
+            in [0, 1).
         DataError: the data are missing or wrong, or a command of the product failed.
         StorageError: another process uses the same results file.
     """
     if bench.users < 0:
         raise ConfigError(f"--users {bench.users} is negative.", "Use 0 for all users.")
+    if not 0 <= bench.cold_items < 1:
+        raise ConfigError(
+            f"--cold-items {bench.cold_items} is no share of the items.",
+            "Use a number from 0 up to, but not including, 1.",
+        )
     with open_work_folder(bench.file) as work:
-        everybody, counts = read_users(bench.data)
-        costs = make_workspace(bench, work)
+        left_out = choose_items(bench.data, bench.cold_items, bench.seed)
+        everybody, counts = read_users(bench.data, left_out)
+        costs = make_workspace(bench, work, left_out)
         asked = sample_users(everybody, bench.users, bench.seed)
-        ranks, serving = ask_service(work / "workspace", asked, progress)
+        posted = read_items(bench.data, left_out)
+        shown, by_score, serving = ask_service(work / "workspace", asked, posted, progress)
+        slices = slice_users(asked, counts, _order_of(bench.data))
         document = {
             "name": "served",
             "version": VERSION,
@@ -158,15 +179,41 @@ def run_served(bench: ServedBench, progress: Progress) -> dict[str, Any]:
             "dataset": {"name": bench.data.resolve().name, "digest": _digest(bench.data)},
             "seed": bench.seed,
             "users": {"asked": len(asked), "possible": len(everybody)},
-            "slices": summarise(ranks, slice_users(asked, counts, _order_of(bench.data))),
+            "slices": summarise(shown, slices),
             "costs": {**costs, "serve": serving},
         }
+        if posted:
+            slices["posted items"] = np.isin(asked.targets, sorted(left_out))
+            document |= {
+                "posted_items": len(posted),
+                "slices": summarise(shown, slices),
+                "by_score": summarise(by_score, slices),
+                "exploration": compare(shown, by_score, slices),
+            }
         write_json(bench.file, document)
     return document
 
 
-def read_users(folder: Path) -> tuple[ServedUsers, dict[str, int]]:
+def choose_items(folder: Path, share: float, seed: int) -> frozenset[str]:
+    """Ids of a random share of the items.
+
+    Raises:
+        DataError: see ``read_sequences``.
+    """
+    if not share:
+        return frozenset()
+    read_sequences(folder)  # all checks of the two files
+    ids = list(_read_catalogue(folder))
+    chosen = np.random.default_rng(seed).permutation(len(ids))[: round(share * len(ids))]
+    return frozenset(ids[row] for row in chosen.tolist())
+
+
+def read_users(folder: Path, left_out: Collection[str] = ()) -> tuple[ServedUsers, dict[str, int]]:
     """Users with three items or more whose target is new to them; training events per item.
+
+    Args:
+        folder: of the data.
+        left_out: items without an event in training.
 
     Raises:
         DataError: see ``read_sequences``.
@@ -174,10 +221,11 @@ def read_users(folder: Path) -> tuple[ServedUsers, dict[str, int]]:
     read_sequences(folder)  # all checks of the two files
     users, counts = [], dict.fromkeys(_read_catalogue(folder), 0)
     for user, items in _read_lines(folder):
-        for item in items[:-2] if len(items) >= MIN_EVENTS else items:
+        known = _training_items(items, left_out)
+        for item in known:
             counts[item] += 1
         if len(items) >= MIN_EVENTS and items[-1] not in items[:-1]:
-            users.append((user, items[:-2], items[-2], items[-1]))
+            users.append((user, known, items[-2], items[-1]))
     return ServedUsers(*map(list, zip(*users, strict=True))), counts
 
 
@@ -202,6 +250,7 @@ def slice_users(
         "cold users": np.array([len(past) < COLD_AT_MOST for past in users.histories], np.bool_),
         "tail items": popularity <= border,
         "cold items": popularity == 0,
+        "warm items": popularity > 0,
     }
 
 
@@ -219,12 +268,29 @@ def summarise(ranks: Values, slices: Mapping[str, BoolArray]) -> dict[str, Any]:
     return summary
 
 
-def make_workspace(bench: ServedBench, work: Path) -> dict[str, Any]:
+def compare(first: Values, second: Values, slices: Mapping[str, BoolArray]) -> dict[str, Any]:
+    """Slice -> metric -> mean of the paired differences of two ranks per user, with interval."""
+    differences = values_of_ranks(first) - values_of_ranks(second)  # (U, 4)
+    return {
+        name: {
+            label: estimate.as_dict()
+            for label, estimate in zip(
+                LABELS, estimates(differences[mask], support=(-1.0, 1.0)), strict=True
+            )
+        }
+        for name, mask in slices.items()
+    }
+
+
+def make_workspace(
+    bench: ServedBench, work: Path, left_out: Collection[str] = ()
+) -> dict[str, Any]:
     """Write the files, run ``init`` and ``train``; costs of both.
 
-    A finished workspace of the same data and seed is used again.
+    A finished workspace of the same data, seed and items left out is used again.
     """
-    done, digest = work / "trained.json", f"{VERSION} {_digest(bench.data)} {bench.seed}"
+    done = work / "trained.json"
+    digest = f"{VERSION} {_digest(bench.data)} {bench.seed} {len(left_out)}"
     if done.exists():
         kept: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
         if kept["digest"] == digest:
@@ -232,7 +298,7 @@ def make_workspace(bench: ServedBench, work: Path) -> dict[str, Any]:
             return dict(kept["costs"])
     shutil.rmtree(work / "workspace", ignore_errors=True)
     done.unlink(missing_ok=True)
-    write_files(bench.data, work, bench.seed)
+    write_files(bench.data, work, bench.seed, left_out)
     workspace = work / "workspace"
     paths = ("--items", work / "items.jsonl", "--events", work / "events.csv")
     costs = {
@@ -253,21 +319,29 @@ def _restore(work: Path) -> None:
     shutil.copytree(work / "trained", work / "workspace")
 
 
-def write_files(data: Path, folder: Path, seed: int) -> None:
+def read_items(data: Path, wanted: Collection[str]) -> list[dict[str, str]]:
+    """Id, title and category path of items, in the order of the catalogue."""
+    items = []
+    for item_id, row in _read_catalogue(data).items():
+        if item_id not in wanted:
+            continue
+        paths = row.get("categories") or [[]]
+        title = str(row.get("title") or row.get("textual_id") or "")
+        path = " > ".join(map(str, paths[0]))
+        items.append({"item_id": item_id, "title": title, "category": path})
+    return items
+
+
+def write_files(data: Path, folder: Path, seed: int, left_out: Collection[str] = ()) -> None:
     """items.jsonl (id, title, category path) and events.csv (user, item, time), as an export."""
+    exported = _read_catalogue(data).keys() - set(left_out)
     with (folder / "items.jsonl").open("w", encoding="utf-8") as stream:
-        for item_id, row in _read_catalogue(data).items():
-            paths = row.get("categories") or [[]]
-            line = {
-                "item_id": item_id,
-                "title": str(row.get("title") or row.get("textual_id") or ""),
-                "category": " > ".join(map(str, paths[0])),
-            }
+        for line in read_items(data, exported):
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
     rng = np.random.default_rng(seed)
     rows = []
     for user, items in _read_lines(data):
-        known = items[:-2] if len(items) >= MIN_EVENTS else items
+        known = _training_items(items, left_out)
         times = rng.integers(0, DAY, len(known))
         for step, (item, time_of_day) in enumerate(zip(known, times.tolist(), strict=True)):
             day = NEWEST - DAY * (len(known) - 1 - step)
@@ -303,19 +377,31 @@ def run_command(*arguments: object) -> ProcessCost:
 
 
 def ask_service(
-    workspace: Path, users: ServedUsers, progress: Progress
-) -> tuple[Values, dict[str, Any]]:
-    """Ranks (U,) of the targets in the answers, inf if they are not in them; costs of serving."""
-    ranks = np.full(len(users), np.inf)
+    workspace: Path,
+    users: ServedUsers,
+    posted: Sequence[Mapping[str, str]],
+    progress: Progress,
+) -> tuple[Values, Values, dict[str, Any]]:
+    """Post items, then ask for every user.
+
+    Returns:
+        ranks (U,) of the targets in the answers, inf if they are not in them; the same in the
+        order of the scores; costs of serving, without those of the posts.
+    """
+    shown, by_score = np.full(len(users), np.inf), np.full(len(users), np.inf)
+    count = K + EXPLORED_TOO if posted else K
     with (
         run_service(workspace) as service,
         closing(http.client.HTTPConnection(service.netloc)) as connection,
     ):
+        for begin in range(0, len(posted), _BATCH):
+            post_items(connection, posted[begin : begin + _BATCH])
         started = _read_cpu_s(service.pid)
         for row in progress.track(range(len(users)), "users asked", len(users)):
-            shown = ask_user(connection, users.ids[row], users.posted[row])
-            if users.targets[row] in shown:
-                ranks[row] = 1.0 + shown.index(users.targets[row])
+            items = ask_user(connection, users.ids[row], users.posted[row], count)
+            best = sorted(items, key=lambda item: -float(item["score"]))  # stable
+            shown[row] = _rank_of(users.targets[row], items)
+            by_score[row] = _rank_of(users.targets[row], best)
         spent = _read_cpu_s(service.pid) - started
         serving = {
             "start_cpu_s": round(started, 1),
@@ -324,15 +410,38 @@ def ask_service(
             "peak_mb": _read_peak_mb(service.pid),
             "ready_s": round(service.ready_s, 1),
         }
-    return ranks, serving
+    return shown, by_score, serving
 
 
-def ask_user(connection: http.client.HTTPConnection, user_id: str, item_id: str) -> list[str]:
-    """Post an event of a user, then ask for ten items of their home surface."""
+_BATCH = 100
+"""Items of one post."""
+
+
+def post_items(connection: http.client.HTTPConnection, items: Sequence[Mapping[str, str]]) -> None:
+    """Post items with their category as an attribute."""
+    rows = [
+        {"item_id": item["item_id"], "title": item["title"], "attributes": {"category": path}}
+        if (path := item["category"])
+        else {"item_id": item["item_id"], "title": item["title"]}
+        for item in items
+    ]
+    _request(connection, "POST", "/v1/items", {"items": rows})
+
+
+def ask_user(
+    connection: http.client.HTTPConnection, user_id: str, item_id: str, count: int = K
+) -> list[dict[str, Any]]:
+    """Post an event of a user, then ask for items of their home surface."""
     event = {"user_id": user_id, "item_id": item_id, "timestamp": NEWEST + DAY}
     _request(connection, "POST", "/v1/events", {"events": [event]})
-    path = f"/v1/recommend?{urlencode({'surface': 'home', 'user_id': user_id, 'k': K})}"
-    return [str(item["item_id"]) for item in _request(connection, "GET", path)["items"]]
+    path = f"/v1/recommend?{urlencode({'surface': 'home', 'user_id': user_id, 'k': count})}"
+    return list(_request(connection, "GET", path)["items"])
+
+
+def _rank_of(item_id: str, items: Sequence[Mapping[str, Any]]) -> float:
+    """The rank of an item among the first ten, from 1; inf if it is not among them."""
+    ids = [item["item_id"] for item in items[:K]]
+    return 1.0 + ids.index(item_id) if item_id in ids else np.inf
 
 
 def _request(
@@ -361,6 +470,12 @@ def _read_peak_mb(pid: int) -> float:
 def _digest(data: Path) -> str:
     files = hash_files([data / SEQUENCES_FILE, data / ITEMS_FILE])
     return hashlib.sha256(files.encode()).hexdigest()[:16]
+
+
+def _training_items(items: Sequence[str], left_out: Collection[str]) -> list[str]:
+    """All items of a user but the last two and those that are left out."""
+    known = items[:-2] if len(items) >= MIN_EVENTS else items
+    return [item for item in known if item not in left_out]
 
 
 def _read_lines(folder: Path) -> Iterator[tuple[str, list[str]]]:

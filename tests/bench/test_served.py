@@ -17,6 +17,9 @@ from serendip_bench.served import (
     DAY,
     NEWEST,
     ServedBench,
+    choose_items,
+    compare,
+    read_items,
     read_users,
     run_command,
     run_served,
@@ -76,7 +79,41 @@ def test_users_that_can_be_asked_and_their_slices(tmp_path: Path) -> None:
         "cold users": [True, True],
         "tail items": [True, True],  # only i0 is in the head
         "cold items": [True, False],
+        "warm items": [False, True],
     }
+
+
+def test_items_that_are_left_out_are_in_neither_file_and_have_no_events(tmp_path: Path) -> None:
+    data, left_out = world(tmp_path / "data"), {"i1", "i9"}
+    users, counts = read_users(data, left_out)
+    assert users.histories == [["i0", "i2"], ["i0"]]
+    assert (users.posted, users.targets) == (["i3", "i3"], ["i9", "i1"])
+    assert counts["i1"] == 0 and counts["i2"] == 2
+    write_files(data, tmp_path, seed=3, left_out=left_out)
+    with (tmp_path / "events.csv").open() as stream:
+        chosen = {row["item_id"] for row in csv.DictReader(stream)}
+    lines = (tmp_path / "items.jsonl").read_text().splitlines()
+    exported = [json.loads(line)["item_id"] for line in lines]
+    assert not chosen & left_out and not left_out & set(exported)
+    posted = read_items(data, left_out)
+    assert posted[0] == {"item_id": "i1", "title": "Tales 1", "category": "Books > Tales"}
+    assert sorted([*exported, *(item["item_id"] for item in posted)]) == sorted(counts)
+
+
+def test_a_share_of_the_items_is_left_out(tmp_path: Path) -> None:
+    data = write_world(tmp_path)
+    some = choose_items(data, 0.2, seed=1)
+    assert len(some) == 6 and some < {f"i{number}" for number in range(30)}
+    assert some == choose_items(data, 0.2, seed=1) != choose_items(data, 0.2, seed=2)
+    assert choose_items(data, 0.0, seed=1) == frozenset()
+
+
+def test_paired_differences_of_a_slice() -> None:
+    first, second = np.array([1.0, np.inf, 5.0]), np.array([1.0, 10.0, np.inf])
+    found = compare(first, second, {"all": np.ones(3, np.bool_), "some": np.array([1, 1, 0], bool)})
+    assert found["all"]["R@10"]["value"] == pytest.approx(0.0)
+    assert found["some"]["R@10"]["value"] == pytest.approx(-0.5)
+    assert found["some"]["R@10"]["low"] >= -1.0
 
 
 def test_a_sample_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
@@ -113,14 +150,27 @@ def test_a_negative_number_of_users_is_refused(tmp_path: Path) -> None:
         run_served(ServedBench(tmp_path, tmp_path / "x.json", users=-1), SilentProgress())
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_of_cold_items_below_0_or_of_all_is_refused(tmp_path: Path, share: float) -> None:
+    bench = ServedBench(tmp_path, tmp_path / "x.json", cold_items=share)
+    with pytest.raises(ConfigError, match="--cold-items"):
+        run_served(bench, SilentProgress())
+
+
 def test_init_train_serve_and_ask(tmp_path: Path) -> None:
-    """The whole way, and a second run that asks the same workspace again."""
+    """The whole way with posted items, and a second run that asks the same workspace again."""
     data = write_world(tmp_path / "circles")
-    bench = ServedBench(data, tmp_path / "served.json", users=12)
+    bench = ServedBench(data, tmp_path / "served.json", users=12, cold_items=0.2)
     first = run_served(bench, SilentProgress())
     assert json.loads(bench.file.read_text()) == first
     assert first["users"] == {"asked": 12, "possible": len(read_users(data)[0])}
     assert first["slices"]["all"]["R@10"]["value"] > 0.5  # 10 of 30 items, in circles
+    assert first["posted_items"] == 6
+    slices, by_score = first["slices"], first["by_score"]
+    assert slices["posted items"]["users"] == slices["cold items"]["users"] > 0
+    for name in ("all", "warm items", "posted items"):
+        loss = slices[name]["R@10"]["value"] - by_score[name]["R@10"]["value"]
+        assert first["exploration"][name]["R@10"]["value"] == pytest.approx(loss)
     assert set(first["costs"]) == {"init", "train", "serve"}
     assert first["costs"]["train"]["cpu_s"] > 0
     assert first["costs"]["serve"]["peak_mb"] > 10

@@ -14,6 +14,7 @@ from serendip.data.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import UserContext
 from serendip.engine.request import Request
+from serendip.engine.stages.pipeline import gather
 from serendip.jobs.export_recommendations import recommend_all
 from serendip.runtime.progress import SilentProgress
 
@@ -67,6 +68,9 @@ def test_a_rejected_item_is_not_recommended_again(
 def test_a_rejected_item_is_neither_interest_nor_evidence(
     rated: Engine, action: str, value: float | None
 ) -> None:
+    home = rated.settings.all_surfaces()["home"]
+    # What is alike to it is lowered, which would change the order.
+    rated._surfaces["home"] = home.model_copy(update={"rejection_discount": 0.0})
     fresh = rated.recommend(Request("home", USER, k=60))
     rated.add_events([did(action, "i4", value)])
     after = rated.recommend(Request("home", USER, k=60))
@@ -170,3 +174,21 @@ def test_completions_have_disliked_items_but_not_hidden_ones(rated: Engine) -> N
     for action, is_shown in (("dislike", True), ("hide", False)):
         rated.add_events([did(action, "i7")])
         assert ("i7" in {query.item_id for query in rated.suggest(typed).queries}) is is_shown
+
+
+def test_no_source_proposes_a_rejected_item(rated: Engine) -> None:
+    rated.add_events([did("like", "i1")])
+    state, number = rated.state, rated.state.catalogue.vocabulary.number
+    for surface, items in RECOMMENDS:
+        config = rated.settings.all_surfaces()[surface]
+        request = Request(surface, USER, item_ids=items, k=60)
+        for source in config.sources:
+            alone = config.model_copy(update={"sources": {source: 60}})
+            (query,) = rated.queries([request])
+            before = gather([query], alone, state)[1].items.tolist()
+            if not before:
+                continue
+            unwanted = state.catalogue.vocabulary.id(before[0])
+            rated.add_events([did("dislike", unwanted)])
+            (query,) = rated.queries([request])
+            assert number(unwanted) not in gather([query], alone, state)[1].items

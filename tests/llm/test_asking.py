@@ -304,7 +304,9 @@ def test_spend_is_shown_beside_what_is_done(ledger: Ledger) -> None:
     against(script, ledger, PAIRS[:2], budget=0.5)
     against(script, ledger, PAIRS[:5], budget=0.5, concurrency=1, progress=Watching())
     bill = 120 / 1e6
-    assert notes[0] == f"{2 * bill:.4g} of 0.5 spent"  # Of an earlier run.
+    assert all(note.endswith(" of 0.5 spent") for note in notes)
+    # That of an earlier run counts; a call that has begun counts with the most that it may cost.
+    assert float(notes[0].split()[0]) >= 2 * bill
     assert notes[-1] == f"{5 * bill:.4g} of 0.5 spent" == f"{ledger.spent('j'):.4g} of 0.5 spent"
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.packed_rows import PackedRows
 from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.linalg import Sparse
 
@@ -87,3 +88,21 @@ def test_items_outside_of_the_catalogue_have_neighbours_in_it() -> None:
     found = find_content_neighbours(new, number(40, -1), catalogue, 1).toarray()
     assert found.argmax(axis=1).tolist() == [7, 9]
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_cosines", [0, 10**9])
+def test_packed_rows_have_the_neighbours_of_the_numbers_that_they_hold(
+    num_cosines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serendip.models.content_neighbours.EXACT_COSINES", num_cosines)
+    packed = PackedRows.of(draw_groups(300))
+    packed.scales[7] = 0.0  # an item without content
+    allowed = np.random.default_rng(1).random(300) < 0.7
+    numbers = number(*range(300))
+    found = [
+        find_content_neighbours(rows, numbers, rows, COUNT, allowed=allowed).toarray()
+        for rows in (packed, np.asarray(packed))
+    ]
+    assert (found[0].sum(1) > 0).sum() == 299
+    assert not found[0][:, ~allowed].any()
+    np.testing.assert_allclose(*found, atol=1e-5)

@@ -93,3 +93,23 @@ def test_no_events_are_no_pairs() -> None:
     assert counter.count().nnz == 0
     assert counter.count_top(ones, ones, 3).shape == (NUM_ITEMS, NUM_ITEMS)
     assert not np.any(counter.sums())
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(1, 4)), max_size=25))
+def test_a_pair_counts_by_the_strength_of_the_event_that_is_foretold(
+    rows: list[tuple[int, int, int]],
+) -> None:
+    users, items, strengths = np.asarray(rows, np.int32).reshape(-1, 3).T
+    counter = PairCounter(users, items, NUM_ITEMS, FORWARD, BACKWARD, strengths.astype(np.float32))
+    expected = np.zeros((NUM_ITEMS, NUM_ITEMS))
+    for user in set(users.tolist()):
+        history = [(item, strength) for owner, item, strength in rows if owner == user]
+        for place, (first, weak) in enumerate(history):
+            for gap, (second, strong) in enumerate(history[place + 1 : place + 4]):
+                if first != second:
+                    expected[first, second] += FORWARD[gap] * strong
+                    expected[second, first] += BACKWARD[gap] * weak
+    np.testing.assert_array_equal(counter.count().toarray(), expected)
+    across, down = counter.sums()
+    np.testing.assert_array_equal(across, expected.sum(axis=1))
+    np.testing.assert_array_equal(down, expected.sum(axis=0))

@@ -51,21 +51,31 @@ def run(
                 terminal.say(f"  {name:<14}    {note}")
         elif guess.others:
             terminal.say(f"  {'other columns':<14}    {', '.join(guess.others)}")
+        if guess.actions is not None:
+            for name, note in guess.actions.notes().items():
+                terminal.say(f"  {f'action {name}':<21} {note}")
     opened = Workspace.open(workspace)
+    rules = opened.settings.actions
+    if rules.dislike_at_most is not None:
+        terminal.say(
+            f"  values from {rules.like_at_least:g} on are likes, values up to "
+            f"{rules.dislike_at_most:g} negative: [actions] in {SETTINGS_FILE}"
+        )
     progress = terminal.options().progress
     with progress.step("import"):
         summary = import_files(opened)
-    terminal.say(f"{summary['items']:,} items and {summary['events']:,} events imported.")
-    if "users" in summary:
-        terminal.say(f"{summary['users']:,} users imported.")
+    users_told = f" and {summary['users']:,} users" if "users" in summary else ""
+    terminal.say(f"{summary['items']:,} items, {summary['events']:,} events{users_told} imported.")
     checks = check_workspace(opened, progress)
     show(checks, terminal)
     terminal.say(f"Written: {workspace / SETTINGS_FILE}. Next: serendip train, then serendip serve")
+    logged = guesses.get("events")
     terminal.result(
         {
             "settings": str(workspace / SETTINGS_FILE),
             "mapping": {table: dict(guess.mapping) for table, guess in guesses.items()},
             "attributes": dict(guesses["items"].roles.notes) if guesses["items"].roles else {},
+            "actions": logged.actions.notes() if logged and logged.actions else {},
             **summary,
             "checks": checks,
         }

@@ -18,6 +18,7 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codeb
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures, ModalityVectors
+from serendip.data.packed_rows import round_rows
 from serendip.data.semantic_ids import Codebooks
 from serendip.runtime.progress import Progress, TrainOptions
 
@@ -111,11 +112,15 @@ def build_text_features(
     fusion: Fusion,
     media: Mapping[str, ModalityVectors] | None = None,
 ) -> ItemFeatures:
-    """Build features of items from their texts and text vectors (N, D), and those of files."""
+    """Build features of items from their texts and text vectors (N, D), and those of files.
+
+    Content is rounded as that of trained items is, so that an item keeps its vector when it is
+    posted unchanged.
+    """
     encoded = {TEXT: ModalityVectors(vectors, find_present(texts)), **(media or {})}
     content = fusion.encode(encoded)
-    codes = codebooks.assign(content)
-    return ItemFeatures(content, codes, codebooks.codebook_size, fusion.present(encoded))
+    codes, size = codebooks.assign(content), codebooks.codebook_size
+    return ItemFeatures(round_rows(content), codes, size, fusion.present(encoded))
 
 
 def fuse_text_vectors(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:

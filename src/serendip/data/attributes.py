@@ -6,6 +6,7 @@ catalogue with those of the items posted or changed since. Masks of the fixed pa
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -278,6 +279,12 @@ class AttributeColumn:
             rows, places = np.nonzero(items[:, None] == numbers)  # (C, M)
             if len(rows):
                 yield rows, places, values
+
+    @cached_property
+    def median(self) -> float:
+        """Median of the finite numbers; NaN without any."""
+        finite = self.numbers[np.isfinite(self.numbers)]
+        return float(np.median(finite)) if len(finite) else math.nan
 
     def _mask(self, base: BoolArray, test: _Test) -> BoolArray:
         if not self._newer and self._count == len(base):

@@ -92,6 +92,7 @@ def _to_json(request: LoggedRequest) -> dict[str, Any]:
         "chosen": request.chosen.tolist(),
         "liked": request.liked.tolist(),
         "actions": [sorted(names) for names in request.actions],
+        "positions": request.positions.tolist(),
     }
 
 
@@ -100,6 +101,7 @@ def _of_json(values: Mapping[str, Any]) -> LoggedRequest:
         "shown": np.array(values["shown"], np.int32),
         "chosen": np.array(values["chosen"], np.int32),
         "liked": np.array(values["liked"], np.bool_),
+        "positions": np.array(values["positions"], np.int32),
     }
     actions = [frozenset(names) for names in values["actions"]]
     return LoggedRequest(**{**values, **arrays, "actions": actions})

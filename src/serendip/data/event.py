@@ -100,8 +100,8 @@ class ActionRules(Config):
     """Actions without a value that are likes."""
 
     strengths: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """Weight of an action as a target of next-item prediction, 1 by default: a purchase may be
-    worth many views."""
+    """Weight of an action in what the retriever, transitions, item-kNN and EASE learn, 1 by
+    default: a purchase may be worth many views."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -149,6 +149,7 @@ class Query:
         history: the user's events known at ``time``.
         rejected: items that the user does not want at ``time``; none of them is in the history.
         source_items: (S,) int32 items in context: the one viewed, the cart.
+        again: (A,) int32 items of the history, ascending, that may be shown again (``Repeats``).
         exclude: (E,) int32 items to exclude from the answer, besides those that filters remove.
         time: Unix seconds of the request; NaN if it does not matter.
         country: of the request, spelt as in the items' attribute; empty = unknown.
@@ -163,6 +164,7 @@ class Query:
     history: History = field(default_factory=History)
     rejected: Rejected = field(default_factory=Rejected)
     source_items: IntArray = field(default_factory=lambda: NO_ITEMS)
+    again: IntArray = field(default_factory=lambda: NO_ITEMS)
     exclude: IntArray = field(default_factory=lambda: NO_ITEMS)
     time: float = math.nan
     country: str = ""
@@ -182,7 +184,8 @@ class Query:
         if all(are_within(numbers, num_items) for numbers in arrays):
             return self
         inside = [
-            nums[(nums >= 0) & (nums < num_items)] for nums in (self.source_items, self.exclude)
+            nums[(nums >= 0) & (nums < num_items)]
+            for nums in (self.source_items, self.exclude, self.again)
         ]
         return replace(
             self,
@@ -190,6 +193,7 @@ class Query:
             rejected=self.rejected.known(num_items),
             source_items=inside[0],
             exclude=inside[1],
+            again=inside[2],
         )
 
     def with_text_vector(self, vector: FloatArray) -> Query:

@@ -12,13 +12,25 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray, are_within
+from serendip.data.arrays import (
+    NO_ITEMS,
+    BoolArray,
+    IntArray,
+    TimeArray,
+    are_within,
+    distinct,
+)
 from serendip.data.event import EXCLUSIONS, Exclusion
 
 ExclusionArray: TypeAlias = NDArray[np.int8]
 """Indices into ``EXCLUSIONS``; -1 = the event is not negative."""
 
 SEEN = EXCLUSIONS.index("seen")
+_RECOMMENDATIONS = EXCLUSIONS.index("recommendations")
+
+MOST_UNWANTED = 32
+"""Number of rejected items, the newest, whose like is lowered; so that a request costs the same
+whatever a user has rejected."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,21 +40,28 @@ class Rejected:
     Args:
         item_nums: (R,) int32 item numbers, ascending, unique.
         exclusions: (R,) int8 reach of each exclusion.
+        unwanted: (S,) int32 the newest of the items that are not to be recommended, whose like is
+            lowered, too; at most ``MOST_UNWANTED``.
     """
 
     item_nums: IntArray = field(default_factory=lambda: NO_ITEMS)
     exclusions: ExclusionArray = field(default_factory=lambda: np.empty(0, np.int8))
+    unwanted: IntArray = field(default_factory=lambda: NO_ITEMS)
 
     def __len__(self) -> int:
         return len(self.item_nums)
 
     @classmethod
     def of(cls, item_nums: IntArray, exclusions: ExclusionArray) -> Rejected:
-        """Build from the negative events in force; per item the widest exclusion counts."""
+        """Build from the negative events in force, oldest first.
+
+        Per item the widest exclusion counts.
+        """
         items, inverse = np.unique(item_nums, return_inverse=True)
         widest = np.zeros(len(items), np.int8)
         np.maximum.at(widest, inverse.reshape(-1), exclusions)
-        return cls(items.astype(np.int32), widest)
+        newest = item_nums[exclusions >= _RECOMMENDATIONS][-MOST_UNWANTED:]
+        return cls(items.astype(np.int32), widest, distinct(newest))
 
     def reaching(self, exclusion: Exclusion) -> IntArray:
         """Items whose exclusion reaches at least that far."""
@@ -53,7 +72,8 @@ class Rejected:
         if are_within(self.item_nums, num_items):
             return self
         keep = (self.item_nums >= 0) & (self.item_nums < num_items)
-        return Rejected(self.item_nums[keep], self.exclusions[keep])
+        unwanted = self.unwanted[(self.unwanted >= 0) & (self.unwanted < num_items)]
+        return Rejected(self.item_nums[keep], self.exclusions[keep], unwanted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

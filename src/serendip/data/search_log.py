@@ -12,11 +12,11 @@ clicked (surface ``suggest``) are not searches: they are ``SuggestedQuery`` rows
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray
 from serendip.data.event import ActionRules, Event
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
@@ -38,6 +38,7 @@ class LoggedRequest:
         chosen: (C,) int32 chosen items, ascending.
         liked: (C,) bool, which of them were liked.
         actions: actions on each chosen item; empty = unknown.
+        positions: (S,) int32 0-based positions of the shown items, -1 = unknown; empty = all are.
         country: of the request; empty = unknown.
         device: of the request; empty = unknown.
     """
@@ -51,6 +52,7 @@ class LoggedRequest:
     chosen: IntArray
     liked: BoolArray
     actions: Sequence[frozenset[str]] = ()
+    positions: IntArray = field(default_factory=lambda: NO_ITEMS)
     country: str = ""
     device: str = ""
 
@@ -59,16 +61,19 @@ class LoggedRequest:
         shown, chosen = numbers[self.shown], numbers[self.chosen]
         kept = np.flatnonzero(chosen >= 0)
         kept = kept[np.argsort(chosen[kept])]
+        order = np.argsort(shown, kind="stable")
+        order = order[shown[order] >= 0]
         return LoggedRequest(
             self.user_id,
             self.timestamp,
             self.ended,
             self.surface,
             self.text,
-            np.sort(shown[shown >= 0]),
+            shown[order],
             chosen[kept],
             self.liked[kept],
             [self.actions[row] for row in kept.tolist()] if self.actions else (),
+            self.positions[order] if len(self.positions) else self.positions,
             self.country,
             self.device,
         )
@@ -138,19 +143,32 @@ def _build_request(
             liked[number] = liked.get(number, False) or rules.is_like(event.action, event.value)
             actions[number] = actions.get(number, frozenset()) | {event.action}
     chosen = np.array(sorted(liked), np.int32)
+    shown = sorted(seen | set(liked)) if seen else []
     return LoggedRequest(
         events[0].user_id,
         events[0].timestamp,
         events[-1].timestamp,
         surface or ("search" if text else "home"),
         text,
-        np.array(sorted(seen | set(liked)) if seen else [], np.int32),
+        np.array(shown, np.int32),
         chosen,
         np.array([liked[number] for number in chosen.tolist()], np.bool_),
         [actions[number] for number in chosen.tolist()],
+        _positions(events, shown, vocabulary),
         next((event.country for event in events if event.country), ""),
         next((event.device for event in events if event.device), ""),
     )
+
+
+def _positions(events: Sequence[Event], shown: Sequence[int], vocabulary: Vocabulary) -> IntArray:
+    """(S,) position of each shown item by the first event that has one; empty = none has."""
+    found: dict[int, int] = {}
+    for event in events:
+        if event.position is not None:
+            found.setdefault(vocabulary.number(event.item_id), event.position)
+    if not found:
+        return NO_ITEMS
+    return np.array([found.get(number, -1) for number in shown], np.int32)
 
 
 SUGGESTED = "suggest"

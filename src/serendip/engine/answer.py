@@ -151,8 +151,8 @@ class Evidence:
     """One reason to show an item.
 
     Args:
-        kind: ``transition``, ``neighbour``, ``content``, ``code``, ``word``, ``popular``
-            or ``new``.
+        kind: ``transition``, ``neighbour``, ``content``, ``code``, ``word``, ``again``,
+            ``popular`` or ``new``.
         text: one sentence for people.
         weight: strength, higher is stronger; comparable within one kind only.
         item_id: the item of the history or the context behind it; empty = none.

@@ -21,11 +21,12 @@ _MAX_SETS = 64
 
 
 class Derived:
-    """Sets and sorted arrays of one state; safe to use from many threads."""
+    """Sets, sorted arrays and numbers of one state; safe to use from many threads."""
 
     def __init__(self) -> None:
         self._sets: OrderedDict[Hashable, ItemSet] = OrderedDict()
         self._sorted: dict[str, NDArray[Any]] = {}
+        self._numbers: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def item_set(self, key: Hashable, build: Callable[[], BoolArray]) -> ItemSet:
@@ -57,4 +58,16 @@ class Derived:
         found = self._sorted.get(name)
         if found is None:
             self._sorted[name] = found = np.sort(build())
+        return found
+
+    def number(self, name: str, compute: Callable[[], float]) -> float:
+        """A number of the whole state.
+
+        Args:
+            name: names it among all of the state.
+            compute: gives it, if it is not known yet.
+        """
+        found = self._numbers.get(name)
+        if found is None:
+            self._numbers[name] = found = compute()
         return found

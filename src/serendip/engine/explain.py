@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import IntArray, locate
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
@@ -84,6 +84,8 @@ class Explainer:
         """Functions that give one kind of evidence each, strongest kind first."""
         if self.query.text:
             yield lambda rows, _: self._word_evidence(rows, matches, scores)
+        if len(self.query.again):
+            yield lambda rows, _: self._again_evidence(rows)
         if len(self.query.history) or len(self.query.source_items):
             for model in self._voting_models():
                 yield partial(self._vote_evidence, model)
@@ -111,6 +113,12 @@ class Explainer:
                 found = "Has words of" if scores[row] > 0 else "Related to"
                 text = f"{found} “{self.query.searched}”"
             yield row, Evidence("word", text, round(max(match, 0.0) if match == match else 0.0, 3))
+
+    def _again_evidence(self, rows: Rows) -> Iterator[_Found]:
+        """Items that the user chose before and that may come again."""
+        for row in rows[locate(self.query.again, self.items[rows])[1]].tolist():
+            item_id = self.state.catalogue.vocabulary.id(int(self.items[row]))
+            yield row, Evidence("again", "You chose it before", 1.0, item_id)
 
     def _voting_models(self) -> list[Recommender]:
         """Models with evidence, in its order, which is that of the ranker's features."""

@@ -51,6 +51,8 @@ CONTEXT_FEATURES: Mapping[str, Mapping[str, str]] = {
     "age": {"log age": "Age (log)"},
 }
 """Part of the context -> its features: name -> label."""
+REPEAT_FEATURES: Mapping[str, str] = {"log times chosen": "Times chosen before (log)"}
+"""Features that exist where items may come again: name -> label."""
 
 SCORED_KINDS: tuple[ScoreKind, ...] = ("count", "similarity")
 """Score kinds of the models whose scores are features, in the order of the columns."""
@@ -67,19 +69,23 @@ def models_of_kind(models: Mapping[str, Recommender], kind: ScoreKind) -> list[s
 
 
 def feature_names(
-    models: Mapping[str, Recommender], context: ContextCounts = NO_CONTEXT
+    models: Mapping[str, Recommender],
+    with_repeats: bool = False,
+    context: ContextCounts = NO_CONTEXT,
 ) -> tuple[str, ...]:
     """Names of the columns of a feature matrix (R, F).
 
     Args:
         models: by name, in the order of the settings.
+        with_repeats: whether items that a user chose may come again.
         context: what is known of contexts.
     """
     names: list[str] = []
     for kind in SCORED_KINDS:
         of_kind = models_of_kind(models, kind)
         names += [*of_kind, *map(relative_name, of_kind)]
-    return (*names, *OTHER_FEATURES, *context_feature_names(context))
+    repeats = REPEAT_FEATURES if with_repeats else ()
+    return (*names, *OTHER_FEATURES, *repeats, *context_feature_names(context))
 
 
 def context_feature_names(context: ContextCounts) -> tuple[str, ...]:

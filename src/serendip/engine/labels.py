@@ -9,6 +9,7 @@ from typing import Self
 from serendip.engine.feature_names import (
     CONTEXT_FEATURES,
     OTHER_FEATURES,
+    REPEAT_FEATURES,
     SCORED_KINDS,
     relative_name,
 )
@@ -46,7 +47,10 @@ class Labels:
         source_labels = {name: model.source_label for name, model in models.items()}
         own_labels = {name: source.label for name, source in OWN_SOURCES.items()}
         sources = {**_distinct(source_labels), **own_labels}
-        numbers, trace = {**_model_numbers(models), **OTHER_FEATURES}, dict(TRACE_LABELS)
+        numbers, trace = (
+            {**_model_numbers(models), **OTHER_FEATURES, **REPEAT_FEATURES},
+            dict(TRACE_LABELS),
+        )
         for names in CONTEXT_FEATURES.values():
             numbers |= names
         failures: dict[str, str] = {}

@@ -22,7 +22,6 @@ from serendip.content.posted_media import NO_POSTED_MEDIA, PostedMedia
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader
-from serendip.data.packed_rows import round_rows
 from serendip.data.store.store import ItemChanges, Store
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState
@@ -66,8 +65,6 @@ class ItemUpdater:
         features = encode_new(
             items, self.encoder, state.codebooks, self.content.fields, state.fusion, media
         )
-        # Rounded like the others, so that an item keeps its vector when it is posted unchanged.
-        features = replace(features, content=round_rows(features.content))
         return features.read_by(self.tokens, items), is_complete
 
     def _encode_changed(

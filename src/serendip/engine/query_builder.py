@@ -63,7 +63,7 @@ class QueryBuilder:
         """
         surface, text = find_surface(self._surfaces, request.surface), request.text
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
-        past = self.read_past(state, request.user_id)
+        past, now = self.read_past(state, request.user_id), self._clock()
         meant = "" if request.literal else state.searcher.corrected(text)
         return Query(
             surface=surface.task,
@@ -75,7 +75,8 @@ class QueryBuilder:
             history=past.history,
             rejected=past.rejected,
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
-            time=self._clock(),
+            again=state.repeats.due(past.history, now),
+            time=now,
             country=request.country or past.country,
             device=request.device,
         )

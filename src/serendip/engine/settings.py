@@ -17,6 +17,7 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
 from serendip.data.item_features import TokenReader
+from serendip.data.repeats import RepeatConfig
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.stages.sources import OWN_SOURCES
@@ -143,6 +144,9 @@ class Settings(Config):
     actions: ActionRules = ActionRules()
     """Classes of events: ignored, likes, negative."""
 
+    repeats: RepeatConfig = RepeatConfig()
+    """When items that a user chose may be recommended again."""
+
     content: ContentConfig = ContentConfig()
     """Content vectors of items: the encoders and the fields that they encode."""
 
@@ -212,6 +216,8 @@ class Settings(Config):
             _require_known(f"{name}.sources", surface.sources, (*models, *OWN_SOURCES))
             _require_known(f"{name}.scorer", [surface.scorer], (RANKER, *models))
             _require_known(f"{name}.action_weights", surface.action_weights, ranker.actions)
+            valued = surface.item_value.actions if surface.item_value else ()
+            _require_known(f"{name}.item_value.actions", valued, ranker.actions)
             paid_actions = [surface.sponsored.action] if surface.sponsored else []
             _require_known(f"{name}.sponsored.action", paid_actions, ranker.actions)
         return surfaces

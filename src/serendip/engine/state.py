@@ -22,6 +22,7 @@ from serendip.data.growing_rows import append_rows
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.packed_rows import open_packed, packed_arrays
+from serendip.data.repeats import Repeats
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
@@ -46,6 +47,7 @@ _CONTENT_FOLDER = "content"
 _IDS_FOLDER, _CELLS_FOLDER, _VALUES_FOLDER = "ids", "cells", "values"
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 _RELEVANCE_FOLDER = "relevance"
+_REPEATS_FILE = "repeat_after.npy"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.arrow"
 _QUERIES_FOLDER, _CONTEXT_FOLDER = "queries", "context"
 _SPARE = 1_024
@@ -75,6 +77,7 @@ class EngineState:
         queries: verified queries to suggest.
         query_ranker: orders them.
         context: what is known of countries, devices and times of requests.
+        repeats: when items that a user chose may come again.
         derived: what requests need besides, computed on first use.
     """
 
@@ -96,6 +99,7 @@ class EngineState:
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
     context: ContextCounts = NO_CONTEXT
+    repeats: Repeats = field(default_factory=Repeats)
     derived: Derived = field(default_factory=Derived, init=False)
 
     @property
@@ -105,8 +109,8 @@ class EngineState:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the ranker's features, which depend on the models and on the context."""
-        return feature_names(self.models, self.context)
+        """Names of the ranker's features, which depend on the models and on what the data have."""
+        return feature_names(self.models, self.repeats.is_on, self.context)
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """A copy with new items appended.
@@ -125,6 +129,7 @@ class EngineState:
             counts=append_rows(self.counts, np.zeros(len(items), np.int32)),
             quality=append_rows(self.quality, np.full(len(items), self.mean_quality, np.float32)),
             hidden=_append_shown(self.hidden, len(items)),
+            repeats=self.repeats.with_items(items, features.codes),
         )
 
     def with_changed_items(
@@ -151,6 +156,7 @@ class EngineState:
             searcher=searcher,
             suggester=self.suggester.with_searcher(searcher),
             relevance_model=model and model.without(numbers),
+            repeats=self.repeats.with_changed_items(numbers, items, features.codes),
         )
 
     def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
@@ -216,6 +222,7 @@ class EngineState:
             "code_names": dict(self.code_names),
             "search": self.searcher.config.model_dump(mode="json"),
             "mean_quality": self.mean_quality,
+            "repeats": self.repeats.facts() if self.repeats.is_on else None,
         }
         (folder / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
@@ -223,6 +230,8 @@ class EngineState:
         """Write the models and the optional parts."""
         if self.features.present is not None:
             np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
+        if self.repeats.is_on:
+            np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
         if self.fusion.blocks:
             self.fusion.save(folder / _FUSION_FILE)
         if self.codebooks.alignment is not None:
@@ -264,10 +273,12 @@ class EngineState:
             for name, kind in document["models"].items()
         }
         codebooks = _codebooks(folder)
+        repeats = _repeats(folder, document.get("repeats"))
         values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
         ranker, context = None, ContextCounts.open(folder / _CONTEXT_FOLDER)
         if document["ranker"]:
-            ranker = Ranker.open(folder / "ranker", feature_names(models, context))
+            names = feature_names(models, repeats.is_on, context)
+            ranker = Ranker.open(folder / "ranker", names)
         return cls(
             catalogue=catalogue,
             features=ItemFeatures(
@@ -296,6 +307,7 @@ class EngineState:
             queries=queries,
             query_ranker=query_ranker,
             context=context,
+            repeats=repeats,
         )
 
 
@@ -335,6 +347,11 @@ def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:
     if not folder.is_dir():
         return QueryTable.empty(), QueryRanker.prior()
     return QueryTable.open(folder), QueryRanker.open(folder)
+
+
+def _repeats(folder: Path, facts: Mapping[str, Any] | None) -> Repeats:
+    """When items come again; never, if the state was saved without."""
+    return Repeats.of_facts(facts, map_array(folder / _REPEATS_FILE)) if facts else Repeats()
 
 
 def _present(folder: Path) -> BoolArray | None:

@@ -13,6 +13,7 @@ lists probed per row, K items kept of each.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,8 @@ def find_content_neighbours(
     elif len(vectors) * width <= EXACT_COSINES:
         found = _search_all(vectors, numbers, catalogue, count, width, allowed)
     else:
-        found = _search_lists(vectors, numbers, np.asarray(catalogue)[:width], count, allowed)
+        catalogue = catalogue if width == len(catalogue) else np.asarray(catalogue)[:width]
+        found = _search_lists(vectors, numbers, catalogue, count, allowed)
     return _normalise_rows(found)
 
 
@@ -141,16 +143,22 @@ def _search_lists(
     allowed: BoolArray | None,
 ) -> Sparse:
     """Cosines (M, N) of the nearest items that the probed lists have, for each row."""
-    present = np.flatnonzero(np.asarray(catalogue.any(axis=1)))
+    filled = [catalogue[rows].any(axis=1) for rows in _blocks_of(len(catalogue))]
+    present = np.flatnonzero(np.concatenate(filled))
     present = present if allowed is None else present[allowed[present]]
     if not len(present):
         return to_csr((len(vectors), len(catalogue)))
     lists = _InvertedLists(catalogue, present.astype(np.int32))
-    parts = (
-        slice(begin, begin + _ROWS_PER_SEARCH) for begin in range(0, len(vectors), _ROWS_PER_SEARCH)
+    blocks = (
+        lists.search(vectors[rows], numbers[rows], count) for rows in _blocks_of(len(vectors))
     )
-    blocks = (lists.search(vectors[rows], numbers[rows], count) for rows in parts)
     return stack_rows(blocks, len(catalogue))
+
+
+def _blocks_of(num_rows: int) -> Iterator[slice]:
+    """Rows that are searched at once."""
+    for begin in range(0, num_rows, _ROWS_PER_SEARCH):
+        yield slice(begin, begin + _ROWS_PER_SEARCH)
 
 
 class _InvertedLists:

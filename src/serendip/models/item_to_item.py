@@ -6,7 +6,8 @@ ItemKNN: item-based collaborative filtering. The similarity of two items is the 
 sets with a term added to the denominator (shrinkage), so that two items with a single user in
 common do not have similarity 1. Neighbourhoods follow Deshpande & Karypis 2004, "Item-based top-N
 recommendation algorithms". Differences: events lose weight with age, likes have a weight of their
-own, and similarities are shrunk, not normalised per row.
+own, users count by the strength of their strongest action (``[actions] strengths``), and
+similarities are shrunk, not normalised per row.
 
 EASE: a linear autoencoder in closed form. ``B`` minimises ``|X - X B|^2 + l2 |B|^2`` with a zero
 diagonal, ``X`` the user-item matrix. With ``P = (X^T X + l2 I)^-1``, ``B[i, j] = -P[i, j] / P[j,
@@ -115,10 +116,18 @@ class ItemToItem(Recommender):
 
 
 def build_user_item_matrix(dataset: Dataset) -> Sparse:
-    """Binary user-item matrix (U, N) float32: 1 if the user has any event with the item."""
-    events = dataset.events
+    """User-item matrix (U, N) float32: the largest strength of the user's events with the item.
+
+    Without strengths it is binary: 1 if the user has any event with the item.
+    """
+    events, shape = dataset.events, (dataset.num_users, dataset.num_items)
+    if events.strengths is not None:
+        pairs = events.users.astype(np.int64) * max(dataset.num_items, 1) + events.items
+        distinct_pairs, inverse = np.unique(pairs, return_inverse=True)
+        largest = np.zeros(len(distinct_pairs), np.float32)
+        np.maximum.at(largest, inverse.reshape(-1), events.strengths)
+        return to_csr((largest, np.divmod(distinct_pairs, max(dataset.num_items, 1))), shape)
     ones = np.ones(len(events), dtype=np.float32)
-    shape = (dataset.num_users, dataset.num_items)
     matrix = to_csr((ones, (events.users, events.items)), shape)  # (U, N)
     matrix.sum_duplicates()
     matrix.data[:] = 1.0
@@ -149,12 +158,12 @@ class ItemKNN(ItemToItem):
     def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
         items_of_users = build_user_item_matrix(dataset)  # (U, N)
         users_of_items = to_csr(items_of_users.T)  # (N, U)
-        users_per_item = np.diff(users_of_items.indptr)  # (N,)
         # Items with common users (N,), at most: those of each user, repetitions included.
         related = users_of_items @ np.diff(items_of_users.indptr).astype(np.float32)
         count = min(self.config.num_neighbours, dataset.num_items)
         sizes = np.clip(related, count, dataset.num_items)
-        norms = np.sqrt(users_per_item.astype(np.float32))  # (N,)
+        squares = np.bincount(items_of_users.indices, items_of_users.data**2, dataset.num_items)
+        norms = np.sqrt(squares.astype(np.float32))  # (N,)
         rows = split_rows(sizes, _PAIRS_PER_BLOCK)
 
         def compare(block: slice) -> Sparse:

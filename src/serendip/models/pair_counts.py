@@ -1,10 +1,11 @@
 """Weighted counts of the pairs of items that stand near one another in histories.
 
 ``C[i, j]`` sums, over all events with i and all events with j of the same history, a weight that
-depends on how many positions j stands after or before i. As a product, ``C = A^T W A``: ``A`` (E,
-N) has a 1 where an event has an item, and ``W`` (E, E) the weights of the 2 G events around each
-event. A block of rows of C needs only the events of its items, so that memory depends on the size
-of a block and on the entries that are kept, not on the number of pairs.
+depends on how many positions j stands after or before i, times the strength of the event with j. As
+a product, ``C = A^T W A``: ``A`` (E, N) has a 1 where an event has an item, and ``W`` (E, E) the
+weights of the 2 G events around each event. A block of rows of C needs only the events of its
+items, so that memory depends on the size of a block and on the entries that are kept, not on the
+number of pairs.
 
 Shapes: E events, N items, G gaps, R items of a block, F events of a block, P their pairs.
 """
@@ -14,11 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import pairs_by_gap
+from serendip.data.arrays import FloatArray, IntArray, TimeArray
 from serendip.models.linalg import Sparse, multiply_top, split_rows, stack_rows, to_csr
 from serendip.runtime.progress import Progress, SilentProgress
+
+Rows = NDArray[np.intp]
+"""Positions of events in the log, ordered by user."""
 
 PAIRS_PER_BLOCK = 4_000_000
 """Bounds memory: about 50 bytes per pair of a block. One item is never divided between blocks."""
@@ -33,6 +37,7 @@ class PairCounter:
         num_items: N.
         forward: (G,) weights of j at 1, 2, ... positions after i.
         backward: (G,) weights of j at 1, 2, ... positions before i.
+        strengths: (E,) factor of the event with j, the one that is foretold; None = 1 for all.
     """
 
     def __init__(
@@ -42,9 +47,11 @@ class PairCounter:
         num_items: int,
         forward: FloatArray,
         backward: FloatArray,
+        strengths: FloatArray | None = None,
     ) -> None:
         order = np.argsort(users, kind="stable")
         self._users, self._items = users[order], items[order].astype(np.int32)
+        self._strengths = None if strengths is None else strengths[order].astype(np.float32)
         self._num_items = num_items
         self._forward, self._backward = forward, backward
         gaps = np.arange(1, len(forward) + 1, dtype=np.int32)
@@ -63,13 +70,19 @@ class PairCounter:
     def sums(self) -> tuple[FloatArray, FloatArray]:
         """Row sums and column sums (N,) of the counts, without the counts."""
         rows, columns = np.zeros((2, self._num_items))
-        for gap, earlier, later in pairs_by_gap(self._users, self._items, len(self._forward)):
-            first = np.bincount(earlier, minlength=self._num_items)  # (N,)
-            second = np.bincount(later, minlength=self._num_items)  # (N,)
+        for gap in range(1, len(self._forward) + 1):
+            same = self._users[:-gap] == self._users[gap:]
+            kept = np.flatnonzero(same & (self._items[:-gap] != self._items[gap:]))
+            early, late = kept, kept + gap  # (P,) each
             forward, backward = self._forward[gap - 1], self._backward[gap - 1]
-            rows += forward * first + backward * second
-            columns += forward * second + backward * first
+            rows += forward * self._sum(early, late) + backward * self._sum(late, early)
+            columns += forward * self._sum(late, late) + backward * self._sum(early, early)
         return rows.astype(np.float32), columns.astype(np.float32)
+
+    def _sum(self, events: Rows, foretold: Rows) -> TimeArray:
+        """(N,) strengths of the foretold events (P,), summed by the item of other events (P,)."""
+        strengths = None if self._strengths is None else self._strengths[foretold]
+        return np.bincount(self._items[events], strengths, self._num_items).astype(np.float64)
 
     def count(self, progress: Progress | None = None) -> Sparse:
         """All counts (N, N); zeros on the diagonal."""
@@ -127,6 +140,8 @@ class PairCounter:
         is_pair = others != self._items[own]
         columns = others[is_pair]  # (P,)
         weights = np.broadcast_to(self._weights, is_pair.shape)[is_pair] * column_factors[columns]
+        if self._strengths is not None:
+            weights = weights * self._strengths[around[is_pair]]
         starts = np.zeros(len(positions) + 1, np.int32)
         np.cumsum(np.count_nonzero(is_pair, axis=1), out=starts[1:])
         return to_csr((weights, columns, starts), (len(positions), self._num_items))

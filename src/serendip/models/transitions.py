@@ -1,9 +1,9 @@
 """Item-to-item transition graph, smoothed by content. Counted, not trained.
 
 ``M[i, j]`` is the sum of 1 / gap over all events with j that follow an event with i ``gap``
-positions later in a history, plus half of that for the other direction, divided by sqrt(row sum +
-1) and sqrt(column sum + 1), which reduces popularity bias; only the ``max_steps`` largest entries
-of a row are stored. The score is
+positions later in a history, times the strength of that event (``[actions] strengths``), plus half
+of that for the other direction, divided by sqrt(row sum + 1) and sqrt(column sum + 1), which
+reduces popularity bias; only the ``max_steps`` largest entries of a row are stored. The score is
 ``h (M + w P M) + c (h E) E^T``: ``h`` the decayed history, ``P`` the weights of the nearest items
 by content, through which an item with few transitions uses those of similar items, and ``E`` the
 content vectors, for pure similarity (off with ``c`` = 0). Items without incoming transitions get
@@ -150,7 +150,9 @@ class Transitions(Recommender):
         config, log = self.config, dataset.events
         weights = (1.0 / np.arange(1, config.num_gaps + 1)).astype(np.float32)  # (G,)
         backward = config.backward_weight * weights
-        counter = PairCounter(log.users, log.items, dataset.num_items, weights, backward)
+        counter = PairCounter(
+            log.users, log.items, dataset.num_items, weights, backward, log.strengths
+        )
         rows, columns = (1.0 / np.sqrt(sums + 1.0) for sums in counter.sums())  # (N,) each
         return counter.count_top(rows, columns, config.max_steps, options.progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +14,10 @@ from serendip.config import Config, validate
 from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
+from serendip.data.event import EXCLUSIONS
+from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query
+from serendip.data.rejections import Rejected
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models import model_class
 from serendip.models.base import Recommender, ScoreKind, VotingModel
@@ -179,6 +183,22 @@ class RecommenderContract(ABC):
         for plain, with_unknown in pairs:
             both = model.score_all([plain, with_unknown])
             np.testing.assert_allclose(both[0], both[1], rtol=0, atol=self.tolerance)
+
+    def test_negative_events_are_no_history(
+        self, model: Recommender, queries: list[Query], dataset: Dataset
+    ) -> None:
+        """What users hid or disliked changes nothing that is learned, no score and no vote."""
+        again = self.make().train(_with_rejections(dataset), TrainOptions(seed=5))
+        expected = model.score_all(queries)
+        assert np.array_equal(again.score_all(queries), expected)
+        rejected = Rejected.of(np.asarray([5, 2, 7], np.int32), np.asarray([3, 2, 1], np.int8))
+        rejecting = [replace(query, rejected=rejected) for query in queries]
+        assert np.array_equal(model.score_all(rejecting), expected)
+        if isinstance(model, VotingModel):
+            for query in rejecting:
+                voters, _ = model.votes(query, np.asarray([0, 7], np.int32))
+                context = {*query.history.item_nums.tolist(), *query.source_items.tolist()}
+                assert set(voters.tolist()) <= context
 
     def test_recommend_excludes_and_orders(
         self, model: Recommender, queries: list[Query], dataset: Dataset
@@ -391,6 +411,21 @@ class RecommenderContract(ABC):
         model = self.make().train(dataset)
         scores = model.score_all([Query(), Query(source_items=np.asarray([1], dtype=np.int32))])
         assert np.isfinite(scores).all()
+
+
+def _with_rejections(dataset: Dataset) -> Dataset:
+    """The same interactions, and negative events of every user with every item."""
+    users, items = np.indices((dataset.num_users, dataset.num_items), np.int32).reshape(2, -1)
+    count = len(users)
+    negatives = NegativeLog(
+        users,
+        items,
+        np.linspace(0.0, 1e6, count),
+        np.full(count, np.nan, np.float32),
+        np.full(count, EXCLUSIONS.index("everywhere"), np.int8),
+        np.full(count, np.inf),
+    )
+    return replace(dataset, negatives=negatives)
 
 
 def _best_allowed(

@@ -121,7 +121,7 @@ def test_candidates_that_only_their_bid_brought_are_never_organic() -> None:
 
 
 def test_the_last_position_of_each_block_is_explored() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=3))
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=3, max_loss=1))
     slate = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 1, 3]), rules)
     assert decided(slate, EXPLORED) == [1, 3]
     assert sorted(slate.rows[place] for place in decided(slate, EXPLORED)) == [6, 7]
@@ -143,16 +143,56 @@ def test_explored_items_are_drawn_by_a_softmax_of_their_promise() -> None:
 
 def test_only_explored_positions_have_a_propensity_also_in_a_shorter_list() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
-    slate = build_slate(ranked(range(8, 0, -1), counts=[5] * 4 + [0] * 4), rules)
-    assert decided(slate, EXPLORED) == [1, 3, 5, 7]
+    slate = build_slate(ranked([8] * 8, counts=[5] * 4 + [0] * 4), rules)
+    assert decided(slate, EXPLORED) == [1, 3, 5]  # the rest is new without exploration
     for short in (slate, slate.first(4), slate.first(1)):
         known = np.flatnonzero(~np.isnan(short.propensities_of(EXPLORED)))
-        assert known.tolist() == [place for place in (1, 3, 5, 7) if place < len(short)]
+        assert known.tolist() == [place for place in (1, 3, 5) if place < len(short)]
+
+
+@pytest.mark.parametrize(
+    ("max_loss", "explored"), [(0.0, []), (0.2, [3]), (0.5, [3, 4]), (1.0, [3, 4, 5])]
+)
+def test_no_item_is_explored_that_is_worth_too_little(max_loss: float, explored: list[int]) -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, max_loss=max_loss))
+    values, counts = [10, 10, 10, 8, 5, 1], [9, 9, 9, 0, 0, 0]
+    slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in range(40)]
+    assert sorted({slate.rows[1] for slate in slates} - {1}) == explored
+
+
+def test_a_loss_is_measured_against_negative_values_too() -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, max_loss=0.5))
+    rows = ranked([-1, -2, -2.9, -3.1], counts=[9, 9, 0, 0])
+    assert build_slate(rows, rules).rows == [0, 2, 1, 3]
+
+
+def test_a_position_that_a_new_item_has_by_its_value_is_left_to_it() -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
+    slate = build_slate(ranked([5, 4, 3, 2], counts=[9, 0, 9, 0], promise=[0, 0, 0, 9]), rules)
+    assert slate.rows[:2] == [0, 1]
+    assert decided(slate, EXPLORED) == []
+    assert np.isnan(slate.propensities_of(EXPLORED)).all()
+
+
+def test_a_share_of_0_explores_nothing() -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.0))
+    slate = build_slate(ranked([2] * 30, counts=[9] * 20 + [0] * 10), rules)
+    assert slate.rows == list(range(30)) and slate.positions == {}
+
+
+def test_the_item_that_diversity_would_show_is_the_one_that_is_displaced() -> None:
+    rules = surface(
+        exploration=ExplorationConfig(share=0.5, max_interactions=0, max_loss=0.5),
+        diversity=DiversityConfig(most=1, window=2),
+    )
+    # The second position is row 2's, as row 1 is too similar to row 0: half its value is enough.
+    rows = ranked([10, 9, 4, 2], groups=[0, 0, 1, 2], counts=[9, 9, 9, 0])
+    assert build_slate(rows, rules).rows[:2] == [0, 3]
 
 
 def test_explored_items_follow_from_the_seed() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.2, max_interactions=0))
-    values, counts = range(40, 0, -1), [5] * 20 + [0] * 20
+    values, counts = [1] * 40, [5] * 20 + [0] * 20
     slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
     assert slates[0].rows == slates[1].rows != slates[2].rows
 
@@ -160,7 +200,7 @@ def test_explored_items_follow_from_the_seed() -> None:
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.1, 0.07])
 def test_no_more_than_the_share_is_explored(share: float) -> None:
     rules = surface(exploration=ExplorationConfig(share=share, max_interactions=0))
-    slate = build_slate(ranked(range(200, 0, -1), counts=[0] * 200), rules)
+    slate = build_slate(ranked([1] * 200, counts=[9] * 150 + [0] * 50), rules)
     assert 0 < len(decided(slate, EXPLORED)) <= share * 200 + 1
 
 
@@ -206,7 +246,12 @@ def rules(draw: st.DrawFn) -> SurfaceConfig:
         diversity=draw(
             st.none() | st.builds(DiversityConfig, most=st.integers(1, 2), window=st.integers(3, 6))
         ),
-        exploration=draw(st.none() | st.builds(ExplorationConfig, share=st.just(0.3))),
+        exploration=draw(
+            st.none()
+            | st.builds(
+                ExplorationConfig, share=st.just(0.3), max_loss=st.sampled_from([0.0, 0.5, 1.0])
+            )
+        ),
         sponsored=draw(st.none() | slots()),
     )
 

@@ -85,7 +85,8 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     chances = ranker.predict(features, tasks)
     values = action_value(chances, {"interact": 1.0, "like": 1.0}, ranker.config.actions)
     counts = 20.0 + state.counts[candidates.items].astype(np.float32)
-    values = values / counts ** (1.0 if surface == "similar" else 0.0)
+    powers = {"similar": 1.0, "home": ranker.discounts["home"]}
+    values = values / counts ** powers.get(surface, 0.0)
     if surface == "search":
         everything = AllowedItems(ItemSet(~state.hidden))
         hits = state.searcher.search(query.text, 200, everything)
@@ -101,8 +102,15 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     values = round_scores(values)
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
     answer = engine.recommend(Request(surface, user, k=1_000, **parameters))
-    assert ids(answer) == engine.item_ids(candidates.items[order])
-    np.testing.assert_allclose([item.score for item in answer.items], values[order], rtol=1e-4)
+    places = {item: place for place, item in enumerate(engine.item_ids(candidates.items[order]))}
+    assert sorted(ids(answer), key=places.__getitem__) == list(places)
+    kept = [places[item.item_id] for item in answer.items if "explored" not in item.parts]
+    assert kept == sorted(kept)
+    explored = [place for place, item in enumerate(answer.items) if "explored" in item.parts]
+    assert surface == "home" or not explored
+    assert all(place % 10 == 9 for place in explored)
+    scores = [item.score for item in sorted(answer.items, key=lambda item: places[item.item_id])]
+    np.testing.assert_allclose(scores, values[order], rtol=1e-4)
     assert not any(item.sponsored for item in answer.items)
     assert not {"explored", "bid", "organic value"} & set(answer.items[0].parts)
 
@@ -149,7 +157,7 @@ def test_a_surface_that_does_not_read_the_user_answers_everybody_the_same(opened
 [surfaces.front]
 task = "home"
 context = ["country", "time"]
-exploration = {share = 0.2, max_interactions = 9}
+exploration = {share = 0.2, max_interactions = 9, max_loss = 1}
 """
     )
     answers = [engine.recommend(Request("front", user, k=60)) for user in ("", "u0", "u7")]
@@ -209,7 +217,7 @@ task = "home"
 sources = {popularity = 60, sponsored = 20}
 filters = []
 diversity = {most = 2, window = 5, levels = 1}
-exploration = {share = 0.2, max_interactions = 6}
+exploration = {share = 0.2, max_interactions = 6, max_loss = 1}
 sponsored = {positions = [0, 4, 7], floor = 0.2}
 """
 
@@ -246,7 +254,7 @@ def test_lists_with_every_rule_do_not_depend_on_the_other_queries(
 def test_source_items_are_left_out_even_if_the_surface_does_not_read_them(
     opened: Opener,
 ) -> None:
-    engine = opened('[surfaces.front]\ntask = "home"\ncontext = []\n')
+    engine = opened('[surfaces.front]\ntask = "home"\ncontext = []\nexploration = {share = 0}\n')
     whole = ids(engine.recommend(Request("front", k=100)))
     without = ids(engine.recommend(Request("front", item_ids=("i3", "i4"), k=100)))
     assert without == [item_id for item_id in whole if item_id not in ("i3", "i4")]

@@ -12,7 +12,14 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.engine.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
-from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig, visible_to
+from serendip.engine.stages.exploration import ExplorationConfig
+from serendip.engine.stages.surfaces import (
+    CONTEXT,
+    DEFAULT_SURFACES,
+    LEARNED,
+    SurfaceConfig,
+    visible_to,
+)
 from serendip.errors import ConfigError
 
 
@@ -28,10 +35,10 @@ def test_there_are_seven_built_in_surfaces() -> None:
 def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
     behaviour = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
     popular = {"popularity": 100, "popularity-recent": 50, "popular-country": 50}
-    home = {**behaviour, **popular, "new-items": 10}
-    basket = {**behaviour, "popularity": 20}
+    home = {**behaviour, **popular, "new-items": 10, "again": 20}
+    basket = {**behaviour, "popularity": 20, "again": 20}
     expected = {
-        "home": ("home", home, ("seen",), 0.0, False),
+        "home": ("home", home, ("seen",), LEARNED, False),
         "similar": ("similar", {**behaviour, "content": 100}, (), 1.0, False),
         "search": ("search", {"words": 200, "retriever": 200}, (), 0.0, True),
         "cart": ("similar", basket, ("seen",), 0.0, False),
@@ -47,7 +54,8 @@ def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
             surface.pin_exact_titles,
         )
         assert surface.action_weights == {"interact": 1.0, "like": 1.0}
-        assert surface.diversity is None and surface.exploration is None
+        explores = ExplorationConfig() if name == "home" else None
+        assert surface.diversity is None and surface.exploration == explores
         assert surface.sponsored is None and surface.min_value is None
 
 

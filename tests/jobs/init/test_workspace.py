@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from serendip.data.event import ActionRules
 from serendip.data.files.readers import read_events, read_items
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
@@ -320,3 +321,81 @@ def test_the_demo_has_the_settings_that_init_derives(tmp_path):
         "like_at_least": rules.like_at_least,
         "dislike_at_most": rules.dislike_at_most,
     }
+
+
+def did(*actions: str) -> str:
+    rows = [f"c{n % 3};s{n % 8};2024-03-01;{action}" for n, action in enumerate(actions)]
+    return "\n".join(["customer;sku;when;event_type", *rows]) + "\n"
+
+
+def test_the_actions_of_the_log_say_what_is_negative(tmp_path):
+    actions = ["view"] * 30 + [
+        "Thumbs_Down",
+        "not interested",
+        "Refund",
+        "Buy",
+        "hide",
+        "impression",
+    ]
+    guesses = start(tmp_path, ITEMS, did(*actions))
+    rules = settings(tmp_path).actions
+    assert rules.negative == {
+        **ActionRules().negative,
+        "Thumbs_Down": "recommendations",
+        "not interested": "recommendations",
+        "Refund": "seen",
+    }
+    assert rules.is_like("Buy", None)
+    assert rules.is_interest("view", None)
+    assert not rules.is_interest("Refund", 5.0)
+    notes = guesses["events"].actions.notes()
+    assert notes["hide"] == "negative: the item is never shown to that user again"
+    assert notes["Buy"] == "a like"
+    assert notes["view"] == "interest"
+    assert "impression" not in notes
+
+
+def test_a_rare_action_at_the_end_of_a_long_log_is_seen(tmp_path):
+    start(tmp_path, ITEMS, did(*["view"] * 6_000, "downvote"))
+    assert settings(tmp_path).actions.negative["downvote"] == "recommendations"
+
+
+def test_known_actions_need_no_table(tmp_path):
+    start(tmp_path, ITEMS, did("click", "hide", "like", "skip"))
+    assert "\n[actions" not in (tmp_path / "ws" / "serendip.toml").read_text()
+
+
+def test_what_may_weigh_more_is_written_as_a_comment_that_can_be_used(tmp_path):
+    items = "sku;name;margin\n" + "".join(f"s{n};Chair {n};{n}.5\n" for n in range(8))
+    start(tmp_path, items, did("view", "buy", "view", "cart", "hide"))
+    path = tmp_path / "ws" / "serendip.toml"
+    text = path.read_text()
+    assert settings(tmp_path).surfaces == {}
+    wanted = (
+        "[actions.strengths]",
+        '"buy" = 5',
+        '"cart" = 5',
+        "[ranker]",
+        "actions = [",
+        "attribute =",
+    )
+    for line in (*wanted, "[surfaces.home.item_value]"):
+        assert f"\n# {line}" in text
+        text = text.replace(f"\n# {line}", f"\n{line}")
+    path.write_text(text)
+    found = settings(tmp_path)
+    assert found.actions.strengths == {"buy": 5, "cart": 5}
+    assert found.ranker.actions == ("interact", "like", "buy", "cart")
+    assert found.surfaces["home"].item_value.attribute == "margin"
+
+
+def test_odd_names_of_actions_are_written_as_they_are(tmp_path):
+    start(tmp_path, ITEMS, did("click", 'block"', "dislike."))
+    negative = settings(tmp_path).actions.negative
+    assert negative['block"'] == "everywhere"
+    assert negative["dislike."] == "recommendations"
+
+
+def test_a_column_of_many_values_is_no_kind_of_interaction(tmp_path):
+    guesses = start(tmp_path, ITEMS, did(*(f"a{n}" for n in range(200)), "block"))
+    assert guesses["events"].actions.notes() == {}

@@ -124,7 +124,7 @@ def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch)
     context, split, state = fitted
     settings, rng = context.settings, np.random.default_rng(0)
     home = settings.all_surfaces()["home"]
-    (_, labelled), *_ = _build_requests(split, None, rng)
+    (_, labelled), *_ = _build_requests(split, None, state.repeats, rng)
     store = context.workspace.open_store()
     rows = [row for row in range(len(split.targets))][:20]
     moments = {float(split.targets.times[row]): row for row in rows}
@@ -144,7 +144,8 @@ def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch)
             "home", split.targets.users[row], country=one.query.country, device=one.query.device
         )
         served = builder.build(state, asked)
-        served = replace(served, history=served.history.before(one.query.time))
+        before = served.history.before(one.query.time)
+        served = replace(served, history=before, again=one.query.again)
         pairs = [collect([query], home, state) for query in (one.query, served)]
         (learned, first), (shown, second) = pairs
         np.testing.assert_array_equal(learned.items, shown.items)

@@ -276,3 +276,17 @@ def test_behaviour_dropout_leaves_features_that_do_not_apply_missing() -> None:
     assert np.array_equal(np.isnan(dropped), np.isnan(features))
     assert np.array_equal(dropped[:, FIT], features[:, FIT])
     assert (dropped[1::2, COUNT] == 0).mean() > 0.8
+
+
+def test_learned_discounts_are_saved_and_an_older_file_has_none(
+    rows: RankerRows, tmp_path: Path
+) -> None:
+    ranker = Ranker(ONE_ACTION.model_copy(update={"epochs": 1})).train(rows, NAMES)
+    assert ranker.discounts == {}
+    ranker.discounts = {"home": 0.2}
+    ranker.save(tmp_path)
+    assert Ranker.open(tmp_path).discounts == {"home": 0.2}
+    document = json.loads((tmp_path / CONFIG_FILE).read_text())
+    del document["discounts"]
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
+    assert Ranker.open(tmp_path).discounts == {}

@@ -11,6 +11,7 @@ import torch
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
+from serendip.data.packed_rows import PackedRows
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError
 from serendip.models.onnx import open_session, to_onnx
@@ -21,6 +22,7 @@ from serendip.models.retriever.network import (
     INPUTS,
     OPEN_AXES,
     ContextEncoder,
+    ItemContent,
     ItemTower,
     answered_by,
     example_request,
@@ -95,10 +97,10 @@ def test_both_parts_are_kept_on_disk_and_with_new_items(
 
 def test_the_numpy_tower_says_what_torch_says_of_both_parts() -> None:
     features = draw_features(2, 12)
-    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    codes = torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4)
+        tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, CONFIG, 4)
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
     arrays = ItemEncoderArrays(
         tower.weight.detach().numpy(),
@@ -222,10 +224,27 @@ def test_a_step_asks_each_block_what_a_served_graph_asks_both(dataset: Dataset) 
     assert not torch.allclose(by_column, of_home, rtol=0, atol=1e-2)
 
 
+def test_packed_content_is_read_as_the_numbers_that_it_holds() -> None:
+    features = draw_features(0, 40)
+    features.content[3] = 0.0
+    packed = PackedRows.of(features.content)
+    codes = torch.from_numpy(features.codes).long()
+    items, vectors = torch.arange(40), np.eye(40, 8, dtype=np.float32)
+    found = []
+    for content in (packed, np.asarray(packed)):
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            tower = ItemTower(ItemContent(content), codes, features.codebook_size, CONFIG, 4)
+            tower.start_ids_at(vectors, 1.0)
+            found.append(torch.cat(tower(items, (items > 20).float()), 1))
+        assert tower.has_content[:, 0].tolist() == [number != 3 for number in range(40)]
+    torch.testing.assert_close(*found, rtol=0, atol=1e-5)
+
+
 def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
     features = draw_features(0, 40)
-    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
-    tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4)
+    codes = torch.from_numpy(features.codes).long()
+    tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, CONFIG, 4)
     random = np.random.default_rng(0)
     vectors = random.normal(size=(40, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -242,9 +261,9 @@ def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
 
 def test_ids_without_content_start_as_they_are() -> None:
     features = draw_features(0, 40)
-    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    codes = torch.from_numpy(features.codes).long()
     config = CONFIG.model_copy(update={"item_mode": "id", "search_size": 0})
-    tower = ItemTower(content, codes, features.codebook_size, config)
+    tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, config)
     vectors = np.eye(40, 8, dtype=np.float32)
     tower.start_ids_at(vectors, 1.0)
     torch.testing.assert_close(tower.ids.detach()[:8], torch.from_numpy(vectors[:8]) * 8**0.5)

@@ -24,6 +24,7 @@ from serendip.models.retriever.network import (
     INPUTS,
     OPEN_AXES,
     ContextEncoder,
+    ItemContent,
     ItemTower,
     example_request,
 )
@@ -121,10 +122,10 @@ def test_requests_of_one_row_see_what_separate_rows_would_see(exported) -> None:
 def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
     features = draw_features(2, 12)
     features.content[7] = 0.0  # Nothing is known of it, which is not the same as the bias.
-    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    codes = torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        tower = ItemTower(content, codes, features.codebook_size, SMALL)
+        tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, SMALL)
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
     arrays = ItemEncoderArrays(
         tower.weight.detach().numpy(),

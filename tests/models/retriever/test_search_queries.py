@@ -17,7 +17,7 @@ from serendip.errors import DataError
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever, RetrieverGroups
-from serendip.models.retriever.network import ItemTower, TokenBags
+from serendip.models.retriever.network import ItemContent, ItemTower, TokenBags
 from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
@@ -86,7 +86,9 @@ def test_the_numpy_tower_reads_words_as_torch_does() -> None:
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4, tokens)
+        tower = ItemTower(
+            ItemContent(features.content), codes, features.codebook_size, CONFIG, 4, tokens
+        )
         torch.nn.init.normal_(tower.token_table)
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
         bags = tower.bags_of(tokens)

@@ -2,9 +2,11 @@
 
 Without it, items without interactions are hardly ever shown and therefore never chosen: a ranker
 that learned from what people chose knows too little of them. The last position of every block goes
-to one of them, drawn by a softmax of the retriever's scores (Boltzmann exploration), so that mostly
-the best are shown and every other one may be. Each draw has its propensity, the probability that
-this item had at this position, which unbiased estimates from the log need.
+to one of them if it is worth it: if its value is not much lower than that of the item it
+displaces, so that a place of high value is never given away. Among those it is drawn by a softmax
+of the retriever's scores (Boltzmann exploration), so that mostly the best are shown and every other
+one may be. Each draw has its propensity, the probability that this item had at this position, which
+unbiased estimates from the log need. A position that such an item has by its value is left to it.
 
 Draws follow from the request alone (user, text, items, country, time of the user's last event),
 never from the clock: the pages of one answer fit together, the same request gives the same answer,
@@ -36,11 +38,15 @@ PROPENSITY = "propensity"
 class ExplorationConfig(Config):
     """``[surfaces.<name>.exploration]``."""
 
-    share: float = Field(default=0.1, gt=0.0, le=0.5)
-    """Share of the positions: the last one of every 1 / share."""
+    share: float = Field(default=0.1, ge=0.0, le=0.5)
+    """Largest share of the positions: the last one of every 1 / share. 0 = no exploration."""
 
-    max_interactions: NonNegativeInt = 5
+    max_interactions: NonNegativeInt = 0
     """Candidates with up to this many interactions are explored."""
+
+    max_loss: float = Field(default=0.5, ge=0.0, le=1.0)
+    """How much lower the value of an explored item may be than that of the item it displaces, as a
+    share of it. 0 = it costs nothing, 1 = any item may be explored."""
 
     temperature: PositiveFloat = 0.05
     """Of the softmax over the retriever's scores, cosines between -1 and 1: a candidate that is
@@ -71,15 +77,22 @@ class Explorer(Placement):
         super().__init__(last=math.inf)
         self._random = np.random.default_rng(ranked.seed)
         self._block = math.ceil(1 / config.share)
-        self._pool = np.flatnonzero(ranked.counts <= config.max_interactions)
+        self._values, self._max_loss = ranked.values, config.max_loss
+        self._is_new = ranked.counts <= config.max_interactions  # (C,)
+        self._pool = np.flatnonzero(self._is_new)
         self._logits = ranked.promise / config.temperature  # (C,)
 
     def place(self, position: int, rows: OpenRows) -> int:
         """A row of the pool that fits; -1 if there is none, or nothing to explore here."""
         if (position + 1) % self._block:
             return -1
-        usable = rows.organic & rows.fits
-        pool = self._pool[usable[self._pool]]
+        fitting = rows.organic & rows.fits  # (C,)
+        displaced = int(np.argmax(fitting))
+        if not fitting[displaced] or self._is_new[displaced]:
+            return -1
+        value = float(self._values[displaced])
+        is_worth_it = self._values[self._pool] >= value - self._max_loss * abs(value)
+        pool = self._pool[fitting[self._pool] & is_worth_it]
         if not len(pool):
             return -1
         logits = self._logits[pool].astype(np.float64)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
 from serendip.data.query import Query
+from serendip.data.repeats import times_chosen
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.feature_names import models_of_kind, relative_name
 from serendip.engine.stages.batch import Batch, Candidates
@@ -44,6 +45,8 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     liked_shares = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
     columns["liked share"] = np.array(liked_shares, dtype=np.float32)[candidates.rows]
     columns.update(context_columns(batch, candidates))
+    if batch.state.repeats.is_on:
+        columns["log times chosen"] = _log_times_chosen(batch, candidates)
     matrix = np.empty((len(candidates), len(names)), np.float32)
     for column, name in enumerate(names):
         matrix[:, column] = columns[name]
@@ -133,3 +136,13 @@ def _code_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, Flo
         best[begin:end] = shared.max(1)
         mean[begin:end] = shared.sum(1) / len(anchors)
     return best, mean
+
+
+def _log_times_chosen(batch: Batch, candidates: Candidates) -> FloatArray:
+    """(R,) log of 1 + the user's earlier choices of each row's item."""
+    counts = np.zeros(len(candidates), np.float32)
+    bounds = candidates.bounds(len(batch.queries))
+    for past, (begin, end) in zip(batch.pasts, pairwise(bounds), strict=True):
+        if len(past):
+            counts[begin:end] = times_chosen(past, candidates.items[begin:end])
+    return np.log1p(counts)

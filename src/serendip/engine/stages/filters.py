@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from serendip.data.allowed_items import AllowedItems
+from serendip.data.arrays import locate
 from serendip.data.event import Exclusion
 from serendip.data.query import Query, Task
 from serendip.engine.stages.attribute_filter import AttributeFilter
@@ -66,14 +67,16 @@ class Available(Filter):
 
 
 class NotSeen(Filter):
-    """Removes items that the user has already chosen or rejected."""
+    """Removes items that the user has already chosen or rejected, unless they may come again."""
 
     name, label = "seen", "Not seen yet"
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
-        """Without items of the history and rejected ones."""
-        rejected = query.rejected.reaching("seen")
-        return allowed.without_ascending(query.history.items).without(rejected)
+        """Without items of the history that may not come again, and rejected ones."""
+        seen, rejected = query.history.items, query.rejected.reaching("seen")
+        if len(query.again):
+            seen = seen[~locate(query.again, seen)[1]]
+        return allowed.without_ascending(seen).without(rejected)
 
 
 class NotRejected(Filter):

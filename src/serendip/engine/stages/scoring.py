@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS, Task
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.item_value import expected_values, values_of
+from serendip.engine.stages.rejection_discount import discount_rejected
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
-from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
+from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
@@ -79,6 +81,12 @@ _PIN = 1_000.0
 
 _RARE = 20.0
 """Interactions below which the popularity discount no longer grows."""
+
+
+def discount_popular(values: FloatArray, counts: IntArray, power: float) -> FloatArray:
+    """Values (R,) divided by (20 + interactions) to a power."""
+    discounted: FloatArray = values / (_RARE + counts.astype(np.float32)) ** power
+    return discounted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,10 +187,14 @@ class RankerScorer(Scorer):
         if TASKS.index(surface.task) not in ranker.ordered_tasks:
             return None
         probabilities = _predict(ranker, surface.task, features)  # (R, A)
-        actions = ranker.config.actions
-        values = action_value(probabilities, surface.action_weights, actions)  # (R,)
-        popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
-        values = values / popularity**surface.popularity_discount
+        actions, weights = ranker.config.actions, surface.action_weights
+        values = action_value(probabilities, weights, actions)  # (R,)
+        if surface.item_value is not None:
+            worth = values_of(surface.item_value, batch.state.catalogue, candidates.items)  # (R,)
+            values = expected_values(probabilities, weights, actions, surface.item_value, worth)
+        power = surface.popularity_discount
+        power = ranker.discounts.get(surface.task, 0.0) if power == LEARNED else power
+        values = discount_popular(values, batch.state.counts[candidates.items], power)
         return OrganicScores(values, dict(zip(actions, probabilities.T, strict=True)))
 
 
@@ -232,12 +244,13 @@ def score_candidates(
     """Numbers of all rows; the last scorer must be one that always scores."""
     outputs = (scorer.score(batch, candidates, features, proposals) for scorer in scorers)
     organic = next(output for output in outputs if output is not None)
+    values = discount_rejected(batch, candidates, organic.values)
     bids = revenue = np.zeros(len(candidates), np.float32)
     if batch.surface.sponsored is not None:
         bids = bids_of(batch.state.catalogue, batch.surface.sponsored.bid, candidates.items)
         revenue = bids * _paid_probability(batch, features, organic)
     pins = _pins(batch, candidates)
-    return Scores(round_scores(organic.values), pins, bids, revenue, organic.probabilities)
+    return Scores(round_scores(values), pins, bids, revenue, organic.probabilities)
 
 
 def _paid_probability(batch: Batch, features: FloatArray, organic: OrganicScores) -> FloatArray:

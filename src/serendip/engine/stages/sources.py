@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from serendip.data.allowed_items import AllowedItems
+from serendip.data.arrays import locate
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
+from serendip.data.repeats import last_choices, times_chosen
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
@@ -86,6 +88,29 @@ class CountrySource(Source):
         return ItemList(items, np.log1p(counts.counts_of(value, items)).astype(np.float32))
 
 
+class AgainSource(Source):
+    """Items that the user chose before and that may come again, the most chosen ones first."""
+
+    name, label = "again", "what was chosen before"
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """Best first by the number of choices; of equally many, the newer ones."""
+        lists = []
+        for query, past, allowed in zip(batch.queries, batch.pasts, batch.allowed, strict=True):
+            items = query.again[allowed.admits(query.again)] if len(query.again) else query.again
+            if not len(items):
+                lists.append(ItemList())
+                continue
+            items_chosen, since = last_choices(past)
+            newest = np.zeros(len(items))
+            places, is_there = locate(items_chosen, items)
+            newest[is_there] = since[places[is_there]]
+            times = times_chosen(past, items)
+            order = np.lexsort((-newest, -times))[:quota]
+            lists.append(ItemList(items[order], times[order].astype(np.float32)))
+        return lists
+
+
 class WordSource(Source):
     """Results of the search for the text of the query; nothing without a text."""
 
@@ -121,7 +146,9 @@ class SponsoredSource(Source):
 
 OWN_SOURCES: Mapping[str, Source] = {
     source.name: source
-    for source in (WordSource(), NewItemSource(), CountrySource(), SponsoredSource())
+    for source in (
+        *(WordSource(), NewItemSource(), CountrySource(), AgainSource(), SponsoredSource()),
+    )
 }
 """Sources that are not models."""
 

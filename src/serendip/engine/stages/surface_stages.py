@@ -49,7 +49,7 @@ class SurfaceStages:
         list_rules: list[ListRule] = []
         if surface.sponsored is not None:
             list_rules.append(SponsoredRule(surface.sponsored))
-        if surface.exploration is not None:
+        if surface.exploration is not None and surface.exploration.share:
             list_rules.append(ExplorationRule(surface.exploration))
         if surface.diversity is not None:
             list_rules.append(DiversityRule(surface.diversity))

@@ -22,6 +22,7 @@ from serendip.data.rejections import Rejected
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
+from serendip.engine.stages.item_value import ItemValueConfig
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
@@ -37,6 +38,9 @@ NamedFilter = Annotated[
 
 RANKER = "ranker"
 """The default scorer."""
+
+LEARNED: Literal["learned"] = "learned"
+"""The popularity discount that the training has learned."""
 
 RETRIEVER = "retriever"
 """The unified retriever, the model that compares items with and without interactions."""
@@ -63,7 +67,8 @@ class SurfaceConfig(Config):
 
     filters: tuple[NamedFilter, ...] = ("seen",)
     """Filters besides those of deleted items, items not available yet and items of the request:
-    "seen" = items that the user has interacted with, or tests of attributes."""
+    "seen" = items that the user has interacted with and that do not come again (``[repeats]``), or
+    tests of attributes."""
 
     scorer: str = RANKER
     """What orders the candidates: the ranker, or a model by its own scores, such as ``blend``."""
@@ -72,9 +77,18 @@ class SurfaceConfig(Config):
     """Value of a candidate = sum over actions of weight x P(action), if the ranker orders the
     task; otherwise sources are fused by rank, and neither this nor the discount is read."""
 
-    popularity_discount: NonNegativeFloat = 0.0
+    item_value: ItemValueConfig | None = None
+    """Number of an item by which its actions are worth more, such as its price; none without the
+    table."""
+
+    popularity_discount: NonNegativeFloat | Literal["learned"] = 0.0
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
-    prefers items that are particular to the context over items that everybody chooses."""
+    prefers items that are particular to the context over items that everybody chooses. ``learned``
+    = the most that the newest events allow, see ``jobs/train/popularity_discount.py``."""
+
+    rejection_discount: float = Field(default=0.5, ge=0, le=1)
+    """Share of its value that an item loses which has the content of one that the user does not
+    want to be recommended; less for an item that is less alike. 0 = none."""
 
     pin_exact_titles: bool = False
     """Put items whose title is the typed text before all others."""
@@ -124,12 +138,18 @@ class SurfaceConfig(Config):
 
 _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
 _POPULAR = {"popularity": 100, "popularity-recent": 50, "popular-country": 50}
-_HOME = {**_BEHAVIOUR, **_POPULAR, "new-items": 10}
-_BASKET = {**_BEHAVIOUR, "popularity": 20}
+_HOME = {**_BEHAVIOUR, **_POPULAR, "new-items": 10, "again": 20}
+_BASKET = {**_BEHAVIOUR, "popularity": 20, "again": 20}
 _NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "device", "time")
 
 DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
-    "home": SurfaceConfig(task="home", context=_NO_QUERY, sources=_HOME),
+    "home": SurfaceConfig(
+        task="home",
+        context=_NO_QUERY,
+        sources=_HOME,
+        popularity_discount=LEARNED,
+        exploration=ExplorationConfig(),
+    ),
     "similar": SurfaceConfig(
         task="similar",
         context=_NO_QUERY,
@@ -142,6 +162,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         context=("user", "query", "country", "device", "time"),
         sources={"words": 200, "retriever": 200},
         filters=(),
+        rejection_discount=0.0,
         pin_exact_titles=True,
     ),
     "cart": SurfaceConfig(task="similar", context=_NO_QUERY, sources=_BASKET),
@@ -201,7 +222,12 @@ def visible_to(surface: SurfaceConfig, query: Query) -> Query:
     reads = surface.context
     unread: dict[str, Any] = {}
     if "user" not in reads:
-        unread |= {"user_id": "", "history": History(), "rejected": Rejected()}
+        unread |= {
+            "user_id": "",
+            "history": History(),
+            "rejected": Rejected(),
+            "again": NO_ITEMS,
+        }
     if "query" not in reads:
         unread |= {"text": "", "meant": "", "text_vector": None}
     if "items" not in reads:

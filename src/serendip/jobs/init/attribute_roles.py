@@ -37,6 +37,12 @@ _KINDS: Mapping[Kind, str] = MappingProxyType(
 )
 
 PRICES = frozenset("price saleprice listprice preis verkaufspreis 가격 판매가 정가".split())
+VALUES = PRICES | frozenset(
+    "margin profit revenue commission minutes duration runtime marge gewinn umsatz dauer laufzeit "
+    "마진 이익 매출".split()
+)
+"""Numbers by which an action on an item may be worth more."""
+
 STOCKS = frozenset(
     "stock instock stocklevel inventory quantity availability lagerbestand bestand lager "
     "verfügbarkeit 재고 재고수량".split()

@@ -24,9 +24,11 @@ from serendip.data.item import Item
 from serendip.data.text import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
+from serendip.jobs.init.action_roles import ActionRoles
 from serendip.jobs.init.attribute_roles import (
     COUNTRIES,
     STOCKS,
+    VALUES,
     AttributeRoles,
     attribute_cells,
     attribute_names,
@@ -61,12 +63,14 @@ class Guess:
         mapping: canonical name -> file column.
         others: file columns without a canonical name.
         roles: how the other columns of items are read; None = of another file.
+        actions: what the actions of events are taken for; None = of another file, or no column.
     """
 
     path: str
     mapping: Mapping[str, str]
     others: Sequence[str]
     roles: AttributeRoles | None = None
+    actions: ActionRoles | None = None
 
 
 def start_workspace(
@@ -141,7 +145,12 @@ def _guess_files(
     for kind, path in paths.items():
         used = set(mappings[kind].values())
         others = [name for name in columns[kind] if name not in used]
-        guesses[str(kind)] = Guess(os.path.relpath(path, folder), mappings[kind], others)
+        actions = None
+        if kind == "events" and "action" in mappings[kind]:
+            actions = ActionRoles.of(files[kind].values(mappings[kind]["action"]))
+        guesses[str(kind)] = Guess(
+            os.path.relpath(path, folder), mappings[kind], others, actions=actions
+        )
     return guesses
 
 
@@ -273,6 +282,7 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequenc
         f"fields = [{', '.join(map(_quote, items.roles.fields))}]",
         *render_media(folder, folder / items.path, sample),
         *_render_filters(sample),
+        *_render_value(sample),
     ]
     return "\n".join(lines) + "\n"
 
@@ -304,6 +314,20 @@ def _render_filters(items: Sequence[Item]) -> list[str]:
     return lines
 
 
+def _render_value(items: Sequence[Item]) -> list[str]:
+    """A commented table for the first column that an action may be worth: a price, a margin."""
+    for name in attribute_names(items):
+        is_number = any(isinstance(item.attributes.get(name), float) for item in items)
+        if is_number and fold(name) in VALUES:
+            return [
+                "",
+                f"# To order by expected value, P(action) x the column {_quote(name)}, uncomment:",
+                "# [surfaces.home.item_value]",
+                f"# attribute = {_quote(name)}",
+            ]
+    return []
+
+
 def _render_events(folder: Path, events: Guess) -> list[str]:
     config = EventsConfig(path=events.path, columns=dict(events.mapping))
     rows = read_events(config, folder).sample(SAMPLE_ROWS)
@@ -319,12 +343,22 @@ def _render_events(folder: Path, events: Guess) -> list[str]:
 
 
 def _render_actions(rows: Sequence[Event], events: Guess) -> list[str]:
+    """Likes and negative events, by value and by name; nothing where the defaults say the same."""
+    named, negative = [], []
+    if events.actions is not None:
+        named = events.actions.render_likes()
+        negative = [*events.actions.render_negative(), *events.actions.render_strengths()]
+    lines = [*_render_thresholds(rows, events), *named]
+    return [*(["", "[actions]", *lines] if lines else []), *negative]
+
+
+def _render_thresholds(rows: Sequence[Event], events: Guess) -> list[str]:
     """Thresholds of likes and dislikes. A low amount or count, unlike a rating, is no dislike."""
     values = [event.value for event in rows if event.value is not None]
     like = guess_like_threshold(values)
     if like is None:
         return []
-    lines = ["", "[actions]", f"like_at_least = {like}     # from this value on: a like"]
+    lines = [f"like_at_least = {like}     # from this value on: a like"]
     is_named = fold(events.mapping.get("value", "")) in _RATING_COLUMNS
     actions = {event.action for event in rows if event.value is not None}
     is_rating = is_named or ("action" in events.mapping and actions <= _RATING_ACTIONS)

@@ -34,10 +34,12 @@ from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset, save_dataset
+from serendip.data.repeats import Repeats
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import temporal
 from serendip.data.strings import open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
+from serendip.engine.feature_names import REPEAT_FEATURES
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fit import Fitter, PreparedData
@@ -144,8 +146,7 @@ def _fit_all(
     older = files.older_fit()
     prepared = fitter.prepare(dataset, options, older)
     state = fitter.fit_models(prepared, searcher, name, options, older)
-    ranker = files.ranker(state)
-    return (state if ranker is None else state.with_ranker(ranker)), older
+    return files.with_ranker(state), older
 
 
 def fit_older_part(
@@ -258,11 +259,21 @@ class _Files:
         self._wait(2)
         return sorted(path.name for path in (self._folder / _LEARNED).glob("*"))
 
-    def ranker(self, state: EngineState) -> Ranker | None:
-        """The ranker, None if there was nothing to learn from; step 3."""
+    def with_ranker(self, state: EngineState) -> EngineState:
+        """The state with the ranker, without one if there was nothing to learn from; step 3.
+
+        Where the older part tells otherwise whether items come again, it decides: the ranker orders
+        by what it has learned of them.
+        """
         self._wait(3)
         folder = self._folder / _RANKER
-        return Ranker.open(folder, state.feature_names) if folder.is_dir() else None
+        if not folder.is_dir():
+            return state
+        knows_repeats = not REPEAT_FEATURES.keys().isdisjoint(Ranker.open(folder).feature_names)
+        if knows_repeats != state.repeats.is_on:
+            never = Repeats.never(state.num_items) if knows_repeats else Repeats()
+            state = replace(state, repeats=never)
+        return state.with_ranker(Ranker.open(folder, state.feature_names))
 
     def _wait(self, step: int) -> None:
         while self._done < step:

@@ -30,6 +30,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_quality import item_quality
 from serendip.data.packed_rows import pack_rows
+from serendip.data.repeats import learn_repeats
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split
 from serendip.engine.settings import Settings
@@ -199,6 +200,7 @@ class Fitter:
             ),
             fusion=fusion,
             context=ContextCounts.of(dataset, features.codes, self.settings.context),
+            repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
         )
 
     def _build_features(

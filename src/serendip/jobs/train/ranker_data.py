@@ -21,12 +21,15 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
+from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
 from serendip.engine.feature_names import features_without_interactions
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
+from serendip.jobs.train.examination import fit_examination, position_weights
+from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
@@ -61,16 +64,25 @@ class LabelledQuery:
         items: (P,) int32 chosen items.
         actions: labels of each chosen item (see ``label_actions``).
         shown: items of the answer, chosen or not; empty = unknown.
+        weights: (P,) weight of each chosen item in the loss, by its position; empty = 1.
     """
 
     query: Query
     items: IntArray
     actions: Sequence[frozenset[str]]
     shown: IntArray = field(default_factory=lambda: NO_ITEMS)
+    weights: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     def items_with(self, action: str) -> IntArray:
         """The chosen items with this label."""
         return self.items[[action in labels for labels in self.actions]]
+
+    def weights_of(self, item_nums: IntArray) -> FloatArray:
+        """(C,) float32 weights of candidates: 1 unless a chosen item has another."""
+        found = np.ones(len(item_nums), np.float32)
+        for item, weight in zip(self.items.tolist(), self.weights.tolist(), strict=False):
+            found[item_nums == item] = weight
+        return found
 
 
 LabelledRequests = Sequence[tuple[str, Sequence[LabelledQuery]]]
@@ -105,7 +117,8 @@ def train_ranker(
         for request in requests_of_surface
     )
     has_searches = searches >= MIN_SEARCHES
-    requests = [*_build_requests(split, None if has_searches else examples, rng), *logged]
+    built = _build_requests(split, None if has_searches else examples, state.repeats, rng)
+    requests = [*built, *logged]
     total = sum(len(labelled) for _, labelled in requests)
     batches = _mix_batches(requests)
     time_for_rows = options.allowance.from_now(_SHARE_FOR_ROWS)
@@ -123,7 +136,9 @@ def train_ranker(
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
     rows = replace(rows, unseen=unseen)
     ordered = [TASKS.index(task) for task in TASKS if task != "search" or has_searches]
-    return Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
+    ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
+    ranker.discounts = learn_discounts(ranker, rows, settings)
+    return ranker
 
 
 def _mix_batches(
@@ -155,6 +170,10 @@ def label_logged_requests(
         and surfaces[request.surface].needs in ("", "query" if request.text else "")
     ]
     usable = _select_newest(usable)
+    examined = {
+        name: fit_examination([request for request in usable if request.surface == name])
+        for name in {request.surface for request in usable}
+    }
     vectors = encode([request.text for request in usable])
     groups: dict[str, list[LabelledQuery]] = {}
     for request, vector in zip(usable, vectors, strict=True):
@@ -172,7 +191,8 @@ def label_logged_requests(
         )
         actions = request.actions or [frozenset()] * len(request.chosen)
         labels = list(map(label_actions, request.liked.tolist(), actions))
-        labelled = LabelledQuery(query, request.chosen, labels, request.shown)
+        weights = position_weights(request, examined[request.surface])
+        labelled = LabelledQuery(query, request.chosen, labels, request.shown, weights)
         groups.setdefault(request.surface, []).append(labelled)
     return list(groups.items())
 
@@ -189,12 +209,16 @@ def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
 
 
 def _build_requests(
-    split: Split, examples: QueryExamples | None, rng: np.random.Generator
+    split: Split, examples: QueryExamples | None, repeats: Repeats, rng: np.random.Generator
 ) -> list[tuple[str, list[LabelledQuery]]]:
     """Requests of sampled moments of the newer part, and of synthetic queries, by surface."""
     sample = rng.permutation(len(split.targets))[: NUM_HOME + NUM_SIMILAR]
     moments = [split.targets.moment(int(row), NUM_NEXT_EVENTS) for row in sample]
-    home = [_home_request(moment) for moment in moments[:NUM_HOME]]
+    times = split.targets.times[sample].tolist()
+    home = [
+        _home_request(moment, repeats.due(moment.past.history, time))
+        for moment, time in zip(moments[:NUM_HOME], times, strict=False)
+    ]
     similar = [
         _similar_request(moment, has_history=index % 2 == 0)
         for index, moment in enumerate(moments[-NUM_SIMILAR:])
@@ -206,10 +230,16 @@ def _build_requests(
     return groups
 
 
-def _home_request(moment: Moment) -> LabelledQuery:
-    """The home page at a moment."""
+def _home_request(moment: Moment, again: IntArray) -> LabelledQuery:
+    """The home page at a moment, when some items of the history may come again."""
     past = moment.past
-    query = Query("home", history=past.history, rejected=past.rejected, **_context_of(moment))
+    query = Query(
+        "home",
+        history=past.history,
+        rejected=past.rejected,
+        again=again,
+        **_context_of(moment),
+    )
     return LabelledQuery(query, moment.items, _label_moment(moment))
 
 
@@ -279,6 +309,7 @@ def build_rows(
     candidates, features = collect(queries, config, state, shown)
     actions = settings.ranker.actions
     labels = np.zeros((len(candidates), len(actions)), dtype=np.float32)
+    weights = np.ones(len(candidates), dtype=np.float32)
     selected: list[NDArray[np.intp]] = []
     for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
         items = candidates.items[begin:end]
@@ -288,6 +319,7 @@ def build_rows(
             continue
         for column, action in enumerate(actions):
             labels[begin:end, column] = np.isin(items, labelled[row].items_with(action))
+        weights[begin:end] = labelled[row].weights_of(items)
         seen = np.isin(items, shown[row]) if has_shown else np.ones(len(items), np.bool_)
         negatives = np.flatnonzero(seen & ~chosen)
         sampled = rng.choice(negatives, min(NEGATIVES, len(negatives)), replace=False)
@@ -297,7 +329,7 @@ def build_rows(
         features=features[rows],
         task=np.full(len(rows), TASKS.index(config.task), dtype=np.int64),
         labels=labels[rows],
-        weights=np.ones(len(rows), dtype=np.float32),
+        weights=weights[rows],
         group=first_group + candidates.rows[rows],
     )
 

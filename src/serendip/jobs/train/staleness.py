@@ -36,7 +36,7 @@ MOST_EVENTS = 100_000
 """Newest events that the drift is measured on."""
 
 LEARNED_TABLES = (
-    *("actions", "content", "semantic_ids", "models", "unified", "ranker"),
+    *("actions", "repeats", "content", "semantic_ids", "models", "unified", "ranker"),
     *("search", "queries"),
 )
 """Tables of settings that a generation holds; the others are read by the service."""

@@ -61,6 +61,8 @@ class Ranker:
         self.config = config if config is not None else RankerConfig()
         self._feature_names: tuple[str, ...] = ()
         self._ordered: tuple[int, ...] = ()
+        self.discounts: Mapping[str, float] = {}
+        """Task -> power of the popularity discount that was learned for its candidates."""
         self._network = b""
         self._session: Any = None
 
@@ -148,6 +150,7 @@ class Ranker:
             "model": "ranker",
             "feature_names": self._feature_names,
             "ordered_tasks": self._ordered,
+            "discounts": dict(self.discounts),
             "config": self.config.model_dump(mode="json"),
         }
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -167,6 +170,7 @@ class Ranker:
         try:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
+            learned = dict(document.get("discounts", {}))  # earlier versions learned none
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(
                 f"{folder} has no readable ranker: {error}.", "Train it again with this version."
@@ -181,7 +185,7 @@ class Ranker:
         ranker._network = read_model(folder / NETWORK_FILE)
         ranker._session = open_session(ranker._network)
         ranker._feature_names = stored
-        ranker._ordered = ordered
+        ranker._ordered, ranker.discounts = ordered, learned
         return ranker
 
     def _require_trained(self) -> None:

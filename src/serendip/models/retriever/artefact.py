@@ -37,7 +37,7 @@ class TrainedRetriever:
     Args:
         context: ONNX bytes of the context encoder.
         item_vectors: (N, E).
-        projected: (N, E) projected content of the items.
+        projected: (N, E) projected content of the items; float16 in an opened artefact.
         tower: encoder of query texts and of new items.
         bonus: (N,) float32 new item bonus, added to each item's scores.
         affinity: content scores, added to those of the network; None = no alignment.
@@ -99,7 +99,8 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
     arrays: dict[str, Any] = {
         "codes": codes,
         **packed_arrays("item_vectors", trained.item_vectors),
-        **packed_arrays("projected", trained.projected),
+        # In halves: a change of an item's words changes it by less than 8 bits can tell.
+        "projected": np.asarray(trained.projected, np.float16),
         "weight": tower.weight,
         "bias": tower.bias,
         "tables": tower.tables,
@@ -135,7 +136,7 @@ def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetrieve
     context = read_model(folder / CONTEXT_FILE)
     try:
         stored = open_arrays(folder / ARRAYS_FOLDER)
-        vectors, projected = (open_packed(name, stored) for name in ("item_vectors", "projected"))
+        vectors, projected = open_packed("item_vectors", stored), stored["projected"]
         affinity = ContentScores.of_arrays(stored)
         quality = QualityVector.of_arrays(stored) if "quality" in stored else None
         tower = _tower(stored, vectors.shape[1], affinity, config)

@@ -27,7 +27,7 @@ from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.network import ContextEncoder, ItemTower
+from serendip.models.retriever.network import ContextEncoder, ItemContent, ItemTower
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH
 from serendip.models.retriever.warm_start import CODE_TABLES, IDS, RetrieverStart
 
@@ -103,7 +103,7 @@ def id_donors_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tens
         (N, K) item numbers and weights; the weights of an item without neighbours are zeros.
     """
     everything = np.arange(len(content), dtype=np.int32)
-    nearest = find_content_neighbours(content, everything, content * seen[:, None], count)  # (N, N)
+    nearest = find_content_neighbours(content, everything, content, count, allowed=seen)  # (N, N)
     count = min(count, len(content))
     donors = np.zeros((len(content), count), np.int64)
     weights = np.zeros((len(content), count), np.float32)
@@ -182,7 +182,7 @@ class RetrieverNetwork(nn.Module):
         self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
         self.seen = torch.from_numpy(seen.astype(np.float32))
         self.tower = ItemTower(
-            torch.from_numpy(np.asarray(features.content, np.float32)),
+            ItemContent(features.content),
             torch.from_numpy(features.codes.astype(np.int64)),
             features.codebook_size,
             config,

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_features import ItemFeatures, Tokens
@@ -50,9 +50,8 @@ from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
 _INDEX_FOLDER = "index"
-_MOVED = 0.02
-"""A larger change of projected content, relative to its largest value, is new content, not the
-rounding of packed rows."""
+_NOISE = 1e-5
+"""Smaller changes of projected content, relative to its largest value, are no new content."""
 
 
 class Retriever(Recommender):
@@ -247,8 +246,7 @@ class Retriever(Recommender):
         if not trained.tower.knows_new_items:
             return self
         vectors, projected = trained.tower.encode(features, item_nums)
-        change = np.abs(projected - trained.projected[item_nums]).max(1)  # (M,)
-        moved = change > _MOVED * np.abs(projected).max(1, initial=0.0)
+        moved = _find_moved(trained.projected[item_nums], projected)
         if not moved.any():
             return self
         rows = item_nums[moved]
@@ -349,3 +347,14 @@ class RetrieverGroups(Recommender):
         self._parts = tuple(
             Retriever.open(folder / "-".join(group)) for group in self.config.groups
         )
+
+
+def _find_moved(before: FloatArray, after: FloatArray) -> BoolArray:
+    """Which rows (M,) of projected content (M, E) differ by more than rounding does.
+
+    ``before`` may have been stored with fewer digits; a value was then rounded by at most half of
+    the distance to the next one.
+    """
+    rounding = np.spacing(np.abs(before)).astype(np.float32) / 2  # (M, E)
+    noise = _NOISE * np.abs(after).max(1, keepdims=True, initial=0.0)  # (M, 1)
+    return np.asarray((np.abs(after - before) > rounding + noise).any(1))

@@ -34,6 +34,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
 from serendip.data.item_features import Tokens
+from serendip.data.packed_rows import PackedRows
 from serendip.errors import ConfigError
 from serendip.models.linalg import fit_procrustes
 from serendip.models.retriever.config import RetrieverConfig
@@ -77,11 +78,53 @@ _UNKNOWN_ID = 0.02
 """Standard deviation of initial ID embeddings of items without a co-occurrence vector."""
 
 
+class ItemContent:
+    """Content vectors (N, C) that are read by item and not trained; packed ones stay packed.
+
+    Args:
+        rows: a row of zeros = the item has none.
+
+    Attributes:
+        size: C.
+    """
+
+    def __init__(self, rows: FloatArray) -> None:
+        self.size = rows.shape[1]
+        self._values: Tensor  # (N, C)
+        self._scales: Tensor | None = None  # (N, 1)
+        if isinstance(rows, PackedRows):
+            self._values = torch.from_numpy(np.require(rows.values, requirements="W"))
+            self._scales = torch.from_numpy(np.require(rows.scales, requirements="W"))[:, None]
+        else:
+            self._values = torch.from_numpy(np.asarray(rows, np.float32))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def rows(self, items: Tensor) -> Tensor:
+        """Content (U, C) of items (U,)."""
+        values = self._values.index_select(0, items)
+        if self._scales is None:
+            return values
+        return values.float().mul_(self._scales.index_select(0, items))
+
+    def is_filled(self) -> Tensor:
+        """Mask (N, 1) of the items that have content."""
+        if self._scales is not None:
+            return self._scales != 0
+        blocks = torch.split(self._values, _ROWS_AT_ONCE)
+        return torch.cat([(block != 0).any(-1, keepdim=True) for block in blocks])
+
+    def sample(self) -> Tensor:
+        """Content of 20,000 to 40,000 evenly spaced items, or of all."""
+        return self.rows(torch.arange(0, len(self), max(1, len(self) // 20_000)))
+
+
 class ItemTower(nn.Module):
     """Item tower: item vectors from content, tokens, codes and the gated ID embedding.
 
     Args:
-        content: (N, C) content vectors; zeros = the item has none.
+        content: of N items.
         codes: (N, L) int64 semantic IDs.
         codebook_size: K, codes per level.
         config: which parts are read, and their initial scales.
@@ -91,7 +134,7 @@ class ItemTower(nn.Module):
 
     def __init__(
         self,
-        content: Tensor,
+        content: ItemContent,
         codes: Tensor,
         codebook_size: int,
         config: RetrieverConfig,
@@ -102,7 +145,7 @@ class ItemTower(nn.Module):
         self.sizes = part_sizes(config.embedding_size, search_size)
         size = sum(self.sizes)
         self.content, self.codes = content, codes
-        self.has_content = _find_filled(content)  # (N, 1)
+        self.has_content = content.is_filled()  # (N, 1)
         self.reads_content = config.reads("content")
         levels = codes.shape[1] if config.reads("codes") else 0
         self.code_tables = nn.Parameter(
@@ -115,11 +158,11 @@ class ItemTower(nn.Module):
         # Reads ID embeddings (R, E) of distinct items (R,) in training; see ``RowAdamW``.
         self.read_ids: Callable[[Tensor], Tensor] | None = None
         # The projection starts as PCA: x -> scale * axes @ (x - centre).
-        axes, centre = axes_of_parts(content, self.sizes)  # (E, C), (C,)
+        axes, centre = axes_of_parts(content.sample(), self.sizes)  # (E, C), (C,)
         self.weight = nn.Parameter(axes * config.content_scale)
         self.bias = nn.Parameter(-config.content_scale * axes @ centre)
         # Zeros, so that a word without gradients leaves the vector unchanged.
-        buckets = config.token_buckets if content.shape[1] else 0
+        buckets = config.token_buckets if content.size else 0
         self.token_table = nn.Parameter(torch.zeros(buckets, size))  # (V, E)
         self.bags = self.bags_of(Tokens.none(len(content)) if tokens is None else tokens)
 
@@ -139,7 +182,9 @@ class ItemTower(nn.Module):
         """
         has_vector = torch.from_numpy(np.abs(vectors).max(1) > 0)  # (N,)
         starts = torch.from_numpy(vectors)[has_vector]  # (U, P)
-        content = normed_parts(self.project(self.content[has_vector]), self.sizes)  # (U, E)
+        blocks = torch.split(has_vector.nonzero()[:, 0], _ROWS_AT_ONCE)
+        projected = torch.cat([self.project(self.content.rows(block)) for block in blocks])
+        content = normed_parts(projected, self.sizes)  # (U, E)
         parts = []
         for size, target in zip(
             self.sizes, torch.split(content, list(self.sizes), -1), strict=True
@@ -194,7 +239,7 @@ class ItemTower(nn.Module):
 
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """Encode items (U,) with ID gates (U,) -> vectors (U, E) and projected content (U, E)."""
-        content = self.content.index_select(0, items)  # (U, C)
+        content = self.content.rows(items)  # (U, C)
         projected = functional.linear(content, self.weight, self.bias) * self.has_content[items]
         if self.bags is not None:
             projected = projected + self.bags.sums(self.token_table, items)
@@ -228,12 +273,6 @@ class ItemTower(nn.Module):
             index[len(known) :].view_as(donors), ids, per_sample_weights=weights, mode="sum"
         )  # (hidden, E)
         return mixed.index_add(0, hidden, imputed)
-
-
-def _find_filled(content: Tensor) -> Tensor:
-    """Mask (N, 1) of the rows of content (N, C) that are not zeros."""
-    blocks = [(block != 0).any(-1, keepdim=True) for block in torch.split(content, _ROWS_AT_ONCE)]
-    return torch.cat(blocks)
 
 
 def _id_spread(config: RetrieverConfig) -> float:

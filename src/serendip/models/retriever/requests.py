@@ -108,7 +108,7 @@ def build_requests(
         sources = _sources(query, last, len(item_vectors))
         text, is_similar = texts[row], TASK_OF[query.surface] == SIMILAR
         if text is None and len(sources) and is_similar and "source-text" in imputed:
-            text = projected[sources].mean(0)
+            text = projected[sources].mean(0, dtype=np.float32)
         if text is not None:
             request[0, row, 0], is_given[0, row] = text, 1.0
         if len(sources):

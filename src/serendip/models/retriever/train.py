@@ -33,6 +33,7 @@ from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item_features import ItemFeatures
+from serendip.data.packed_rows import PackedRows
 from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.retriever.artefact import TrainedRetriever
@@ -117,13 +118,14 @@ class RetrieverTraining:
         knows_content = dataset.features is not None and config.reads("content")
         self.alignment = dataset.alignment if knows_content else None
         self.stored_content = features.content  # (N, C), perhaps packed
-        content = np.asarray(self.stored_content, np.float32)
         # (N, C); the content itself without an alignment
-        self.aligned = self.alignment.encode(content) if self.alignment else content
+        self.aligned = self.stored_content
+        if self.alignment:
+            self.aligned = cast("FloatArray", PackedRows.of(cast("FloatArray", self.aligned_rows)))
         self.codes = features.codes
         self.countries = () if dataset.countries is None else dataset.countries.names
         self.module = RetrieverNetwork(
-            replace(features, content=content),
+            features,
             queries,
             counts > 0,
             config,
@@ -360,7 +362,7 @@ class RetrieverTraining:
         self._encoded = None  # the best weights may not be those that were validated last
         if self.alignment is None:
             return None
-        content = self.module.tower.content.numpy()  # (N, C)
+        content = self.stored_content  # (N, C)
         query_vectors, aligned = self.module.query_vectors.numpy(), self.aligned  # (Q, C), (N, C)
         weights = np.zeros((NUM_TASKS, 2), np.float32)
         for task in map(TASK_OF.__getitem__, self.validation.tasks):

@@ -1,0 +1,79 @@
+"""Expected value: weight x P(action) x a number of the item, such as its price."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.config import validate
+from serendip.data.item import Catalogue, Item
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip.engine.settings import Settings
+from serendip.engine.stages.item_value import ItemValueConfig, expected_values, values_of
+from serendip.errors import ConfigError
+
+ACTIONS = ("interact", "purchase")
+PROBABILITIES = np.array([[0.5, 0.2], [0.5, 0.1], [0.1, 0.0]], np.float32)
+WEIGHTS = {"interact": 1.0, "purchase": 2.0}
+PRICES = np.array([10.0, 100.0, 1.0], np.float32)
+
+
+def test_all_weighted_actions_are_worth_the_value_by_default() -> None:
+    config = ItemValueConfig(attribute="price")
+    values = expected_values(PROBABILITIES, WEIGHTS, ACTIONS, config, PRICES)
+    np.testing.assert_allclose(values, [9.0, 70.0, 0.1], rtol=1e-6)
+
+
+def test_only_the_named_actions_are_worth_the_value() -> None:
+    config = ItemValueConfig(attribute="price", actions=("purchase",))
+    values = expected_values(PROBABILITIES, WEIGHTS, ACTIONS, config, PRICES)
+    np.testing.assert_allclose(values, [0.5 + 4.0, 0.5 + 20.0, 0.1], rtol=1e-6)
+
+
+def test_an_item_without_the_number_has_the_median() -> None:
+    items = [
+        Item("a", "A", "", {"price": 4.0}),
+        Item("b", "B", "", {"price": 10.0}),
+        Item("c", "C", "", {"price": "on request"}),
+        Item("d", "D", "", {"price": -6.0}),
+        Item("e", "E"),
+    ]
+    config, every = ItemValueConfig(attribute="price"), np.arange(5, dtype=np.int32)
+    assert values_of(config, Catalogue(items), every).tolist() == [4.0, 10.0, 4.0, -6.0, 4.0]
+    nobody = ItemValueConfig(attribute="margin")
+    assert values_of(nobody, Catalogue(items), every).tolist() == [1.0] * 5
+    posted = Catalogue(items).extended([Item("f", "F", "", {"price": 8.0})])
+    assert values_of(config, posted, np.array([4, 5], np.int32)).tolist() == [6.0, 8.0]
+
+
+def with_margin(item: Item, best: str) -> Item:
+    margin = 1e6 if item.item_id == best else 1.0
+    return Item(item.item_id, item.title, item.description, {"margin": margin, **item.attributes})
+
+
+def test_home_is_ordered_by_expected_value(shop: Path) -> None:
+    with (shop / "serendip.toml").open("a") as file:
+        file.write('\n[surfaces.valued]\ntask = "home"\nitem_value = {attribute = "margin"}\n')
+    with closing(Engine.open(shop)) as engine:
+        plain = engine.recommend(Request("home", "u0", k=60)).items
+        # Nobody has a margin: the order is that of home.
+        valued = engine.recommend(Request("valued", "u0", k=60)).items
+        assert [item.item_id for item in valued] == [item.item_id for item in plain]
+        last = plain[-1]
+        engine.add_items([with_margin(item, last.item_id) for item in engine.state.catalogue.items])
+        first = engine.recommend(Request("valued", "u0", k=60)).items[0]
+        assert first.item_id == last.item_id
+        expected = 1e6 * sum(first.parts[f"P({name})"] for name in ("interact", "like"))
+        assert first.score == pytest.approx(expected, rel=0.02)  # parts are rounded
+
+
+def test_an_action_that_is_not_predicted_is_refused() -> None:
+    table = {"home": {"item_value": {"attribute": "price", "actions": ["rent"]}}}
+    with pytest.raises(ConfigError, match=r"home\.item_value\.actions names 'rent'"):
+        validate(Settings, {"surfaces": table}, "serendip.toml")
+    with pytest.raises(ConfigError, match="attribute"):
+        validate(Settings, {"surfaces": {"home": {"item_value": {}}}}, "serendip.toml")

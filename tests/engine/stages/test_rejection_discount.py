@@ -1,0 +1,143 @@
+"""What is alike to a rejected item has less value to the user who rejected it, on every surface."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.event import EXCLUSIONS, Event
+from serendip.data.query import Query
+from serendip.data.rejections import MOST_UNWANTED, Rejected
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.rejection_discount import (
+    discount_rejected,
+    likeness_to_rejected,
+    usual_cosine,
+)
+
+USER = "visitor"
+SURFACES = [
+    ("home", (), ""),
+    ("similar", ("i4",), ""),
+    ("cart", ("i4",), ""),
+    ("thank_you", ("i4",), ""),
+    ("ads", (), ""),
+    ("digest", (), ""),
+    ("search", (), "horror tale"),
+]
+
+
+def rejecting(*items: int, reach: str = "everywhere") -> Rejected:
+    codes = np.full(len(items), EXCLUSIONS.index(reach), np.int8)
+    return Rejected.of(np.array(items, np.int32), codes)
+
+
+def batch_of(engine: Engine, query: Query, discount: float = 0.5) -> tuple[Batch, Candidates]:
+    """A batch of one query, and all items as its candidates."""
+    surface = engine.settings.all_surfaces()["home"]
+    surface = surface.model_copy(update={"rejection_discount": discount})
+    count = engine.state.num_items
+    rows = Candidates(np.zeros(count, np.int32), np.arange(count, dtype=np.int32))
+    return Batch.of([query], surface, engine.state, []), rows
+
+
+def test_likeness_is_1_for_the_item_itself_and_0_without_rejections(engine: Engine) -> None:
+    likeness = likeness_to_rejected(*batch_of(engine, Query(rejected=rejecting(3))))
+    assert likeness[3] == pytest.approx(1.0, abs=0.05)  # content has 8 bits per number
+    assert ((likeness >= 0) & (likeness <= 1)).all()
+    # Items 0, 3, 6, ... are horror, as the rejected one is.
+    same = np.arange(engine.state.num_items) % 3 == 0
+    assert likeness[same].mean() > 2 * likeness[~same].mean()
+    assert not likeness_to_rejected(*batch_of(engine, Query())).any()
+
+
+def test_the_discount_is_a_share_of_the_size_of_a_value(engine: Engine) -> None:
+    batch, rows = batch_of(engine, Query(rejected=rejecting(3)), discount=0.25)
+    likeness = likeness_to_rejected(batch, rows)
+    for values in (np.linspace(1, 2, len(rows)), np.linspace(-2, -1, len(rows))):
+        lowered = discount_rejected(batch, rows, values.astype(np.float32))
+        np.testing.assert_allclose(lowered, values - 0.25 * likeness * abs(values), rtol=1e-5)
+    nothing = np.ones(len(rows), np.float32)
+    off, rows = batch_of(engine, Query(rejected=rejecting(3)), discount=0.0)
+    assert discount_rejected(off, rows, nothing) is nothing
+
+
+def test_only_what_is_not_to_be_recommended_lowers_its_like(engine: Engine) -> None:
+    returned = Query(rejected=rejecting(3, reach="seen"))
+    assert not likeness_to_rejected(*batch_of(engine, returned)).any()
+    disliked = Query(rejected=rejecting(3, reach="recommendations"))
+    assert likeness_to_rejected(*batch_of(engine, disliked)).any()
+
+
+def test_the_newest_rejections_count() -> None:
+    numbers = np.arange(100, dtype=np.int32)[::-1]
+    rejected = rejecting(*numbers.tolist())
+    assert rejected.unwanted.tolist() == list(range(MOST_UNWANTED))
+    assert rejected.known(3).unwanted.tolist() == [0, 1, 2]
+
+
+def test_a_query_has_the_same_likeness_in_any_batch(engine: Engine) -> None:
+    state, surface = engine.state, engine.settings.all_surfaces()["home"]
+    queries = [Query(rejected=rejecting(3)), Query(), Query(rejected=rejecting(4, 8))]
+    count = state.num_items
+    every = np.tile(np.arange(count, dtype=np.int32), 3)
+    rows = Candidates(np.repeat(np.arange(3, dtype=np.int32), count), every)
+    together = likeness_to_rejected(Batch.of(queries, surface, state, []), rows)
+    for query, part in zip(queries, together.reshape(3, count), strict=True):
+        alone = likeness_to_rejected(*batch_of(engine, query))
+        np.testing.assert_allclose(alone, part, atol=1e-6)
+
+
+def test_the_usual_cosine_of_one_item_is_0(engine: Engine) -> None:
+    assert -1 <= usual_cosine(engine.state) <= 1
+    content = engine.state.features.content[:1]
+    single = replace(engine.state.features, content=content)
+    one = replace(engine.state, features=single, catalogue=engine.state.catalogue.rows([0]))
+    assert usual_cosine(one) == 0.0
+
+
+@pytest.fixture
+def open_digest(shop: Path) -> Iterator[Engine]:
+    """An engine whose messages have no minimum value."""
+    with (shop / "serendip.toml").open("a") as file:
+        file.write("\n[surfaces.digest.min_value]\nthreshold = 0.0\n")
+    with closing(Engine.open(shop)) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("surface", "items", "text"), SURFACES)
+def test_a_hidden_item_goes_and_its_like_goes_down(
+    open_digest: Engine, surface: str, items: tuple[str, ...], text: str
+) -> None:
+    engine, request = open_digest, Request(surface, USER, text=text, item_ids=items, k=60)
+    config = engine.settings.all_surfaces()[surface]
+
+    def values() -> dict[int, float]:
+        (result,) = run(engine.queries([request]), config, engine.state)
+        return dict(zip(result.items.item_nums.tolist(), result.items.scores.tolist(), strict=True))
+
+    before = values()
+    hidden = max(before, key=lambda item: before[item])
+    name = engine.state.catalogue.vocabulary.id(hidden)
+    engine.add_events([Event(USER, name, time.time(), "hide")])
+    after = values()
+    assert hidden not in after
+    assert name not in {item.item_id for item in engine.recommend(request).items}
+    alike = [item for item in after if item % 3 == hidden % 3 and item in before]
+    if surface == "search":  # a text finds what is alike as before
+        assert config.rejection_discount == 0.0
+        return
+    if config.min_value is None:  # a message has few items
+        assert sum(after[item] for item in alike) < sum(before[item] for item in alike)
+    assert all(after[item] <= before[item] for item in after if item in before)
+    engine.add_events([Event(USER, name, time.time(), "like")])
+    assert len(engine.queries([request])[0].rejected.unwanted) == 0
