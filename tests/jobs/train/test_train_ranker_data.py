@@ -115,7 +115,7 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
     for module in ("content_similarity", "retriever.model"):  # items are found by an index
         monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
     state = fitter.append_new_items(past, split)
-    requests = _build_requests(split, None, np.random.default_rng(1))
+    requests = _build_requests(split, None, state.repeats, np.random.default_rng(1))
     for surface, labelled in requests:
         chosen = labelled[:40]
         together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
@@ -203,6 +203,6 @@ def test_every_configured_action_is_a_column_of_labels(
     np.testing.assert_array_equal(
         rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
     )
-    moments = dict(_build_requests(split, None, np.random.default_rng(0)))["home"]
+    moments = dict(_build_requests(split, None, state.repeats, np.random.default_rng(0)))["home"]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]
