@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,6 +197,8 @@ def label_logged_requests(
             history=past.history,
             rejected=past.rejected,
             time=request.timestamp,
+            country=request.country or past.country,
+            device=request.device,
         )
         actions = request.actions or [frozenset()] * len(request.chosen)
         labels = list(map(label_actions, request.liked.tolist(), actions))
@@ -261,15 +264,32 @@ def _count_home(split: Split, most: int) -> int:
 def _home_request(moment: Moment, again: IntArray) -> LabelledQuery:
     """The home page at a moment, when some items of the history may come again."""
     past = moment.past
-    query = Query("home", history=past.history, rejected=past.rejected, again=again)
+    query = Query(
+        "home",
+        history=past.history,
+        rejected=past.rejected,
+        again=again,
+        **_context_of(moment),
+    )
     return LabelledQuery(query, moment.items, _label_moment(moment))
+
+
+def _context_of(moment: Moment) -> dict[str, Any]:
+    """Fields of a query with the context of a moment."""
+    return {"time": moment.time, "country": moment.country, "device": moment.device}
 
 
 def _similar_request(moment: Moment, has_history: bool) -> LabelledQuery:
     """The page of the user's last item, requested with or without the user's history."""
     past = moment.past if has_history else UserPast()
     source = moment.past.history.item_nums[-1:]
-    query = Query("similar", source_items=source, history=past.history, rejected=past.rejected)
+    query = Query(
+        "similar",
+        source_items=source,
+        history=past.history,
+        rejected=past.rejected,
+        **_context_of(moment),
+    )
     return LabelledQuery(query, moment.items, _label_moment(moment))
 
 
