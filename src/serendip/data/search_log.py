@@ -249,7 +249,7 @@ def read_suggested(events: Iterable[Event], rules: ActionRules) -> list[Suggeste
 
     Args:
         events: with a ``request_id`` or a query, oldest first.
-        rules: which actions are clicks; the values of these events are propensities, not ratings.
+        rules: which actions are clicks; values of these events are no ratings.
     """
     shown: dict[tuple[str, str, str], Event] = {}
     clicked: set[tuple[str, str, str]] = set()
@@ -302,6 +302,6 @@ def is_prefix_of_next(searches: Sequence[Search], within_s: float) -> list[bool]
 
 
 def _propensity(event: Event) -> float:
-    """The event's value if it is a probability, else 1."""
-    is_valid = event.value is not None and 0.0 < event.value <= 1.0
-    return float(event.value) if is_valid and event.value is not None else 1.0
+    """The event's propensity, else 1; older logs have it as the value of the event."""
+    given = event.value if event.propensity is None else event.propensity
+    return float(given) if given is not None and 0.0 < given <= 1.0 else 1.0
