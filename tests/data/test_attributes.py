@@ -59,3 +59,18 @@ def test_every_item_is_kept_exactly_where_its_own_value_passes(values, word) -> 
     ]
     assert column.equal(word).tolist() == same
     assert column.having(word).tolist() == [a or b for a, b in zip(same, listed, strict=True)]
+
+
+def test_values_of_some_items_are_those_of_the_whole_column() -> None:
+    posted = [Item("c", attributes={"price": 3.0, "made": "KR"}), Item("d")]
+    catalogue = Catalogue(
+        [Item("a", attributes={"price": 1.0, "made": ("KR", "DE")}), Item("b")]
+    ).extended(posted)
+    catalogue = catalogue.replaced([1], [Item("b", attributes={"price": 7.0, "made": "kr"})])
+    catalogue = catalogue.replaced([0], [Item("a", attributes={"made": "DE"})])
+    prices, made = catalogue.column("price"), catalogue.column("made")
+    for items in ([0, 1, 2, 3], [3, 1], []):
+        some = np.array(items, np.int32)
+        np.testing.assert_array_equal(prices.numbers_of(some), prices.numbers[some])
+        np.testing.assert_array_equal(made.having_of("KR", some), made.having("KR")[some])
+    assert made.having("KR").tolist() == [False, True, True, False]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serendip.engine.engine import Engine
-from serendip.engine.feature_names import feature_names
+from serendip.engine.feature_names import CONTEXT_FEATURES, feature_names
 from serendip.engine.labels import Labels
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.request import Request
@@ -24,7 +24,8 @@ from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.models.retriever.config import UnifiedConfig
 
 MODELS = ModelsConfig().build(UnifiedConfig())
-FEATURES = feature_names(MODELS)
+CONTEXT = [name for names in CONTEXT_FEATURES.values() for name in names]
+FEATURES = (*feature_names(MODELS), *CONTEXT)
 EVERYTHING = SurfaceConfig(
     task="search",
     sources={name: 10 for name in (*MODELS, *OWN_SOURCES)},

@@ -9,6 +9,7 @@ import pytest
 
 from serendip.data.event import ActionRules, Event
 from serendip.data.store.store import Store
+from serendip.data.user import User
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.user_histories import UserHistories
 
@@ -125,3 +126,18 @@ def test_threads_that_write_and_read_see_their_own_events(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_the_country_is_that_of_the_attributes_else_of_the_newest_event(store: Store) -> None:
+    histories = UserHistories(store, ActionRules())
+    assert histories.of("u", ITEMS).country == ""
+    store.put_events([Event("u", "a", 5, country="France"), Event("u", "b", 9)])
+    assert histories.of("u", ITEMS).country == "France"
+    assert UserHistories(store, ActionRules()).of("u", ITEMS).country == "France"
+    store.put_events([Event("u", "?", 11, country="Spain")])
+    assert histories.of("u", ITEMS).country == "Spain"
+    store.users.put(User("u", {"country": "Italy"}))
+    assert histories.of("u", ITEMS).country == "Italy"
+    store.users.put(User("u", {}))
+    assert histories.of("u", ITEMS).country == "Spain"
+    assert histories.of("v", ITEMS).country == ""

@@ -11,6 +11,7 @@ from typing import Literal
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import ActionRules, Event, Item
+from serendip.data.user import User
 from serendip.engine.answer import (
     Answer,
     AnswerItem,
@@ -81,6 +82,7 @@ class TinyEngine:
         self._items = {item.item_id: item for item in chosen}
         self._events: list[Event] = []
         self._event_ids: set[str] = set()
+        self._users: dict[str, User] = {}
         self._answers = 0
         self.is_closed = False
         self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
@@ -209,6 +211,12 @@ class TinyEngine:
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
         return self._did(user_id)[::-1][:limit]
+
+    def user(self, user_id: str) -> User:
+        return self._users.get(user_id, User(user_id))
+
+    def put_user(self, user: User) -> None:
+        self._users[user.user_id] = user
 
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         rules, liked = ActionRules(), {}

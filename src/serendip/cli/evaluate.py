@@ -21,7 +21,8 @@ def run(
         bool,
         typer.Option(
             "--full",
-            help="All cuts of [evaluation], all users, each user's last event, and hash IDs.",
+            help="All cuts of [evaluation], all users, each user's last event, hash IDs, and the "
+            "engine without context.",
         ),
     ] = False,
     alignment: Annotated[

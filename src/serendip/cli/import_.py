@@ -11,7 +11,7 @@ HELP = "Import the files of serendip.toml into the database, all or nothing."
 
 
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Import items and events; data posted to the API stay."""
+    """Import items, events and users; data posted to the API stay."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.import_files import import_files
 
@@ -22,4 +22,6 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     terminal.say(
         f"{summary['items']:,} items and {summary['events']:,} events are in the database."
     )
+    if "users" in summary:
+        terminal.say(f"{summary['users']:,} users of the users file are in it.")
     terminal.result(summary)

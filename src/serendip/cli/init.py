@@ -18,6 +18,9 @@ def run(
     events: Annotated[
         Path | None, typer.Option(help="One event per row. Can be added later.")
     ] = None,
+    users: Annotated[
+        Path | None, typer.Option(help="One user per row, with attributes such as a country.")
+    ] = None,
     map_options: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,7 +41,7 @@ def run(
     from serendip.jobs.init.workspace import start_workspace
 
     terminal = Terminal(json)
-    guesses = start_workspace(workspace, items, events, force, map_options or [])
+    guesses = start_workspace(workspace, items, events, force, map_options or [], users)
     for table, guess in guesses.items():
         terminal.say(f"{table}: {guess.path}")
         for name, column in guess.mapping.items():
@@ -61,7 +64,8 @@ def run(
     progress = terminal.options().progress
     with progress.step("import"):
         summary = import_files(opened)
-    terminal.say(f"{summary['items']:,} items and {summary['events']:,} events imported.")
+    users_told = f" and {summary['users']:,} users" if "users" in summary else ""
+    terminal.say(f"{summary['items']:,} items, {summary['events']:,} events{users_told} imported.")
     checks = check_workspace(opened, progress)
     show(checks, terminal)
     terminal.say(f"Written: {workspace / SETTINGS_FILE}. Next: serendip train, then serendip serve")

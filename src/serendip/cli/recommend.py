@@ -22,7 +22,10 @@ def run(
     user: Annotated[str, typer.Option(help="User id; empty = a new visitor.")] = "",
     item: Annotated[list[str] | None, typer.Option(help="Context item; repeatable.")] = None,
     query: Annotated[str, typer.Option(help="Query text, for a search surface.")] = "",
-    country: Annotated[str, typer.Option(help="Country of the request; empty = unknown.")] = "",
+    country: Annotated[
+        str, typer.Option(help="Country of the request; empty = that of the user.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="Kind of device; empty = unknown.")] = "",
     k: Annotated[int, typer.Option("-k", help="Largest number of items per user.")] = 10,
     batch: Annotated[bool, typer.Option("--batch", help="Write all users to --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
@@ -37,7 +40,7 @@ def run(
 
         progress = terminal.options().progress
         with progress.step("recommendations"):
-            summary = recommend_all(workspace, surface, k, out, progress, country)
+            summary = recommend_all(workspace, surface, k, out, progress, country, device)
         terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {out}")
         for count, users in summary["users_by_items"].items():
             terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")
@@ -49,7 +52,7 @@ def run(
     from serendip.engine.request import Request
 
     engine = Engine.open(workspace)
-    request = Request(surface, user, query, tuple(item or ()), country, k=k)
+    request = Request(surface, user, query, tuple(item or ()), country, k=k, device=device)
     answer = engine.recommend(request)
     for position, result in enumerate(answer.items, 1):
         shown = engine.item(result.item_id)

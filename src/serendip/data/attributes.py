@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Self, TypeAlias
@@ -252,6 +252,33 @@ class AttributeColumn:
         for items, values in self._newer:
             numbers[items] = values.numbers
         return numbers
+
+    def numbers_of(self, items: IntArray) -> TimeArray:
+        """(C,) float64 ``numbers`` of some items, at a cost that does not depend on N."""
+        numbers = np.full(len(items), np.nan)
+        old = items < len(self._base)
+        numbers[old] = self._base.numbers[items[old]]
+        for rows, places, values in self._newer_of(items):
+            numbers[rows] = values.numbers[places]
+        return numbers
+
+    def having_of(self, word: str, items: IntArray) -> BoolArray:
+        """(C,) ``having`` of some items, at a cost that does not depend on N after the first."""
+        mask = np.zeros(len(items), np.bool_)
+        old = items < len(self._base)
+        mask[old] = self._masks.having(word)[items[old]]
+        for rows, places, values in self._newer_of(items):
+            mask[rows] = values.having(word)[places]
+        return mask
+
+    def _newer_of(
+        self, items: IntArray
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], AttributeValues]]:
+        """Rows of ``items`` that were posted or changed, and their places in newer values."""
+        for numbers, values in self._newer:
+            rows, places = np.nonzero(items[:, None] == numbers)  # (C, M)
+            if len(rows):
+                yield rows, places, values
 
     @cached_property
     def median(self) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class EventLog:
         values: (E,) float32, NaN where the event had none.
         strengths: (E,) float32 weight of each as a prediction target; None = all the same.
         actions: (E,) int16 indices into ``Dataset.action_names``; None = not known.
+        countries: (E,) int32 indices into ``UserCountries.names``, -1 = not known; None = all.
+        devices: (E,) int32 indices into ``Dataset.device_names``, -1 = not known; None = all.
     """
 
     users: IntArray
@@ -51,6 +53,8 @@ class EventLog:
     values: FloatArray
     strengths: FloatArray | None = None
     actions: NDArray[np.int16] | None = None
+    countries: IntArray | None = None
+    devices: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -65,6 +69,8 @@ class EventLog:
             self.values[mask],
             None if self.strengths is None else self.strengths[mask],
             None if self.actions is None else self.actions[mask],
+            None if self.countries is None else self.countries[mask],
+            None if self.devices is None else self.devices[mask],
         )
 
 
@@ -126,6 +132,21 @@ class UserCountries:
     names: tuple[str, ...]
     of_users: IntArray
 
+    @classmethod
+    def newest(cls, names: tuple[str, ...], users: IntArray, codes: IntArray, count: int) -> Self:
+        """The country of each user's newest event that has one.
+
+        Args:
+            names: C countries.
+            users: (E,) users of events in order of time.
+            codes: (E,) indices into ``names``, -1 = not known.
+            count: U.
+        """
+        of_users = np.full(count, -1, np.int32)
+        known = codes >= 0
+        of_users[users[known]] = codes[known]  # of equal users the last write counts
+        return cls(names, of_users)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
@@ -145,6 +166,7 @@ class Dataset:
         countries: of the users, if known.
         negatives: negative events; never targets of next-item prediction.
         action_names: kinds of interaction; ``EventLog.actions`` are indices into it.
+        device_names: kinds of devices; ``EventLog.devices`` are indices into it.
     """
 
     catalogue: Catalogue
@@ -160,6 +182,7 @@ class Dataset:
     countries: UserCountries | None = None
     negatives: NegativeLog = field(default_factory=NegativeLog)
     action_names: tuple[str, ...] = ()
+    device_names: tuple[str, ...] = ()
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property

@@ -43,6 +43,7 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     facts = {
         "cut": dataset.cut,
         "action_names": dataset.action_names,
+        "device_names": dataset.device_names,
         "countries": None if countries is None else countries.names,
     }
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -68,6 +69,7 @@ def open_dataset(folder: Path) -> Dataset:
         countries=countries,
         negatives=NegativeLog(**open_arrays(folder / _NEGATIVES)),
         action_names=tuple(facts["action_names"]),
+        device_names=tuple(facts["device_names"]),
     )
 
 
@@ -83,6 +85,8 @@ def _to_json(request: LoggedRequest) -> dict[str, Any]:
         "timestamp": request.timestamp,
         "ended": request.ended,
         "surface": request.surface,
+        "country": request.country,
+        "device": request.device,
         "text": request.text,
         "shown": request.shown.tolist(),
         "chosen": request.chosen.tolist(),

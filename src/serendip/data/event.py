@@ -34,6 +34,8 @@ class Event:
         surface: where it happened.
         session_id: of the visit.
         event_id: id given by the sender, for idempotent writes; empty = none.
+        country: where the user was; empty = not known.
+        device: what the user had in hand (``phone``, ``desktop``); empty = not known.
     """
 
     user_id: str
@@ -47,6 +49,8 @@ class Event:
     surface: str = ""
     session_id: str = ""
     event_id: str = ""
+    country: str = ""
+    device: str = ""
 
 
 Exclusion = Literal["nowhere", "seen", "recommendations", "everywhere"]
@@ -146,7 +150,7 @@ def _is_given(value: float | None) -> TypeGuard[float]:
     return value is not None and value == value
 
 
-_NAMES = ("user_id", "item_id", "timestamp", "action", "value")
+_NAMES = ("user_id", "item_id", "timestamp", "action", "value", "country")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +163,7 @@ class EventColumns:
         timestamps: (E,) float64 Unix seconds, non-decreasing.
         actions: E kinds of interaction.
         values: (E,) float64, NaN where an event has none.
+        countries: E countries; empty = not known.
     """
 
     user_ids: Sequence[str]
@@ -166,20 +171,24 @@ class EventColumns:
     timestamps: TimeArray
     actions: Sequence[str]
     values: NDArray[np.float64]
+    countries: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.user_ids)
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[Any]]) -> Self:
-        """Build from (user_id, item_id, timestamp, action, value) rows in order of time."""
-        users, items, times, actions, values = zip(*rows, strict=True) if rows else ((),) * 5
+        """Build from rows in order of time: user, item, timestamp, action, value, country."""
+        users, items, times, actions, values, countries = (
+            zip(*rows, strict=True) if rows else ((),) * 6
+        )
         return cls(
             users,
             items,
             np.array(times, dtype=np.float64),
             actions,
             np.array([np.nan if value is None else value for value in values], dtype=np.float64),
+            countries,
         )
 
     @classmethod
@@ -196,4 +205,5 @@ class EventColumns:
             self.timestamps[rows],
             [self.actions[row] for row in rows],
             self.values[rows],
+            [self.countries[row] for row in rows],
         )

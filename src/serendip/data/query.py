@@ -121,16 +121,18 @@ class UserPast:
     Args:
         history: interactions, without items that they rejected since.
         rejected: items that they do not want.
+        country: of the user; empty = not known.
     """
 
     history: History = field(default_factory=History)
     rejected: Rejected = field(default_factory=Rejected)
+    country: str = ""
 
     def known(self, num_items: int) -> UserPast:
         """Restrict to items with numbers in [0, num_items)."""
         history, rejected = self.history.known(num_items), self.rejected.known(num_items)
         is_same = history is self.history and rejected is self.rejected
-        return self if is_same else UserPast(history, rejected)
+        return self if is_same else UserPast(history, rejected, self.country)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +153,7 @@ class Query:
         exclude: (E,) int32 items to exclude from the answer, besides those that filters remove.
         time: Unix seconds of the request; NaN if it does not matter.
         country: of the request, spelt as in the items' attribute; empty = unknown.
+        device: of the request; empty = unknown.
         derived: what models compute from this query alone, for one another.
     """
 
@@ -165,6 +168,7 @@ class Query:
     exclude: IntArray = field(default_factory=lambda: NO_ITEMS)
     time: float = math.nan
     country: str = ""
+    device: str = ""
     meant: str = ""
     is_literal: bool = False
     derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)

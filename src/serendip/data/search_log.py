@@ -39,6 +39,8 @@ class LoggedRequest:
         liked: (C,) bool, which of them were liked.
         actions: actions on each chosen item; empty = unknown.
         positions: (S,) int32 0-based positions of the shown items, -1 = unknown; empty = all are.
+        country: of the request; empty = unknown.
+        device: of the request; empty = unknown.
     """
 
     user_id: str
@@ -51,6 +53,8 @@ class LoggedRequest:
     liked: BoolArray
     actions: Sequence[frozenset[str]] = ()
     positions: IntArray = field(default_factory=lambda: NO_ITEMS)
+    country: str = ""
+    device: str = ""
 
     def renumbered(self, numbers: IntArray) -> LoggedRequest:
         """Map to new item numbers, given by old number; -1 = dropped."""
@@ -70,6 +74,8 @@ class LoggedRequest:
             self.liked[kept],
             [self.actions[row] for row in kept.tolist()] if self.actions else (),
             self.positions[order] if len(self.positions) else self.positions,
+            self.country,
+            self.device,
         )
 
     @property
@@ -149,6 +155,8 @@ def _build_request(
         np.array([liked[number] for number in chosen.tolist()], np.bool_),
         [actions[number] for number in chosen.tolist()],
         _positions(events, shown, vocabulary),
+        next((event.country for event in events if event.country), ""),
+        next((event.device for event in events if event.device), ""),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.event import ActionRules
 from serendip.data.feedback import Feedback
 from serendip.data.item import Catalogue
@@ -112,6 +113,10 @@ def _build(
         _strengths(actions, action_names, rules),
         actions.astype(np.int16),
     )
+    device_names: tuple[str, ...] = ()
+    if columns.devices is not None:
+        devices, device_names = columns.devices.rows(rows).known()
+        events = replace(events, devices=devices)
     request_events = store.requested(MOST_REQUESTED)
     visible = [event for event in request_events if cut is None or event.timestamp <= cut]
     requests = logged_requests(visible, catalogue.vocabulary, rules)
@@ -127,8 +132,52 @@ def _build(
         requests=requests,
         negatives=negatives,
         action_names=action_names,
+        device_names=device_names,
     )
-    return dataset, dropped
+    known = {user: country for user, country in store.users.countries().items() if country}
+    heard = ~(ignored | late)
+    return _with_countries(dataset, columns, np.flatnonzero(heard), rows, known), dropped
+
+
+def _with_countries(
+    dataset: Dataset,
+    columns: LogColumns,
+    heard: NDArray[np.intp],
+    rows: NDArray[np.intp],
+    of_users: Mapping[str, str],
+) -> Dataset:
+    """The dataset with the country of each user and of each event; unchanged if none is known.
+
+    A user's country is that of their attributes, else that of their newest event that has one. An
+    event without a country has that of its user.
+
+    Args:
+        dataset: with the events ``rows`` of the log.
+        columns: the log.
+        heard: rows of all events that count for the country of a user.
+        rows: (E,) rows of the interactions.
+        of_users: country of users by id, from their attributes.
+    """
+    if columns.countries is None and not of_users:
+        return dataset
+    codes, names = np.full(len(columns), MISSING, np.int32), tuple[str, ...]()
+    if columns.countries is not None:
+        codes, names = columns.countries.known()
+    countries = Vocabulary(dict.fromkeys([*names, *of_users.values()]))
+    log_users = Vocabulary(columns.user_ids)
+    users = dataset.users.numbers(columns.user_ids)  # of each user of the log; -1 = none
+    found = UserCountries.newest(
+        tuple(countries.ids), columns.users[heard], codes[heard], len(log_users)
+    )
+    given = log_users.numbers(of_users)
+    numbers = countries.numbers(of_users.values())
+    found.of_users[given[given >= 0]] = numbers[given >= 0]
+    kept = np.full(dataset.num_users, MISSING, np.int32)
+    kept[users[users >= 0]] = found.of_users[users >= 0]
+    own = codes[rows]
+    filled = np.where(own >= 0, own, kept[dataset.events.users])
+    log = replace(dataset.events, countries=filled)
+    return replace(dataset, events=log).with_countries(UserCountries(found.names, kept))
 
 
 def _negative_log(

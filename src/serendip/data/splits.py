@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.item import Catalogue, Item
 from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query, Surface, UserPast
@@ -43,12 +43,18 @@ class Moment:
         items: (P,) int32 items of the next events.
         liked: (P,) bool, which of these events are likes.
         actions: action of each; empty if not logged.
+        time: Unix seconds of the request.
+        country: of the request; empty = not known.
+        device: of the request; empty = not known.
     """
 
     past: UserPast
     items: IntArray
     liked: BoolArray
     actions: Sequence[str]
+    time: float
+    country: str
+    device: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +73,9 @@ class Targets:
         histories: user id -> all events, items numbered as in ``Split.catalogue``.
         rejections: user id -> rejections over time, in the same numbers.
         actions: user id -> action of each event of the history; missing if not logged.
+        countries: T countries of the requests, empty where not known; empty = none is known.
+        devices: likewise.
+        homes: user id -> country, for requests without one.
     """
 
     users: Sequence[str]
@@ -77,6 +86,9 @@ class Targets:
     histories: Mapping[str, History]
     rejections: Mapping[str, Rejections] = field(default_factory=dict)
     actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    countries: Sequence[str] = ()
+    devices: Sequence[str] = ()
+    homes: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -90,7 +102,18 @@ class Targets:
             times=self.times[rows],
             places=self.places[rows],
             known=self.known[rows],
+            countries=[self.countries[row] for row in rows.tolist()] if self.countries else (),
+            devices=[self.devices[row] for row in rows.tolist()] if self.devices else (),
         )
+
+    def country(self, row: int) -> str:
+        """Country of a target's request; empty = not known."""
+        own = self.countries[row] if self.countries else ""
+        return own or self.homes.get(self.users[row], "")
+
+    def device(self, row: int) -> str:
+        """Device of a target's request; empty = not known."""
+        return self.devices[row] if self.devices else ""
 
     def history(self, row: int) -> History:
         """History of a target's user at request time, without rejected items."""
@@ -105,6 +128,9 @@ class Targets:
             whole.item_nums[following],
             whole.liked[following],
             self.actions.get(user, ())[following],
+            float(self.times[row]),
+            self.country(row),
+            self.device(row),
         )
 
     def past_before(self, user_id: str, time: float) -> UserPast:
@@ -128,6 +154,8 @@ class Targets:
                 rejected=past.rejected,
                 exclude=seen,
                 time=time,
+                country=self.country(row),
+                device=self.device(row),
             )
             result.append(query)
         return result
@@ -135,11 +163,11 @@ class Targets:
     def _past(self, user_id: str, known: int, time: float) -> UserPast:
         """The first ``known`` events of a user, without items rejected at a time."""
         whole = self.histories.get(user_id, History())
-        history = whole.first(known)
+        history, home = whole.first(known), self.homes.get(user_id, "")
         if user_id not in self.rejections:
-            return UserPast(history)
+            return UserPast(history, country=home)
         rejected = self.rejections[user_id].at(time)
-        return UserPast(history.without(rejected.item_nums), rejected)
+        return UserPast(history.without(rejected.item_nums), rejected, home)
 
 
 MAX_TARGETS_PER_USER = 100
@@ -287,6 +315,8 @@ class _Parts:
             events.values,
             events.strengths,
             events.actions,
+            events.countries,
+            events.devices,
         )
         train = Dataset(
             dataset.catalogue.rows(np.flatnonzero(known).astype(np.int32)),
@@ -296,6 +326,8 @@ class _Parts:
             requests=_past_requests(dataset, np.where(known, numbers, -1), cut),
             negatives=negatives.renumbered(new_users, np.where(known, numbers, -1)),
             action_names=dataset.action_names,
+            countries=_train_countries(dataset, train_events, user_numbers),
+            device_names=dataset.device_names,
         )
         return cls(dataset, train, catalogue, numbers)
 
@@ -330,6 +362,9 @@ class _Parts:
                 if user in rejections
             },
             actions=self._actions(users),
+            countries=_names_of(log.countries, target_rows, _country_names(self.dataset)),
+            devices=_names_of(log.devices, target_rows, self.dataset.device_names),
+            homes=_homes(self.dataset, users),
         )
 
     def _actions(self, users: Sequence[int]) -> dict[str, list[str]]:
@@ -372,6 +407,38 @@ class _Parts:
             then = rejections[int(log.users[row])].at(float(log.timestamps[row]))
             rejected[place] = int(self.numbers[log.items[row]]) in then.item_nums
         return rejected
+
+
+def _homes(dataset: Dataset, users: Sequence[int]) -> dict[str, str]:
+    """User id -> country, of some users by number."""
+    if dataset.countries is None:
+        return {}
+    names, codes = dataset.countries.names, dataset.countries.of_users[list(users)].tolist()
+    ids = dataset.users.ids_of(users)
+    return {user: names[code] for user, code in zip(ids, codes, strict=True) if code >= 0}
+
+
+def _country_names(dataset: Dataset) -> tuple[str, ...]:
+    return () if dataset.countries is None else dataset.countries.names
+
+
+def _names_of(codes: IntArray | None, rows: Rows, names: Sequence[str]) -> list[str]:
+    """Names (R,) of the codes of some events, empty where not known; [] without any codes."""
+    if codes is None:
+        return []
+    return [names[code] if code >= 0 else "" for code in codes[rows].tolist()]
+
+
+def _train_countries(
+    dataset: Dataset, train_events: EventLog, users: IntArray
+) -> UserCountries | None:
+    """Countries of the users of a training part, from its events where they have countries."""
+    if dataset.countries is None:
+        return None
+    names = dataset.countries.names
+    if train_events.countries is None:
+        return UserCountries(names, dataset.countries.of_users[users])
+    return UserCountries.newest(names, train_events.users, train_events.countries, len(users))
 
 
 def _past_requests(dataset: Dataset, numbers: IntArray, cut: float | None) -> list[LoggedRequest]:

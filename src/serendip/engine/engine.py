@@ -21,6 +21,7 @@ from serendip.data.item import Item
 from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
+from serendip.data.user import User
 from serendip.engine.answer import (
     Answer,
     ChosenItem,
@@ -399,6 +400,24 @@ class Engine:
             limit: maximum number of events.
         """
         return self._store.history(user_id, limit, self.settings.actions.ignore)[::-1]
+
+    def user(self, user_id: str) -> User:
+        """A user with their attributes; without any if nothing is stored about them.
+
+        Args:
+            user_id: external id.
+        """
+        return self._store.users.get(user_id) or User(user_id)
+
+    def put_user(self, user: User) -> None:
+        """Store the attributes of a user in place of all earlier ones.
+
+        Their country counts from the next request on.
+
+        Raises:
+            DataError: the id or an attribute is not valid; nothing is stored.
+        """
+        self._store.users.put(user)
 
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         """Items that a user chose and has not rejected since, each once, newest choice first.

@@ -12,6 +12,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.models.base import Recommender, ScoreKind
+from serendip.models.context_counts import ITEM_COUNTRIES, NO_CONTEXT, ContextCounts
 
 OTHER_FEATURES: Mapping[str, str] = {
     "last item cosine": "Similarity to the last item",
@@ -28,6 +29,28 @@ OTHER_FEATURES: Mapping[str, str] = {
 }
 """Features that are not the scores of a model: name -> label."""
 
+CONTEXT_FEATURES: Mapping[str, Mapping[str, str]] = {
+    "country": {
+        "country fit": "Chosen in this country more than elsewhere",
+        "log country popularity": "Popularity in the country (log)",
+    },
+    "device": {"device fit": "Chosen on this device more than elsewhere"},
+    "hour": {"hour fit": "Chosen at this hour more than else"},
+    "weekday": {"weekday fit": "Chosen on this weekday more than else"},
+    ITEM_COUNTRIES: {"item of the country": "Of the country of the request"},
+    "session": {
+        "log session length": "Length of the session (log)",
+        "session cosine": "Similarity to the session",
+        "earlier past cosine": "Similarity to the past before the session",
+    },
+    "category": {"category share": "Share of its category in the history"},
+    "price": {
+        "log price": "Price (log)",
+        "log price above usual": "Price above the user's usual (log)",
+    },
+    "age": {"log age": "Age (log)"},
+}
+"""Part of the context -> its features: name -> label."""
 REPEAT_FEATURES: Mapping[str, str] = {"log times chosen": "Times chosen before (log)"}
 """Features that exist where items may come again: name -> label."""
 
@@ -45,18 +68,30 @@ def models_of_kind(models: Mapping[str, Recommender], kind: ScoreKind) -> list[s
     return [name for name in names if models[name].score_kind == kind]
 
 
-def feature_names(models: Mapping[str, Recommender], with_repeats: bool = False) -> tuple[str, ...]:
+def feature_names(
+    models: Mapping[str, Recommender],
+    with_repeats: bool = False,
+    context: ContextCounts = NO_CONTEXT,
+) -> tuple[str, ...]:
     """Names of the columns of a feature matrix (R, F).
 
     Args:
         models: by name, in the order of the settings.
         with_repeats: whether items that a user chose may come again.
+        context: what is known of contexts.
     """
     names: list[str] = []
     for kind in SCORED_KINDS:
         of_kind = models_of_kind(models, kind)
         names += [*of_kind, *map(relative_name, of_kind)]
-    return (*names, *OTHER_FEATURES, *(REPEAT_FEATURES if with_repeats else ()))
+    repeats = REPEAT_FEATURES if with_repeats else ()
+    return (*names, *OTHER_FEATURES, *repeats, *context_feature_names(context))
+
+
+def context_feature_names(context: ContextCounts) -> tuple[str, ...]:
+    """Names of the features of the context that the data have."""
+    has = {*context.fields, *context.parts}
+    return tuple(name for part, names in CONTEXT_FEATURES.items() if part in has for name in names)
 
 
 def relative_name(model: str) -> str:
@@ -64,7 +99,7 @@ def relative_name(model: str) -> str:
     return f"{model} relative"
 
 
-_COUNTS = ("item-knn", "log popularity", "log recent popularity")
+_COUNTS = ("item-knn", "log popularity", "log recent popularity", "log country popularity")
 """Features that are 0 for every item without interactions."""
 
 

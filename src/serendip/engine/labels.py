@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from serendip.engine.feature_names import (
+    CONTEXT_FEATURES,
     OTHER_FEATURES,
     REPEAT_FEATURES,
     SCORED_KINDS,
@@ -50,6 +51,8 @@ class Labels:
             {**_model_numbers(models), **OTHER_FEATURES, **REPEAT_FEATURES},
             dict(TRACE_LABELS),
         )
+        for names in CONTEXT_FEATURES.values():
+            numbers |= names
         failures: dict[str, str] = {}
         stages = [stage for surface in surfaces.values() for stage in SurfaceStages.of(surface)]
         for stage in stages:

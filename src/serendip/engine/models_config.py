@@ -32,7 +32,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from serendip.config import Config
-from serendip.engine.feature_names import OTHER_FEATURES, REPEAT_FEATURES
+from serendip.engine.feature_names import CONTEXT_FEATURES, OTHER_FEATURES, REPEAT_FEATURES
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import RANKER
 from serendip.errors import ConfigError
@@ -53,9 +53,9 @@ CLASS_KEY = "class"
 """Key of a table that names the model class."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-_TAKEN = frozenset(
-    {*OWN_SOURCES, *OTHER_FEATURES, *REPEAT_FEATURES, RANKER, "engine", "explored", "bid"}
-)
+_CONTEXT = (name for names in CONTEXT_FEATURES.values() for name in names)
+_FEATURES = frozenset({*OTHER_FEATURES, *REPEAT_FEATURES, *_CONTEXT})
+_TAKEN = frozenset({*OWN_SOURCES, *_FEATURES, RANKER, "engine", "explored", "bid"})
 """Names of sources, of numbers in an answer and of rows in a report that are not models."""
 
 

@@ -77,11 +77,12 @@ class QueryBuilder:
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
             again=state.repeats.due(past.history, now),
             time=now,
-            country=request.country,
+            country=request.country or past.country,
+            device=request.device,
         )
 
     def read_past(self, state: EngineState, user_id: str) -> UserPast:
-        """History and rejections of a user now; empty for an unknown visitor."""
+        """History, rejections and country of a user now; empty for an unknown visitor."""
         if not user_id:
             return UserPast()
         return self._user_histories.of(user_id, state.catalogue.vocabulary)

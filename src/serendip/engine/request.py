@@ -17,12 +17,14 @@ class Request:
         user_id: external id; empty for an unknown visitor.
         text: the query as typed, or its beginning if suggestions are requested.
         item_ids: external ids of the source items: the item viewed, or the cart.
-        country: country of the request, spelt as in the attribute of the items.
+        country: country of the request, spelt as in the attribute of the items; empty = that of
+            the user, if it is known.
         literal: whether to search the text as typed, without correction or rewrites.
         k: maximum number of items or suggestions, at least 1.
         cursor: ``next`` of the previous answer; empty for the first page.
         after: the query of the results page that the suggestions are shown on.
         reasons: whether each item has the sentence that says why it is shown.
+        device: kind of device of the request, spelt as in the events.
     """
 
     surface: str = "home"
@@ -35,3 +37,4 @@ class Request:
     cursor: str = ""
     after: str = ""
     reasons: bool = True
+    device: str = ""

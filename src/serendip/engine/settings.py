@@ -15,7 +15,7 @@ from serendip.config import Config
 from serendip.content.config import ContentConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
-from serendip.data.files.readers import EventsConfig, ItemsConfig
+from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
 from serendip.data.item_features import TokenReader
 from serendip.data.repeats import RepeatConfig
 from serendip.engine.item_pictures import PageConfig
@@ -24,6 +24,7 @@ from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
 from serendip.errors import ConfigError
 from serendip.llm.config import LlmConfig
+from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
 from serendip.runtime.budget import parse_duration
@@ -137,6 +138,9 @@ class Settings(Config):
     events: EventsConfig = EventsConfig()
     """The events file."""
 
+    users: UsersConfig = UsersConfig()
+    """The users file."""
+
     actions: ActionRules = ActionRules()
     """Classes of events: ignored, likes, negative."""
 
@@ -154,6 +158,9 @@ class Settings(Config):
 
     unified: UnifiedConfig = UnifiedConfig()
     """Task groups: which tasks share a retriever."""
+
+    context: ContextConfig = ContextConfig()
+    """What is read of the context of a request: country, device, time."""
 
     ranker: RankerConfig = RankerConfig()
     """The unified ranker."""

@@ -31,6 +31,7 @@ from serendip.engine.feature_names import feature_names
 from serendip.errors import ArtefactError, ConfigError
 from serendip.models import open_model
 from serendip.models.base import Recommender
+from serendip.models.context_counts import NO_CONTEXT, ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.model import RelevanceModel
 from serendip.search.config import SearchConfig
@@ -48,7 +49,7 @@ _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 _RELEVANCE_FOLDER = "relevance"
 _REPEATS_FILE = "repeat_after.npy"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.arrow"
-_QUERIES_FOLDER = "queries"
+_QUERIES_FOLDER, _CONTEXT_FOLDER = "queries", "context"
 _SPARE = 1_024
 """Items that can be posted before a mask is copied."""
 
@@ -75,6 +76,7 @@ class EngineState:
         relevance_model: predicts P(irrelevant); None = none was distilled.
         queries: verified queries to suggest.
         query_ranker: orders them.
+        context: what is known of countries, devices and times of requests.
         repeats: when items that a user chose may come again.
         derived: what requests need besides, computed on first use.
     """
@@ -96,6 +98,7 @@ class EngineState:
     relevance_model: RelevanceModel | None = None
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
+    context: ContextCounts = NO_CONTEXT
     repeats: Repeats = field(default_factory=Repeats)
     derived: Derived = field(default_factory=Derived, init=False)
 
@@ -106,8 +109,8 @@ class EngineState:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the ranker's features, which depend on the models."""
-        return feature_names(self.models, self.repeats.is_on)
+        """Names of the ranker's features, which depend on the models and on what the data have."""
+        return feature_names(self.models, self.repeats.is_on, self.context)
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """A copy with new items appended.
@@ -237,6 +240,7 @@ class EngineState:
             model.save(folder / "models" / name)
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
+        self.context.save(folder / _CONTEXT_FOLDER)
         if self.relevance_model is not None:
             self.relevance_model.save(folder / _RELEVANCE_FOLDER)
         if len(self.queries):
@@ -271,9 +275,10 @@ class EngineState:
         codebooks = _codebooks(folder)
         repeats = _repeats(folder, document.get("repeats"))
         values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
-        ranker = None
+        ranker, context = None, ContextCounts.open(folder / _CONTEXT_FOLDER)
         if document["ranker"]:
-            ranker = Ranker.open(folder / "ranker", feature_names(models, repeats.is_on))
+            names = feature_names(models, repeats.is_on, context)
+            ranker = Ranker.open(folder / "ranker", names)
         return cls(
             catalogue=catalogue,
             features=ItemFeatures(
@@ -301,6 +306,7 @@ class EngineState:
             ),
             queries=queries,
             query_ranker=query_ranker,
+            context=context,
             repeats=repeats,
         )
 

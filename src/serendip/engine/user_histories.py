@@ -46,7 +46,8 @@ class UserHistory:
         unknown: (row, external id) of the unknown items, which may be posted later.
         num_known: size of the vocabulary that the ids were looked up in.
         seq: sequence number of the last event of the log that was read.
-        past: history and rejections that result from the T events.
+        past: history and rejections that result from the T events, and the country of the newest
+            event that has one.
     """
 
     item_nums: IntArray
@@ -68,7 +69,8 @@ class UserHistory:
         numbers = vocabulary.numbers(events.item_ids[row] for row in rows.tolist())
         missing = np.flatnonzero(numbers == MISSING).tolist()
         unknown = tuple((row, events.item_ids[rows[row]]) for row in missing)
-        past = what_stands(numbers, times, feedback)
+        country = next((country for country in reversed(events.countries) if country), "")
+        past = replace(what_stands(numbers, times, feedback), country=country)
         return cls(numbers, times, feedback, unknown, len(vocabulary), seq, past)
 
     def __len__(self) -> int:
@@ -76,8 +78,9 @@ class UserHistory:
 
     def with_newer(self, newer: UserHistory) -> UserHistory:
         """A copy with events that were appended to the log later, whatever their timestamps."""
+        country = newer.past.country or self.past.country
         if not len(newer):
-            return replace(self, seq=newer.seq)
+            return replace(self, seq=newer.seq, past=replace(self.past, country=country))
         times = np.concatenate([self.timestamps, newer.timestamps])  # (T + T',)
         order = np.argsort(times, kind="stable")
         numbers = np.concatenate([self.item_nums, newer.item_nums])[order]
@@ -88,7 +91,7 @@ class UserHistory:
             (int(new_rows[row]), item_id) for row, item_id in (*self.unknown, *newer_unknown)
         )
         num_known = min(self.num_known, newer.num_known)
-        past = what_stands(numbers, times[order], feedback)
+        past = replace(what_stands(numbers, times[order], feedback), country=country)
         return UserHistory(numbers, times[order], feedback, unknown, num_known, newer.seq, past)
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> UserHistory:
@@ -104,7 +107,9 @@ class UserHistory:
             item_nums=numbers,
             unknown=unknown,
             num_known=len(vocabulary),
-            past=what_stands(numbers, self.timestamps, self.feedback),
+            past=replace(
+                what_stands(numbers, self.timestamps, self.feedback), country=self.past.country
+            ),
         )
 
 
@@ -118,7 +123,7 @@ class UserHistories:
     """
 
     def __init__(self, store: Store, rules: ActionRules, max_events: int = MAX_EVENTS) -> None:
-        self._log = store.log
+        self._log, self._users = store.log, store.users
         self._rules = rules
         self._max_events = max_events
         self._lock = threading.Lock()
@@ -126,9 +131,13 @@ class UserHistories:
         self._size = 0
         self._mark = self._log.mark()
         self._commit: int | None = None  # number of the commit up to which the log was read
+        self._countries: dict[str, str] = {}  # of cached users, from their attributes
+        self._user_changes = self._users.changes()
 
     def of(self, user_id: str, vocabulary: Vocabulary) -> UserPast:
-        """History and rejections of a user among the items of a vocabulary.
+        """History and rejections of a user among the items of a vocabulary, and their country.
+
+        The country is that of their attributes, else that of their newest event that has one.
 
         Args:
             user_id: external id; an unknown user has an empty history.
@@ -142,7 +151,9 @@ class UserHistories:
                 history = UserHistory.of(events, self._rules, vocabulary, seq)
             history = history.with_vocabulary(vocabulary)
             self._put(user_id, history)
-        return history.past.known(len(vocabulary))
+            country = self._country(user_id)
+        past = history.past.known(len(vocabulary))
+        return replace(past, country=country) if country else past
 
     @property
     def num_events(self) -> int:
@@ -154,6 +165,10 @@ class UserHistories:
         commit = self._log.commit_number()  # before reading: a later commit is read again
         if commit is not None and commit == self._commit:
             return
+        changes = self._users.changes()
+        if changes != self._user_changes:
+            self._countries.clear()
+            self._user_changes = changes
         mark, events, seqs = self._log.after(self._mark.seq, _MAX_NEW_EVENTS)
         if mark.removals != self._mark.removals or mark.seq > self._mark.seq + _MAX_NEW_EVENTS:
             self._cache.clear()
@@ -166,13 +181,23 @@ class UserHistories:
             newer = UserHistory.of(events.rows(rows), self._rules, vocabulary, mark.seq)
             self._put(user_id, history.with_newer(newer))
 
+    def _country(self, user_id: str) -> str:
+        """Country of a cached user, from their attributes; empty = they have none."""
+        if not self._user_changes:
+            return ""
+        if user_id not in self._countries:
+            user = self._users.get(user_id)
+            self._countries[user_id] = "" if user is None else user.country
+        return self._countries[user_id]
+
     def _put(self, user_id: str, history: UserHistory) -> None:
         """Cache a history as the most recently used; drop the oldest ones above the limit."""
         previous = self._cache.pop(user_id, None)
         self._size += _size(history) - (0 if previous is None else _size(previous))
         self._cache[user_id] = history
         while self._size > self._max_events and self._cache:
-            _, dropped = self._cache.popitem(last=False)
+            dropped_id, dropped = self._cache.popitem(last=False)
+            self._countries.pop(dropped_id, None)
             self._size -= _size(dropped)
 
 

@@ -21,7 +21,13 @@ _NEEDED = {"query": "a text", "items": "an item"}
 
 
 def recommend_all(
-    workspace: Path, surface: str, k: int, out: Path, progress: Progress, country: str = ""
+    workspace: Path,
+    surface: str,
+    k: int,
+    out: Path,
+    progress: Progress,
+    country: str = "",
+    device: str = "",
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
@@ -34,7 +40,8 @@ def recommend_all(
         k: largest number of items per user, at least 1.
         out: Parquet file, written atomically.
         progress: of the users.
-        country: of all users; empty = unknown.
+        country: of all requests; empty = that of each user.
+        device: of all requests; empty = unknown.
 
     Returns:
         numbers of users and rows, number of users by number of items, and the generation.
@@ -56,7 +63,9 @@ def recommend_all(
         starts = range(0, len(users), BATCH)
         for begin in progress.track(starts, f"{surface} for all users", len(starts)):
             part = users[begin : begin + BATCH]
-            queries = engine.queries(Request(surface, user, country=country) for user in part)
+            queries = engine.queries(
+                Request(surface, user, country=country, device=device) for user in part
+            )
             for user, result in zip(part, engine.run(queries, surface), strict=True):
                 best = result.items.take(np.arange(min(k, len(result.items))))
                 rows.add(user, best, engine.item_ids(best.item_nums))

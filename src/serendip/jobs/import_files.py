@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.data.files.media_columns import extract_media
-from serendip.data.files.readers import read_events, read_items
+from serendip.data.files.readers import read_events, read_items, read_users
 from serendip.engine.workspace import Workspace
 
 IMPORT_DIGEST = "import_digest"
@@ -16,24 +16,27 @@ IMPORT_DIGEST = "import_digest"
 
 
 def import_files(workspace: Workspace) -> dict[str, Any]:
-    """Import both files in place of the previous import; data posted to the API stay.
+    """Import all files in place of the previous import; data posted to the API stay.
 
     Pictures and sounds that the items file holds as bytes become files of the workspace.
 
     Returns:
-        ``items`` and ``events``: number of rows in the database.
+        ``items`` and ``events``: number of rows in the database; ``users``: of the users file,
+        if there is one.
 
     Raises:
         DataError: a file, a column or a row is wrong; the database is unchanged.
     """
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
+    users = read_users(workspace.settings.users, workspace.folder)
     if items.path is not None:
         extract_media(items.path, items.attributes.values(), workspace.folder)
     with closing(workspace.create_store()) as store:
-        store.import_tables(items.table, events.table)
+        counts = store.import_tables(items.table, events.table, users.users)
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))
-        return {"items": store.count_items(), "events": store.count_events()}
+        summary = {"items": store.count_items(), "events": store.count_events()}
+        return summary if users.path is None else {**summary, "users": counts.users}
 
 
 def read_import_digest(workspace: Workspace) -> str | None:
@@ -50,7 +53,9 @@ def hash_files(workspace: Workspace) -> str:
     settings = workspace.settings
     digest = hashlib.sha256(settings.items.model_dump_json().encode())
     digest.update(settings.events.model_dump_json().encode())
-    for name in (settings.items.path, settings.events.path):
+    if settings.users.path:
+        digest.update(settings.users.model_dump_json().encode())
+    for name in (settings.items.path, settings.events.path, settings.users.path):
         if name:
             digest.update(_hash_file(workspace.folder / name))
     return digest.hexdigest()

@@ -96,7 +96,7 @@ class TransitionsConfig(Config):
     spread_weight: float = Field(default=1.0, ge=0)
     """w, weight of the neighbours' transitions relative to the item's."""
 
-    max_targets: int = Field(default=120, ge=1)
+    max_targets: int = Field(default=200, ge=1)
     """Items with a score for a context of one item, neighbours' transitions included; those with
     the largest scores. Ignored in mode ``plain``."""
 

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
+from serendip.data.user import User
 from serendip.engine.answer import Answer, ChosenItem, Explanation, ItemFile, Suggestions
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
@@ -121,6 +122,14 @@ class EngineProtocol(Protocol):
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
         """Events of a user without impressions, newest first."""
+        ...
+
+    def user(self, user_id: str) -> User:
+        """A user with their attributes; without any if nothing is stored about them."""
+        ...
+
+    def put_user(self, user: User) -> None:
+        """Store the attributes of a user durably, in place of all earlier ones."""
         ...
 
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:

@@ -9,7 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from serendip.data.arrays import IntArray
 from serendip.data.code_cells import CodeCells
+from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import TASKS, History, Query
@@ -22,6 +24,7 @@ from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.engine.state import EngineState
+from serendip.models.context_counts import ITEM_COUNTRIES, PARTS, ContextConfig, ContextCounts
 from serendip.models.item_to_item import ItemKNNConfig
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
@@ -56,6 +59,16 @@ SURFACES = {
 
 def kind_of(number: int) -> str:
     return "rare" if number % 1_000 == 7 else ("odd" if number % 2 else "even")
+
+
+def count_contexts(world: Dataset, codes: IntArray) -> ContextCounts:
+    """Every part of the context, in two countries and on two devices."""
+    halves = (np.arange(len(world.events)) % 2).astype(np.int32)
+    log = replace(world.events, countries=halves, devices=halves)
+    homes = UserCountries(("kr", "US"), np.zeros(world.num_users, np.int32))
+    known = replace(world, events=log, device_names=("phone", "tv")).with_countries(homes)
+    found = ContextCounts.of(known, codes, ContextConfig(features=PARTS, price="bid"))
+    return replace(found, parts=found.parts | {"price", "age", ITEM_COUNTRIES})
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +114,9 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
         quality=np.full(NUM_ITEMS, 0.5, np.float32),
         hidden=hidden,
         code_names={},
+        context=count_contexts(world, everything.codes[:NUM_TRAINED]),
     )
+    assert {"country fit", "hour fit", "log price above usual"} <= set(state.feature_names)
     names = state.feature_names
     rows = RankerRows(
         features=rng.normal(size=(60, len(names))).astype(np.float32),
@@ -151,6 +166,7 @@ def test_memory_of_a_request_is_less_than_a_byte_per_item(
         source_items=np.array([4, 125_000], np.int32),
         time=2e6,
         country="kr",
+        device="tv",
     )
     request = Request(name, k=20)
 

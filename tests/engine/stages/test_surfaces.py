@@ -34,8 +34,8 @@ def test_there_are_seven_built_in_surfaces() -> None:
 
 def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
     behaviour = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
-    home = {**behaviour, "popularity": 100, "popularity-recent": 50, "new-items": 10}
-    home["again"] = 20
+    popular = {"popularity": 100, "popularity-recent": 50, "popular-country": 50}
+    home = {**behaviour, **popular, "new-items": 10, "again": 20}
     basket = {**behaviour, "popularity": 20, "again": 20}
     expected = {
         "home": ("home", home, ("seen",), LEARNED, False),

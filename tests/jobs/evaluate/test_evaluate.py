@@ -18,6 +18,7 @@ from serendip.jobs.evaluate.evaluate import evaluate_workspace, plan_splits
 from serendip.jobs.evaluate.split import (
     HASH_IDS,
     PLAN,
+    WITHOUT_CONTEXT,
     SplitTask,
     evaluate_split,
     sample_users,
@@ -149,9 +150,9 @@ def test_a_failure_is_left_for_the_page(tmp_path: Path) -> None:
 def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(shop: Path) -> None:
     context = JobContext.open(shop)
     made, _ = plan_splits(context.workspace, 0, full=True)
-    assert [task.hash_ids for task in made] == [True, False, False, False]
+    assert [task.ablations for task in made] == [True, False, False, False]
     assert [task.surfaces for task in made] == [True, False, False, False]
-    assert not plan_splits(context.workspace, 0, full=False)[0][0].hash_ids
+    assert not plan_splits(context.workspace, 0, full=False)[0][0].ablations
     split = evaluate_split(made[0])
     assert HASH_IDS not in split.lists
     home, similar = (
@@ -159,5 +160,6 @@ def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(shop: Pa
     )
     assert {"retriever", HASH_IDS} <= set(home.systems)
     assert HASH_IDS not in similar.systems
+    assert WITHOUT_CONTEXT not in home.systems  # the shop has none
     assert home.systems[HASH_IDS]["Recall@10"].value > 0
     assert home.slices["tail items"].systems[HASH_IDS]["nDCG@10"].n > 0

@@ -115,7 +115,7 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
     for module in ("content_similarity", "retriever.model"):  # items are found by an index
         monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
     state = fitter.append_new_items(past, split)
-    requests = _build_requests(split, None, state.repeats, np.random.default_rng(1))
+    requests = _build_requests(split, None, state.repeats, 100, np.random.default_rng(1))
     for surface, labelled in requests:
         chosen = labelled[:40]
         together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
@@ -130,6 +130,40 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
         features = np.concatenate([part.features for part in alone])
         np.testing.assert_allclose(together.features, features, rtol=1e-4, atol=1e-5)
         assert len(features) > 100
+
+
+@pytest.mark.parametrize(
+    ("most", "fewest_similar", "wanted"), [(30, 1, (30, 10)), (30, 20, (30, 20)), (10**6, 1, None)]
+)
+def test_requests_grow_with_the_newer_part_up_to_a_number(
+    fitted: tuple[Fitter, Split, EngineState],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    fewest_similar: int,
+    wanted: tuple[int, int] | None,
+) -> None:
+    _, split, state = fitted
+    monkeypatch.setattr(ranker_data, "NUM_SEARCH", fewest_similar)
+    asked = dict(_build_requests(split, None, state.repeats, most, np.random.default_rng(0)))
+    everything = len(split.targets)
+    home, similar = wanted or (everything, everything // 3)
+    assert everything > 50
+    assert len(asked["home"]) == home
+    has_past = sum(len(split.targets.history(row)) > 0 for row in range(everything))
+    assert similar - (everything - has_past) <= len(asked["similar"]) <= similar
+
+
+def test_few_users_are_not_asked_more_and_more(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, split, state = fitted
+    users, everything = len(set(split.targets.users)), len(split.targets)
+    assert 1 < users < everything
+    monkeypatch.setattr(ranker_data, "HOME_PER_USER", 1)
+    for fewest, wanted in ((1, users), (everything - 1, everything - 1), (10**6, everything)):
+        monkeypatch.setattr(ranker_data, "FEWEST_HOME", fewest)
+        asked = dict(_build_requests(split, None, state.repeats, 10**6, np.random.default_rng(0)))
+        assert len(asked["home"]) == wanted
 
 
 def test_without_impressions_refused_candidates_are_drawn(
@@ -176,10 +210,10 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     fitter, split, state = fitted
     nothing = QueryExamples([], np.zeros((0, 3), np.float32), NO_ITEMS)
     settings = fitter.settings.model_copy(
-        update={"ranker": fitter.settings.ranker.model_copy(update={"epochs": 1})}
+        update={
+            "ranker": fitter.settings.ranker.model_copy(update={"epochs": 1, "most_requests": 40})
+        }
     )
-    monkeypatch.setattr(ranker_data, "NUM_HOME", 40)
-    monkeypatch.setattr(ranker_data, "NUM_SIMILAR", 20)
     encoder = fitter.encoder
     logged = label_logged_requests(
         split, settings, lambda texts: fitter.cache.encode(encoder, texts)
@@ -203,6 +237,8 @@ def test_every_configured_action_is_a_column_of_labels(
     np.testing.assert_array_equal(
         rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
     )
-    moments = dict(_build_requests(split, None, state.repeats, np.random.default_rng(0)))["home"]
+    moments = dict(_build_requests(split, None, state.repeats, 100, np.random.default_rng(0)))[
+        "home"
+    ]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

@@ -202,7 +202,18 @@ def test_metrics_count_by_route_pattern_and_never_by_path(client):
 def test_the_openapi_document_lists_every_route_and_its_parameters(client):
     paths = client.get("/openapi.json").json()["paths"]
     names = {part["name"] for part in paths["/v1/recommend"]["get"]["parameters"]}
-    asked = {"surface", "user_id", "item_id", "k", "cursor", "q", "literal", "country", "reasons"}
+    asked = {
+        "surface",
+        "user_id",
+        "item_id",
+        "k",
+        "cursor",
+        "q",
+        "literal",
+        "country",
+        "reasons",
+        "device",
+    }
     assert names == asked
     assert set(paths["/v1/search"]) == {"get", "post"}
     assert "/v1/events" in paths
@@ -243,3 +254,26 @@ def test_an_answer_tells_how_the_words_were_read_and_takes_them_literally_where_
     assert not client.post("/v1/search", json=body).json()["query"]["is_corrected"]
     assert client.get("/v1/search?q=darma&literal=perhaps").status_code == 422
     assert "query" not in client.get("/v1/recommend?surface=home").json()
+
+
+def test_attributes_of_a_user_are_replaced_as_a_whole_and_shown(client):
+    first = client.ask("PUT", "/v1/users/u/1", json={"attributes": {"country": "KR", "age": 30}})
+    assert first.status_code == 200
+    assert first.json() == {"user_id": "u/1", "attributes": {"country": "KR", "age": 30.0}}
+    client.ask("PUT", "/v1/users/u/1", json={"attributes": {"tags": ["a", "b"]}})
+    assert client.get("/v1/users/u/1").json()["attributes"] == {"tags": ["a", "b"]}
+    assert client.get("/v1/users/nobody").json() == {"user_id": "nobody", "attributes": {}}
+
+
+def test_an_event_carries_country_device_and_visit(client):
+    event = {"user_id": "u", "item_id": "f3", "country": "KR", "device": "phone"}
+    assert client.post("/v1/events", json={**event, "session_id": "s9"}).status_code == 200
+    stored = client.get("/v1/users/u/history").json()["events"][0]
+    assert (stored["country"], stored["device"], stored["session_id"]) == ("KR", "phone", "s9")
+
+
+@pytest.mark.parametrize("name", ["country", "device"])
+def test_an_event_with_a_wrong_country_or_device_is_refused_by_name(client, name):
+    event = {"user_id": "u", "item_id": "f3", name: "a\nb"}
+    error = error_of(client.post("/v1/events", json=event))
+    assert name in error["message"]

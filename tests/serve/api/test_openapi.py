@@ -43,6 +43,8 @@ REQUESTS = [
     ("post", "/v1/items/{item_id}/similar", "/v1/items/f1/similar", {"k": 2}),
     ("get", "/v1/users", "/v1/users", None),
     ("get", "/v1/users/{user_id}/history", "/v1/users/u/history", None),
+    ("get", "/v1/users/{user_id}", "/v1/users/u", None),
+    ("put", "/v1/users/{user_id}", "/v1/users/u", {"attributes": {"age": 3, "tags": ["a"]}}),
     ("get", "/v1/items/{item_id}", "/v1/items/f1", None),
     ("post", "/v1/items", "/v1/items", {"item_id": "n", "attributes": {"a": 1.5, "b": ["c"]}}),
     ("get", "/v1/items/{item_id}", "/v1/items/n", None),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-TableKind: TypeAlias = Literal["items", "events"]
+TableKind: TypeAlias = Literal["items", "events", "users"]
 
 # Aliases in the folded form, best first; a canonical name is its own first alias.
 ITEM_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -94,19 +94,45 @@ EVENT_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "position": ("position", "positionordinal", "eventattributespositionordinal", "slot"),
         "surface": ("surface", "scenario", "placement"),
-        "session_id": ("sessionid", "session", "visitid", "sitzungsid", "sitzung", "세션id"),
+        "session_id": (
+            *("sessionid", "session", "visitid", "visit", "sitzungsid", "sitzung", "besuchsid"),
+            *("besuch", "세션id", "세션", "방문id"),
+        ),
         "event_id": ("eventid",),
+        "country": (
+            *("country", "countrycode", "usercountry", "geocountry", "countryname", "land"),
+            *("ländercode", "länderkennung", "국가", "국가코드", "나라"),
+        ),
+        "device": (
+            *("device", "devicetype", "devicecategory", "platform", "gerät", "gerätetyp"),
+            *("geräteart", "plattform", "기기", "기기유형", "디바이스", "플랫폼"),
+        ),
+    }
+)
+
+USER_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "user_id": (*EVENT_COLUMNS["user_id"], "id", "key"),
+        "country": EVENT_COLUMNS["country"],
     }
 )
 
 REQUIRED: Mapping[TableKind, tuple[str, ...]] = MappingProxyType(
-    {"items": ("item_id",), "events": ("user_id", "item_id", "timestamp")}
+    {
+        "items": ("item_id",),
+        "events": ("user_id", "item_id", "timestamp"),
+        "users": ("user_id",),
+    }
+)
+
+_COLUMNS: Mapping[TableKind, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"items": ITEM_COLUMNS, "events": EVENT_COLUMNS, "users": USER_COLUMNS}
 )
 
 
 def canonical_columns(kind: TableKind) -> Mapping[str, tuple[str, ...]]:
     """Canonical columns of a table with their folded aliases."""
-    return ITEM_COLUMNS if kind == "items" else EVENT_COLUMNS
+    return _COLUMNS[kind]
 
 
 def fold(column: str) -> str:
@@ -122,7 +148,7 @@ def guess_mapping(
 
     Args:
         columns: names in the file.
-        kind: whether the rows are items or events.
+        kind: what a row is.
         given: canonical name -> file column, fixed by the user; guesses never change it.
 
     Returns:

@@ -21,6 +21,7 @@ from serendip.data.files.columns import REQUIRED, TableKind, canonical_columns, 
 from serendip.data.files.event_reader import EventsRead
 from serendip.data.files.item_reader import ItemsRead, TitleStyle
 from serendip.data.files.tables import open_table
+from serendip.data.files.user_reader import UsersRead
 from serendip.data.limits import MAX_ATTRIBUTES
 from serendip.errors import DataError
 
@@ -76,6 +77,21 @@ class EventsConfig(Config):
         return self
 
 
+class UsersConfig(Config):
+    """The users file and the meaning of its columns; every other column is an attribute."""
+
+    path: str = ""
+    """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Canonical column -> file column; empty = guessed from the names in the file."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        _check_mapping(self.columns, "users")
+        return self
+
+
 def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
     """Open an items file and map its columns; iterate the result to read it.
 
@@ -123,6 +139,21 @@ def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
     path = base_folder / config.path
     mapping = _map_columns(config.columns, open_table(path).columns, "events", path)
     return EventsRead(path, mapping, config.default_action)
+
+
+def read_users(config: UsersConfig, base_folder: Path) -> UsersRead:
+    """Open a users file and map its columns.
+
+    Raises:
+        DataError: the file is missing or unreadable, or a column is not in it.
+    """
+    if not config.path:
+        return UsersRead(None, {}, {})
+    path = base_folder / config.path
+    columns = open_table(path).columns
+    mapping = _map_columns(config.columns, columns, "users", path)
+    mapped = set(mapping.values())
+    return UsersRead(path, mapping, {name: name for name in columns if name not in mapped})
 
 
 def _check_mapping(mapping: Mapping[str, str], kind: TableKind) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,51 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+Texts: TypeAlias = "tuple[IntArray, pa.StringArray]"
+"""(E,) int32 codes of the texts of E events, and the texts that they are indices into."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogTexts:
+    """A column of texts of a log, such as countries.
+
+    Args:
+        codes: (E,) int32 indices into ``names``.
+        names: each once; empty = an event without one.
+    """
+
+    codes: IntArray
+    names: Sequence[str]
+
+    @classmethod
+    def join(cls, parts: Sequence[Texts | None], sizes: Sequence[int]) -> Self | None:
+        """Join the columns of several parts of a log; None if no part has one."""
+        import pyarrow as pa
+
+        if all(part is None for part in parts):
+            return None
+        without = pa.array([""], "string")
+        filled = [
+            (np.zeros(size, np.int32), without) if part is None else part
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+        return cls(*_unify(filled))
+
+    def rows(self, rows: NDArray[np.integer[Any]]) -> LogTexts:
+        """Select events."""
+        return LogTexts(self.codes[rows], self.names)
+
+    def known(self) -> tuple[IntArray, tuple[str, ...]]:
+        """(E,) int32 codes by first appearance, -1 for no text, and the texts that appear."""
+        codes, used = rank_by_first(self.codes, len(self.names))
+        names = [self.names[code] for code in used.tolist()]
+        if "" not in names:
+            return codes, tuple(names)
+        none = names.index("")
+        found = np.where(codes == none, -1, codes - (codes > none)).astype(np.int32)
+        return found, tuple(name for name in names if name)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LogPart:
     """Events of one segment or of the tail, in any order.
@@ -28,6 +73,7 @@ class LogPart:
         times: (E,) float64 Unix seconds.
         values: (E,) float64, NaN where an event has none; None = no event has one.
         seqs: (E,) int64 sequence numbers.
+        countries: of the events; None = no event has one. Devices likewise.
     """
 
     users: IntArray
@@ -39,6 +85,8 @@ class LogPart:
     times: TimeArray
     values: TimeArray | None
     seqs: NDArray[np.int64]
+    countries: Texts | None
+    devices: Texts | None
 
     @classmethod
     def of_segment(cls, segment: Segment, first_seq: int) -> Self:
@@ -46,6 +94,12 @@ class LogPart:
         import pyarrow as pa
 
         sizes = np.diff(segment.offsets)
+        countries = devices = None
+        if segment.countries is not None:
+            names = pa.array(segment.country_names, "string")
+            countries = segment.countries.astype(np.int32), names
+        if "device" in segment.columns:
+            devices = read_codes(segment.table(["device"]), "device")
         return cls(
             np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
             segment.user_ids,
@@ -56,6 +110,8 @@ class LogPart:
             segment.times,
             segment.values,
             segment.arrivals.astype(np.int64) + first_seq,
+            countries,
+            devices,
         )
 
     @classmethod
@@ -69,6 +125,7 @@ class LogPart:
             read_numbers(table, "timestamp"),
             read_numbers(table, "value") if has_values else None,
             seqs,
+            *(_texts(table, name) for name in ("country", "device")),
         )
 
 
@@ -85,6 +142,7 @@ class LogColumns:
         user_ids: ids of the users, each once.
         item_ids: ids of the items, each once; empty for a query without a click.
         action_names: kinds of interaction, each once.
+        countries: of the events; None = no event has one. Devices likewise.
     """
 
     users: IntArray
@@ -95,6 +153,8 @@ class LogColumns:
     user_ids: Sequence[str]
     item_ids: Sequence[str]
     action_names: Sequence[str]
+    countries: LogTexts | None = None
+    devices: LogTexts | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -111,7 +171,7 @@ class LogColumns:
             *(users.numbers(events.user_ids), items.numbers(events.item_ids)),
             actions.numbers(events.actions),
             *(events.timestamps, events.values),
-            *(vocabulary.ids for vocabulary in vocabularies),
+            *(users.ids, items.ids, actions.ids),
         )
 
     @classmethod
@@ -131,7 +191,14 @@ class LogColumns:
         else:
             given = [_values(part) for part in parts]
             values = np.concatenate(given)[order]
-        return cls(users, items, actions[order], times, values, user_ids, item_ids, action_names)
+        sizes = [len(part.users) for part in parts]
+        countries = LogTexts.join([part.countries for part in parts], sizes)
+        devices = LogTexts.join([part.devices for part in parts], sizes)
+        return cls(
+            *(users, items, actions[order], times, values, user_ids, item_ids, action_names),
+            None if countries is None else countries.rows(order),
+            None if devices is None else devices.rows(order),
+        )
 
 
 def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:
@@ -184,6 +251,14 @@ def _unify(columns: Sequence[tuple[IntArray, pa.StringArray]]) -> tuple[IntArray
         for (codes, names), end in zip(columns, ends.tolist(), strict=True)
     ]
     return np.concatenate(parts), encoded.dictionary.to_pylist()
+
+
+def _texts(table: pa.Table, name: str) -> Texts | None:
+    """A column of texts; None if no event has one."""
+    if name not in table.column_names:
+        return None
+    codes, names = read_codes(table, name)
+    return (codes, names) if any(names.to_pylist()[:2]) else None
 
 
 def _values(part: LogPart) -> TimeArray:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TEXTS = (
     *("user_id", "item_id", "action", "query", "request_id", "surface", "session_id"),
-    "event_id",
+    *("event_id", "country", "device"),
 )
 """Columns of texts."""
 

@@ -8,6 +8,7 @@
     offsets.npy      (U + 1,) first row of each user
     items.npy        (E,) numbers in items.arrow, actions.npy those in actions.arrow
     times.npy        (E,) Unix seconds; values.npy where an event has a value
+    countries.npy    (E,) numbers in countries.arrow, if an event has a country
     arrivals.npy     (E,) order of arrival: the event's sequence number is this plus the segment's
     event_ids.arrow  ids given by the senders, ascending, if there are any
 
@@ -49,6 +50,7 @@ Arrivals: TypeAlias = NDArray[np.unsignedinteger[Any]]
 FORMAT = 1
 _ROW_GROUP = 1 << 16
 _PARQUET = "events.parquet"
+_COUNTRIES = "countries"
 _INDEXED = ("user_id", "item_id", "timestamp", "action", "value")
 _REPAIR = (
     "Restore the folder `log` and the database from one backup, or move both away and run "
@@ -94,6 +96,10 @@ def write_segment(folder: Path, table: pa.Table, arrivals: NDArray[np.integer[An
         np.save(folder / "values.npy", read_numbers(table, "value")[order])
     for column, file in (("user_id", "users"), ("item_id", "items"), ("action", "actions")):
         _write_ids(folder / f"{file}.arrow", texts[column][1])
+    if "country" in texts:
+        codes, names = sorted_texts["country"]
+        np.save(folder / f"{_COUNTRIES}.npy", codes.astype(np.min_scalar_type(len(names))))
+        _write_ids(folder / f"{_COUNTRIES}.arrow", names)
     if "event_id" in texts:
         _write_ids(folder / "event_ids.arrow", _given_ids(*texts["event_id"]))
     facts = {"format": FORMAT, "events": len(table), "files": compute_checksums(folder)}
@@ -117,6 +123,8 @@ class Segment:
         actions: (E,) int32.
         times: (E,) float64 Unix seconds.
         values: (E,) float64, NaN where an event has none; None = no event has one.
+        country_names: the names that ``countries`` are indices into; empty = not known.
+        countries: (E,) unsigned; None = no event has one.
         arrivals: (E,) order of arrival.
         event_ids: ids given by the senders, ascending.
         parquet: content of the Parquet file.
@@ -131,6 +139,8 @@ class Segment:
     actions: IntArray
     times: TimeArray
     values: TimeArray | None
+    country_names: Sequence[str]
+    countries: NDArray[np.unsignedinteger[Any]] | None
     arrivals: Arrivals
     event_ids: pa.StringArray | None
     parquet: pa.Buffer
@@ -155,6 +165,8 @@ class Segment:
     @classmethod
     def _map_files(cls, folder: Path, checksum: str) -> Segment:
         _verify(folder, checksum)
+        has_countries = (folder / f"{_COUNTRIES}.npy").exists()
+        names = _map_ids(folder / f"{_COUNTRIES}.arrow").to_pylist() if has_countries else ()
         return cls(
             folder.name,
             user_ids=_map_ids(folder / "users.arrow"),
@@ -165,6 +177,8 @@ class Segment:
             actions=_map(folder / "actions.npy"),
             times=_map(folder / "times.npy"),
             values=_map(folder / "values.npy") if (folder / "values.npy").exists() else None,
+            country_names=names,
+            countries=_map(folder / f"{_COUNTRIES}.npy") if has_countries else None,
             arrivals=_map(folder / "arrivals.npy"),
             event_ids=_map_ids(path) if (path := folder / "event_ids.arrow").exists() else None,
             parquet=_map_file(folder / _PARQUET),
@@ -193,6 +207,12 @@ class Segment:
         if self.values is None:
             return np.full(len(self.times[rows]), np.nan)
         return self.values[rows]
+
+    def countries_of(self, rows: NDArray[np.integer[Any]]) -> list[str]:
+        """Countries of rows; empty where it is not known."""
+        if self.countries is None:
+            return [""] * len(rows)
+        return [self.country_names[code] for code in self.countries[rows].tolist()]
 
     def codes_of(self, names: Sequence[str]) -> list[int]:
         """Codes in ``actions`` of some actions."""

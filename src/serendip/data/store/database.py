@@ -54,15 +54,18 @@ class Database:
 
     @classmethod
     def with_tables(cls, url_or_path: str | Path, tables: MetaData) -> Database:
-        """Open a database, creating file and tables where they are missing.
+        """Open a database, creating file, tables and later columns where they are missing.
 
         Raises:
             StorageError: it cannot be opened, or another version of this code made it.
         """
+        from serendip.data.store.upgrade import add_later_parts
+
         database = cls(url_or_path, create=True)
         try:
             with database.write() as connection:
                 tables.create_all(connection)
+                add_later_parts(connection, tables)
                 database._require_tables(connection, tables)
         except StorageError:
             database.close()
@@ -73,14 +76,24 @@ class Database:
     def existing(
         cls, url_or_path: str | Path, tables: MetaData, busy_timeout_s: float = PATIENT_S
     ) -> Database:
-        """Open an existing database that has these tables; reads only, so it waits for no writer.
+        """Open an existing database that has these tables.
+
+        It reads only, so it waits for no writer; only what was added to the tables after the
+        version that made the database is added to it, once.
 
         Raises:
             StorageError: the database or a table is missing, it cannot be opened, or another
                 version of this code made it.
         """
+        from serendip.data.store.upgrade import add_later_parts, lacks_later_parts
+
         database = cls(url_or_path, busy_timeout_s=busy_timeout_s)
         try:
+            with database.read() as connection:
+                is_older = lacks_later_parts(connection, tables)
+            if is_older:
+                with database.write() as connection:
+                    add_later_parts(connection, tables)
             with database.read() as connection:
                 database._require_tables(connection, tables)
         except StorageError:

@@ -70,7 +70,7 @@ def last_of_each(table: pa.Table) -> tuple[pa.Table, list[str]]:
 def items_of(rows: Iterable[Sequence[Any]]) -> list[Item]:
     """Convert rows of ``ITEM_NAMES`` to items."""
     return [
-        Item(item_id, title, description, _attributes(json.loads(attributes)), available_from)
+        Item(item_id, title, description, read_attributes(attributes), available_from)
         for item_id, title, description, attributes, available_from in rows
     ]
 
@@ -81,7 +81,9 @@ def list_items(table: pa.Table) -> list[Item]:
     return items_of(zip(*columns, strict=True))
 
 
-def _attributes(values: dict[str, Any]) -> dict[str, Attribute]:
+def read_attributes(text: str) -> dict[str, Attribute]:
+    """Read attributes from their JSON text."""
+    values: dict[str, Any] = json.loads(text)
     return {
         name: tuple(value)
         if isinstance(value, list)

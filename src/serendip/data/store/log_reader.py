@@ -56,7 +56,7 @@ class EventLogReader:
             return view.position(), view.past(user_id, without)
 
         mark, rows = read_log(self._database, self._folder, read)
-        return EventColumns.of_rows([row[:5] for row in rows]), mark.seq
+        return EventColumns.of_rows([row[:-1] for row in rows]), mark.seq
 
     def after(self, seq: int, most: int) -> tuple[LogPosition, EventColumns, list[int]]:
         """Events of all users appended after number ``seq``, in order of time.
@@ -71,4 +71,4 @@ class EventLogReader:
             return mark, view.after(seq) if seq < mark.seq <= seq + most else []
 
         mark, rows = read_log(self._database, self._folder, read)
-        return mark, EventColumns.of_rows([row[:5] for row in rows]), [row[5] for row in rows]
+        return mark, EventColumns.of_rows([row[:-1] for row in rows]), [row[-1] for row in rows]

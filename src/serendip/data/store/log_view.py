@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 REMOVALS_KEY = "event removals"
 
-LogRow: TypeAlias = tuple[str, str, float, str, float | None, int]
-"""User, item, Unix seconds, action, value and sequence number of an event."""
+LogRow: TypeAlias = tuple[str, str, float, str, float | None, str, int]
+"""User, item, Unix seconds, action, value, country and sequence number of an event."""
 
 _TRIES = 3
 _FETCHED = 10_000
@@ -92,6 +92,7 @@ class _Visible:
                 segment.times[rows].tolist(),
                 [segment.action_names[code] for code in segment.actions[rows].tolist()],
                 segment.values_of(rows).tolist(),
+                segment.countries_of(rows),
                 self.seqs(rows).tolist(),
                 strict=True,
             )
@@ -208,7 +209,7 @@ class LogView:
     def columns(self) -> LogColumns:
         """The whole log as numbers."""
         parts = [LogPart.of_segment(one.segment, one.facts.first_seq) for one in self._segments]
-        names = (*self._sql.TAIL_NAMES[:5], "seq")
+        names = self._sql.TAIL_COLUMN_NAMES
         tail = tabulate_rows(names, _stream(self._connection.execute(self._sql.TAIL_COLUMNS)))
         if len(tail):
             parts.append(LogPart.of_table(tail, np.asarray(tail["seq"], np.int64)))
@@ -336,7 +337,7 @@ def _in_order(parts: Sequence[list[LogRow]]) -> list[LogRow]:
 
 
 def _moment(row: LogRow) -> tuple[float, int]:
-    return row[2], row[5]
+    return row[2], row[-1]
 
 
 def _keyed(rows: Iterable[Any]) -> list[tuple[float, int, Event]]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from serendip.data.store.database import Database
+    from serendip.data.store.users import Users
 
 T = TypeVar("T")
 
@@ -65,12 +66,14 @@ class LogWriter:
     Args:
         database: names the segments and holds the tail.
         folder: of the segments.
+        users: of the database; an erasure removes what they have of the user.
     """
 
-    def __init__(self, database: Database, folder: SegmentFolder) -> None:
+    def __init__(self, database: Database, folder: SegmentFolder, users: Users) -> None:
         from serendip.data.store import schema
 
         self._database, self._folder, self._sql = database, folder, schema
+        self._users = users
         self._set_meta = schema.upsert_meta(database.dialect)
         self._name = ""
 
@@ -149,7 +152,7 @@ class LogWriter:
         return len(tail)
 
     def erase_user(self, user_id: str) -> int:
-        """Remove all events of a user, from the tail and from every segment.
+        """Remove a user's events from the tail and from every segment, and their attributes.
 
         Files still have theirs: an import brings them back.
 
@@ -160,6 +163,7 @@ class LogWriter:
             facts = self._read(lambda view: view.segments_of_user(user_id))
             rewritten = [(one, *self._write_without(one, user_id)) for one in facts]
             with self._database.write() as connection:
+                self._users.erase(connection, user_id)
                 count = connection.execute(self._sql.ERASE_USER, {"user": user_id}).rowcount
                 for one, added, seqs in rewritten:
                     connection.execute(self._sql.DROP_SEGMENT, {"segment": one.name})

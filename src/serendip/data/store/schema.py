@@ -4,8 +4,8 @@ The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item a
 a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
 ``file`` or ``api``: an import replaces only rows that came from files. ``events`` is the tail of
 the event log: what the API appended since the last compaction; ``segments`` names the segments that
-count (``data/log``). ``generated_texts`` holds generated texts, apart from the catalogue's own
-columns.
+count (``data/log``). ``users`` holds attributes of users. ``generated_texts`` holds generated
+texts, apart from the catalogue's own columns.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
@@ -49,6 +49,9 @@ Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
 FROM_API: Final = "api"
 
+ADDED_LATER: Final[dict[Any, Any]] = {"added later": True}
+"""Mark of tables and columns that a database of an earlier version lacks; opening it adds them."""
+
 METADATA = MetaData()
 # SQLite auto-increments only a column of exactly this type.
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
@@ -82,6 +85,8 @@ EVENTS = Table(
     Column("position", Integer, nullable=True),
     Column("surface", Text, nullable=False),
     Column("session_id", Text, nullable=False),
+    Column("country", Text, nullable=False, server_default="", info=ADDED_LATER),
+    Column("device", Text, nullable=False, server_default="", info=ADDED_LATER),
     sqlite_autoincrement=True,
 )
 Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
@@ -110,6 +115,15 @@ GENERATED_TEXTS = Table(
     Column("active", Boolean, nullable=False, server_default=false()),
 )
 
+USER_TABLE = Table(
+    "users",
+    METADATA,
+    Column("user_id", Text, primary_key=True),
+    Column("attributes", Text, nullable=False),
+    Column("origin", String(8), nullable=False),
+    info=ADDED_LATER,
+)
+
 META = Table(
     "meta",
     METADATA,
@@ -126,7 +140,10 @@ _EVENT = (
     *(EVENTS.c.user_id, EVENTS.c.item_id, EVENTS.c.timestamp, EVENTS.c.action, EVENTS.c.value),
     *(EVENTS.c.query, EVENTS.c.request_id, EVENTS.c.position, EVENTS.c.surface),
     *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
+    *(EVENTS.c.country, EVENTS.c.device),
 )
+_LOG_ROW = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.seq)
+"""Columns of what readers of histories read."""
 _counts = EVENTS.c.action.not_in(bindparam("without", expanding=True))
 """True for events whose action is not among the excluded ones."""
 
@@ -184,18 +201,20 @@ HISTORY = (
     .limit(bindparam("most"))
 )
 PAST = (
-    select(*_EVENT[:5], EVENTS.c.seq)
+    select(*_LOG_ROW)
     .where(EVENTS.c.user_id == bindparam("user"), _counts)
     .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
 )
 EVENTS_AFTER = (
-    select(*_EVENT[:5], EVENTS.c.seq)
+    select(*_LOG_ROW)
     .where(EVENTS.c.seq > bindparam("after"))
     .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
 )
 TAIL_NAMES = tuple(column.name for column in _EVENT)
 TAIL = select(*_EVENT, EVENTS.c.seq).order_by(EVENTS.c.seq)
-TAIL_COLUMNS = select(*_EVENT[:5], EVENTS.c.seq).order_by(EVENTS.c.seq)
+_TAIL_COLUMNS = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.device, EVENTS.c.seq)
+TAIL_COLUMN_NAMES = tuple(column.name for column in _TAIL_COLUMNS)
+TAIL_COLUMNS = select(*_TAIL_COLUMNS).order_by(EVENTS.c.seq)
 TAIL_IDS_AFTER = select(EVENTS.c.event_id).where(
     EVENTS.c.event_id.is_not(None), EVENTS.c.seq > bindparam("after")
 )
@@ -337,4 +356,6 @@ def event_row(event: Event) -> dict[str, Any]:
         "position": event.position,
         "surface": event.surface,
         "session_id": event.session_id,
+        "country": event.country,
+        "device": event.device,
     }

@@ -34,7 +34,9 @@ from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
 from serendip.data.store.log_writer import LogWriter
 from serendip.data.store.schema import event_row, item_row
+from serendip.data.store.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
+from serendip.data.user import User
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,12 +60,14 @@ class ImportCounts:
         events: events stored, without those whose event_id was stored already.
         duplicate_items: rows that repeat an item_id; the last row counts.
         duplicate_examples: up to ten repeated ids.
+        users: distinct users with attributes.
     """
 
     items: int
     events: int
     duplicate_items: int
     duplicate_examples: tuple[str, ...] = ()
+    users: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,6 +141,9 @@ class Store:
     Args:
         database: with the tables of ``schema``.
         log: folder of the segments.
+
+    Attributes:
+        users: the users with attributes.
     """
 
     def __init__(self, database: Database, log: Path) -> None:
@@ -145,7 +152,8 @@ class Store:
         self._database = database
         self._sql = schema
         self._segments = SegmentFolder(log)
-        self._writer = LogWriter(database, self._segments)
+        self.users = Users(database)
+        self._writer = LogWriter(database, self._segments, self.users)
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
@@ -266,7 +274,10 @@ class Store:
         )
 
     def import_tables(
-        self, read_items: Callable[[], pa.Table], read_events: Callable[[], pa.Table]
+        self,
+        read_items: Callable[[], pa.Table],
+        read_events: Callable[[], pa.Table],
+        read_users: Callable[[], Sequence[User]] = tuple,
     ) -> ImportCounts:
         """Replace everything that earlier imports wrote, in one transaction.
 
@@ -277,6 +288,7 @@ class Store:
         Args:
             read_items: reads valid items, see ``item_rows``; of a repeated id the last row counts.
             read_events: reads valid events, see ``log.event_table``.
+            read_users: reads valid users; of a repeated id the last one counts.
 
         Raises:
             DataError: a row is invalid; nothing changes.
@@ -289,7 +301,7 @@ class Store:
             num_items, repeated = staging.stage(read_items())
             examples = tuple(dict.fromkeys(repeated))[:10]
             note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
-            events = read_events()
+            users, events = read_users(), read_events()
             with self._writer.exclusive():
                 prepared = self._writer.prepare(events)
                 del events  # unless ``prepared`` needs them
@@ -297,8 +309,9 @@ class Store:
                     staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
                     self._delete_from_files(connection, staging.left_out())
                     stored = self._writer.publish(connection, prepared)
+                    num_users = self.users.replace_imported(connection, users)
                     connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
-        return ImportCounts(num_items, stored, len(repeated), examples)
+        return ImportCounts(num_items, stored, len(repeated), examples, num_users)
 
     def compact(self) -> int:
         """Move the events that the API appended into a segment; returns their number.
@@ -309,7 +322,10 @@ class Store:
         return self._writer.compact()
 
     def erase_user(self, user_id: str) -> int:
-        """Remove all events of a user from the log; returns their number.
+        """Remove a user: all events from the log, and their attributes.
+
+        Returns:
+            number of events removed.
 
         An import brings back what the files still have.
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
+from serendip.data.attributes import Attribute
 from serendip.data.event import Event
-from serendip.data.item import Attribute, Item
+from serendip.data.item import Item
 from serendip.data.limits import (
     EARLIEST,
     LATEST,
@@ -24,6 +25,7 @@ from serendip.data.limits import (
     MAX_TEXT_CHARS,
     RESERVED_ENDING,
 )
+from serendip.data.user import COUNTRY, User
 from serendip.errors import DataError
 
 _SAME_NAMES: Mapping[str, str] = {}
@@ -62,7 +64,7 @@ def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
             return f"{name}{_in_column(name, columns)} {problem}"
     if item.available_from is not None and not EARLIEST <= item.available_from <= LATEST:
         return f"available_from {item.available_from!r} is not a time"
-    return _attribute_problem(item, columns) or _size_problem(item)
+    return _attribute_problem(item.attributes, columns) or _size_problem(item)
 
 
 def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str:
@@ -87,6 +89,23 @@ def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str
     if event.position is not None and not 0 <= event.position <= MAX_POSITION:
         return f"position {event.position!r} is not a number from 0 to {MAX_POSITION}"
     return _event_text_problem(event, columns)
+
+
+def user_problem(user: User, columns: Mapping[str, str] = _SAME_NAMES) -> str:
+    """Why a user is invalid; empty if they are valid.
+
+    Args:
+        user: with attributes of any length.
+        columns: field or attribute -> its name in the source (the file column).
+    """
+    if problem := id_problem(user.user_id):
+        return f"user_id {user.user_id[:80]!r}{_in_column('user_id', columns)} {problem}"
+    country = user.attributes.get(COUNTRY, "")
+    if not isinstance(country, str):
+        return f"attribute 'country'{_in_column(COUNTRY, columns)} {country!r} is not a text"
+    if problem := _name_problem(country):
+        return f"attribute 'country'{_in_column(COUNTRY, columns)} {country[:80]!r} {problem}"
+    return _attribute_problem(user.attributes, columns)
 
 
 def require_items(items: Iterable[Item]) -> Iterator[Item]:
@@ -132,10 +151,10 @@ def _ending_problem(item_id: str) -> str:
     return f"ends in {RESERVED_ENDING!r}, which the API reserves for similar items" if ends else ""
 
 
-def _attribute_problem(item: Item, columns: Mapping[str, str]) -> str:
-    if len(item.attributes) > MAX_ATTRIBUTES:
-        return f"has {len(item.attributes):,} attributes; at most {MAX_ATTRIBUTES} are allowed"
-    for name, value in item.attributes.items():
+def _attribute_problem(attributes: Mapping[str, Attribute], columns: Mapping[str, str]) -> str:
+    if len(attributes) > MAX_ATTRIBUTES:
+        return f"has {len(attributes):,} attributes; at most {MAX_ATTRIBUTES} are allowed"
+    for name, value in attributes.items():
         if problem := _name_problem(name) or _value_problem(value):
             return f"attribute {name[:80]!r}{_in_column(name, columns)} {problem}"
     return ""
@@ -170,6 +189,8 @@ def _event_text_problem(event: Event, columns: Mapping[str, str]) -> str:
         ("surface", event.surface),
         ("session_id", event.session_id),
         ("event_id", event.event_id),
+        ("country", event.country),
+        ("device", event.device),
     )
     joined = event.query + "".join([text for _, text in ids])
     if len(joined) <= MAX_ID_BYTES and joined.isascii() and "\0" not in joined:

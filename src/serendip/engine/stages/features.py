@@ -23,6 +23,7 @@ from serendip.data.repeats import times_chosen
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.feature_names import models_of_kind, relative_name
 from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.context_features import context_columns
 
 _CODE_HISTORY = 20
 """Newest items of the history whose semantic IDs are compared."""
@@ -43,6 +44,7 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     columns["log history length"] = np.log1p(lengths)[candidates.rows]
     liked_shares = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
     columns["liked share"] = np.array(liked_shares, dtype=np.float32)[candidates.rows]
+    columns.update(context_columns(batch, candidates))
     if batch.state.repeats.is_on:
         columns["log times chosen"] = _log_times_chosen(batch, candidates)
     matrix = np.empty((len(candidates), len(names)), np.float32)

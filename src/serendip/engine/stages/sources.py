@@ -7,13 +7,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import locate
 from serendip.data.item_list import ItemList
+from serendip.data.query import Query
 from serendip.data.repeats import last_choices, times_chosen
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
+from serendip.models.context_counts import ContextCounts
 
 
 class Source(Stage, ABC):
@@ -60,6 +63,29 @@ class NewItemSource(Source):
             return batch.scores(RETRIEVER).top(quota, allowed)
         lists = batch.scores("content").top(quota, allowed)
         return [items.take(np.flatnonzero(items.scores > 0)) for items in lists]
+
+
+class CountrySource(Source):
+    """The items with most interactions in the country of the request."""
+
+    name, label = "popular-country", "what is popular in the country"
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """Best first; nothing for an unknown country. The list is made at the training."""
+        return [
+            self._best(batch.state.context, query, allowed, quota)
+            for query, allowed in zip(batch.queries, batch.allowed, strict=True)
+        ]
+
+    @staticmethod
+    def _best(context: ContextCounts, query: Query, allowed: AllowedItems, quota: int) -> ItemList:
+        counts = context.fields.get("country")
+        value = -1 if counts is None else context.value("country", query)
+        if counts is None or value < 0:
+            return ItemList()
+        items = counts.top_of(value)
+        items = items[allowed.admits(items)][:quota]
+        return ItemList(items, np.log1p(counts.counts_of(value, items)).astype(np.float32))
 
 
 class AgainSource(Source):
@@ -120,7 +146,9 @@ class SponsoredSource(Source):
 
 OWN_SOURCES: Mapping[str, Source] = {
     source.name: source
-    for source in (WordSource(), NewItemSource(), AgainSource(), SponsoredSource())
+    for source in (
+        *(WordSource(), NewItemSource(), CountrySource(), AgainSource(), SponsoredSource()),
+    )
 }
 """Sources that are not models."""
 

@@ -28,8 +28,8 @@ from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
 from serendip.errors import UnsupportedError
 
-ContextPart = Literal["user", "query", "items", "country", "time"]
-CONTEXT: tuple[ContextPart, ...] = ("user", "query", "items", "country", "time")
+ContextPart = Literal["user", "query", "items", "country", "device", "time"]
+CONTEXT: tuple[ContextPart, ...] = ("user", "query", "items", "country", "device", "time")
 
 NamedFilter = Annotated[
     Annotated[Literal["seen"], Tag("name")] | Annotated[AttributeFilter, Tag("attribute")],
@@ -137,9 +137,10 @@ class SurfaceConfig(Config):
 
 
 _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
-_HOME = {**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10, "again": 20}
+_POPULAR = {"popularity": 100, "popularity-recent": 50, "popular-country": 50}
+_HOME = {**_BEHAVIOUR, **_POPULAR, "new-items": 10, "again": 20}
 _BASKET = {**_BEHAVIOUR, "popularity": 20, "again": 20}
-_NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "time")
+_NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "device", "time")
 
 DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
     "home": SurfaceConfig(
@@ -158,7 +159,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
     ),
     "search": SurfaceConfig(
         task="search",
-        context=("user", "query", "country", "time"),
+        context=("user", "query", "country", "device", "time"),
         sources={"words": 200, "retriever": 200},
         filters=(),
         rejection_discount=0.0,
@@ -174,7 +175,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
     ),
     "digest": SurfaceConfig(
         task="home",
-        context=("user", "country", "time"),
+        context=("user", "country", "device", "time"),
         sources=_HOME,
         action_weights={"interact": 1.0},
         min_value=MinValueConfig(),
@@ -233,6 +234,8 @@ def visible_to(surface: SurfaceConfig, query: Query) -> Query:
         unread["source_items"] = NO_ITEMS
     if "country" not in reads:
         unread["country"] = ""
+    if "device" not in reads:
+        unread["device"] = ""
     if "time" not in reads:
         unread["time"] = math.nan
     return replace(query, surface=surface.task, **unread)

@@ -143,7 +143,7 @@ def plan_splits(
     ]
     # The longest first, so that parallel processes end at about the same time.
     tasks.reverse()
-    tasks[0] = replace(tasks[0], surfaces=True, hash_ids=full)
+    tasks[0] = replace(tasks[0], surfaces=True, ablations=full)
     if config.leave_last_out:
         tasks.append(SplitTask(folder, None, 1.0, seed))
     return (tasks, []) if full else (tasks[:1], tasks[1:])

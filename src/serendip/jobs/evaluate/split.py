@@ -20,6 +20,7 @@ from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, Targets, leave_last_out, temporal
+from serendip.engine.state import EngineState
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
@@ -28,6 +29,7 @@ from serendip.jobs.surface_quality.questions import Questioner
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.models.base import Recommender
+from serendip.models.context_counts import NO_CONTEXT
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import SilentProgress, TrainOptions
@@ -35,6 +37,9 @@ from serendip.runtime.timing import StageClock
 
 HASH_IDS = "hash IDs"
 """System of the surface home: the retriever without content and semantic IDs."""
+
+WITHOUT_CONTEXT = "engine without context"
+"""System of the surface home: the engine trained without ``[context] features``."""
 
 MAX_REQUESTS = 300
 """Largest number of requests of a surface other than home."""
@@ -64,7 +69,8 @@ class SplitTask:
         seed: root of all randomness.
         max_targets: users are sampled if there are more targets; None = all users.
         surfaces: whether all surfaces are measured, or home alone.
-        hash_ids: whether home is also answered by a retriever of hash IDs, which is trained for it.
+        ablations: whether home is also answered by a retriever of hash IDs and, where the data
+            have context, by the engine without it; both are trained for it.
         status: file for the progress; empty = none.
     """
 
@@ -74,7 +80,7 @@ class SplitTask:
     seed: int
     max_targets: int | None = None
     surfaces: bool = False
-    hash_ids: bool = False
+    ablations: bool = False
     status: str = ""
 
     @property
@@ -138,9 +144,13 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
                     context.dataset.countries_by_user(),
                 )
                 rows = dict(lists)
-                if task.hash_ids:
+                if task.ablations:
                     model = train_hash_ids(fitter, split, context.options)
                     rows[HASH_IDS] = rank_by(model, split.targets.queries())
+                    if state.context.has_any:
+                        plain = fit_without_context(fitter, split, context.options)
+                        found = rank(split.targets.queries(), home, plain, progress=progress)
+                        rows[WITHOUT_CONTEXT] = found[1][ENGINE]
                 surfaces = meter.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.counts)] = past.counts
@@ -195,6 +205,14 @@ def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recom
         return model
     new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
     return model.with_items(new)
+
+
+def fit_without_context(fitter: Fitter, split: Split, options: TrainOptions) -> EngineState:
+    """Fit the engine on the same events as if nothing were known of the context of requests."""
+    settings = fitter.settings.model_copy(update={"context": NO_CONTEXT.config})
+    plain = replace(fitter, settings=settings)
+    fitted = fit_engine(plain, split.train, "without-context", options)
+    return plain.append_new_items(fitted, split)
 
 
 def sample_users(split: Split, max_targets: int | None, seed: int) -> Split:

@@ -48,7 +48,7 @@ class SampledFile:
     """A file whose columns are to be mapped.
 
     Args:
-        kind: items or events.
+        kind: what a row is.
         user_mapping: canonical name -> file column, as given by the user.
     """
 
@@ -120,6 +120,20 @@ def guess_columns(
         _add(event_columns, "user_id", _find_user_column(events, event_columns))
     _require(events, event_columns)
     return item_columns, event_columns
+
+
+def guess_user_columns(users: SampledFile) -> dict[str, str]:
+    """Map the columns of the users file: canonical name -> file column.
+
+    Raises:
+        DataError: the column of the ids cannot be determined; the hint is the option.
+    """
+    columns = guess_mapping(users.columns, "users", users.user_mapping)
+    if "user_id" not in columns:
+        unique = [name for name in users.unmapped_columns(columns) if _is_unique(users.cells[name])]
+        _add(columns, "user_id", _take_single(unique))
+    _require(users, columns)
+    return columns
 
 
 def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:

@@ -37,7 +37,12 @@ from serendip.jobs.init.attribute_roles import (
     find_level_separators,
 )
 from serendip.jobs.init.cell_kinds import Kind, classify_column
-from serendip.jobs.init.guess_columns import SAMPLE_ROWS, SampledFile, guess_columns
+from serendip.jobs.init.guess_columns import (
+    SAMPLE_ROWS,
+    SampledFile,
+    guess_columns,
+    guess_user_columns,
+)
 from serendip.runtime.atomic_files import write_text
 
 _MAX_FILES_CHECKED = 20
@@ -69,7 +74,12 @@ class Guess:
 
 
 def start_workspace(
-    folder: Path, items: Path, events: Path | None, force: bool, map_options: Sequence[str] = ()
+    folder: Path,
+    items: Path,
+    events: Path | None,
+    force: bool,
+    map_options: Sequence[str] = (),
+    users: Path | None = None,
 ) -> dict[str, Guess]:
     """Write ``serendip.toml`` into ``folder`` for these files.
 
@@ -79,6 +89,7 @@ def start_workspace(
         events: the same with one event per row; None = no events yet.
         force: overwrite an existing ``serendip.toml``.
         map_options: ``timestamp=when`` or ``events.timestamp=when``: columns given by the user.
+        users: the same with one user per row; None = no users file.
 
     Returns:
         table -> guessed columns.
@@ -93,6 +104,8 @@ def start_workspace(
     paths: dict[TableKind, Path] = {"items": items}
     if events is not None:
         paths["events"] = events
+    if users is not None:
+        paths["users"] = users
     guesses = _guess_files(folder, paths, map_options)
     folder.mkdir(parents=True, exist_ok=True)
     sample, roles = _read_roles(folder, guesses["items"])
@@ -126,6 +139,8 @@ def _guess_files(
     mappings = dict(
         zip(("items", "events"), guess_columns(files["items"], files.get("events")), strict=True)
     )
+    if "users" in files:
+        mappings["users"] = guess_user_columns(files["users"])
     guesses = {}
     for kind, path in paths.items():
         used = set(mappings[kind].values())
@@ -257,6 +272,9 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequenc
     ]
     if events is not None:
         lines += _render_events(folder, events)
+    if "users" in guesses:
+        users = guesses["users"]
+        lines += ["", "[users]", f"path = {_quote(users.path)}", *_render_columns("users", users)]
     lines += [
         "",
         "[content]",
@@ -356,7 +374,7 @@ def _render_columns(table: str, guess: Guess) -> list[str]:
     lines = ["", f"[{table}.columns]     # Serendip's name = your column"]
     lines += [f"{name} = {_quote(column)}" for name, column in guess.mapping.items()]
     others = [" ".join(name.split()) for name in guess.others]  # a comment is one line
-    if others and table == "items":
+    if others and table in ("items", "users"):
         lines.append(f"# kept as attributes: {', '.join(others)}")
     elif others:
         lines.append(f"# not used: {', '.join(others)}")

@@ -366,4 +366,5 @@ def _from_items(
         source_items=source,
         exclude=np.unique(np.concatenate(excluded)).astype(np.int32),
         time=time,
+        country=past.country,
     )

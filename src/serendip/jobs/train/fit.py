@@ -40,6 +40,7 @@ from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.models.base import Recommender
+from serendip.models.context_counts import ContextCounts
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -142,6 +143,8 @@ class Fitter:
             features, codebooks, fusion = self._build_features(dataset, options, older)
             # Packed once for all models, which so learn from what requests will read.
             features = replace(features, content=pack_rows(features.content))
+        if "country" not in self.settings.context.features:
+            dataset = dataset.with_countries(None)
         counts = dataset.item_counts()
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
@@ -196,6 +199,7 @@ class Fitter:
                 dataset.catalogue, features.codes, self.settings.content.fields
             ),
             fusion=fusion,
+            context=ContextCounts.of(dataset, features.codes, self.settings.context),
             repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
         )
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,17 @@ from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 
-NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000
+NUM_SEARCH = 1_000
+"""Number of synthetic queries, and the smallest number of requests for similar items."""
+
+HOME_PER_USER, FEWEST_HOME = 25, 3_000
+"""Home requests for each user of the newer part, on average at most, and the number up to which
+that does not count. Requests of one user are alike: more of them from few users teach these
+users."""
+
+HOME_PER_SIMILAR = 3
+"""Home requests for each request for similar items, once there are enough of both."""
+
 NUM_LOGGED = 3_000
 """Largest number of logged requests per surface; the newest ones."""
 
@@ -116,7 +127,8 @@ def train_ranker(
         for request in requests_of_surface
     )
     has_searches = searches >= MIN_SEARCHES
-    built = _build_requests(split, None if has_searches else examples, state.repeats, rng)
+    written, most = None if has_searches else examples, settings.ranker.most_requests
+    built = _build_requests(split, written, state.repeats, most, rng)
     requests = [*built, *logged]
     total = sum(len(labelled) for _, labelled in requests)
     batches = _mix_batches(requests)
@@ -185,6 +197,8 @@ def label_logged_requests(
             history=past.history,
             rejected=past.rejected,
             time=request.timestamp,
+            country=request.country or past.country,
+            device=request.device,
         )
         actions = request.actions or [frozenset()] * len(request.chosen)
         labels = list(map(label_actions, request.liked.tolist(), actions))
@@ -206,19 +220,33 @@ def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
 
 
 def _build_requests(
-    split: Split, examples: QueryExamples | None, repeats: Repeats, rng: np.random.Generator
+    split: Split,
+    examples: QueryExamples | None,
+    repeats: Repeats,
+    most: int,
+    rng: np.random.Generator,
 ) -> list[tuple[str, list[LabelledQuery]]]:
-    """Requests of sampled moments of the newer part, and of synthetic queries, by surface."""
-    sample = rng.permutation(len(split.targets))[: NUM_HOME + NUM_SIMILAR]
+    """Requests of moments of the newer part, and of synthetic queries, by surface.
+
+    Args:
+        split: each of its targets is a moment.
+        examples: synthetic queries; None = none.
+        repeats: which items of a history may come again.
+        most: largest number of home requests; see ``_count_home``.
+        rng: draws.
+    """
+    num_home = _count_home(split, most)
+    num_similar = max(NUM_SEARCH, num_home // HOME_PER_SIMILAR)
+    sample = rng.permutation(len(split.targets))[: num_home + num_similar]
     moments = [split.targets.moment(int(row), NUM_NEXT_EVENTS) for row in sample]
     times = split.targets.times[sample].tolist()
     home = [
         _home_request(moment, repeats.due(moment.past.history, time))
-        for moment, time in zip(moments[:NUM_HOME], times, strict=False)
+        for moment, time in zip(moments[:num_home], times, strict=False)
     ]
     similar = [
         _similar_request(moment, has_history=index % 2 == 0)
-        for index, moment in enumerate(moments[-NUM_SIMILAR:])
+        for index, moment in enumerate(moments[-num_similar:])
         if len(moment.past.history)
     ]
     groups = [("home", home), ("similar", similar)]
@@ -227,18 +255,41 @@ def _build_requests(
     return groups
 
 
+def _count_home(split: Split, most: int) -> int:
+    """Number of home requests: it grows with the targets and with their users, up to ``most``."""
+    of_users = max(FEWEST_HOME, HOME_PER_USER * len(set(split.targets.users)))
+    return min(len(split.targets), of_users, most)
+
+
 def _home_request(moment: Moment, again: IntArray) -> LabelledQuery:
     """The home page at a moment, when some items of the history may come again."""
     past = moment.past
-    query = Query("home", history=past.history, rejected=past.rejected, again=again)
+    query = Query(
+        "home",
+        history=past.history,
+        rejected=past.rejected,
+        again=again,
+        **_context_of(moment),
+    )
     return LabelledQuery(query, moment.items, _label_moment(moment))
+
+
+def _context_of(moment: Moment) -> dict[str, Any]:
+    """Fields of a query with the context of a moment."""
+    return {"time": moment.time, "country": moment.country, "device": moment.device}
 
 
 def _similar_request(moment: Moment, has_history: bool) -> LabelledQuery:
     """The page of the user's last item, requested with or without the user's history."""
     past = moment.past if has_history else UserPast()
     source = moment.past.history.item_nums[-1:]
-    query = Query("similar", source_items=source, history=past.history, rejected=past.rejected)
+    query = Query(
+        "similar",
+        source_items=source,
+        history=past.history,
+        rejected=past.rejected,
+        **_context_of(moment),
+    )
     return LabelledQuery(query, moment.items, _label_moment(moment))
 
 

@@ -45,6 +45,12 @@ class RankerConfig(Config):
     what else is known decides about new items. Helps cold and tail items and may cost the others a
     little: measure it."""
 
+    most_requests: int = Field(default=20_000, ge=1)
+    """Home requests that it learns from, at most: one for each event of the newer part of the log,
+    or a random sample of 25 per user of it (of 3,000 where that is less). A third as many requests
+    for similar items are added. If the time of the training ends first, it learns from those that
+    were made by then."""
+
     learning_rate: float = Field(default=3e-3, gt=0)
     """Initial learning rate; it falls linearly towards a tenth over the epochs."""
 

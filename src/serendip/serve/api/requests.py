@@ -6,12 +6,15 @@ accept the same names. Unknown names are errors. A body of events or items has o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from serendip.data import Event, Item
+from serendip.data.attributes import Attribute as StoredAttribute
 from serendip.data.limits import MAX_ATTRIBUTES, MAX_POSITION
+from serendip.data.user import User
 from serendip.engine.request import Request
 from serendip.errors import DataError
 from serendip.serve import limits
@@ -62,7 +65,10 @@ class _ItemsQuery(RequestModel):
     """``next`` of the previous page; empty = first page."""
 
     country: OptionalId = ""
-    """Country of the user, spelled as in the items; empty = unknown."""
+    """Country of the request, spelled as in items and events; empty = that of the user."""
+
+    device: OptionalId = ""
+    """Kind of device, spelled as in the events; empty = unknown."""
 
     reasons: Flag = True
     """Say why each item is shown."""
@@ -74,6 +80,7 @@ class _ItemsQuery(RequestModel):
             k=self.k,
             cursor=self.cursor,
             country=self.country,
+            device=self.device,
             reasons=self.reasons,
             **fields,
         )
@@ -185,7 +192,10 @@ class ExplainQuery(RequestModel):
     """Context items. May be repeated."""
 
     country: OptionalId = ""
-    """Country of the user, spelled as in the items; empty = unknown."""
+    """Country of the request, spelled as in items and events; empty = that of the user."""
+
+    device: OptionalId = ""
+    """Kind of device, spelled as in the events; empty = unknown."""
 
     def build_request(self) -> Request:
         """Build the request to the engine whose answer may contain the item."""
@@ -195,6 +205,7 @@ class ExplainQuery(RequestModel):
             text=self.q,
             item_ids=tuple(self.source_item_id),
             country=self.country,
+            device=self.device,
             literal=self.literal,
         )
 
@@ -242,6 +253,12 @@ class EventIn(RowModel):
     event_id: OptionalId = ""
     """The sender's id of the event; an event with a stored id is not stored again."""
 
+    country: OptionalId = ""
+    """Where the user was."""
+
+    device: OptionalId = ""
+    """Kind of device, such as ``phone``."""
+
     def to_event(self, now: float) -> Event:
         """Convert to an event.
 
@@ -271,7 +288,21 @@ class EventIn(RowModel):
             self.surface,
             self.session_id,
             self.event_id,
+            self.country,
+            self.device,
         )
+
+
+class UserIn(RequestModel):
+    """What is known of a user; replaces all that was stored."""
+
+    attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = Field(default={})
+    """Text, numbers or lists of texts. ``country`` is a text: where requests come from that name
+    no country."""
+
+    def to_user(self, user_id: str) -> User:
+        """Convert to a user with the id in the path."""
+        return User(user_id, _to_attributes(self.attributes))
 
 
 class ItemIn(RowModel):
@@ -294,11 +325,15 @@ class ItemIn(RowModel):
 
     def to_item(self) -> Item:
         """Convert to an item."""
-        attributes = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in self.attributes.items()
-        }
+        attributes = _to_attributes(self.attributes)
         return Item(self.item_id, self.title, self.description, attributes, self.available_from)
+
+
+def _to_attributes(values: Mapping[str, Attribute]) -> dict[str, StoredAttribute]:
+    """Attributes as items and users have them."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
 
 
 class EventBatch(RowModel):

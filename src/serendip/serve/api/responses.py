@@ -14,6 +14,8 @@ from typing_extensions import TypedDict
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
+from serendip.data.attributes import Attribute
+from serendip.data.user import User
 from serendip.engine.answer import Answer, AnswerItem, Explanation, SearchFeedback, Suggestions
 from serendip.search.rewrites.candidates import RewriteKind
 from serendip.serve.engine_protocol import EngineProtocol
@@ -251,6 +253,12 @@ class EventOut(TypedDict):
     event_id: str
     """The sender's own id."""
 
+    country: str
+    """Where the user was."""
+
+    device: str
+    """Kind of device."""
+
 
 class UserOut(TypedDict):
     """A known user."""
@@ -267,6 +275,16 @@ class UsersOut(TypedDict):
 
     users: list[UserOut]
     """Most active first."""
+
+
+class UserAttributesOut(TypedDict):
+    """What is known of a user besides their events."""
+
+    user_id: str
+    """The user."""
+
+    attributes: dict[str, str | float | list[str] | None]
+    """Text, numbers or lists of texts."""
 
 
 class HistoryOut(TypedDict):
@@ -488,14 +506,7 @@ def build_item(item: Item, engine: EngineProtocol) -> ItemOut:
         "item_id": item.item_id,
         "title": item.title,
         "description": item.description,
-        "attributes": {
-            name: list(value)
-            if isinstance(value, tuple)
-            else _finite(value)
-            if isinstance(value, float)
-            else value
-            for name, value in item.attributes.items()
-        },
+        "attributes": _attributes(item.attributes),
         "available_from": item.available_from,
         "semantic_id": [int(code) for code in engine.semantic_id(item.item_id)],
         "code_label": engine.code_label(item.item_id),
@@ -519,6 +530,22 @@ def build_users(totals: Sequence[tuple[str, int]]) -> UsersOut:
     return {"users": [{"user_id": name, "num_events": count} for name, count in totals]}
 
 
+def build_user(user: User) -> UserAttributesOut:
+    """A user with their attributes."""
+    return {"user_id": user.user_id, "attributes": _attributes(user.attributes)}
+
+
+def _attributes(values: Mapping[str, Attribute]) -> dict[str, str | float | list[str] | None]:
+    return {
+        name: list(value)
+        if isinstance(value, tuple)
+        else _finite(value)
+        if isinstance(value, float)
+        else value
+        for name, value in values.items()
+    }
+
+
 def build_history(user_id: str, events: Sequence[Event]) -> HistoryOut:
     """The events of a user."""
     return {"user_id": user_id, "events": [_event(event) for event in events]}
@@ -537,6 +564,8 @@ def _event(event: Event) -> EventOut:
         "surface": event.surface,
         "session_id": event.session_id,
         "event_id": event.event_id,
+        "country": event.country,
+        "device": event.device,
     }
 
 

@@ -29,6 +29,7 @@ from serendip.serve.api.requests import (
     SearchQuery,
     SimilarQuery,
     SuggestQuery,
+    UserIn,
     UsersQuery,
 )
 from serendip.serve.api.strict_route import StrictRoute
@@ -59,10 +60,12 @@ class Routes:
         self._add_both(similar, self.similar, self.post_similar, responses.AnswerOut)
         self._add("GET", "/v1/users", self.users, responses.UsersOut)
         self._add("GET", history, self.history, responses.HistoryOut)
+        self._add("GET", "/v1/users/{user_id:path}", self.user, responses.UserAttributesOut)
         self._add("GET", "/v1/items/{item_id:path}", self.item, responses.ItemOut)
 
     def _add_writes(self) -> None:
         self._add("POST", "/v1/events", self.add_events, responses.StoredOut)
+        self._add("PUT", "/v1/users/{user_id:path}", self.put_user, responses.UserAttributesOut)
         self._add("POST", "/v1/items", self.add_items, responses.StoredItemsOut)
         self._add("DELETE", "/v1/items/{item_id:path}", self.delete_item, responses.DeletedOut)
 
@@ -184,6 +187,18 @@ class Routes:
         return await self._json(
             lambda engine: responses.build_history(user_id, engine.history(user_id, query.limit))
         )
+
+    async def user(self, user_id: Annotated[IdInPath, Path()]) -> Response:
+        """The attributes of a user; none for an unknown user."""
+        return await self._json(lambda engine: responses.build_user(engine.user(user_id)))
+
+    async def put_user(
+        self, user_id: Annotated[IdInPath, Path()], user: Annotated[UserIn, Body()]
+    ) -> Response:
+        """Store the attributes of a user in place of all earlier ones."""
+        stored = user.to_user(user_id)
+        await self._pool.write(lambda engine: engine.put_user(stored))
+        return _respond(responses.build_user(stored))
 
     async def add_events(self, events: Annotated[EventRows, Body()]) -> Response:
         """Store one event or several; they are durable before the response."""

@@ -1,0 +1,78 @@
+"""Reads a users file: one user per row, every column but the id is an attribute.
+
+A column whose filled cells are all numbers is a column of numbers; any other one is of texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serendip.data.attributes import Attribute
+from serendip.data.files.broken_rows import BrokenRows
+from serendip.data.files.tables import Cell, open_table
+from serendip.data.store.validation import user_problem
+from serendip.data.user import COUNTRY, User
+
+
+@dataclass(frozen=True, slots=True)
+class UsersRead:
+    """An opened users file.
+
+    Args:
+        path: the file; None if there is none.
+        mapping: canonical column -> file column.
+        attributes: attribute name -> file column.
+    """
+
+    path: Path | None
+    mapping: Mapping[str, str]
+    attributes: Mapping[str, str]
+
+    def users(self) -> list[User]:
+        """All users, in the order of the file, including repeated ids.
+
+        Raises:
+            DataError: a row is broken; names file, count, first places and reasons.
+        """
+        if self.path is None:
+            return []
+        table = open_table(self.path)
+        columns = {**self.attributes}
+        if COUNTRY in self.mapping:
+            columns[COUNTRY] = self.mapping[COUNTRY]
+        rows = list(table.rows([self.mapping["user_id"], *columns.values()]))
+        cells = {name: [row[place] for row in rows] for place, name in enumerate(columns, 1)}
+        values = {
+            name: _read_column(column, is_text=name == COUNTRY) for name, column in cells.items()
+        }
+        problems, users = BrokenRows(table), []
+        for row, (user_id, *_) in enumerate(rows):
+            given = {name: column[row] for name, column in values.items()}
+            attributes = {name: value for name, value in given.items() if value is not None}
+            user = User(user_id.strip() if isinstance(user_id, str) else "", attributes)
+            if problem := user_problem(user, {**columns, "user_id": self.mapping["user_id"]}):
+                problems.add(row, problem)
+            users.append(user)
+        problems.refuse()
+        return users
+
+
+def _read_column(cells: Sequence[Cell], is_text: bool) -> list[Attribute | None]:
+    """The values of a column, None where there is none."""
+    texts = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
+    filled = [text for text in texts if text]
+    if not is_text and filled and all(map(_is_number, filled)):
+        return [float(text) if isinstance(text, str) and text else None for text in texts]
+    return [text or None for text in texts]
+
+
+def _is_number(cell: Cell) -> bool:
+    if not isinstance(cell, str):
+        return False
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False

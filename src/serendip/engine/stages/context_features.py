@@ -1,0 +1,126 @@
+"""Ranker features of the context: country, device, time, session, and the user's level of prices.
+
+Each is there only if the settings name it and the data have it. What a request lacks is NaN, which
+the ranker has seen in training: a request without a time has no hour and no session.
+
+Shapes: R candidate rows, C candidates of one query, D size of a content vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray, IntArray, TimeArray
+from serendip.data.query import History, Query
+from serendip.engine.feature_names import context_feature_names
+from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.state import EngineState
+from serendip.models.context_counts import FIELDS, ITEM_COUNTRIES
+
+SESSION_S = 1_800.0
+"""Events of the last half hour before a request are its session."""
+
+_DAY_S = 86_400.0
+_PAST_EVENTS = 50
+"""Newest events before the session whose mean content is compared with an item."""
+
+
+def context_columns(batch: Batch, candidates: Candidates) -> Iterator[tuple[str, FloatArray]]:
+    """Name and values (R,) float32 of each feature of the context."""
+    names = context_feature_names(batch.state.context)
+    columns = {name: np.full(len(candidates), np.nan, np.float32) for name in names}
+    bounds = candidates.bounds(len(batch.queries))
+    for row, (begin, end) in enumerate(pairwise(bounds)):
+        query, past, items = batch.queries[row], batch.pasts[row], candidates.items[begin:end]
+        if begin < end:
+            for name, values in _query_columns(batch.state, query, past, items):
+                columns[name][begin:end] = values
+    yield from columns.items()
+
+
+def _query_columns(
+    state: EngineState, query: Query, past: History, items: IntArray
+) -> Iterator[tuple[str, FloatArray | np.float32]]:
+    """Name and values of the features that one query has for its candidates (C,)."""
+    codes = state.features.codes  # (N, L)
+    category_of = codes[items][:, 0] if codes.shape[1] else np.zeros(len(items), np.int32)
+    context = state.context
+    for name in FIELDS:
+        counts = context.fields.get(name)
+        value = -1 if counts is None else context.value(name, query)
+        if counts is None or value < 0:
+            continue
+        yield f"{name} fit", counts.fit_of(value, items, category_of)
+        if name == "country":
+            yield "log country popularity", np.log1p(counts.counts_of(value, items))
+    for part, build in _PARTS.items():
+        if part in context.parts:
+            yield from build(state, query, past, items)
+
+
+_Columns = Iterator[tuple[str, FloatArray | np.float32]]
+
+
+def _country_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
+    """Whether the item is of the country of the request."""
+    if not query.country:
+        return
+    column = state.catalogue.column(state.context.config.item_country)
+    own = column.having_of(query.country.casefold(), items)
+    yield "item of the country", own.astype(np.float32)
+
+
+def _session_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
+    """Similarity to the session and to the past before it."""
+    if not np.isfinite(query.time):
+        return
+    begin = int(np.searchsorted(past.timestamps, query.time - SESSION_S, side="left"))
+    yield "log session length", np.float32(np.log1p(len(past) - begin))
+    vectors = state.features.content[items]  # (C, D)
+    session, before = past.item_nums[begin:], past.item_nums[max(0, begin - _PAST_EVENTS) : begin]
+    for name, part in (("session cosine", session), ("earlier past cosine", before)):
+        if len(part):
+            yield name, vectors @ state.features.content[part].mean(0)
+
+
+def _category_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
+    """Share of the item's category in the past."""
+    codes = state.features.codes
+    if len(past) and codes.shape[1]:
+        own, chosen = codes[items][:, 0], codes[past.item_nums][:, 0]  # (C,), (T,)
+        shares = np.bincount(chosen, minlength=int(own.max()) + 1) / len(past)
+        yield "category share", shares[own].astype(np.float32)
+
+
+def _price_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
+    """Logarithm of the price, and how far it is above the user's mean."""
+    prices = state.catalogue.column(state.context.config.price)
+    own = _log_prices(prices.numbers_of(items))
+    yield "log price", own
+    usual = _log_prices(prices.numbers_of(past.item_nums))
+    usual = usual[np.isfinite(usual)]
+    if len(usual):
+        yield "log price above usual", own - usual.mean(dtype=np.float32)
+
+
+def _log_prices(prices: TimeArray) -> FloatArray:
+    return np.log(np.where(prices > 0, prices, np.nan)).astype(np.float32)
+
+
+def _age_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
+    """Days since the item may be shown."""
+    since = query.time - state.catalogue.available_from[items]  # NaN without a time
+    known = np.isfinite(since) & (since >= 0)
+    yield "log age", np.log1p(np.where(known, since, np.nan) / _DAY_S).astype(np.float32)
+
+
+_PARTS: Mapping[str, Callable[[EngineState, Query, History, IntArray], _Columns]] = {
+    ITEM_COUNTRIES: _country_columns,
+    "session": _session_columns,
+    "category": _category_columns,
+    "price": _price_columns,
+    "age": _age_columns,
+}

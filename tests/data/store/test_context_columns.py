@@ -1,0 +1,171 @@
+"""Country and device of events, and attributes of users, through every way that the store moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.event import ActionRules, Event
+from serendip.data.item import Item
+from serendip.data.log.segment import Segment
+from serendip.data.snapshot import take_snapshot
+from serendip.data.store.database import Database
+from serendip.data.store.store import Store
+from serendip.data.user import User
+from serendip.errors import DataError, StorageError
+
+PHONE = Event("u", "a", 1.0, country="France", device="phone")
+PLAIN = Event("u", "b", 2.0)
+ABROAD = Event("v", "a", 3.0, session_id="s1", country="Spain", device="tablet")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.create(tmp_path / "serendip.db")) as store:
+        store.put_items([Item("a"), Item("b")])
+        yield store
+
+
+def countries(store: Store) -> list[str]:
+    log = store.content().events
+    if log.countries is None:
+        return []
+    return [log.countries.names[code] for code in log.countries.codes.tolist()]
+
+
+def test_they_survive_a_compaction_that_merges_segments_with_and_without_them(store):
+    store.put_events([PLAIN])
+    store.compact()
+    store.put_events([PHONE, ABROAD])
+    before = store.history("u", 9), store.history("v", 9), countries(store)
+    assert before == ([PHONE, PLAIN], [ABROAD], ["France", "", "Spain"])
+    store.compact()
+    assert (store.history("u", 9), store.history("v", 9), countries(store)) == before
+    assert store.log.past("v")[0].countries == ("Spain",)
+
+
+def test_an_erasure_leaves_those_of_others(store):
+    store.put_events([PHONE, PLAIN, ABROAD])
+    store.compact()
+    store.users.put(User("u", {"country": "France"}))
+    store.erase_user("u")
+    assert store.history("v", 9) == [ABROAD]
+    assert countries(store) == ["Spain"]
+    assert store.users.get("u") is None
+
+
+def test_they_cost_nothing_where_no_event_has_them(store, tmp_path):
+    store.put_events([PLAIN])
+    store.compact()
+    (folder,) = (tmp_path / "log").glob("*/manifest.json")
+    names = {path.name for path in folder.parent.iterdir()}
+    assert not any("countr" in name or "device" in name for name in names)
+    log = store.content().events
+    assert log.countries is None
+    assert log.devices is None
+
+
+def test_a_snapshot_gives_an_event_without_a_country_that_of_its_user(store):
+    store.put_events([PHONE, PLAIN, ABROAD, Event("w", "b", 4.0)])
+    dataset = take_snapshot(store, ActionRules())
+    assert dataset.countries is not None
+    assert dataset.events.countries is not None
+    names = (*dataset.countries.names, "")
+    assert [names[code] for code in dataset.events.countries] == ["France", "France", "Spain", ""]
+    assert dataset.countries_by_user() == {"u": "France", "v": "Spain"}
+    assert dataset.events.devices is not None
+    assert [(*dataset.device_names, "")[code] for code in dataset.events.devices] == [
+        *("phone", "", "tablet", "")
+    ]
+
+
+def test_attributes_of_a_user_come_before_their_events(store):
+    store.put_events([PHONE, PLAIN, ABROAD])
+    store.users.put(User("u", {"country": "Italy", "age": 40.0}))
+    dataset = take_snapshot(store, ActionRules())
+    assert dataset.countries_by_user() == {"u": "Italy", "v": "Spain"}
+    names = dataset.countries.names
+    assert [names[code] for code in dataset.events.countries] == ["France", "Italy", "Spain"]
+
+
+def test_a_snapshot_without_any_country_has_none(store):
+    store.put_events([PLAIN])
+    dataset = take_snapshot(store, ActionRules())
+    assert dataset.countries is None
+    assert dataset.events.countries is None
+    assert dataset.events.devices is None
+
+
+def test_a_database_of_an_earlier_version_is_opened_with_all_its_events(tmp_path):
+    path = tmp_path / "serendip.db"
+    with closing(Store.create(path)) as store:
+        store.put_items([Item("a"), Item("b")])
+        store.put_events([PLAIN])
+    with closing(Database(path)) as database, database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE users")
+        for column in ("country", "device"):
+            connection.exec_driver_sql(f"ALTER TABLE events DROP COLUMN {column}")
+    with closing(Store.open(path)) as store:
+        assert store.history("u", 9) == [PLAIN]
+        store.put_events([PHONE])
+        store.users.put(User("u", {"plan": "free"}))
+    with closing(Store.create(path)) as store:
+        assert store.history("u", 9) == [PHONE, PLAIN]
+        assert store.users.get("u") == User("u", {"plan": "free"})
+
+
+def test_a_database_without_other_columns_is_still_refused(tmp_path):
+    path = tmp_path / "serendip.db"
+    Store.create(path).close()
+    with closing(Database(path)) as database, database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE events DROP COLUMN session_id")
+    with pytest.raises(StorageError, match="table events differs in column session_id"):
+        Store.open(path)
+
+
+def test_an_import_replaces_users_of_files_and_leaves_those_of_the_api(store):
+    store.import_tables(*empty_tables(), lambda: [User("f", {"plan": "a"}), User("p")])
+    store.users.put(User("p", {"plan": "posted"}))
+    changes = store.users.changes()
+    store.import_tables(*empty_tables(), lambda: [User("g"), User("p", {"plan": "file"})])
+    assert store.users.all() == [User("g"), User("p", {"plan": "posted"})]
+    assert store.users.changes() > changes
+
+
+def empty_tables():
+    from serendip.data.log.event_table import tabulate_events
+    from serendip.data.store.item_rows import tabulate_items
+
+    return lambda: tabulate_items([]), lambda: tabulate_events([])
+
+
+@pytest.mark.parametrize(
+    ("user", "problem"),
+    [
+        (User(""), "user_id '' is empty"),
+        (User("u", {"country": 7.0}), "attribute 'country' 7.0 is not a text"),
+        (User("u", {"country": "x" * 600}), "country.*600 bytes"),
+        (User("u", {"age": float("nan")}), "attribute 'age' nan is not a finite number"),
+    ],
+)
+def test_an_invalid_user_is_named_and_not_stored(store, user, problem):
+    with pytest.raises(DataError, match=problem):
+        store.users.put(user)
+    assert store.users.all() == []
+
+
+def test_a_country_that_is_too_long_is_refused_by_name(store):
+    with pytest.raises(DataError, match="country has 600 bytes"):
+        store.put_events([Event("u", "a", 1.0, country="x" * 600)])
+
+
+def test_the_index_of_a_segment_has_the_countries(store, tmp_path):
+    store.put_events([PHONE, PLAIN, ABROAD])
+    store.compact()
+    facts = store._read(lambda view: view.facts)
+    segment = Segment.open(tmp_path / "log" / facts[0].name, facts[0].checksum)
+    assert segment.countries_of(np.arange(3)) == ["France", "", "Spain"]
