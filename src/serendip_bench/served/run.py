@@ -5,6 +5,10 @@ A public sequence set becomes two files, as a shop would export them. ``serendip
 two items of each user are not in the files. Then the service runs, the last but one item of a user
 is posted as an event, and the home surface is asked for ten items. The last item is the target.
 
+The service runs at the time of the posted events: its clock stands still, so popularity and trends
+stay those of the training. Every user is asked as if nobody else had chosen anything since, and the
+answer depends neither on the sample nor on the day, the load or the order in which it was asked.
+
 The sets have no times. The newest event of every user is put on the same day, and each one before
 it a day earlier, at a random time of the day: what a shop with these users would have logged, if
 all were active up to now.
@@ -26,6 +30,7 @@ import numpy as np
 from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import Progress
+from serendip_bench.served.client import ask_service
 from serendip_bench.served.data import (
     choose_items,
     compute_digest,
@@ -35,19 +40,20 @@ from serendip_bench.served.data import (
     sample_users,
 )
 from serendip_bench.served.figures import COLD_AT_MOST, compare, slice_users, summarise
-from serendip_bench.served.service import ask_service
 from serendip_bench.served.workspace import make_workspace
 from serendip_bench.work_folder import open_work_folder
 
-VERSION = 1
+VERSION = 2
 """Increases whenever the same engine would get other numbers."""
 
 PROTOCOL = (
     "Leave the last two out. A workspace is made of all other events by `serendip init` and "
     "`serendip train` without settings. The last but one item of a user is posted to the running "
-    "service, which is then asked for ten items of home; the last item is the target. Items of the "
-    "history are left out by the service. Users with fewer than three items, or with the target in "
-    "their history, are not asked. A target outside the ten counts 0. "
+    "service, which is then asked for ten items of home; the last item is the target. The clock of "
+    "the service stands still at the time of the posted events, so counts (popularity, trends) "
+    "stay those of the training and no answer depends on users who were asked before. Items of "
+    "the history are left out by the service. Users with fewer than three items, or with the "
+    "target in their history, are not asked. A target outside the ten counts 0. "
     "order-safe: users whose last item comes before the last but one in the order of the "
     "catalogue's own ids (their ASINs, else item ids): files that keep the events of a day in that "
     f"order cannot tell the model the target there. cold users: at most {COLD_AT_MOST} known "

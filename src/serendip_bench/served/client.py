@@ -19,8 +19,11 @@ import numpy as np
 from serendip.errors import DataError
 from serendip.evaluate.runs import Values
 from serendip.runtime.progress import Progress
-from serendip_bench.scripts.latency import run_service
+from serendip_bench.scripts.service import run_service
 from serendip_bench.served.data import DAY, NEWEST, ServedUsers
+
+ASKED_AT = NEWEST + DAY
+"""Unix seconds of the posted events and of the requests."""
 
 K = 10
 """Items that are asked for."""
@@ -48,7 +51,7 @@ def ask_service(
     shown, by_score = np.full(len(users), np.inf), np.full(len(users), np.inf)
     count = K + EXPLORED_TOO if posted else K
     with (
-        run_service(workspace) as service,
+        run_service(workspace, still_at=ASKED_AT) as service,
         closing(http.client.HTTPConnection(service.netloc)) as connection,
     ):
         for begin in range(0, len(posted), _BATCH):
@@ -85,7 +88,7 @@ def ask_user(
     connection: http.client.HTTPConnection, user_id: str, item_id: str, count: int = K
 ) -> list[dict[str, Any]]:
     """Post an event of a user, then ask for items of their home surface."""
-    event = {"user_id": user_id, "item_id": item_id, "timestamp": NEWEST + DAY}
+    event = {"user_id": user_id, "item_id": item_id, "timestamp": ASKED_AT}
     _request(connection, "POST", "/v1/events", {"events": [event]})
     path = f"/v1/recommend?{urlencode({'surface': 'home', 'user_id': user_id, 'k': count})}"
     return list(_request(connection, "GET", path)["items"])
