@@ -73,11 +73,10 @@ class ItemUpdater:
         """Features of items that are posted again.
 
         Items whose encoded fields and media files are the same keep their content vectors until
-        the files are encoded again: otherwise a new price would cost an item its picture.
+        the files are encoded again: otherwise a new price would cost an item its picture, and an
+        encoder that is not exact to the last bit its ID.
         """
         new, is_complete = self._encode(items, state)
-        if not state.fusion.blocks:
-            return new
         before = [state.catalogue[int(number)] for number in numbers]
         read = (*self.content.fields, *self.content.media_fields)
         same = find_unchanged(before, items, read)

@@ -360,3 +360,11 @@ def test_the_first_positions_are_those_of_the_whole_slate(rows, config, count) -
         place for place in decided(slate, SPONSORED) if place < count
     ]
     assert len(first) == min(count, len(slate))
+
+
+def test_visitors_without_an_id_get_another_draw_every_hour() -> None:
+    begin, none = 3_600.0 * 1_000, History()
+    known = [request_seed(Query(user_id="u", time=begin + hour * 3_600), none) for hour in (0, 1)]
+    assert known[0] == known[1]
+    unknown = [request_seed(Query(time=begin + seconds), none) for seconds in (0, 3_599, 3_600)]
+    assert unknown[0] == unknown[1] != unknown[2]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from small_shop import SETTINGS, write_files
 
 from serendip.content.cache import VectorCache
+from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
+from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import TokenReader, Tokens
@@ -105,3 +109,29 @@ def test_what_is_posted_stands_where_its_place_puts_it(
         rows = [model.item_vectors[0] for model in (moved, again)]
         assert np.abs(rows[0] - rows[1]).max() > 1e-3
         assert np.array_equal(rows[1], one.models["retriever"].item_vectors[0])
+
+
+def test_what_is_posted_unchanged_keeps_its_vectors_whatever_the_encoder_rounds(
+    fitter: Fitter, state: EngineState
+) -> None:
+    class Rounding:
+        """The encoder, but for its last digits."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(fitter.encoder, name)
+
+        def encode(self, texts: Sequence[str]) -> FloatArray:
+            vectors = fitter.encoder.encode(texts)
+            noise = np.random.default_rng(0).normal(0, 1e-3, vectors.shape)
+            return (vectors + noise).astype(np.float32)
+
+    updater = ItemUpdater(
+        cast("TextEncoder", Rounding()), fitter.settings.content, fitter.settings.token_reader
+    )
+    first = state.catalogue[0]
+    cheaper = replace(first, attributes={**first.attributes, "price": 5.0})
+    after = updater.update([cheaper], state)
+    assert after.catalogue[0].attributes["price"] == 5.0
+    assert np.array_equal(after.features.content[0], state.features.content[0])
+    vectors = [one.models["retriever"].item_vectors[0] for one in (state, after)]
+    assert np.array_equal(*vectors)

@@ -13,6 +13,7 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.dataset import QueryExamples
 from serendip.data.event import Event
 from serendip.data.query import TASKS
+from serendip.data.repeats import Repeats
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
@@ -23,6 +24,7 @@ from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker_data import (
     LabelledQuery,
     _build_requests,
+    _with_repeats,
     build_rows,
     label_logged_requests,
     train_ranker,
@@ -222,6 +224,23 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     assert ranker is not None
     known = [TASKS[number] for number in ranker.ordered_tasks]
     assert known == (["home", "similar", "search"] if fewest == 1 else ["home", "similar"])
+
+
+def test_every_request_with_a_history_knows_what_may_come_again(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, state = fitted
+    repeats = Repeats(after=np.zeros(state.num_items, np.float32))
+    logged = label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
+    built = _build_requests(split, None, repeats, 100, np.random.default_rng(0))
+    assert all(any(len(one.query.history) for one in asked) for _, asked in built)
+    for surface, asked in (*built, *_with_repeats(logged, repeats)):
+        queries = [one.query for one in asked]
+        has_past = any(len(query.history) for query in queries)
+        assert any(len(query.again) for query in queries) == has_past, surface
+        for query in queries:
+            past = np.unique(query.history.item_nums)
+            assert query.again.tolist() == past[past >= 0].tolist()
 
 
 def test_every_configured_action_is_a_column_of_labels(

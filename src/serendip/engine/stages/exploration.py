@@ -32,6 +32,7 @@ EXPLORED = "explored"
 """The rule, and its column: 1 for explored items, NaN for the others."""
 
 PROPENSITY = "propensity"
+_HOUR_S = 3_600.0
 """Column: probability of an explored item at its position; NaN for the others."""
 
 
@@ -105,7 +106,13 @@ class Explorer(Placement):
 
 
 def request_seed(query: Query, past: History) -> int:
-    """A seed that follows from the contents of the request; equal requests have equal seeds."""
-    last = past.timestamps[-1] if len(past) else 0.0
-    parts = (query.user_id, query.text, query.country, query.source_items.tolist(), float(last))
+    """A seed that follows from the contents of the request; equal requests have equal seeds.
+
+    Visitors without an id are not told apart, so theirs changes every hour: otherwise one draw
+    would be all that they are ever shown.
+    """
+    last = float(past.timestamps[-1]) if len(past) else 0.0
+    if not query.user_id and math.isfinite(query.time):
+        last = max(last, query.time // _HOUR_S)
+    parts = (query.user_id, query.text, query.country, query.source_items.tolist(), last)
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest())

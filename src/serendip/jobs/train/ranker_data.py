@@ -129,7 +129,7 @@ def train_ranker(
     has_searches = searches >= MIN_SEARCHES
     written, most = None if has_searches else examples, settings.ranker.most_requests
     built = _build_requests(split, written, state.repeats, most, rng)
-    requests = [*built, *logged]
+    requests = [*built, *_with_repeats(logged, state.repeats)]
     total = sum(len(labelled) for _, labelled in requests)
     batches = _mix_batches(requests)
     time_for_rows = options.allowance.from_now(_SHARE_FOR_ROWS)
@@ -245,7 +245,7 @@ def _build_requests(
         for moment, time in zip(moments[:num_home], times, strict=False)
     ]
     similar = [
-        _similar_request(moment, has_history=index % 2 == 0)
+        _similar_request(moment, index % 2 == 0, repeats.due(moment.past.history, moment.time))
         for index, moment in enumerate(moments[-num_similar:])
         if len(moment.past.history)
     ]
@@ -279,7 +279,7 @@ def _context_of(moment: Moment) -> dict[str, Any]:
     return {"time": moment.time, "country": moment.country, "device": moment.device}
 
 
-def _similar_request(moment: Moment, has_history: bool) -> LabelledQuery:
+def _similar_request(moment: Moment, has_history: bool, again: IntArray) -> LabelledQuery:
     """The page of the user's last item, requested with or without the user's history."""
     past = moment.past if has_history else UserPast()
     source = moment.past.history.item_nums[-1:]
@@ -288,9 +288,24 @@ def _similar_request(moment: Moment, has_history: bool) -> LabelledQuery:
         source_items=source,
         history=past.history,
         rejected=past.rejected,
+        again=again if has_history else NO_ITEMS,
         **_context_of(moment),
     )
     return LabelledQuery(query, moment.items, _label_moment(moment))
+
+
+def _with_repeats(logged: LabelledRequests, repeats: Repeats) -> LabelledRequests:
+    """Logged requests with the items that might come again at their time."""
+    return [
+        (
+            surface,
+            [
+                replace(one, query=replace(one.query, again=repeats.due(one.query.history, time)))
+                for one, time in ((one, one.query.time) for one in labelled)
+            ],
+        )
+        for surface, labelled in logged
+    ]
 
 
 def _label_moment(moment: Moment) -> list[frozenset[str]]:
