@@ -148,6 +148,12 @@ class AttributeValues:
         return has_text | (np.diff(self.starts) > 0)
 
     @cached_property
+    def median(self) -> float:
+        """Median of the finite numbers; NaN without any."""
+        finite = self.numbers[np.isfinite(self.numbers)]
+        return float(np.median(finite)) if len(finite) else math.nan
+
+    @cached_property
     def _text_codes(self) -> Mapping[str, list[int]]:
         return _fold(self.texts, MISSING_TEXT + 1)
 
@@ -280,11 +286,10 @@ class AttributeColumn:
             if len(rows):
                 yield rows, places, values
 
-    @cached_property
+    @property
     def median(self) -> float:
-        """Median of the finite numbers; NaN without any."""
-        finite = self.numbers[np.isfinite(self.numbers)]
-        return float(np.median(finite)) if len(finite) else math.nan
+        """Median of the numbers of the items that are not newer than the column."""
+        return self._base.median
 
     def _mask(self, base: BoolArray, test: _Test) -> BoolArray:
         if not self._newer and self._count == len(base):

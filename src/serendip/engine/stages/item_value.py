@@ -57,6 +57,6 @@ def expected_values(
 def values_of(config: ItemValueConfig, catalogue: Catalogue, items: IntArray) -> FloatArray:
     """(R,) float32 values of items (R,); 1 if no item of the catalogue has the attribute."""
     column = catalogue.column(config.attribute)
-    found = column.numbers[items]
+    found = column.numbers_of(items)
     usual = 1.0 if np.isnan(column.median) else column.median
     return np.where(np.isfinite(found), found, usual).astype(np.float32)
