@@ -131,6 +131,21 @@ def test_nothing_is_read_that_the_settings_do_not_name_or_the_events_lack():
     assert (plain.fields, plain.parts) == ({}, frozenset())
 
 
+def test_parts_that_the_data_lack_know_no_value_and_others_are_left_out(tmp_path: Path):
+    codes, items = np.zeros((20, 2), np.int32), np.arange(20, dtype=np.int32)
+    found = ContextCounts.of(world(), codes, ALL)
+    wanted = {"hour", "session", "price"}
+    lacks = ContextCounts(ALL, {name: found.fields[name] for name in ("country", "device")})
+    lacks.with_parts(wanted, 20).save(tmp_path / "context")
+    opened = ContextCounts.open(tmp_path / "context")
+    assert {*opened.fields, *opened.parts} == wanted
+    assert opened.value("hour", Query(time=1.7e9)) == -1
+    assert opened.fields["hour"].totals.tolist() == [0] * len(items)
+    kept = found.with_parts({"device"}, 20)
+    assert (list(kept.fields), kept.parts) == (["device"], frozenset())
+    assert kept.fields["device"] is found.fields["device"]
+
+
 def test_it_is_kept_on_disk(tmp_path: Path):
     found = ContextCounts.of(world(), np.zeros((20, 2), np.int32), ALL)
     found.save(tmp_path / "context")

@@ -163,7 +163,8 @@ def _with_countries(
     codes, names = np.full(len(columns), MISSING, np.int32), tuple[str, ...]()
     if columns.countries is not None:
         codes, names = columns.countries.known()
-    countries = Vocabulary(dict.fromkeys([*names, *of_users.values()]))
+    countries = Vocabulary(sorted({*names, *of_users.values()}))
+    codes = np.append(countries.numbers(names), np.int32(MISSING))[codes]  # the last one of -1
     log_users = Vocabulary(columns.user_ids)
     users = dataset.users.numbers(columns.user_ids)  # of each user of the log; -1 = none
     found = UserCountries.newest(

@@ -94,6 +94,13 @@ def context_feature_names(context: ContextCounts) -> tuple[str, ...]:
     return tuple(name for part, names in CONTEXT_FEATURES.items() if part in has for name in names)
 
 
+def context_parts(names: Sequence[str]) -> frozenset[str]:
+    """Fields and parts of the context that some features are of."""
+    return frozenset(
+        part for part, own in CONTEXT_FEATURES.items() if not own.keys().isdisjoint(names)
+    )
+
+
 def relative_name(model: str) -> str:
     """Name of the feature that compares a model's score with its best score for the query."""
     return f"{model} relative"

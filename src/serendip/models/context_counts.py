@@ -14,8 +14,8 @@ Shapes: V values, N items, E events, G categories, C candidates, P pairs of valu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -153,6 +153,14 @@ class FieldCounts:
             _order(starts, pair_items, counts, num_items),
         )
 
+    @classmethod
+    def none(cls, num_items: int) -> Self:
+        """Counts of N items without any value."""
+        nothing = np.empty(0, np.int32)
+        totals, of_values = np.zeros(num_items, np.int32), np.empty((0, 0), np.int32)
+        starts, of_categories = np.zeros(1, np.int64), np.empty(0, np.int64)
+        return cls((), starts, nothing, nothing, totals, of_values, of_categories, of_values)
+
     def number(self, name: str) -> int:
         """Number of a value; -1 = unknown."""
         return self.names.index(name) if name in self.names else -1
@@ -215,8 +223,8 @@ class ContextCounts:
 
     Args:
         config: as it was trained.
-        fields: the fields that the data have.
-        parts: further parts that are read and that the data have; ``items`` = items have countries.
+        fields: the fields that the data have, or that the ranker has learned.
+        parts: further parts of which that is true; ``ITEM_COUNTRIES`` = items have countries.
     """
 
     config: ContextConfig = field(default_factory=ContextConfig)
@@ -239,6 +247,17 @@ class ContextCounts:
             if counts is not None:
                 fields[name] = counts
         return cls(config, fields, _other_parts(dataset.catalogue, config))
+
+    def with_parts(self, names: Set[str], num_items: int) -> Self:
+        """Exactly these fields and parts; one that the data do not have knows no value.
+
+        Args:
+            names: of fields and of further parts.
+            num_items: N.
+        """
+        nothing = FieldCounts.none(num_items)
+        fields = {name: self.fields.get(name, nothing) for name in FIELDS if name in names}
+        return replace(self, fields=fields, parts=frozenset(names - fields.keys()))
 
     @property
     def has_any(self) -> bool:

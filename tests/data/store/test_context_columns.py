@@ -83,6 +83,21 @@ def test_a_snapshot_gives_an_event_without_a_country_that_of_its_user(store):
     ]
 
 
+@pytest.mark.parametrize("users", [("u", "v", "w"), ("w", "v", "u")])
+def test_countries_are_in_the_order_of_their_names(store, users):
+    """However they came: a later training knows them by the same numbers."""
+    named = dict(zip("uvw", ("France", "Spain", "Austria"), strict=True))
+    store.put_events([Event("x", "a", 0.0)])
+    store.put_events(Event(user, "a", 1.0, country=named[user]) for user in users)
+    store.users.put(User("x", {"country": "Belgium"}))
+    dataset = take_snapshot(store, ActionRules())
+    assert dataset.countries is not None and dataset.events.countries is not None
+    assert dataset.countries.names == ("Austria", "Belgium", "France", "Spain")
+    assert dataset.countries_by_user() == {**named, "x": "Belgium"}
+    found = [dataset.countries.names[code] for code in dataset.events.countries]
+    assert sorted(found) == sorted(["Belgium", *named.values()])
+
+
 def test_attributes_of_a_user_come_before_their_events(store):
     store.put_events([PHONE, PLAIN, ABROAD])
     store.users.put(User("u", {"country": "Italy", "age": 40.0}))

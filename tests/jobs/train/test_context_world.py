@@ -24,6 +24,7 @@ from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker_data import _build_requests
+from serendip.models.context_counts import ContextConfig, ContextCounts
 from serendip.runtime.progress import TrainOptions
 
 COUNTRIES = tuple(f"country {number}" for number in range(8))
@@ -48,6 +49,7 @@ max_len = 10
 [context]
 features = ["country", "device", "hour", "weekday", "session", "category", "price", "age"]
 """
+CODES, DEVICE = np.zeros((NUM_ITEMS, 1), np.int32), ContextConfig(features=("device",))
 
 
 def write_world(folder: Path) -> Workspace:
@@ -198,3 +200,26 @@ def test_a_request_that_lacks_a_part_has_no_value_of_it(fitted):
     columns = dict(zip(state.feature_names, features.T, strict=True))
     for name in context_feature_names(state.context):
         assert np.isnan(columns[name]).all() or name == "log price", name
+
+
+@pytest.mark.parametrize("rows", [slice(900, 1_000), slice(0, 18)])
+def test_the_ranker_decides_which_parts_are_read(fitted, tmp_path, rows):
+    """The older part, on which it is trained, has no device, or more of them than the whole."""
+    context = fitted[0]
+    number = np.arange(len(context.dataset.events), dtype=np.int32)
+    has_one = np.isin(number, number[rows])
+    events = replace(context.dataset.events, devices=np.where(has_one, number % 2, np.int32(-1)))
+    dataset = replace(context.dataset, events=events, device_names=("phone", "desktop"))
+    is_learned = rows.start == 0  # 9 events of each are a hundredth of 850, and not of 1,000
+    assert ("device" in ContextCounts.of(dataset, CODES, DEVICE).fields) != is_learned
+    state = fit_engine(Fitter.of(context, tmp_path), dataset, "all", context.options)
+    state.save(tmp_path / "state")
+    opened = EngineState.open(tmp_path / "state")
+    assert opened.ranker is not None
+    assert ("device fit" in opened.ranker.feature_names) == is_learned
+    query = Query("home", device="phone", country=COUNTRIES[0], time=1.8e9)
+    _, features = collect([query], context.settings.all_surfaces()["home"], opened)
+    columns = dict(zip(opened.feature_names, features.T, strict=True))
+    assert np.isfinite(columns["country fit"]).all()
+    if is_learned:
+        assert np.isnan(columns["device fit"]).all()

@@ -130,6 +130,11 @@ def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> 
     assert (change.before, change.now) == (10, 9)
 
 
+def test_another_context_makes_it_stale(stand: Path) -> None:
+    add_settings(stand, "[context]\nfeatures = ['device']")
+    assert age_of(stand).reasons == ("the setting context.features has changed",)
+
+
 def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:
     import_files(Workspace.open(stand))
     age = age_of(stand)

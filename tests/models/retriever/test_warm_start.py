@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
-from serendip.data.dataset import Dataset, EventLog, QueryExamples
+from serendip.data.dataset import Dataset, EventLog, QueryExamples, UserCountries
 from serendip.data.item import Catalogue
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
@@ -170,6 +171,19 @@ def test_other_sizes_train_from_nothing(
     from_nothing = Retriever(wider).train(world, TrainOptions(seed=2))
     found = Retriever(wider).train(world, TrainOptions(seed=2), start)
     assert np.array_equal(found.item_vectors, from_nothing.item_vectors)
+
+
+@pytest.mark.parametrize(("names", "continues"), [("AB", True), ("BA", False), ("AC", False)])
+def test_other_countries_train_from_nothing(world: Dataset, names: str, continues: bool) -> None:
+    """The vector of a country is never taken for that of another one."""
+    of_users = (np.arange(world.num_users) % 2).astype(np.int32)
+    earlier = world.with_countries(UserCountries(("A", "B"), of_users))
+    once = CONFIG.model_copy(update={"epochs": 1})
+    kept = load(save(dict(Retriever(once).train(earlier).learned())))  # as between trainings
+    start = WarmStart(kept, np.arange(world.num_items, dtype=np.int32))
+    later = world.with_countries(UserCountries(tuple(names), of_users))
+    training = RetrieverTraining(later, CONFIG, 0, RetrieverStart.of(start))
+    assert (training.start is not None) == continues
 
 
 def test_every_group_continues_from_its_own(world: Dataset) -> None:

@@ -39,7 +39,7 @@ from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import temporal
 from serendip.data.strings import open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.feature_names import REPEAT_FEATURES
+from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fit import Fitter, PreparedData
@@ -262,17 +262,20 @@ class _Files:
     def with_ranker(self, state: EngineState) -> EngineState:
         """The state with the ranker, without one if there was nothing to learn from; step 3.
 
-        Where the older part tells otherwise whether items come again, it decides: the ranker orders
-        by what it has learned of them.
+        Where the older part tells otherwise whether items come again, or has other parts of the
+        context, it decides: the ranker orders by what it has learned of them.
         """
         self._wait(3)
         folder = self._folder / _RANKER
         if not folder.is_dir():
             return state
-        knows_repeats = not REPEAT_FEATURES.keys().isdisjoint(Ranker.open(folder).feature_names)
+        learned = Ranker.open(folder).feature_names
+        knows_repeats = not REPEAT_FEATURES.keys().isdisjoint(learned)
         if knows_repeats != state.repeats.is_on:
             never = Repeats.never(state.num_items) if knows_repeats else Repeats()
             state = replace(state, repeats=never)
+        context = state.context.with_parts(context_parts(learned), state.num_items)
+        state = replace(state, context=context)
         return state.with_ranker(Ranker.open(folder, state.feature_names))
 
     def _wait(self, step: int) -> None:

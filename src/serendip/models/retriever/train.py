@@ -75,7 +75,8 @@ def train_retriever(
         dataset: all data.
         config: of the retriever, and of ``start``.
         options: seed, progress, checkpoint, time.
-        start: to continue from; None, or a network of other sizes = train from nothing.
+        start: to continue from; None, or a network of other sizes or countries = train from
+            nothing.
     """
     torch.set_num_threads(num_threads())
     with torch.random.fork_rng(devices=[]):
@@ -132,7 +133,8 @@ class RetrieverTraining:
             self.aligned,
             len(self.countries),
         )
-        continues = start is not None and self.module.continue_from(start)
+        is_same = start is not None and start.countries == self.countries
+        continues = start is not None and is_same and self.module.continue_from(start)
         self.start = start if continues else None
         self.draw = CandidateDraw(counts, queries, config.num_negatives)
         self.dataset, self.queries = dataset, queries
@@ -341,7 +343,8 @@ class RetrieverTraining:
             None if known is None else known.weights,
             None if quality is None else quality.weights,
         )
-        return RetrieverStart(parameters, self.codes, self.module.seen.numpy() > 0, weights)
+        seen = self.module.seen.numpy() > 0
+        return RetrieverStart(parameters, self.codes, seen, weights, self.countries)
 
     def _export_context(self) -> bytes:
         """Export the context encoder to ONNX, with a country input if it was trained with one."""

@@ -5,6 +5,7 @@ Shapes: N' items of the earlier training, N items now, L code levels, E size of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from serendip.models.base import WarmStart
 
 _PARAMETER = "network/"
 _CONTENT, _KNOWN, _QUALITY = "content_weights", "known_weights", "quality_weights"
+
+_COUNTRIES = "countries"
 
 IDS, CODE_TABLES = "tower.ids", "tower.code_tables"
 """Names of the parameters with a row per item, and per code."""
@@ -31,6 +34,7 @@ class RetrieverStart:
         codes: (N', L) semantic IDs.
         seen: (N',) items with a trained ID embedding.
         weights: tuned weights: of content per task, of content for trained queries, of quality.
+        countries: names of the rows of the countries' vectors; empty = countries are not read.
         rows: (N,) int32 number of each present item in the earlier training; -1 = new.
     """
 
@@ -38,6 +42,7 @@ class RetrieverStart:
     codes: IntArray
     seen: BoolArray
     weights: Mapping[str, FloatArray]
+    countries: tuple[str, ...] = ()
     rows: IntArray = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
@@ -58,7 +63,9 @@ class RetrieverStart:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Plain arrays, by name; see ``Recommender.learned``."""
         parameters = {f"{_PARAMETER}{name}": array for name, array in self.parameters.items()}
-        return {**parameters, **self.weights, "codes": self.codes, "seen": self.seen}
+        names = np.frombuffer(json.dumps(self.countries).encode(), np.uint8)
+        own = {"codes": self.codes, "seen": self.seen, _COUNTRIES: names}
+        return {**parameters, **self.weights, **own}
 
     @classmethod
     def of(cls, start: WarmStart) -> RetrieverStart | None:
@@ -72,7 +79,10 @@ class RetrieverStart:
             if name.startswith(_PARAMETER)
         }
         weights = {name: stored[name] for name in (_CONTENT, _KNOWN, _QUALITY) if name in stored}
-        return cls(parameters, stored["codes"], stored["seen"], weights, start.rows)
+        # Earlier versions stored no names: their vectors of countries cannot be told apart.
+        countries = json.loads(stored[_COUNTRIES].tobytes()) if _COUNTRIES in stored else ()
+        own = stored["codes"], stored["seen"], weights
+        return cls(parameters, *own, tuple(countries), start.rows)
 
 
 def name_weights(
