@@ -46,7 +46,8 @@ NEGATIVES = NegativeLog(
 
 
 def full(world: Dataset) -> Dataset:
-    countries = UserCountries(("DE", "FR"), np.arange(world.num_users, dtype=np.int32) % 3 - 1)
+    of_users = np.arange(world.num_users, dtype=np.int32) % 3 - 1
+    countries = UserCountries(("DE", "FR"), of_users, of_users == 1)
     actions = (np.arange(len(world.events)) % 2).astype(np.int16)
     events = replace(world.events, actions=actions, strengths=actions.astype(np.float32))
     return replace(
@@ -81,6 +82,7 @@ def test_a_dataset_is_the_same_after_writing_and_opening(tmp_path: Path, is_full
         assert opened.countries is not None and dataset.countries is not None
         assert opened.countries.names == dataset.countries.names
         np.testing.assert_array_equal(opened.countries.of_users, dataset.countries.of_users)
+        np.testing.assert_array_equal(opened.countries.given, dataset.countries.given)
     assert len(opened.requests) == len(dataset.requests)
     for request, expected in zip(opened.requests, dataset.requests, strict=True):
         for field in fields(LoggedRequest):

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from serendip.data.event import ActionRules, Event
+from serendip.data.event import ActionRules, Event, EventColumns
 from serendip.data.store.store import Store
 from serendip.data.user import User
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.user_histories import UserHistories
+from serendip.engine.user_histories import UserHistories, UserHistory
 
 ITEMS = Vocabulary("abc")
 
@@ -141,3 +143,41 @@ def test_the_country_is_that_of_the_attributes_else_of_the_newest_event(store: S
     store.users.put(User("u", {}))
     assert histories.of("u", ITEMS).country == "Spain"
     assert histories.of("v", ITEMS).country == ""
+
+
+def test_an_ignored_event_says_nothing_about_the_country(store: Store) -> None:
+    histories = UserHistories(store, ActionRules())
+    store.put_events([Event("u", "a", 1, country="France")])
+    assert histories.of("u", ITEMS).country == "France"
+    store.put_events([Event("u", "b", 2, "impression", country="Spain")])
+    assert histories.of("u", ITEMS).country == "France"
+    assert UserHistories(store, ActionRules()).of("u", ITEMS).country == "France"
+
+
+@given(
+    st.lists(
+        st.builds(
+            Event,
+            st.just("u"),
+            st.sampled_from("abc?"),
+            st.integers(0, 5).map(float),
+            st.sampled_from(["click", "like", "skip", "hide", "impression"]),
+            country=st.sampled_from(["", "France", "Spain"]),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    st.data(),
+)
+def test_a_cached_history_is_that_of_a_cold_read(events: list[Event], data: st.DataObject) -> None:
+    rules = ActionRules()
+    cut = data.draw(st.integers(0, len(events)))
+    kept = [[event for event in part if event.action not in rules.ignore]
+            for part in (events[:cut], events)]  # fmt: skip
+    before, cold = (UserHistory.of(EventColumns.of_events(part), rules, ITEMS, 0) for part in kept)
+    cached = before
+    for event in events[cut:]:  # the log is followed with ignored events, too
+        newer = UserHistory.of(EventColumns.of_events([event]), rules, ITEMS, 0)
+        cached = cached.with_newer(newer)
+    assert cached.past.country == cold.past.country
+    assert cached.past.history.item_nums.tolist() == cold.past.history.item_nums.tolist()

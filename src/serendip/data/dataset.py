@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class EventLog:
         values: (E,) float32, NaN where the event had none.
         strengths: (E,) float32 weight of each as a prediction target; None = all the same.
         actions: (E,) int16 indices into ``Dataset.action_names``; None = not known.
-        countries: (E,) int32 indices into ``UserCountries.names``, -1 = not known; None = all.
+        countries: (E,) int32 indices into ``UserCountries.names``, -1 = not known then; None = all.
         devices: (E,) int32 indices into ``Dataset.device_names``, -1 = not known; None = all.
     """
 
@@ -127,25 +127,30 @@ class UserCountries:
     Args:
         names: C distinct countries.
         of_users: (U,) int32 index into ``names``; -1 = not known.
+        given: (U,) bool, whose country is a fact of the user at all times, such as an attribute;
+            that of the others is that of their newest event. None = all.
     """
 
     names: tuple[str, ...]
     of_users: IntArray
+    given: BoolArray | None = None
 
-    @classmethod
-    def newest(cls, names: tuple[str, ...], users: IntArray, codes: IntArray, count: int) -> Self:
-        """The country of each user's newest event that has one.
+    def of_part(self, users: IntArray, log: EventLog) -> UserCountries:
+        """What was known of some users from a part of the log.
 
         Args:
-            names: C countries.
-            users: (E,) users of events in order of time.
-            codes: (E,) indices into ``names``, -1 = not known.
-            count: U.
+            users: (V,) numbers of the users.
+            log: events of these users, which it numbers by their place in ``users``.
         """
-        of_users = np.full(count, -1, np.int32)
-        known = codes >= 0
-        of_users[users[known]] = codes[known]  # of equal users the last write counts
-        return cls(names, of_users)
+        of_users = self.of_users[users]  # (V,)
+        if self.given is None:
+            return UserCountries(self.names, of_users)
+        given = self.given[users]
+        of_users[~given] = -1
+        if log.countries is not None:
+            known = (log.countries >= 0) & ~given[log.users]
+            of_users[log.users[known]] = log.countries[known]  # of equal users the last counts
+        return UserCountries(self.names, of_users, given)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

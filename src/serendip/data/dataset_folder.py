@@ -39,7 +39,8 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     save_arrays(folder / _NEGATIVES, _columns_of(dataset.negatives))
     countries = dataset.countries
     if countries is not None:
-        save_arrays(folder / _COUNTRIES, {"of_users": countries.of_users})
+        given = {} if countries.given is None else {"given": countries.given}
+        save_arrays(folder / _COUNTRIES, {"of_users": countries.of_users, **given})
     facts = {
         "cut": dataset.cut,
         "action_names": dataset.action_names,
@@ -58,8 +59,8 @@ def open_dataset(folder: Path) -> Dataset:
     items = Vocabulary.of_arrays(open_arrays(folder / _ITEMS))
     countries = None
     if facts["countries"] is not None:
-        of_users = open_arrays(folder / _COUNTRIES)["of_users"]
-        countries = UserCountries(tuple(facts["countries"]), of_users)
+        arrays = open_arrays(folder / _COUNTRIES)
+        countries = UserCountries(tuple(facts["countries"]), **arrays)
     return Dataset(
         Catalogue.open(folder / _CATALOGUE, items),
         Vocabulary.of_arrays(open_arrays(folder / _USERS)),

@@ -136,25 +136,26 @@ def _build(
     )
     known = {user: country for user, country in store.users.countries().items() if country}
     heard = ~(ignored | late)
-    return _with_countries(dataset, columns, np.flatnonzero(heard), rows, known), dropped
+    return _with_countries(dataset, columns, heard, rows, known), dropped
 
 
 def _with_countries(
     dataset: Dataset,
     columns: LogColumns,
-    heard: NDArray[np.intp],
+    heard: BoolArray,
     rows: NDArray[np.intp],
     of_users: Mapping[str, str],
 ) -> Dataset:
     """The dataset with the country of each user and of each event; unchanged if none is known.
 
     A user's country is that of their attributes, else that of their newest event that has one. An
-    event without a country has that of its user.
+    event without a country has what was known of its user then, as a request would: that of the
+    attributes, else that of the newest event before, so that no event tells of its future.
 
     Args:
         dataset: with the events ``rows`` of the log.
         columns: the log.
-        heard: rows of all events that count for the country of a user.
+        heard: (A,) bool, which events of the log count for the country of a user.
         rows: (E,) rows of the interactions.
         of_users: country of users by id, from their attributes.
     """
@@ -167,18 +168,40 @@ def _with_countries(
     codes = np.append(countries.numbers(names), np.int32(MISSING))[codes]  # the last one of -1
     log_users = Vocabulary(columns.user_ids)
     users = dataset.users.numbers(columns.user_ids)  # of each user of the log; -1 = none
-    found = UserCountries.newest(
-        tuple(countries.ids), columns.users[heard], codes[heard], len(log_users)
-    )
+    carried = _carry_forward(columns.users, np.where(heard, codes, MISSING))  # of all events
+    found = np.full(len(log_users), MISSING, np.int32)
+    found[columns.users] = carried  # of equal users the last write counts
     given = log_users.numbers(of_users)
     numbers = countries.numbers(of_users.values())
-    found.of_users[given[given >= 0]] = numbers[given >= 0]
+    has_attribute = np.zeros(len(log_users), np.bool_)
+    has_attribute[given[given >= 0]] = True
+    found[given[given >= 0]] = numbers[given >= 0]
     kept = np.full(dataset.num_users, MISSING, np.int32)
-    kept[users[users >= 0]] = found.of_users[users >= 0]
-    own = codes[rows]
-    filled = np.where(own >= 0, own, kept[dataset.events.users])
-    log = replace(dataset.events, countries=filled)
-    return replace(dataset, events=log).with_countries(UserCountries(found.names, kept))
+    kept[users[users >= 0]] = found[users >= 0]
+    by_attribute = np.zeros(dataset.num_users, np.bool_)
+    by_attribute[users[users >= 0]] = has_attribute[users >= 0]
+    own, log_user = codes[rows], columns.users[rows]
+    filled = np.where(has_attribute[log_user], found[log_user], carried[rows])
+    log = replace(dataset.events, countries=np.where(own >= 0, own, filled))
+    of_dataset = UserCountries(tuple(countries.ids), kept, by_attribute)
+    return replace(dataset, events=log).with_countries(of_dataset)
+
+
+def _carry_forward(users: IntArray, codes: IntArray) -> IntArray:
+    """(E,) code of each event or, without one (-1), that of the same user's newest event before.
+
+    Args:
+        users: (E,) users of events in order of time.
+        codes: (E,) int32, -1 = not known.
+    """
+    order = np.argsort(users, kind="stable")
+    ordered, places = codes[order], np.arange(len(users))
+    starts = np.append(True, users[order][1:] != users[order][:-1])[: len(users)]
+    # A user's first event ends what is carried, with or without a code.
+    last = np.maximum.accumulate(np.where((ordered >= 0) | starts, places, 0))
+    carried = np.empty_like(codes)
+    carried[order] = ordered[last]
+    return carried
 
 
 def _negative_log(

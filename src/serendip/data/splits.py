@@ -15,14 +15,14 @@ Features and query examples of the dataset are dropped: they may contain the fut
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.dataset import Dataset, EventLog, UserCountries
+from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query, Surface, UserPast
@@ -75,7 +75,8 @@ class Targets:
         actions: user id -> action of each event of the history; missing if not logged.
         countries: T countries of the requests, empty where not known; empty = none is known.
         devices: likewise.
-        homes: user id -> country, for requests without one.
+        homes: user id -> their country as it was known before each event of the history, and
+            after the last one; missing if none is known.
     """
 
     users: Sequence[str]
@@ -88,7 +89,7 @@ class Targets:
     actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     countries: Sequence[str] = ()
     devices: Sequence[str] = ()
-    homes: Mapping[str, str] = field(default_factory=dict)
+    homes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -109,7 +110,7 @@ class Targets:
     def country(self, row: int) -> str:
         """Country of a target's request; empty = not known."""
         own = self.countries[row] if self.countries else ""
-        return own or self.homes.get(self.users[row], "")
+        return own or self._home(self.users[row], int(self.known[row]))
 
     def device(self, row: int) -> str:
         """Device of a target's request; empty = not known."""
@@ -163,11 +164,15 @@ class Targets:
     def _past(self, user_id: str, known: int, time: float) -> UserPast:
         """The first ``known`` events of a user, without items rejected at a time."""
         whole = self.histories.get(user_id, History())
-        history, home = whole.first(known), self.homes.get(user_id, "")
+        history, home = whole.first(known), self._home(user_id, known)
         if user_id not in self.rejections:
             return UserPast(history, country=home)
         rejected = self.rejections[user_id].at(time)
         return UserPast(history.without(rejected.item_nums), rejected, home)
+
+    def _home(self, user_id: str, known: int) -> str:
+        """Country of a user after the first ``known`` events; empty = not known."""
+        return self.homes[user_id][known] if user_id in self.homes else ""
 
 
 MAX_TARGETS_PER_USER = 100
@@ -318,6 +323,9 @@ class _Parts:
             events.countries,
             events.devices,
         )
+        countries = dataset.countries
+        if countries is not None:
+            countries = countries.of_part(user_numbers, train_events)
         train = Dataset(
             dataset.catalogue.rows(np.flatnonzero(known).astype(np.int32)),
             Vocabulary(dataset.users.ids_of(user_numbers)),
@@ -326,7 +334,7 @@ class _Parts:
             requests=_past_requests(dataset, np.where(known, numbers, -1), cut),
             negatives=negatives.renumbered(new_users, np.where(known, numbers, -1)),
             action_names=dataset.action_names,
-            countries=_train_countries(dataset, train_events, user_numbers),
+            countries=countries,
             device_names=dataset.device_names,
         )
         return cls(dataset, train, catalogue, numbers)
@@ -372,14 +380,12 @@ class _Parts:
         log, names = self.dataset.events, self.dataset.action_names
         if log.actions is None:
             return {}
-        order = np.argsort(log.users, kind="stable")
-        ordered, wanted = log.users[order], np.array(users, log.users.dtype)
-        bounds = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
-        actions = {}
-        for user, begin, end in zip(users, *bounds, strict=True):
-            codes = log.actions[order[begin:end]].tolist()
-            actions[self.dataset.users.id(user)] = [names[code] for code in codes]
-        return actions
+        ids = self.dataset.users.ids_of(users)
+        of_users = _rows_of_users(log.users, users)
+        return {
+            user_id: [names[code] for code in log.actions[rows].tolist()]
+            for user_id, rows in zip(ids, of_users, strict=True)
+        }
 
     def split(
         self,
@@ -409,13 +415,33 @@ class _Parts:
         return rejected
 
 
-def _homes(dataset: Dataset, users: Sequence[int]) -> dict[str, str]:
-    """User id -> country, of some users by number."""
-    if dataset.countries is None:
+def _homes(dataset: Dataset, users: Sequence[int]) -> dict[str, list[str]]:
+    """User id -> country before each event and after the last one, of some users by number."""
+    countries, log = dataset.countries, dataset.events
+    if countries is None:
         return {}
-    names, codes = dataset.countries.names, dataset.countries.of_users[list(users)].tolist()
+    homes = {}
     ids = dataset.users.ids_of(users)
-    return {user: names[code] for user, code in zip(ids, codes, strict=True) if code >= 0}
+    for user, user_id, rows in zip(users, ids, _rows_of_users(log.users, users), strict=True):
+        if countries.given is None or countries.given[user] or log.countries is None:
+            codes = [int(countries.of_users[user])] * (len(rows) + 1)
+        else:
+            codes = [-1, *log.countries[rows].tolist()]
+        homes[user_id] = [countries.names[code] if code >= 0 else "" for code in codes]
+    return homes
+
+
+def _rows_of_users(of_events: IntArray, users: Sequence[int]) -> Iterator[Rows]:
+    """Rows of the events of some users, by number, in order of time.
+
+    Args:
+        of_events: (E,) user of each event.
+        users: in any order.
+    """
+    order = np.argsort(of_events, kind="stable")
+    ordered, wanted = of_events[order], np.array(users, of_events.dtype)
+    bounds = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
+    return (order[begin:end] for begin, end in zip(*bounds, strict=True))
 
 
 def _country_names(dataset: Dataset) -> tuple[str, ...]:
@@ -427,18 +453,6 @@ def _names_of(codes: IntArray | None, rows: Rows, names: Sequence[str]) -> list[
     if codes is None:
         return []
     return [names[code] if code >= 0 else "" for code in codes[rows].tolist()]
-
-
-def _train_countries(
-    dataset: Dataset, train_events: EventLog, users: IntArray
-) -> UserCountries | None:
-    """Countries of the users of a training part, from its events where they have countries."""
-    if dataset.countries is None:
-        return None
-    names = dataset.countries.names
-    if train_events.countries is None:
-        return UserCountries(names, dataset.countries.of_users[users])
-    return UserCountries.newest(names, train_events.users, train_events.countries, len(users))
 
 
 def _past_requests(dataset: Dataset, numbers: IntArray, cut: float | None) -> list[LoggedRequest]:

@@ -12,6 +12,7 @@ Item numbers are those of one generation: each engine has its own ``UserHistorie
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -47,7 +48,8 @@ class UserHistory:
         num_known: size of the vocabulary that the ids were looked up in.
         seq: sequence number of the last event of the log that was read.
         past: history and rejections that result from the T events, and the country of the newest
-            event that has one.
+            event that has one and is not ignored.
+        located: Unix seconds of the event that the country is from; -inf without a country.
     """
 
     item_nums: IntArray
@@ -57,30 +59,36 @@ class UserHistory:
     num_known: int
     seq: int
     past: UserPast
+    located: float
 
     @classmethod
     def of(
         cls, events: EventColumns, rules: ActionRules, vocabulary: Vocabulary, seq: int
     ) -> UserHistory:
-        """Build from all events of a user in order of time; neutral events are left out."""
+        """Build from all events of a user in order of time; neutral events are left out.
+
+        Ignored events say nothing, not even the country: a read of the store leaves them out.
+        """
         feedback = Feedback.of(events, rules)
         rows = np.flatnonzero(feedback.interest | feedback.rejects)
         feedback, times = feedback.rows(rows), events.timestamps[rows]
         numbers = vocabulary.numbers(events.item_ids[row] for row in rows.tolist())
         missing = np.flatnonzero(numbers == MISSING).tolist()
         unknown = tuple((row, events.item_ids[rows[row]]) for row in missing)
-        country = next((country for country in reversed(events.countries) if country), "")
+        country, located = _newest_country(events, rules)
         past = replace(what_stands(numbers, times, feedback), country=country)
-        return cls(numbers, times, feedback, unknown, len(vocabulary), seq, past)
+        return cls(numbers, times, feedback, unknown, len(vocabulary), seq, past, located)
 
     def __len__(self) -> int:
         return len(self.item_nums)
 
     def with_newer(self, newer: UserHistory) -> UserHistory:
         """A copy with events that were appended to the log later, whatever their timestamps."""
-        country = newer.past.country or self.past.country
+        last = newer if newer.located >= self.located else self  # of equal times the later arrival
+        country, located = last.past.country, last.located
         if not len(newer):
-            return replace(self, seq=newer.seq, past=replace(self.past, country=country))
+            past = replace(self.past, country=country)
+            return replace(self, seq=newer.seq, past=past, located=located)
         times = np.concatenate([self.timestamps, newer.timestamps])  # (T + T',)
         order = np.argsort(times, kind="stable")
         numbers = np.concatenate([self.item_nums, newer.item_nums])[order]
@@ -92,7 +100,9 @@ class UserHistory:
         )
         num_known = min(self.num_known, newer.num_known)
         past = replace(what_stands(numbers, times[order], feedback), country=country)
-        return UserHistory(numbers, times[order], feedback, unknown, num_known, newer.seq, past)
+        return UserHistory(
+            numbers, times[order], feedback, unknown, num_known, newer.seq, past, located
+        )
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> UserHistory:
         """A copy with the numbers of items that were posted since."""
@@ -199,6 +209,14 @@ class UserHistories:
             dropped_id, dropped = self._cache.popitem(last=False)
             self._countries.pop(dropped_id, None)
             self._size -= _size(dropped)
+
+
+def _newest_country(events: EventColumns, rules: ActionRules) -> tuple[str, float]:
+    """Country and Unix seconds of the newest event that has one and is not ignored."""
+    for row in reversed(range(len(events))):
+        if events.countries[row] and events.actions[row] not in rules.ignore:
+            return events.countries[row], float(events.timestamps[row])
+    return "", -math.inf
 
 
 def _size(history: UserHistory) -> int:

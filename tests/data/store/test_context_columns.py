@@ -13,6 +13,7 @@ from serendip.data.event import ActionRules, Event
 from serendip.data.item import Item
 from serendip.data.log.segment import Segment
 from serendip.data.snapshot import take_snapshot
+from serendip.data.splits import temporal
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.data.user import User
@@ -69,7 +70,7 @@ def test_they_cost_nothing_where_no_event_has_them(store, tmp_path):
     assert log.devices is None
 
 
-def test_a_snapshot_gives_an_event_without_a_country_that_of_its_user(store):
+def test_a_snapshot_gives_an_event_without_a_country_that_of_its_user_before(store):
     store.put_events([PHONE, PLAIN, ABROAD, Event("w", "b", 4.0)])
     dataset = take_snapshot(store, ActionRules())
     assert dataset.countries is not None
@@ -105,6 +106,76 @@ def test_attributes_of_a_user_come_before_their_events(store):
     assert dataset.countries_by_user() == {"u": "Italy", "v": "Spain"}
     names = dataset.countries.names
     assert [names[code] for code in dataset.events.countries] == ["France", "Italy", "Spain"]
+
+
+def event_countries(dataset):
+    names = (*dataset.countries.names, "")
+    return [names[code] for code in dataset.events.countries.tolist()]
+
+
+def test_a_country_at_the_end_of_the_log_is_unknown_before(store):
+    events = [Event("u", "ab"[time % 2], float(time)) for time in range(38)]
+    store.put_events([*events, Event("u", "a", 38.0, country="France")])
+    dataset = take_snapshot(store, ActionRules())
+    assert dataset.countries_by_user() == {"u": "France"}
+    assert event_countries(dataset) == [""] * 38 + ["France"]
+    split = temporal(dataset, 0.85)
+    assert split.train.countries_by_user() == {}
+    assert event_countries(split.train) == [""] * len(split.train.events)
+    assert split.targets.past_before("u", 38.0).country == ""
+
+
+def test_targets_have_the_country_that_was_known_at_their_time(store):
+    store.put_items([Item(name) for name in "cdef"])
+    places = {"a": "", "b": "France", "c": "", "d": "Spain", "e": ""}
+    store.put_events(
+        [
+            Event(user, item, float(time), country=country if user == "u" else "")
+            for time, (item, country) in enumerate(places.items())
+            for user in ("u", "w", "x")
+        ]
+    )
+    store.put_events([Event("x", "f", 9.0, country="Spain")])
+    store.users.put(User("w", {"country": "Italy"}))
+    targets = temporal(take_snapshot(store, ActionRules()), 0.1).targets
+    found = {
+        user: [targets.country(row) for row in range(len(targets)) if targets.users[row] == user]
+        for user in "uwx"
+    }
+    assert found["u"] == ["France", "France", "Spain", "Spain"]
+    assert found["w"] == ["Italy"] * 4
+    assert found["x"] == ["", "", "", "", "Spain"]
+    pasts = [targets.past_before("u", float(time)).country for time in range(6)]
+    assert pasts == ["", "", "France", "France", "Spain", "Spain"]
+    assert targets.past_before("w", 0.0).country == "Italy"
+    assert targets.past_before("x", 9.0).country == ""
+    assert targets.past_before("nobody", 9.0).country == ""
+
+
+def test_a_training_part_knows_what_a_snapshot_of_its_time_knows(store):
+    random = np.random.default_rng(3)
+    store.put_events(
+        [
+            Event(
+                f"u{random.integers(6)}",
+                "ab"[random.integers(2)],
+                float(time),
+                country=random.choice(["", "", "", "France", "Spain"]),
+            )
+            for time in range(60)
+        ]
+    )
+    store.users.put(User("u0", {"country": "Italy"}))
+    dataset = take_snapshot(store, ActionRules())
+    for fraction in (0.05, 0.2, 0.5, 0.8):
+        train = temporal(dataset, fraction).train
+        then = take_snapshot(store, ActionRules(), cut=float(train.events.timestamps[-1]))
+        assert train.countries_by_user() == then.countries_by_user()
+        assert event_countries(train) == event_countries(then)
+        inner = temporal(dataset, 0.9).train  # a part of a part, likewise
+        again = temporal(inner, len(train.events) / len(inner.events)).train
+        assert len(again.events) == len(train.events)
+        assert again.countries_by_user() == then.countries_by_user()
 
 
 def test_a_snapshot_without_any_country_has_none(store):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from data_world import dataset_of
 
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings
@@ -46,6 +46,12 @@ def questioner(split: Split, limit: int = 50, settings: Settings | None = None) 
     return Questioner(
         split, settings or Settings(), lambda text: fixed.get(text, ""), encode, limit
     )
+
+
+def with_context(dataset: Dataset, home: str) -> Dataset:
+    """The dataset with one country for all users."""
+    names = (home, "NZ")
+    return dataset.with_countries(UserCountries(names, np.zeros(dataset.num_users, np.int32)))
 
 
 def ids(split: Split, numbers: np.ndarray) -> str:
@@ -193,6 +199,29 @@ def test_with_few_logged_searches_queries_are_written_and_said_to_be() -> None:
     assert texts == [query.text for query in requests.queries]
 
 
+def test_a_logged_search_has_the_country_and_the_device_of_its_request() -> None:
+    one, *others = logged(questions.MIN_LOGGED)
+    requests = [replace(one, country="NZ", device="phone"), *others]
+    dataset = with_context(dataset_of([*PAST, *FUTURE]), "KR")
+    split = replace(temporal(dataset, 0.4), requests=requests)
+    queries = questioner(split).ask("search").queries
+    assert {(query.text, query.country, query.device) for query in queries} == {
+        ("serach", "NZ", "phone"),
+        ("shoes", "KR", ""),  # without a country of its own: that of the user
+    }
+
+
+def test_home_and_similar_have_the_country_and_the_device_of_the_target() -> None:
+    dataset = with_context(dataset_of([*PAST, *FUTURE]), "KR")
+    in_test = dataset.events.timestamps > 5 * HOUR
+    abroad = np.where(in_test, 1, 0).astype(np.int32)
+    events = replace(dataset.events, countries=abroad, devices=abroad)
+    split = temporal(replace(dataset, events=events, device_names=("tv", "phone")), 0.4)
+    for surface in ("home", "similar"):
+        queries = questioner(split).ask(surface).queries
+        assert {(query.country, query.device) for query in queries} == {("NZ", "phone")}
+
+
 def test_items_that_a_surface_never_shows_are_not_relevant_to_it() -> None:
     shelf = {"shelf": {"task": "home", "filters": [{"attribute": "genre", "equals": "x"}]}}
     settings = Settings.model_validate({"surfaces": shelf})
@@ -233,8 +262,6 @@ def test_countries_of_users_are_those_of_the_data() -> None:
     dataset = dataset_of(PAST)
     assert isinstance(dataset, Dataset)
     assert dataset.countries_by_user() == {}
-    from serendip.data.dataset import UserCountries
-
     countries = UserCountries(("KR", "NZ"), np.array([1, -1, 0], np.int32))
     assert replace(dataset, countries=countries).countries_by_user() == {"u": "NZ", "w": "KR"}
 

@@ -172,9 +172,10 @@ class Questioner:
         for row in rows:
             past = targets.past_before(targets.users[row], float(targets.times[row]))
             source = past.history.item_nums[-1:]
-            queries.append(
-                _from_items(targets.users[row], past, source, float(targets.times[row]), surface)
+            query = _from_items(
+                targets.users[row], past, source, float(targets.times[row]), surface
             )
+            queries.append(replace(query, country=targets.country(row), device=targets.device(row)))
         return SurfaceRequests(
             name,
             "The page of the item that the user chose last: does the list beside it have the item "
@@ -253,7 +254,8 @@ class Questioner:
         pasts = [self.split.targets.past_before(one.user_id, one.timestamp) for one in chosen]
         queries = [
             Query("search", request.text, user_id=request.user_id, history=past.history,
-                  rejected=past.rejected, time=request.timestamp)
+                  rejected=past.rejected, time=request.timestamp,
+                  country=request.country or past.country, device=request.device)
             for request, past in zip(chosen, pasts, strict=True)
         ]  # fmt: skip
         return SurfaceRequests(
