@@ -64,7 +64,7 @@ process of its own, whose memory is free before the rest is fitted."""
 
 PLAN = (
     ("align content", 13.0),
-    ("train retriever", 85.0),
+    ("train retriever", 37.0),
     ("train ranker", 14.0),
 )
 """Long stages of the older part, with their CPU seconds on the demo's data; for the time left."""

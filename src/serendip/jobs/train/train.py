@@ -65,8 +65,8 @@ from serendip.search.suggestions.ranker import QueryRanker
 from serendip.search.suggestions.table import QueryTable
 
 PLAN = (
-    *(("snapshot", 2.0), ("content vectors", 10.0), ("train retriever", 98.0)),
-    *(("train ranker", 15.0), ("train retriever", 20.0), ("suggested queries", 5.0)),
+    *(("snapshot", 2.0), ("content vectors", 10.0), ("train retriever", 50.0)),
+    *(("train ranker", 15.0), ("train retriever", 12.0), ("suggested queries", 5.0)),
     ("publish", 6.0),
 )
 """Long stages of a training and their seconds on the demo's data; only for the time left."""

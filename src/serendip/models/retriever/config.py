@@ -39,7 +39,7 @@ class RetrieverConfig(Config):
     """Parts of an item vector. ``id`` alone is the classic ID embedding, which knows nothing about
     an item without events; the other modes generalise to new items."""
 
-    embedding_size: int = Field(default=128, ge=1)
+    embedding_size: int = Field(default=64, ge=1)
     """D: dimensions of a vector used by every task."""
 
     search_size: int = Field(default=32, ge=0)
@@ -65,7 +65,7 @@ class RetrieverConfig(Config):
     max_len: int = Field(default=50, ge=1)
     """Events of a history that are read, the most recent ones."""
 
-    dropout: float = Field(default=0.3, ge=0, lt=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
     """Dropout on history steps, requests and the residual branches of blocks, in training only."""
 
     id_dropout: float = Field(default=0.3, ge=0, lt=1)
@@ -75,7 +75,7 @@ class RetrieverConfig(Config):
     temperature: float = Field(default=0.1, gt=0)
     """Softmax temperature tau: scores start at about cosine / tau. Lower = sharper softmax."""
 
-    num_negatives: int = Field(default=512, ge=1)
+    num_negatives: int = Field(default=256, ge=1)
     """Uniform negatives per training step, in addition to its targets (in-batch negatives). More =
     closer to the full softmax, and slower."""
 
@@ -89,7 +89,7 @@ class RetrieverConfig(Config):
     reg: float = Field(default=0.01, ge=0)
     """Decoupled weight decay (AdamW)."""
 
-    epochs: int = Field(default=8, ge=1)
+    epochs: int = Field(default=4, ge=1)
     """Maximum number of epochs, passes over the training events."""
 
     continued_epochs: int = Field(default=2, ge=1)
