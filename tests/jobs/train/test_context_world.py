@@ -126,7 +126,7 @@ def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch)
     context, split, state = fitted
     settings, rng = context.settings, np.random.default_rng(0)
     home = settings.all_surfaces()["home"]
-    (_, labelled), *_ = _build_requests(split, None, state.repeats, 100, rng)
+    (_, labelled), *_ = _build_requests(split, None, state.repeats, 20_000, rng)
     store = context.workspace.open_store()
     rows = [row for row in range(len(split.targets))][:20]
     moments = {float(split.targets.times[row]): row for row in rows}
