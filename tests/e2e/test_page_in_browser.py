@@ -144,7 +144,7 @@ def test_chips_are_told_with_their_chance_and_lead_to_a_search(open_page, addres
         page.goto("/?user=chips")
     shown = [event for event in page.evaluate("told") if event["surface"] == "suggest"]
     assert [event["query"] for event in shown[:2]] == ["Action", "Comedy"]
-    assert {(event["action"], event["value"], event["request_id"]) for event in shown} == {
+    assert {(event["action"], event["propensity"], event["request_id"]) for event in shown} == {
         ("impression", 1, "s1")
     }
     page.get_by_role("list", name="Searches for you").get_by_role("link", name="Comedy").click()
