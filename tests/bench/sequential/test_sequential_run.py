@@ -258,7 +258,7 @@ def test_content_is_aligned_without_the_items_held_out(tmp_path: Path) -> None:
         )
         run(settings)
         arrays = open_arrays(settings.work / "line-0" / "model" / "arrays")
-        maps.append((arrays["align_down"], arrays["align_up"]))
+        maps.append((arrays["content.down"], arrays["content.up"]))
     assert maps[0][1].any()
     for left, right in zip(*maps, strict=True):
         np.testing.assert_array_equal(left, right)
