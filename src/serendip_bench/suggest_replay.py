@@ -70,7 +70,7 @@ class TagReplay:
     def before(self, moment: float) -> tuple[Dataset, list[Search]]:
         """Events and searches before a moment."""
         events = self.dataset.events
-        dataset = replace(self.dataset, events=events.rows(events.timestamps < moment), _by_user={})
+        dataset = replace(self.dataset, events=events.rows(events.timestamps < moment))
         return dataset, [search for search in self.searches if search.timestamp < moment]
 
     def open_builder(self, config: QueriesConfig, moment: float) -> SuggestionBuilder:

@@ -70,7 +70,6 @@ def poisoned(dataset: Dataset) -> Dataset:
             np.full(int(future.sum()), EXCLUSIONS.index("everywhere"), np.int8),
             np.full(int(future.sum()), np.inf),
         ),
-        _by_user={},
     )
 
 

@@ -25,7 +25,7 @@ VIEWED, BOUGHT = 4, 9
 
 def with_strengths(dataset: Dataset, strengths: np.ndarray) -> Dataset:
     events = replace(dataset.events, strengths=strengths.astype(np.float32))
-    return replace(dataset, events=events, _by_user={})
+    return replace(dataset, events=events)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def world() -> Dataset:
         users=np.repeat(np.arange(4, dtype=np.int32), 4)[:16],
         items=np.tile(np.array([0, VIEWED, 0, BOUGHT], np.int32), 4),
     )
-    return replace(dataset, events=events, _by_user={})
+    return replace(dataset, events=events)
 
 
 MODELS = [

@@ -247,7 +247,7 @@ def dense_line(world: Dataset, config: TransitionsConfig, seen: list[int]) -> Fl
     assert world.features is not None
     content, count = world.features.content, world.num_items
     steps = np.zeros((count, count))
-    for history in world.histories().values():
+    for history in map(world.history, range(world.num_users)):
         for place, target in enumerate(history.item_nums):
             for gap in range(1, min(config.num_gaps, place) + 1):
                 if (begin := history.item_nums[place - gap]) != target:

@@ -6,7 +6,8 @@ InfoNCE: Oord et al. 2018, "Representation Learning with Contrastive Predictive 
 doi:10.1145/3298689.3346996). Difference: repetitions of the source item and of the target among the
 negatives are masked.
 
-Shapes: N items, D content size, R rank of the projection, P pairs, B pairs of a batch.
+Shapes: N items, U items of pairs, D content size, R rank of the projection, P pairs, B pairs of a
+batch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,7 +54,7 @@ def train(
                 group["lr"] = config.learning_rate * (1 - 0.9 * step / steps)
             # Pairs are unordered: each one is used in a random direction.
             batch = random.permuted(pairs[order[begin : begin + size]], axis=1)
-            loss = aligner.loss(torch.from_numpy(batch.astype(np.int64)))
+            loss = aligner.loss(torch.from_numpy(aligner.rows(batch)))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -67,7 +69,9 @@ class _Aligner:
         self, content: FloatArray, pairs: IntArray, config: AlignmentConfig, seed: int
     ) -> None:
         self.dropout = config.dropout
-        self.content = torch.from_numpy(np.ascontiguousarray(content, dtype=np.float32))  # (N, D)
+        # Only items of pairs are read: U of them, numbered in their order.
+        self.items = np.unique(pairs)  # (U,)
+        self.content = torch.from_numpy(np.asarray(content[self.items], np.float32))  # (U, D)
         size = content.shape[1]
         rank = min(config.rank, size)
         self.random = torch.Generator().manual_seed(seed)
@@ -76,8 +80,12 @@ class _Aligner:
         self.scale = torch.tensor(-math.log(config.temperature))  # log of 1 / temperature
         for parameter in (self.down, self.up, self.scale):
             parameter.requires_grad_()
-        shares = np.bincount(pairs.ravel(), minlength=len(content)) / pairs.size  # (N,)
+        shares = np.bincount(self.rows(pairs).ravel()) / pairs.size  # (U,)
         self.log_share = torch.from_numpy(np.log(shares + 1e-12).astype(np.float32))  # log Q
+
+    def rows(self, pairs: IntArray) -> NDArray[np.int64]:
+        """Rows (B, 2) of ``content`` that hold the items of pairs (B, 2)."""
+        return np.searchsorted(self.items, pairs)
 
     def groups(self) -> list[dict[str, object]]:
         """Parameter groups of the optimiser; the temperature has no weight decay."""
@@ -87,7 +95,7 @@ class _Aligner:
         ]
 
     def loss(self, pairs: Tensor) -> Tensor:
-        """Mean InfoNCE loss of pairs (B, 2): the right items of all pairs are the classes."""
+        """Mean InfoNCE loss of pairs of rows (B, 2): the right items are the classes."""
         left, right = pairs[:, 0], pairs[:, 1]  # (B,) each
         logits = self._encode(left) @ self._encode(right).T * self.scale.exp()  # (B, B)
         logits = logits - self.log_share[right]
@@ -98,7 +106,7 @@ class _Aligner:
         return functional.cross_entropy(logits, torch.arange(len(left)))
 
     def _encode(self, items: Tensor) -> Tensor:
-        """Aligned unit vectors (B, D) of items (B,), with dropout of content."""
+        """Aligned unit vectors (B, D) of rows (B,), with dropout of content."""
         content = self.content[items]  # (B, D)
         keep = torch.rand(content.shape, generator=self.random) >= self.dropout
         visible = content * keep / (1 - self.dropout)

@@ -1,5 +1,8 @@
 """Vectors by key in two append-only files: rows, which are memory-mapped, and an index of keys.
 
+Rows are read block by block, and the pages of a block are given back before the next one is read:
+a catalogue of vectors is in memory once, as the array that is returned.
+
 ``vectors.f32`` has the rows, one after the other, little-endian float32. ``keys.bin`` has a record
 per row: the key (32 bytes) and the CRC-32 of the row. Rows are written and flushed before their
 records, so a record promises a row; bytes after the last whole record, or after its row, are from a
@@ -15,6 +18,7 @@ Shapes: M stored rows, N keys, D row size.
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import zlib
 from collections.abc import Iterator
@@ -31,6 +35,8 @@ KEY_BYTES = 32
 _RECORD = np.dtype([("key", np.uint8, KEY_BYTES), ("crc", "<u4")])
 _ROWS_FILE, _KEYS_FILE, _LOCK_FILE = "vectors.f32", "keys.bin", "lock"
 
+_ROWS_AT_ONCE = 65_536
+
 Keys = NDArray[np.uint8]
 
 
@@ -46,6 +52,7 @@ class VectorFile:
         self.folder, self.size = folder, size
         self._records = np.empty(0, _RECORD)  # (M,)
         self._rows: FloatArray = np.empty((0, size), np.float32)  # (M, D)
+        self._map: mmap.mmap | None = None  # of the rows
         self._is_checked = np.empty(0, np.bool_)  # (M,) rows that were compared with their CRC
         self._is_valid = np.empty(0, np.bool_)  # (M,)
         self._order = np.empty(0, np.int64)  # (M,) records by the start of their key
@@ -62,13 +69,16 @@ class VectorFile:
         """
         self._refresh()
         places = self._find(keys)  # (N,)
-        self._check(np.unique(places[places >= 0]))
         found = places >= 0
-        found[found] = self._is_valid[places[found]]
-        if found.all() and len(keys):
-            return self._rows[places], found
         vectors = np.zeros((len(keys), self.size), np.float32)
-        vectors[found] = self._rows[places[found]]
+        for begin in range(0, len(keys), _ROWS_AT_ONCE):
+            rows = begin + np.flatnonzero(found[begin : begin + _ROWS_AT_ONCE])
+            self._check(np.unique(places[rows]))
+            found[rows] = self._is_valid[places[rows]]
+            rows = rows[found[rows]]
+            vectors[rows] = self._rows[places[rows]]
+            if self._map is not None:
+                self._map.madvise(mmap.MADV_DONTNEED)
         return vectors, found
 
     def _check(self, places: NDArray[np.int64]) -> None:
@@ -115,8 +125,11 @@ class VectorFile:
         path = self.folder / _ROWS_FILE
         present = min(count, path.stat().st_size // (4 * self.size)) if path.exists() else 0
         self._records = np.fromfile(self.folder / _KEYS_FILE, _RECORD, count)
-        shape = (present, self.size)
-        self._rows = np.memmap(path, "<f4", "r", shape=shape) if present else np.empty(shape, "<f4")
+        if present:
+            with path.open("rb") as stream:
+                length = present * 4 * self.size
+                self._map = mmap.mmap(stream.fileno(), length, access=mmap.ACCESS_READ)
+            self._rows = np.frombuffer(self._map, "<f4").reshape(present, self.size)
         self._is_checked, self._is_valid = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         starts = _key_starts(self._records["key"])
         self._order = np.argsort(starts, kind="stable")

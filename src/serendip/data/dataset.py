@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.negative_log import NegativeLog
 from serendip.data.numeric import unit
 from serendip.data.query import History
+from serendip.data.user_rows import UserRows
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
@@ -55,9 +55,17 @@ class EventLog:
     actions: NDArray[np.int16] | None = None
     countries: IntArray | None = None
     devices: IntArray | None = None
+    _derived: dict[str, UserRows] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.users)
+
+    @property
+    def by_user(self) -> UserRows:
+        """Rows of each user's events; computed once."""
+        if "by_user" not in self._derived:
+            self._derived["by_user"] = UserRows(self.users)
+        return self._derived["by_user"]
 
     def rows(self, mask: BoolArray) -> EventLog:
         """Select events by mask (E,)."""
@@ -188,7 +196,6 @@ class Dataset:
     negatives: NegativeLog = field(default_factory=NegativeLog)
     action_names: tuple[str, ...] = ()
     device_names: tuple[str, ...] = ()
-    _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property
     def num_items(self) -> int:
@@ -258,7 +265,7 @@ class Dataset:
         kept = np.ones(len(users), np.bool_)
         kept[last] = False
         held_out = HeldOut(self.events.users[last], self.events.items[last])
-        return replace(self, events=self.events.rows(kept), validation=held_out, _by_user={})
+        return replace(self, events=self.events.rows(kept), validation=held_out)
 
     def with_validation(self, validation: HeldOut) -> Dataset:
         """A copy with targets for early stopping."""
@@ -266,28 +273,8 @@ class Dataset:
 
     def history(self, user: int) -> History:
         """All events of a user by number, oldest first; empty for an unknown user."""
-        if not self._by_user:
-            self._by_user.update(self._histories())
-        return self._by_user.get(user, History())
-
-    def histories(self) -> dict[int, History]:
-        """User number -> history, for every user with events."""
-        if not self._by_user:
-            self._by_user.update(self._histories())
-        return self._by_user
-
-    def _histories(self) -> dict[int, History]:
-        order = np.argsort(self.events.users, kind="stable")
-        users = self.events.users[order]
-        changes = np.flatnonzero(users[1:] != users[:-1]) + 1
-        bounds = [0, *changes.tolist(), len(users)] if len(users) else []
-        result = {}
-        for begin, end in pairwise(bounds):
-            rows = order[begin:end]
-            result[int(users[begin])] = History(
-                self.events.items[rows], self.events.timestamps[rows], self.events.liked[rows]
-            )
-        return result
+        log, rows = self.events, self.events.by_user.of(user)
+        return History(log.items[rows], log.timestamps[rows], log.liked[rows])
 
     def item_counts(self) -> IntArray:
         """(N,) int32 number of events per item."""

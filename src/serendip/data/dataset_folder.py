@@ -76,7 +76,7 @@ def open_dataset(folder: Path) -> Dataset:
 
 def _columns_of(log: _Columns) -> dict[str, NDArray[Any]]:
     """The columns of a log that it has."""
-    columns = {field.name: getattr(log, field.name) for field in fields(log)}
+    columns = {field.name: getattr(log, field.name) for field in fields(log) if field.init}
     return {name: column for name, column in columns.items() if column is not None}
 
 

@@ -15,23 +15,27 @@ Features and query examples of the dataset are dropped: they may contain the fut
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.item import Catalogue, Item
 from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query, Surface, UserPast
 from serendip.data.rejections import Rejections
 from serendip.data.search_log import LoggedRequest
+from serendip.data.user_rows import ByUser
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
 Rows = NDArray[np.intp]
+_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -344,48 +348,39 @@ class _Parts:
         log = self.dataset.events
         places = _history_indices(log.users)
         rows = rows[np.lexsort((rows, log.users[rows]))]
-        histories = self.dataset.histories()
         rejections = self.dataset.negatives.of_users(self.numbers)
         usable = _is_first_choice(log)[rows] & ~self._are_rejected(rows, rejections)
         target_rows = _first_of_users(rows[usable], log.users)
         known = (_history_indices_of_moments(log) if strictly_before else places)[target_rows]
-        users = np.unique(log.users[target_rows]).tolist()
+        users = np.unique(log.users[target_rows])
+        names = self.dataset.action_names
         return Targets(
             users=self.dataset.users.ids_of(log.users[target_rows]),
             items=self.numbers[log.items[target_rows]],
             times=log.timestamps[target_rows],
             places=places[target_rows],
             known=known,
-            histories={
-                self.dataset.users.id(user): History(
-                    self.numbers[histories[user].item_nums],
-                    histories[user].timestamps,
-                    histories[user].liked,
-                )
-                for user in users
-            },
+            histories=self._by_user(users, self._history),
             rejections={
                 self.dataset.users.id(user): rejections[user]
-                for user in users
+                for user in users.tolist()
                 if user in rejections
             },
-            actions=self._actions(users),
+            actions={}
+            if log.actions is None
+            else self._by_user(users, partial(_names_of_user, log, log.actions, names)),
             countries=_names_of(log.countries, target_rows, _country_names(self.dataset)),
             devices=_names_of(log.devices, target_rows, self.dataset.device_names),
             homes=_homes(self.dataset, users),
         )
 
-    def _actions(self, users: Sequence[int]) -> dict[str, list[str]]:
-        """User id -> action of each of their events; empty if the log has no actions."""
-        log, names = self.dataset.events, self.dataset.action_names
-        if log.actions is None:
-            return {}
-        ids = self.dataset.users.ids_of(users)
-        of_users = _rows_of_users(log.users, users)
-        return {
-            user_id: [names[code] for code in log.actions[rows].tolist()]
-            for user_id, rows in zip(ids, of_users, strict=True)
-        }
+    def _history(self, user: int) -> History:
+        """All events of a user, items numbered as in the catalogue."""
+        history = self.dataset.history(user)
+        return History(self.numbers[history.item_nums], history.timestamps, history.liked)
+
+    def _by_user(self, users: IntArray, value_of: Callable[[int], _V]) -> ByUser[_V]:
+        return ByUser(users, self.dataset.users, value_of)
 
     def split(
         self,
@@ -415,33 +410,29 @@ class _Parts:
         return rejected
 
 
-def _homes(dataset: Dataset, users: Sequence[int]) -> dict[str, list[str]]:
+def _names_of_user(
+    log: EventLog, codes: NDArray[np.integer], names: Sequence[str], user: int
+) -> list[str]:
+    """Names of the codes (E,) of a user's events."""
+    return [names[code] for code in codes[log.by_user.of(user)].tolist()]
+
+
+def _homes(dataset: Dataset, users: IntArray) -> Mapping[str, Sequence[str]]:
     """User id -> country before each event and after the last one, of some users by number."""
-    countries, log = dataset.countries, dataset.events
+    countries = dataset.countries
     if countries is None:
         return {}
-    homes = {}
-    ids = dataset.users.ids_of(users)
-    for user, user_id, rows in zip(users, ids, _rows_of_users(log.users, users), strict=True):
-        if countries.given is None or countries.given[user] or log.countries is None:
-            codes = [int(countries.of_users[user])] * (len(rows) + 1)
-        else:
-            codes = [-1, *log.countries[rows].tolist()]
-        homes[user_id] = [countries.names[code] if code >= 0 else "" for code in codes]
-    return homes
+    return ByUser(users, dataset.users, partial(_home_of, dataset.events, countries))
 
 
-def _rows_of_users(of_events: IntArray, users: Sequence[int]) -> Iterator[Rows]:
-    """Rows of the events of some users, by number, in order of time.
-
-    Args:
-        of_events: (E,) user of each event.
-        users: in any order.
-    """
-    order = np.argsort(of_events, kind="stable")
-    ordered, wanted = of_events[order], np.array(users, of_events.dtype)
-    bounds = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
-    return (order[begin:end] for begin, end in zip(*bounds, strict=True))
+def _home_of(log: EventLog, countries: UserCountries, user: int) -> list[str]:
+    """Country of a user before each event and after the last one."""
+    rows = log.by_user.of(user)
+    if countries.given is None or countries.given[user] or log.countries is None:
+        codes = [int(countries.of_users[user])] * (len(rows) + 1)
+    else:
+        codes = [-1, *log.countries[rows].tolist()]
+    return [countries.names[code] if code >= 0 else "" for code in codes]
 
 
 def _country_names(dataset: Dataset) -> tuple[str, ...]:

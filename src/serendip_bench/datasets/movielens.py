@@ -305,7 +305,7 @@ def with_choices(dataset: Dataset, searches: Sequence[Search]) -> Dataset:
         np.concatenate([events.liked, np.zeros(count, np.bool_)])[order],
         np.concatenate([events.values, np.full(count, np.nan, np.float32)])[order],
     )
-    return replace(dataset, events=joined, _by_user={})
+    return replace(dataset, events=joined)
 
 
 def select_targets(searches: Sequence[Search], name: str) -> list[Target]:

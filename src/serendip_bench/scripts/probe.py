@@ -79,7 +79,7 @@ Predicted = NDArray[Any]
 def train_state(dataset: Dataset, before: float, cache: Path, seed: int) -> EngineState:
     """Train everything except the ranker on the events before a time."""
     settings, log = Settings(), dataset.events
-    past = replace(dataset, events=log.rows(log.timestamps < before), _by_user={})
+    past = replace(dataset, events=log.rows(log.timestamps < before))
     with tempfile.TemporaryDirectory() as scratch:
         encoder, vectors = open_encoder(settings.content), VectorCache(cache)
         fitter = Fitter(settings, encoder, vectors, Path(scratch), StageClock())

@@ -52,7 +52,8 @@ def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before(
     assert len(cold) == 1
     assert cold <= {f"i{number}" for number in range(20)}
     expected = {}
-    for user, history in dataset.histories().items():
+    for user in range(dataset.num_users):
+        history = dataset.history(user)
         for item, time in zip(history.item_nums, history.timestamps, strict=True):
             before = [
                 f"i{other}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serendip.data.query import History, Query
 from serendip.engine.stages import selection
-from serendip.engine.stages.base import Ranked
+from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig, request_seed
 from serendip.engine.stages.selection import Slate
@@ -264,6 +264,33 @@ def slots() -> st.SearchStrategy[SponsoredConfig]:
 
 def organic_rows(rows: Ranked) -> list[int]:
     return np.flatnonzero(rows.is_organic).tolist()
+
+
+class EveryTurn(ListRule):
+    """A rule that is asked at every position and never names a row."""
+
+    name, label = "every turn", "Never"
+
+    def start(self, ranked: Ranked, rows: OpenRows) -> Placement:
+        return NeverPlaced()
+
+
+class NeverPlaced(Placement):
+    def next(self, position: int, rows: OpenRows) -> float:
+        return position
+
+    def place(self, position: int, rows: OpenRows) -> int:
+        return -1
+
+
+@given(candidates(), rules())
+def test_a_slate_filled_in_stretches_is_the_one_filled_position_by_position(rows, config) -> None:
+    list_rules = SurfaceStages.of(config).list_rules
+    slow = selection.build_slate(rows, [*list_rules, EveryTurn()])
+    fast = selection.build_slate(rows, list_rules)
+    assert fast.rows == slow.rows
+    assert fast.positions == {rule.name: slow.positions[rule.name] for rule in list_rules}
+    assert fast.propensities == {rule.name: slow.propensities[rule.name] for rule in list_rules}
 
 
 @given(candidates(), rules())

@@ -141,7 +141,7 @@ def test_baskets_are_made_of_purchases_if_the_log_has_any() -> None:
     bought = [item in "ce" for item in "".join(row[1] for row in sorted(
         [*PAST, *FUTURE], key=lambda row: row[2]))]  # fmt: skip
     events = replace(dataset.events, actions=np.array(bought, np.int16))
-    acted = replace(dataset, events=events, action_names=("click", "purchase"), _by_user={})
+    acted = replace(dataset, events=events, action_names=("click", "purchase"))
     split = temporal(acted, 0.4)
     assert [ids(split, basket.items) for _, basket in read_baskets(split)] == ["ce"]
 

@@ -92,6 +92,15 @@ def test_a_row_does_not_depend_on_the_other_rows(ranker: Ranker, rows: RankerRow
     )
 
 
+def test_many_rows_are_predicted_like_a_few(ranker: Ranker) -> None:
+    many = made_up_rows(20_000, seed=5)
+    together = ranker.predict(many.features, many.task)
+    assert together.shape == (20_000, 1)
+    for part in (slice(0, 50), slice(8_180, 8_210), slice(19_980, None)):
+        alone = ranker.predict(many.features[part], many.task[part])
+        np.testing.assert_allclose(together[part], alone, rtol=0, atol=1e-5)
+
+
 def test_the_same_seed_gives_the_same_network(rows: RankerRows) -> None:
     quick = ONE_ACTION.model_copy(update={"epochs": 1})
     first, second, other = (

@@ -9,7 +9,7 @@ what people read. Filters, sources and scorers have their protocols beside them,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar
@@ -165,28 +165,33 @@ class OpenRows:
             np.ones(len(ranked), np.bool_),
         )
 
-    def best(self) -> int:
-        """The best organic row; there is one."""
-        return int(np.argmax(self.organic))
+    def best(self, count: float) -> list[int]:
+        """The best organic rows, at most ``count``; infinity = all."""
+        rows: list[int] = np.flatnonzero(self.organic).tolist()
+        return rows[: int(min(count, len(rows)))]
 
-    def take(self, row: int) -> None:
-        """The row has a position now."""
-        self.organic[row] = self.unused[row] = False
+    def take(self, rows: Sequence[int]) -> None:
+        """The rows have positions now."""
+        self.organic[rows] = self.unused[rows] = False
 
 
 class Placement(ABC):
-    """A list rule at work on one slate.
+    """A list rule at work on one slate."""
 
-    Args:
-        last: the last position at which it may act.
-    """
-
-    def __init__(self, last: float) -> None:
-        self.last = last
+    def __init__(self) -> None:
         self.positions: list[int] = []
         """Positions of the slate that the rule decided, in order."""
         self.propensities: list[float] = []
         """Of a rule that draws: the probability of the item at each of these positions."""
+
+    @abstractmethod
+    def next(self, position: int, rows: OpenRows) -> float:
+        """The first 0-based position, from ``position`` on, at which it may act; infinity = none.
+
+        Args:
+            position: to be filled now.
+            rows: at least one organic row is open.
+        """
 
     @abstractmethod
     def place(self, position: int, rows: OpenRows) -> int:
@@ -197,8 +202,8 @@ class Placement(ABC):
             rows: at least one organic row is open.
         """
 
-    def add(self, row: int) -> None:  # noqa: B027 - most rules need not know
-        """The row has the next position, whichever rule decided it."""
+    def add(self, rows: Sequence[int]) -> None:  # noqa: B027 - most rules need not know
+        """The rows have the next positions, whichever rule decided them."""
 
 
 class ListRule(Stage, ABC):

@@ -12,7 +12,7 @@ page, wherever it begins.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -69,12 +69,16 @@ class GroupLimit(Placement):
     """
 
     def __init__(self, config: DiversityConfig, codes: IntArray, rows: OpenRows) -> None:
-        super().__init__(last=math.inf)
+        super().__init__()
         self._config, self._fits = config, rows.fits
         self._shown: list[int] = []
         groups = np.unique(codes[:, : config.levels], axis=0, return_inverse=True)[1]
         self._groups = groups.reshape(-1)
         self._counts = [0] * (int(self._groups.max(initial=-1)) + 1)
+
+    def next(self, position: int, rows: OpenRows) -> float:
+        """Every position."""
+        return position
 
     def place(self, position: int, rows: OpenRows) -> int:
         """The best organic row whose group has room; the best of all if every group is full."""
@@ -84,12 +88,13 @@ class GroupLimit(Placement):
             self.positions.append(position)
         return row
 
-    def add(self, row: int) -> None:
-        """Count the row's group, and no longer count the group that leaves the window."""
-        self._shown.append(int(self._groups[row]))
-        self._count(self._shown[-1], 1)
-        if len(self._shown) >= self._config.window:  # The window of the next position begins later.
-            self._count(self._shown[-self._config.window], -1)
+    def add(self, rows: Sequence[int]) -> None:
+        """Count the groups of the rows, and no longer those that leave the window."""
+        for row in rows:
+            self._shown.append(int(self._groups[row]))
+            self._count(self._shown[-1], 1)
+            if len(self._shown) >= self._config.window:  # The next position's begins later.
+                self._count(self._shown[-self._config.window], -1)
 
     def _count(self, group: int, change: int) -> None:
         was_full = self._counts[group] >= self._config.most

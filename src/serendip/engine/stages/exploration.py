@@ -75,13 +75,18 @@ class Explorer(Placement):
     """Draws the items to explore in one slate."""
 
     def __init__(self, config: ExplorationConfig, ranked: Ranked) -> None:
-        super().__init__(last=math.inf)
+        super().__init__()
         self._random = np.random.default_rng(ranked.seed)
         self._block = math.ceil(1 / config.share)
         self._values, self._max_loss = ranked.values, config.max_loss
         self._is_new = ranked.counts <= config.max_interactions  # (C,)
         self._pool = np.flatnonzero(self._is_new)
         self._logits = ranked.promise / config.temperature  # (C,)
+
+    def next(self, position: int, rows: OpenRows) -> float:
+        """The last position of a block, while new items are open."""
+        is_over = not rows.organic[self._pool].any()
+        return math.inf if is_over else position + -(position + 1) % self._block
 
     def place(self, position: int, rows: OpenRows) -> int:
         """A row of the pool that fits; -1 if there is none, or nothing to explore here."""

@@ -1,12 +1,14 @@
 """The last step of a run: scored candidates become the list that is shown.
 
-The list filters remove candidates, then one pass fills the slate position by position: the first
-list rule that names a row decides, else the best organic row. The whole slate is built at once and
-does not depend on the requested length, so every page is a part of the same list.
+The list filters remove candidates, then one pass fills the slate: at positions where a list rule
+may act, the first rule that names a row decides, and the best organic rows take all others. The
+whole slate is built at once and does not depend on the requested length, so every page is a part of
+the same list.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -77,18 +79,20 @@ def build_slate(ranked: Ranked, rules: Sequence[ListRule]) -> Slate:
     """Fill all positions; without rules the slate is the organic order."""
     rows = OpenRows.of(ranked)
     placements = {rule.name: rule.start(ranked, rows) for rule in rules}
-    last = max((placement.last for placement in placements.values()), default=-1)
     order: list[int] = []
     while rows.organic.any():
-        if len(order) > last:
-            order += np.flatnonzero(rows.organic).tolist()
-            break
-        is_pinned = len(order) < ranked.pinned
-        row = rows.best() if is_pinned else _place(len(order), placements.values(), rows)
-        order.append(row)
-        rows.take(row)
+        position = len(order)
+        turns = (placement.next(position, rows) for placement in placements.values())
+        # Positions before the next turn of a rule have the organic order.
+        unruled = max(ranked.pinned, min(turns, default=math.inf)) - position
+        if unruled > 0:
+            placed = rows.best(unruled)
+        else:
+            placed = [_place(position, placements.values(), rows)]
+        order += placed
+        rows.take(placed)
         for placement in placements.values():
-            placement.add(row)
+            placement.add(placed)
     return Slate(
         order,
         {name: placement.positions for name, placement in placements.items()},
@@ -101,7 +105,7 @@ def _place(position: int, placements: Iterable[Placement], rows: OpenRows) -> in
         row = placement.place(position, rows)
         if row >= 0:
             return row
-    return rows.best()
+    return rows.best(1)[0]
 
 
 @dataclass(frozen=True, slots=True)

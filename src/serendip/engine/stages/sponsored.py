@@ -9,6 +9,7 @@ order. A bid of 0 counts as none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
@@ -85,9 +86,13 @@ class Auction(Placement):
     """Sells the positions of one slate; see the module's docstring for who may buy."""
 
     def __init__(self, config: SponsoredConfig, ranked: Ranked) -> None:
-        super().__init__(last=max(config.positions))
+        super().__init__()
         self._for_sale, self._floor = frozenset(config.positions), config.floor
         self._organic, self._revenue = ranked.values, ranked.revenue
+
+    def next(self, position: int, rows: OpenRows) -> float:
+        """The next position for sale."""
+        return min((sold for sold in self._for_sale if sold >= position), default=math.inf)
 
     def place(self, position: int, rows: OpenRows) -> int:
         """The bidding row of the highest expected revenue; -1 if the position stays organic."""

@@ -28,6 +28,9 @@ from serendip.runtime.progress import TrainOptions
 
 CONFIG_FILE, NETWORK_FILE = "config.json", "network.onnx"
 
+_ROWS_AT_ONCE = 8_192
+"""Rows that the graph is run on at once; it needs about 4 kB of memory for each."""
+
 
 def action_value(
     probabilities: FloatArray, action_weights: Mapping[str, float], actions: Sequence[str]
@@ -129,13 +132,14 @@ class Ranker:
                 f"features have shape {features.shape}; expected {expected}.",
                 "Give one row per task and the columns of feature_names.",
             )
-        if not len(features):
-            return np.empty((0, len(self.config.actions)), np.float32)
-        feed = {
-            "features": np.ascontiguousarray(features, np.float32),
-            "task": task.astype(np.int64),
-        }
-        probabilities: FloatArray = self._session.run(None, feed)[0]  # (R, A)
+        probabilities = np.empty((len(task), len(self.config.actions)), np.float32)
+        for begin in range(0, len(task), _ROWS_AT_ONCE):
+            block = slice(begin, begin + _ROWS_AT_ONCE)
+            feed = {
+                "features": np.ascontiguousarray(features[block], np.float32),
+                "task": task[block].astype(np.int64),
+            }
+            probabilities[block] = self._session.run(None, feed)[0]
         return probabilities
 
     def value(self, probabilities: FloatArray, action_weights: Mapping[str, float]) -> FloatArray:

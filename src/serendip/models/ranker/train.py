@@ -91,14 +91,26 @@ def fit_standardisation(features: FloatArray) -> tuple[FloatArray, FloatArray]:
     The scale of a constant feature is 0: no weight was learned for it, so a different value at
     serving time must not change scores.
     """
-    is_finite = np.isfinite(features)  # (R, F)
-    count = np.maximum(is_finite.sum(0), 1)  # (F,)
-    mean = np.where(is_finite, features, 0).sum(0, dtype=np.float64) / count
-    centred = np.where(is_finite, features - mean.astype(np.float32), 0)  # (R, F)
-    deviation = np.sqrt((centred**2).sum(0, dtype=np.float64) / count)  # (F,)
+    total, squares, count = np.zeros((3, features.shape[1]))  # (F,) each
+    for block in _blocks(features):
+        is_finite = np.isfinite(block)  # (b, F)
+        count += is_finite.sum(0)
+        total += np.where(is_finite, block, 0).sum(0, dtype=np.float64)
+    count = np.maximum(count, 1)
+    mean = total / count
+    for block in _blocks(features):
+        centred = np.where(np.isfinite(block), block - mean.astype(np.float32), 0)  # (b, F)
+        squares += (centred**2).sum(0, dtype=np.float64)
+    deviation = np.sqrt(squares / count)  # (F,)
     is_constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
     scale = np.where(is_constant, 0.0, 1.0 / np.where(is_constant, 1.0, deviation))
     return mean.astype(np.float32), scale.astype(np.float32)
+
+
+def _blocks(features: FloatArray) -> Iterator[FloatArray]:
+    """Rows (R, F) in blocks, so that copies of them need little memory."""
+    size = 65_536
+    yield from (features[begin : begin + size] for begin in range(0, len(features), size))
 
 
 _MIN_QUERIES = 20

@@ -53,7 +53,7 @@ from serendip.models.row_adam import RowAdamW
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
 from serendip.runtime.budget import UNLIMITED, Allowance
-from serendip.runtime.progress import TrainOptions
+from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.threads import num_threads
 
 _WARM_SHARE, _LAST_RATE, _MOST_GRADIENT = 0.05, 0.02, 1.0
@@ -82,17 +82,20 @@ def train_retriever(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         training = RetrieverTraining(dataset, config, options.seed, start)
+        steps = options.progress.step("Training the retriever", training.share_done)
         if training.start is not None:
             training.allowance = options.allowance.from_now(1.0)
-            training.learn_everything(options)
+            with steps:
+                training.learn_everything()
             return training.finish(training.earlier_affinity(), training.earlier_quality())
         stopping = StoppingRule(training.num_epochs, config.patience)
         digest = ""
         if options.checkpoint is not None:
             digest = training_fingerprint(dataset, config, options.seed)
         training.allowance = options.allowance.from_now(_SHARE_BEFORE_LAST)
-        timed = replace(options, allowance=training.allowance)
-        train_epochs(training, stopping, timed, digest, "Training the retriever")
+        timed = replace(options, allowance=training.allowance, progress=SilentProgress())
+        with steps:
+            train_epochs(training, stopping, timed, digest, "Training the retriever")
         affinity = training.affinity()
         quality = training.quality(affinity)
         training.allowance = options.allowance.from_now(1.0)
@@ -150,6 +153,7 @@ class RetrieverTraining:
             self.module.tower.start_ids_at(vectors, config.id_scale)
         self._samples: dict[tuple[int, int], ValidationSample] = {}
         self._encoded: EncodedItems | None = None
+        self._passes = 0.0
         self.optimiser = self._optimiser()
 
     @property
@@ -199,11 +203,14 @@ class RetrieverTraining:
         if self.held_back:
             self._run_epoch(self.validation, self.num_epochs)
 
-    def learn_everything(self, options: TrainOptions) -> None:
+    def learn_everything(self) -> None:
         """Train on all events, continuing from an earlier training."""
-        epochs = range(self.num_epochs)
-        for number in options.progress.track(epochs, "Training the retriever", len(epochs)):
+        for number in range(self.num_epochs):
             self._run_epoch(self.whole, number)
+
+    def share_done(self) -> float:
+        """Share of the passes over the training events that is done."""
+        return min(1.0, self._passes / self.num_epochs)
 
     def _run_epoch(self, maker: BatchBuilder, number: int) -> None:
         """Pass over all rows, epoch ``number``; shorter if the time is over."""
@@ -211,11 +218,11 @@ class RetrieverTraining:
         self._encoded = None
         steps = maker.cut_epoch(self.config.batch_size, self.random)
         for step, rows in enumerate(steps):
-            passes = number + step / len(steps)
+            self._passes = number + step / len(steps)
             if self.allowance.is_over:
-                self.allowance.cut(passes / (self.num_epochs + self.held_back))
+                self.allowance.cut(self._passes / (self.num_epochs + self.held_back))
                 break
-            self._set_rate(self.allowance.pace(passes / self.num_epochs))
+            self._set_rate(self.allowance.pace(self._passes / self.num_epochs))
             batch = maker.batch(rows, self.random)
             loss = self.module.loss(batch, self.draw(batch, self.random))
             self.optimiser.zero_grad()
