@@ -380,6 +380,16 @@ def served(
     if "by_score" in document:
         typer.echo(f"The same without exploration ({document['posted_items']:,} items posted)")
         _print_slices(document["by_score"])
+    for name, row in document["baselines"].items():
+        typer.echo(f"{name} alone; the engine minus it")
+        for part in ("all", "order-safe"):
+            difference = row["engine"][part]["N@10"]
+            interval = "".join(
+                f" {difference[end] or 0.0:+.4f}" for end in ("value", "low", "high")
+            )
+            typer.echo(
+                f"  {part:<12} N@10 {_format_estimate(row['slices'][part]['N@10'])}{interval}"
+            )
     for name, cost in document["costs"].items():
         values = ", ".join(f"{key} {value:,.1f}" for key, value in cost.items())
         typer.echo(f"  {name:<11} {values}")

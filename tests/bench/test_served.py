@@ -168,6 +168,14 @@ def test_init_train_serve_and_ask(tmp_path: Path) -> None:
     for name in ("all", "warm items", "posted items"):
         loss = slices[name]["R@10"]["value"] - by_score[name]["R@10"]["value"]
         assert first["exploration"][name]["R@10"]["value"] == pytest.approx(loss)
+    alone = first["baselines"]
+    assert {"popularity", "transitions", "retriever"} <= set(alone)
+    # In a circle the next item is known: steps find it, the same list for everybody does not.
+    found = {name: row["slices"]["all"]["R@10"]["value"] for name, row in alone.items()}
+    assert found["transitions"] > 0.5 > found["popularity"]
+    for name, row in alone.items():
+        gain = row["engine"]["all"]["R@10"]["value"]
+        assert gain == pytest.approx(slices["all"]["R@10"]["value"] - found[name])
     assert set(first["costs"]) == {"init", "train", "serve"}
     assert first["costs"]["train"]["cpu_s"] > 0
     assert first["costs"]["serve"]["peak_mb"] > 10

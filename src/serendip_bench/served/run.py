@@ -30,6 +30,7 @@ import numpy as np
 from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import Progress
+from serendip_bench.served.baselines import rank_baselines
 from serendip_bench.served.client import ask_service
 from serendip_bench.served.data import (
     choose_items,
@@ -61,7 +62,9 @@ PROTOCOL = (
     "items: targets without an event in training. warm items: all other targets. posted items: "
     "targets that were left out of both files, with all their events, and posted before the first "
     "user was asked; `by_score` has the figures of the same lists in the order of their scores, "
-    "which is the order without exploration, and `exploration` the paired differences to them."
+    "which is the order without exploration, and `exploration` the paired differences to them. "
+    "baselines: each model of the generation alone, in process, on the same histories; `engine` "
+    "has the paired differences of the engine to it."
 )
 
 
@@ -107,6 +110,7 @@ def run_served(bench: ServedBench, progress: Progress) -> dict[str, Any]:
         asked = sample_users(everybody, bench.users, bench.seed)
         posted = read_items(bench.data, left_out)
         shown, by_score, serving = ask_service(work / "workspace", asked, posted, progress)
+        alone = rank_baselines(work / "workspace", asked, progress)
         slices = slice_users(asked, counts, order_items(bench.data))
         document = {
             "name": "served",
@@ -126,5 +130,9 @@ def run_served(bench: ServedBench, progress: Progress) -> dict[str, Any]:
                 "by_score": summarise(by_score, slices),
                 "exploration": compare(shown, by_score, slices),
             }
+        document["baselines"] = {
+            name: {"slices": summarise(ranks, slices), "engine": compare(shown, ranks, slices)}
+            for name, ranks in alone.items()
+        }
         write_json(bench.file, document)
     return document
