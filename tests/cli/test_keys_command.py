@@ -1,0 +1,72 @@
+"""``serendip keys``: a key is shown once, listed without its secret, revoked and rotated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import invoke, serendip_here
+from small_shop import import_shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    import_shop(tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+def keys(shop: Path, *arguments: str) -> dict[str, Any]:
+    code, document = invoke("keys", *arguments, "-w", str(shop))
+    assert code == 0
+    return document
+
+
+def test_a_key_is_shown_once_and_listed_without_its_text(shop: Path) -> None:
+    new = keys(shop, "create", "--name", "web", "--scope", "read", "--scope", "write")
+    assert new["key"].startswith(f"serendip_{new['key_id']}_")
+    assert (new["scopes"], new["state"], new["expires"]) == (["read", "write"], "active", None)
+    listed = serendip_here("keys", "list", "-w", shop)
+    assert listed.stdout == f"{new['key_id']} 'web': active, read write\n"
+    assert "key" not in keys(shop, "list")["keys"][0]
+
+
+def test_a_key_without_options_can_only_read(shop: Path) -> None:
+    assert keys(shop, "create")["scopes"] == ["read"]
+
+
+def test_scopes_and_expiry_are_kept_by_a_rotation(shop: Path) -> None:
+    old = keys(shop, "create", "--expires", "90d", "--scope", "admin")
+    assert old["expires"] - old["created"] == pytest.approx(90 * 86_400)
+    new = keys(shop, "rotate", old["key_id"])
+    assert new["key"] != old["key"]
+    assert new["expires"] - new["created"] == pytest.approx(90 * 86_400)
+    assert new["scopes"] == ["admin"]
+    states = {key["key_id"]: key["state"] for key in keys(shop, "list")["keys"]}
+    assert states == {old["key_id"]: "revoked", new["key_id"]: "active"}
+    assert keys(shop, "revoke", new["key_id"])["state"] == "revoked"
+
+
+def test_a_rotation_with_an_overlap_leaves_the_old_key_for_a_while(shop: Path) -> None:
+    old = keys(shop, "create")["key_id"]
+    keys(shop, "rotate", old, "--overlap", "1h")
+    assert {key["state"] for key in keys(shop, "list")["keys"]} == {"active"}
+
+
+def test_without_keys_the_list_says_what_that_means(shop: Path) -> None:
+    assert "No keys" in serendip_here("keys", "list", "-w", shop).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("create", "--scope", "root"), 3, "'root' is unknown"),
+        (("create", "--expires", "soon"), 2, "'soon' is not a duration"),
+        (("revoke", "zz"), 3, "no key 'zz'"),
+        (("rotate", "zz"), 3, "no key 'zz'"),
+    ],
+)
+def test_wrong_options_name_the_value(shop: Path, arguments, code, message) -> None:
+    done = serendip_here("keys", *arguments, "-w", shop)
+    assert done.returncode == code
+    assert message in done.stderr
