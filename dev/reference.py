@@ -75,8 +75,10 @@ def settings_page() -> str:
     parts = [
         NOTE,
         "# Settings\n\nThe tables of `serendip.toml`. A missing table or key has its default, an "
-        "unknown key is an error. What decides the result of a training is here; how it runs "
-        "(device, processes, seed) is an option of the [command](commands.md).\n",
+        "unknown key is an error; [variables of the environment]"
+        "(../guide/share.md#settings-of-the-environment) override the file. What decides the "
+        "result of a training is here; how it runs (device, processes, seed) is an option of the "
+        "[command](commands.md).\n",
     ]
     for name, field in Settings.model_fields.items():
         parts += model_tables(field) if name == "models" else config_tables((name,), field)

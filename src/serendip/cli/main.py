@@ -15,6 +15,7 @@ import typer
 
 from serendip import __version__
 from serendip.cli import (
+    config,
     demo,
     doctor,
     embed,
@@ -49,6 +50,7 @@ for command in (
     *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
+app.add_typer(config.app, name=config.NAME, help=config.HELP)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)

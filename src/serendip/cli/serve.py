@@ -5,6 +5,7 @@ The engine is imported and opened after the socket listens.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -116,12 +117,13 @@ def serve_workspace(
 
 def _read_exposure(settings: Path, host: str, port: int) -> Exposure:
     """Where the service listens, and for whom, by ``[serve]``, the only table that is read here."""
-    from serendip.config import read_toml, validate
+    from serendip.config import Overrides, read_toml, validate
     from serendip.engine.serve_config import ServeConfig
     from serendip.serve.exposure import Exposure
 
-    table = read_toml(settings).get("serve", {})
-    config = validate(ServeConfig, table, f"{settings}: [serve]")
+    overrides = Overrides.of(os.environ)
+    table = overrides.apply(read_toml(settings)).get("serve", {})
+    config = validate(ServeConfig, table, f"{settings}: [serve]", overrides.table("serve"))
 
     def open_keys() -> ApiKeys:
         from serendip.data.store.api_keys import ApiKeys
