@@ -15,6 +15,7 @@ from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
 from serendip.serve.access import Access
 from serendip.serve.key_ring import KeyRing
+from serendip.serve.rate_limits import RateLimits
 
 
 def open_keys(folder: Path) -> ApiKeys:
@@ -29,10 +30,12 @@ def open_keys(folder: Path) -> ApiKeys:
 class KeyedService(WireClient):
     """A service with a key; it reads the keys again when it is told to."""
 
-    def __init__(self, folder: Path, engine: TinyEngine | None = None) -> None:
+    def __init__(
+        self, folder: Path, engine: TinyEngine | None = None, limits: RateLimits | None = None
+    ) -> None:
         self.keys = open_keys(folder)
         self.ring = KeyRing(self.keys)
-        super().__init__(engine, Access(self.ring))
+        super().__init__(engine, Access(self.ring, limits))
         self.any_key = self.issue(["read"])
 
     def issue(self, scopes: Iterable[str], lifetime_s: float | None = None) -> IssuedKey:

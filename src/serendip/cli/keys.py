@@ -36,6 +36,9 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="How long it is valid, such as 90d. Default: for ever.")
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Requests per minute. Default: as in [serve].")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Create a key and show it once.
@@ -46,7 +49,7 @@ def create(
     from serendip.runtime.budget import parse_duration
 
     lifetime_s = None if expires is None else parse_duration(expires)
-    issued = issue_key(name, scope, lifetime_s)
+    issued = issue_key(name, scope, lifetime_s, limit)
     with _open_keys(workspace) as keys:
         keys.add(issued)
     _show_once(Terminal(json), issued)

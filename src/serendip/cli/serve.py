@@ -130,7 +130,10 @@ def _read_exposure(settings: Path, host: str, port: int) -> Exposure:
 
         return ApiKeys.open(settings.with_name(_DATABASE_FILE))
 
-    return Exposure(host, port, config.allowed_hosts, config.trusted_proxies, open_keys)
+    return Exposure(
+        *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
+        requests_per_minute=config.requests_per_minute,
+    )
 
 
 @contextmanager

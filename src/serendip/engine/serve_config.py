@@ -1,4 +1,4 @@
-"""``[serve]``: who may reach the service."""
+"""``[serve]``: who may reach the service, and how often."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from serendip.config import Config
 
@@ -28,7 +28,7 @@ def _check_network(text: str) -> str:
 
 
 class ServeConfig(Config):
-    """``[serve]``: who may reach the service."""
+    """``[serve]``: who may reach the service, and how often."""
 
     allowed_hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = ()
     """Host names under which the service answers besides `127.0.0.1` and `localhost`, such as
@@ -38,3 +38,8 @@ class ServeConfig(Config):
     trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
     """Addresses and networks of proxies, such as `10.0.0.0/8`, that say where a request comes from
     in `X-Forwarded-For` and `X-Forwarded-Proto`. None is believed by default."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests per minute of one key, and of one address without a key: so many at once, and so
+    many on average. Each worker counts for itself. A key with a limit of its own keeps it. None =
+    no limit."""

@@ -188,7 +188,7 @@ class Settings(Config):
     """The page for people: pictures of items."""
 
     serve: ServeConfig = ServeConfig()
-    """Who may reach the service. `serendip serve` reads it when it starts."""
+    """Who may reach the service, and how often. `serendip serve` reads it when it starts."""
 
     surfaces: dict[str, SurfaceConfig] = Field(default_factory=dict)
     """Surfaces that differ from the defaults, and further ones."""

@@ -8,6 +8,7 @@ known by signed cookies and have no rights beyond their own visit.
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, ApiKey
 from serendip.errors import ForbiddenError, SerendipError, UnauthenticatedError
 from serendip.serve.key_ring import KeyRing, is_accepted
 from serendip.serve.limits import MAX_VISITOR_EVENTS
+from serendip.serve.rate_limits import RateLimits
 
 PUBLIC: Final = "public"
 """Instead of a scope: everybody, never limited, nothing personal."""
@@ -153,10 +155,12 @@ class Access:
 
     Args:
         ring: the keys; None = there are none.
+        limits: counts requests; None = there is no limit.
     """
 
-    def __init__(self, ring: KeyRing | None = None) -> None:
+    def __init__(self, ring: KeyRing | None = None, limits: RateLimits | None = None) -> None:
         self.ring = ring or KeyRing()
+        self._limits = limits or RateLimits()
 
     async def admit(self, request: Request, route: RouteAccess) -> None:
         """Let a request pass, and note who sends it.
@@ -164,10 +168,19 @@ class Access:
         Raises:
             UnauthenticatedError: it needs a key and has none that is accepted.
             ForbiddenError: the key does not have the scope.
+            RateLimitError: the key, or the address of a request without one, sends too many.
         """
         if route.scope == PUBLIC:
             return
-        caller = await self._identify(request, route)
+        try:
+            caller = await self._identify(request, route)
+        except UnauthenticatedError:
+            self._limits.take(_read_address(request))
+            raise
+        if caller.key is None:
+            self._limits.take(_read_address(request))
+        else:
+            self._limits.take(f"key {caller.key.key_id}", caller.key.requests_per_minute)
         request.scope["state"]["caller"] = caller
         is_visit = route.visitors and caller.visitor_id
         if not (route.scope == PAGE or route.scope in caller.scopes or is_visit):
@@ -211,6 +224,18 @@ class Access:
         key_id, _, end = self.ring.read_signed(SESSION_COOKIE, value).partition("-")
         key = self.ring.get(key_id)
         return key if key and time.time() < int(end) and is_accepted(key) else None
+
+
+def _read_address(request: Request) -> str:
+    """Where a request comes from; of IPv6 the network, which is one sender's."""
+    host = request.client.host if request.client else ""
+    if ":" in host:
+        try:
+            network = ipaddress.ip_network((host.partition("%")[0], 64), strict=False)
+        except ValueError:
+            return f"address {host[:80]}"
+        return f"network {network}"
+    return f"address {host[:80]}"
 
 
 def _refusal(caller: Caller, scope: str) -> SerendipError:

@@ -29,6 +29,7 @@ class Exposure:
         allowed_hosts: names that it answers to besides those of this machine.
         trusted_proxies: addresses and networks that say where a request comes from.
         open_keys: opens the keys of the workspace; None = there are none.
+        requests_per_minute: of a key or an address; None = no limit.
     """
 
     host: str = "127.0.0.1"
@@ -36,6 +37,7 @@ class Exposure:
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     open_keys: Callable[[], KeySource] | None = None
+    requests_per_minute: int | None = None
 
     @property
     def is_reachable(self) -> bool:

@@ -38,6 +38,7 @@ from serendip.serve.middleware import (
     send_body,
     send_error,
 )
+from serendip.serve.rate_limits import RateLimits
 from serendip.serve.shared_state import SharedState
 from serendip.serve.socket import format_address, ignore_repeated_signals
 from serendip.serve.worker_seat import WorkerSeat
@@ -254,7 +255,8 @@ class _Service:
 
             self._follower.begin(time.monotonic())
             self._ring = self._exposure.open_ring()
-            app = build_app(self._holder, Access(self._ring), self._exposure.hosts)
+            limits = RateLimits(self._exposure.requests_per_minute)
+            app = build_app(self._holder, Access(self._ring, limits), self._exposure.hosts)
         except Exception as error:  # noqa: BLE001 - the main thread raises it
             self._failure = error
             self.end()

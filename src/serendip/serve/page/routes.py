@@ -77,7 +77,7 @@ class Pages:
         self._add(REPORT_PATH, "GET", ADMIN, self._in_html(self.report))
         self._add(STATUS_PATH, "GET", ADMIN, self._in_html(self.report_status))
         self._add("/static/{name:path}", "GET", PUBLIC, self.static)
-        self._add("/media/items/{item_id:path}", "GET", PAGE, self._in_html(self.picture))
+        self._add("/media/items/{item_id:path}", "GET", PUBLIC, self._in_html(self.picture))
 
     def _add(self, path: str, method: str, scope: str, endpoint: Endpoint) -> None:
         self.router.add_api_route(
