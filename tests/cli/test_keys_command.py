@@ -31,6 +31,13 @@ def test_a_key_is_shown_once_and_listed_without_its_text(shop: Path) -> None:
     assert "key" not in keys(shop, "list")["keys"][0]
 
 
+def test_the_text_is_in_one_place_of_the_output(shop: Path) -> None:
+    done = serendip_here("keys", "create", "-w", shop)
+    assert (done.stdout.count("serendip_"), done.stderr) == (1, "")
+    done = serendip_here("keys", "create", "-w", shop, "--json")
+    assert (done.stdout.count("serendip_"), done.stderr) == (1, "")
+
+
 def test_a_key_without_options_can_only_read(shop: Path) -> None:
     assert keys(shop, "create")["scopes"] == ["read"]
 
@@ -69,4 +76,23 @@ def test_without_keys_the_list_says_what_that_means(shop: Path) -> None:
 def test_wrong_options_name_the_value(shop: Path, arguments, code, message) -> None:
     done = serendip_here("keys", *arguments, "-w", shop)
     assert done.returncode == code
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "message"),
+    [
+        ("", ("--host", "0.0.0.0"), "host '0.0.0.0'"),
+        ('allowed_hosts = ["a.example"]', (), "allowed_hosts of [serve]: a.example"),
+        ('allowed_hosts = ["*"]', (), "[serve]: `allowed_hosts.0` = '*'"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_without_a_key_the_service_starts_for_nobody_else(
+    shop: Path, settings: str, options: tuple[str, ...], message: str, workers: str
+) -> None:
+    with (shop / "serendip.toml").open("a") as file:
+        file.write(f"\n[serve]\n{settings}\n")
+    done = serendip_here("serve", "-w", shop, "--port", "0", "--workers", workers, *options)
+    assert done.returncode == 2
     assert message in done.stderr

@@ -108,9 +108,10 @@ def _open_keys(workspace: Path) -> Iterator[ApiKeys]:
 def _show_once(terminal: Terminal, issued: IssuedKey) -> None:
     """Print a new key with its text, the only time that it is known."""
     now = time.time()
-    terminal.say(_describe(issued.key, now))
-    terminal.say(f"  {issued.text}")
-    terminal.say("  Keep it: it is not shown again. Send it as `Authorization: Bearer KEY`.")
+    if not terminal.as_json:
+        terminal.say(_describe(issued.key, now))
+        terminal.say(f"  {issued.text}")
+        terminal.say("  Keep it: it is not shown again. Send it as `Authorization: Bearer KEY`.")
     terminal.result(_to_json(issued.key, now) | {"key": issued.text})
 
 
