@@ -75,8 +75,10 @@ def settings_page() -> str:
     parts = [
         NOTE,
         "# Settings\n\nThe tables of `serendip.toml`. A missing table or key has its default, an "
-        "unknown key is an error. What decides the result of a training is here; how it runs "
-        "(device, processes, seed) is an option of the [command](commands.md).\n",
+        "unknown key is an error; [variables of the environment]"
+        "(../guide/share.md#settings-of-the-environment) override the file. What decides the "
+        "result of a training is here; how it runs (device, processes, seed) is an option of the "
+        "[command](commands.md).\n",
     ]
     for name, field in Settings.model_fields.items():
         parts += model_tables(field) if name == "models" else config_tables((name,), field)
@@ -234,7 +236,8 @@ def http_page() -> str:
     parts = [
         NOTE,
         "# HTTP\n\nThe same as the service says at `/openapi.json`. Reads take the same names as "
-        "parameters of a GET and as the JSON body of a POST. Errors are "
+        "parameters of a GET and as the JSON body of a POST. Once the workspace has a "
+        "[key](../guide/share.md#keys), requests need one with the scope. Errors are "
         '`{"error": {"type", "message", "hint", "request_id"}}`.\n',
     ]
     for path, operations in document["paths"].items():
@@ -247,13 +250,19 @@ def endpoint(path: str, operations: Mapping[str, Any], document: Mapping[str, An
     parts, shown = [], ""
     for method, operation in operations.items():
         text = prose(operation["description"])
-        title = "" if text == shown else f" {text}"
+        title = ("" if text == shown else f" {text}") + scope_note(operation)
         rows = list(parameter_rows(operation, document))
         is_same = method == "post" and "get" in operations
         body = "The same names, as JSON." if is_same else table(("name", "value", "meaning"), rows)
         parts.append(f"**{method.upper()}**{title}\n\n{body if rows or is_same else ''}")
         shown = text
     return f"## `{path}`\n\n" + "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def scope_note(operation: Mapping[str, Any]) -> str:
+    """The scope that a key needs for an operation."""
+    scopes = [scope for one in operation["security"] for scope in one.get("key", ())]
+    return f" Scope `{scopes[0]}`." if scopes else " No key."
 
 
 def parameter_rows(operation: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[Any]:

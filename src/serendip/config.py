@@ -1,16 +1,19 @@
-"""Base class of every config, and how a TOML file is read into one.
+"""Base class of every config, and how a TOML file and the environment are read into one.
 
 Each component defines its config class beside it. This module defines what all configs share (they
 are frozen, unknown keys are errors, they survive JSON) and turns a broken file into an error that
-names the file, the key and the value.
+names the file, the key and the value. A variable such as ``SERENDIP_TRAIN__BUDGET`` overrides
+``budget`` in ``[train]`` of the file.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -55,13 +58,111 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is nested too deeply.", "Use fewer nested tables.") from None
 
 
-def validate(model: type[ConfigT], values: dict[str, Any], origin: str) -> ConfigT:
+_PREFIX, _SEPARATOR = "SERENDIP_", "__"
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Settings of the environment, which override those of a file.
+
+    ``SERENDIP_TABLE__KEY``, with further keys after ``__``, in capitals or not. A value that begins
+    with ``[``, ``{`` or ``"`` is JSON, any other one is text, which a number or a switch reads.
+    Variables without ``__`` are none.
+
+    Args:
+        values: path of a key -> value.
+        variables: path of a key -> name of the variable.
+    """
+
+    values: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+    variables: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """Read them from environment variables.
+
+        Raises:
+            ConfigError: a value is no JSON though it begins like it.
+        """
+        values: dict[tuple[str, ...], Any] = {}
+        variables: dict[tuple[str, ...], str] = {}
+        for name in sorted(environment):
+            table, separator, rest = name.upper().removeprefix(_PREFIX).partition(_SEPARATOR)
+            if name.upper().startswith(_PREFIX) and table and separator:
+                path = (table.lower(), *rest.lower().split(_SEPARATOR))
+                values[path] = _read_variable(name, environment[name])
+                variables[path] = name
+        return cls(values, variables)
+
+    def apply(self, tables: Mapping[str, Any]) -> dict[str, Any]:
+        """The tables of a file with the overridden values, as a new dict.
+
+        Raises:
+            ConfigError: a variable names a key inside a value that is no table.
+        """
+        merged = dict(tables)
+        for path, value in self.values.items():
+            table = merged
+            for part in path[:-1]:
+                key = find_key(table, part)
+                inner = table.get(key, {})
+                if not isinstance(inner, Mapping):
+                    raise ConfigError(f"{self.variables[path]}: `{key}` is not a table.")
+                table[key] = dict(inner)
+                table = table[key]
+            table[find_key(table, path[-1])] = value
+        return merged
+
+    def table(self, name: str) -> Overrides:
+        """Those of one table, with paths inside it."""
+        inside = [path for path in self.values if path[0] == name]
+        return Overrides(
+            {path[1:]: self.values[path] for path in inside},
+            {path[1:]: self.variables[path] for path in inside},
+        )
+
+    def variable(self, path: Sequence[int | str], or_inside: bool = False) -> str:
+        """Name of the variable that set the value at a path, or a value around it; empty = none.
+
+        Args:
+            path: of the value.
+            or_inside: whether a variable that set a value inside it counts, too.
+        """
+        parts = tuple(normalise_key(str(part)) for part in path)
+        around = (self.variables.get(parts[:length], "") for length in range(len(parts), 0, -1))
+        inside = (name for key, name in self.variables.items() if key[: len(parts)] == parts)
+        return next(filter(None, around), "") or (next(inside, "") if or_inside else "")
+
+
+def find_key(table: Mapping[str, Any], name: str) -> str:
+    """The key of a table that a variable names, in the spelling of the table if it has it."""
+    return next((key for key in table if normalise_key(key) == name), name)
+
+
+def normalise_key(key: str) -> str:
+    """A key as the name of a variable spells it, in lower case."""
+    return key.replace("-", "_").lower()
+
+
+def _read_variable(name: str, text: str) -> Any:
+    if not text.startswith(("[", "{", '"')):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{name} = {text[:60]!r} is not JSON: {error.msg}.") from None
+
+
+def validate(
+    model: type[ConfigT], values: dict[str, Any], origin: str, overrides: Overrides | None = None
+) -> ConfigT:
     """Build a config from plain values.
 
     Args:
         model: class of the config.
         values: as in JSON or TOML.
         origin: a file or an option; every error message starts with it.
+        overrides: where some of the values come from instead, for the message.
 
     Raises:
         ConfigError: names the first wrong key, its value and what is expected.
@@ -71,6 +172,8 @@ def validate(model: type[ConfigT], values: dict[str, Any], origin: str) -> Confi
     except ValidationError as error:
         first = error.errors()[0]
         location = ".".join(str(part) for part in first["loc"])
+        if overrides is not None:
+            origin = overrides.variable(first["loc"], first["type"] == "extra_forbidden") or origin
         if first["type"] == "extra_forbidden":
             table = _table_around(model, first["loc"], values)
             hint = f"Valid keys: {', '.join(sorted(table.model_fields))}."

@@ -13,6 +13,9 @@
       ExtraMissing       an optional package is not installed            exit 7, HTTP 503
       StorageError       the database cannot be read or written now      exit 8, HTTP 503
         BusyError        the database is locked by other writes          exit 8, HTTP 503
+      UnauthenticatedError  a request has no valid key                   exit 1, HTTP 401
+      ForbiddenError     a key or a visitor may not do this              exit 1, HTTP 403
+      RateLimitError     too many requests                               exit 1, HTTP 429
 
 Every message names the thing and the value; ``hint`` names the next step. Only two places catch
 the base class: ``cli.main`` (exit code) and ``serve`` (status code).
@@ -42,7 +45,7 @@ class SerendipError(Exception):
     public_message: ClassVar[str] = ""
     """The message for HTTP clients, for errors whose own message has paths or other details of the
     operator; empty = clients get the own message."""
-    retry_after_s: ClassVar[int] = 0
+    retry_after_s: int = 0
     """Seconds after which the same request may succeed; 0 = unknown."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -117,3 +120,31 @@ class BusyError(StorageError):
     kind = "busy"
     public_message = "the database is busy with other writes."
     retry_after_s = 1
+
+
+class UnauthenticatedError(SerendipError):
+    """A request has no key, or one that is unknown, revoked or expired."""
+
+    status, kind = 401, "unauthenticated"
+
+
+class ForbiddenError(SerendipError):
+    """A key without the scope of a route, or a visitor of the page who asks for somebody else."""
+
+    status, kind = 403, "forbidden"
+
+
+class RateLimitError(SerendipError):
+    """A key or an address sends too many requests.
+
+    Args:
+        message: what is wrong, with the name and the value.
+        hint: the next step.
+        retry_after_s: seconds until a request is accepted again.
+    """
+
+    status, kind = 429, "rate_limit"
+
+    def __init__(self, message: str, hint: str, retry_after_s: int) -> None:
+        super().__init__(message, hint)
+        self.retry_after_s = retry_after_s

@@ -1,7 +1,8 @@
 """The real server over the tiny engine, as a process of its own.
 
 Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
-[--switch FILE] [--companion FOLDER]. Prints the address once it listens and once it is ready.
+[--switch FILE] [--companion FOLDER] [--keys DATABASE] [--host HOST] [--allowed-host NAME]
+[--trusted-proxy ADDRESS]. Prints the address once it listens and once it is ready.
 
 The search `slow` takes half a second. If the switch is a file, its content says why the engine
 cannot be opened. With an exit code every worker ends with it at once. A companion runs if its
@@ -18,8 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from serendip.data.store.api_keys import ApiKeys
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.companion import Companion
+from serendip.serve.exposure import Exposure
 from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.server import run, run_worker
 from serendip.serve.supervisor import supervise
@@ -35,6 +38,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--switch", type=Path)
     parser.add_argument("--companion", type=Path)
     parser.add_argument("--exit-code", type=int, default=0)
+    parser.add_argument("--keys", type=Path)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--allowed-host", action="append", default=[])
+    parser.add_argument("--trusted-proxy", action="append", default=[])
     return parser.parse_args()
 
 
@@ -64,6 +71,13 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
     return PublishedGenerations(open_engine)
 
 
+def exposure_by(options: argparse.Namespace) -> Exposure:
+    """Where it listens, and for whom."""
+    hosts, proxies = tuple(options.allowed_host), tuple(options.trusted_proxy)
+    open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
+    return Exposure(options.host, 0, hosts, proxies, open_keys)
+
+
 def listening(address: str) -> None:
     print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port
 
@@ -86,7 +100,7 @@ def run_workers(published: PublishedGenerations, options: argparse.Namespace) ->
     def work(seat: WorkerSeat) -> None:
         if options.exit_code:
             raise SystemExit(options.exit_code)
-        run_worker(published, seat)
+        run_worker(published, seat, exposure_by(options))
 
     def load() -> None:
         from serendip.serve import app  # noqa: F401 - as the command does
@@ -96,7 +110,7 @@ def run_workers(published: PublishedGenerations, options: argparse.Namespace) ->
         folder = options.companion
         companion = Companion((folder / "wanted").exists, lambda: accompany(folder))
     try:
-        supervise(work, options.workers, "127.0.0.1", 0, load, ready, listening, companion)
+        supervise(work, options.workers, exposure_by(options), load, ready, listening, companion)
     except SerendipError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
@@ -105,7 +119,7 @@ def main() -> None:
     options = parse()
     published = published_by(options)
     if options.workers == 1:
-        run(published, port=0, on_ready=ready, on_listening=listening)
+        run(published, exposure_by(options), on_ready=ready, on_listening=listening)
     else:
         run_workers(published, options)
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from tiny_engine import TinyEngine
 
+from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.middleware import App
@@ -16,11 +17,11 @@ from serendip.serve.middleware import App
 class WireClient:
     """One service over a tiny engine."""
 
-    def __init__(self, engine: TinyEngine | None = None) -> None:
+    def __init__(self, engine: TinyEngine | None = None, access: Access | None = None) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: App = build_app(self.holder)
+        self.app: App = build_app(self.holder, access)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self._ask(method, path, options))

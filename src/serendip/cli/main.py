@@ -15,6 +15,7 @@ import typer
 
 from serendip import __version__
 from serendip.cli import (
+    config,
     demo,
     doctor,
     embed,
@@ -24,6 +25,7 @@ from serendip.cli import (
     import_,
     init,
     judge,
+    keys,
     llm,
     queries,
     recommend,
@@ -48,10 +50,12 @@ for command in (
     *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
+app.add_typer(config.app, name=config.NAME, help=config.HELP)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
+app.add_typer(keys.app, name=keys.NAME, help=keys.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
 app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
 app.add_typer(queries.app, name=queries.NAME, help=queries.HELP)

@@ -5,6 +5,7 @@ The engine is imported and opened after the socket listens.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -18,14 +19,16 @@ from serendip.cli.terminal import Terminal, WorkspaceOption
 from serendip.errors import ConfigError, SerendipError
 
 if TYPE_CHECKING:
+    from serendip.data.store.api_keys import ApiKeys
     from serendip.engine.engine import Engine
     from serendip.engine.training_record import TrainingRecord
+    from serendip.serve.exposure import Exposure
     from serendip.serve.generation_watch import PublishedGenerations
     from serendip.serve.server import Helper
     from serendip.serve.worker_seat import WorkerSeat
 
 NAME = "serve"
-HELP = "Serve the API and the page on 127.0.0.1."
+HELP = "Serve the API and the page, to others once there are keys."
 
 
 def run(
@@ -41,7 +44,7 @@ def run(
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.
-_SETTINGS_FILE, _TRAINING_FOLDER = "serendip.toml", "training"
+_SETTINGS_FILE, _DATABASE_FILE, _TRAINING_FOLDER = "serendip.toml", "serendip.db", "training"
 
 
 def serve_workspace(
@@ -72,6 +75,8 @@ def serve_workspace(
             "Give the workspace with -w FOLDER, or create one with `serendip init`.",
         )
 
+    exposure = _read_exposure(settings, host, port)
+
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
         on_ready()
@@ -89,7 +94,7 @@ def serve_workspace(
                 start_schedule()
 
             helper = partial(_open_helper, workspace)
-            run(_published_in(workspace), host, port, begin, say_listening, helper)
+            run(_published_in(workspace), exposure, begin, say_listening, helper)
     else:
         from serendip.serve.companion import Companion
         from serendip.serve.supervisor import supervise
@@ -103,10 +108,32 @@ def serve_workspace(
         def work(seat: WorkerSeat) -> None:
             from serendip.serve.server import run_worker
 
-            run_worker(_published_in(workspace), seat, partial(_open_helper, workspace))
+            helper = partial(_open_helper, workspace)
+            run_worker(_published_in(workspace), seat, exposure, helper)
 
         companion = Companion(lambda: _has_schedule(workspace), lambda: _keep_trained(workspace))
-        supervise(work, workers, host, port, load, say_ready, say_listening, companion)
+        supervise(work, workers, exposure, load, say_ready, say_listening, companion)
+
+
+def _read_exposure(settings: Path, host: str, port: int) -> Exposure:
+    """Where the service listens, and for whom, by ``[serve]``, the only table that is read here."""
+    from serendip.config import Overrides, read_toml, validate
+    from serendip.engine.serve_config import ServeConfig
+    from serendip.serve.exposure import Exposure
+
+    overrides = Overrides.of(os.environ)
+    table = overrides.apply(read_toml(settings)).get("serve", {})
+    config = validate(ServeConfig, table, f"{settings}: [serve]", overrides.table("serve"))
+
+    def open_keys() -> ApiKeys:
+        from serendip.data.store.api_keys import ApiKeys
+
+        return ApiKeys.open(settings.with_name(_DATABASE_FILE))
+
+    return Exposure(
+        *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
+        requests_per_minute=config.requests_per_minute,
+    )
 
 
 @contextmanager

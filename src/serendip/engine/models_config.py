@@ -23,13 +23,14 @@ from typing import Any, NoReturn
 
 from pydantic import (
     BaseModel,
+    GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
     create_model,
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from serendip.config import Config
 from serendip.engine.feature_names import CONTEXT_FEATURES, OTHER_FEATURES, REPEAT_FEATURES
@@ -122,6 +123,26 @@ class ModelsConfig(Config):
                 values = {CLASS_KEY: model.class_name, **values}
             tables[name.replace("-", "_")] = values
         return tables
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The schema of the tables as they are in a settings file."""
+        further = {"type": "object", "properties": {CLASS_KEY: {"enum": [*model_names()]}}}
+        of_other_class = {**further, "required": [CLASS_KEY]}
+        tables = {
+            name.replace("-", "_"): {
+                "anyOf": [handler(model.config.__pydantic_core_schema__), of_other_class]
+            }
+            for name, model in DEFAULT_MODELS.items()
+        }
+        return {
+            "type": "object",
+            "description": cls.__doc__,
+            "properties": tables,
+            "additionalProperties": further,
+        }
 
     @classmethod
     def table_class(cls, key: str, values: Any) -> type[BaseModel] | None:

@@ -20,6 +20,7 @@ from serendip.data.item_features import TokenReader
 from serendip.data.repeats import RepeatConfig
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
+from serendip.engine.serve_config import ServeConfig
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
 from serendip.errors import ConfigError
@@ -186,6 +187,9 @@ class Settings(Config):
     page: PageConfig = PageConfig()
     """The page for people: pictures of items."""
 
+    serve: ServeConfig = ServeConfig()
+    """Who may reach the service, and how often. `serendip serve` reads it when it starts."""
+
     surfaces: dict[str, SurfaceConfig] = Field(default_factory=dict)
     """Surfaces that differ from the defaults, and further ones."""
 
@@ -223,10 +227,11 @@ class Settings(Config):
         return surfaces
 
     def learned_from(self) -> dict[str, Any]:
-        """Everything that decides what is learned, as plain values: not the LLM, the page, the gate
-        or when a training is due.
+        """Everything that decides what is learned, as plain values: not the LLM, the page, the
+        service, the gate or when a training is due.
         """
-        left_out: Any = {"llm": True, "page": True, "gate": True, "train": {"schedule", "stale"}}
+        left_out: Any = {"train": {"schedule", "stale"}}
+        left_out |= dict.fromkeys(("llm", "page", "serve", "gate"), True)
         return self.model_dump(mode="json", exclude=left_out)
 
     @property

@@ -22,10 +22,11 @@ them.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from serendip.config import read_toml, validate
+from serendip.config import Overrides, read_toml, validate
 from serendip.data.store.database import PATIENT_S
 from serendip.data.store.store import Store
 from serendip.engine.settings import Settings
@@ -44,7 +45,7 @@ class Workspace:
 
     Args:
         folder: the workspace.
-        settings: contents of its ``serendip.toml``.
+        settings: contents of its ``serendip.toml``, and of the environment.
     """
 
     folder: Path
@@ -52,13 +53,14 @@ class Workspace:
 
     @classmethod
     def open(cls, folder: Path) -> Workspace:
-        """Read the settings of a folder.
+        """Read the settings of a folder, and those of the environment, which override them.
 
         Raises:
-            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+            ConfigError: ``serendip.toml`` is missing, or it or a variable has a wrong key or value.
         """
-        path = folder / SETTINGS_FILE
-        return cls(folder, validate(Settings, read_toml(path), str(path)))
+        path, overrides = folder / SETTINGS_FILE, Overrides.of(os.environ)
+        tables = overrides.apply(read_toml(path))
+        return cls(folder, validate(Settings, tables, str(path), overrides))
 
     @property
     def cache(self) -> Path:

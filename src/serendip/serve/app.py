@@ -5,45 +5,77 @@ All errors have the same format, whether the framework or the engine raised them
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from serendip import __version__
 from serendip.errors import SerendipError
+from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require_declarations
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder, EnginePool
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import (
     JSON_TYPE,
+    LOOPBACK_HOSTS,
     App,
     ErrorResponse,
     GuardMiddleware,
+    HostRules,
     get_request_id,
     internal_error,
 )
 from serendip.serve.page.routes import Pages
 
+_OPENAPI = "/openapi.json"
 
-def build_app(holder: EngineHolder) -> App:
-    """Build the service for an engine holder, with its middleware."""
+
+class _Application(FastAPI):
+    """Declares in ``/openapi.json`` how a request shows its key."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Build the document on the first call."""
+        document = super().openapi()
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
+        return document
+
+
+def build_app(
+    holder: EngineHolder, access: Access | None = None, hosts: HostRules = LOOPBACK_HOSTS
+) -> App:
+    """Build the service for an engine holder, with its middleware.
+
+    Args:
+        holder: of the engine.
+        access: who may call which route; None = there are no keys.
+        hosts: the names that it answers to.
+
+    Raises:
+        TypeError: a route declares no scope.
+    """
     pool, metrics = EnginePool(holder), ServiceMetrics(holder)
-    app = FastAPI(
+    app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",
         version=__version__,
+        openapi_url=_OPENAPI,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    routers = (Routes(pool, metrics).router, Pages(pool).router)
+    app.router.route_class = ScopedRoute
+    app.state.access = access or Access()
+    routers = (Routes(pool, metrics).router, Pages(pool, app.state.access.ring).router)
     app.include_router(routers[0])
     app.include_router(routers[1], include_in_schema=False)
     app.state.all_routes = [route for router in routers for route in router.routes]
+    require_declarations([*app.routes, *app.state.all_routes], frozenset({_OPENAPI}))
     app.add_exception_handler(SerendipError, _engine_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected_error)
-    return GuardMiddleware(app, lambda: holder.generation, metrics.observe)
+    return GuardMiddleware(app, lambda: holder.generation, metrics.observe, hosts)
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

@@ -23,6 +23,9 @@ MAX_CURSOR_CHARS = 1024
 MAX_BATCH = 10_000
 """Events or items per body."""
 
+MAX_VISITOR_EVENTS = 100
+"""Events per body from a visitor of the page, who shows no key."""
+
 MAX_WAITING_WRITES = 64
 """Queued writes; further ones are refused with the hint to retry."""
 

@@ -10,6 +10,7 @@ POST requests of other sites to local services too).
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import re
@@ -54,7 +55,7 @@ class ErrorResponse:
     @classmethod
     def of(cls, error: SerendipError) -> ErrorResponse:
         """The response for an error of ``serendip.errors``."""
-        return cls(error.status, error.kind, error.message, error.hint, _retry_after(error))
+        return cls(error.status, error.kind, error.message, error.hint, _headers_of(error))
 
     @classmethod
     def public(cls, error: SerendipError, request_id: str) -> ErrorResponse:
@@ -64,7 +65,7 @@ class ErrorResponse:
         _log.warning("request %s: %s", request_id, error)
         hint = "Try again in a moment." if error.retry_after_s else "The service's log has more."
         message = f"{error.public_message} Nothing was stored."
-        return cls(error.status, error.kind, message, hint, _retry_after(error))
+        return cls(error.status, error.kind, message, hint, _headers_of(error))
 
     def text_headers(self) -> dict[str, str]:
         """The headers as text, for the framework."""
@@ -84,7 +85,9 @@ class ErrorResponse:
         )
 
 
-def _retry_after(error: SerendipError) -> tuple[tuple[bytes, bytes], ...]:
+def _headers_of(error: SerendipError) -> tuple[tuple[bytes, bytes], ...]:
+    if error.status == 401:
+        return ((b"www-authenticate", b"Bearer"),)
     if not error.retry_after_s:
         return ()
     return ((b"retry-after", str(error.retry_after_s).encode()),)
@@ -126,6 +129,40 @@ async def send_body(
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
+
+@dataclass(frozen=True, slots=True)
+class HostRules:
+    """The ``Host`` headers that the service answers to.
+
+    Args:
+        names: host names in lower case, without ports.
+        addresses: whether every IP address is one, too: a browser sends an address only to that
+            address, so that no name of another site can lead it here.
+    """
+
+    names: frozenset[str] = LOOPBACK_NAMES
+    addresses: bool = False
+
+    def allow(self, host: str) -> bool:
+        """Whether a ``Host`` header may be answered."""
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match[1].lower()
+        return name in self.names or (self.addresses and _is_address(name.strip("[]")))
+
+
+LOOPBACK_HOSTS = HostRules()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -163,7 +200,7 @@ class GuardMiddleware:
         app: the application.
         generation: returns the name of the current generation, for the header; empty = none yet.
         observe: called with scope, status and seconds of every response.
-        hosts: allowed host names, without ports.
+        hosts: the names that it answers to.
     """
 
     def __init__(
@@ -171,7 +208,7 @@ class GuardMiddleware:
         app: App,
         generation: Callable[[], str] = lambda: "",
         observe: Observe = lambda scope, status, seconds: None,
-        hosts: frozenset[str] = LOOPBACK_NAMES,
+        hosts: HostRules = LOOPBACK_HOSTS,
     ) -> None:
         self._app, self._generation, self._observe = app, generation, observe
         self._hosts = hosts
@@ -211,13 +248,12 @@ class GuardMiddleware:
         """Check host, origin and content length; None = the request is allowed."""
         headers = _read_headers(scope)
         host = headers.get(b"host", "")
-        match = _HOST.fullmatch(host)
-        if match is None or match[1].lower() not in self._hosts:
+        if not self._hosts.allow(host):
             return ErrorResponse(
                 403,
                 "host",
                 f"this service does not answer to the host {host[:80]!r}.",
-                "Ask it as 127.0.0.1 or localhost.",
+                "Ask it as 127.0.0.1 or localhost, or name the host in allowed_hosts of [serve].",
             )
         if scope["method"] not in _SAFE_METHODS and not _is_same_origin(headers, host):
             origin = headers.get(b"origin", "another site")[:80]

@@ -15,19 +15,22 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 
 from serendip.errors import SerendipError
 from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.exposure import LOCAL, Exposure
 from serendip.serve.generation_watch import Follower, PublishedGenerations
 from serendip.serve.limits import DRAIN_S
 from serendip.serve.middleware import (
+    LOOPBACK_HOSTS,
     App,
     ErrorResponse,
     GuardMiddleware,
+    HostRules,
     Message,
     Receive,
     Scope,
@@ -35,9 +38,13 @@ from serendip.serve.middleware import (
     send_body,
     send_error,
 )
+from serendip.serve.rate_limits import RateLimits
 from serendip.serve.shared_state import SharedState
-from serendip.serve.socket import format_address, ignore_repeated_signals, listen
+from serendip.serve.socket import format_address, ignore_repeated_signals
 from serendip.serve.worker_seat import WorkerSeat
+
+if TYPE_CHECKING:
+    from serendip.serve.key_ring import KeyRing
 
 _KEEP_ALIVE_S = 75
 _LAST_REQUESTS_S = 0.25
@@ -73,8 +80,8 @@ class Starter:
     request goes to another process.
     """
 
-    def __init__(self) -> None:
-        self._early: App = GuardMiddleware(_answer_while_loading)
+    def __init__(self, hosts: HostRules = LOOPBACK_HOSTS) -> None:
+        self._early: App = GuardMiddleware(_answer_while_loading, hosts=hosts)
         self.app: App | None = None
         self.is_ending = False
 
@@ -95,10 +102,12 @@ class Starter:
 class _Server(uvicorn.Server):
     """Ends without a reset connection: it first accepts no more, then answers what was sent."""
 
-    def __init__(self, starter: Starter) -> None:
+    def __init__(self, starter: Starter, trusted_proxies: Sequence[str]) -> None:
         super().__init__(
             uvicorn.Config(
                 starter,
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=list(trusted_proxies),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -122,8 +131,7 @@ class _Server(uvicorn.Server):
 
 def run(
     published: PublishedGenerations,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    exposure: Exposure = LOCAL,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
     open_helper: Callable[[], Helper] = _NoHelper,
@@ -132,26 +140,27 @@ def run(
 
     Args:
         published: generations to serve, opened in a thread; later ones replace earlier ones.
-        host: a loopback name or address.
-        port: 0 = any free one.
+        exposure: where it listens, and for whom.
         on_ready: called with the address once the engine answers, in the loading thread.
         on_listening: called with the address once ``/health/live`` answers.
         open_helper: called once the engine is loaded; what works beside the service.
 
     Raises:
-        ConfigError: the host is not a loopback address, or the port is taken.
+        ConfigError: others may reach it and there is no key, or the port is taken.
         SerendipError: no generation could be opened.
     """
-    listener = listen(host, port)
-    address = format_address(listener, host)
+    listener = exposure.listen()
+    address = format_address(listener, exposure.host)
     on_listening(address)
-    service = _Service(published, EngineHolder(), lambda: on_ready(address), open_helper)
+    holder = EngineHolder()
+    service = _Service(published, holder, exposure, lambda: on_ready(address), open_helper)
     service.run(listener)
 
 
 def run_worker(
     published: PublishedGenerations,
     seat: WorkerSeat,
+    exposure: Exposure = LOCAL,
     open_helper: Callable[[], Helper] = _NoHelper,
 ) -> None:
     """Serve as one of several workers until SIGTERM, or until the supervisor ends.
@@ -159,13 +168,14 @@ def run_worker(
     Args:
         published: as in ``run``.
         seat: what the supervisor left.
+        exposure: as in ``supervise``.
         open_helper: as in ``run``.
 
     Raises:
         SystemExit: no generation could be opened; the supervisor knows why.
     """
     holder = EngineHolder(SharedState(seat.folder, seat.workers, seat.name))
-    service = _Service(published, holder, seat.channel.report_ready, open_helper)
+    service = _Service(published, holder, exposure, seat.channel.report_ready, open_helper)
     threading.Thread(
         target=_end_with_supervisor, args=(seat, service), name="supervised", daemon=True
     ).start()
@@ -182,6 +192,7 @@ class _Service:
     Args:
         published: the generations to serve.
         holder: of the engine.
+        exposure: for whom it answers.
         on_ready: called once the engine answers.
         open_helper: called then, too.
     """
@@ -190,6 +201,7 @@ class _Service:
         self,
         published: PublishedGenerations,
         holder: EngineHolder,
+        exposure: Exposure,
         on_ready: Callable[[], None],
         open_helper: Callable[[], Helper],
     ) -> None:
@@ -197,8 +209,10 @@ class _Service:
         self._open_helper = open_helper
         self._helper: Helper = _NoHelper()
         self._follower = Follower(holder, published)
-        self._starter = Starter()
-        self._server = _Server(self._starter)
+        self._exposure = exposure
+        self._ring: KeyRing | None = None
+        self._starter = Starter(exposure.hosts)
+        self._server = _Server(self._starter, exposure.trusted_proxies)
         self._failure: Exception | None = None
 
     def run(self, listener: socket.socket, is_late: bool = False) -> None:
@@ -223,6 +237,8 @@ class _Service:
             self._helper.stop()
             self._follower.close()
             self._holder.close()
+            if self._ring is not None:
+                self._ring.close()
             listener.close()
         if self._failure is not None:
             raise self._failure
@@ -234,16 +250,20 @@ class _Service:
     def _load(self) -> None:
         """Import the application and open the engine before any request reaches them."""
         try:
+            from serendip.serve.access import Access
             from serendip.serve.app import build_app
 
-            app = build_app(self._holder)
             self._follower.begin(time.monotonic())
+            self._ring = self._exposure.open_ring()
+            limits = RateLimits(self._exposure.requests_per_minute)
+            app = build_app(self._holder, Access(self._ring, limits), self._exposure.hosts)
         except Exception as error:  # noqa: BLE001 - the main thread raises it
             self._failure = error
             self.end()
             return
         self._starter.app = app
         self._follower.watch()
+        self._ring.watch()
         self._helper = self._open_helper()
         self._helper.begin()
         self._on_ready()

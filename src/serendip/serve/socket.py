@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 from serendip.errors import ConfigError
-from serendip.serve.middleware import LOOPBACK_NAMES
 
 _BACKLOG = 512
 
@@ -19,17 +18,12 @@ def listen(host: str, port: int) -> socket.socket:
     """Open a socket that accepts connections.
 
     Args:
-        host: a loopback name or address.
+        host: a name or address of this machine.
         port: 0 = any free one.
 
     Raises:
-        ConfigError: the host is not a loopback address, or the port is taken.
+        ConfigError: the host is not one of this machine, or the port is taken.
     """
-    if host not in {name.strip("[]") for name in LOOPBACK_NAMES}:
-        raise ConfigError(
-            f"host {host!r} can be reached from other machines, and there is no login yet.",
-            "Use 127.0.0.1, and a proxy of your own in front of it.",
-        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

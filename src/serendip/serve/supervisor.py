@@ -37,9 +37,10 @@ from typing import NoReturn, TypeAlias
 
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.companion import Companion
+from serendip.serve.exposure import LOCAL, Exposure
 from serendip.serve.limits import DRAIN_S
 from serendip.serve.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
-from serendip.serve.socket import format_address, listen
+from serendip.serve.socket import format_address
 from serendip.serve.worker_seat import (
     SupervisorChannel,
     WorkerChannel,
@@ -112,8 +113,7 @@ class _Worker:
 def supervise(
     work: Work,
     workers: int,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    exposure: Exposure = LOCAL,
     load: Callable[[], None] = lambda: None,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
@@ -124,19 +124,18 @@ def supervise(
     Args:
         work: what each worker does.
         workers: number of workers.
-        host: a loopback name or address.
-        port: 0 = any free one.
+        exposure: where they listen, and for whom.
         load: loads what all workers share; starts no thread.
         on_ready: called with the address once all workers are ready.
         on_listening: called with the address once connections are accepted.
         companion: runs beside the workers; None = nothing does.
 
     Raises:
-        ConfigError: the host is not a loopback address, or the port is taken.
+        ConfigError: others may reach it and there is no key, or the port is taken.
         SerendipError: a worker could not begin.
     """
-    listener = listen(host, port)
-    address = format_address(listener, host)
+    listener = exposure.listen()
+    address = format_address(listener, exposure.host)
     on_listening(address)
     with tempfile.TemporaryDirectory(prefix="serendip-", ignore_cleanup_errors=True) as folder:
         os.environ[COUNTERS_VARIABLE] = folder  # read when prometheus-client is imported

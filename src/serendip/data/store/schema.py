@@ -4,8 +4,9 @@ The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item a
 a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
 ``file`` or ``api``: an import replaces only rows that came from files. ``events`` is the tail of
 the event log: what the API appended since the last compaction; ``segments`` names the segments that
-count (``data/log``). ``users`` holds attributes of users. ``generated_texts`` holds generated
-texts, apart from the catalogue's own columns.
+count (``data/log``). ``users`` holds attributes of users, ``api_keys`` the keys of the service
+without their secrets. ``generated_texts`` holds generated texts, apart from the catalogue's own
+columns.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
@@ -122,6 +123,20 @@ USER_TABLE = Table(
     Column("user_id", Text, primary_key=True),
     Column("attributes", Text, nullable=False),
     Column("origin", String(8), nullable=False),
+    info=ADDED_LATER,
+)
+
+KEY_TABLE = Table(
+    "api_keys",
+    METADATA,
+    Column("key_id", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=True),
+    Column("revoked", Double, nullable=True),
+    Column("requests_per_minute", Integer, nullable=True),
     info=ADDED_LATER,
 )
 

@@ -397,11 +397,13 @@ _ERROR = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorO
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"content": _ERROR, "description": description}
     for status, description in {
-        403: "The host or origin is not allowed.",
+        401: "The key is missing, or it is not accepted.",
+        403: "The host, the origin, or the scope of the key does not allow it.",
         404: "The item or route is unknown.",
         405: "The route has other methods.",
         413: "The body is too large.",
         422: "A parameter or the body is wrong.",
+        429: "The key or the address sends too many requests; Retry-After says when to try again.",
         500: "The service failed; the log has the cause under the request id.",
         503: "The service is loading or cannot store now; Retry-After says when to try again.",
     }.items()

@@ -13,12 +13,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from serendip.data import Item
+from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.engine.answer import Answer
 from serendip.errors import UnknownItemError
+from serendip.serve.access import PUBLIC, RouteAccess, get_caller
 from serendip.serve.api import responses
 from serendip.serve.api.requests import (
     EventRows,
@@ -55,23 +57,27 @@ class Routes:
         similar, history = "/v1/items/{item_id:path}/similar", "/v1/users/{user_id:path}/history"
         self._add_both("/v1/search", self.search, self.post_search, responses.AnswerOut)
         self._add_both("/v1/recommend", self.recommend, self.post_recommend, responses.AnswerOut)
-        self._add_both("/v1/suggest", self.suggest, self.post_suggest, responses.SuggestionsOut)
+        self._add_both(
+            "/v1/suggest", self.suggest, self.post_suggest, responses.SuggestionsOut, visitors=True
+        )
         self._add_both("/v1/explain", self.explain, self.post_explain, responses.ExplanationOut)
         self._add_both(similar, self.similar, self.post_similar, responses.AnswerOut)
-        self._add("GET", "/v1/users", self.users, responses.UsersOut)
-        self._add("GET", history, self.history, responses.HistoryOut)
-        self._add("GET", "/v1/users/{user_id:path}", self.user, responses.UserAttributesOut)
-        self._add("GET", "/v1/items/{item_id:path}", self.item, responses.ItemOut)
+        self._add("GET", "/v1/users", READ_USERS, self.users, responses.UsersOut)
+        self._add("GET", history, READ_USERS, self.history, responses.HistoryOut)
+        user = "/v1/users/{user_id:path}"
+        self._add("GET", user, READ_USERS, self.user, responses.UserAttributesOut)
+        self._add("GET", "/v1/items/{item_id:path}", READ, self.item, responses.ItemOut)
 
     def _add_writes(self) -> None:
-        self._add("POST", "/v1/events", self.add_events, responses.StoredOut)
-        self._add("PUT", "/v1/users/{user_id:path}", self.put_user, responses.UserAttributesOut)
-        self._add("POST", "/v1/items", self.add_items, responses.StoredItemsOut)
-        self._add("DELETE", "/v1/items/{item_id:path}", self.delete_item, responses.DeletedOut)
+        user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
+        self._add("POST", "/v1/events", WRITE, self.add_events, responses.StoredOut, visitors=True)
+        self._add("PUT", user, WRITE, self.put_user, responses.UserAttributesOut)
+        self._add("POST", "/v1/items", WRITE, self.add_items, responses.StoredItemsOut)
+        self._add("DELETE", item, WRITE, self.delete_item, responses.DeletedOut)
 
     def _add_operations(self) -> None:
-        self._add("GET", "/health/live", self.live, responses.LiveOut)
-        self._add("GET", "/health/ready", self.ready, responses.ReadyOut)
+        self._add("GET", "/health/live", PUBLIC, self.live, responses.LiveOut)
+        self._add("GET", "/health/ready", PUBLIC, self.ready, responses.ReadyOut)
         self.router.add_api_route(
             "/metrics",
             self.metrics,
@@ -79,28 +85,35 @@ class Routes:
             responses=responses.TEXT_ROUTE_ERRORS,
             response_description="The answer.",
             operation_id="get_metrics",
+            openapi_extra=RouteAccess(ADMIN).declare(),
         )
 
-    def _add_both(self, path: str, get: Endpoint, post: Endpoint, answer: type) -> None:
-        self._add("GET", path, get, answer)
-        self._add("POST", path, post, answer, documented=get)
+    def _add_both(
+        self, path: str, get: Endpoint, post: Endpoint, answer: type, visitors: bool = False
+    ) -> None:
+        self._add("GET", path, READ, get, answer, visitors=visitors)
+        self._add("POST", path, READ, post, answer, documented=get, visitors=visitors)
 
     def _add(
         self,
         method: str,
         path: str,
+        scope: str,
         endpoint: Endpoint,
         answer: type,
         documented: Endpoint | None = None,
+        visitors: bool = False,
     ) -> None:
         """Add a route.
 
         Args:
             method: HTTP method.
             path: its pattern.
+            scope: that a key needs to call it, or ``PUBLIC``.
             endpoint: called for each request.
             answer: type of the response body, for ``/openapi.json``.
             documented: endpoint that provides name and description; None = ``endpoint``.
+            visitors: whether visitors of the page may call it, too, for themselves.
         """
         shown = documented or endpoint
         self.router.add_api_route(
@@ -112,6 +125,7 @@ class Routes:
             name=shown.__name__,
             description=inspect.getdoc(shown),
             operation_id=f"{method.lower()}_{shown.__name__}",
+            openapi_extra=RouteAccess(scope, visitors).declare(),
         )
 
     async def search(self, query: Annotated[SearchQuery, Query()]) -> Response:
@@ -147,15 +161,18 @@ class Routes:
         """``similar`` with a JSON body."""
         return await self.similar(item_id, query)
 
-    async def suggest(self, query: Annotated[SuggestQuery, Query()]) -> Response:
+    async def suggest(self, request: Request, query: Annotated[SuggestQuery, Query()]) -> Response:
         """Suggested queries, best first."""
+        get_caller(request).require_sight(query.user_id)
         return await self._json(
             lambda engine: responses.build_suggestions(engine.suggest(query.build_request()))
         )
 
-    async def post_suggest(self, query: Annotated[SuggestQuery, Body()]) -> Response:
+    async def post_suggest(
+        self, request: Request, query: Annotated[SuggestQuery, Body()]
+    ) -> Response:
         """``suggest`` with a JSON body."""
-        return await self.suggest(query)
+        return await self.suggest(request, query)
 
     async def explain(self, query: Annotated[ExplainQuery, Query()]) -> Response:
         """Why an item would be shown: evidence, features, stages."""
@@ -200,10 +217,11 @@ class Routes:
         await self._pool.write(lambda engine: engine.put_user(stored))
         return _respond(responses.build_user(stored))
 
-    async def add_events(self, events: Annotated[EventRows, Body()]) -> Response:
+    async def add_events(self, request: Request, events: Annotated[EventRows, Body()]) -> Response:
         """Store one event or several; they are durable before the response."""
         now = time.time()
         rows = [event.to_event(now) for event in events]
+        get_caller(request).require_visit(rows)
         new = await self._pool.write(lambda engine: engine.add_events(rows))
         self._metrics.add_events(len(rows))
         return _respond(responses.StoredOut(received=len(rows), new=new))

@@ -10,23 +10,23 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 
+from serendip.serve.access import ScopedRoute
 from serendip.serve.api.strict_json import parse
 from serendip.serve.api.types import extract_data_error
 from serendip.serve.middleware import JSON_TYPE
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(ScopedRoute):
     """A route that parses its body with ``strict_json``, whatever the content type.
 
     The types of its parameters and body must raise ``DataError`` (``types.RequestModel`` does):
     the first one is raised in place of FastAPI's list of validation errors.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Build the handler; FastAPI calls this once per route."""
-        handle = super().get_route_handler()
+    def build_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Build the handler of requests that are admitted."""
+        handle = super().build_handler()
         has_body = self.body_field is not None
 
         async def handle_strictly(request: Request) -> Response:

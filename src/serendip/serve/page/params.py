@@ -67,12 +67,20 @@ async def form_query(request: Request) -> PageQuery:
     Raises:
         DataError: a known one has a wrong value, or there are too many.
     """
+    return _read(await form_fields(request))
+
+
+async def form_fields(request: Request) -> dict[str, str]:
+    """The fields of a posted form as they are.
+
+    Raises:
+        DataError: there are too many.
+    """
     text = (await request.body()).decode("utf-8", "replace")
     try:
-        values = dict(parse_qsl(text, max_num_fields=_MAX_FIELDS))
+        return dict(parse_qsl(text, max_num_fields=_MAX_FIELDS))
     except ValueError:
         raise DataError(f"the form has more than {_MAX_FIELDS} fields.") from None
-    return _read(values)
 
 
 def visitor_id() -> str:

@@ -13,13 +13,16 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from serendip.data import Event
+from serendip.data.api_key import ADMIN
 from serendip.engine.item_pictures import Picture
 from serendip.errors import SerendipError
+from serendip.serve.access import PAGE, PUBLIC, RouteAccess, ScopedRoute
 from serendip.serve.api.requests import PathId
 from serendip.serve.api.routes import unknown_item_error
 from serendip.serve.api.types import read
 from serendip.serve.engine_holder import EnginePool
 from serendip.serve.engine_protocol import EngineProtocol
+from serendip.serve.key_ring import KeyRing
 from serendip.serve.middleware import (
     ErrorResponse,
     content_security_policy,
@@ -28,7 +31,7 @@ from serendip.serve.middleware import (
 from serendip.serve.page import views
 from serendip.serve.page.assets import HTML, environment, static_file
 from serendip.serve.page.cards import item_link
-from serendip.serve.page.params import PageQuery, form_query, page_query, visitor_id
+from serendip.serve.page.params import PageQuery, form_fields, form_query, page_query
 from serendip.serve.page.quality import (
     REPORT_PATH,
     REPORT_POLICY,
@@ -36,7 +39,9 @@ from serendip.serve.page.quality import (
     QualityLine,
     build_quality_line,
 )
+from serendip.serve.page.visitors import Visit, Visitors, sign_out
 
+_KNOWN_USERS = 40
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 _PICTURES_STORED = "private, max-age=600"
 
@@ -45,60 +50,75 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Pages:
-    """The pages, served by an engine pool."""
+    """The pages, served by an engine pool.
 
-    def __init__(self, pool: EnginePool) -> None:
-        self._pool = pool
+    Args:
+        pool: of the engine.
+        ring: the keys.
+    """
+
+    def __init__(self, pool: EnginePool, ring: KeyRing) -> None:
+        self._pool, self._ring = pool, ring
+        self._visitors = Visitors(ring)
         self._templates = environment()
-        self.router = APIRouter()
+        self.router = APIRouter(route_class=ScopedRoute)
         for path, endpoint in (
             ("/", self.feed),
             ("/search", self.search),
             ("/why", self.why),
             ("/more", self.more),
             ("/items/{item_id:path}", self.item),
+            ("/sign-in", self.show_sign_in),
         ):
-            self._add(path, "GET", self._in_html(endpoint))
-        self._add("/like", "POST", self._in_html(self.like))
-        self._add(REPORT_PATH, "GET", self._in_html(self.report))
-        self._add(STATUS_PATH, "GET", self._in_html(self.report_status))
-        self._add("/static/{name:path}", "GET", self.static)
-        self._add("/media/items/{item_id:path}", "GET", self._in_html(self.picture))
+            self._add(path, "GET", PAGE, self._in_html(endpoint))
+        self._add("/like", "POST", PAGE, self._in_html(self.like))
+        self._add("/sign-in", "POST", PAGE, self._in_html(self.sign_in))
+        self._add("/sign-out", "POST", PAGE, self._in_html(self.sign_out))
+        self._add(REPORT_PATH, "GET", ADMIN, self._in_html(self.report))
+        self._add(STATUS_PATH, "GET", ADMIN, self._in_html(self.report_status))
+        self._add("/static/{name:path}", "GET", PUBLIC, self.static)
+        self._add("/media/items/{item_id:path}", "GET", PUBLIC, self._in_html(self.picture))
 
-    def _add(self, path: str, method: str, endpoint: Endpoint) -> None:
-        self.router.add_api_route(path, endpoint, methods=[method], response_model=None)
+    def _add(self, path: str, method: str, scope: str, endpoint: Endpoint) -> None:
+        self.router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            response_model=None,
+            openapi_extra=RouteAccess(scope).declare(),
+        )
 
     async def feed(self, request: Request) -> Response:
-        """The feed of a visitor; a new visitor gets an id, which all links then carry."""
-        query = _with_visitor(page_query(request))
+        """The feed of a visitor; a new visitor gets an id."""
         name = "_feed.html" if _is_fragment(request) else "feed.html"
-        return await self._page(name, views.feed, query)
+        return await self._page(request, name, views.feed, page_query(request))
 
     async def search(self, request: Request) -> Response:
         """Search results."""
-        return await self._page("search.html", views.search, _with_visitor(page_query(request)))
+        return await self._page(request, "search.html", views.search, page_query(request))
 
     async def more(self, request: Request) -> Response:
         """The next part of a feed or of search results."""
-        query = _with_visitor(page_query(request))
         name = "_more.html" if _is_fragment(request) else "more.html"
-        return await self._page(name, views.more, query)
+        return await self._page(request, name, views.more, page_query(request))
 
     async def item(self, request: Request) -> Response:
         """One item with its similar items."""
         item_id = read(PathId, {"id": request.path_params["item_id"]}).id
-        query = _with_visitor(page_query(request)).model_copy(update={"item_id": item_id})
-        return await self._page("item.html", views.item, query)
+        query = page_query(request).model_copy(update={"item_id": item_id})
+        return await self._page(request, "item.html", views.item, query)
 
     async def why(self, request: Request) -> Response:
         """Why an item is shown, as a panel or as a page."""
-        query = _with_visitor(page_query(request))
         name = "_why.html" if _is_fragment(request) else "why.html"
-        return await self._page(name, views.why, query)
+        return await self._page(request, name, views.why, page_query(request))
 
     async def like(self, request: Request) -> Response:
         """Store a like; it counts from the next request on."""
-        query = _with_visitor(await form_query(request))
+        query = await form_query(request)
+        visit = self._visitors.visit(request, query)
+        visit.require_own()
+        query = query.model_copy(update={"user": visit.own_id})
 
         def store(engine: EngineProtocol) -> str:
             item = engine.item(query.item_id)
@@ -108,11 +128,37 @@ class Pages:
             return item.title or item.item_id
 
         title = await self._pool.write(store)
-        if not _is_fragment(request):
-            back = item_link(query.item_id, query.user)
-            return Response(status_code=303, headers={"location": back})
-        body = self._templates.get_template("_liked.html").render(title=title)
-        return Response(body, media_type=HTML, headers={"hx-trigger": "history-changed"})
+        if _is_fragment(request):
+            body = self._templates.get_template("_liked.html").render(title=title)
+            headers = {"hx-trigger": "history-changed"}
+            response = Response(body, media_type=HTML, headers=headers)
+        else:
+            response = _redirect(item_link(query.item_id, query.user))
+        self._visitors.remember(request, response, visit)
+        return response
+
+    async def show_sign_in(self, request: Request) -> Response:
+        """The form for a key; without keys there is nothing to sign in to."""
+        return _redirect("/") if self._ring.is_open else self._sign_in_page()
+
+    async def sign_in(self, request: Request) -> Response:
+        """Sign a browser in with a key."""
+        response = _redirect("/")
+        if self._ring.is_open:
+            return response
+        try:
+            await self._visitors.sign_in(
+                request, response, (await form_fields(request)).get("key", "")
+            )
+        except SerendipError as error:
+            return self._sign_in_page(ErrorResponse.of(error))
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """Sign a browser out."""
+        response = _redirect("/")
+        sign_out(request, response)
+        return response
 
     async def static(self, request: Request) -> Response:
         """A file of the page."""
@@ -158,11 +204,14 @@ class Pages:
         body = self._templates.get_template("_quality.html").render(quality=line) if line else ""
         return Response(body, media_type=HTML, headers=_NOT_STORED)
 
-    async def _page(self, name: str, view: View, query: PageQuery) -> Response:
+    async def _page(self, request: Request, name: str, view: View, query: PageQuery) -> Response:
         template = self._templates.get_template(name)
+        visit = self._visitors.visit(request, query)
+        query = query.model_copy(update={"user": visit.user_id})
 
         def render(engine: EngineProtocol) -> Response:
-            body = template.render(query=query, user=query.user, **view(engine, query))
+            values = _frame(engine, visit) | view(engine, query)
+            body = template.render(query=query, user=query.user, **values)
             headers = {
                 **_NOT_STORED,
                 "x-generation": engine.generation,
@@ -170,7 +219,14 @@ class Pages:
             }
             return Response(body, media_type=HTML, headers=headers)
 
-        return await self._pool.read(render)
+        response = await self._pool.read(render)
+        self._visitors.remember(request, response, visit)
+        return response
+
+    def _sign_in_page(self, failure: ErrorResponse | None = None) -> Response:
+        body = self._templates.get_template("sign_in.html").render(failure=failure, user="")
+        status, headers = (failure.status, failure.text_headers()) if failure else (200, {})
+        return Response(body, status, headers | _NOT_STORED, media_type=HTML)
 
     def _in_html(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint with errors answered as a page."""
@@ -193,8 +249,20 @@ def _is_fragment(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
-def _with_visitor(query: PageQuery) -> PageQuery:
-    return query if query.user else query.model_copy(update={"user": visitor_id()})
+def _frame(engine: EngineProtocol, visit: Visit) -> dict[str, Any]:
+    """The values of the frame around every page that depend on who visits it."""
+    values: dict[str, Any] = {"account": visit.account}
+    if visit.shows_users:
+        # Looks at the log, whose events `stats` then counts.
+        values["known_users"] = engine.users(_KNOWN_USERS)
+    if visit.shows_report:
+        values["quality"] = build_quality_line(engine.report)
+        values["has_report"] = engine.report.exists
+    return values
+
+
+def _redirect(address: str) -> Response:
+    return Response(status_code=303, headers={"location": address})
 
 
 def _like(query: PageQuery) -> Event:

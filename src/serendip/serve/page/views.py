@@ -31,7 +31,6 @@ from serendip.serve.page.cards import (
     summarise_attributes,
 )
 from serendip.serve.page.params import PageQuery
-from serendip.serve.page.quality import build_quality_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,6 @@ _ROW_ITEMS = 12
 _BECAUSE_ROWS = 2
 _HISTORY_SHOWN = 60
 _RECENT_ITEMS = 12
-_KNOWN_USERS = 40
 _CHIPS = 6
 
 
@@ -236,14 +234,10 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
 
 def _frame(engine: EngineProtocol, query: PageQuery, history: list[Event]) -> dict[str, Any]:
     """Build the values of the frame around every page."""
-    known_users = engine.users(_KNOWN_USERS)  # looks at the log, whose events `stats` then counts
     return {
-        "known_users": known_users,
         "num_events": len(history),
         "has_more_events": len(history) == _HISTORY_SHOWN,
         "stats": engine.stats(),
-        "quality": build_quality_line(engine.report),
-        "has_report": engine.report.exists,
         "q": query.q,
     }
 

@@ -5,6 +5,7 @@ const user = document.body.dataset.user;
 
 function keepVisitorInAddress() {
   const here = new URL(location.href);
+  if (!document.querySelector(".picker")) return; // a cookie says who it is
   if (here.pathname === "/" && user && !here.searchParams.has("user")) {
     here.searchParams.set("user", user);
     history.replaceState(null, "", here);

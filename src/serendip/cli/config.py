@@ -1,0 +1,42 @@
+"""``serendip config``: shows the settings that count, and the schema of the settings file."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+NAME = "config"
+HELP = "Show the settings that count, and the JSON schema of serendip.toml."
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("show")
+def show(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Show every setting with its value and where it comes from; secrets are masked.
+
+    An environment variable such as SERENDIP_TRAIN__BUDGET overrides `budget` of the table `train`
+    in serendip.toml.
+    """
+    from serendip.engine.effective_settings import read_effective_settings
+
+    terminal = Terminal(json)
+    settings = read_effective_settings(workspace, os.environ)
+    for one in settings:
+        value = json_text.dumps(one.value, ensure_ascii=False)
+        terminal.say(f"{one.key} = {value}   ({one.source or one.origin})")
+    terminal.result({"settings": [asdict(one) for one in settings]})
+
+
+@app.command("schema")
+def schema(json: JsonOption = False) -> None:
+    """Print the JSON schema of serendip.toml, for editors that complete and check it."""
+    from serendip.engine.effective_settings import build_settings_schema
+
+    Terminal(as_json=True).result(build_settings_schema())

@@ -1,0 +1,140 @@
+"""``serendip keys``: creates, lists, revokes and rotates the API keys of a workspace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+if TYPE_CHECKING:
+    from serendip.data.api_key import ApiKey, IssuedKey
+    from serendip.data.store.api_keys import ApiKeys
+
+NAME = "keys"
+HELP = "Create, list, revoke and rotate the keys of the service."
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+KeyArgument = Annotated[str, typer.Argument(help="Id of the key, from `serendip keys list`.")]
+
+
+@app.command("create")
+def create(
+    workspace: WorkspaceOption = Path(),
+    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    scope: Annotated[
+        list[str],
+        typer.Option(help="What it allows: read, write, read:users, admin. May be repeated."),
+    ] = ["read"],  # noqa: B006 - typer reads it once
+    expires: Annotated[
+        str | None, typer.Option(help="How long it is valid, such as 90d. Default: for ever.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Requests per minute. Default: as in [serve].")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Create a key and show it once.
+
+    With the first key of a workspace its service asks for keys, for good.
+    """
+    from serendip.data.api_key import issue_key
+    from serendip.runtime.budget import parse_duration
+
+    lifetime_s = None if expires is None else parse_duration(expires)
+    issued = issue_key(name, scope, lifetime_s, limit)
+    with _open_keys(workspace) as keys:
+        keys.add(issued)
+    _show_once(Terminal(json), issued)
+
+
+@app.command("list")
+def list_keys(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """List all keys, oldest first, without their secrets."""
+    terminal, now = Terminal(json), time.time()
+    with _open_keys(workspace) as keys:
+        found = list(keys.read().keys.values())
+    if not found:
+        terminal.say("No keys: the service answers everybody, on this machine only.")
+    for key in found:
+        terminal.say(_describe(key, now))
+    terminal.result({"keys": [_to_json(key, now) for key in found]})
+
+
+@app.command("revoke")
+def revoke(key: KeyArgument, workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Revoke a key; a running service refuses it within a second."""
+    terminal, now = Terminal(json), time.time()
+    with _open_keys(workspace) as keys:
+        revoked = keys.revoke(key, now)
+    terminal.say(_describe(revoked, now))
+    terminal.result(_to_json(revoked, now))
+
+
+@app.command("rotate")
+def rotate(
+    key: KeyArgument,
+    workspace: WorkspaceOption = Path(),
+    overlap: Annotated[
+        str | None, typer.Option(help="How long the old key is accepted. Default: no longer.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Create a key with the rights of another one, show it once, and revoke the other one."""
+    from serendip.runtime.budget import parse_duration
+
+    overlap_s = 0.0 if overlap is None else parse_duration(overlap)
+    with _open_keys(workspace) as keys:
+        issued = keys.rotate(key, time.time(), overlap_s)
+    _show_once(Terminal(json), issued)
+
+
+@contextmanager
+def _open_keys(workspace: Path) -> Iterator[ApiKeys]:
+    from serendip.data.store.api_keys import ApiKeys
+    from serendip.engine.workspace import Workspace
+
+    with closing(ApiKeys.open(Workspace.open(workspace).database)) as keys:
+        yield keys
+
+
+def _show_once(terminal: Terminal, issued: IssuedKey) -> None:
+    """Print a new key with its text, the only time that it is known."""
+    now = time.time()
+    if not terminal.as_json:
+        terminal.say(_describe(issued.key, now))
+        terminal.say(f"  {issued.text}")
+        terminal.say("  Keep it: it is not shown again. Send it as `Authorization: Bearer KEY`.")
+    terminal.result(_to_json(issued.key, now) | {"key": issued.text})
+
+
+def _describe(key: ApiKey, now: float) -> str:
+    """One line about a key."""
+    end = "" if key.expires is None else f", until {_format_time(key.expires)}"
+    limit = "" if key.requests_per_minute is None else f", {key.requests_per_minute} a minute"
+    name = f" {key.name!r}" if key.name else ""
+    return f"{key.key_id}{name}: {key.state(now)}, {' '.join(sorted(key.scopes))}{end}{limit}"
+
+
+def _to_json(key: ApiKey, now: float) -> dict[str, Any]:
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "state": key.state(now),
+        "created": key.created,
+        "expires": key.expires,
+        "revoked": key.revoked,
+        "requests_per_minute": key.requests_per_minute,
+    }
+
+
+def _format_time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,45 @@
+"""``[serve]``: who may reach the service, and how often."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from serendip.config import Config
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+def _check_host(name: str) -> str:
+    if not _HOST.fullmatch(name.lower()):
+        raise ValueError("give a host name without a scheme, a port or *")
+    return name.lower()
+
+
+def _check_network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("give an address or a network, such as 10.0.0.0/8") from None
+    return text
+
+
+class ServeConfig(Config):
+    """``[serve]``: who may reach the service, and how often."""
+
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = ()
+    """Host names under which the service answers besides `127.0.0.1` and `localhost`, such as
+    `shop.example.com`. A service that listens on an address that others reach answers to every
+    address, too. Needs keys."""
+
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
+    """Addresses and networks of proxies, such as `10.0.0.0/8`, that say where a request comes from
+    in `X-Forwarded-For` and `X-Forwarded-Proto`. None is believed by default."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests per minute of one key, and of one address without a key: so many at once, and so
+    many on average. Each worker counts for itself. A key with a limit of its own keeps it. None =
+    no limit."""

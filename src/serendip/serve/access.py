@@ -1,0 +1,297 @@
+"""Who may call a route: every route declares its scope, and is guarded by what it declares.
+
+The declaration is the ``security`` of the route in ``/openapi.json``. A route without one ends the
+start of the service. While a workspace has no keys, everybody on this machine may do everything.
+With keys, a request shows one as ``Authorization: Bearer KEY``; browsers that visit the page are
+known by signed cookies and have no rights beyond their own visit.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from serendip.data import Event
+from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, ApiKey
+from serendip.errors import ForbiddenError, SerendipError, UnauthenticatedError
+from serendip.serve.key_ring import KeyRing, is_accepted
+from serendip.serve.limits import MAX_VISITOR_EVENTS
+from serendip.serve.rate_limits import RateLimits
+
+PUBLIC: Final = "public"
+"""Instead of a scope: everybody, never limited, nothing personal."""
+
+PAGE: Final = "page"
+"""Instead of a scope: everybody, as a visitor who sees nobody else."""
+
+KEY_SCHEME, VISITOR_SCHEME = "key", "visitor"
+SECURITY_SCHEMES = {
+    KEY_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key of `serendip keys create`; none is needed while there is none.",
+    },
+    VISITOR_SCHEME: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "serendip_visitor",
+        "description": "A visitor of the page, for themselves only.",
+    },
+}
+"""For ``/openapi.json``."""
+
+VISITOR_COOKIE, SESSION_COOKIE = "serendip_visitor", "serendip_session"
+SESSION_S = 12 * 3600
+_SESSION_SCOPES = frozenset({READ_USERS, ADMIN})
+"""What a browser that signed in with a key may do; it writes nothing but its own visit."""
+
+_VISITOR_ACTIONS = frozenset({"click", "impression", "like"})
+_WITH_KEY = "Send the request with a key, as `Authorization: Bearer KEY`."
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAccess:
+    """Who may call a route.
+
+    Args:
+        scope: that a key needs, ``PUBLIC`` or ``PAGE``.
+        visitors: whether visitors of the page may call it, too, for themselves.
+    """
+
+    scope: str
+    visitors: bool = False
+
+    def declare(self) -> dict[str, Any]:
+        """The declaration, as the ``openapi_extra`` of a route."""
+        security: list[dict[str, list[str]]] = []
+        if self.scope in SCOPES:
+            security.append({KEY_SCHEME: [self.scope]})
+        if self.visitors or self.scope == PAGE:
+            security.append({VISITOR_SCHEME: []})
+        return {"security": security}
+
+    @classmethod
+    def of(cls, route: APIRoute) -> RouteAccess:
+        """What a route declares.
+
+        Raises:
+            TypeError: it declares nothing.
+        """
+        security = (route.openapi_extra or {}).get("security")
+        if security is None:
+            raise TypeError(f"route {route.path} declares no scope: see serve/access.py")
+        schemes = {name: scopes for scheme in security for name, scopes in scheme.items()}
+        if KEY_SCHEME in schemes:
+            return cls(schemes[KEY_SCHEME][0], VISITOR_SCHEME in schemes)
+        return cls(PAGE if VISITOR_SCHEME in schemes else PUBLIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request.
+
+    Args:
+        scopes: what they may do.
+        key: that they showed, or signed in with; None = none.
+        visitor_id: of a visitor of the page; empty = not one, or not known yet.
+        is_open: whether no keys are asked for.
+    """
+
+    scopes: frozenset[str] = frozenset()
+    key: ApiKey | None = None
+    visitor_id: str = ""
+    is_open: bool = False
+
+    def sees(self, user_id: str) -> bool:
+        """Whether they may see what is personal to a user."""
+        return READ_USERS in self.scopes or user_id in ("", self.visitor_id)
+
+    def require_sight(self, user_id: str) -> None:
+        """Refuse a visitor of the page who asks for what is personal to somebody else.
+
+        Raises:
+            ForbiddenError: that is what they ask for.
+        """
+        if self.is_visitor and not self.sees(user_id):
+            raise ForbiddenError("a visitor of the page asks for nobody else.", _WITH_KEY)
+
+    def require_visit(self, events: Sequence[Event]) -> None:
+        """Refuse a visitor of the page who sends other events than those of their own visit.
+
+        Raises:
+            ForbiddenError: an event is of somebody else, of another action, or one too many.
+        """
+        if not self.is_visitor:
+            return
+        if any(event.user_id != self.visitor_id for event in events):
+            raise ForbiddenError("a visitor of the page acts for nobody else.", _WITH_KEY)
+        actions = {event.action for event in events} - _VISITOR_ACTIONS
+        if actions or len(events) > MAX_VISITOR_EVENTS:
+            raise ForbiddenError(
+                f"a visitor of the page sends at most {MAX_VISITOR_EVENTS} events at once, "
+                f"of {', '.join(sorted(_VISITOR_ACTIONS))}.",
+                _WITH_KEY,
+            )
+
+    @property
+    def is_visitor(self) -> bool:
+        """Whether a cookie, and no key, says who they are."""
+        return not self.is_open and bool(self.visitor_id)
+
+
+_EVERYBODY = Caller(frozenset(SCOPES), is_open=True)
+
+
+class Access:
+    """Finds out who sends a request, and whether they may.
+
+    Args:
+        ring: the keys; None = there are none.
+        limits: counts requests; None = there is no limit.
+    """
+
+    def __init__(self, ring: KeyRing | None = None, limits: RateLimits | None = None) -> None:
+        self.ring = ring or KeyRing()
+        self._limits = limits or RateLimits()
+
+    async def admit(self, request: Request, route: RouteAccess) -> None:
+        """Let a request pass, and note who sends it.
+
+        Raises:
+            UnauthenticatedError: it needs a key and has none that is accepted.
+            ForbiddenError: the key does not have the scope.
+            RateLimitError: the key, or the address of a request without one, sends too many.
+        """
+        if route.scope == PUBLIC:
+            return
+        try:
+            caller = await self._identify(request, route)
+        except UnauthenticatedError:
+            self._limits.take(_read_address(request))
+            raise
+        if caller.key is None:
+            self._limits.take(_read_address(request))
+        else:
+            self._limits.take(f"key {caller.key.key_id}", caller.key.requests_per_minute)
+        request.scope["state"]["caller"] = caller
+        is_visit = route.visitors and caller.visitor_id
+        if not (route.scope == PAGE or route.scope in caller.scopes or is_visit):
+            raise _refusal(caller, route.scope)
+
+    async def _identify(self, request: Request, route: RouteAccess) -> Caller:
+        if self.ring.is_open:
+            return _EVERYBODY
+        scheme, _, text = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or route.scope == PAGE:
+            return self._read_cookies(request)
+        key = await self.ring.find(text.strip())
+        if key is None:
+            raise UnauthenticatedError(
+                "the key is not known here.", "`serendip keys list` shows the keys there are."
+            )
+        if not is_accepted(key):
+            raise UnauthenticatedError(
+                f"key {key.key_id} is {key.state(time.time())}.",
+                "`serendip keys create` makes another one.",
+            )
+        return Caller(key.scopes, key)
+
+    def _read_cookies(self, request: Request) -> Caller:
+        header = request.headers.get("cookie", "")
+        if not header:
+            return Caller()
+        try:
+            cookies = SimpleCookie(header)
+        except CookieError:
+            return Caller()
+        visitor = cookies.get(VISITOR_COOKIE)
+        session = cookies.get(SESSION_COOKIE)
+        visitor_id = self.ring.read_signed(VISITOR_COOKIE, visitor.value) if visitor else ""
+        key = self._read_session(session.value) if session else None
+        scopes = key.scopes & _SESSION_SCOPES if key else frozenset[str]()
+        return Caller(scopes, key, visitor_id)
+
+    def _read_session(self, value: str) -> ApiKey | None:
+        """The key that a browser signed in with, if it is still accepted."""
+        key_id, _, end = self.ring.read_signed(SESSION_COOKIE, value).partition("-")
+        key = self.ring.get(key_id)
+        return key if key and time.time() < int(end) and is_accepted(key) else None
+
+
+def _read_address(request: Request) -> str:
+    """Where a request comes from; of IPv6 the network, which is one sender's."""
+    host = request.client.host if request.client else ""
+    if ":" in host:
+        try:
+            network = ipaddress.ip_network((host.partition("%")[0], 64), strict=False)
+        except ValueError:
+            return f"address {host[:80]}"
+        return f"network {network}"
+    return f"address {host[:80]}"
+
+
+def _refusal(caller: Caller, scope: str) -> SerendipError:
+    command = f"`serendip keys create --scope {scope}`"
+    if caller.key is not None:
+        return ForbiddenError(
+            f"key {caller.key.key_id} does not have the scope {scope!r}.",
+            f"{command} makes one that does.",
+        )
+    return UnauthenticatedError(
+        f"this needs a key with the scope {scope!r}.",
+        f"Send it as `Authorization: Bearer KEY`; {command} makes one.",
+    )
+
+
+def get_caller(request: Request) -> Caller:
+    """Who sends a request that was admitted."""
+    caller = request.scope["state"]["caller"]
+    assert isinstance(caller, Caller)
+    return caller
+
+
+class ScopedRoute(APIRoute):
+    """A route that admits only whom it declares; without a declaration it cannot be made."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Build the handler; FastAPI calls this once per route."""
+        handle, needed = self.build_handler(), RouteAccess.of(self)
+
+        async def handle_admitted(request: Request) -> Response:
+            try:
+                await request.app.state.access.admit(request, needed)
+            except SerendipError:
+                async for _ in request.stream():  # a client reads the answer after its body
+                    pass
+                raise
+            return await handle(request)
+
+        return handle_admitted
+
+    def build_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Build the handler of requests that are admitted."""
+        return super().get_route_handler()
+
+
+def require_declarations(routes: Iterable[BaseRoute], public: frozenset[str]) -> None:
+    """Check that every route declares its scope.
+
+    Args:
+        routes: of an application.
+        public: paths of routes of the framework, which everybody may call.
+
+    Raises:
+        TypeError: one does not.
+    """
+    for route in routes:
+        path = getattr(route, "path", None)
+        if path is not None and path not in public and not isinstance(route, ScopedRoute):
+            raise TypeError(f"route {path} declares no scope: see serve/access.py")

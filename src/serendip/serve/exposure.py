@@ -1,0 +1,90 @@
+"""Where a service listens, and for whom. Imports no framework."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from serendip.errors import ConfigError
+from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
+from serendip.serve.socket import listen
+
+if TYPE_CHECKING:
+    from serendip.serve.key_ring import KeyRing, KeySource
+
+_LOOPBACK = frozenset(name.strip("[]") for name in LOOPBACK_NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Where a service listens, and for whom; by default for this machine alone.
+
+    Args:
+        host: name or address to listen on.
+        port: 0 = any free one.
+        allowed_hosts: names that it answers to besides those of this machine.
+        trusted_proxies: addresses and networks that say where a request comes from.
+        open_keys: opens the keys of the workspace; None = there are none.
+        requests_per_minute: of a key or an address; None = no limit.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    open_keys: Callable[[], KeySource] | None = None
+    requests_per_minute: int | None = None
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether others than this machine may reach it, directly or through a proxy."""
+        return self.host not in _LOOPBACK or bool(self.allowed_hosts)
+
+    @property
+    def hosts(self) -> HostRules:
+        """The ``Host`` headers that it answers to."""
+        names = LOOPBACK_NAMES | frozenset(self.allowed_hosts)
+        return HostRules(names, addresses=self.host not in _LOOPBACK)
+
+    def listen(self) -> socket.socket:
+        """Open the listening socket.
+
+        Raises:
+            ConfigError: others may reach it and there is no key, or the port is taken.
+            StorageError: the keys cannot be read.
+        """
+        if self.is_reachable and not self._has_key():
+            names = ", ".join(self.allowed_hosts)
+            reason = f"allowed_hosts of [serve]: {names}" if names else f"host {self.host!r}"
+            raise ConfigError(
+                f"others may reach this service ({reason}), and it has no key.",
+                "Create one with `serendip keys create`, or serve this machine alone.",
+            )
+        return listen(self.host, self.port)
+
+    def open_ring(self) -> KeyRing:
+        """Read the keys.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+        from serendip.serve.key_ring import KeyRing
+
+        ring = KeyRing(self.open_keys() if self.open_keys else None, self.is_reachable)
+        ring.load()
+        return ring
+
+    def _has_key(self) -> bool:
+        if self.open_keys is None:
+            return False
+        with closing(self.open_keys()) as source:
+            keys = source.read().keys.values()
+        now = time.time()
+        return any(key.state(now) == "active" for key in keys)
+
+
+LOCAL = Exposure()

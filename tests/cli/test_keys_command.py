@@ -1,0 +1,98 @@
+"""``serendip keys``: a key is shown once, listed without its secret, revoked and rotated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import invoke, serendip_here
+from small_shop import import_shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    import_shop(tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+def keys(shop: Path, *arguments: str) -> dict[str, Any]:
+    code, document = invoke("keys", *arguments, "-w", str(shop))
+    assert code == 0
+    return document
+
+
+def test_a_key_is_shown_once_and_listed_without_its_text(shop: Path) -> None:
+    new = keys(shop, "create", "--name", "web", "--scope", "read", "--scope", "write")
+    assert new["key"].startswith(f"serendip_{new['key_id']}_")
+    assert (new["scopes"], new["state"], new["expires"]) == (["read", "write"], "active", None)
+    listed = serendip_here("keys", "list", "-w", shop)
+    assert listed.stdout == f"{new['key_id']} 'web': active, read write\n"
+    assert "key" not in keys(shop, "list")["keys"][0]
+
+
+def test_the_text_is_in_one_place_of_the_output(shop: Path) -> None:
+    done = serendip_here("keys", "create", "-w", shop)
+    assert (done.stdout.count("serendip_"), done.stderr) == (1, "")
+    done = serendip_here("keys", "create", "-w", shop, "--json")
+    assert (done.stdout.count("serendip_"), done.stderr) == (1, "")
+
+
+def test_a_key_without_options_can_only_read(shop: Path) -> None:
+    assert keys(shop, "create")["scopes"] == ["read"]
+
+
+def test_scopes_limit_and_expiry_are_kept_by_a_rotation(shop: Path) -> None:
+    old = keys(shop, "create", "--expires", "90d", "--limit", "60", "--scope", "admin")
+    assert old["expires"] - old["created"] == pytest.approx(90 * 86_400)
+    new = keys(shop, "rotate", old["key_id"])
+    assert new["key"] != old["key"]
+    assert new["expires"] - new["created"] == pytest.approx(90 * 86_400)
+    assert (new["scopes"], new["requests_per_minute"]) == (["admin"], 60)
+    states = {key["key_id"]: key["state"] for key in keys(shop, "list")["keys"]}
+    assert states == {old["key_id"]: "revoked", new["key_id"]: "active"}
+    assert keys(shop, "revoke", new["key_id"])["state"] == "revoked"
+
+
+def test_a_rotation_with_an_overlap_leaves_the_old_key_for_a_while(shop: Path) -> None:
+    old = keys(shop, "create")["key_id"]
+    keys(shop, "rotate", old, "--overlap", "1h")
+    assert {key["state"] for key in keys(shop, "list")["keys"]} == {"active"}
+
+
+def test_without_keys_the_list_says_what_that_means(shop: Path) -> None:
+    assert "No keys" in serendip_here("keys", "list", "-w", shop).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("create", "--scope", "root"), 3, "'root' is unknown"),
+        (("create", "--expires", "soon"), 2, "'soon' is not a duration"),
+        (("revoke", "zz"), 3, "no key 'zz'"),
+        (("rotate", "zz"), 3, "no key 'zz'"),
+    ],
+)
+def test_wrong_options_name_the_value(shop: Path, arguments, code, message) -> None:
+    done = serendip_here("keys", *arguments, "-w", shop)
+    assert done.returncode == code
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "message"),
+    [
+        ("", ("--host", "0.0.0.0"), "host '0.0.0.0'"),
+        ('allowed_hosts = ["a.example"]', (), "allowed_hosts of [serve]: a.example"),
+        ('allowed_hosts = ["*"]', (), "[serve]: `allowed_hosts.0` = '*'"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_without_a_key_the_service_starts_for_nobody_else(
+    shop: Path, settings: str, options: tuple[str, ...], message: str, workers: str
+) -> None:
+    with (shop / "serendip.toml").open("a") as file:
+        file.write(f"\n[serve]\n{settings}\n")
+    done = serendip_here("serve", "-w", shop, "--port", "0", "--workers", workers, *options)
+    assert done.returncode == 2
+    assert message in done.stderr

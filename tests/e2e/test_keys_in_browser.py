@@ -1,0 +1,95 @@
+"""The page of a service with keys in a real Chromium: own clicks, nobody else, signing in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serendip.data.api_key import IssuedKey, issue_key
+from serendip.data.store.api_keys import ApiKeys
+from serendip.data.store.store import Store
+
+SERVER = Path(__file__).parents[1] / "serve" / "tiny_server.py"
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Iterator[ApiKeys]:
+    with closing(Store.create(tmp_path / "serendip.db")):
+        pass
+    with closing(ApiKeys.open(tmp_path / "serendip.db")) as keys:
+        yield keys
+
+
+@pytest.fixture
+def key(keys: ApiKeys) -> IssuedKey:
+    issued = issue_key("", ["read:users"])
+    keys.add(issued)
+    return issued
+
+
+@pytest.fixture
+def address(tmp_path: Path, key: IssuedKey) -> Iterator[str]:
+    command = [sys.executable, str(SERVER), "0", "--keys", str(tmp_path / "serendip.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.stdout.readline().split()[1]
+        process.terminate()
+
+
+def visitor_of(page: Any) -> str:
+    name = page.evaluate("document.body.dataset.user")
+    assert isinstance(name, str)
+    return name
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_visitor_clicks_searches_and_likes_as_themselves(
+    address: str, open_page: Callable[..., Any], width: int
+) -> None:
+    page = open_page(address, width)
+    visitor = visitor_of(page)
+    assert page.url == f"{address}/"  # the visitor is in a cookie, not in the address
+    page.locator(".card-link").first.click()
+    page.wait_for_url("**/items/*")
+    page.get_by_role("button", name="Like").first.click()
+    page.get_by_text("Your feed has changed").wait_for()
+    page.goto(address)
+    page.get_by_text("Because you liked").wait_for()
+    assert visitor_of(page) == visitor
+    page.fill("#q", "hor")
+    page.get_by_role("option", name="Horror").wait_for()
+    assert page.locator(".picker").count() == 0
+    assert page.evaluate("document.cookie") == ""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_key_opens_the_feeds_of_others_until_it_is_revoked(
+    address: str, open_page: Callable[..., Any], key: IssuedKey, keys: ApiKeys, width: int
+) -> None:
+    page = open_page(address, width)
+    visitor = visitor_of(page)
+    page.locator(".card-link").first.click()
+    page.wait_for_url("**/items/*")
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_label("Key").fill(key.text)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Sign in").click()
+    page.locator(".picker summary").click()
+    page.locator(".picker-list").get_by_text(visitor).wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("link", name="Sign in").wait_for()
+    assert page.locator(".picker").count() == 0
+    keys.revoke(key.key.key_id, time.time())
+    page.goto(f"{address}/?user={visitor}")
+    assert page.locator(".picker").count() == 0

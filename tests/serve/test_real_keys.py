@@ -1,0 +1,142 @@
+"""Keys in the real server, in processes of their own: hosts, proxies, revocation in all workers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from keyed_service import bearer, open_keys
+from processes import connection_each, wait_until
+
+from serendip.data.api_key import IssuedKey, issue_key
+from serendip.data.store.api_keys import ApiKeys
+
+SCRIPT = Path(__file__).with_name("tiny_server.py")
+
+
+class Keyed:
+    """A service with one key, in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str, has_key: bool = True) -> None:
+        self.keys: ApiKeys = open_keys(folder)
+        self.key: IssuedKey = issue_key("", ["read"])
+        if has_key:
+            self.keys.add(self.key)
+        command = [sys.executable, str(SCRIPT), "0", "--keys", str(folder / "serendip.db")]
+        self.process = subprocess.Popen(
+            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdout is not None
+        self.port = urlsplit(self.process.stdout.readline().split()[1]).port or 0
+        assert self.process.stdout.readline().startswith("ready")
+
+    def get(self, path: str, headers: dict[str, str]) -> tuple[HTTPResponse, bytes]:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return response, response.read()
+
+    def close(self) -> None:
+        self.keys.close()
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextmanager
+def running(folder: Path, *options: str, has_key: bool = True) -> Iterator[Keyed]:
+    service = Keyed(folder, *options, has_key=has_key)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """A service that listens on all addresses, behind a trusted proxy on this machine."""
+    folder = tmp_path_factory.mktemp("public")
+    options = ("--host", "0.0.0.0", "--allowed-host", "shop.example.com")
+    with running(folder, *options, "--trusted-proxy", "127.0.0.0/8") as service:
+        yield service
+
+
+def status_of(connection: HTTPConnection, headers: dict[str, str]) -> int:
+    connection.request("GET", "/v1/search?q=film", headers=headers)
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
+def test_every_worker_refuses_a_revoked_key_within_a_second(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, "--workers", "2") as service,
+        connection_each(service.process.pid, service.port) as workers,
+    ):
+        headers = bearer(service.key)
+        assert [status_of(one, {}) for one in workers.values()] == [401, 401]
+        assert [status_of(one, headers) for one in workers.values()] == [200, 200]
+        new = service.keys.rotate(service.key.key.key_id, time.time())
+        since = time.monotonic()
+        for worker in workers.values():
+            wait_until(lambda one=worker: status_of(one, headers) == 401, "the refusal")
+            assert status_of(worker, bearer(new)) == 200
+        assert time.monotonic() - since < 3.0  # one second alone; other tests may run beside it
+
+
+def test_the_first_key_closes_a_service_that_runs(tmp_path: Path) -> None:
+    with running(tmp_path, has_key=False) as service:
+        path = "/v1/search?q=film"
+        assert service.get(path, {})[0].status == 200
+        service.keys.add(service.key)
+        wait_until(lambda: service.get(path, {})[0].status == 401, "the refusal")
+        assert service.get(path, bearer(service.key))[0].status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("localhost:80", 200),
+        ("shop.example.com", 200),
+        ("SHOP.example.com:443", 200),
+        ("10.1.2.3:8080", 200),
+        ("[fd00::1]:8080", 200),
+        ("example.com", 403),
+        ("a.shop.example.com", 403),
+        ("shop.example.com.evil.example", 403),
+        ("999.1.2.3", 403),
+        ("", 403),
+    ],
+)
+def test_names_must_be_allowed_and_addresses_cannot_be_forged(public, host, status):
+    response, body = public.get("/v1/search?q=film", {"host": host, **bearer(public.key)})
+    assert response.status == status
+    if status == 403:
+        assert "allowed_hosts" in json.loads(body)["error"]["hint"]
+
+
+def test_a_trusted_proxy_says_that_the_visitor_uses_https(public, tmp_path):
+    headers = {"host": "shop.example.com", "x-forwarded-proto": "https"}
+    assert "Secure" in public.get("/", headers)[0].headers["set-cookie"]
+    with running(tmp_path) as untrusting:
+        headers = {"x-forwarded-proto": "https"}
+        assert "Secure" not in untrusting.get("/", headers)[0].headers["set-cookie"]
+
+
+def test_a_refused_client_can_send_its_whole_body_and_read_the_answer(public):
+    with closing(HTTPConnection("127.0.0.1", public.port, timeout=30)) as connection:
+        for _ in range(2):  # over one connection
+            connection.request("POST", "/v1/items", b"[" + b" " * 4_000_000 + b"]")
+            response = connection.getresponse()
+            assert response.status == 401
+            response.read()
