@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.impression_log import ImpressionLog
 from serendip.data.item import Catalogue
 from serendip.data.item_features import ItemFeatures
 from serendip.data.negative_log import NegativeLog
@@ -170,6 +171,7 @@ class Dataset:
         requests: the newest logged requests, in order of time.
         countries: of the users, if known.
         negatives: negative events; never targets of next-item prediction.
+        impressions: what was shown; no model learns from it.
         action_names: kinds of interaction; ``EventLog.actions`` are indices into it.
         device_names: kinds of devices; ``EventLog.devices`` are indices into it.
     """
@@ -186,6 +188,7 @@ class Dataset:
     requests: Sequence[LoggedRequest] = ()
     countries: UserCountries | None = None
     negatives: NegativeLog = field(default_factory=NegativeLog)
+    impressions: ImpressionLog = field(default_factory=ImpressionLog)
     action_names: tuple[str, ...] = ()
     device_names: tuple[str, ...] = ()
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)

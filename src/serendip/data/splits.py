@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog
+from serendip.data.impression_log import ImpressionLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query, Surface, UserPast
@@ -253,8 +254,9 @@ def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> S
     available_from = np.asarray(dataset.catalogue.available_from)  # (N,)
     known = np.isfinite(available_from) & (available_from < cut)
     known[dataset.events.items[in_train]] = True
-    negatives = dataset.negatives.before(cut)
-    parts = _Parts.of(dataset, in_train, known, float(times[begin - 1]), negatives)
+    negatives, impressions = dataset.negatives.before(cut), dataset.impressions.before(cut)
+    last = float(times[begin - 1])
+    parts = _Parts.of(dataset, in_train, known, last, negatives, impressions)
     targets = parts.targets(np.arange(begin, max(begin, end)), strictly_before=True)
     return parts.split(f"temporal@{fraction:g}", targets, cut=cut)
 
@@ -280,7 +282,7 @@ def leave_last_out(dataset: Dataset) -> Split:
     request_times = np.full(dataset.num_users + 1, np.inf)  # last: users without interactions
     request_times[dataset.events.users[second]] = dataset.events.timestamps[second]
     negatives = dataset.negatives.before(request_times[dataset.negatives.users])
-    parts = _Parts.of(dataset, in_train, known, None, negatives)
+    parts = _Parts.of(dataset, in_train, known, None, negatives, dataset.impressions)
     targets = parts.targets(np.array(last, dtype=np.intp), strictly_before=False)
     validation = parts.targets(np.array(second, dtype=np.intp), strictly_before=False)
     return parts.split("leave_last_out", targets, validation=validation)
@@ -303,6 +305,7 @@ class _Parts:
         known: BoolArray,
         cut: float | None,
         negatives: NegativeLog,
+        impressions: ImpressionLog,
     ) -> _Parts:
         old = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
         numbers = np.empty(dataset.num_items, dtype=np.int32)
@@ -333,6 +336,7 @@ class _Parts:
             cut=cut,
             requests=_past_requests(dataset, np.where(known, numbers, -1), cut),
             negatives=negatives.renumbered(new_users, np.where(known, numbers, -1)),
+            impressions=impressions.renumbered(np.where(known, numbers, -1)),
             action_names=dataset.action_names,
             countries=countries,
             device_names=dataset.device_names,
