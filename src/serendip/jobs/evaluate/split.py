@@ -21,8 +21,10 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, Targets, leave_last_out, temporal
 from serendip.engine.state import EngineState
+from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate.new_items import judge_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
@@ -104,6 +106,7 @@ class SplitAnswers:
         codes: quality of the semantic IDs.
         facts: cut, sizes and costs of the stages.
         surfaces: figures of every surface; empty = not measured.
+        new_items: coverage and velocity of items that appeared after the cut; None = not measured.
     """
 
     name: str
@@ -116,6 +119,7 @@ class SplitAnswers:
     codes: Mapping[str, Any]
     facts: Mapping[str, Any]
     surfaces: Sequence[SurfaceFigures] = ()
+    new_items: NewItemFigures | None = None
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
@@ -135,8 +139,9 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
-        surfaces = []
+        surfaces, new_items = [], None
         if task.surfaces:
+            new_items = judge_new_items(context.dataset, split, lists, home, task.seed)
             with clock.stage(f"surfaces {split.name}"):
                 meter = SurfaceMeter(
                     Questioner.of(split, context, state, MAX_REQUESTS),
@@ -165,6 +170,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
         _collect_facts(task, split, whole.targets, clock, seconds),
         surfaces,
+        new_items,
     )
 
 
