@@ -9,7 +9,8 @@ Both renumber: train items come first in catalogue order, then ``new_items``; ``
 is the numbering of targets and histories, and its beginning is the numbering of ``train``.
 Features and query examples of the dataset are dropped: they may contain the future.
 
-``Targets`` are the events to predict, with what was known of their users at request time.
+``Targets`` are the events to predict, with what was known of their users at request time. Those of
+a split are first choices; ``next_choices`` adds items that came again.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.impression_log import ImpressionLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query, Surface, UserPast
 from serendip.data.rejections import Rejections
+from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
@@ -62,8 +64,9 @@ class Moment:
 class Targets:
     """Events to predict, user by user, each user's in order of time.
 
-    A target is its user's first event with its item, and the item was not rejected before: items
-    in the history and rejected items are never recommended, so they cannot be targets.
+    A target is its user's first event with its item, or one with an item that was due to come
+    again (``next_choices``), and the item was not rejected before: other items of the history and
+    rejected items are never recommended, so they cannot be targets.
 
     Args:
         users: T external ids.
@@ -141,20 +144,27 @@ class Targets:
         known = int(np.searchsorted(whole.timestamps, time, side="left"))
         return self._past(user_id, known, time)
 
-    def queries(self, surface: Surface = "home") -> list[Query]:
-        """One query per target; items chosen or rejected before are excluded from the answer."""
+    def queries(self, surface: Surface = "home", repeats: Repeats | None = None) -> list[Query]:
+        """One query per target; items chosen or rejected before are excluded from the answer.
+
+        Args:
+            surface: of the queries.
+            repeats: when items may be shown again, by their numbers; None = never.
+        """
         result = []
         for row, (user, time) in enumerate(zip(self.users, self.times.tolist(), strict=True)):
             known = int(self.known[row])
             past = self._past(user, known, time)
             chosen = self.histories[user].item_nums[:known]
-            seen = np.union1d(chosen, past.rejected.item_nums).astype(np.int32)
+            again = NO_ITEMS if repeats is None else repeats.due(past.history, time)
+            seen = np.setdiff1d(np.append(chosen, past.rejected.item_nums), again)
             query = Query(
                 surface,
                 user_id=user,
                 history=past.history,
                 rejected=past.rejected,
-                exclude=seen,
+                again=again,
+                exclude=seen.astype(np.int32),
                 time=time,
                 country=self.country(row),
                 device=self.device(row),
@@ -288,6 +298,32 @@ def leave_last_out(dataset: Dataset) -> Split:
     return parts.split("leave_last_out", targets, validation=validation)
 
 
+def next_choices(dataset: Dataset, split: Split, repeats: Repeats) -> Targets:
+    """The targets of a temporal split up to the end of the data, and items that came again.
+
+    A choice from the cut on of an item that its user had chosen before is a target if the item was
+    due: if a service that knows these repeats could have shown it then.
+
+    Args:
+        dataset: that was split.
+        split: with a cut.
+        repeats: learned from its training part, with all items of its catalogue.
+
+    Returns:
+        the split's own targets if nothing came again.
+    """
+    if not repeats.is_on or split.cut is None:
+        return split.targets
+    numbers = split.catalogue.vocabulary.numbers(dataset.catalogue.vocabulary.ids)
+    begin = int(np.searchsorted(dataset.events.timestamps, split.cut, side="left"))
+    due = _are_due(dataset.events, repeats.after[numbers])
+    due[:begin] = False
+    if not due.any():
+        return split.targets
+    parts = _Parts(dataset, split.train, split.catalogue, numbers)
+    return parts.targets(np.arange(begin, len(dataset.events)), strictly_before=True, also=due)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Parts:
     """A dataset, its training part and the new item numbers."""
@@ -343,14 +379,15 @@ class _Parts:
         )
         return cls(dataset, train, catalogue, numbers)
 
-    def targets(self, rows: Rows, strictly_before: bool) -> Targets:
-        """Turn events, given by row of the log, into targets."""
+    def targets(self, rows: Rows, strictly_before: bool, also: BoolArray | None = None) -> Targets:
+        """Turn events, given by row of the log, into targets: first choices, and ``also`` (E,)."""
         log = self.dataset.events
         places = _history_indices(log.users)
         rows = rows[np.lexsort((rows, log.users[rows]))]
         histories = self.dataset.histories()
         rejections = self.dataset.negatives.of_users(self.numbers)
-        usable = _is_first_choice(log)[rows] & ~self._are_rejected(rows, rejections)
+        wanted = _is_first_choice(log) if also is None else _is_first_choice(log) | also
+        usable = wanted[rows] & ~self._are_rejected(rows, rejections)
         target_rows = _first_of_users(rows[usable], log.users)
         known = (_history_indices_of_moments(log) if strictly_before else places)[target_rows]
         users = np.unique(log.users[target_rows]).tolist()
@@ -504,6 +541,25 @@ def _is_first_choice(log: EventLog) -> BoolArray:
     is_first = np.zeros(len(log), np.bool_)
     is_first[first] = True
     return is_first
+
+
+def _are_due(log: EventLog, after: FloatArray) -> BoolArray:
+    """(E,) True for choices of an item whose time to come again had passed.
+
+    Args:
+        log: the events.
+        after: (N,) seconds after the last choice of an item; infinite = never.
+    """
+    width = int(log.items.max(initial=0)) + 1
+    pairs = log.users.astype(np.int64) * width + log.items
+    order = np.argsort(pairs, kind="stable")  # of one pair in order of time
+    earlier, later = order[:-1], order[1:]
+    since, now = log.timestamps[earlier], log.timestamps[later]
+    due = np.zeros(len(log), np.bool_)
+    due[later] = (
+        (pairs[earlier] == pairs[later]) & (since < now) & (since + after[log.items[later]] <= now)
+    )
+    return due
 
 
 def _first_of_users(rows: Rows, users: IntArray) -> Rows:

@@ -52,7 +52,7 @@ def measured(
     fitter = Fitter.of(context, tmp_path_factory.mktemp("scratch"))
     past = fit_engine(fitter, split.train, "past", context.options)
     state = fitter.append_new_items(past, split)
-    return context, Questioner.of(split, context, state, limit=20), state
+    return context, Questioner.of(split, split.targets, context, state, limit=20), state
 
 
 def test_every_surface_has_figures_or_a_reason(measured) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.query import History
-from serendip.data.splits import Split
+from serendip.data.splits import Split, Targets
 from serendip.jobs.surface_quality.sample import order_users
 
 MOST_SECONDS_BETWEEN = 1_800.0
@@ -54,19 +54,23 @@ def basket_actions(action_names: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def read_baskets(split: Split) -> Iterator[tuple[Basket | None, Basket]]:
+def read_baskets(split: Split, targets: Targets) -> Iterator[tuple[Basket | None, Basket]]:
     """Every basket that begins after the cut, with the same user's basket before it.
 
     Only users with a target have baskets, and ``MOST_USERS`` of them are read. A basket that a cut
     goes through is not tested.
+
+    Args:
+        split: with a cut.
+        targets: of its test part.
     """
     assert split.cut is not None
     wanted = basket_actions(split.train.action_names)
-    histories = split.targets.histories
+    histories = targets.histories
     for user_id in order_users(histories, MOST_USERS):
         history = histories[user_id]
         before: Basket | None = None
-        for basket in _of_user(user_id, history, split.targets.actions, wanted):
+        for basket in _of_user(user_id, history, targets.actions, wanted):
             if basket.begin >= split.cut:
                 yield before, basket
             before = basket
