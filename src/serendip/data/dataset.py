@@ -45,6 +45,7 @@ class EventLog:
         actions: (E,) int16 indices into ``Dataset.action_names``; None = not known.
         countries: (E,) int32 indices into ``UserCountries.names``, -1 = not known then; None = all.
         devices: (E,) int32 indices into ``Dataset.device_names``, -1 = not known; None = all.
+        sessions: (E,) int64 ``session_code``, 0 = not known; None = all.
     """
 
     users: IntArray
@@ -56,6 +57,7 @@ class EventLog:
     actions: NDArray[np.int16] | None = None
     countries: IntArray | None = None
     devices: IntArray | None = None
+    sessions: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -72,6 +74,7 @@ class EventLog:
             None if self.actions is None else self.actions[mask],
             None if self.countries is None else self.countries[mask],
             None if self.devices is None else self.devices[mask],
+            None if self.sessions is None else self.sessions[mask],
         )
 
 
@@ -284,11 +287,14 @@ class Dataset:
         users = self.events.users[order]
         changes = np.flatnonzero(users[1:] != users[:-1]) + 1
         bounds = [0, *changes.tolist(), len(users)] if len(users) else []
-        result = {}
+        log, result = self.events, {}
         for begin, end in pairwise(bounds):
             rows = order[begin:end]
             result[int(users[begin])] = History(
-                self.events.items[rows], self.events.timestamps[rows], self.events.liked[rows]
+                log.items[rows],
+                log.timestamps[rows],
+                log.liked[rows],
+                sessions=None if log.sessions is None else log.sessions[rows],
             )
         return result
 

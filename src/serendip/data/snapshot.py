@@ -118,6 +118,8 @@ def _build(
     if columns.devices is not None:
         devices, device_names = columns.devices.rows(rows).known()
         events = replace(events, devices=devices)
+    if columns.sessions is not None:
+        events = replace(events, sessions=columns.sessions[rows])
     request_events = store.requested(MOST_REQUESTED)
     visible = [event for event in request_events if cut is None or event.timestamp <= cut]
     requests = logged_requests(visible, catalogue.vocabulary, rules)

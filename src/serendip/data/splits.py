@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog
+from serendip.data.event import NO_SESSION
 from serendip.data.impression_log import ImpressionLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.negative_log import NegativeLog
@@ -49,6 +50,7 @@ class Moment:
         time: Unix seconds of the request.
         country: of the request; empty = not known.
         device: of the request; empty = not known.
+        session: ``session_code`` of the request; 0 = not known.
     """
 
     past: UserPast
@@ -58,6 +60,7 @@ class Moment:
     time: float
     country: str
     device: str
+    session: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +82,7 @@ class Targets:
         actions: user id -> action of each event of the history; missing if not logged.
         countries: T countries of the requests, empty where not known; empty = none is known.
         devices: likewise.
+        sessions: (T,) int64 ``session_code`` of the requests; None = none is known.
         homes: user id -> their country as it was known before each event of the history, and
             after the last one; missing if none is known.
     """
@@ -93,6 +97,7 @@ class Targets:
     actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     countries: Sequence[str] = ()
     devices: Sequence[str] = ()
+    sessions: NDArray[np.int64] | None = None
     homes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -109,6 +114,7 @@ class Targets:
             known=self.known[rows],
             countries=[self.countries[row] for row in rows.tolist()] if self.countries else (),
             devices=[self.devices[row] for row in rows.tolist()] if self.devices else (),
+            sessions=None if self.sessions is None else self.sessions[rows],
         )
 
     def country(self, row: int) -> str:
@@ -119,6 +125,10 @@ class Targets:
     def device(self, row: int) -> str:
         """Device of a target's request; empty = not known."""
         return self.devices[row] if self.devices else ""
+
+    def session(self, row: int) -> int:
+        """Session of a target's request; 0 = not known."""
+        return NO_SESSION if self.sessions is None else int(self.sessions[row])
 
     def history(self, row: int) -> History:
         """History of a target's user at request time, without rejected items."""
@@ -136,6 +146,7 @@ class Targets:
             float(self.times[row]),
             self.country(row),
             self.device(row),
+            self.session(row),
         )
 
     def past_before(self, user_id: str, time: float) -> UserPast:
@@ -168,6 +179,7 @@ class Targets:
                 time=time,
                 country=self.country(row),
                 device=self.device(row),
+                session=self.session(row),
             )
             result.append(query)
         return result
@@ -361,6 +373,7 @@ class _Parts:
             events.actions,
             events.countries,
             events.devices,
+            events.sessions,
         )
         countries = dataset.countries
         if countries is not None:
@@ -402,6 +415,7 @@ class _Parts:
                     self.numbers[histories[user].item_nums],
                     histories[user].timestamps,
                     histories[user].liked,
+                    sessions=histories[user].sessions,
                 )
                 for user in users
             },
@@ -413,6 +427,7 @@ class _Parts:
             actions=self._actions(users),
             countries=_names_of(log.countries, target_rows, _country_names(self.dataset)),
             devices=_names_of(log.devices, target_rows, self.dataset.device_names),
+            sessions=None if log.sessions is None else log.sessions[target_rows],
             homes=_homes(self.dataset, users),
         )
 

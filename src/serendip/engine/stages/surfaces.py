@@ -17,6 +17,7 @@ from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, m
 
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
+from serendip.data.event import NO_SESSION
 from serendip.data.item_starts import NO_PROMISE, Promise
 from serendip.data.query import History, Query, Task
 from serendip.data.rejections import Rejected
@@ -238,6 +239,7 @@ def visible_to(surface: SurfaceConfig, query: Query) -> Query:
             "history": History(),
             "rejected": Rejected(),
             "again": NO_ITEMS,
+            "session": NO_SESSION,
         }
     if "query" not in reads:
         unread |= {"text": "", "meant": "", "text_vector": None}
