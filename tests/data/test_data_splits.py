@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset
 from serendip.data.event import EXCLUSIONS
+from serendip.data.impression_log import ImpressionLog
 from serendip.data.negative_log import NegativeLog
 from serendip.data.splits import MAX_TARGETS_PER_USER, leave_last_out, temporal
 from serendip.errors import DataError
@@ -296,3 +297,16 @@ def test_leaving_the_last_one_out_leaves_out_what_its_user_rejected_after():
     hidden = [("u", "a", 3, np.inf), ("v", "a", 5, np.inf), ("u", "b", 6.5, np.inf)]
     past = leave_last_out(with_negatives(ROWS, hidden)).train.negatives
     assert past.timestamps.tolist() == [3.0, 5.0]
+
+
+def test_the_past_knows_the_impressions_before_the_cut_of_items_that_it_knows():
+    world = dataset_of(WORLD)
+    shown = ids_to_log(world, [("b", 0.5), ("c", 1.0), ("a", 4.0), ("b", 5.0), ("d", 7.0)])
+    train = temporal(replace(world, impressions=shown), 0.5).train
+    assert train.catalogue.vocabulary.ids_of(train.impressions.items) == ["b", "a"]
+    assert train.impressions.timestamps.tolist() == [0.5, 4.0]
+
+
+def ids_to_log(world, rows):
+    items = world.catalogue.vocabulary.numbers(item for item, _ in rows)
+    return ImpressionLog(items, np.array([time for _, time in rows]))

@@ -10,6 +10,7 @@ import pytest
 
 from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.dataset_folder import open_dataset, save_dataset
+from serendip.data.impression_log import ImpressionLog
 from serendip.data.negative_log import NegativeLog
 from serendip.data.search_log import LoggedRequest
 from serendip.testing import build_small_world
@@ -57,6 +58,7 @@ def full(world: Dataset) -> Dataset:
         requests=REQUESTS,
         countries=countries,
         negatives=NEGATIVES,
+        impressions=ImpressionLog(ints(4, 1, 4), np.array([0.5, 1.5, 2.5])),
         action_names=("click", "like"),
     )
 
@@ -71,7 +73,7 @@ def test_a_dataset_is_the_same_after_writing_and_opening(tmp_path: Path, is_full
     assert opened.catalogue.vocabulary == dataset.catalogue.vocabulary
     assert opened.users == dataset.users
     assert (opened.cut, opened.action_names) == (dataset.cut, dataset.action_names)
-    for name in ("events", "negatives"):
+    for name in ("events", "negatives", "impressions"):
         for field in (field for field in fields(getattr(dataset, name)) if field.init):
             left, right = (getattr(getattr(part, name), field.name) for part in (opened, dataset))
             assert (left is None) == (right is None)

@@ -24,7 +24,9 @@ def stands(*rows: tuple[str, str] | tuple[str, str, float]) -> UserPast:
     events = [Event("u", row[0], float(n), row[1], *row[2:]) for n, row in enumerate(rows)]
     columns = EventColumns.of_events(events)
     feedback = Feedback.of(columns, STARS)
-    return what_stands(ITEMS.numbers(columns.item_ids), columns.timestamps, feedback)
+    return what_stands(
+        ITEMS.numbers(columns.item_ids), columns.timestamps, feedback, columns.sessions
+    )
 
 
 def items(past: UserPast) -> tuple[str, str]:

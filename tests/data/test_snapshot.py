@@ -130,3 +130,23 @@ def test_a_snapshot_ends_at_its_place_in_the_log_while_events_arrive(tmp_path):
         thread.join()
     assert [len(one.dataset.events) for one in taken] == [one.event_seq for one in taken]
     assert taken[-1].event_seq > taken[0].event_seq
+
+
+def test_impressions_of_known_items_up_to_the_cut_are_kept_apart(tmp_path):
+    with opened(tmp_path) as store:
+        store.put_items([Item("a"), Item("b")])
+        store.put_events(
+            [
+                Event("u", "b", 3.0, "impression"),
+                Event("v", "b", 1.0, "impression"),
+                Event("u", "a", 2.0, "impression"),
+                Event("u", "gone", 2.0, "impression"),
+                Event("u", "a", 2.5),
+                Event("u", "a", 9.0, "impression"),
+            ]
+        )
+        data, dropped = snapshot_with_drops(store, ActionRules(), cut=4.0)
+    assert data.impressions.items.tolist() == [1, 0, 1]
+    assert data.impressions.timestamps.tolist() == [1.0, 2.0, 3.0]
+    assert data.item_counts().tolist() == [1, 0]
+    assert dropped.ignored == 5

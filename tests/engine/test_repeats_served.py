@@ -20,8 +20,11 @@ from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.train import train_workspace
+from serendip.runtime.executor import LocalExecutor
 
 DAY = 86_400
 BEGIN = 1_600_000_000
@@ -90,6 +93,26 @@ def test_the_trained_ranker_knows_how_often_an_item_was_chosen(grocery: Path) ->
         parts = {item.item_id: item.parts["log times chosen"] for item in answer.items}
         assert parts["c0"] == pytest.approx(np.log(11), rel=1e-3)
         assert {value for item, value in parts.items() if item != "c0"} == {0.0}
+
+
+def test_what_came_again_is_a_slice_of_the_report_and_of_the_record_for_the_gate(
+    grocery: Path,
+) -> None:
+    report = evaluate_workspace(JobContext.open(grocery), LocalExecutor(1))
+    (cut,) = report["protocols"]["temporal"]["cuts"]
+    home = report["surfaces"]["home"]
+    again, first = home["slices"]["repeats"], home["slices"]["first choices"]
+    # Every coffee of the test part was due; the protocol of first choices has films alone.
+    assert first["n_requests"] == cut["targets"]
+    assert again["n_requests"] == home["n_requests"] - first["n_requests"] == NUM_USERS
+    assert list(again["systems"]) == list(home["systems"]) and len(home["systems"]) > 3
+    assert again["systems"]["engine"]["Recall@10"]["value"] == 1.0
+    (generation,) = (grocery / "generations").glob("gen-*")
+    record = QualityRecord.open(generation / RECORD_FILE)
+    assert record is not None
+    column = record.surfaces["home"].slices.tolist().index("repeats")
+    values = record.surfaces["home"].values[:, column]
+    assert (values[~np.isnan(values)] > 0).any()
 
 
 @pytest.fixture

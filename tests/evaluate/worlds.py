@@ -1,12 +1,16 @@
 """A small world of runs that the report tests share."""
 
+from dataclasses import replace
+
 import numpy as np
 from surface_world import surface
 
+from serendip.data.item_starts import Promise
 from serendip.evaluate.auction_quality import SoldPlaces, measure_auction
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.message_quality import measure_messages
+from serendip.evaluate.new_items import ItemEvents, NewItems, Replay, measure_new_items
 from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report.document import build_report
 from serendip.evaluate.runs import Judged, Run
@@ -80,6 +84,19 @@ def surfaces_world():
     ]
 
 
+def new_items_world(**changes):
+    """Four new items, of which two were shown and one as often as promised."""
+    log = ItemEvents(np.array([0, 0, 1], np.int32), np.array([1.0, 2.0, 1.0]))
+    new = NewItems(np.zeros(4), np.ones(4, np.bool_), log, log, too_late=3)
+    replay = Replay(
+        {"engine": np.array([[0, -1], [-1, 1]], np.int32)},
+        np.array([0, -1], np.int32),
+        np.array([1.0, 2.0]),
+    )
+    found = measure_new_items(new, replay, Promise(2, 5.0), resamples=50)
+    return replace(found, **changes)
+
+
 def report_world(protocols=None, **changes):
     values = {
         "created": "2026-01-02T03:04:05+00:00",
@@ -101,6 +118,7 @@ def report_world(protocols=None, **changes):
         },
         "stages": [{"name": "train", "wall_s": 64.0, "cpu_s": 120.25, "peak_mb": 1480.4}],
         "surfaces": surfaces_world(),
+        "new_items": new_items_world(),
         "exploration": ExplorationFigures(400, 36, 7, 100.0, Estimate(0.081, 0.06, 0.11, 120)),
         "noun": "film",
         "resamples": 200,

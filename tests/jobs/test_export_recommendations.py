@@ -76,6 +76,33 @@ def test_bought_places_are_marked_in_the_file(shop: Path) -> None:
     assert {(row["item_id"], row["rank"]) for row in bought} == {("i9", 2)}
 
 
+def test_explored_rows_have_the_propensity_of_the_answer_in_the_file(shop: Path) -> None:
+    lines = "[surfaces.home]\nexploration = {share = 0.5, max_interactions = 5, max_loss = 1}\n"
+    add_settings(shop, lines)
+    _, rows = rows_of(shop, "home", k=4)
+    drawn = {
+        (row["user_id"], row["item_id"]): row["propensity"]
+        for row in rows
+        if row["propensity"] is not None
+    }
+    assert drawn
+    engine = Engine.open(shop)
+    answered = {
+        (user, item.item_id): item.parts["propensity"]
+        for user, _ in engine.users(1_000)
+        for item in engine.recommend(Request("home", user, k=4)).items
+        if "explored" in item.parts
+    }
+    engine.close()
+    assert drawn == pytest.approx(answered, rel=1e-4)
+
+
+def test_a_surface_that_does_not_explore_has_no_propensities_in_its_file(shop: Path) -> None:
+    add_settings(shop, "[surfaces.home]\nexploration = {share = 0}\n")
+    rows_of(shop, "home", k=2)
+    assert "propensity" not in pq.read_table(shop / "out.parquet").column_names
+
+
 def test_the_country_of_a_batch_is_that_of_all_its_requests(shop: Path) -> None:
     lines = '[surfaces.home]\nfilters = [{attribute = "genre", equals = "request"}]\n'
     add_settings(shop, lines)

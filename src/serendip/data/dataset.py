@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.impression_log import ImpressionLog
 from serendip.data.item import Catalogue
 from serendip.data.item_features import ItemFeatures
 from serendip.data.negative_log import NegativeLog
@@ -44,6 +45,7 @@ class EventLog:
         actions: (E,) int16 indices into ``Dataset.action_names``; None = not known.
         countries: (E,) int32 indices into ``UserCountries.names``, -1 = not known then; None = all.
         devices: (E,) int32 indices into ``Dataset.device_names``, -1 = not known; None = all.
+        sessions: (E,) int64 ``session_code``, 0 = not known; None = all.
     """
 
     users: IntArray
@@ -55,6 +57,7 @@ class EventLog:
     actions: NDArray[np.int16] | None = None
     countries: IntArray | None = None
     devices: IntArray | None = None
+    sessions: NDArray[np.int64] | None = None
     _derived: dict[str, UserRows] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -79,6 +82,7 @@ class EventLog:
             None if self.actions is None else self.actions[mask],
             None if self.countries is None else self.countries[mask],
             None if self.devices is None else self.devices[mask],
+            None if self.sessions is None else self.sessions[mask],
         )
 
 
@@ -178,6 +182,7 @@ class Dataset:
         requests: the newest logged requests, in order of time.
         countries: of the users, if known.
         negatives: negative events; never targets of next-item prediction.
+        impressions: what was shown; no model learns from it.
         action_names: kinds of interaction; ``EventLog.actions`` are indices into it.
         device_names: kinds of devices; ``EventLog.devices`` are indices into it.
     """
@@ -194,6 +199,7 @@ class Dataset:
     requests: Sequence[LoggedRequest] = ()
     countries: UserCountries | None = None
     negatives: NegativeLog = field(default_factory=NegativeLog)
+    impressions: ImpressionLog = field(default_factory=ImpressionLog)
     action_names: tuple[str, ...] = ()
     device_names: tuple[str, ...] = ()
 
@@ -274,7 +280,12 @@ class Dataset:
     def history(self, user: int) -> History:
         """All events of a user by number, oldest first; empty for an unknown user."""
         log, rows = self.events, self.events.by_user.of(user)
-        return History(log.items[rows], log.timestamps[rows], log.liked[rows])
+        return History(
+            log.items[rows],
+            log.timestamps[rows],
+            log.liked[rows],
+            sessions=None if log.sessions is None else log.sessions[rows],
+        )
 
     def item_counts(self) -> IntArray:
         """(N,) int32 number of events per item."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.dataset import Dataset, EventLog, UserCountries
+from serendip.data.impression_log import ImpressionLog
 from serendip.data.item import Catalogue
 from serendip.data.negative_log import NegativeLog
 from serendip.data.search_log import LoggedRequest
@@ -24,9 +25,10 @@ from serendip.data.vocabulary import Vocabulary
 
 _CATALOGUE, _ITEMS, _USERS = "catalogue.arrow", "items", "users"
 _EVENTS, _NEGATIVES, _COUNTRIES = "events", "negatives", "countries"
+_IMPRESSIONS = "impressions"
 _FACTS, _REQUESTS = "facts.json", "requests.json"
 
-_Columns = TypeVar("_Columns", EventLog, NegativeLog)
+_Columns = TypeVar("_Columns", EventLog, NegativeLog, ImpressionLog)
 
 
 def save_dataset(dataset: Dataset, folder: Path) -> None:
@@ -37,6 +39,7 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     save_arrays(folder / _USERS, dataset.users.arrays())
     save_arrays(folder / _EVENTS, _columns_of(dataset.events))
     save_arrays(folder / _NEGATIVES, _columns_of(dataset.negatives))
+    save_arrays(folder / _IMPRESSIONS, _columns_of(dataset.impressions))
     countries = dataset.countries
     if countries is not None:
         given = {} if countries.given is None else {"given": countries.given}
@@ -69,6 +72,7 @@ def open_dataset(folder: Path) -> Dataset:
         requests=[_of_json(request) for request in requests],
         countries=countries,
         negatives=NegativeLog(**open_arrays(folder / _NEGATIVES)),
+        impressions=ImpressionLog(**open_arrays(folder / _IMPRESSIONS)),
         action_names=tuple(facts["action_names"]),
         device_names=tuple(facts["device_names"]),
     )

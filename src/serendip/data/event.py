@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -54,6 +55,17 @@ class Event:
     country: str = ""
     device: str = ""
     propensity: float | None = None
+
+
+NO_SESSION = 0
+
+
+def session_code(session_id: str) -> int:
+    """Number of a session, the same in every process: 63 bits of a hash of its id; 0 = none."""
+    if not session_id:
+        return NO_SESSION
+    digest = hashlib.blake2b(session_id.encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "little") >> 1) or 1
 
 
 Exclusion = Literal["nowhere", "seen", "recommendations", "everywhere"]
@@ -154,6 +166,7 @@ def _is_given(value: float | None) -> TypeGuard[float]:
 
 
 _NAMES = ("user_id", "item_id", "timestamp", "action", "value", "country")
+"""Fields of events that are columns as they are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +180,7 @@ class EventColumns:
         actions: E kinds of interaction.
         values: (E,) float64, NaN where an event has none.
         countries: E countries; empty = not known.
+        sessions: (E,) int64 ``session_code``.
     """
 
     user_ids: Sequence[str]
@@ -175,15 +189,20 @@ class EventColumns:
     actions: Sequence[str]
     values: NDArray[np.float64]
     countries: Sequence[str]
+    sessions: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.user_ids)
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[Any]]) -> Self:
-        """Build from rows in order of time: user, item, timestamp, action, value, country."""
-        users, items, times, actions, values, countries = (
-            zip(*rows, strict=True) if rows else ((),) * 6
+        """Build from rows in order of time.
+
+        Args:
+            rows: user, item, timestamp, action, value, country and ``session_code``.
+        """
+        users, items, times, actions, values, countries, sessions = (
+            zip(*rows, strict=True) if rows else ((),) * 7
         )
         return cls(
             users,
@@ -192,13 +211,19 @@ class EventColumns:
             actions,
             np.array([np.nan if value is None else value for value in values], dtype=np.float64),
             countries,
+            np.array(sessions, dtype=np.int64),
         )
 
     @classmethod
     def of_events(cls, events: Iterable[Event]) -> Self:
         """Build from events in any order."""
         ordered = sorted(events, key=lambda event: event.timestamp)
-        return cls.of_rows([[getattr(event, name) for name in _NAMES] for event in ordered])
+        return cls.of_rows(
+            [
+                [*(getattr(event, name) for name in _NAMES), session_code(event.session_id)]
+                for event in ordered
+            ]
+        )
 
     def rows(self, rows: Sequence[int]) -> EventColumns:
         """Select events by ascending row number."""
@@ -209,4 +234,5 @@ class EventColumns:
             [self.actions[row] for row in rows],
             self.values[rows],
             [self.countries[row] for row in rows],
+            self.sessions[rows],
         )

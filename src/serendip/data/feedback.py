@@ -87,13 +87,16 @@ class Feedback:
         )
 
 
-def what_stands(item_nums: IntArray, timestamps: TimeArray, feedback: Feedback) -> UserPast:
+def what_stands(
+    item_nums: IntArray, timestamps: TimeArray, feedback: Feedback, sessions: NDArray[np.int64]
+) -> UserPast:
     """A user's history after all their events, without the items that they rejected since.
 
     Args:
         item_nums: (T,) of the events.
         timestamps: (T,) non-decreasing.
         feedback: of the T events.
+        sessions: (T,) ``session_code``.
     """
     rejected, kept = Rejected(), feedback.interest
     rejects = feedback.rejects
@@ -102,6 +105,6 @@ def what_stands(item_nums: IntArray, timestamps: TimeArray, feedback: Feedback) 
         stands = rejects & np.isinf(until)
         rejected = Rejected.of(item_nums[stands], feedback.exclusions[stands])
         kept = kept & ~np.isin(item_nums, rejected.item_nums)
-    if kept.all():
-        return UserPast(History(item_nums, timestamps, feedback.liked), rejected)
-    return UserPast(History(item_nums[kept], timestamps[kept], feedback.liked[kept]), rejected)
+    known = sessions if sessions.any() else None
+    whole = History(item_nums, timestamps, feedback.liked, sessions=known)
+    return UserPast(whole if kept.all() else whole.rows(np.flatnonzero(kept), 0), rejected)

@@ -32,6 +32,7 @@ from serendip.data.arrays import (
     distinct,
     locate,
 )
+from serendip.data.event import NO_SESSION
 from serendip.data.rejections import Rejected
 
 Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
@@ -54,6 +55,7 @@ class History:
         liked: (T,) bool, True where the event counts as a like (see ``ActionRules``).
         recalled: number of leading events retrieved from further back for this request (see
             ``select_relevant_history``); events between them and the others are omitted.
+        sessions: (T,) int64 ``session_code`` of the events; None = none is known.
         derived: what requests compute from the history alone, for later ones.
     """
 
@@ -61,6 +63,7 @@ class History:
     timestamps: TimeArray = field(default_factory=lambda: np.empty(0, dtype=np.float64))
     liked: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     recalled: int = 0
+    sessions: NDArray[np.int64] | None = None
     derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -99,7 +102,10 @@ class History:
 
     def rows(self, rows: NDArray[np.integer], recalled: int) -> History:
         """Select events by ascending row; the first ``recalled`` of them were retrieved."""
-        return History(self.item_nums[rows], self.timestamps[rows], self.liked[rows], recalled)
+        sessions = None if self.sessions is None else self.sessions[rows]
+        return History(
+            self.item_nums[rows], self.timestamps[rows], self.liked[rows], recalled, sessions
+        )
 
     def known(self, num_items: int) -> History:
         """Events with item numbers in [0, num_items)."""
@@ -111,7 +117,10 @@ class History:
     def _part(self, begin: int, end: int) -> History:
         part = slice(begin, end)
         recalled = max(0, min(self.recalled, end) - begin)
-        return History(self.item_nums[part], self.timestamps[part], self.liked[part], recalled)
+        sessions = None if self.sessions is None else self.sessions[part]
+        return History(
+            self.item_nums[part], self.timestamps[part], self.liked[part], recalled, sessions
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +163,7 @@ class Query:
         time: Unix seconds of the request; NaN if it does not matter.
         country: of the request, spelt as in the items' attribute; empty = unknown.
         device: of the request; empty = unknown.
+        session: ``session_code`` of the visit; 0 = unknown.
         derived: what models compute from this query alone, for one another.
     """
 
@@ -169,6 +179,7 @@ class Query:
     time: float = math.nan
     country: str = ""
     device: str = ""
+    session: int = NO_SESSION
     meant: str = ""
     is_literal: bool = False
     derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)

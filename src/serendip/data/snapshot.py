@@ -12,11 +12,12 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.event import ActionRules
 from serendip.data.feedback import Feedback
+from serendip.data.impression_log import ImpressionLog
 from serendip.data.item import Catalogue
 from serendip.data.log.columns import LogColumns, rank_by_first
 from serendip.data.negative_log import NegativeLog
 from serendip.data.rejections import taken_back_at
-from serendip.data.search_log import logged_requests
+from serendip.data.search_log import IMPRESSION, logged_requests
 from serendip.data.store.generated_texts import with_generated
 from serendip.data.store.store import Store, StoreContent
 from serendip.data.vocabulary import MISSING, Vocabulary
@@ -117,6 +118,8 @@ def _build(
     if columns.devices is not None:
         devices, device_names = columns.devices.rows(rows).known()
         events = replace(events, devices=devices)
+    if columns.sessions is not None:
+        events = replace(events, sessions=columns.sessions[rows])
     request_events = store.requested(MOST_REQUESTED)
     visible = [event for event in request_events if cut is None or event.timestamp <= cut]
     requests = logged_requests(visible, catalogue.vocabulary, rules)
@@ -124,6 +127,7 @@ def _build(
     numbers = np.full(len(columns.user_ids), MISSING, np.int32)
     numbers[user_rows] = np.arange(len(user_rows))
     negatives = _negative_log(columns, usable, item_nums, feedback, numbers)
+    impressions = _impression_log(columns, item_nums, ~late)
     dataset = Dataset(
         catalogue,
         users,
@@ -131,6 +135,7 @@ def _build(
         cut=cut,
         requests=requests,
         negatives=negatives,
+        impressions=impressions,
         action_names=action_names,
         device_names=device_names,
     )
@@ -236,6 +241,21 @@ def _negative_log(
         feedback.exclusions[rows],
         until[kept],
     )
+
+
+def _impression_log(columns: LogColumns, item_nums: IntArray, in_time: BoolArray) -> ImpressionLog:
+    """The impressions of known items before the cut.
+
+    Args:
+        columns: the log.
+        item_nums: (E,) int32, -1 = not known.
+        in_time: (E,) bool.
+    """
+    if IMPRESSION not in columns.action_names:
+        return ImpressionLog()
+    code = columns.action_names.index(IMPRESSION)
+    rows = np.flatnonzero((columns.actions == code) & (item_nums >= 0) & in_time)
+    return ImpressionLog(item_nums[rows], columns.timestamps[rows])
 
 
 def _strengths(actions: IntArray, names: Sequence[str], rules: ActionRules) -> FloatArray | None:

@@ -9,7 +9,8 @@ Both renumber: train items come first in catalogue order, then ``new_items``; ``
 is the numbering of targets and histories, and its beginning is the numbering of ``train``.
 Features and query examples of the dataset are dropped: they may contain the future.
 
-``Targets`` are the events to predict, with what was known of their users at request time.
+``Targets`` are the events to predict, with what was known of their users at request time. Those of
+a split are first choices; ``next_choices`` adds items that came again.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog, UserCountries
+from serendip.data.event import NO_SESSION
+from serendip.data.impression_log import ImpressionLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query, Surface, UserPast
 from serendip.data.rejections import Rejections
+from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.user_rows import ByUser
 from serendip.data.vocabulary import Vocabulary
@@ -50,6 +54,7 @@ class Moment:
         time: Unix seconds of the request.
         country: of the request; empty = not known.
         device: of the request; empty = not known.
+        session: ``session_code`` of the request; 0 = not known.
     """
 
     past: UserPast
@@ -59,14 +64,16 @@ class Moment:
     time: float
     country: str
     device: str
+    session: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
     """Events to predict, user by user, each user's in order of time.
 
-    A target is its user's first event with its item, and the item was not rejected before: items
-    in the history and rejected items are never recommended, so they cannot be targets.
+    A target is its user's first event with its item, or one with an item that was due to come
+    again (``next_choices``), and the item was not rejected before: other items of the history and
+    rejected items are never recommended, so they cannot be targets.
 
     Args:
         users: T external ids.
@@ -79,6 +86,7 @@ class Targets:
         actions: user id -> action of each event of the history; missing if not logged.
         countries: T countries of the requests, empty where not known; empty = none is known.
         devices: likewise.
+        sessions: (T,) int64 ``session_code`` of the requests; None = none is known.
         homes: user id -> their country as it was known before each event of the history, and
             after the last one; missing if none is known.
     """
@@ -93,6 +101,7 @@ class Targets:
     actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     countries: Sequence[str] = ()
     devices: Sequence[str] = ()
+    sessions: NDArray[np.int64] | None = None
     homes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -109,6 +118,7 @@ class Targets:
             known=self.known[rows],
             countries=[self.countries[row] for row in rows.tolist()] if self.countries else (),
             devices=[self.devices[row] for row in rows.tolist()] if self.devices else (),
+            sessions=None if self.sessions is None else self.sessions[rows],
         )
 
     def country(self, row: int) -> str:
@@ -119,6 +129,10 @@ class Targets:
     def device(self, row: int) -> str:
         """Device of a target's request; empty = not known."""
         return self.devices[row] if self.devices else ""
+
+    def session(self, row: int) -> int:
+        """Session of a target's request; 0 = not known."""
+        return NO_SESSION if self.sessions is None else int(self.sessions[row])
 
     def history(self, row: int) -> History:
         """History of a target's user at request time, without rejected items."""
@@ -136,6 +150,7 @@ class Targets:
             float(self.times[row]),
             self.country(row),
             self.device(row),
+            self.session(row),
         )
 
     def past_before(self, user_id: str, time: float) -> UserPast:
@@ -144,23 +159,31 @@ class Targets:
         known = int(np.searchsorted(whole.timestamps, time, side="left"))
         return self._past(user_id, known, time)
 
-    def queries(self, surface: Surface = "home") -> list[Query]:
-        """One query per target; items chosen or rejected before are excluded from the answer."""
+    def queries(self, surface: Surface = "home", repeats: Repeats | None = None) -> list[Query]:
+        """One query per target; items chosen or rejected before are excluded from the answer.
+
+        Args:
+            surface: of the queries.
+            repeats: when items may be shown again, by their numbers; None = never.
+        """
         result = []
         for row, (user, time) in enumerate(zip(self.users, self.times.tolist(), strict=True)):
             known = int(self.known[row])
             past = self._past(user, known, time)
             chosen = self.histories[user].item_nums[:known]
-            seen = np.union1d(chosen, past.rejected.item_nums).astype(np.int32)
+            again = NO_ITEMS if repeats is None else repeats.due(past.history, time)
+            seen = np.setdiff1d(np.append(chosen, past.rejected.item_nums), again)
             query = Query(
                 surface,
                 user_id=user,
                 history=past.history,
                 rejected=past.rejected,
-                exclude=seen,
+                again=again,
+                exclude=seen.astype(np.int32),
                 time=time,
                 country=self.country(row),
                 device=self.device(row),
+                session=self.session(row),
             )
             result.append(query)
         return result
@@ -257,8 +280,9 @@ def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> S
     available_from = np.asarray(dataset.catalogue.available_from)  # (N,)
     known = np.isfinite(available_from) & (available_from < cut)
     known[dataset.events.items[in_train]] = True
-    negatives = dataset.negatives.before(cut)
-    parts = _Parts.of(dataset, in_train, known, float(times[begin - 1]), negatives)
+    negatives, impressions = dataset.negatives.before(cut), dataset.impressions.before(cut)
+    last = float(times[begin - 1])
+    parts = _Parts.of(dataset, in_train, known, last, negatives, impressions)
     targets = parts.targets(np.arange(begin, max(begin, end)), strictly_before=True)
     return parts.split(f"temporal@{fraction:g}", targets, cut=cut)
 
@@ -284,10 +308,36 @@ def leave_last_out(dataset: Dataset) -> Split:
     request_times = np.full(dataset.num_users + 1, np.inf)  # last: users without interactions
     request_times[dataset.events.users[second]] = dataset.events.timestamps[second]
     negatives = dataset.negatives.before(request_times[dataset.negatives.users])
-    parts = _Parts.of(dataset, in_train, known, None, negatives)
+    parts = _Parts.of(dataset, in_train, known, None, negatives, dataset.impressions)
     targets = parts.targets(np.array(last, dtype=np.intp), strictly_before=False)
     validation = parts.targets(np.array(second, dtype=np.intp), strictly_before=False)
     return parts.split("leave_last_out", targets, validation=validation)
+
+
+def next_choices(dataset: Dataset, split: Split, repeats: Repeats) -> Targets:
+    """The targets of a temporal split up to the end of the data, and items that came again.
+
+    A choice from the cut on of an item that its user had chosen before is a target if the item was
+    due: if a service that knows these repeats could have shown it then.
+
+    Args:
+        dataset: that was split.
+        split: with a cut.
+        repeats: learned from its training part, with all items of its catalogue.
+
+    Returns:
+        the split's own targets if nothing came again.
+    """
+    if not repeats.is_on or split.cut is None:
+        return split.targets
+    numbers = split.catalogue.vocabulary.numbers(dataset.catalogue.vocabulary.ids)
+    begin = int(np.searchsorted(dataset.events.timestamps, split.cut, side="left"))
+    due = _are_due(dataset.events, repeats.after[numbers])
+    due[:begin] = False
+    if not due.any():
+        return split.targets
+    parts = _Parts(dataset, split.train, split.catalogue, numbers)
+    return parts.targets(np.arange(begin, len(dataset.events)), strictly_before=True, also=due)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -307,6 +357,7 @@ class _Parts:
         known: BoolArray,
         cut: float | None,
         negatives: NegativeLog,
+        impressions: ImpressionLog,
     ) -> _Parts:
         old = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
         numbers = np.empty(dataset.num_items, dtype=np.int32)
@@ -326,6 +377,7 @@ class _Parts:
             events.actions,
             events.countries,
             events.devices,
+            events.sessions,
         )
         countries = dataset.countries
         if countries is not None:
@@ -337,19 +389,21 @@ class _Parts:
             cut=cut,
             requests=_past_requests(dataset, np.where(known, numbers, -1), cut),
             negatives=negatives.renumbered(new_users, np.where(known, numbers, -1)),
+            impressions=impressions.renumbered(np.where(known, numbers, -1)),
             action_names=dataset.action_names,
             countries=countries,
             device_names=dataset.device_names,
         )
         return cls(dataset, train, catalogue, numbers)
 
-    def targets(self, rows: Rows, strictly_before: bool) -> Targets:
-        """Turn events, given by row of the log, into targets."""
+    def targets(self, rows: Rows, strictly_before: bool, also: BoolArray | None = None) -> Targets:
+        """Turn events, given by row of the log, into targets: first choices, and ``also`` (E,)."""
         log = self.dataset.events
         places = _history_indices(log.users)
         rows = rows[np.lexsort((rows, log.users[rows]))]
         rejections = self.dataset.negatives.of_users(self.numbers)
-        usable = _is_first_choice(log)[rows] & ~self._are_rejected(rows, rejections)
+        wanted = _is_first_choice(log) if also is None else _is_first_choice(log) | also
+        usable = wanted[rows] & ~self._are_rejected(rows, rejections)
         target_rows = _first_of_users(rows[usable], log.users)
         known = (_history_indices_of_moments(log) if strictly_before else places)[target_rows]
         users = np.unique(log.users[target_rows])
@@ -371,13 +425,14 @@ class _Parts:
             else self._by_user(users, partial(_names_of_user, log, log.actions, names)),
             countries=_names_of(log.countries, target_rows, _country_names(self.dataset)),
             devices=_names_of(log.devices, target_rows, self.dataset.device_names),
+            sessions=None if log.sessions is None else log.sessions[target_rows],
             homes=_homes(self.dataset, users),
         )
 
     def _history(self, user: int) -> History:
         """All events of a user, items numbered as in the catalogue."""
         history = self.dataset.history(user)
-        return History(self.numbers[history.item_nums], history.timestamps, history.liked)
+        return replace(history, item_nums=self.numbers[history.item_nums])
 
     def _by_user(self, users: IntArray, value_of: Callable[[int], _V]) -> ByUser[_V]:
         return ByUser(users, self.dataset.users, value_of)
@@ -491,6 +546,25 @@ def _is_first_choice(log: EventLog) -> BoolArray:
     is_first = np.zeros(len(log), np.bool_)
     is_first[first] = True
     return is_first
+
+
+def _are_due(log: EventLog, after: FloatArray) -> BoolArray:
+    """(E,) True for choices of an item whose time to come again had passed.
+
+    Args:
+        log: the events.
+        after: (N,) seconds after the last choice of an item; infinite = never.
+    """
+    width = int(log.items.max(initial=0)) + 1
+    pairs = log.users.astype(np.int64) * width + log.items
+    order = np.argsort(pairs, kind="stable")  # of one pair in order of time
+    earlier, later = order[:-1], order[1:]
+    since, now = log.timestamps[earlier], log.timestamps[later]
+    due = np.zeros(len(log), np.bool_)
+    due[later] = (
+        (pairs[earlier] == pairs[later]) & (since < now) & (since + after[log.items[later]] <= now)
+    )
+    return due
 
 
 def _first_of_users(rows: Rows, users: IntArray) -> Rows:

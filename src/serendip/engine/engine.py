@@ -18,6 +18,7 @@ from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.item_starts import Promise
 from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
@@ -108,6 +109,7 @@ class Engine:
             int(manifest.get("event_seq", 0)),
             int(manifest.get("event_removals", -1)),
             clock,
+            Promise.largest(surface.promise for surface in self._surfaces.values()),
         )
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)

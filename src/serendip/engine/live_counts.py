@@ -1,9 +1,11 @@
-"""Live counts: interactions with items follow the log, without training.
+"""Live counts: interactions with items, and impressions of new ones, follow the log untrained.
 
 A generation has the counts of the log that it was trained on. Events appended since, by this or by
 any other process, are read from the log in its order, each once, and change the counts of a state
-and the models of popularity. So a restart gives the same counts as following all the time. The log
-is read at most every ``FOLLOW_S`` seconds, so that a busy engine counts many events at once.
+and the models of popularity. Where a surface promises impressions to new items, the first events
+and the impressions of items that are owed some are counted, too. So a restart gives the same counts
+as following all the time. The log is read at most every ``FOLLOW_S`` seconds, so that a busy engine
+counts many events at once.
 
 An import, which removes events and appends others, repeats what is counted already, and an erasure
 takes away what is: then what was appended until that is noticed is left out, and the counts go on
@@ -14,14 +16,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.event import ActionRules
+from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.event import ActionRules, EventColumns
 from serendip.data.feedback import Feedback
 from serendip.data.growing_rows import replace_rows
+from serendip.data.item_starts import NO_PROMISE, Promise
+from serendip.data.search_log import IMPRESSION
 from serendip.data.store.log_reader import EventLogReader
 from serendip.engine.state import EngineState
 from serendip.models.popularity import Popularity
@@ -31,7 +35,24 @@ FOLLOW_S = 0.5
 
 _MOST_EVENTS = 2**31 - 1
 _MOST_EARLY = 10_000
-"""Interactions that are kept until their items are known."""
+"""Events that are kept until their items are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """An event that counts.
+
+    Args:
+        item_id: external id.
+        time: Unix seconds.
+        is_interaction: whether it shows interest.
+        is_impression: whether the item was shown.
+    """
+
+    item_id: str
+    time: float
+    is_interaction: bool
+    is_impression: bool
 
 
 class LiveCounts:
@@ -43,6 +64,7 @@ class LiveCounts:
         seq: number of the last event that the generation was trained on.
         removals: number of imports and erasures before the training; -1 = not known.
         clock: returns seconds.
+        promise: the largest of any surface.
     """
 
     def __init__(
@@ -52,12 +74,12 @@ class LiveCounts:
         seq: int,
         removals: int,
         clock: Callable[[], float] = time.time,
+        promise: Promise = NO_PROMISE,
     ) -> None:
         self._log, self._rules = log, rules
         self._seq, self._removals = seq, removals
-        self._clock, self._followed_at = clock, -np.inf
-        # Interactions with items that this engine does not know yet: (external id, time).
-        self._early: list[tuple[str, float]] = []
+        self._clock, self._followed_at, self._promise = clock, -np.inf, promise
+        self._early: list[_Counted] = []  # of items that this engine does not know yet
 
     @property
     def is_due(self) -> bool:
@@ -72,17 +94,59 @@ class LiveCounts:
         self._seq = mark.seq
         if not is_same_log:
             return state
-        rows = np.flatnonzero(Feedback.of(events, self._rules).interest).tolist()
-        new = [(events.item_ids[row], float(events.timestamps[row])) for row in rows]
-        new = [*self._early, *new]
-        item_nums = state.catalogue.vocabulary.numbers(item_id for item_id, _ in new)
+        new = [*self._early, *self._read(events)]
+        item_nums = state.catalogue.vocabulary.numbers(one.item_id for one in new)
         unknown = np.flatnonzero(item_nums < 0)[-_MOST_EARLY:].tolist()
         self._early = [new[row] for row in unknown]
         known = np.flatnonzero(item_nums >= 0)
         if not len(known):
             return state
-        times = np.array([time for _, time in new])
-        return with_interactions(state, item_nums[known], times[known])
+        times = np.array([one.time for one in new])
+        shown = np.array([one.is_impression for one in new], np.bool_)
+        chosen = known[[new[row].is_interaction for row in known.tolist()]]
+        if self._promise.impressions:
+            state = with_starts(state, item_nums[known], times[known], shown[known], self._promise)
+        return with_interactions(state, item_nums[chosen], times[chosen]) if len(chosen) else state
+
+    def _read(self, events: EventColumns) -> list[_Counted]:
+        """Interactions; where impressions are promised, also what was shown or rejected."""
+        feedback = Feedback.of(events, self._rules)
+        shown = np.array([action == IMPRESSION for action in events.actions], np.bool_)
+        counts = feedback.interest
+        if self._promise.impressions:
+            counts = counts | shown | (feedback.exclusions >= 0)
+        return [
+            _Counted(
+                events.item_ids[row],
+                float(events.timestamps[row]),
+                bool(feedback.interest[row]),
+                bool(shown[row]),
+            )
+            for row in np.flatnonzero(counts).tolist()
+        ]
+
+
+def with_starts(
+    state: EngineState,
+    item_nums: IntArray,
+    timestamps: TimeArray,
+    shown: BoolArray,
+    promise: Promise,
+) -> EngineState:
+    """A copy of a state that knows further events of items that are owed impressions.
+
+    Events of other items change nothing, so that what is kept does not grow with every impression.
+
+    Args:
+        state: the state.
+        item_nums: (E,) items of the events.
+        timestamps: (E,) their times.
+        shown: (E,) bool, which are impressions.
+        promise: to every item.
+    """
+    owed = state.find_owed(promise, item_nums, timestamps)
+    starts = state.starts.with_events(item_nums[owed], timestamps[owed], shown[owed])
+    return replace(state, starts=starts)
 
 
 def with_interactions(

@@ -11,7 +11,7 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import fuse_text_vectors
 from serendip.content.fusion import Fusion
 from serendip.data.arrays import NO_ITEMS, FloatArray
-from serendip.data.event import ActionRules
+from serendip.data.event import ActionRules, session_code
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
 from serendip.engine.request import Request
@@ -79,6 +79,7 @@ class QueryBuilder:
             time=now,
             country=request.country or past.country,
             device=request.device,
+            session=session_code(request.session_id),
         )
 
     def read_past(self, state: EngineState, user_id: str) -> UserPast:

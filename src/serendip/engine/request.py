@@ -25,6 +25,7 @@ class Request:
         after: the query of the results page that the suggestions are shown on.
         reasons: whether each item has the sentence that says why it is shown.
         device: kind of device of the request, spelt as in the events.
+        session_id: of the visit, as the events of it carry it; empty = it is told by time.
     """
 
     surface: str = "home"
@@ -38,3 +39,4 @@ class Request:
     after: str = ""
     reasons: bool = True
     device: str = ""
+    session_id: str = ""

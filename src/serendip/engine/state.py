@@ -16,11 +16,12 @@ import numpy as np
 
 from serendip.config import validate
 from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.code_cells import CodeCells
 from serendip.data.growing_rows import append_rows
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
+from serendip.data.item_starts import ItemStarts, Promise
 from serendip.data.packed_rows import open_packed, packed_arrays
 from serendip.data.repeats import Repeats
 from serendip.data.semantic_ids import Codebooks
@@ -47,7 +48,7 @@ _CONTENT_FOLDER = "content"
 _IDS_FOLDER, _CELLS_FOLDER, _VALUES_FOLDER = "ids", "cells", "values"
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 _RELEVANCE_FOLDER = "relevance"
-_REPEATS_FILE = "repeat_after.npy"
+_REPEATS_FILE, _STARTS_FOLDER = "repeat_after.npy", "starts"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.arrow"
 _QUERIES_FOLDER, _CONTEXT_FOLDER = "queries", "context"
 _SPARE = 1_024
@@ -78,6 +79,7 @@ class EngineState:
         query_ranker: orders them.
         context: what is known of countries, devices and times of requests.
         repeats: when items that a user chose may come again.
+        starts: when items appeared, and how often they were shown.
         derived: what requests need besides, computed on first use.
     """
 
@@ -100,6 +102,7 @@ class EngineState:
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
     context: ContextCounts = NO_CONTEXT
     repeats: Repeats = field(default_factory=Repeats)
+    starts: ItemStarts = field(default_factory=ItemStarts)
     derived: Derived = field(default_factory=Derived, init=False)
 
     @property
@@ -111,6 +114,19 @@ class EngineState:
     def feature_names(self) -> tuple[str, ...]:
         """Names of the ranker's features, which depend on the models and on what the data have."""
         return feature_names(self.models, self.repeats.is_on, self.context)
+
+    def find_owed(self, promise: Promise, items: IntArray, times: TimeArray | float) -> BoolArray:
+        """Which items (C,) are new at a time and were shown less often than promised.
+
+        Args:
+            promise: to every item.
+            items: (C,) int32.
+            times: Unix seconds, one or (C,); NaN = none is owed anything.
+        """
+        if not promise.impressions:
+            return np.zeros(len(items), np.bool_)
+        available_from = self.catalogue.available_from[items]
+        return self.starts.find_owed(promise, items, available_from, times)
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """A copy with new items appended.
@@ -130,6 +146,7 @@ class EngineState:
             quality=append_rows(self.quality, np.full(len(items), self.mean_quality, np.float32)),
             hidden=_append_shown(self.hidden, len(items)),
             repeats=self.repeats.with_items(items, features.codes),
+            starts=self.starts.with_items(len(items)),
         )
 
     def with_changed_items(
@@ -230,6 +247,8 @@ class EngineState:
         """Write the models and the optional parts."""
         if self.features.present is not None:
             np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
+        if self.starts.are_known:
+            save_arrays(folder / _STARTS_FOLDER, self.starts.arrays())
         if self.repeats.is_on:
             np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
         if self.fusion.blocks:
@@ -308,6 +327,7 @@ class EngineState:
             query_ranker=query_ranker,
             context=context,
             repeats=repeats,
+            starts=_starts(folder / _STARTS_FOLDER),
         )
 
 
@@ -352,6 +372,11 @@ def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:
 def _repeats(folder: Path, facts: Mapping[str, Any] | None) -> Repeats:
     """When items come again; never, if the state was saved without."""
     return Repeats.of_facts(facts, map_array(folder / _REPEATS_FILE)) if facts else Repeats()
+
+
+def _starts(folder: Path) -> ItemStarts:
+    """When items appeared; not known, if the state was saved without."""
+    return ItemStarts.of_arrays(open_arrays(folder)) if folder.is_dir() else ItemStarts()
 
 
 def _present(folder: Path) -> BoolArray | None:

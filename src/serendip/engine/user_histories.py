@@ -18,6 +18,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.event import ActionRules, EventColumns
@@ -27,7 +28,7 @@ from serendip.data.store.store import Store
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MAX_EVENTS = 2_000_000
-"""Maximum number of cached events of all users; one takes 16 to 20 bytes."""
+"""Maximum number of cached events of all users; one takes 24 to 28 bytes."""
 
 _MAX_NEW_EVENTS = 1_000
 """If more events than this were appended at once, the cache is emptied, which is cheaper."""
@@ -44,6 +45,7 @@ class UserHistory:
         item_nums: (T,) int32 items of the events in order of time; unknown items are -1.
         timestamps: (T,) float64 Unix seconds, non-decreasing.
         feedback: classes of the T events.
+        sessions: (T,) int64 ``session_code``.
         unknown: (row, external id) of the unknown items, which may be posted later.
         num_known: size of the vocabulary that the ids were looked up in.
         seq: sequence number of the last event of the log that was read.
@@ -55,6 +57,7 @@ class UserHistory:
     item_nums: IntArray
     timestamps: TimeArray
     feedback: Feedback
+    sessions: NDArray[np.int64]
     unknown: tuple[tuple[int, str], ...]
     num_known: int
     seq: int
@@ -76,8 +79,9 @@ class UserHistory:
         missing = np.flatnonzero(numbers == MISSING).tolist()
         unknown = tuple((row, events.item_ids[rows[row]]) for row in missing)
         country, located = _newest_country(events, rules)
-        past = replace(what_stands(numbers, times, feedback), country=country)
-        return cls(numbers, times, feedback, unknown, len(vocabulary), seq, past, located)
+        sessions = events.sessions[rows]
+        past = replace(what_stands(numbers, times, feedback, sessions), country=country)
+        return cls(numbers, times, feedback, sessions, unknown, len(vocabulary), seq, past, located)
 
     def __len__(self) -> int:
         return len(self.item_nums)
@@ -93,15 +97,17 @@ class UserHistory:
         order = np.argsort(times, kind="stable")
         numbers = np.concatenate([self.item_nums, newer.item_nums])[order]
         feedback = self.feedback.joined(newer.feedback).rows(order)
+        sessions = np.concatenate([self.sessions, newer.sessions])[order]
         newer_unknown = ((row + len(self), item_id) for row, item_id in newer.unknown)
         new_rows = np.argsort(order)
         unknown = tuple(
             (int(new_rows[row]), item_id) for row, item_id in (*self.unknown, *newer_unknown)
         )
         num_known = min(self.num_known, newer.num_known)
-        past = replace(what_stands(numbers, times[order], feedback), country=country)
+        stands = what_stands(numbers, times[order], feedback, sessions)
         return UserHistory(
-            numbers, times[order], feedback, unknown, num_known, newer.seq, past, located
+            *(numbers, times[order], feedback, sessions, unknown, num_known, newer.seq),
+            *(replace(stands, country=country), located),
         )
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> UserHistory:
@@ -112,14 +118,13 @@ class UserHistory:
         for row, item_id in self.unknown:
             numbers[row] = vocabulary.number(item_id)
         unknown = tuple((row, item_id) for row, item_id in self.unknown if numbers[row] == MISSING)
+        past = what_stands(numbers, self.timestamps, self.feedback, self.sessions)
         return replace(
             self,
             item_nums=numbers,
             unknown=unknown,
             num_known=len(vocabulary),
-            past=replace(
-                what_stands(numbers, self.timestamps, self.feedback), country=self.past.country
-            ),
+            past=replace(past, country=self.past.country),
         )
 
 

@@ -58,6 +58,7 @@ class SurfaceRuns:
         users: (T,) external ids; the sampling unit.
         user_kinds: slice -> (T,) bool.
         item_kinds: slice -> (N,) bool.
+        choice_kinds: slice -> T arrays, the relevant items of a kind that depends on the request.
         lists: system -> (T, k) item numbers, best first, padded with -1; the subject first.
         counts: (N,) events of each item in training.
         histories: T arrays of items that the user chose before.
@@ -85,6 +86,7 @@ class SurfaceRuns:
     message: MessageFigures | None = None
     auction: AuctionFigures | None = None
     note: str = ""
+    choice_kinds: Mapping[str, Sequence[IntArray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not all(map(len, self.relevant)):
@@ -189,7 +191,7 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
         slices={
             name: _measure_slice(runs, rows, relevant, (seed, resamples))
             for name, (rows, relevant) in slice_requests(
-                runs.relevant, runs.user_kinds, runs.item_kinds
+                runs.relevant, runs.user_kinds, runs.item_kinds, runs.choice_kinds
             ).items()
         },
         comparisons=comparisons,
@@ -220,17 +222,21 @@ def slice_requests(
     relevant: Sequence[IntArray],
     user_kinds: Mapping[str, BoolArray],
     item_kinds: Mapping[str, BoolArray],
+    choice_kinds: Mapping[str, Sequence[IntArray]],
 ) -> dict[str, Slice]:
-    """Slice -> its requests; kinds of items first, then kinds of users.
+    """Slice -> its requests; kinds of items first, then of choices, then of users.
 
     Args:
         relevant: T arrays of relevant items.
         user_kinds: slice -> (T,) bool.
         item_kinds: slice -> (N,) bool.
+        choice_kinds: slice -> T arrays of relevant items.
     """
     slices: dict[str, Slice] = {}
-    for name, of_kind in item_kinds.items():
-        parts = [items[of_kind[items]] for items in relevant]
+    of_items = {
+        name: [items[of_kind[items]] for items in relevant] for name, of_kind in item_kinds.items()
+    }
+    for name, parts in {**of_items, **choice_kinds}.items():
         rows = np.flatnonzero([len(part) > 0 for part in parts])
         slices[name] = rows, [parts[row] for row in rows.tolist()]
     for name, mask in user_kinds.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.errors import DataError, UnsupportedError
 from serendip.runtime.atomic_files import open_parquet, require_writable
@@ -32,7 +34,8 @@ def recommend_all(
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
     A surface with ``MinValueConfig`` may write fewer than ``k`` rows for a user, or none. If the
-    surface has sponsored positions, the column ``sponsored`` marks their rows.
+    surface has sponsored positions, the column ``sponsored`` marks their rows; if it explores, the
+    column ``propensity`` has the probability of each explored item at its rank, null elsewhere.
 
     Args:
         workspace: folder of the workspace.
@@ -99,6 +102,10 @@ class _Rows:
         self.columns["score"] += best.scores.tolist()
         if SPONSORED in best.fields:
             self.columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
+        if PROPENSITY in best.fields:
+            drawn = best.fields[PROPENSITY].astype(np.float64).tolist()
+            known = [None if math.isnan(chance) else chance for chance in drawn]
+            self.columns.setdefault(PROPENSITY, []).extend(known)
 
 
 def _require_user_only(engine: Engine, surface: str) -> None:
@@ -119,6 +126,7 @@ def _write(columns: dict[str, list[Any]], out: Path) -> None:
         "item_id": pa.string(),
         "score": pa.float32(),
         SPONSORED: pa.bool_(),
+        PROPENSITY: pa.float64(),
     }
     schema = pa.schema([(name, types[name]) for name in columns])
     with open_parquet(out, schema) as file:

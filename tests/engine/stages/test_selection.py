@@ -23,7 +23,15 @@ EXPLORED, SPONSORED, MOVED = "explored", "sponsored", "moved by diversity"
 
 
 def ranked(
-    values, groups=None, earned=None, organic=None, counts=None, pinned=0, seed=0, promise=None
+    values,
+    groups=None,
+    earned=None,
+    organic=None,
+    counts=None,
+    pinned=0,
+    seed=0,
+    promise=None,
+    owed=(),
 ) -> Ranked:
     """Candidates in organic order; all are of groups of their own where none are given."""
     count = len(values)
@@ -35,6 +43,7 @@ def ranked(
         np.full(count, 100, np.int32) if counts is None else np.array(counts, np.int32),
         np.array(range(count) if groups is None else groups, np.int32).reshape(-1, 1),
         np.zeros(count, np.float32) if promise is None else np.array(promise, np.float32),
+        np.isin(np.arange(count), owed),
         seed,
     )
 
@@ -195,6 +204,41 @@ def test_explored_items_follow_from_the_seed() -> None:
     values, counts = [1] * 40, [5] * 20 + [0] * 20
     slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
     assert slates[0].rows == slates[1].rows != slates[2].rows
+
+
+def test_items_that_are_owed_impressions_are_drawn_before_other_new_ones() -> None:
+    """Of four new items two are owed: the draw is among these, by their own softmax alone."""
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, temperature=1.0))
+    counts, promise = [9, 9, 9, 9, 0, 0, 0, 7], [0, 0, 0, 0, 5.0, 4.0, 1.0, 0.0]
+    odds = np.exp(1.0) / (1 + np.exp(1.0))
+    drawn = []
+    for seed in range(400):
+        rows = ranked([9] * 8, counts=counts, promise=promise, owed=[6, 7], seed=seed)
+        slate = build_slate(rows, rules)
+        drawn.append(slate.rows[1])
+        chance = odds if slate.rows[1] == 6 else 1 - odds
+        assert slate.propensities_of(EXPLORED)[1] == pytest.approx(chance, rel=1e-5)
+        # The other one that is owed comes next, for certain; then those that are just new.
+        assert {slate.rows[1], slate.rows[3]} == {6, 7}
+        assert slate.propensities_of(EXPLORED)[3] == 1.0
+        assert slate.rows[5] in (4, 5)
+    assert set(drawn) == {6, 7}
+    assert drawn.count(6) / len(drawn) == pytest.approx(odds, abs=0.07)
+
+
+def test_what_is_owed_impressions_is_not_shown_where_it_is_worth_too_little() -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, max_loss=0.5))
+    values, counts = [10, 10, 10, 6, 1], [9, 9, 9, 0, 0]
+    for seed in range(10):
+        slate = build_slate(ranked(values, counts=counts, owed=[4], seed=seed), rules)
+        assert slate.rows[1] == 3
+
+
+def test_a_position_that_an_owed_item_has_by_its_value_is_left_to_it() -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
+    slate = build_slate(ranked([5, 4, 3, 2], counts=[9, 8, 9, 0], owed=[1]), rules)
+    assert slate.rows[:2] == [0, 1]
+    assert decided(slate, EXPLORED) == []
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.1, 0.07])

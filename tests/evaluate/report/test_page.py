@@ -1,11 +1,12 @@
 """The page: every number, nothing from elsewhere, no name that becomes markup."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from worlds import protocol_world, report_world
+from worlds import new_items_world, protocol_world, report_world
 
 from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.number_format import number
@@ -60,6 +61,42 @@ def test_what_was_explored_is_on_the_page_and_in_the_verdict(page):
         "Exploration: 400 impressions of explored items for 120 users, 36 of them chosen; weighed "
         "by inverse propensity, 8.1 % of new items are chosen where they are shown (6.0 to 11.0)."
     ) in report_world()["verdict"]
+
+
+def test_new_items_are_on_the_page_and_in_the_verdict(page):
+    text = " ".join(Parts(page).words)
+    figures = report_world()["new_items"]
+    assert "4 films appeared after the newest cut; 3 more came too late" in text
+    assert "the promised 2 times" in text
+    for start in (figures["logged"], *figures["systems"].values()):
+        for found in start.values():
+            for end in ("value", "low", "high", "n"):
+                assert number(found[end]) in text
+    (line,) = (line for line in report_world()["verdict"] if line.startswith("New films"))
+    assert line.startswith(
+        "New films: 4 appeared after the cut; in their first 5 days 50.0 % of them were chosen ("
+    )
+    assert "0.750 times each on average. By the log 50.0 % were shown (" in line
+    assert ", 25.0 % the promised 2 times. By a replay of 2 requests by the engine 50.0 %" in line
+
+
+def test_a_report_without_a_promise_or_impressions_says_nothing_of_them():
+    plain = new_items_world(promised=0, logged=None)
+    systems = {name: replace(start, kept=None) for name, start in plain.systems.items()}
+    report = report_world(new_items=replace(plain, systems=systems))
+    assert "promised" not in render_page(report)
+    assert "<th>the log</th>" not in render_page(report)
+    (line,) = (line for line in report["verdict"] if line.startswith("New films"))
+    assert "promised" not in line and "By the log" not in line
+
+
+def test_a_report_says_that_no_item_is_new():
+    report = report_world(new_items=new_items_world(items=0))
+    assert "None appeared after the newest cut and 5 days before the end" in render_page(report)
+    assert (
+        "New films: none appeared after the cut and 5 days before the end of the log."
+        in (report["verdict"])
+    )
 
 
 def test_a_report_says_that_nothing_was_explored():
@@ -126,7 +163,7 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 def test_a_report_of_nothing_is_a_page():
     nothing = {"data": None, "splits": None, "semantic_ids": None, "exploration": None}
-    empty = report_world([], **nothing, stages=(), surfaces=())
+    empty = report_world([], **nothing, new_items=None, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)
 
 

@@ -64,6 +64,8 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     )
     assert report["verdict"][-2].startswith("Exploration: nothing was explored")
     assert report["exploration"]["impressions"] == 0
+    assert report["new_items"]["requests"] == cuts[0]["targets"]
+    assert list(report["new_items"]["systems"]) == list(report["surfaces"]["home"]["systems"])
     assert report["semantic_ids"]["num_items"] == 60
     assert list(report["surfaces"]) == list(context.settings.all_surfaces())
     assert report["search"]["n_requests"] > 0

@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 from small_shop import import_shop
 
+from serendip.data.item import Item
 from serendip.data.splits import temporal
+from serendip.engine.live_state import ItemUpdater
+from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.answers import ENGINE, UNSOLD, WORDS, answer_all, rank
+from serendip.jobs.surface_quality.answers import (
+    BATCH,
+    ENGINE,
+    UNSOLD,
+    WORDS,
+    answer_all,
+    answer_engine,
+    rank,
+)
 from serendip.jobs.surface_quality.meter import SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
 from serendip.jobs.train.engine_fit import fit_engine
@@ -41,7 +52,7 @@ def measured(
     fitter = Fitter.of(context, tmp_path_factory.mktemp("scratch"))
     past = fit_engine(fitter, split.train, "past", context.options)
     state = fitter.append_new_items(past, split)
-    return context, Questioner.of(split, context, state, limit=20), state
+    return context, Questioner.of(split, split.targets, context, state, limit=20), state
 
 
 def test_every_surface_has_figures_or_a_reason(measured) -> None:
@@ -63,6 +74,30 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
     assert figures["shelf"].n_requests == 20
     assert figures["search"].systems[WORDS]["Recall@10"].value > 0.3
     assert list(figures["search"].systems)[:2] == [ENGINE, WORDS]
+
+
+def test_what_a_promising_surface_shows_counts_for_its_later_answers(measured) -> None:
+    context, questioner, state = measured
+    items = [Item(f"new{number}", f"The horror tale number {number}") for number in range(12)]
+    updater = ItemUpdater(context.encoder, context.settings.content, context.settings.token_reader)
+    state = updater.update(items, state)
+    exploration = ExplorationConfig(
+        share=0.5, max_loss=1, temperature=0.001, promised_impressions=1, promised_days=1_000
+    )
+    home = context.settings.all_surfaces()["home"]
+    fair = home.model_copy(update={"exploration": exploration})
+    queries = questioner.split.targets.queries()
+    results, lists = rank(queries, fair, state)
+    uncounted = answer_engine(queries, fair, state)
+    order = np.argsort([query.time for query in queries], kind="stable")
+    first, later = order[:BATCH], order[BATCH:]
+    np.testing.assert_array_equal(lists[ENGINE][first], uncounted[first])
+    assert (lists[ENGINE][later] != uncounted[later]).any()
+    shown = np.unique(lists[ENGINE][first])
+    for row in later.tolist():  # what was shown once has had what was promised
+        items = results[row].items
+        drawn = items.item_nums[items.fields["explored"] == 1]
+        assert len(drawn) and drawn[0] not in shown
 
 
 def test_a_message_has_its_own_length_for_every_system(measured) -> None:

@@ -10,13 +10,20 @@ import pytest
 from data_world import dataset_of
 
 from serendip.data.dataset import Dataset, UserCountries
+from serendip.data.event import EXCLUSIONS
+from serendip.data.negative_log import NegativeLog
+from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
-from serendip.data.splits import Split, temporal
+from serendip.data.splits import Split, Targets, next_choices, temporal
 from serendip.engine.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.jobs.surface_quality import questions
 from serendip.jobs.surface_quality.baskets import basket_actions, read_baskets
-from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
+from serendip.jobs.surface_quality.kinds import (
+    kinds_of_choices,
+    kinds_of_items,
+    kinds_of_users,
+)
 from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
 
 HOUR = 3_600.0
@@ -38,13 +45,25 @@ def split_of(rows: Sequence[tuple[str, str, float]] = (*PAST, *FUTURE)) -> Split
     return temporal(dataset_of(rows), len(PAST) / len(rows))
 
 
-def questioner(split: Split, limit: int = 50, settings: Settings | None = None) -> Questioner:
+def questioner(
+    split: Split,
+    limit: int = 50,
+    settings: Settings | None = None,
+    choices: Targets | None = None,
+    repeats: Repeats | None = None,
+) -> Questioner:
     def encode(texts: Sequence[str]) -> np.ndarray:
         return np.array([[len(text), 1.0] for text in texts], np.float32)
 
     fixed = {"serach": "search"}
     return Questioner(
-        split, settings or Settings(), lambda text: fixed.get(text, ""), encode, limit
+        split,
+        choices or split.targets,
+        repeats or Repeats(),
+        settings or Settings(),
+        lambda text: fixed.get(text, ""),
+        encode,
+        limit,
     )
 
 
@@ -143,7 +162,8 @@ def test_baskets_are_made_of_purchases_if_the_log_has_any() -> None:
     events = replace(dataset.events, actions=np.array(bought, np.int16))
     acted = replace(dataset, events=events, action_names=("click", "purchase"))
     split = temporal(acted, 0.4)
-    assert [ids(split, basket.items) for _, basket in read_baskets(split)] == ["ce"]
+    read = read_baskets(split, split.targets)
+    assert [ids(split, basket.items) for _, basket in read] == ["ce"]
 
 
 def test_a_message_goes_once_to_each_user_and_their_next_choices_are_relevant() -> None:
@@ -264,6 +284,89 @@ def test_countries_of_users_are_those_of_the_data() -> None:
     assert dataset.countries_by_user() == {}
     countries = UserCountries(("KR", "NZ"), np.array([1, -1, 0], np.int32))
     assert replace(dataset, countries=countries).countries_by_user() == {"u": "NZ", "w": "KR"}
+
+
+def repeating(split: Split, **hours: float) -> Repeats:
+    """Items that come again after some hours; the others never."""
+    after = np.full(len(split.catalogue), np.inf, np.float32)
+    for item, time in hours.items():
+        after[split.catalogue.vocabulary.number(item)] = time * HOUR
+    return Repeats(after=after)
+
+
+def test_items_that_were_due_and_came_again_are_next_choices() -> None:
+    rows = [*PAST, *FUTURE, ("w", "c", 50 * HOUR), ("u", "a", 51 * HOUR), ("v", "b", 52 * HOUR)]
+    data = dataset_of(rows)
+    split = temporal(data, len(PAST) / len(rows))
+
+    def again(repeats: Repeats) -> set[tuple[str, str, float]]:
+        choices = next_choices(data, split, repeats)
+        items = split.catalogue.vocabulary.ids_of(choices.items)
+        found = set(zip(choices.users, items, (choices.times / HOUR).tolist(), strict=True))
+        first = split.targets
+        names, hours = split.catalogue.vocabulary.ids_of(first.items), first.times / HOUR
+        known = set(zip(first.users, names, hours.tolist(), strict=True))
+        assert known <= found and len(choices) == len(found)
+        return found - known
+
+    # u chose a at 0, 20 and 51 hours, w chose c at 3 and 50.
+    assert again(repeating(split, a=20)) == {("u", "a", 20.0), ("u", "a", 51.0)}
+    assert again(repeating(split, a=20.5)) == {("u", "a", 51.0)}
+    assert again(repeating(split, a=32, c=47)) == {("w", "c", 50.0)}
+    for nothing in (Repeats(), Repeats.never(6), repeating(split, a=99, d=1)):
+        assert next_choices(data, split, nothing) is split.targets
+
+
+def test_what_a_user_rejected_does_not_come_again() -> None:
+    rows = [*PAST, *FUTURE, ("w", "c", 50 * HOUR)]
+    data = dataset_of(rows)
+    hidden = NegativeLog(
+        data.users.numbers(["w"]),
+        data.catalogue.vocabulary.numbers(["c"]),
+        np.array([40 * HOUR]),
+        np.array([np.nan], np.float32),
+        np.array([EXCLUSIONS.index("everywhere")], np.int8),
+        np.array([np.inf]),
+    )
+    for negatives, expected in ((NegativeLog(), 1), (hidden, 0)):
+        whole = replace(data, negatives=negatives)
+        split = temporal(whole, len(PAST) / len(rows))
+        choices = next_choices(whole, split, repeating(split, c=1))
+        assert len(choices) - len(split.targets) == expected
+
+
+def test_surfaces_ask_for_items_that_come_again_beside_first_choices() -> None:
+    data = dataset_of([*PAST, *FUTURE])
+    split = split_of()
+    repeats = repeating(split, a=9)
+    choices = next_choices(data, split, repeats)
+    asked = questioner(split, choices=choices, repeats=repeats)
+    home = asked.ask("home")
+    assert told(split, home) - told(split, questioner(split).ask("home")) == {
+        ("u", "abcde", "", "a")
+    }
+    assert len(asked.ask_next_items("home")) == len(home) == 6
+    kinds = kinds_of_choices(home.queries, home.relevant)
+    assert [ids(split, items) for items in kinds["repeats"] if len(items)] == ["a"]
+    firsts = sorted(ids(split, items) for items in kinds["first choices"] if len(items))
+    assert firsts == ["a", "c", "d", "e", "f"]  # a was new to x
+    for query in home.queries:  # due ones may be shown, all others of the past may not
+        is_due = query.user_id == "u" and query.time <= 20 * HOUR  # just chosen after that
+        assert ids(split, query.again) == ("a" if is_due else "")
+        assert ids(split, query.exclude) == ids(
+            split, np.setdiff1d(query.history.item_nums, query.again)
+        )
+    before = told(split, questioner(split).ask("thank_you"))
+    assert told(split, asked.ask("thank_you")) - before == {("u", "abcde", "cde", "af")}
+    assert ("u", "abcde", "cde", "f") in before
+    rest = {item for _, _, _, item in told(split, asked.ask("cart"))}
+    assert rest <= {"a", "f", "c", "d", "e", "cd", "ce", "de"} and rest & {"a", "f"}
+
+
+def test_without_items_that_come_again_nothing_is_told_apart() -> None:
+    split = split_of()
+    home = questioner(split).ask("home")
+    assert kinds_of_choices(home.queries, home.relevant) == {}
 
 
 @pytest.mark.parametrize("name", ["cart", "thank_you"])

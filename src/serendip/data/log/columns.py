@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.event import EventColumns
+from serendip.data.event import NO_SESSION, EventColumns
 from serendip.data.log.event_table import read_codes, read_numbers
-from serendip.data.log.segment import Segment
+from serendip.data.log.segment import Segment, number_sessions
 from serendip.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class LogPart:
         values: (E,) float64, NaN where an event has none; None = no event has one.
         seqs: (E,) int64 sequence numbers.
         countries: of the events; None = no event has one. Devices likewise.
+        sessions: (E,) int64 ``session_code``; None = no event has one.
     """
 
     users: IntArray
@@ -87,6 +88,7 @@ class LogPart:
     seqs: NDArray[np.int64]
     countries: Texts | None
     devices: Texts | None
+    sessions: NDArray[np.int64] | None = None
 
     @classmethod
     def of_segment(cls, segment: Segment, first_seq: int) -> Self:
@@ -112,6 +114,7 @@ class LogPart:
             segment.arrivals.astype(np.int64) + first_seq,
             countries,
             devices,
+            segment.sessions,
         )
 
     @classmethod
@@ -125,7 +128,9 @@ class LogPart:
             read_numbers(table, "timestamp"),
             read_numbers(table, "value") if has_values else None,
             seqs,
-            *(_texts(table, name) for name in ("country", "device")),
+            _texts(table, "country"),
+            _texts(table, "device"),
+            None if (found := _texts(table, "session_id")) is None else number_sessions(*found),
         )
 
 
@@ -143,6 +148,7 @@ class LogColumns:
         item_ids: ids of the items, each once; empty for a query without a click.
         action_names: kinds of interaction, each once.
         countries: of the events; None = no event has one. Devices likewise.
+        sessions: (E,) int64 ``session_code``; None = no event has one.
     """
 
     users: IntArray
@@ -155,6 +161,7 @@ class LogColumns:
     action_names: Sequence[str]
     countries: LogTexts | None = None
     devices: LogTexts | None = None
+    sessions: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -198,6 +205,7 @@ class LogColumns:
             *(users, items, actions[order], times, values, user_ids, item_ids, action_names),
             None if countries is None else countries.rows(order),
             None if devices is None else devices.rows(order),
+            _join_sessions(parts, order),
         )
 
 
@@ -259,6 +267,16 @@ def _texts(table: pa.Table, name: str) -> Texts | None:
         return None
     codes, names = read_codes(table, name)
     return (codes, names) if any(names.to_pylist()[:2]) else None
+
+
+def _join_sessions(parts: Sequence[LogPart], order: NDArray[np.intp]) -> NDArray[np.int64] | None:
+    if all(part.sessions is None for part in parts):
+        return None
+    given = [
+        np.full(len(part.users), NO_SESSION) if part.sessions is None else part.sessions
+        for part in parts
+    ]
+    return np.concatenate(given)[order]
 
 
 def _values(part: LogPart) -> TimeArray:

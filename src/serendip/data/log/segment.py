@@ -9,6 +9,7 @@
     items.npy        (E,) numbers in items.arrow, actions.npy those in actions.arrow
     times.npy        (E,) Unix seconds; values.npy where an event has a value
     countries.npy    (E,) numbers in countries.arrow, if an event has a country
+    sessions.npy     (E,) numbers of the sessions, if an event has one
     arrivals.npy     (E,) order of arrival: the event's sequence number is this plus the segment's
     event_ids.arrow  ids given by the senders, ascending, if there are any
 
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.arrow import to_arrow, to_arrow_or_null
-from serendip.data.event import Event
+from serendip.data.event import NO_SESSION, Event, session_code
 from serendip.data.log.event_table import (
     NUMBERS,
     TEXTS,
@@ -50,7 +51,7 @@ Arrivals: TypeAlias = NDArray[np.unsignedinteger[Any]]
 FORMAT = 1
 _ROW_GROUP = 1 << 16
 _PARQUET = "events.parquet"
-_COUNTRIES = "countries"
+_COUNTRIES, _SESSIONS = "countries", "sessions.npy"
 _INDEXED = ("user_id", "item_id", "timestamp", "action", "value")
 _REPAIR = (
     "Restore the folder `log` and the database from one backup, or move both away and run "
@@ -100,6 +101,9 @@ def write_segment(folder: Path, table: pa.Table, arrivals: NDArray[np.integer[An
         codes, names = sorted_texts["country"]
         np.save(folder / f"{_COUNTRIES}.npy", codes.astype(np.min_scalar_type(len(names))))
         _write_ids(folder / f"{_COUNTRIES}.arrow", names)
+    if "session_id" in texts:
+        codes, names = sorted_texts["session_id"]
+        np.save(folder / _SESSIONS, number_sessions(codes, names))
     if "event_id" in texts:
         _write_ids(folder / "event_ids.arrow", _given_ids(*texts["event_id"]))
     facts = {"format": FORMAT, "events": len(table), "files": compute_checksums(folder)}
@@ -107,6 +111,12 @@ def write_segment(folder: Path, table: pa.Table, arrivals: NDArray[np.integer[An
     write_synced(folder / MANIFEST, manifest)
     flush_tree(folder)
     return str(unseal(manifest.encode())[CHECKSUM])
+
+
+def number_sessions(codes: IntArray, names: pa.StringArray) -> NDArray[np.int64]:
+    """(E,) ``session_code`` of texts (E,), given by codes and what they are indices into."""
+    numbers: NDArray[np.int64] = np.array(list(map(session_code, names.to_pylist())), np.int64)
+    return numbers[codes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +135,7 @@ class Segment:
         values: (E,) float64, NaN where an event has none; None = no event has one.
         country_names: the names that ``countries`` are indices into; empty = not known.
         countries: (E,) unsigned; None = no event has one.
+        sessions: (E,) int64; None = no event has one, or an earlier version wrote the segment.
         arrivals: (E,) order of arrival.
         event_ids: ids given by the senders, ascending.
         parquet: content of the Parquet file.
@@ -141,6 +152,7 @@ class Segment:
     values: TimeArray | None
     country_names: Sequence[str]
     countries: NDArray[np.unsignedinteger[Any]] | None
+    sessions: NDArray[np.int64] | None
     arrivals: Arrivals
     event_ids: pa.StringArray | None
     parquet: pa.Buffer
@@ -179,6 +191,7 @@ class Segment:
             values=_map(folder / "values.npy") if (folder / "values.npy").exists() else None,
             country_names=names,
             countries=_map(folder / f"{_COUNTRIES}.npy") if has_countries else None,
+            sessions=_map(path) if (path := folder / _SESSIONS).exists() else None,
             arrivals=_map(folder / "arrivals.npy"),
             event_ids=_map_ids(path) if (path := folder / "event_ids.arrow").exists() else None,
             parquet=_map_file(folder / _PARQUET),
@@ -213,6 +226,13 @@ class Segment:
         if self.countries is None:
             return [""] * len(rows)
         return [self.country_names[code] for code in self.countries[rows].tolist()]
+
+    def sessions_of(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Numbers of the sessions of rows."""
+        if self.sessions is None:
+            return np.full(len(rows), NO_SESSION, np.int64)
+        sessions: NDArray[np.int64] = self.sessions[rows]
+        return sessions
 
     def codes_of(self, names: Sequence[str]) -> list[int]:
         """Codes in ``actions`` of some actions."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrow import to_arrow
-from serendip.data.event import Event
+from serendip.data.event import Event, session_code
 from serendip.data.log.columns import LogColumns, LogPart
 from serendip.data.log.event_table import read_codes, tabulate_rows
 from serendip.data.log.segment import Segment, SegmentMissing
@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 REMOVALS_KEY = "event removals"
 
-LogRow: TypeAlias = tuple[str, str, float, str, float | None, str, int]
-"""User, item, Unix seconds, action, value, country and sequence number of an event."""
+LogRow: TypeAlias = tuple[str, str, float, str, float | None, str, int, int]
+"""User, item, Unix seconds, action, value, country, session and sequence number of an event."""
 
 _TRIES = 3
 _FETCHED = 10_000
@@ -93,6 +93,7 @@ class _Visible:
                 [segment.action_names[code] for code in segment.actions[rows].tolist()],
                 segment.values_of(rows).tolist(),
                 segment.countries_of(rows),
+                segment.sessions_of(rows).tolist(),
                 self.seqs(rows).tolist(),
                 strict=True,
             )
@@ -325,7 +326,7 @@ def _stream(result: CursorResult[Any]) -> Iterator[Any]:
 
 
 def _log_rows(rows: Iterable[Any]) -> list[LogRow]:
-    return [tuple(row) for row in rows]
+    return [(*row[:-2], session_code(row[-2]), row[-1]) for row in rows]
 
 
 def _in_order(parts: Sequence[list[LogRow]]) -> list[LogRow]:

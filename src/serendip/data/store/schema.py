@@ -158,7 +158,7 @@ _EVENT = (
     *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
     *(EVENTS.c.country, EVENTS.c.device, EVENTS.c.propensity),
 )
-_LOG_ROW = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.seq)
+_LOG_ROW = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.session_id, EVENTS.c.seq)
 """Columns of what readers of histories read."""
 _counts = EVENTS.c.action.not_in(bindparam("without", expanding=True))
 """True for events whose action is not among the excluded ones."""
@@ -228,7 +228,9 @@ EVENTS_AFTER = (
 )
 TAIL_NAMES = tuple(column.name for column in _EVENT)
 TAIL = select(*_EVENT, EVENTS.c.seq).order_by(EVENTS.c.seq)
-_TAIL_COLUMNS = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.device, EVENTS.c.seq)
+_TAIL_COLUMNS = (
+    *(*_EVENT[:5], EVENTS.c.country, EVENTS.c.device, EVENTS.c.session_id, EVENTS.c.seq),
+)
 TAIL_COLUMN_NAMES = tuple(column.name for column in _TAIL_COLUMNS)
 TAIL_COLUMNS = select(*_TAIL_COLUMNS).order_by(EVENTS.c.seq)
 TAIL_IDS_AFTER = select(EVENTS.c.event_id).where(

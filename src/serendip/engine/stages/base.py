@@ -126,6 +126,7 @@ class Ranked:
         codes: (C, L) int32 semantic IDs of the items.
         promise: (C,) float32 scores that do not rest on the item's interactions, by which those
             with few of them are compared.
+        owed: (C,) bool, new items that had fewer impressions than the surface promises.
         seed: of the exploration.
     """
 
@@ -136,6 +137,7 @@ class Ranked:
     counts: IntArray
     codes: IntArray
     promise: FloatArray
+    owed: BoolArray
     seed: int
 
     def __len__(self) -> int:

@@ -13,7 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.event import NO_SESSION
 from serendip.data.query import History, Query
 from serendip.engine.feature_names import context_feature_names
 from serendip.engine.stages.batch import Batch, Candidates
@@ -21,7 +22,7 @@ from serendip.engine.state import EngineState
 from serendip.models.context_counts import FIELDS, ITEM_COUNTRIES
 
 SESSION_S = 1_800.0
-"""Events of the last half hour before a request are its session."""
+"""Events of the last half hour before a request are its session, unless session ids tell."""
 
 _DAY_S = 86_400.0
 _PAST_EVENTS = 50
@@ -74,16 +75,28 @@ def _country_columns(state: EngineState, query: Query, past: History, items: Int
 
 
 def _session_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
-    """Similarity to the session and to the past before it."""
-    if not np.isfinite(query.time):
+    """Similarity to the session and to the past beside it."""
+    of_session = find_session(query, past)
+    if of_session is None:
         return
-    begin = int(np.searchsorted(past.timestamps, query.time - SESSION_S, side="left"))
-    yield "log session length", np.float32(np.log1p(len(past) - begin))
+    yield "log session length", np.float32(np.log1p(np.count_nonzero(of_session)))
     vectors = state.features.content[items]  # (C, D)
-    session, before = past.item_nums[begin:], past.item_nums[max(0, begin - _PAST_EVENTS) : begin]
+    session, before = past.item_nums[of_session], past.item_nums[~of_session][-_PAST_EVENTS:]
     for name, part in (("session cosine", session), ("earlier past cosine", before)):
         if len(part):
             yield name, vectors @ state.features.content[part].mean(0)
+
+
+def find_session(query: Query, past: History) -> BoolArray | None:
+    """Which events (T,) of the past are of the session of a request; None = that is not known.
+
+    Those that carry its id; without an id, or where no event of the user has one, those of the last
+    half hour.
+    """
+    if query.session != NO_SESSION and past.sessions is not None:
+        of_session: BoolArray = past.sessions == query.session
+        return of_session
+    return past.timestamps >= query.time - SESSION_S if np.isfinite(query.time) else None
 
 
 def _category_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:

@@ -8,6 +8,10 @@ of the retriever's scores (Boltzmann exploration), so that mostly the best are s
 one may be. Each draw has its propensity, the probability that this item had at this position, which
 unbiased estimates from the log need. A position that such an item has by its value is left to it.
 
+Where the surface promises impressions to new items, those that have not had them come first: the
+draw is among them alone as long as one of them is worth the position. So every new item is shown,
+the promising ones first, and each leaves the draw when its promise is kept.
+
 Draws follow from the request alone (user, text, items, country, time of the user's last event),
 never from the clock: the pages of one answer fit together, the same request gives the same answer,
 and after the user's next event other items have their turn. The pool is the candidates of this
@@ -25,6 +29,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from serendip.config import Config
+from serendip.data.item_starts import Promise
 from serendip.data.query import History, Query
 from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 
@@ -32,8 +37,9 @@ EXPLORED = "explored"
 """The rule, and its column: 1 for explored items, NaN for the others."""
 
 PROPENSITY = "propensity"
-_HOUR_S = 3_600.0
 """Column: probability of an explored item at its position; NaN for the others."""
+
+_HOUR_S = 3_600.0
 
 
 class ExplorationConfig(Config):
@@ -52,6 +58,20 @@ class ExplorationConfig(Config):
     temperature: PositiveFloat = 0.05
     """Of the softmax over the retriever's scores, cosines between -1 and 1: a candidate that is
     this much below another is drawn e times less often."""
+
+    promised_impressions: NonNegativeInt = 0
+    """Impressions that every item gets in its first days: until it has had them, on any surface,
+    explored positions go to it before other items, and so does the source ``new-items``. Only
+    impressions that are in the log count. 0 = none are promised."""
+
+    promised_days: PositiveFloat = 7.0
+    """Days for which the promise holds, from ``available_from`` of the item, or without it from its
+    first event."""
+
+    @property
+    def promise(self) -> Promise:
+        """What the surface promises to every new item."""
+        return Promise(self.promised_impressions, self.promised_days)
 
 
 class ExplorationRule(ListRule):
@@ -79,7 +99,8 @@ class Explorer(Placement):
         self._random = np.random.default_rng(ranked.seed)
         self._block = math.ceil(1 / config.share)
         self._values, self._max_loss = ranked.values, config.max_loss
-        self._is_new = ranked.counts <= config.max_interactions  # (C,)
+        self._owed = ranked.owed  # (C,)
+        self._is_new = (ranked.counts <= config.max_interactions) | self._owed  # (C,)
         self._pool = np.flatnonzero(self._is_new)
         self._logits = ranked.promise / config.temperature  # (C,)
 
@@ -101,6 +122,8 @@ class Explorer(Placement):
         pool = self._pool[fitting[self._pool] & is_worth_it]
         if not len(pool):
             return -1
+        if self._owed[pool].any():
+            pool = pool[self._owed[pool]]
         logits = self._logits[pool].astype(np.float64)
         chances = np.exp(logits - logits.max())
         chances /= chances.sum()

@@ -238,6 +238,7 @@ class Selector:
             state.counts[items],
             state.features.codes[items],
             self._promise(order),
+            state.find_owed(self.batch.surface.promise, items, self.batch.queries[row].time),
             request_seed(self.batch.queries[row], self.batch.pasts[row]),
         )
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
+from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import locate
 from serendip.data.item_list import ItemList
+from serendip.data.item_starts import Promise
 from serendip.data.query import Query
 from serendip.data.repeats import last_choices, times_chosen
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
+from serendip.engine.state import EngineState
 from serendip.models.context_counts import ContextCounts
+
+_HOUR_S = 3_600.0
 
 
 class Source(Stage, ABC):
@@ -50,19 +54,51 @@ class ModelSource(Source):
 
 
 class NewItemSource(Source):
-    """Items without interactions that fit the request best by the unified retriever."""
+    """Items without interactions that fit the request best by the unified retriever.
+
+    Those that the surface still owes impressions come before the others, and may have interactions.
+    """
 
     name, label = "new-items", "new items"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by similarity; without a retriever, the nearest by content."""
-        state = batch.state
+        state, promise = batch.state, batch.surface.promise
         new = state.derived.item_set(self.name, lambda: state.counts == 0)
-        allowed = [one.within(new) for one in batch.allowed]
-        if RETRIEVER in state.models:
+        lists = self._find_best(batch, quota, [one.within(new) for one in batch.allowed])
+        if not promise.impressions:
+            return lists
+        owed = [self._find_owed(state, promise, query.time) for query in batch.queries]
+        if not any(items.count for items in owed):
+            return lists
+        allowed = [one.within(items) for one, items in zip(batch.allowed, owed, strict=True)]
+        first = self._find_best(batch, quota, allowed)
+        return [_join(*both, quota) for both in zip(first, lists, strict=True)]
+
+    @staticmethod
+    def _find_best(batch: Batch, quota: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
+        if RETRIEVER in batch.state.models:
             return batch.scores(RETRIEVER).top(quota, allowed)
         lists = batch.scores("content").top(quota, allowed)
         return [items.take(np.flatnonzero(items.scores > 0)) for items in lists]
+
+    @classmethod
+    def _find_owed(cls, state: EngineState, promise: Promise, time: float) -> ItemSet:
+        """Items that are owed impressions in the hour of a time."""
+        hour = time // _HOUR_S
+        return state.derived.item_set(
+            (cls.name, promise, hour),
+            lambda: state.find_owed(
+                promise, np.arange(state.num_items, dtype=np.int32), hour * _HOUR_S
+            ),
+        )
+
+
+def _join(first: ItemList, then: ItemList, most: int) -> ItemList:
+    """At most ``most`` items of two lists, each once, those of the first list before the others."""
+    left = then.take(np.flatnonzero(~np.isin(then.item_nums, first.item_nums)))
+    items = np.concatenate([first.item_nums, left.item_nums])[:most]
+    return ItemList(items, np.concatenate([first.scores, left.scores])[:most])
 
 
 class CountrySource(Source):

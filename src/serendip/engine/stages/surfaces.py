@@ -17,6 +17,8 @@ from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, m
 
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
+from serendip.data.event import NO_SESSION
+from serendip.data.item_starts import NO_PROMISE, Promise
 from serendip.data.query import History, Query, Task
 from serendip.data.rejections import Rejected
 from serendip.engine.stages.attribute_filter import AttributeFilter
@@ -115,6 +117,10 @@ class SurfaceConfig(Config):
                 raise ValueError(
                     f"the filter `{config.name}` reads the country, and context does not name it"
                 )
+        if self.promise.impressions and "time" not in self.context:
+            raise ValueError(
+                "impressions are promised for a number of days, and context does not name the time"
+            )
         if SPONSORED in self.sources and self.sponsored is None:
             raise ValueError(f"the source {SPONSORED!r} needs a table `sponsored`")
         if self.scorer != RANKER and self.sponsored is not None:
@@ -127,6 +133,12 @@ class SurfaceConfig(Config):
         """A copy without the weights of other actions."""
         weights = {name: weight for name, weight in self.action_weights.items() if name in actions}
         return self.model_copy(update={"action_weights": weights})
+
+    @property
+    def promise(self) -> Promise:
+        """The impressions that new items get on this surface; nothing where it does not explore."""
+        explores = self.exploration is not None and self.exploration.share > 0
+        return self.exploration.promise if self.exploration and explores else NO_PROMISE
 
     @property
     def needs(self) -> Literal["", "query", "items"]:
@@ -227,6 +239,7 @@ def visible_to(surface: SurfaceConfig, query: Query) -> Query:
             "history": History(),
             "rejected": Rejected(),
             "again": NO_ITEMS,
+            "session": NO_SESSION,
         }
     if "query" not in reads:
         unread |= {"text": "", "meant": "", "text_vector": None}

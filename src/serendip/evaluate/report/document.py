@@ -24,12 +24,20 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                             "organic_precision": Estimate}}},
      "search": the surface "search",
      "exploration": null | {"impressions", "choices", "clipped", "most_weight", "rate": Estimate},
+     "new_items": null | {"days", "promised", "items", "too_late", "requests",
+                          "choices": Estimate, "chosen": Estimate, "logged": null | Start,
+                          "systems": {name: Start}},
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
      "splits": {"made": [name], "left_out": [name],
                 "sampled": {name: {"users": number, "all_users": number}}},
      "verdict": [sentence]}
+
+``new_items`` has the items that appeared after the newest cut, and the item is the unit of its
+intervals: ``choices`` and ``chosen`` are those of the log in the first ``days`` of an item, a
+``Start`` = {"shown": Estimate, "kept": null | Estimate, "impressions": Estimate, "choices":
+Estimate} is what the log (``logged``) or the replayed lists of home say; see ``new_items.py``.
 
 A surface that nothing could be asked has a ``note`` that says why, and no systems. ``possible`` is
 the number of requests that ``n_requests`` were sampled from.
@@ -52,9 +60,11 @@ import numpy as np
 
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.intervals import RESAMPLES
+from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
 from serendip.evaluate.report.verdict import (
     describe_exploration,
+    describe_new_items,
     describe_splits,
     describe_surfaces,
     sentences,
@@ -74,6 +84,7 @@ def build_report(
     semantic_ids: Mapping[str, Any] | None = None,
     surfaces: Sequence[SurfaceFigures] = (),
     exploration: ExplorationFigures | None = None,
+    new_items: NewItemFigures | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
     noun: str = "item",
@@ -91,6 +102,7 @@ def build_report(
         semantic_ids: quality of the codes.
         surfaces: figures of every configured surface.
         exploration: what the log says of explored items; None = not measured.
+        new_items: coverage and velocity of new items; None = not measured.
         stages: cost of each stage.
         labels: metrics to compute.
         noun: name of an item in the sentences, e.g. ``film``.
@@ -105,6 +117,7 @@ def build_report(
     }
     by_surface = {figures.surface: asdict(figures) for figures in surfaces}
     explored = None if exploration is None else asdict(exploration)
+    starts = None if new_items is None else asdict(new_items)
     document = {
         "format": FORMAT,
         "created": created,
@@ -117,12 +130,14 @@ def build_report(
         "surfaces": by_surface,
         "search": by_surface.get("search", {}),
         "exploration": explored,
+        "new_items": starts,
         "semantic_ids": semantic_ids or {},
         "stages": list(stages),
         "splits": splits or {},
         "verdict": [
             *sentences(judged, noun),
             *describe_surfaces(by_surface),
+            *describe_new_items(starts, noun),
             *describe_exploration(explored),
             *describe_splits(splits or {}),
         ],

@@ -73,6 +73,38 @@ def describe_exploration(exploration: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
+def describe_new_items(figures: Mapping[str, Any] | None, noun: str = "item") -> list[str]:
+    """Coverage and velocity of new items, by the log and by the replay; empty if not measured."""
+    if figures is None:
+        return []
+    days = f"{figures['days']:g} days"
+    if not figures["items"]:
+        return [f"New {noun}s: none appeared after the cut and {days} before the end of the log."]
+    parts = [
+        f"New {noun}s: {number(figures['items'])} appeared after the cut; in their first {days} "
+        f"{percent(figures['chosen']['value'])} of them were chosen "
+        f"({percent_interval(figures['chosen'])}), {number(figures['choices']['value'])} times "
+        "each on average."
+    ]
+    if figures["logged"] is not None:
+        parts.append(f"By the log {_describe_start(figures, figures['logged'])}.")
+    subject = next(iter(figures["systems"]), None)
+    if subject is not None:
+        replayed = _describe_start(figures, figures["systems"][subject])
+        requests = f"{number(figures['requests'])} requests"
+        parts.append(f"By a replay of {requests} by the {subject} {replayed}.")
+    return [" ".join(parts)]
+
+
+def _describe_start(figures: Mapping[str, Any], start: Mapping[str, Any]) -> str:
+    """Coverage in words."""
+    shown, kept = start["shown"], start["kept"]
+    text = f"{percent(shown['value'])} were shown ({percent_interval(shown)})"
+    if kept is None:
+        return text
+    return f"{text}, {percent(kept['value'])} the promised {number(figures['promised'])} times"
+
+
 def _describe_surface(name: str, section: Mapping[str, Any]) -> str:
     if not section["subject"]:
         return f"Surface {name}: not measured. {section['note']}"

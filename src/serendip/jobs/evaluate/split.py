@@ -19,10 +19,12 @@ import numpy as np
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.splits import Split, Targets, leave_last_out, temporal
+from serendip.data.splits import Split, Targets, leave_last_out, next_choices, temporal
 from serendip.engine.state import EngineState
+from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate.new_items import judge_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
@@ -104,6 +106,7 @@ class SplitAnswers:
         codes: quality of the semantic IDs.
         facts: cut, sizes and costs of the stages.
         surfaces: figures of every surface; empty = not measured.
+        new_items: coverage and velocity of items that appeared after the cut; None = not measured.
     """
 
     name: str
@@ -116,6 +119,7 @@ class SplitAnswers:
     codes: Mapping[str, Any]
     facts: Mapping[str, Any]
     surfaces: Sequence[SurfaceFigures] = ()
+    new_items: NewItemFigures | None = None
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
@@ -135,22 +139,23 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
-        surfaces = []
+        surfaces, new_items = [], None
         if task.surfaces:
+            new_items = judge_new_items(context.dataset, split, lists, home, task.seed)
             with clock.stage(f"surfaces {split.name}"):
-                meter = SurfaceMeter(
-                    Questioner.of(split, context, state, MAX_REQUESTS),
-                    state,
-                    context.dataset.countries_by_user(),
-                )
-                rows = dict(lists)
+                choices = find_choices(context.dataset, whole, split, state, task)
+                questioner = Questioner.of(split, choices, context, state, MAX_REQUESTS)
+                queries, rows = questioner.ask_next_items(HOME).queries, dict(lists)
+                if state.repeats.is_on:  # what is served differs from lists of first choices
+                    rows = rank(queries, home, state, progress=progress)[1]
                 if task.ablations:
                     model = train_hash_ids(fitter, split, context.options)
-                    rows[HASH_IDS] = rank_by(model, split.targets.queries())
+                    rows[HASH_IDS] = rank_by(model, queries)
                     if state.context.has_any:
                         plain = fit_without_context(fitter, split, context.options)
-                        found = rank(split.targets.queries(), home, plain, progress=progress)
+                        found = rank(queries, home, plain, progress=progress)
                         rows[WITHOUT_CONTEXT] = found[1][ENGINE]
+                meter = SurfaceMeter(questioner, state, context.dataset.countries_by_user())
                 surfaces = meter.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.counts)] = past.counts
@@ -165,6 +170,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
         _collect_facts(task, split, whole.targets, clock, seconds),
         surfaces,
+        new_items,
     )
 
 
@@ -213,6 +219,24 @@ def fit_without_context(fitter: Fitter, split: Split, options: TrainOptions) -> 
     plain = replace(fitter, settings=settings)
     fitted = fit_engine(plain, split.train, "without-context", options)
     return plain.append_new_items(fitted, split)
+
+
+def find_choices(
+    dataset: Dataset, whole: Split, split: Split, state: EngineState, task: SplitTask
+) -> Targets:
+    """The targets of a split and, where items come again, those that did, for a sample of users.
+
+    Args:
+        dataset: that was split.
+        whole: the split with the targets of all users.
+        split: the split with those of the users that are judged.
+        state: fitted on the training part.
+        task: limits the targets.
+    """
+    choices = next_choices(dataset, whole, state.repeats)
+    if choices is whole.targets:
+        return split.targets
+    return sample_users(replace(whole, targets=choices), task.max_targets, task.seed).targets
 
 
 def sample_users(split: Split, max_targets: int | None, seed: int) -> Split:

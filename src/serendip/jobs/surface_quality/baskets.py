@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from serendip.data.arrays import IntArray
+from serendip.data.event import NO_SESSION
 from serendip.data.query import History
-from serendip.data.splits import Split
+from serendip.data.splits import Split, Targets
 from serendip.jobs.surface_quality.sample import order_users
 
 MOST_SECONDS_BETWEEN = 1_800.0
-"""Events of one user at most this far apart belong to one basket."""
+"""Events of one user at most this far apart belong to one basket, if one has no session."""
 
 MOST_ITEMS = 20
 """Items of a basket that are read, the first ones."""
@@ -54,19 +55,23 @@ def basket_actions(action_names: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def read_baskets(split: Split) -> Iterator[tuple[Basket | None, Basket]]:
+def read_baskets(split: Split, targets: Targets) -> Iterator[tuple[Basket | None, Basket]]:
     """Every basket that begins after the cut, with the same user's basket before it.
 
     Only users with a target have baskets, and ``MOST_USERS`` of them are read. A basket that a cut
     goes through is not tested.
+
+    Args:
+        split: with a cut.
+        targets: of its test part.
     """
     assert split.cut is not None
     wanted = basket_actions(split.train.action_names)
-    histories = split.targets.histories
+    histories = targets.histories
     for user_id in order_users(histories, MOST_USERS):
         history = histories[user_id]
         before: Basket | None = None
-        for basket in _of_user(user_id, history, split.targets.actions, wanted):
+        for basket in _of_user(user_id, history, targets.actions, wanted):
             if basket.begin >= split.cut:
                 yield before, basket
             before = basket
@@ -78,13 +83,18 @@ def _of_user(
     actions: Mapping[str, Sequence[str]],
     wanted: Sequence[str],
 ) -> Iterator[Basket]:
-    items, times = history.item_nums, history.timestamps
     if wanted and user_id in actions:
-        rows = np.flatnonzero(np.isin(np.asarray(actions[user_id]), wanted))
-        items, times = items[rows], times[rows]
+        chosen = np.isin(np.asarray(actions[user_id]), wanted)
+        history = history.rows(np.flatnonzero(chosen), 0)
+    items, times, sessions = history.item_nums, history.timestamps, history.sessions
     if not len(items):
         return
-    ends = np.flatnonzero(np.append(np.diff(times) > MOST_SECONDS_BETWEEN, True))
+    is_apart = np.diff(times) > MOST_SECONDS_BETWEEN
+    if sessions is not None:
+        before, after = sessions[:-1], sessions[1:]
+        have_both = (before != NO_SESSION) & (after != NO_SESSION)
+        is_apart = np.where(have_both, before != after, is_apart)
+    ends = np.flatnonzero(np.append(is_apart, True))
     for begin, end in zip([0, *(ends[:-1] + 1).tolist()], ends.tolist(), strict=True):
         part = items[begin : end + 1]
         first = np.sort(np.unique(part, return_index=True)[1])[:MOST_ITEMS]

@@ -1,4 +1,4 @@
-"""Kinds of items and users that the quality of a surface is told apart by.
+"""Kinds of items, choices and users that the quality of a surface is told apart by.
 
 Shapes: T requests, N items.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray
+from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.query import Query
 from serendip.data.splits import COLD_USER_BELOW, Split, tail_border
 
@@ -32,6 +32,29 @@ def kinds_of_items(split: Split) -> dict[str, BoolArray]:
         "warm items": counts > 0,
         "cold items": counts == 0,
         "tail items": counts <= tail_border(counts[: split.train.num_items]),
+    }
+
+
+def kinds_of_choices(
+    queries: Sequence[Query], relevant: Sequence[IntArray]
+) -> dict[str, list[IntArray]]:
+    """Slice -> T arrays of relevant items: those that came again, and first choices.
+
+    Empty if nothing may come again at any request.
+
+    Args:
+        queries: T queries.
+        relevant: T arrays of relevant items.
+    """
+    if not any(len(query.again) for query in queries):
+        return {}
+    came_again = [
+        np.isin(items, query.again) for query, items in zip(queries, relevant, strict=True)
+    ]
+    pairs = list(zip(relevant, came_again, strict=True))
+    return {
+        "repeats": [items[again] for items, again in pairs],
+        "first choices": [items[~again] for items, again in pairs],
     }
 
 

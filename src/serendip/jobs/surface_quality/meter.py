@@ -10,7 +10,11 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
 from serendip.jobs.surface_quality.answers import ENGINE, SurfaceAnswers, answer_all, sells
-from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
+from serendip.jobs.surface_quality.kinds import (
+    kinds_of_choices,
+    kinds_of_items,
+    kinds_of_users,
+)
 from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
 from serendip.runtime.progress import Progress
 
@@ -38,7 +42,8 @@ class SurfaceMeter:
         """Figures of every configured surface; a note instead where there is nothing to ask.
 
         Args:
-            home: system -> its lists (T, 10) for all targets of the split, on the surface ``home``.
+            home: system -> its lists (T, 10) for all requests of ``Questioner.ask_next_items``, on
+                the surface ``home``.
             progress: of the surfaces.
         """
         surfaces = self.questioner.settings.all_surfaces()
@@ -74,6 +79,7 @@ class SurfaceMeter:
             users=requests.users,
             user_kinds=kinds_of_users(split, requests.queries, self.countries),
             item_kinds=kinds_of_items(split),
+            choice_kinds=kinds_of_choices(requests.queries, requests.relevant),
             lists=answers.lists,
             counts=self.state.counts,
             histories=[query.history.item_nums for query in requests.queries],

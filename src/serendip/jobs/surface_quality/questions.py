@@ -11,7 +11,9 @@ message     a surface with ``min_value``: one moment of a user; relevant is what
 ==========  =============================================================================
 
 Any other surface is asked the question of its task. As in the whole evaluation, an item that the
-user chose or rejected before is not relevant where the surface leaves it out.
+user chose or rejected before is not relevant where the surface leaves it out. Where the training
+part says that items come again, requests have the items that are due then, as in the service, and
+the surfaces of task home, the cart and the page after an order are also asked for these.
 
 Shapes: T requests, N items.
 """
@@ -29,6 +31,7 @@ from serendip.content.features import fuse_text_vectors
 from serendip.content.synthetic_queries import write_query
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.query import Query, UserPast
+from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Split, Targets
 from serendip.engine.settings import Settings
@@ -96,6 +99,8 @@ class Questioner:
 
     Args:
         split: with a cut.
+        choices: the targets of the split, and items that came again (``next_choices``).
+        repeats: when items come again, by the training part.
         settings: of the workspace.
         correct: typed text -> the text to search instead; empty = no correction.
         encode: texts (Q,) -> their content vectors (Q, D).
@@ -103,20 +108,25 @@ class Questioner:
     """
 
     split: Split
+    choices: Targets
+    repeats: Repeats
     settings: Settings
     correct: Callable[[str], str]
     encode: Callable[[Sequence[str]], FloatArray]
     limit: int
 
     @classmethod
-    def of(cls, split: Split, context: JobContext, state: EngineState, limit: int) -> Self:
+    def of(
+        cls, split: Split, choices: Targets, context: JobContext, state: EngineState, limit: int
+    ) -> Self:
         """Read texts as the service does: corrected by the state, encoded for its fusion."""
 
         def encode(texts: Sequence[str]) -> FloatArray:
             vectors = context.vectors.encode(context.encoder, list(texts))
             return fuse_text_vectors(texts, vectors, state.fusion)
 
-        return cls(split, context.settings, state.searcher.corrected, encode, limit)
+        correct = state.searcher.corrected
+        return cls(split, choices, state.repeats, context.settings, correct, encode, limit)
 
     def ask(self, name: str) -> SurfaceRequests:
         """The requests of one surface; none if the data have nothing that it could be asked."""
@@ -132,33 +142,33 @@ class Questioner:
         elif surface.min_value is not None:
             requests = self._ask_messages(name)
         else:
-            requests = self._ask_next_item(name, *self._sample_targets(self.limit))
+            requests = self._ask_next_item(name, *self._sample(self.choices, self.limit))
         return self._within_filters(requests, surface)
 
     def ask_next_items(self, name: str) -> SurfaceRequests:
-        """The feed at all targets of the split, in their order."""
-        targets = self.split.targets
-        return self._ask_next_item(name, targets, np.zeros(len(targets), np.uint64))
+        """The feed at all next choices, in their order."""
+        keys = np.zeros(len(self.choices), np.uint64)
+        return self._ask_next_item(name, self.choices, keys)
 
     def _ask_next_item(self, name: str, targets: Targets, keys: Keys) -> SurfaceRequests:
         return SurfaceRequests(
             name,
             "The feed at a moment: does it have the item that the user chose next?",
-            targets.queries(),
+            targets.queries(repeats=self.repeats),
             [items.reshape(1) for items in targets.items],
             keys,
-            len(self.split.targets),
+            len(self.choices),
             self._afterwards(targets),
         )
 
     def _ask_messages(self, name: str) -> SurfaceRequests:
         users = len(set(self.split.targets.users))
-        targets, keys = self._sample_targets(min(self.limit, users))
+        targets, keys = self._sample(self.split.targets, min(self.limit, users))
         return SurfaceRequests(
             name,
             f"A message at one moment of each user: does it have one of the {NUM_AFTERWARDS} items "
             "that they chose next?",
-            targets.queries(),
+            targets.queries(repeats=self.repeats),
             afterwards := self._afterwards(targets),
             keys,
             users,
@@ -166,13 +176,13 @@ class Questioner:
         )
 
     def _ask_from_item(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
-        targets, keys = self._sample_targets(self.limit)
+        targets, keys = self._sample(self.split.targets, self.limit)
         rows = [row for row in range(len(targets)) if len(targets.history(row))]
         queries = []
         for row in rows:
             past = targets.past_before(targets.users[row], float(targets.times[row]))
             source = past.history.item_nums[-1:]
-            query = _from_items(
+            query = self._from_items(
                 targets.users[row], past, source, float(targets.times[row]), surface
             )
             queries.append(replace(query, country=targets.country(row), device=targets.device(row)))
@@ -187,7 +197,8 @@ class Questioner:
         )
 
     def _ask_rest_of_basket(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
-        baskets = [basket for _, basket in read_baskets(self.split) if len(basket.items) > 1]
+        read = read_baskets(self.split, self.choices)
+        baskets = [basket for _, basket in read if len(basket.items) > 1]
         chosen, keys = _sample_baskets(baskets, self.limit)
         parts = [split_basket(basket, key) for basket, key in zip(chosen, keys, strict=True)]
         requests = [
@@ -198,7 +209,8 @@ class Questioner:
         return self._from_baskets(name, question, surface, requests, keys, len(baskets))
 
     def _ask_next_basket(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
-        pairs = [(before, after) for before, after in read_baskets(self.split) if before]
+        read = read_baskets(self.split, self.choices)
+        pairs = [(before, after) for before, after in read if before]
         rows, keys = sample_requests(
             [after.user_id for _, after in pairs],
             lambda row: _basket_key(pairs[row][1]),
@@ -225,8 +237,8 @@ class Questioner:
         """
         queries, relevant, kept = [], [], []
         for row, (basket, source, wanted, time) in enumerate(requests):
-            past = self.split.targets.past_before(basket.user_id, time)
-            query = _from_items(basket.user_id, past, source, time, surface)
+            past = self.choices.past_before(basket.user_id, time)
+            query = self._from_items(basket.user_id, past, source, time, surface)
             left = wanted[~np.isin(wanted, query.exclude)]
             if len(left):
                 queries.append(query)
@@ -268,7 +280,7 @@ class Questioner:
         )
 
     def _ask_written(self, name: str) -> SurfaceRequests:
-        targets, keys = self._sample_targets(self.limit)
+        targets, keys = self._sample(self.split.targets, self.limit)
         fields = self.settings.content.fields
         texts = [
             write_query(self.split.catalogue[item], fields, np.random.default_rng(key))
@@ -299,8 +311,7 @@ class Questioner:
         vectors = self.encode([query.searched for query in read])
         return [query.with_text_vector(row) for query, row in zip(read, vectors, strict=True)]
 
-    def _sample_targets(self, limit: int) -> tuple[Targets, Keys]:
-        targets = self.split.targets
+    def _sample(self, targets: Targets, limit: int) -> tuple[Targets, Keys]:
         ids = self.split.catalogue.vocabulary
 
         def key_of(row: int) -> int:
@@ -317,6 +328,26 @@ class Questioner:
             moment = targets.moment(row, NUM_AFTERWARDS)
             following.append(np.unique(np.append(moment.items, targets.items[row])))
         return following
+
+    def _from_items(
+        self, user_id: str, past: UserPast, source: IntArray, time: float, surface: SurfaceConfig
+    ) -> Query:
+        """A request about source items; excluded is what the surface never shows."""
+        excluded, again = [source, past.rejected.item_nums], NO_ITEMS
+        if "seen" in surface.filters:
+            again = self.repeats.due(past.history, time)
+            excluded.append(np.setdiff1d(past.history.item_nums, again))
+        return Query(
+            "similar",
+            user_id=user_id,
+            history=past.history,
+            rejected=past.rejected,
+            source_items=source,
+            again=again,
+            exclude=np.unique(np.concatenate(excluded)).astype(np.int32),
+            time=time,
+            country=past.country,
+        )
 
     def _within_filters(self, requests: SurfaceRequests, surface: SurfaceConfig) -> SurfaceRequests:
         """Without relevant items that the attribute filters of the surface never show."""
@@ -351,22 +382,3 @@ def _sample_baskets(baskets: Sequence[Basket], limit: int) -> tuple[list[Basket]
         [basket.user_id for basket in baskets], lambda row: _basket_key(baskets[row]), limit
     )
     return [baskets[row] for row in rows.tolist()], keys
-
-
-def _from_items(
-    user_id: str, past: UserPast, source: IntArray, time: float, surface: SurfaceConfig
-) -> Query:
-    """A request about source items; excluded is what the surface never shows."""
-    excluded = [source, past.rejected.item_nums]
-    if "seen" in surface.filters:
-        excluded.append(past.history.item_nums)
-    return Query(
-        "similar",
-        user_id=user_id,
-        history=past.history,
-        rejected=past.rejected,
-        source_items=source,
-        exclude=np.unique(np.concatenate(excluded)).astype(np.int32),
-        time=time,
-        country=past.country,
-    )

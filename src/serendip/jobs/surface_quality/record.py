@@ -24,7 +24,11 @@ from serendip.errors import ArtefactError
 from serendip.evaluate.runs import Values
 from serendip.evaluate.surface_quality import ALL, RANKING, slice_requests, value_lists
 from serendip.jobs.surface_quality.answers import answer_engine, sells
-from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
+from serendip.jobs.surface_quality.kinds import (
+    kinds_of_choices,
+    kinds_of_items,
+    kinds_of_users,
+)
 from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
 from serendip.jobs.surface_quality.sample import Keys, hash_key
 
@@ -128,7 +132,11 @@ def _record(
 ) -> RecordedSurface:
     columns = {ALL: value_lists(lists, requests.relevant)[:, 0]}
     split = questioner.split
-    kinds = kinds_of_users(split, requests.queries, countries), kinds_of_items(split)
+    kinds = (
+        kinds_of_users(split, requests.queries, countries),
+        kinds_of_items(split),
+        kinds_of_choices(requests.queries, requests.relevant),
+    )
     for name, (rows, relevant) in slice_requests(requests.relevant, *kinds).items():
         columns[name] = np.full(len(requests), np.nan)
         columns[name][rows] = value_lists(lists[rows], relevant)[:, 0]

@@ -29,6 +29,7 @@ from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, coo
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_quality import item_quality
+from serendip.data.item_starts import ItemStarts
 from serendip.data.packed_rows import pack_rows
 from serendip.data.repeats import learn_repeats
 from serendip.data.semantic_ids import Codebooks
@@ -201,6 +202,7 @@ class Fitter:
             fusion=fusion,
             context=ContextCounts.of(dataset, features.codes, self.settings.context),
             repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
+            starts=ItemStarts.of(dataset),
         )
 
     def _build_features(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.data.dataset import Dataset
-from serendip.data.splits import Split
+from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.questions import Questioner
@@ -34,6 +34,7 @@ class QualityRecorder:
         """
         with self.context.clock.stage("gate requests"):
             limit = self.context.settings.gate.requests
-            questioner = Questioner.of(split, self.context, state, limit)
+            choices = next_choices(dataset, split, state.repeats)
+            questioner = Questioner.of(split, choices, self.context, state, limit)
             record = record_quality(questioner, state, dataset.countries_by_user())
             record.save(folder / RECORD_FILE)

@@ -276,7 +276,12 @@ def _home_request(moment: Moment, again: IntArray) -> LabelledQuery:
 
 def _context_of(moment: Moment) -> dict[str, Any]:
     """Fields of a query with the context of a moment."""
-    return {"time": moment.time, "country": moment.country, "device": moment.device}
+    return {
+        "time": moment.time,
+        "country": moment.country,
+        "device": moment.device,
+        "session": moment.session,
+    }
 
 
 def _similar_request(moment: Moment, has_history: bool, again: IntArray) -> LabelledQuery:

@@ -71,6 +71,10 @@ class _ItemsQuery(RequestModel):
     device: OptionalId = ""
     """Kind of device, spelled as in the events; empty = unknown."""
 
+    session_id: OptionalId = ""
+    """The visit, as its events carry it: what was chosen in it is the session so far. Empty = the
+    events of the last half hour are."""
+
     reasons: Flag = True
     """Say why each item is shown."""
 
@@ -82,6 +86,7 @@ class _ItemsQuery(RequestModel):
             cursor=self.cursor,
             country=self.country,
             device=self.device,
+            session_id=self.session_id,
             reasons=self.reasons,
             **fields,
         )
@@ -198,6 +203,9 @@ class ExplainQuery(RequestModel):
     device: OptionalId = ""
     """Kind of device, spelled as in the events; empty = unknown."""
 
+    session_id: OptionalId = ""
+    """The visit, as its events carry it; empty = it is told by time."""
+
     def build_request(self) -> Request:
         """Build the request to the engine whose answer may contain the item."""
         return Request(
@@ -207,6 +215,7 @@ class ExplainQuery(RequestModel):
             item_ids=tuple(self.source_item_id),
             country=self.country,
             device=self.device,
+            session_id=self.session_id,
             literal=self.literal,
         )
 

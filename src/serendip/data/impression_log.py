@@ -1,0 +1,37 @@
+"""Log of impressions: which items were shown, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImpressionLog:
+    """Impressions of all users in order of time.
+
+    Args:
+        items: (I,) int32 item numbers.
+        timestamps: (I,) float64 Unix seconds, non-decreasing.
+    """
+
+    items: IntArray = field(default_factory=lambda: NO_ITEMS)
+    timestamps: TimeArray = field(default_factory=lambda: np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def before(self, time: float) -> ImpressionLog:
+        """Impressions strictly before a time."""
+        return self._rows(self.timestamps < time)
+
+    def renumbered(self, items: IntArray) -> ImpressionLog:
+        """Map to new item numbers, given by old number; -1 = dropped."""
+        moved = ImpressionLog(items[self.items], self.timestamps)
+        return moved._rows(moved.items >= 0)
+
+    def _rows(self, mask: BoolArray) -> ImpressionLog:
+        return ImpressionLog(self.items[mask], self.timestamps[mask])

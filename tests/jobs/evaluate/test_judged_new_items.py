@@ -1,0 +1,90 @@
+"""Which items of a split are new, and what the log and the lists say of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from data_world import dataset_of
+
+from serendip.data.dataset import Dataset
+from serendip.data.impression_log import ImpressionLog
+from serendip.data.item_starts import DAY_S
+from serendip.data.splits import Split, temporal
+from serendip.engine.stages.exploration import ExplorationConfig
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.evaluate.new_items import NewItemFigures
+from serendip.jobs.evaluate.new_items import judge_new_items
+
+OLD = [("u", "a", 0.0), ("v", "b", 1.0), ("v", "a", 2.0), ("u", "b", 3.0)]
+LATER = [("u", "c", 10.0), ("v", "c", 12.0), ("w", "d", 13.0), ("w", "c", 40.0), ("w", "e", 41.0)]
+
+
+def world(*shown: tuple[str, float], available: dict[str, float] | None = None) -> Dataset:
+    """Events by day; ``d`` was available from the cut on, ``f`` was never chosen."""
+    rows = [(user, item, day * DAY_S) for user, item, day in [*OLD, *LATER]]
+    times = {name: day * DAY_S for name, day in (available or {}).items()}
+    data = dataset_of(rows, available=times)
+    items = data.catalogue.vocabulary.numbers(item for item, _ in shown)
+    return replace(
+        data, impressions=ImpressionLog(items, np.array([day * DAY_S for _, day in shown]))
+    )
+
+
+def judge(data: Dataset, lists: list[list[str]], **exploration: float) -> NewItemFigures:
+    split = temporal(data, 4 / 9)
+    surface = SurfaceConfig(
+        task="home", sources={"popularity": 1}, exploration=ExplorationConfig(**exploration)
+    )
+    return judge_new_items(data, split, {"engine": tabulate(split, lists)}, surface, seed=0)
+
+
+def tabulate(split: Split, lists: list[list[str]]) -> np.ndarray:
+    """Item numbers of lists for the targets in order of time."""
+    order = np.argsort(split.targets.times)
+    table = np.full((len(split.targets), 2), -1, np.int32)
+    for row, ids in zip(order.tolist(), lists, strict=False):
+        table[row, : len(ids)] = split.catalogue.vocabulary.numbers(ids)
+    return table
+
+
+def test_new_are_items_that_appeared_after_the_cut_and_were_watched_long_enough() -> None:
+    found = judge(world(), [])
+    assert (found.days, found.promised) == (7.0, 0)
+    assert (found.items, found.too_late, found.requests) == (2, 1, 5)  # c and d; e is too late
+    assert found.chosen.value == 1.0
+    assert found.choices.value == 1.5  # c twice within its week, d once
+    assert found.logged is None
+
+
+def test_an_item_with_a_time_of_its_own_appears_then() -> None:
+    found = judge(world(available={"d": 11.0, "f": 20.0, "e": 1.0}), [])
+    # c and d; f was never chosen, and e is as old as the training data.
+    assert (found.items, found.too_late) == (3, 0)
+    assert found.chosen.value == 2 / 3
+
+
+def test_impressions_of_the_log_and_places_of_the_lists_are_counted() -> None:
+    shown = [("c", 10.0), ("a", 10.5), ("c", 11.0), ("c", 12.0), ("d", 30.0)]
+    lists = [["c", "a"], ["d", "c"], ["b"], [], []]
+    found = judge(world(*shown), lists, promised_impressions=3, promised_days=5)
+    assert (found.days, found.promised, found.items) == (5.0, 3, 2)
+    assert found.logged is not None
+    assert found.logged.kept is not None
+    # c was seen three times in its first days; d was not seen in its first days.
+    assert found.logged.impressions.value == 1.5
+    assert (found.logged.shown.value, found.logged.kept.value) == (0.5, 0.5)
+    start = found.systems["engine"]
+    # The lists have c on days 10 and 12, when it was chosen, and d on day 12.
+    assert (start.impressions.value, start.shown.value) == (1.5, 1.0)
+    assert start.choices.value == 1.0
+
+
+def test_without_new_items_nothing_is_measured() -> None:
+    rows = [("u", item, day * DAY_S) for day, item in enumerate("abcabcabc")]
+    data = dataset_of([*rows, *[("v", item, 9.0 * DAY_S) for item in "abc"]], items="abc")
+    split = temporal(data, 0.7)
+    surface = SurfaceConfig(task="home", sources={"popularity": 1})
+    lists = {"engine": np.full((len(split.targets), 2), -1, np.int32)}
+    found = judge_new_items(data, split, lists, surface, seed=0)
+    assert (found.items, found.too_late, found.chosen.value) == (0, 0, None)
