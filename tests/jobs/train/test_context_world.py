@@ -150,6 +150,17 @@ def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enou
     assert home_ndcg(fitted, state) >= 2 * home_ndcg(fitted, plain)
 
 
+def test_items_of_the_country_are_proposed_only_if_the_settings_name_it(fitted):
+    context, _, state = fitted
+    home = context.settings.all_surfaces()["home"]
+    home = home.model_copy(update={"sources": {"popular-country": 10}})
+    query = Query("home", country=COUNTRIES[2], time=1.8e9)
+    assert len(collect([query], home, state)[0]) > 0
+    config = state.context.config.model_copy(update={"features": "auto"})
+    chosen = replace(state, context=replace(state.context, config=config))
+    assert len(collect([query], home, chosen)[0]) == 0
+
+
 def train_on_random_countries(fitted, features: object, folder: Path, seconds: float | None = None):
     """The ranker's files, of a log in which each event is in a country drawn at random."""
     context, whole, _ = fitted
