@@ -178,7 +178,7 @@ def test_the_page_names_files_that_exist_within_its_limits() -> None:
         assert len(files) <= limit or change == "a request parameter"  # either of two readers
 
 
-@pytest.mark.parametrize("parameter", ["literal", "country", "after"])
+@pytest.mark.parametrize("parameter", ["literal", "after"])
 def test_a_request_parameter_is_in_three_files(parameter: str) -> None:
     assert parameter in {field.name for field in fields(Request)}
     found = _files_with(parameter, "engine/*.py", "serve/*.py", "serve/api/*.py")

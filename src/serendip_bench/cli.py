@@ -369,7 +369,7 @@ def served(
     seed: SeedOption = 0,
 ) -> None:
     """The product with its defaults on a sequence set: init, train, serve, asked over HTTP."""
-    from serendip_bench.served import ServedBench, run_served
+    from serendip_bench.served.run import ServedBench, run_served
 
     terminal = Terminal(as_json=True)
     bench = ServedBench(data, json, users, seed, cold_items)

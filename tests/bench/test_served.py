@@ -13,21 +13,18 @@ from bench_world import write_world
 
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.progress import SilentProgress
-from serendip_bench.served import (
+from serendip_bench.served.data import (
     DAY,
     NEWEST,
-    ServedBench,
     choose_items,
-    compare,
     read_items,
     read_users,
-    run_command,
-    run_served,
     sample_users,
-    slice_users,
-    summarise,
     write_files,
 )
+from serendip_bench.served.figures import compare, slice_users, summarise
+from serendip_bench.served.run import ServedBench, run_served
+from serendip_bench.served.workspace import run_command
 
 USERS = {
     "a": ["i0", "i1", "i2", "i3", "i9"],

@@ -30,6 +30,7 @@ REQUESTS = (
         ints(2, 3),
         np.array([True, False]),
         [frozenset({"click", "like"}), frozenset({"click"})],
+        propensities=np.array([np.nan, 0.25, np.nan]),
     ),
     LoggedRequest("u2", 3.0, 3.0, "home", "", ints(), ints(), np.zeros(0, np.bool_)),
 )

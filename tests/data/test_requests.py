@@ -83,6 +83,20 @@ def test_other_numbers_keep_what_belongs_together(chosen, numbers, gone) -> None
     assert new.shown.tolist() == [number for number, _ in expected]
 
 
+def test_propensities_follow_their_items_and_are_those_of_impressions() -> None:
+    rows = [
+        replace(event("b", 1.0, "impression", request_id="r"), propensity=0.25),
+        event("a", 1.0, "impression", request_id="r"),
+        replace(event("a", 2.0, request_id="r"), propensity=0.5),
+    ]
+    (old,) = logged_requests(rows, ITEMS, RULES)
+    assert old.shown.tolist() == [0, 1]
+    np.testing.assert_array_equal(old.propensities, [np.nan, 0.25])
+    new = old.renumbered(np.array([5, 3, -1, -1, -1, -1], np.int32))
+    assert new.shown.tolist() == [3, 5]
+    np.testing.assert_array_equal(new.propensities, [0.25, np.nan])
+
+
 def test_a_snapshot_has_the_requests_of_the_log(tmp_path: Path) -> None:
     with closing(Store.create(tmp_path / "s.db")) as store:
         store.put_items([Item("a"), Item("b")])

@@ -93,6 +93,7 @@ def _to_json(request: LoggedRequest) -> dict[str, Any]:
         "liked": request.liked.tolist(),
         "actions": [sorted(names) for names in request.actions],
         "positions": request.positions.tolist(),
+        "propensities": [None if one != one else one for one in request.propensities.tolist()],
     }
 
 
@@ -102,6 +103,7 @@ def _of_json(values: Mapping[str, Any]) -> LoggedRequest:
         "chosen": np.array(values["chosen"], np.int32),
         "liked": np.array(values["liked"], np.bool_),
         "positions": np.array(values["positions"], np.int32),
+        "propensities": np.array(values["propensities"], np.float64),
     }
     actions = [frozenset(names) for names in values["actions"]]
     return LoggedRequest(**{**values, **arrays, "actions": actions})

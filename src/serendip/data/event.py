@@ -36,6 +36,8 @@ class Event:
         event_id: id given by the sender, for idempotent writes; empty = none.
         country: where the user was; empty = not known.
         device: what the user had in hand (``phone``, ``desktop``); empty = not known.
+        propensity: probability, in (0, 1], with which its item or query was drawn for its position;
+            None = it was not drawn, or that is not known.
     """
 
     user_id: str
@@ -51,6 +53,7 @@ class Event:
     event_id: str = ""
     country: str = ""
     device: str = ""
+    propensity: float | None = None
 
 
 Exclusion = Literal["nowhere", "seen", "recommendations", "everywhere"]

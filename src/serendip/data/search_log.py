@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
 from serendip.data.event import ActionRules, Event
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
@@ -41,6 +41,8 @@ class LoggedRequest:
         positions: (S,) int32 0-based positions of the shown items, -1 = unknown; empty = all are.
         country: of the request; empty = unknown.
         device: of the request; empty = unknown.
+        propensities: (S,) float64 probabilities with which shown items were drawn for their
+            positions, NaN = was not drawn or has no impression; empty = none was.
     """
 
     user_id: str
@@ -55,6 +57,7 @@ class LoggedRequest:
     positions: IntArray = field(default_factory=lambda: NO_ITEMS)
     country: str = ""
     device: str = ""
+    propensities: TimeArray = field(default_factory=lambda: np.empty(0))
 
     def renumbered(self, numbers: IntArray) -> LoggedRequest:
         """Map to new item numbers, given by old number; -1 = dropped."""
@@ -76,6 +79,7 @@ class LoggedRequest:
             self.positions[order] if len(self.positions) else self.positions,
             self.country,
             self.device,
+            self.propensities[order] if len(self.propensities) else self.propensities,
         )
 
     @property
@@ -157,6 +161,7 @@ def _build_request(
         _positions(events, shown, vocabulary),
         next((event.country for event in events if event.country), ""),
         next((event.device for event in events if event.device), ""),
+        _propensities(events, shown, vocabulary),
     )
 
 
@@ -169,6 +174,21 @@ def _positions(events: Sequence[Event], shown: Sequence[int], vocabulary: Vocabu
     if not found:
         return NO_ITEMS
     return np.array([found.get(number, -1) for number in shown], np.int32)
+
+
+def _propensities(
+    events: Sequence[Event], shown: Sequence[int], vocabulary: Vocabulary
+) -> TimeArray:
+    """(S,) propensity of each shown item by its first impression; empty = none was drawn.
+
+    Those of later events do not count: only what was chosen would have one.
+    """
+    found: dict[int, float | None] = {}
+    for event in events:
+        if event.action == IMPRESSION:
+            found.setdefault(vocabulary.number(event.item_id), event.propensity)
+    drawn = np.array([found.get(number) for number in shown], np.float64)
+    return np.empty(0) if np.isnan(drawn).all() else drawn
 
 
 SUGGESTED = "suggest"
@@ -249,7 +269,7 @@ def read_suggested(events: Iterable[Event], rules: ActionRules) -> list[Suggeste
 
     Args:
         events: with a ``request_id`` or a query, oldest first.
-        rules: which actions are clicks; the values of these events are propensities, not ratings.
+        rules: which actions are clicks; values of these events are no ratings.
     """
     shown: dict[tuple[str, str, str], Event] = {}
     clicked: set[tuple[str, str, str]] = set()
@@ -302,6 +322,6 @@ def is_prefix_of_next(searches: Sequence[Search], within_s: float) -> list[bool]
 
 
 def _propensity(event: Event) -> float:
-    """The event's value if it is a probability, else 1."""
-    is_valid = event.value is not None and 0.0 < event.value <= 1.0
-    return float(event.value) if is_valid and event.value is not None else 1.0
+    """The event's propensity, else 1; older logs have it as the value of the event."""
+    given = event.value if event.propensity is None else event.propensity
+    return float(given) if given is not None and 0.0 < given <= 1.0 else 1.0

@@ -107,6 +107,7 @@ class Engine:
             settings.actions,
             int(manifest.get("event_seq", 0)),
             int(manifest.get("event_removals", -1)),
+            clock,
         )
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)
@@ -120,7 +121,8 @@ class Engine:
 
         Args:
             folder: the workspace.
-            clock: returns Unix seconds; decides which items are available.
+            clock: returns Unix seconds; decides which items are available and when a request reads
+                the log for the counts.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing or has a wrong key or value.

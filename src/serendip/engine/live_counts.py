@@ -42,7 +42,7 @@ class LiveCounts:
         rules: which events are interactions.
         seq: number of the last event that the generation was trained on.
         removals: number of imports and erasures before the training; -1 = not known.
-        clock: seconds of a monotonic clock.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LiveCounts:
         rules: ActionRules,
         seq: int,
         removals: int,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._log, self._rules = log, rules
         self._seq, self._removals = seq, removals
@@ -61,8 +61,8 @@ class LiveCounts:
 
     @property
     def is_due(self) -> bool:
-        """Whether the log has not been read for ``FOLLOW_S`` seconds."""
-        return self._clock() - self._followed_at >= FOLLOW_S
+        """Whether the log has not been read for ``FOLLOW_S`` seconds, or the clock was set back."""
+        return not 0 <= self._clock() - self._followed_at < FOLLOW_S
 
     def follow(self, state: EngineState) -> EngineState:
         """The state with the events that were appended since the last call."""

@@ -27,6 +27,7 @@ from serendip.engine.answer import (
 )
 from serendip.engine.explain import Explainer
 from serendip.engine.request import Request
+from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.relevance_filter import P_IRRELEVANT, query_words
 from serendip.engine.stages.selection import Result
@@ -162,7 +163,10 @@ def _parts(items: ItemList) -> list[dict[str, float]]:
     table = np.empty((len(items), len(names)))  # (C, F)
     for column, name in enumerate(names):
         table[:, column] = items.fields[name]
-    rows = table.round(_DECIMALS).tolist()
+    rounded = table.round(_DECIMALS)
+    if PROPENSITY in names:  # estimates divide by it: a small one must not become 0
+        rounded[:, names.index(PROPENSITY)] = table[:, names.index(PROPENSITY)]
+    rows = rounded.tolist()
     if np.isfinite(table).all():
         return [dict(zip(names, row, strict=True)) for row in rows]
     isfinite = math.isfinite

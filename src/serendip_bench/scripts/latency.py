@@ -14,87 +14,26 @@ import argparse
 import http.client
 import json
 import platform
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
+
+from serendip_bench.scripts.service import fetch, run_service
 
 _WARM_UP = 50
-_SERVE = """
-import sys
-from serendip.runtime.threads import limit_threads
-limit_threads(1)
-from serendip.serve.generation_watch import PublishedGenerations
-from serendip.serve.server import run
-def open_engine():
-    from serendip.engine.engine import Engine
-    return Engine.open(sys.argv[1])
-def report(event):
-    return lambda address: print(event, address, flush=True)
-published = PublishedGenerations(open_engine)
-run(published, port=0, on_listening=report("listening"), on_ready=report("ready"))
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A running service: its address and process, and seconds until it was live and ready."""
-
-    netloc: str
-    pid: int
-    live_s: float
-    ready_s: float
-
-
-@contextmanager
-def run_service(workspace: Path) -> Iterator[Service]:
-    """Run the service of a workspace as a context."""
-    start = time.perf_counter()
-    command = [sys.executable, "-c", _SERVE, str(workspace)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        address = process.stdout.readline().split()
-        if not address:
-            raise SystemExit("The service did not start; see its error above.")
-        netloc = urlsplit(address[1]).netloc
-        with closing(http.client.HTTPConnection(netloc)) as connection:
-            _get(connection, "/health/live")
-        live_s = time.perf_counter() - start
-        if not process.stdout.readline():
-            raise SystemExit("The service did not become ready; see its error above.")
-        yield Service(netloc, process.pid, live_s, time.perf_counter() - start)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
-        process.stdout.close()
-
-
-def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
-    connection.request("GET", path)
-    response = connection.getresponse()
-    body = response.read()
-    if response.status != 200:
-        raise SystemExit(f"{path} responded with {response.status}: {body[:300]!r}.")
-    return body
 
 
 def list_requests(netloc: str) -> dict[str, list[str]]:
     """Requests of each route, from users and titles of the service."""
     connection = http.client.HTTPConnection(netloc)
-    rows = json.loads(_get(connection, "/v1/users?limit=500"))["users"]
+    rows = json.loads(fetch(connection, "/v1/users?limit=500"))["users"]
     users = [user["user_id"] for user in rows] or [""]
     titles: dict[str, str] = {}
     for user in users[:25]:
         path = f"/v1/recommend?{urlencode({'user_id': user, 'k': 20})}"
-        titles |= {i["item_id"]: i["title"] for i in json.loads(_get(connection, path))["items"]}
+        titles |= {i["item_id"]: i["title"] for i in json.loads(fetch(connection, path))["items"]}
     texts = [text for title in titles.values() for text in (title, title.split()[-1])]
     item_ids = list(titles)
     return {
@@ -119,7 +58,7 @@ def measure(netloc: str, paths: list[str], requests: int, clients: int) -> list[
         for number in range(first, requests + _WARM_UP, clients):
             path = paths[number % len(paths)]
             start = time.perf_counter()
-            _get(connection, path)
+            fetch(connection, path)
             if number >= _WARM_UP:
                 times.append((time.perf_counter() - start) * 1000)
         connection.close()

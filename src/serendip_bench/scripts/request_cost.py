@@ -43,7 +43,8 @@ from serendip.engine.stages.surfaces import visible_to
 from serendip.models.query_scores import VectorScores
 from serendip.models.retriever.model import Retriever
 from serendip_bench.large_state import write_workspace
-from serendip_bench.scripts.latency import list_requests, measure, run_service
+from serendip_bench.scripts.latency import list_requests, measure
+from serendip_bench.scripts.service import run_service
 
 _K, _WARM_UP, _ROUNDS = 20, 20, 5
 _KINDS = ("home", "search", "search for a user", "similar")

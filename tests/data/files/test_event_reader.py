@@ -96,6 +96,26 @@ def test_positions_are_those_of_int(tmp_path, text, position):
     assert event.position == position
 
 
+@pytest.mark.parametrize(("text", "propensity"), [("", None), ("0.25", 0.25), (" 1e-3 ", 1e-3)])
+def test_propensities_are_those_of_float(tmp_path, text, propensity):
+    (event,) = read_csv(tmp_path, "propensity", [("u", "i", "1", text)])
+    assert event.propensity == propensity
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("0", "propensity 0.0 is not a probability above 0"),
+        ("1.01", "propensity 1.01 is not a probability above 0"),
+        ("nan", "propensity 'nan' is not a finite number"),
+        ("half", "propensity 'half' is not a number"),
+    ],
+)
+def test_a_wrong_propensity_is_refused_with_its_line(tmp_path, text, problem):
+    with pytest.raises(DataError, match=re.escape(f"line 3: {problem}")):
+        read_csv(tmp_path, "propensity", [("u", "i", "1", "0.5"), ("u", "i", "1", text)])
+
+
 def test_white_space_is_what_python_says_it_is(tmp_path):
     lines = [json.dumps({"id": f"{sign}a{sign}b{sign}", "title": sign}) for sign in WHITESPACE]
     (tmp_path / "i.jsonl").write_text("\n".join(lines))

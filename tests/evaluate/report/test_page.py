@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from worlds import protocol_world, report_world
 
+from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.number_format import number
 from serendip.evaluate.report.page import day, render_page
 
@@ -49,6 +50,22 @@ def test_every_number_of_systems_slices_and_comparisons_is_on_the_page(page):
         for end in ("difference", "low", "high", "n", "minimum_detectable"):
             assert number(row[end]) in text
         assert row["verdict"] in text
+
+
+def test_what_was_explored_is_on_the_page_and_in_the_verdict(page):
+    text = " ".join(Parts(page).words)
+    for shown in ("400", "36", "0.081", "0.060 to 0.110", "100.00"):
+        assert shown in text
+    assert (
+        "Exploration: 400 impressions of explored items for 120 users, 36 of them chosen; weighed "
+        "by inverse propensity, 8.1 % of new items are chosen where they are shown (6.0 to 11.0)."
+    ) in report_world()["verdict"]
+
+
+def test_a_report_says_that_nothing_was_explored():
+    report = report_world(exploration=measure_exploration([]))
+    assert "Nothing was explored" in render_page(report)
+    assert any(line.startswith("Exploration: nothing was explored") for line in report["verdict"])
 
 
 def test_every_number_of_the_surfaces_is_on_the_page(page):
@@ -108,7 +125,8 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 
 def test_a_report_of_nothing_is_a_page():
-    empty = report_world([], data=None, splits=None, semantic_ids=None, stages=(), surfaces=())
+    nothing = {"data": None, "splits": None, "semantic_ids": None, "exploration": None}
+    empty = report_world([], **nothing, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)
 
 

@@ -62,6 +62,8 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
         "the events, the temporal cut at 70 % of the events and leave last out; `serendip "
         "evaluate --full` adds them."
     )
+    assert report["verdict"][-2].startswith("Exploration: nothing was explored")
+    assert report["exploration"]["impressions"] == 0
     assert report["semantic_ids"]["num_items"] == 60
     assert list(report["surfaces"]) == list(context.settings.all_surfaces())
     assert report["search"]["n_requests"] > 0

@@ -133,6 +133,33 @@ def test_a_like_by_form_tells_the_same_place_as_a_click(client, path):
     assert clicks == forms
 
 
+def test_only_explored_items_tell_their_propensity_by_click_and_by_form():
+    class Exploring(TinyEngine):
+        def recommend(self, request):
+            answer = super().recommend(request)
+            drawn = replace(answer.items[9], parts={"propensity": 2e-7})
+            return replace(answer, items=(*answer.items[:9], drawn, *answer.items[10:]))
+
+    client = WireClient(Exploring())
+    html = client.get("/?user=u").text
+    told = re.findall(
+        r'data-surface="home"[^>]* data-position="(\d+)" data-propensity="([^"]*)"', html
+    )
+    assert told == [("9", "2e-07")]
+    assert re.findall(r'name="propensity" value="([^"]*)"', html) == ["2e-07"]
+    client.post("/like", data={"user": "u", "item_id": "f3", "propensity": "2e-07"})
+    assert client.engine.history("u")[0].propensity == 2e-7
+
+
+@pytest.mark.parametrize("propensity", ["0", "1.5", "-1", "nan", "1.2.3"])
+def test_a_like_with_a_wrong_propensity_is_refused(client, propensity):
+    form = {"user": "u", "item_id": "f3", "propensity": propensity}
+    response = client.post("/like", data=form)
+    assert response.status_code == 422
+    assert "propensity" in response.text
+    assert client.engine.history("u") == []
+
+
 @pytest.mark.parametrize("position", ["-1", "2147483648", "1.5"])
 def test_a_place_that_no_answer_has_is_refused(client, position):
     form = {"user": "u", "item_id": "f3", "position": position}

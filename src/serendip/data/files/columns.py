@@ -107,6 +107,7 @@ EVENT_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("device", "devicetype", "devicecategory", "platform", "gerät", "gerätetyp"),
             *("geräteart", "plattform", "기기", "기기유형", "디바이스", "플랫폼"),
         ),
+        "propensity": ("propensity", "loggedpropensity", "loggingpropensity"),
     }
 )
 

@@ -29,6 +29,16 @@ from serendip.data.store.validation import event_problem
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_PLAIN = {
+    "value": "isfinite({number})",
+    "position": (
+        f"{{number}} BETWEEN 0 AND {MAX_POSITION} AND NOT contains({{text}}, '.') "
+        "AND NOT regexp_matches({text}, '[eE]')"
+    ),
+    "propensity": "{number} > 0 AND {number} <= 1",
+}
+"""Optional column of numbers -> SQL that is true for plainly valid ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventsRead:
@@ -91,21 +101,15 @@ class EventsRead:
         """SQL of the texts and numbers, and whether there is a number that is not plain."""
         cells = {name: table.cell(column) for name, column in self.mapping.items()}
         texts = {name: text_sql(cells[name]) for name in TEXTS if name in cells}
-        seconds, value, position = seconds_sql(cells["timestamp"]), "", ""
+        seconds = seconds_sql(cells["timestamp"])
         odd = [f"NOT coalesce({seconds} BETWEEN {EARLIEST!r} AND {LATEST!r}, false)"]
         numbers = {"timestamp": seconds}
-        if "value" in cells:
-            numbers["value"] = value = number_sql(cells["value"])
-            filled = is_filled_sql(cells["value"])
-            odd.append(f"CASE WHEN {value} IS NULL THEN {filled} ELSE NOT isfinite({value}) END")
-        if "position" in cells:
-            position = number_sql(cells["position"])
-            text = text_sql(cells["position"])
-            is_place = f"{position} BETWEEN 0 AND {MAX_POSITION} AND NOT contains({text}, '.')"
-            is_place = f"{is_place} AND NOT regexp_matches({text}, '[eE]')"
-            filled = is_filled_sql(cells["position"])
-            odd.append(f"CASE WHEN {position} IS NULL THEN {filled} ELSE NOT ({is_place}) END")
-            numbers["position"] = f"CASE WHEN {is_place} THEN {position} END"
+        for name, is_plain in _PLAIN.items():
+            if name in cells:
+                number, filled = number_sql(cells[name]), is_filled_sql(cells[name])
+                plain = is_plain.format(number=number, text=text_sql(cells[name]))
+                odd.append(f"CASE WHEN {number} IS NULL THEN {filled} ELSE NOT ({plain}) END")
+                numbers[name] = f"CASE WHEN {plain} THEN {number} END"
         return {**texts, **numbers, "is_odd_number": " OR ".join(odd)}
 
     def _encode(self, batch: pa.RecordBatch) -> tuple[pa.Table, BoolArray]:
@@ -181,13 +185,15 @@ class EventsRead:
             for name, cell in cells.items()
         }
         value, position = texts.pop("value", ""), texts.pop("position", "")
+        propensity = texts.pop("propensity", "")
         timestamp = parse_time(texts.pop("timestamp"), "timestamp")
         action = texts.pop("action", "") or self.default_action
         return Event(
             timestamp=timestamp,
             action=action,
-            value=_parse_number(value) if value else None,
+            value=_parse_number("value", value) if value else None,
             position=_parse_integer(position) if position else None,
+            propensity=_parse_number("propensity", propensity) if propensity else None,
             **texts,
         )
 
@@ -209,13 +215,13 @@ def _check_texts(name: str, texts: pa.StringArray) -> tuple[BoolArray, BoolArray
     return odd, sizes == 0
 
 
-def _parse_number(text: str) -> float:
+def _parse_number(name: str, text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise ValueError(f"value {text[:40]!r} is not a number") from None
+        raise ValueError(f"{name} {text[:40]!r} is not a number") from None
     if not math.isfinite(number):
-        raise ValueError(f"value {text[:40]!r} is not a finite number")
+        raise ValueError(f"{name} {text[:40]!r} is not a finite number")
     return number
 
 

@@ -26,7 +26,10 @@ TEXTS = (
 )
 """Columns of texts."""
 
-NUMBERS = {"timestamp": "float64", "value": "float64", "position": "int32"}
+NUMBERS = {
+    **{"timestamp": "float64", "value": "float64", "position": "int32"},
+    "propensity": "float64",
+}
 """Columns of numbers, with their types."""
 
 REQUIRED = ("user_id", "item_id", "timestamp", "action")

@@ -87,6 +87,7 @@ EVENTS = Table(
     Column("session_id", Text, nullable=False),
     Column("country", Text, nullable=False, server_default="", info=ADDED_LATER),
     Column("device", Text, nullable=False, server_default="", info=ADDED_LATER),
+    Column("propensity", Double, nullable=True, info=ADDED_LATER),
     sqlite_autoincrement=True,
 )
 Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
@@ -140,7 +141,7 @@ _EVENT = (
     *(EVENTS.c.user_id, EVENTS.c.item_id, EVENTS.c.timestamp, EVENTS.c.action, EVENTS.c.value),
     *(EVENTS.c.query, EVENTS.c.request_id, EVENTS.c.position, EVENTS.c.surface),
     *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
-    *(EVENTS.c.country, EVENTS.c.device),
+    *(EVENTS.c.country, EVENTS.c.device, EVENTS.c.propensity),
 )
 _LOG_ROW = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.seq)
 """Columns of what readers of histories read."""
@@ -358,4 +359,5 @@ def event_row(event: Event) -> dict[str, Any]:
         "session_id": event.session_id,
         "country": event.country,
         "device": event.device,
+        "propensity": event.propensity,
     }

@@ -88,6 +88,8 @@ def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str
         return f"value {event.value!r} is not a finite number"
     if event.position is not None and not 0 <= event.position <= MAX_POSITION:
         return f"position {event.position!r} is not a number from 0 to {MAX_POSITION}"
+    if event.propensity is not None and not 0.0 < event.propensity <= 1.0:
+        return f"propensity {event.propensity!r} is not a probability above 0"
     return _event_text_problem(event, columns)
 
 

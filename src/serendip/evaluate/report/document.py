@@ -23,6 +23,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
          "auction": null | {"sold", "bid", "expected", "earned", "precision",
                             "organic_precision": Estimate}}},
      "search": the surface "search",
+     "exploration": null | {"impressions", "choices", "clipped", "most_weight", "rate": Estimate},
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
@@ -49,9 +50,15 @@ from typing import Any
 
 import numpy as np
 
+from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
-from serendip.evaluate.report.verdict import describe_splits, describe_surfaces, sentences
+from serendip.evaluate.report.verdict import (
+    describe_exploration,
+    describe_splits,
+    describe_surfaces,
+    sentences,
+)
 from serendip.evaluate.surface_quality import SurfaceFigures
 
 FORMAT = 1
@@ -66,6 +73,7 @@ def build_report(
     splits: Mapping[str, Any] | None = None,
     semantic_ids: Mapping[str, Any] | None = None,
     surfaces: Sequence[SurfaceFigures] = (),
+    exploration: ExplorationFigures | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
     noun: str = "item",
@@ -82,6 +90,7 @@ def build_report(
         splits: what was evaluated and what was not.
         semantic_ids: quality of the codes.
         surfaces: figures of every configured surface.
+        exploration: what the log says of explored items; None = not measured.
         stages: cost of each stage.
         labels: metrics to compute.
         noun: name of an item in the sentences, e.g. ``film``.
@@ -95,6 +104,7 @@ def build_report(
         protocol.key: judge_protocol(protocol, labels, seed, resamples) for protocol in protocols
     }
     by_surface = {figures.surface: asdict(figures) for figures in surfaces}
+    explored = None if exploration is None else asdict(exploration)
     document = {
         "format": FORMAT,
         "created": created,
@@ -106,12 +116,14 @@ def build_report(
         "protocols": judged,
         "surfaces": by_surface,
         "search": by_surface.get("search", {}),
+        "exploration": explored,
         "semantic_ids": semantic_ids or {},
         "stages": list(stages),
         "splits": splits or {},
         "verdict": [
             *sentences(judged, noun),
             *describe_surfaces(by_surface),
+            *describe_exploration(explored),
             *describe_splits(splits or {}),
         ],
     }

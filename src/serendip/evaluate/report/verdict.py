@@ -58,6 +58,21 @@ def describe_surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [_describe_surface(name, section) for name, section in surfaces.items() if name != HOME]
 
 
+def describe_exploration(exploration: Mapping[str, Any] | None) -> list[str]:
+    """How often new items are chosen, by the explored impressions; empty if not measured."""
+    if exploration is None:
+        return []
+    if not exploration["impressions"]:
+        return ["Exploration: nothing was explored; no impression of the log has a propensity."]
+    rate = exploration["rate"]
+    return [
+        f"Exploration: {number(exploration['impressions'])} impressions of explored items for "
+        f"{number(rate['n'])} users, {number(exploration['choices'])} of them chosen; weighed by "
+        f"inverse propensity, {percent(rate['value'])} of new items are chosen where they are "
+        f"shown ({percent_interval(rate)})."
+    ]
+
+
 def _describe_surface(name: str, section: Mapping[str, Any]) -> str:
     if not section["subject"]:
         return f"Surface {name}: not measured. {section['note']}"

@@ -26,6 +26,7 @@ from serendip.engine.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
 from serendip.engine.settings import EvaluationConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report.document import build_report
 from serendip.evaluate.report.page import render_page
@@ -105,6 +106,7 @@ def evaluate_workspace(
                 splits=_describe_splits(judged, left_out),
                 semantic_ids=_newest(judged).codes,
                 surfaces=_newest(judged).surfaces,
+                exploration=measure_exploration(dataset.requests, options.seed),
                 stages=clock.as_dicts(),
                 seed=options.seed,
             )

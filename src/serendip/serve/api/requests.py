@@ -28,6 +28,7 @@ from serendip.serve.api.types import (
     LongText,
     Number,
     OptionalId,
+    Propensity,
     RequestModel,
     RowModel,
     Text,
@@ -259,6 +260,10 @@ class EventIn(RowModel):
     device: OptionalId = ""
     """Kind of device, such as ``phone``."""
 
+    propensity: Propensity | None = None
+    """Probability with which it was drawn for its position: ``parts.propensity`` of an explored
+    item, ``propensity`` of a suggested query."""
+
     def to_event(self, now: float) -> Event:
         """Convert to an event.
 
@@ -290,6 +295,7 @@ class EventIn(RowModel):
             self.event_id,
             self.country,
             self.device,
+            self.propensity,
         )
 
 

@@ -259,6 +259,9 @@ class EventOut(TypedDict):
     device: str
     """Kind of device."""
 
+    propensity: float | None
+    """Probability with which it was drawn for its position; null = it was not drawn."""
+
 
 class UserOut(TypedDict):
     """A known user."""
@@ -566,6 +569,7 @@ def _event(event: Event) -> EventOut:
         "event_id": event.event_id,
         "country": event.country,
         "device": event.device,
+        "propensity": event.propensity,
     }
 
 

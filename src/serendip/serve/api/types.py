@@ -58,6 +58,12 @@ def _parse_int(value: Any) -> Any:
     return int(value) if isinstance(value, str) else value
 
 
+def _parse_number(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[0-9.]{1,30}(e-[0-9]{1,3})?", value):
+        raise ValueError("it is not a number")
+    return float(value) if isinstance(value, str) else value
+
+
 def _parse_flag(value: Any) -> Any:
     if isinstance(value, str) and value not in _FLAGS:
         raise ValueError("it is neither true nor false")
@@ -90,6 +96,8 @@ Flag = Annotated[bool, BeforeValidator(_parse_flag)]
 Position = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_parse_int)]
 Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_to_list)]
 Number = Annotated[float, AfterValidator(_check_finite)]
+Propensity = Annotated[float, Field(gt=0, le=1)]
+FormPropensity = Annotated[Propensity, BeforeValidator(_parse_number)]
 Time = Annotated[float, AfterValidator(_check_time)]
 Attribute = Number | LongText | Annotated[list[LongText], Field(max_length=MAX_ATTRIBUTE_VALUES)]
 

@@ -12,6 +12,7 @@ from serendip.data import Item
 from serendip.data.item import Attribute
 from serendip.engine.answer import Answer, ChosenItem, Suggestions
 from serendip.engine.item_pictures import ItemPictures
+from serendip.engine.stages.exploration import PROPENSITY
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.covers import choose_palette, draw_cover
 
@@ -52,6 +53,7 @@ class Card:
         surface: the surface it is shown on.
         position: 0-based position in the answer.
         is_sponsored: True if the position was bought.
+        propensity: probability with which it was drawn for its position; None = it was not drawn.
     """
 
     item_id: str
@@ -66,6 +68,7 @@ class Card:
     surface: str = ""
     position: int = 0
     is_sponsored: bool = False
+    propensity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ def build_cards(
         item = engine.item(entry.item_id)
         if item is not None:
             card = build_card(engine, item, context, entry.reason, answer.request_id, position)
-            cards.append(replace(card, is_sponsored=entry.sponsored))
+            drawn = entry.parts.get(PROPENSITY)
+            cards.append(replace(card, is_sponsored=entry.sponsored, propensity=drawn))
     return cards
 
 

@@ -48,6 +48,9 @@ class PageQuery(types.RequestModel):
     position: types.Position | None = None
     """0-based place in that answer."""
 
+    propensity: types.FormPropensity | None = None
+    """Probability with which it was drawn for that place."""
+
 
 def page_query(request: Request) -> PageQuery:
     """The parameters of a page.

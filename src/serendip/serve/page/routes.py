@@ -207,4 +207,5 @@ def _like(query: PageQuery) -> Event:
         position=query.position,
         surface=query.surface,
         query=query.q,
+        propensity=query.propensity,
     )

@@ -19,7 +19,7 @@ function eventOf(link, action) {
     event.position = Number(position);
   }
   if (query) event.query = query;
-  if (propensity) event.value = Number(propensity);
+  if (propensity) event.propensity = Number(propensity);
   return event;
 }
 

@@ -1,0 +1,70 @@
+"""The propensity of explored items through every way that the store moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.store.database import Database
+from serendip.data.store.store import Store
+from serendip.errors import DataError
+
+DRAWN = Event("u", "a", 1.0, "impression", request_id="r", position=9, propensity=0.25)
+PLAIN = Event("u", "b", 2.0)
+OTHER = Event("v", "a", 3.0, "click", request_id="s", propensity=1.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.create(tmp_path / "serendip.db")) as store:
+        store.put_items([Item("a"), Item("b")])
+        yield store
+
+
+def test_it_survives_a_compaction_that_merges_segments_with_and_without_it(store):
+    store.put_events([PLAIN])
+    store.compact()
+    store.put_events([DRAWN, OTHER])
+    before = store.history("u", 9), store.history("v", 9), store.requested(9)
+    assert before == ([DRAWN, PLAIN], [OTHER], [DRAWN, OTHER])
+    store.compact()
+    assert (store.history("u", 9), store.history("v", 9), store.requested(9)) == before
+
+
+def test_an_erasure_leaves_those_of_others(store):
+    store.put_events([DRAWN, PLAIN, OTHER])
+    store.compact()
+    store.erase_user("u")
+    assert store.requested(9) == [OTHER]
+
+
+def test_a_log_without_any_has_no_column(store, tmp_path):
+    store.put_events([PLAIN])
+    store.compact()
+    (segment,) = (tmp_path / "log").glob("*/events.parquet")
+    assert b"propensity" not in segment.read_bytes()
+
+
+def test_a_database_of_an_earlier_version_is_opened_with_all_its_events(tmp_path):
+    path = tmp_path / "serendip.db"
+    with closing(Store.create(path)) as store:
+        store.put_events([PLAIN])
+    with closing(Database(path)) as database, database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE events DROP COLUMN propensity")
+    with closing(Store.open(path)) as store:
+        assert store.history("u", 9) == [PLAIN]
+        store.put_events([DRAWN])
+    with closing(Store.create(path)) as store:
+        assert store.history("u", 9) == [DRAWN, PLAIN]
+
+
+@pytest.mark.parametrize("wrong", [0.0, -0.5, 1.5, float("nan"), float("inf")])
+def test_what_is_no_probability_above_0_is_refused_by_name(store, wrong):
+    with pytest.raises(DataError, match=f"propensity {wrong!r} is not a probability above 0"):
+        store.put_events([Event("u", "a", 1.0, propensity=wrong)])
+    assert store.count_events() == 0
