@@ -12,7 +12,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.models.base import Recommender, ScoreKind
-from serendip.models.context_counts import ITEM_COUNTRIES, NO_CONTEXT, ContextCounts
+from serendip.models.context_counts import ITEM_COUNTRIES, NO_CONTEXT, ContextCounts, ContextPart
 
 OTHER_FEATURES: Mapping[str, str] = {
     "last item cosine": "Similarity to the last item",
@@ -99,6 +99,12 @@ def context_parts(names: Sequence[str]) -> frozenset[str]:
     return frozenset(
         part for part, own in CONTEXT_FEATURES.items() if not own.keys().isdisjoint(names)
     )
+
+
+def features_of_parts(parts: Sequence[ContextPart]) -> set[str]:
+    """Names of the features of parts of the context."""
+    keys = [*parts, ITEM_COUNTRIES] if "country" in parts else parts
+    return {name for key in keys for name in CONTEXT_FEATURES[key]}
 
 
 def relative_name(model: str) -> str:

@@ -14,7 +14,7 @@ Shapes: V values, N items, E events, G categories, C candidates, P pairs of valu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -37,6 +37,12 @@ FIELDS: tuple[ContextField, ...] = get_args(ContextField)
 ContextPart = Literal["country", "device", "hour", "weekday", "session", "category", "price", "age"]
 PARTS: tuple[ContextPart, ...] = get_args(ContextPart)
 
+ITEM_COUNTRIES = "item countries"
+"""Items have an attribute with countries, which belongs to the part ``country``."""
+
+AUTO: Literal["auto"] = "auto"
+"""Setting: the training chooses the parts that are read."""
+
 PRIOR_EVENTS = 10.0
 """Pseudo-count of events with the share of the wider group."""
 
@@ -55,11 +61,13 @@ _FILE, _ARRAYS = "context.json", "arrays"
 class ContextConfig(Config):
     """``[context]``: what the ranker reads of the context of a request."""
 
-    features: tuple[ContextPart, ...] = ()
+    features: tuple[ContextPart, ...] | Literal["auto"] = ()
     """Parts of the context that are read, where the data have them: ``country``, ``device``, local
     ``hour`` and ``weekday``, the ``session`` (the last half hour against the past before), the
-    user's ``category`` and ``price`` level against the item's, and ``age`` of the item. None by
-    default: `serendip evaluate --full` tells whether those that are named help."""
+    user's ``category`` and ``price`` level against the item's, and ``age`` of the item. They are
+    read without a test, and ``country`` also by the retriever and by the source
+    ``popular-country``; ``[]`` = none. ``auto`` in place of the list: the training tests each part
+    on the newest events, and the ranker reads those that make its order better."""
 
     timezone: str = "UTC"
     """IANA time zone of hours and weekdays where ``timezones`` has none for the country."""
@@ -72,6 +80,11 @@ class ContextConfig(Config):
 
     price: str = "price"
     """Attribute of items with a number that is their price."""
+
+    @property
+    def named(self) -> tuple[ContextPart, ...]:
+        """Parts that are read without a test."""
+        return () if self.features == AUTO else self.features
 
     @field_validator("timezone")
     @classmethod
@@ -115,7 +128,12 @@ class FieldCounts:
 
     @classmethod
     def of(
-        cls, values: IntArray, items: IntArray, names: Sequence[str], category_of: IntArray
+        cls,
+        values: IntArray,
+        items: IntArray,
+        names: Sequence[str],
+        category_of: IntArray,
+        least_share: float = MIN_SHARE,
     ) -> Self | None:
         """Count events; None if fewer than two values have a share worth telling apart.
 
@@ -124,9 +142,10 @@ class FieldCounts:
             items: (E,) items of the events.
             names: values of the field.
             category_of: (N,) category of each item, from 0.
+            least_share: of the events, for a value that is worth telling apart.
         """
         sizes = np.bincount(values[values >= 0], minlength=len(names))
-        if (sizes >= max(MIN_SHARE * len(values), 1)).sum() < 2:
+        if (sizes >= max(least_share * len(values), 1)).sum() < 2:
             return None
         kept = np.argsort(-sizes, kind="stable")[:MOST_VALUES]
         kept = kept[sizes[kept] > 0]
@@ -232,21 +251,32 @@ class ContextCounts:
     parts: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, dataset: Dataset, codes: IntArray, config: ContextConfig) -> Self:
+    def of(
+        cls,
+        dataset: Dataset,
+        codes: IntArray,
+        config: ContextConfig,
+        parts: Collection[ContextPart] | None = None,
+        least_share: float = MIN_SHARE,
+    ) -> Self:
         """Count the interactions of a dataset.
 
         Args:
             dataset: the interactions.
             codes: (N, L) semantic IDs.
-            config: which parts are read.
+            config: time zones and attributes.
+            parts: that are read; None = those that ``config`` names.
+            least_share: a field is used if at least two values have this share of the events.
         """
+        read = config.named if parts is None else parts
         category_of = codes[:, 0] if codes.shape[1] else np.zeros(len(codes), np.int32)
         fields: dict[ContextField, FieldCounts] = {}
-        for name, (values, names) in _read_fields(dataset, config).items():
-            counts = FieldCounts.of(values, dataset.events.items, names, category_of)
+        for name, (values, names) in _read_fields(dataset, config, read).items():
+            items = dataset.events.items
+            counts = FieldCounts.of(values, items, names, category_of, least_share)
             if counts is not None:
                 fields[name] = counts
-        return cls(config, fields, _other_parts(dataset.catalogue, config))
+        return cls(config, fields, _other_parts(dataset.catalogue, config, read))
 
     def with_parts(self, names: Set[str], num_items: int) -> Self:
         """Exactly these fields and parts; one that the data do not have knows no value.
@@ -263,6 +293,20 @@ class ContextCounts:
     def has_any(self) -> bool:
         """Whether any part of the context is read."""
         return bool(self.fields) or bool(self.parts)
+
+    @property
+    def present(self) -> tuple[ContextPart, ...]:
+        """The parts that are read and that the data have."""
+        has: set[str] = {*self.fields, *self.parts}
+        if ITEM_COUNTRIES in has:
+            has.add("country")
+        return tuple(part for part in PARTS if part in has)
+
+    def only(self, parts: Collection[ContextPart]) -> ContextCounts:
+        """A copy that knows no other parts."""
+        fields = {name: counts for name, counts in self.fields.items() if name in parts}
+        kept = set(parts) | ({ITEM_COUNTRIES} if "country" in parts else set())
+        return replace(self, fields=fields, parts=self.parts & kept)
 
     def value(self, name: ContextField, query: Query) -> int:
         """Number of the value of a field in a request; -1 = not known."""
@@ -310,19 +354,21 @@ _Values = tuple[IntArray, Sequence[str]]
 """(E,) numbers of the values of events, -1 = not known, and the names of the values."""
 
 
-def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[ContextField, _Values]:
-    """The fields that the settings name and the events have."""
+def _read_fields(
+    dataset: Dataset, config: ContextConfig, read: Collection[ContextPart]
+) -> dict[ContextField, _Values]:
+    """The fields that are read and that the events have."""
     events, fields = dataset.events, dict[ContextField, _Values]()
     countries = () if dataset.countries is None else dataset.countries.names
-    if "country" in config.features and countries and events.countries is not None:
+    if "country" in read and countries and events.countries is not None:
         fields["country"] = events.countries, countries
-    if "device" in config.features and events.devices is not None:
+    if "device" in read and events.devices is not None:
         fields["device"] = events.devices, dataset.device_names
-    if {"hour", "weekday"} & set(config.features) and len(events):
+    if {"hour", "weekday"} & set(read) and len(events):
         hours, weekdays = _local_times(dataset, countries, config)
-        if "hour" in config.features:
+        if "hour" in read:
             fields["hour"] = hours, [str(hour) for hour in range(24)]
-        if "weekday" in config.features:
+        if "weekday" in read:
             fields["weekday"] = weekdays, [str(day) for day in range(7)]
     return fields
 
@@ -341,18 +387,16 @@ def _local_times(
     return hours, weekdays
 
 
-ITEM_COUNTRIES = "item countries"
-"""Part: items have an attribute with countries."""
-
-
-def _other_parts(catalogue: Catalogue, config: ContextConfig) -> frozenset[str]:
-    """The parts that need no counts, and that the data have."""
-    parts: set[str] = {"session", "category"} & set(config.features)
-    if "price" in config.features and np.isfinite(catalogue.column(config.price).numbers).any():
+def _other_parts(
+    catalogue: Catalogue, config: ContextConfig, read: Collection[ContextPart]
+) -> frozenset[str]:
+    """The parts that are read, that need no counts, and that the data have."""
+    parts: set[str] = {"session", "category"} & set(read)
+    if "price" in read and np.isfinite(catalogue.column(config.price).numbers).any():
         parts.add("price")
-    if "age" in config.features and np.isfinite(catalogue.available_from).any():
+    if "age" in read and np.isfinite(catalogue.available_from).any():
         parts.add("age")
-    if "country" in config.features and catalogue.values(config.item_country).has_value().any():
+    if "country" in read and catalogue.values(config.item_country).has_value().any():
         parts.add(ITEM_COUNTRIES)
     return frozenset(parts)
 

@@ -4,7 +4,7 @@
 
 FOLDER has ``online_retail.parquet``. Its sales become a workspace by `init`, which guesses the
 columns, the country among them, and two engines are fitted on the first 80 % of the events: with
-``[context] features = ["country"]`` and with the default, none. Both answer the home surface at the
+``[context] features = ["country"]`` and with none. Both answer the home surface at the
 moments of the rest; differences are paired by customer, with a bootstrap interval, for all
 requests, for those from abroad and for customers without a past. ``overlap`` is the share of common
 items in the top ten of a new visitor from each pair of the six countries with most customers.
@@ -81,7 +81,7 @@ def write_files(dataset: Dataset, folder: Path, customers: int) -> None:
 def measure(context: JobContext, most_targets: int, scratch: Path) -> dict[str, Any]:
     """Fit both engines and compare their answers."""
     split = sample_users(temporal(context.dataset, 0.8), most_targets, 0)
-    without = context.settings.model_copy(update={"context": ContextConfig()})
+    without = context.settings.model_copy(update={"context": ContextConfig(features=())})
     lists, overlap = {}, {}
     for name, settings in (("with", context.settings), ("without", without)):
         (scratch / name).mkdir()

@@ -42,11 +42,13 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
+from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, train_ranker
+from serendip.models.context_counts import AUTO, MIN_SHARE, ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import CutShort, TimeBudget
 from serendip.runtime.executor import Executor, LocalExecutor
@@ -61,6 +63,10 @@ MIN_EVENTS_BESIDE = 50_000
 MOST_ITEMS_BESIDE = 50_000
 """Two fits at once need twice the memory. Of more items the older part is fitted first, still in a
 process of its own, whose memory is free before the rest is fitted."""
+
+KEPT_SHARE = MIN_SHARE / 2
+"""Share of all events that a value of the context must have in a field that was kept for its share
+of the older ones, which are most of all."""
 
 PLAN = (
     ("align content", 13.0),
@@ -146,6 +152,12 @@ def _fit_all(
     older = files.older_fit()
     prepared = fitter.prepare(dataset, options, older)
     state = fitter.fit_models(prepared, searcher, name, options, older)
+    kept = files.context_choice().kept
+    if kept and fitter.settings.context.features == AUTO:
+        context = ContextCounts.of(
+            dataset, state.features.codes, fitter.settings.context, kept, KEPT_SHARE
+        )
+        state = replace(state, context=context)
     return files.with_ranker(state), older
 
 
@@ -182,10 +194,11 @@ def fit_older_part(
     del past  # its arrays are in ``inner``, with the new items
     with fitter.clock.stage("train ranker"):
         timed = fitter.with_time(options, "ranker")
-        ranker = train_ranker(inner, split, unseen, logged, fitter.settings, timed)
-    if ranker is not None:
-        ranker.save(folder / _RANKER)
-        inner = inner.with_ranker(ranker)
+        found = train_ranker(inner, split, unseen, logged, fitter.settings, timed)
+    if found is not None:
+        found.ranker.save(folder / _RANKER)
+        found.choice.save(folder)
+        inner = replace(inner, context=found.context).with_ranker(found.ranker)
     if fitter.on_older is not None:
         fitter.on_older(inner, split, dataset, folder)
     yield
@@ -258,6 +271,11 @@ class _Files:
         """Names of the models that can continue; step 2."""
         self._wait(2)
         return sorted(path.name for path in (self._folder / _LEARNED).glob("*"))
+
+    def context_choice(self) -> ContextChoice:
+        """Parts of the context that the ranker reads; step 3."""
+        self._wait(3)
+        return ContextChoice.open(self._folder)
 
     def with_ranker(self, state: EngineState) -> EngineState:
         """The state with the ranker, without one if there was nothing to learn from; step 3.

@@ -143,7 +143,7 @@ class Fitter:
             features, codebooks, fusion = self._build_features(dataset, options, older)
             # Packed once for all models, which so learn from what requests will read.
             features = replace(features, content=pack_rows(features.content))
-        if "country" not in self.settings.context.features:
+        if "country" not in self.settings.context.named:
             dataset = dataset.with_countries(None)
         counts = dataset.item_counts()
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
