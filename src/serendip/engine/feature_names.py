@@ -12,7 +12,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.models.base import Recommender, ScoreKind
-from serendip.models.context_counts import ITEM_COUNTRIES, NO_CONTEXT, ContextCounts, ContextPart
+from serendip.models.context_counts import ITEM_COUNTRIES, ContextCounts, ContextPart
 
 OTHER_FEATURES: Mapping[str, str] = {
     "last item cosine": "Similarity to the last item",
@@ -71,21 +71,22 @@ def models_of_kind(models: Mapping[str, Recommender], kind: ScoreKind) -> list[s
 def feature_names(
     models: Mapping[str, Recommender],
     with_repeats: bool = False,
-    context: ContextCounts = NO_CONTEXT,
+    context: ContextCounts | None = None,
 ) -> tuple[str, ...]:
     """Names of the columns of a feature matrix (R, F).
 
     Args:
         models: by name, in the order of the settings.
         with_repeats: whether items that a user chose may come again.
-        context: what is known of contexts.
+        context: what is known of contexts; None = nothing.
     """
     names: list[str] = []
     for kind in SCORED_KINDS:
         of_kind = models_of_kind(models, kind)
         names += [*of_kind, *map(relative_name, of_kind)]
     repeats = REPEAT_FEATURES if with_repeats else ()
-    return (*names, *OTHER_FEATURES, *repeats, *context_feature_names(context))
+    of_context = () if context is None else context_feature_names(context)
+    return (*names, *OTHER_FEATURES, *repeats, *of_context)
 
 
 def context_feature_names(context: ContextCounts) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from serendip.data.item import Catalogue
 from serendip.data.item_list import tie_order
 from serendip.data.local_time import is_zone, local_hours, zone_of
 from serendip.data.query import Query
+from serendip.data.semantic_ids import first_codes
 from serendip.data.strings import open_arrays, save_arrays
 
 ContextField = Literal["country", "device", "hour", "weekday"]
@@ -269,7 +270,7 @@ class ContextCounts:
             least_share: a field is used if at least two values have this share of the events.
         """
         read = config.named if parts is None else parts
-        category_of = codes[:, 0] if codes.shape[1] else np.zeros(len(codes), np.int32)
+        category_of = first_codes(codes)
         fields: dict[ContextField, FieldCounts] = {}
         for name, (values, names) in _read_fields(dataset, config, read).items():
             items = dataset.events.items
@@ -338,7 +339,7 @@ class ContextCounts:
     def open(cls, folder: Path) -> Self:
         """Map what ``save`` wrote; empty for a generation of an earlier version."""
         if not folder.is_dir():
-            return cls(NO_CONTEXT.config)
+            return cls()
         document = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         config = validate(ContextConfig, document["config"], str(folder / _FILE))
         fields = {
@@ -399,7 +400,3 @@ def _other_parts(
     if "country" in read and catalogue.values(config.item_country).has_value().any():
         parts.add(ITEM_COUNTRIES)
     return frozenset(parts)
-
-
-NO_CONTEXT = ContextCounts(ContextConfig(features=()))
-"""Nothing is known of contexts."""

@@ -29,7 +29,7 @@ from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker_data import _build_requests, train_ranker
-from serendip.models.context_counts import NO_CONTEXT, ContextConfig, ContextCounts
+from serendip.models.context_counts import ContextConfig, ContextCounts
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 
@@ -171,7 +171,7 @@ def train_on_random_countries(fitted, features: object, folder: Path, seconds: f
     targets = replace(split.targets, countries=rng.permutation(names).tolist())
     split = replace(split, train=replace(split.train, events=mixed), targets=targets)
     plain_state = fitted[2]
-    state = replace(plain_state, context=NO_CONTEXT)
+    state = replace(plain_state, context=ContextCounts())
     settings = with_features(context.settings, features)
     options = replace(context.options, allowance=TimeBudget(seconds).allow("ranker", 1.0))
     nothing = QueryExamples([], np.zeros((0, 1), np.float32), NO_ITEMS)

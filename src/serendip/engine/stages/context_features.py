@@ -15,6 +15,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray, TimeArray
 from serendip.data.query import History, Query
+from serendip.data.semantic_ids import first_codes
 from serendip.engine.feature_names import context_feature_names
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.state import EngineState
@@ -45,8 +46,7 @@ def _query_columns(
     state: EngineState, query: Query, past: History, items: IntArray
 ) -> Iterator[tuple[str, FloatArray | np.float32]]:
     """Name and values of the features that one query has for its candidates (C,)."""
-    codes = state.features.codes  # (N, L)
-    category_of = codes[items][:, 0] if codes.shape[1] else np.zeros(len(items), np.int32)
+    category_of = first_codes(state.features.codes[items])  # (C,)
     context = state.context
     for name in FIELDS:
         counts = context.fields.get(name)
@@ -90,7 +90,7 @@ def _category_columns(state: EngineState, query: Query, past: History, items: In
     """Share of the item's category in the past."""
     codes = state.features.codes
     if len(past) and codes.shape[1]:
-        own, chosen = codes[items][:, 0], codes[past.item_nums][:, 0]  # (C,), (T,)
+        own, chosen = first_codes(codes[items]), first_codes(codes[past.item_nums])  # (C,), (T,)
         shares = np.bincount(chosen, minlength=int(own.max()) + 1) / len(past)
         yield "category share", shares[own].astype(np.float32)
 
