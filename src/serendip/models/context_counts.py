@@ -14,7 +14,7 @@ Shapes: V values, N items, E events, G categories, C candidates, P pairs of valu
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -83,6 +83,11 @@ class ContextConfig(Config):
     """Attribute of items with a number that is their price."""
 
     @property
+    def wanted(self) -> tuple[ContextPart, ...]:
+        """Parts that are counted where the data have them: named, or to choose from."""
+        return PARTS if self.features == AUTO else self.features
+
+    @property
     def named(self) -> tuple[ContextPart, ...]:
         """Parts that are read without a test."""
         return () if self.features == AUTO else self.features
@@ -129,12 +134,7 @@ class FieldCounts:
 
     @classmethod
     def of(
-        cls,
-        values: IntArray,
-        items: IntArray,
-        names: Sequence[str],
-        category_of: IntArray,
-        least_share: float = MIN_SHARE,
+        cls, values: IntArray, items: IntArray, names: Sequence[str], category_of: IntArray
     ) -> Self | None:
         """Count events; None if fewer than two values have a share worth telling apart.
 
@@ -143,10 +143,9 @@ class FieldCounts:
             items: (E,) items of the events.
             names: values of the field.
             category_of: (N,) category of each item, from 0.
-            least_share: of the events, for a value that is worth telling apart.
         """
         sizes = np.bincount(values[values >= 0], minlength=len(names))
-        if (sizes >= max(least_share * len(values), 1)).sum() < 2:
+        if (sizes >= max(MIN_SHARE * len(values), 1)).sum() < 2:
             return None
         kept = np.argsort(-sizes, kind="stable")[:MOST_VALUES]
         kept = kept[sizes[kept] > 0]
@@ -252,32 +251,21 @@ class ContextCounts:
     parts: frozenset[str] = frozenset()
 
     @classmethod
-    def of(
-        cls,
-        dataset: Dataset,
-        codes: IntArray,
-        config: ContextConfig,
-        parts: Collection[ContextPart] | None = None,
-        least_share: float = MIN_SHARE,
-    ) -> Self:
+    def of(cls, dataset: Dataset, codes: IntArray, config: ContextConfig) -> Self:
         """Count the interactions of a dataset.
 
         Args:
             dataset: the interactions.
             codes: (N, L) semantic IDs.
-            config: time zones and attributes.
-            parts: that are read; None = those that ``config`` names.
-            least_share: a field is used if at least two values have this share of the events.
+            config: which parts are counted.
         """
-        read = config.named if parts is None else parts
         category_of = first_codes(codes)
         fields: dict[ContextField, FieldCounts] = {}
-        for name, (values, names) in _read_fields(dataset, config, read).items():
-            items = dataset.events.items
-            counts = FieldCounts.of(values, items, names, category_of, least_share)
+        for name, (values, names) in _read_fields(dataset, config).items():
+            counts = FieldCounts.of(values, dataset.events.items, names, category_of)
             if counts is not None:
                 fields[name] = counts
-        return cls(config, fields, _other_parts(dataset.catalogue, config, read))
+        return cls(config, fields, _other_parts(dataset.catalogue, config))
 
     def with_parts(self, names: Set[str], num_items: int) -> Self:
         """Exactly these fields and parts; one that the data do not have knows no value.
@@ -302,12 +290,6 @@ class ContextCounts:
         if ITEM_COUNTRIES in has:
             has.add("country")
         return tuple(part for part in PARTS if part in has)
-
-    def only(self, parts: Collection[ContextPart]) -> ContextCounts:
-        """A copy that knows no other parts."""
-        fields = {name: counts for name, counts in self.fields.items() if name in parts}
-        kept = set(parts) | ({ITEM_COUNTRIES} if "country" in parts else set())
-        return replace(self, fields=fields, parts=self.parts & kept)
 
     def value(self, name: ContextField, query: Query) -> int:
         """Number of the value of a field in a request; -1 = not known."""
@@ -355,11 +337,9 @@ _Values = tuple[IntArray, Sequence[str]]
 """(E,) numbers of the values of events, -1 = not known, and the names of the values."""
 
 
-def _read_fields(
-    dataset: Dataset, config: ContextConfig, read: Collection[ContextPart]
-) -> dict[ContextField, _Values]:
-    """The fields that are read and that the events have."""
-    events, fields = dataset.events, dict[ContextField, _Values]()
+def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[ContextField, _Values]:
+    """The fields that are wanted and that the events have."""
+    events, fields, read = dataset.events, dict[ContextField, _Values](), config.wanted
     countries = () if dataset.countries is None else dataset.countries.names
     if "country" in read and countries and events.countries is not None:
         fields["country"] = events.countries, countries
@@ -388,10 +368,9 @@ def _local_times(
     return hours, weekdays
 
 
-def _other_parts(
-    catalogue: Catalogue, config: ContextConfig, read: Collection[ContextPart]
-) -> frozenset[str]:
-    """The parts that are read, that need no counts, and that the data have."""
+def _other_parts(catalogue: Catalogue, config: ContextConfig) -> frozenset[str]:
+    """The parts that are wanted, that need no counts, and that the data have."""
+    read = config.wanted
     parts: set[str] = {"session", "category"} & set(read)
     if "price" in read and np.isfinite(catalogue.column(config.price).numbers).any():
         parts.add("price")

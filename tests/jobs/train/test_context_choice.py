@@ -92,6 +92,23 @@ def test_the_split_is_by_time_and_not_by_the_number_of_a_request() -> None:
     assert choose_parts(mixed, PARTS, SETTINGS, TrainOptions()).gains[0].high < -0.1
 
 
+def test_requests_without_a_time_are_neither_older_nor_newer() -> None:
+    one = sample("country fit")
+    times = np.where(np.arange(REQUESTS) % 2 == 0, one.times, np.nan)
+    older, newest = replace(one, times=times).split()
+    assert np.unique(older.rows.group).tolist() == list(range(0, 700, 2))
+    assert np.unique(newest.rows.group).tolist() == list(range(700, REQUESTS, 2))
+    assert newest.users == [f"u{number % 150}" for number in range(700, REQUESTS, 2)]
+
+
+def test_users_who_are_not_known_are_apart_and_requests_without_a_choice_are_left_out() -> None:
+    one = sample("country fit")
+    labels = one.rows.labels * (one.rows.group != 999)[:, None]
+    unknown = replace(one, rows=replace(one.rows, labels=labels), users=[""] * REQUESTS)
+    _, newest = unknown.split()
+    assert len(set(newest.users)) == len(newest.users) == 299
+
+
 def test_of_two_parts_that_say_the_same_one_is_kept() -> None:
     one = sample("country fit")
     features = one.rows.features.copy()

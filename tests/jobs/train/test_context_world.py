@@ -171,8 +171,9 @@ def train_on_random_countries(fitted, features: object, folder: Path, seconds: f
     targets = replace(split.targets, countries=rng.permutation(names).tolist())
     split = replace(split, train=replace(split.train, events=mixed), targets=targets)
     plain_state = fitted[2]
-    state = replace(plain_state, context=ContextCounts())
     settings = with_features(context.settings, features)
+    counted = ContextCounts.of(split.train, plain_state.features.codes, settings.context)
+    state = replace(plain_state, context=counted)
     options = replace(context.options, allowance=TimeBudget(seconds).allow("ranker", 1.0))
     nothing = QueryExamples([], np.zeros((0, 1), np.float32), NO_ITEMS)
     found = train_ranker(state, split, nothing, (), settings, options)

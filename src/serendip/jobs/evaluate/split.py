@@ -200,7 +200,7 @@ def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recom
     config = fitter.settings.models.retriever.model_copy(update={"item_mode": "id"})
     prepared = fitter.prepare(split.train, options)
     with fitter.clock.stage(f"train {HASH_IDS}"):
-        model = Retriever(config).train(prepared.dataset, options)
+        model = Retriever(config).train(fitter.as_models_see(prepared.dataset), options)
     if not split.new_items:
         return model
     new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)

@@ -42,13 +42,11 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, train_ranker
-from serendip.models.context_counts import AUTO, MIN_SHARE, ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import CutShort, TimeBudget
 from serendip.runtime.executor import Executor, LocalExecutor
@@ -63,10 +61,6 @@ MIN_EVENTS_BESIDE = 50_000
 MOST_ITEMS_BESIDE = 50_000
 """Two fits at once need twice the memory. Of more items the older part is fitted first, still in a
 process of its own, whose memory is free before the rest is fitted."""
-
-KEPT_SHARE = MIN_SHARE / 2
-"""Share of all events that a value of the context must have in a field that was kept for its share
-of the older ones, which are most of all."""
 
 PLAN = (
     ("align content", 13.0),
@@ -152,12 +146,6 @@ def _fit_all(
     older = files.older_fit()
     prepared = fitter.prepare(dataset, options, older)
     state = fitter.fit_models(prepared, searcher, name, options, older)
-    kept = files.context_choice().kept
-    if kept and fitter.settings.context.features == AUTO:
-        context = ContextCounts.of(
-            dataset, state.features.codes, fitter.settings.context, kept, KEPT_SHARE
-        )
-        state = replace(state, context=context)
     return files.with_ranker(state), older
 
 
@@ -271,11 +259,6 @@ class _Files:
         """Names of the models that can continue; step 2."""
         self._wait(2)
         return sorted(path.name for path in (self._folder / _LEARNED).glob("*"))
-
-    def context_choice(self) -> ContextChoice:
-        """Parts of the context that the ranker reads; step 3."""
-        self._wait(3)
-        return ContextChoice.open(self._folder)
 
     def with_ranker(self, state: EngineState) -> EngineState:
         """The state with the ranker, without one if there was nothing to learn from; step 3.

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
-from serendip.engine.feature_names import features_without_interactions
+from serendip.engine.feature_names import context_parts, features_without_interactions
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.train.context_choice import (
@@ -36,7 +36,7 @@ from serendip.jobs.train.examination import fit_examination, position_weights
 from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
 from serendip.jobs.train.ranker_rows import Batches, LabelledQuery, LabelledRequests, RowMaking
-from serendip.models.context_counts import AUTO, PARTS, ContextCounts
+from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 
@@ -117,7 +117,7 @@ def train_ranker(
     total = sum(len(labelled) for _, labelled in requests)
     making = RowMaking(settings, options, total, rng)
     batches = _mix_batches(requests)
-    state, choice, batches = _choose_context(state, split, batches, making)
+    state, choice, batches = _choose_context(state, batches, making)
     making.add(batches, state)
     rows = making.rows()
     if rows is None:
@@ -131,35 +131,42 @@ def train_ranker(
 
 
 def _choose_context(
-    state: EngineState, split: Split, batches: Batches, making: RowMaking
+    state: EngineState, batches: Batches, making: RowMaking
 ) -> tuple[EngineState, ContextChoice, Batches]:
     """Choose the parts of the context that the ranker reads, on the rows of the first requests.
 
     Returns:
         the state with the chosen parts, the choice, and the batches that have no rows yet.
     """
-    config, options = making.settings.context, making.options
-    if config.features != AUTO:
-        return state, ContextChoice(state.context.present, note="the settings name them"), batches
-    if options.allowance.is_over:
-        return state, ContextChoice(note="there was no time for the tests"), batches
+    parts = state.context.present
+    if making.settings.context.features != AUTO:
+        return state, ContextChoice(parts, note="the settings name them"), batches
+    plain = replace(state, context=state.context.with_parts(frozenset(), state.num_items))
     count = _count_first(batches, SAMPLE)
     sampled = [request for _, labelled in batches[:count] for request in labelled]
     times = np.array([request.query.time for request in sampled])
-    if not can_choose(times):
-        return state, ContextChoice(note="the newest requests are too few"), batches
-    codes = state.features.codes
-    rich = replace(state, context=ContextCounts.of(split.train, codes, config, PARTS))
-    making.add(batches[:count], rich)
-    rows, parts = making.rows(), rich.context.present
-    if rows is None or not parts:
-        return state, ContextChoice(note="the data have no context"), batches[count:]
-    users = [request.user_id for request in sampled]
-    sample = SampledRows(rows, rich.feature_names, times, users)
-    choice = choose_parts(sample, parts, making.settings, options)
-    kept = sample.columns_with(choice.kept, parts)
+    if note := _reason_for_none(parts, times, making.options):
+        return plain, ContextChoice(note=note), batches
+    making.add(batches[:count], state)
+    rows, names = making.rows(), state.feature_names
+    if rows is None:
+        return plain, ContextChoice(note="no request has a choice"), batches[count:]
+    sample = SampledRows(rows, names, times, [request.user_id for request in sampled])
+    choice = choose_parts(sample, parts, making.settings, making.options)
+    kept = sample.columns_with(choice.kept, parts)  # (F,)
     making.parts = [part.with_columns(kept) for part in making.parts]
-    return replace(state, context=rich.context.only(choice.kept)), choice, batches[count:]
+    read = context_parts([name for name, is_kept in zip(names, kept, strict=True) if is_kept])
+    context = state.context.with_parts(read, state.num_items)
+    return replace(state, context=context), choice, batches[count:]
+
+
+def _reason_for_none(parts: Sequence[ContextPart], times: TimeArray, options: TrainOptions) -> str:
+    """Why no part is tested on requests at times (Q,); empty if parts are."""
+    if not parts:
+        return "the data have no context"
+    if options.allowance.is_over:
+        return "there was no time for the tests"
+    return "" if can_choose(times) else "the newest requests are too few"
 
 
 def _count_first(batches: Batches, requests: int) -> int:

@@ -27,7 +27,7 @@ def rows_of_requests(group: NDArray[np.integer]) -> list[NDArray[np.intp]]:
 
 
 def ndcg_of_requests(
-    values: FloatArray, chosen: BoolArray, requests: Sequence[NDArray[np.intp]]
+    values: NDArray[np.floating], chosen: BoolArray, requests: Sequence[NDArray[np.intp]]
 ) -> Values:
     """(Q,) nDCG@10 of the rows of each request by their values (R,); each has a chosen row."""
     metric, found = NDCG(10), []

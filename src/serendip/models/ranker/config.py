@@ -119,7 +119,3 @@ class RankerRows:
         """The same rows with the features where ``kept`` (F,) is true."""
         unseen = self.unseen[kept] if len(self.unseen) else self.unseen
         return replace(self, features=self.features[:, kept], unseen=unseen)
-
-    def without_values(self, unread: NDArray[np.bool_]) -> RankerRows:
-        """The same rows in which the features where ``unread`` (F,) is true do not apply."""
-        return replace(self, features=np.where(unread, np.float32(np.nan), self.features))
