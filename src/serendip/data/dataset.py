@@ -23,6 +23,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.negative_log import NegativeLog
 from serendip.data.numeric import unit
 from serendip.data.query import History
+from serendip.data.user_groups import UserGroups
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
@@ -172,6 +173,7 @@ class Dataset:
         negatives: negative events; never targets of next-item prediction.
         action_names: kinds of interaction; ``EventLog.actions`` are indices into it.
         device_names: kinds of devices; ``EventLog.devices`` are indices into it.
+        user_groups: groups of the users, by attribute.
     """
 
     catalogue: Catalogue
@@ -188,6 +190,7 @@ class Dataset:
     negatives: NegativeLog = field(default_factory=NegativeLog)
     action_names: tuple[str, ...] = ()
     device_names: tuple[str, ...] = ()
+    user_groups: UserGroups = field(default_factory=dict)
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property

@@ -28,6 +28,7 @@ from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query, Surface, UserPast
 from serendip.data.rejections import Rejections
 from serendip.data.search_log import LoggedRequest
+from serendip.data.user_groups import groups_of
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
@@ -77,6 +78,7 @@ class Targets:
         devices: likewise.
         homes: user id -> their country as it was known before each event of the history, and
             after the last one; missing if none is known.
+        user_groups: user id -> attribute -> value; missing if none is known.
     """
 
     users: Sequence[str]
@@ -90,6 +92,7 @@ class Targets:
     countries: Sequence[str] = ()
     devices: Sequence[str] = ()
     homes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    user_groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -157,6 +160,7 @@ class Targets:
                 time=time,
                 country=self.country(row),
                 device=self.device(row),
+                user_groups=past.groups,
             )
             result.append(query)
         return result
@@ -165,10 +169,11 @@ class Targets:
         """The first ``known`` events of a user, without items rejected at a time."""
         whole = self.histories.get(user_id, History())
         history, home = whole.first(known), self._home(user_id, known)
+        past = UserPast(history, country=home, groups=self.user_groups.get(user_id, {}))
         if user_id not in self.rejections:
-            return UserPast(history, country=home)
+            return past
         rejected = self.rejections[user_id].at(time)
-        return UserPast(history.without(rejected.item_nums), rejected, home)
+        return replace(past, history=history.without(rejected.item_nums), rejected=rejected)
 
     def _home(self, user_id: str, known: int) -> str:
         """Country of a user after the first ``known`` events; empty = not known."""
@@ -336,6 +341,9 @@ class _Parts:
             action_names=dataset.action_names,
             countries=countries,
             device_names=dataset.device_names,
+            user_groups={
+                name: own.of_part(user_numbers) for name, own in dataset.user_groups.items()
+            },
         )
         return cls(dataset, train, catalogue, numbers)
 
@@ -373,6 +381,13 @@ class _Parts:
             countries=_names_of(log.countries, target_rows, _country_names(self.dataset)),
             devices=_names_of(log.devices, target_rows, self.dataset.device_names),
             homes=_homes(self.dataset, users),
+            user_groups=dict(
+                zip(
+                    self.dataset.users.ids_of(users),
+                    groups_of(self.dataset.user_groups, users),
+                    strict=True,
+                )
+            ),
         )
 
     def _actions(self, users: Sequence[int]) -> dict[str, list[str]]:

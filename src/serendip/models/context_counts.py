@@ -35,8 +35,13 @@ from serendip.data.strings import open_arrays, save_arrays
 
 ContextField = Literal["country", "device", "hour", "weekday"]
 FIELDS: tuple[ContextField, ...] = get_args(ContextField)
-ContextPart = Literal["country", "device", "hour", "weekday", "session", "category", "price", "age"]
+ContextPart = Literal[
+    "country", "device", "hour", "weekday", "session", "category", "price", "age", "user"
+]
 PARTS: tuple[ContextPart, ...] = get_args(ContextPart)
+
+OF_USER = "user "
+"""Begins the name of a field of ``fields`` that is an attribute of users."""
 
 ITEM_COUNTRIES = "item countries"
 """Items have an attribute with countries, which belongs to the part ``country``."""
@@ -65,7 +70,8 @@ class ContextConfig(Config):
     features: tuple[ContextPart, ...] | Literal["auto"] = ()
     """Parts of the context that are read, where the data have them: ``country``, ``device``, local
     ``hour`` and ``weekday``, the ``session`` (the last half hour against the past before), the
-    user's ``category`` and ``price`` level against the item's, and ``age`` of the item. They are
+    user's ``category`` and ``price`` level against the item's, ``age`` of the item, and the groups
+    that the attributes of the ``user`` make, such as those with the same plan. They are
     read without a test, and ``country`` also by the retriever and by the source
     ``popular-country``; ``[]`` = none. ``auto`` in place of the list: the training tests each part
     on the newest events, and the ranker reads those that make its order better."""
@@ -242,12 +248,13 @@ class ContextCounts:
 
     Args:
         config: as it was trained.
-        fields: the fields that the data have, or that the ranker has learned.
+        fields: the fields that the data have, or that the ranker has learned; those of users have
+            ``OF_USER`` before the name of the attribute.
         parts: further parts of which that is true; ``ITEM_COUNTRIES`` = items have countries.
     """
 
     config: ContextConfig = field(default_factory=ContextConfig)
-    fields: Mapping[ContextField, FieldCounts] = field(default_factory=dict)
+    fields: Mapping[str, FieldCounts] = field(default_factory=dict)
     parts: frozenset[str] = frozenset()
 
     @classmethod
@@ -260,7 +267,7 @@ class ContextCounts:
             config: which parts are counted.
         """
         category_of = first_codes(codes)
-        fields: dict[ContextField, FieldCounts] = {}
+        fields: dict[str, FieldCounts] = {}
         for name, (values, names) in _read_fields(dataset, config).items():
             counts = FieldCounts.of(values, dataset.events.items, names, category_of)
             if counts is not None:
@@ -275,7 +282,8 @@ class ContextCounts:
             num_items: N.
         """
         nothing = FieldCounts.none(num_items)
-        fields = {name: self.fields.get(name, nothing) for name in FIELDS if name in names}
+        wanted = sorted(name for name in names if name in FIELDS or name.startswith(OF_USER))
+        fields = {name: self.fields.get(name, nothing) for name in wanted}
         return replace(self, fields=fields, parts=frozenset(names - fields.keys()))
 
     @property
@@ -289,15 +297,19 @@ class ContextCounts:
         has: set[str] = {*self.fields, *self.parts}
         if ITEM_COUNTRIES in has:
             has.add("country")
+        if any(name.startswith(OF_USER) for name in self.fields):
+            has.add("user")
         return tuple(part for part in PARTS if part in has)
 
-    def value(self, name: ContextField, query: Query) -> int:
+    def value(self, name: str, query: Query) -> int:
         """Number of the value of a field in a request; -1 = not known."""
         counts = self.fields[name]
         if name == "country":
             return counts.number(query.country)
         if name == "device":
             return counts.number(query.device)
+        if name.startswith(OF_USER):
+            return counts.number(query.user_groups.get(name.removeprefix(OF_USER), ""))
         if not np.isfinite(query.time):
             return -1
         zone = zone_of(query.country, self.config.timezones, self.config.timezone)
@@ -313,9 +325,9 @@ class ContextCounts:
             "parts": sorted(self.parts),
         }
         (folder / _FILE).write_text(json.dumps(document), encoding="utf-8")
-        for name, counts in self.fields.items():
+        for number, (name, counts) in enumerate(self.fields.items()):
             arrays = {key: getattr(counts, key) for key in _ARRAY_NAMES}
-            save_arrays(folder / f"{name}-{_ARRAYS}", arrays)
+            save_arrays(folder / _folder_name(number, name), arrays)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -325,21 +337,27 @@ class ContextCounts:
         document = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         config = validate(ContextConfig, document["config"], str(folder / _FILE))
         fields = {
-            name: FieldCounts(tuple(names), **open_arrays(folder / f"{name}-{_ARRAYS}"))
-            for name, names in document["fields"].items()
+            name: FieldCounts(tuple(names), **open_arrays(folder / _folder_name(number, name)))
+            for number, (name, names) in enumerate(document["fields"].items())
         }
         return cls(config, fields, frozenset(document["parts"]))
 
 
 _ARRAY_NAMES = ("starts", "items", "counts", "totals", "categories", "category_totals", "top")
 
+
+def _folder_name(number: int, name: str) -> str:
+    """Folder of a field; attributes of users may have any name, so theirs has their number."""
+    return f"{number if name.startswith(OF_USER) else name}-{_ARRAYS}"
+
+
 _Values = tuple[IntArray, Sequence[str]]
 """(E,) numbers of the values of events, -1 = not known, and the names of the values."""
 
 
-def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[ContextField, _Values]:
+def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[str, _Values]:
     """The fields that are wanted and that the events have."""
-    events, fields, read = dataset.events, dict[ContextField, _Values](), config.wanted
+    events, fields, read = dataset.events, dict[str, _Values](), config.wanted
     countries = () if dataset.countries is None else dataset.countries.names
     if "country" in read and countries and events.countries is not None:
         fields["country"] = events.countries, countries
@@ -351,6 +369,9 @@ def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[ContextField, 
             fields["hour"] = hours, [str(hour) for hour in range(24)]
         if "weekday" in read:
             fields["weekday"] = weekdays, [str(day) for day in range(7)]
+    if "user" in read:
+        for name, groups in dataset.user_groups.items():
+            fields[f"{OF_USER}{name}"] = groups.of_users[events.users], groups.names
     return fields
 
 

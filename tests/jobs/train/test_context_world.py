@@ -13,6 +13,7 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
+from serendip.data.user import User
 from serendip.engine.feature_names import context_feature_names
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
@@ -269,6 +270,51 @@ def test_features_of_session_price_category_age_and_country_are_exact(fitted):
     np.testing.assert_allclose(columns["log price above usual"], above, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(columns["log age"], np.log1p(now / 86_400 - numbers), rtol=1e-6)
     np.testing.assert_array_equal(columns["item of the country"], numbers % 3 == 1)
+
+
+PLANS = ("free", "paid", "gold", "school")
+
+
+def write_world_of_plans(folder: Path) -> None:
+    """The plan of a user alone decides the item, and nothing else is known of an item."""
+    rng = np.random.default_rng(6)
+    tables = {
+        "items": [("item_id", "title"), *((f"i{n}", f"Thing {n}") for n in range(NUM_ITEMS))],
+        "users": [("user_id", "plan"), *((f"u{n}", PLANS[n % 4]) for n in range(NUM_USERS))],
+        "events": [("user_id", "item_id", "timestamp")],
+    }
+    for row, user in enumerate(rng.permutation(NUM_USERS * NUM_EVENTS) % NUM_USERS):
+        item = user % 4 + 4 * int(rng.integers(NUM_ITEMS // 4))
+        tables["events"].append((f"u{user}", f"i{item}", 1_700_000_000 + 1_800 * row))
+    for name, rows in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows(rows)
+    settings = SETTINGS.replace("[events]", '[users]\npath = "users.csv"\n\n[events]')
+    head, _ = settings.split('features = ["country')
+    (folder / "serendip.toml").write_text(f'{head}features = ["user"]\n')
+    import_files(Workspace.open(folder))
+
+
+def test_new_users_get_what_users_with_their_attributes_choose(tmp_path):
+    write_world_of_plans(tmp_path)
+    context = JobContext.open(tmp_path, TrainOptions(seed=1))
+    state = fit_engine(Fitter.of(context, tmp_path), context.dataset, "all", context.options)
+    assert "user plan fit" in state.feature_names
+    home, store = context.settings.all_surfaces()["home"], context.workspace.open_store()
+    builder = QueryBuilder(
+        context.encoder,
+        state.fusion,
+        store,
+        context.settings.actions,
+        context.settings.all_surfaces(),
+        lambda: 1.8e9,
+    )
+    for number, plan in enumerate(PLANS):
+        store.users.put(User(f"new {plan}", {"plan": plan}))
+        query = builder.build(state, Request("home", f"new {plan}"))
+        ids = state.catalogue.vocabulary.ids_of(rank([query], home, state)[1][ENGINE][0])
+        assert sum(int(item_id[1:]) % 4 == number for item_id in ids[:8]) >= 7
+    store.close()
 
 
 def test_a_request_without_candidates_has_no_rows(fitted):

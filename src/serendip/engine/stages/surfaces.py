@@ -227,6 +227,7 @@ def visible_to(surface: SurfaceConfig, query: Query) -> Query:
             "history": History(),
             "rejected": Rejected(),
             "again": NO_ITEMS,
+            "user_groups": {},
         }
     if "query" not in reads:
         unread |= {"text": "", "meant": "", "text_vector": None}

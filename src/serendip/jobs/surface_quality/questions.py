@@ -255,7 +255,8 @@ class Questioner:
         queries = [
             Query("search", request.text, user_id=request.user_id, history=past.history,
                   rejected=past.rejected, time=request.timestamp,
-                  country=request.country or past.country, device=request.device)
+                  country=request.country or past.country, device=request.device,
+                  user_groups=past.groups)
             for request, past in zip(chosen, pasts, strict=True)
         ]  # fmt: skip
         return SurfaceRequests(
@@ -369,4 +370,5 @@ def _from_items(
         exclude=np.unique(np.concatenate(excluded)).astype(np.int32),
         time=time,
         country=past.country,
+        user_groups=past.groups,
     )

@@ -35,7 +35,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, TimeArray
 from serendip.data.numeric import Doubles, NewtonSteps, fit_logistic
-from serendip.engine.feature_names import features_of_parts
+from serendip.engine.feature_names import part_of
 from serendip.engine.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.intervals import per_user
@@ -148,8 +148,8 @@ class SampledRows:
         self, parts: Sequence[ContextPart], tested: Sequence[ContextPart]
     ) -> BoolArray:
         """(F,) bool, True for features of no part in ``tested`` that is not in ``parts`` too."""
-        unread = features_of_parts(tested) - features_of_parts(parts)
-        return np.array([name not in unread for name in self.names], np.bool_)
+        unread = set(tested) - set(parts)
+        return np.array([part_of(name) not in unread for name in self.names], np.bool_)
 
     def split(self) -> tuple[_Side, _Side]:
         """Older and newest requests; those without a time, as written queries, are neither."""
@@ -296,8 +296,8 @@ class _PartTest:
 
     def _inputs(self, parts: Sequence[ContextPart]) -> tuple[Doubles, Doubles]:
         """Columns (R, K) of both sides: the score, those of each feature of the parts, and 1."""
-        of_parts = features_of_parts(parts)
-        columns = [number for number, name in enumerate(self.sample.names) if name in of_parts]
+        names = self.sample.names
+        columns = [number for number, name in enumerate(names) if part_of(name) in parts]
         older, newest = ([scores] for scores in self.scores)
         for column in columns:
             values, later = (

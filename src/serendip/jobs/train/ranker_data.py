@@ -220,6 +220,7 @@ def label_logged_requests(
             time=request.timestamp,
             country=request.country or past.country,
             device=request.device,
+            user_groups=past.groups,
         )
         actions = request.actions or [frozenset()] * len(request.chosen)
         labels = list(map(label_actions, request.liked.tolist(), actions))
@@ -298,7 +299,12 @@ def _home_request(moment: Moment, user_id: str, again: IntArray) -> LabelledQuer
 
 def _context_of(moment: Moment) -> dict[str, Any]:
     """Fields of a query with the context of a moment."""
-    return {"time": moment.time, "country": moment.country, "device": moment.device}
+    return {
+        "time": moment.time,
+        "country": moment.country,
+        "device": moment.device,
+        "user_groups": moment.past.groups,
+    }
 
 
 def _similar_request(
