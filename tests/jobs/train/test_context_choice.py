@@ -72,7 +72,7 @@ def test_nothing_is_kept_where_no_part_decides() -> None:
 def test_parts_are_judged_by_the_newest_requests() -> None:
     """The country decided once, and now it misleads: what was learned before is worth nothing."""
     one = sample("country fit")
-    is_new = one.rows.group >= 700
+    is_new = one.rows.group >= 500
     features = one.rows.features.copy()
     features[is_new, 1] *= -1
     changed = replace(one, rows=replace(one.rows, features=features))
@@ -85,7 +85,7 @@ def test_the_split_is_by_time_and_not_by_the_number_of_a_request() -> None:
     one = sample("country fit")
     order = np.random.default_rng(3).permutation(REQUESTS)
     features = one.rows.features.copy()
-    is_new = order[one.rows.group] >= 700
+    is_new = order[one.rows.group] >= 500
     features[is_new, 1] *= -1
     times = 1e9 + order.astype(np.float64)
     mixed = replace(one, rows=replace(one.rows, features=features), times=times)
@@ -96,9 +96,9 @@ def test_requests_without_a_time_are_neither_older_nor_newer() -> None:
     one = sample("country fit")
     times = np.where(np.arange(REQUESTS) % 2 == 0, one.times, np.nan)
     older, newest = replace(one, times=times).split()
-    assert np.unique(older.rows.group).tolist() == list(range(0, 700, 2))
-    assert np.unique(newest.rows.group).tolist() == list(range(700, REQUESTS, 2))
-    assert newest.users == [f"u{number % 150}" for number in range(700, REQUESTS, 2)]
+    assert np.unique(older.rows.group).tolist() == list(range(0, 500, 2))
+    assert np.unique(newest.rows.group).tolist() == list(range(500, REQUESTS, 2))
+    assert newest.users == [f"u{number % 150}" for number in range(500, REQUESTS, 2)]
 
 
 def test_users_who_are_not_known_are_apart_and_requests_without_a_choice_are_left_out() -> None:
@@ -106,7 +106,7 @@ def test_users_who_are_not_known_are_apart_and_requests_without_a_choice_are_lef
     labels = one.rows.labels * (one.rows.group != 999)[:, None]
     unknown = replace(one, rows=replace(one.rows, labels=labels), users=[""] * REQUESTS)
     _, newest = unknown.split()
-    assert len(set(newest.users)) == len(newest.users) == 299
+    assert len(set(newest.users)) == len(newest.users) == 499
 
 
 def test_of_two_parts_that_say_the_same_one_is_kept() -> None:
@@ -129,7 +129,7 @@ def test_nothing_is_tested_without_time_or_with_few_requests_or_users() -> None:
     assert choose_parts(one, PARTS, SETTINGS, TrainOptions(allowance=gone)).kept == ()
     few = replace(one, users=["u1"] * REQUESTS)
     assert choose_parts(few, PARTS, SETTINGS, TrainOptions()).gains == ()
-    untimed = replace(one, times=np.where(np.arange(REQUESTS) < 600, np.nan, one.times))
+    untimed = replace(one, times=np.where(np.arange(REQUESTS) < 800, np.nan, one.times))
     assert choose_parts(untimed, PARTS, SETTINGS, TrainOptions()).gains == ()
     assert can_choose(one.times)
     assert not can_choose(untimed.times)

@@ -15,9 +15,9 @@ has the value and the square of each feature, so that it finds a price level tha
 does not find what two parts only say together.
 
 The whole choice costs ``EPOCHS`` passes over ``1 - HELD_OUT`` of at most ``SAMPLE`` requests,
-whatever the number of parts: about a third of the passes of the ranker's own training, which has at
-least these requests and up to twice the epochs, and less with more requests. The regressions are a
-few products of matrices.
+whatever the number of parts: about a quarter of the passes of the ranker's own training, which has
+at least these requests and up to twice the epochs, and less with more requests. The regressions are
+a few products of matrices.
 
 Shapes: R rows (request, candidate), F features, Q requests, H requests of the newest part, K
 columns of a regression.
@@ -51,11 +51,11 @@ CHOICE_FILE = "context-choice.json"
 SAMPLE = 5_000
 """Requests whose rows have all parts that the data have; the others have those that were kept."""
 
-HELD_OUT = 0.3
+HELD_OUT = 0.5
 """Share of them, the newest, on which parts are compared."""
 
 MIN_REQUESTS = 200
-"""With fewer held-out requests nothing is tested; the number is a guess, not measured."""
+"""With fewer on either side nothing is tested; the number is a guess, not measured."""
 
 LEVEL = 0.05
 
@@ -63,7 +63,7 @@ SHARE_OF_TIME = 0.2
 """Share of the ranker's time for the choice."""
 
 EPOCHS = 3
-"""Passes of the ranker without context; half of the default, see above."""
+"""Passes of the rankers without context; half of the default, see above."""
 
 _FURTHEST = 4.0
 """Standard deviations from the mean at which features are clipped."""
@@ -184,7 +184,7 @@ def choose_parts(
     """
     older, newest = sample.split()
     users = len(set(newest.users))
-    if len(newest.users) < MIN_REQUESTS or users < MIN_USERS or not older.chosen.any():
+    if min(len(older.users), len(newest.users)) < MIN_REQUESTS or users < MIN_USERS:
         return ContextChoice(users=users, note="the newest requests are too few")
     time = options.allowance.from_now(SHARE_OF_TIME, "context")
     limited = replace(options, progress=SilentProgress(), allowance=time)
