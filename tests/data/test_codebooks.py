@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import AlignedProjection
-from serendip.data.semantic_ids import Codebooks, code_name, common_prefix, places_in_groups
+from serendip.data.semantic_ids import (
+    Codebooks,
+    code_name,
+    common_prefix,
+    first_codes,
+    places_in_groups,
+)
 from serendip.errors import ArtefactError, DataError
 
 BOOKS = Codebooks(np.array([[[0, 0], [10, 0]], [[0, 1], [0, -1]]], dtype=np.float32))
@@ -75,3 +81,9 @@ def test_codebooks_survive_a_file(tmp_path):
     path.write_bytes(b"x")
     with pytest.raises(ArtefactError, match="not contain readable codebooks"):
         Codebooks.open(path)
+
+
+def test_the_first_code_is_the_category_and_items_without_codes_have_one_in_common() -> None:
+    assert first_codes(np.array([[3, 1], [0, 2]], np.int32)).tolist() == [3, 0]
+    assert first_codes(np.empty((2, 0), np.int32)).tolist() == [0, 0]
+    assert first_codes(np.empty((0, 2), np.int32)).tolist() == []

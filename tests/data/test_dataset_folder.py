@@ -13,6 +13,7 @@ from serendip.data.dataset_folder import open_dataset, save_dataset
 from serendip.data.impression_log import ImpressionLog
 from serendip.data.negative_log import NegativeLog
 from serendip.data.search_log import LoggedRequest
+from serendip.data.user_groups import Groups
 from serendip.testing import build_small_world
 
 
@@ -60,6 +61,10 @@ def full(world: Dataset) -> Dataset:
         negatives=NEGATIVES,
         impressions=ImpressionLog(ints(4, 1, 4), np.array([0.5, 1.5, 2.5])),
         action_names=("click", "like"),
+        user_groups={
+            "plan/kind": Groups(("free", "paid"), of_users),
+            "age": Groups(("old", "young"), of_users[::-1].copy()),
+        },
     )
 
 
@@ -85,6 +90,10 @@ def test_a_dataset_is_the_same_after_writing_and_opening(tmp_path: Path, is_full
         assert opened.countries.names == dataset.countries.names
         np.testing.assert_array_equal(opened.countries.of_users, dataset.countries.of_users)
         np.testing.assert_array_equal(opened.countries.given, dataset.countries.given)
+    assert list(opened.user_groups) == list(dataset.user_groups)
+    for name, groups in dataset.user_groups.items():
+        assert opened.user_groups[name].names == groups.names
+        np.testing.assert_array_equal(opened.user_groups[name].of_users, groups.of_users)
     assert len(opened.requests) == len(dataset.requests)
     for request, expected in zip(opened.requests, dataset.requests, strict=True):
         for field in fields(LoggedRequest):

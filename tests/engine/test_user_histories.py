@@ -145,6 +145,17 @@ def test_the_country_is_that_of_the_attributes_else_of_the_newest_event(store: S
     assert histories.of("v", ITEMS).country == ""
 
 
+def test_the_groups_of_a_user_are_those_of_the_newest_write(store: Store) -> None:
+    histories = UserHistories(store, ActionRules())
+    assert histories.of("u", ITEMS).groups == {}
+    store.users.put(User("u", {"plan": "free", "country": "Italy", "age": 3.0}))
+    assert histories.of("u", ITEMS).groups == {"plan": "free"}
+    store.users.put(User("u", {"plan": "paid"}))
+    assert histories.of("u", ITEMS).groups == {"plan": "paid"}
+    store.erase_user("u")
+    assert histories.of("u", ITEMS).groups == {}
+
+
 def test_an_ignored_event_says_nothing_about_the_country(store: Store) -> None:
     histories = UserHistories(store, ActionRules())
     store.put_events([Event("u", "a", 1, country="France")])

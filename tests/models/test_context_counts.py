@@ -14,6 +14,7 @@ from serendip.config import validate
 from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import Query
+from serendip.data.user_groups import Groups
 from serendip.errors import ConfigError
 from serendip.models.context_counts import (
     ITEM_COUNTRIES,
@@ -144,6 +145,30 @@ def test_parts_that_the_data_lack_know_no_value_and_others_are_left_out(tmp_path
     kept = found.with_parts({"device"}, 20)
     assert (list(kept.fields), kept.parts) == (["device"], frozenset())
     assert kept.fields["device"] is found.fields["device"]
+
+
+def test_attributes_of_users_are_fields(tmp_path: Path):
+    """Whatever their names: "a/b" is no folder, and "country" of users is none of them."""
+    whole = world()
+    half = (np.arange(whole.num_users) % 2).astype(np.int32)
+    groups = {"plan": Groups(("free", "paid"), half), "a/b": Groups(("x", "y"), half)}
+    lone = Groups(("one",), np.zeros(whole.num_users, np.int32))
+    dataset = replace(whole, user_groups={**groups, "lone": lone})
+    codes, items = np.zeros((20, 2), np.int32), np.arange(20, dtype=np.int32)
+    found = ContextCounts.of(dataset, codes, ContextConfig(features=("user",)))
+    assert list(found.fields) == ["user plan", "user a/b"]
+    assert found.present == ("user",)
+    query = Query(user_groups={"plan": "paid", "a/b": "z"})
+    value = found.value("user plan", query)
+    of_paid = half[dataset.events.users] == 1
+    counted = np.bincount(dataset.events.items[of_paid], minlength=20)
+    np.testing.assert_array_equal(found.fields["user plan"].counts_of(value, items), counted)
+    assert found.value("user a/b", query) == -1
+    found.with_parts({"user plan", "user a/b", "user gone"}, 20).save(tmp_path / "context")
+    opened = ContextCounts.open(tmp_path / "context")
+    assert list(opened.fields) == ["user a/b", "user gone", "user plan"]
+    np.testing.assert_array_equal(opened.fields["user plan"].counts_of(value, items), counted)
+    assert opened.value("user gone", Query(user_groups={"gone": "x"})) == -1
 
 
 def test_it_is_kept_on_disk(tmp_path: Path):

@@ -64,6 +64,7 @@ def run(
     terminal.print_space(manifest["space"])
     terminal.print_media(manifest["media"])
     terminal.print_cut_short(manifest["budget"])
+    terminal.print_context(manifest["context"])
     for gate in manifest["gates"]:
         if not gate["passed"]:
             terminal.say(f"WARNING: the gate {gate['name']!r} failed: {gate['detail']}")
@@ -71,7 +72,7 @@ def run(
     if if_stale:
         terminal.say(f"  continued from {start['generation'] or 'nothing: ' + start['reason']}")
     terminal.say(f"{generation.name} is published. Next: serendip serve")
-    facts = ("counts", "gates", "space", "media", "budget", "warm_start")
+    facts = ("counts", "gates", "space", "media", "budget", "warm_start", "context")
     terminal.result(
         {
             "generation": generation.name,

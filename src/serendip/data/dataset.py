@@ -23,6 +23,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.negative_log import NegativeLog
 from serendip.data.numeric import unit
 from serendip.data.query import History
+from serendip.data.user_groups import UserGroups
 from serendip.data.user_rows import UserRows
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
@@ -185,6 +186,7 @@ class Dataset:
         impressions: what was shown; no model learns from it.
         action_names: kinds of interaction; ``EventLog.actions`` are indices into it.
         device_names: kinds of devices; ``EventLog.devices`` are indices into it.
+        user_groups: groups of the users, by attribute.
     """
 
     catalogue: Catalogue
@@ -202,6 +204,7 @@ class Dataset:
     impressions: ImpressionLog = field(default_factory=ImpressionLog)
     action_names: tuple[str, ...] = ()
     device_names: tuple[str, ...] = ()
+    user_groups: UserGroups = field(default_factory=dict)
 
     @property
     def num_items(self) -> int:

@@ -21,11 +21,13 @@ from serendip.data.item import Catalogue
 from serendip.data.negative_log import NegativeLog
 from serendip.data.search_log import LoggedRequest
 from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.user_groups import Groups
 from serendip.data.vocabulary import Vocabulary
 
 _CATALOGUE, _ITEMS, _USERS = "catalogue.arrow", "items", "users"
 _EVENTS, _NEGATIVES, _COUNTRIES = "events", "negatives", "countries"
 _IMPRESSIONS = "impressions"
+_GROUPS = "groups"
 _FACTS, _REQUESTS = "facts.json", "requests.json"
 
 _Columns = TypeVar("_Columns", EventLog, NegativeLog, ImpressionLog)
@@ -44,11 +46,14 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     if countries is not None:
         given = {} if countries.given is None else {"given": countries.given}
         save_arrays(folder / _COUNTRIES, {"of_users": countries.of_users, **given})
+    for number, groups in enumerate(dataset.user_groups.values()):
+        save_arrays(folder / f"{_GROUPS}-{number}", {"of_users": groups.of_users})
     facts = {
         "cut": dataset.cut,
         "action_names": dataset.action_names,
         "device_names": dataset.device_names,
         "countries": None if countries is None else countries.names,
+        "groups": {name: groups.names for name, groups in dataset.user_groups.items()},
     }
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
     requests = [_to_json(request) for request in dataset.requests]
@@ -64,6 +69,10 @@ def open_dataset(folder: Path) -> Dataset:
     if facts["countries"] is not None:
         arrays = open_arrays(folder / _COUNTRIES)
         countries = UserCountries(tuple(facts["countries"]), **arrays)
+    groups = {
+        name: Groups(tuple(values), **open_arrays(folder / f"{_GROUPS}-{number}"))
+        for number, (name, values) in enumerate(facts["groups"].items())
+    }
     return Dataset(
         Catalogue.open(folder / _CATALOGUE, items),
         Vocabulary.of_arrays(open_arrays(folder / _USERS)),
@@ -75,6 +84,7 @@ def open_dataset(folder: Path) -> Dataset:
         impressions=ImpressionLog(**open_arrays(folder / _IMPRESSIONS)),
         action_names=tuple(facts["action_names"]),
         device_names=tuple(facts["device_names"]),
+        user_groups=groups,
     )
 
 

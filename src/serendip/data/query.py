@@ -15,7 +15,7 @@ prefixes take the place of categories, so that one search serves all candidates.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -131,17 +131,19 @@ class UserPast:
         history: interactions, without items that they rejected since.
         rejected: items that they do not want.
         country: of the user; empty = not known.
+        groups: attribute -> value of the user, see ``data.user_groups``.
     """
 
     history: History = field(default_factory=History)
     rejected: Rejected = field(default_factory=Rejected)
     country: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def known(self, num_items: int) -> UserPast:
         """Restrict to items with numbers in [0, num_items)."""
         history, rejected = self.history.known(num_items), self.rejected.known(num_items)
         is_same = history is self.history and rejected is self.rejected
-        return self if is_same else UserPast(history, rejected, self.country)
+        return self if is_same else replace(self, history=history, rejected=rejected)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,6 +166,7 @@ class Query:
         country: of the request, spelt as in the items' attribute; empty = unknown.
         device: of the request; empty = unknown.
         session: ``session_code`` of the visit; 0 = unknown.
+        user_groups: attribute -> value of the user, see ``data.user_groups``.
         derived: what models compute from this query alone, for one another.
     """
 
@@ -180,6 +183,7 @@ class Query:
     country: str = ""
     device: str = ""
     session: int = NO_SESSION
+    user_groups: Mapping[str, str] = field(default_factory=dict)
     meant: str = ""
     is_literal: bool = False
     derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)

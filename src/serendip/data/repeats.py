@@ -26,6 +26,7 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History
+from serendip.data.semantic_ids import first_codes
 from serendip.errors import ConfigError
 from serendip.runtime.budget import parse_duration
 
@@ -163,7 +164,7 @@ def times_chosen(history: History, items: IntArray) -> IntArray:
 def categories_of(items: Sequence[Item], codes: IntArray, attribute: str) -> list[str]:
     """Category of each item: the value of an attribute, else its coarsest code; empty = none."""
     if not attribute:
-        return list(map(str, codes[:, 0].tolist())) if codes.shape[1] else ["0"] * len(items)
+        return list(map(str, first_codes(codes).tolist()))
     names = []
     for item in items:
         value = item.attributes.get(attribute, "")
@@ -204,8 +205,7 @@ def _categories(
             categories_of(list(catalogue), codes, attribute), return_inverse=True
         )
         return names.tolist(), of_items.reshape(-1)
-    coarsest = codes[:, 0] if codes.shape[1] else np.zeros(len(codes), np.int32)
-    numbers, of_items = np.unique(coarsest, return_inverse=True)
+    numbers, of_items = np.unique(first_codes(codes), return_inverse=True)
     return [str(number) for number in numbers.tolist()], of_items.reshape(-1)
 
 

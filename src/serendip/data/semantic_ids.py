@@ -103,6 +103,12 @@ class Codebooks:
             raise ArtefactError(f"{path} does not contain readable codebooks: {error}.") from None
 
 
+def first_codes(codes: IntArray) -> IntArray:
+    """(N,) int32 coarsest code of items with codes (N, L): their category; all 0 without levels."""
+    found: IntArray = codes[:, 0] if codes.shape[1] else np.zeros(len(codes), np.int32)
+    return found
+
+
 class Level:
     """One level of the codebooks, prepared for nearest-centroid look-ups.
 

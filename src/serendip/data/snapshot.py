@@ -20,6 +20,7 @@ from serendip.data.rejections import taken_back_at
 from serendip.data.search_log import IMPRESSION, logged_requests
 from serendip.data.store.generated_texts import with_generated
 from serendip.data.store.store import Store, StoreContent
+from serendip.data.user_groups import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_REQUESTED = 200_000
@@ -139,9 +140,11 @@ def _build(
         action_names=action_names,
         device_names=device_names,
     )
-    known = {user: country for user, country in store.users.countries().items() if country}
+    known = store.users.all()
+    dataset = replace(dataset, user_groups=group_users(users, known))
+    of_users = {user.user_id: user.country for user in known if user.country}
     heard = ~(ignored | late)
-    return _with_countries(dataset, columns, heard, rows, known), dropped
+    return _with_countries(dataset, columns, heard, rows, of_users), dropped
 
 
 def _with_countries(

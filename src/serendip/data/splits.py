@@ -34,6 +34,7 @@ from serendip.data.query import History, Query, Surface, UserPast
 from serendip.data.rejections import Rejections
 from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
+from serendip.data.user_groups import groups_of
 from serendip.data.user_rows import ByUser
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
@@ -89,6 +90,7 @@ class Targets:
         sessions: (T,) int64 ``session_code`` of the requests; None = none is known.
         homes: user id -> their country as it was known before each event of the history, and
             after the last one; missing if none is known.
+        user_groups: user id -> attribute -> value; missing if none is known.
     """
 
     users: Sequence[str]
@@ -103,6 +105,7 @@ class Targets:
     devices: Sequence[str] = ()
     sessions: NDArray[np.int64] | None = None
     homes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    user_groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -184,6 +187,7 @@ class Targets:
                 country=self.country(row),
                 device=self.device(row),
                 session=self.session(row),
+                user_groups=past.groups,
             )
             result.append(query)
         return result
@@ -192,10 +196,11 @@ class Targets:
         """The first ``known`` events of a user, without items rejected at a time."""
         whole = self.histories.get(user_id, History())
         history, home = whole.first(known), self._home(user_id, known)
+        past = UserPast(history, country=home, groups=self.user_groups.get(user_id, {}))
         if user_id not in self.rejections:
-            return UserPast(history, country=home)
+            return past
         rejected = self.rejections[user_id].at(time)
-        return UserPast(history.without(rejected.item_nums), rejected, home)
+        return replace(past, history=history.without(rejected.item_nums), rejected=rejected)
 
     def _home(self, user_id: str, known: int) -> str:
         """Country of a user after the first ``known`` events; empty = not known."""
@@ -393,6 +398,9 @@ class _Parts:
             action_names=dataset.action_names,
             countries=countries,
             device_names=dataset.device_names,
+            user_groups={
+                name: own.of_part(user_numbers) for name, own in dataset.user_groups.items()
+            },
         )
         return cls(dataset, train, catalogue, numbers)
 
@@ -427,12 +435,17 @@ class _Parts:
             devices=_names_of(log.devices, target_rows, self.dataset.device_names),
             sessions=None if log.sessions is None else log.sessions[target_rows],
             homes=_homes(self.dataset, users),
+            user_groups=self._by_user(users, self._groups) if self.dataset.user_groups else {},
         )
 
     def _history(self, user: int) -> History:
         """All events of a user, items numbered as in the catalogue."""
         history = self.dataset.history(user)
         return replace(history, item_nums=self.numbers[history.item_nums])
+
+    def _groups(self, user: int) -> Mapping[str, str]:
+        """Attribute -> value of a user."""
+        return groups_of(self.dataset.user_groups, user)
 
     def _by_user(self, users: IntArray, value_of: Callable[[int], _V]) -> ByUser[_V]:
         return ByUser(users, self.dataset.users, value_of)

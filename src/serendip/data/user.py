@@ -29,3 +29,9 @@ class User:
         """Country of the user; empty = not known."""
         country = self.attributes.get(COUNTRY, "")
         return country if isinstance(country, str) else ""
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Attribute -> value that the user has in common with others: the texts but the country."""
+        texts = {name: value for name, value in self.attributes.items() if isinstance(value, str)}
+        return {name: value for name, value in texts.items() if value and name != COUNTRY}

@@ -414,7 +414,7 @@ class Engine:
     def put_user(self, user: User) -> None:
         """Store the attributes of a user in place of all earlier ones.
 
-        Their country counts from the next request on.
+        Their country and groups count from the next request on.
 
         Raises:
             DataError: the id or an attribute is not valid; nothing is stored.

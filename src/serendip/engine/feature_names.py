@@ -12,7 +12,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.models.base import Recommender, ScoreKind
-from serendip.models.context_counts import ITEM_COUNTRIES, NO_CONTEXT, ContextCounts
+from serendip.models.context_counts import ITEM_COUNTRIES, OF_USER, ContextCounts
 
 OTHER_FEATURES: Mapping[str, str] = {
     "last item cosine": "Similarity to the last item",
@@ -50,7 +50,9 @@ CONTEXT_FEATURES: Mapping[str, Mapping[str, str]] = {
     },
     "age": {"log age": "Age (log)"},
 }
-"""Part of the context -> its features: name -> label."""
+"""Part of the context -> its features: name -> label. Attributes of users have further ones."""
+
+_FIT = " fit"
 REPEAT_FEATURES: Mapping[str, str] = {"log times chosen": "Times chosen before (log)"}
 """Features that exist where items may come again: name -> label."""
 
@@ -71,34 +73,63 @@ def models_of_kind(models: Mapping[str, Recommender], kind: ScoreKind) -> list[s
 def feature_names(
     models: Mapping[str, Recommender],
     with_repeats: bool = False,
-    context: ContextCounts = NO_CONTEXT,
+    context: ContextCounts | None = None,
 ) -> tuple[str, ...]:
     """Names of the columns of a feature matrix (R, F).
 
     Args:
         models: by name, in the order of the settings.
         with_repeats: whether items that a user chose may come again.
-        context: what is known of contexts.
+        context: what is known of contexts; None = nothing.
     """
     names: list[str] = []
     for kind in SCORED_KINDS:
         of_kind = models_of_kind(models, kind)
         names += [*of_kind, *map(relative_name, of_kind)]
     repeats = REPEAT_FEATURES if with_repeats else ()
-    return (*names, *OTHER_FEATURES, *repeats, *context_feature_names(context))
+    of_context = () if context is None else context_feature_names(context)
+    return (*names, *OTHER_FEATURES, *repeats, *of_context)
 
 
 def context_feature_names(context: ContextCounts) -> tuple[str, ...]:
     """Names of the features of the context that the data have."""
     has = {*context.fields, *context.parts}
-    return tuple(name for part, names in CONTEXT_FEATURES.items() if part in has for name in names)
+    fixed = (name for part, names in CONTEXT_FEATURES.items() if part in has for name in names)
+    of_users = sorted(name for name in context.fields if name.startswith(OF_USER))
+    return (*fixed, *map(fit_name, of_users))
+
+
+def fit_name(field: str) -> str:
+    """Name of the feature that tells how much more an item is chosen with a value of a field."""
+    return f"{field}{_FIT}"
+
+
+def label_of_user_feature(name: str) -> str:
+    """Label of the feature of an attribute of users; any other name stands for itself."""
+    if not name.startswith(OF_USER):
+        return name
+    attribute = name.removeprefix(OF_USER).removesuffix(_FIT)
+    return f"Chosen by users of the same {attribute} more than by others"
 
 
 def context_parts(names: Sequence[str]) -> frozenset[str]:
     """Fields and parts of the context that some features are of."""
-    return frozenset(
-        part for part, own in CONTEXT_FEATURES.items() if not own.keys().isdisjoint(names)
-    )
+    return frozenset(filter(None, map(_field_of, names)))
+
+
+def part_of(feature: str) -> str:
+    """The part of the context that a feature is of; empty = of none."""
+    found = _field_of(feature)
+    if found.startswith(OF_USER):
+        return "user"
+    return "country" if found == ITEM_COUNTRIES else found
+
+
+def _field_of(feature: str) -> str:
+    """The field, or further part, of the context that a feature is of; empty = of none."""
+    if feature.startswith(OF_USER):
+        return feature.removesuffix(_FIT)
+    return next((part for part, own in CONTEXT_FEATURES.items() if feature in own), "")
 
 
 def relative_name(model: str) -> str:

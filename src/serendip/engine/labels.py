@@ -11,6 +11,7 @@ from serendip.engine.feature_names import (
     OTHER_FEATURES,
     REPEAT_FEATURES,
     SCORED_KINDS,
+    label_of_user_feature,
     relative_name,
 )
 from serendip.engine.stages.pipeline import TRACE_LABELS
@@ -66,7 +67,7 @@ class Labels:
 
     def number(self, name: str) -> str:
         """Label of a number in ``parts``."""
-        return self.numbers.get(name, name)
+        return self.numbers.get(name) or label_of_user_feature(name)
 
     def stage(self, key: str) -> str:
         """Label of a count in a trace."""

@@ -80,10 +80,11 @@ class QueryBuilder:
             country=request.country or past.country,
             device=request.device,
             session=session_code(request.session_id),
+            user_groups=past.groups,
         )
 
     def read_past(self, state: EngineState, user_id: str) -> UserPast:
-        """History, rejections and country of a user now; empty for an unknown visitor."""
+        """What is known of a user now; empty for an unknown visitor."""
         if not user_id:
             return UserPast()
         return self._user_histories.of(user_id, state.catalogue.vocabulary)

@@ -32,7 +32,7 @@ from serendip.engine.feature_names import feature_names
 from serendip.errors import ArtefactError, ConfigError
 from serendip.models import open_model
 from serendip.models.base import Recommender
-from serendip.models.context_counts import NO_CONTEXT, ContextCounts
+from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.model import RelevanceModel
 from serendip.search.config import SearchConfig
@@ -100,7 +100,7 @@ class EngineState:
     relevance_model: RelevanceModel | None = None
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
-    context: ContextCounts = NO_CONTEXT
+    context: ContextCounts = field(default_factory=ContextCounts)
     repeats: Repeats = field(default_factory=Repeats)
     starts: ItemStarts = field(default_factory=ItemStarts)
     derived: Derived = field(default_factory=Derived, init=False)

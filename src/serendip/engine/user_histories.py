@@ -25,6 +25,7 @@ from serendip.data.event import ActionRules, EventColumns
 from serendip.data.feedback import Feedback, what_stands
 from serendip.data.query import UserPast
 from serendip.data.store.store import Store
+from serendip.data.user import User
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MAX_EVENTS = 2_000_000
@@ -146,11 +147,11 @@ class UserHistories:
         self._size = 0
         self._mark = self._log.mark()
         self._commit: int | None = None  # number of the commit up to which the log was read
-        self._countries: dict[str, str] = {}  # of cached users, from their attributes
+        self._known: dict[str, User] = {}  # cached users, with their attributes
         self._user_changes = self._users.changes()
 
     def of(self, user_id: str, vocabulary: Vocabulary) -> UserPast:
-        """History and rejections of a user among the items of a vocabulary, and their country.
+        """History and rejections of a user among the items of a vocabulary, country and groups.
 
         The country is that of their attributes, else that of their newest event that has one.
 
@@ -166,9 +167,11 @@ class UserHistories:
                 history = UserHistory.of(events, self._rules, vocabulary, seq)
             history = history.with_vocabulary(vocabulary)
             self._put(user_id, history)
-            country = self._country(user_id)
+            user = self._user(user_id)
         past = history.past.known(len(vocabulary))
-        return replace(past, country=country) if country else past
+        if user is None:
+            return past
+        return replace(past, country=user.country or past.country, groups=user.groups)
 
     @property
     def num_events(self) -> int:
@@ -182,7 +185,7 @@ class UserHistories:
             return
         changes = self._users.changes()
         if changes != self._user_changes:
-            self._countries.clear()
+            self._known.clear()
             self._user_changes = changes
         mark, events, seqs = self._log.after(self._mark.seq, _MAX_NEW_EVENTS)
         if mark.removals != self._mark.removals or mark.seq > self._mark.seq + _MAX_NEW_EVENTS:
@@ -196,14 +199,13 @@ class UserHistories:
             newer = UserHistory.of(events.rows(rows), self._rules, vocabulary, mark.seq)
             self._put(user_id, history.with_newer(newer))
 
-    def _country(self, user_id: str) -> str:
-        """Country of a cached user, from their attributes; empty = they have none."""
+    def _user(self, user_id: str) -> User | None:
+        """A cached user with their attributes; None if nobody has any."""
         if not self._user_changes:
-            return ""
-        if user_id not in self._countries:
-            user = self._users.get(user_id)
-            self._countries[user_id] = "" if user is None else user.country
-        return self._countries[user_id]
+            return None
+        if user_id not in self._known:
+            self._known[user_id] = self._users.get(user_id) or User(user_id)
+        return self._known[user_id]
 
     def _put(self, user_id: str, history: UserHistory) -> None:
         """Cache a history as the most recently used; drop the oldest ones above the limit."""
@@ -212,7 +214,7 @@ class UserHistories:
         self._cache[user_id] = history
         while self._size > self._max_events and self._cache:
             dropped_id, dropped = self._cache.popitem(last=False)
-            self._countries.pop(dropped_id, None)
+            self._known.pop(dropped_id, None)
             self._size -= _size(dropped)
 
 

@@ -30,12 +30,24 @@ from serendip.data.item import Catalogue
 from serendip.data.item_list import tie_order
 from serendip.data.local_time import is_zone, local_hours, zone_of
 from serendip.data.query import Query
+from serendip.data.semantic_ids import first_codes
 from serendip.data.strings import open_arrays, save_arrays
 
 ContextField = Literal["country", "device", "hour", "weekday"]
 FIELDS: tuple[ContextField, ...] = get_args(ContextField)
-ContextPart = Literal["country", "device", "hour", "weekday", "session", "category", "price", "age"]
+ContextPart = Literal[
+    "country", "device", "hour", "weekday", "session", "category", "price", "age", "user"
+]
 PARTS: tuple[ContextPart, ...] = get_args(ContextPart)
+
+OF_USER = "user "
+"""Begins the name of a field of ``fields`` that is an attribute of users."""
+
+ITEM_COUNTRIES = "item countries"
+"""Items have an attribute with countries, which belongs to the part ``country``."""
+
+AUTO: Literal["auto"] = "auto"
+"""Setting: the training chooses the parts that are read."""
 
 PRIOR_EVENTS = 10.0
 """Pseudo-count of events with the share of the wider group."""
@@ -55,11 +67,14 @@ _FILE, _ARRAYS = "context.json", "arrays"
 class ContextConfig(Config):
     """``[context]``: what the ranker reads of the context of a request."""
 
-    features: tuple[ContextPart, ...] = ()
+    features: tuple[ContextPart, ...] | Literal["auto"] = ()
     """Parts of the context that are read, where the data have them: ``country``, ``device``, local
     ``hour`` and ``weekday``, the ``session`` (the last half hour against the past before), the
-    user's ``category`` and ``price`` level against the item's, and ``age`` of the item. None by
-    default: `serendip evaluate --full` tells whether those that are named help."""
+    user's ``category`` and ``price`` level against the item's, ``age`` of the item, and the groups
+    that the attributes of the ``user`` make, such as those with the same plan. They are
+    read without a test, and ``country`` also by the retriever and by the source
+    ``popular-country``; ``[]`` = none. ``auto`` in place of the list: the training tests each part
+    on the newest events, and the ranker reads those that make its order better."""
 
     timezone: str = "UTC"
     """IANA time zone of hours and weekdays where ``timezones`` has none for the country."""
@@ -72,6 +87,16 @@ class ContextConfig(Config):
 
     price: str = "price"
     """Attribute of items with a number that is their price."""
+
+    @property
+    def wanted(self) -> tuple[ContextPart, ...]:
+        """Parts that are counted where the data have them: named, or to choose from."""
+        return PARTS if self.features == AUTO else self.features
+
+    @property
+    def named(self) -> tuple[ContextPart, ...]:
+        """Parts that are read without a test."""
+        return () if self.features == AUTO else self.features
 
     @field_validator("timezone")
     @classmethod
@@ -223,12 +248,13 @@ class ContextCounts:
 
     Args:
         config: as it was trained.
-        fields: the fields that the data have, or that the ranker has learned.
+        fields: the fields that the data have, or that the ranker has learned; those of users have
+            ``OF_USER`` before the name of the attribute.
         parts: further parts of which that is true; ``ITEM_COUNTRIES`` = items have countries.
     """
 
     config: ContextConfig = field(default_factory=ContextConfig)
-    fields: Mapping[ContextField, FieldCounts] = field(default_factory=dict)
+    fields: Mapping[str, FieldCounts] = field(default_factory=dict)
     parts: frozenset[str] = frozenset()
 
     @classmethod
@@ -238,10 +264,10 @@ class ContextCounts:
         Args:
             dataset: the interactions.
             codes: (N, L) semantic IDs.
-            config: which parts are read.
+            config: which parts are counted.
         """
-        category_of = codes[:, 0] if codes.shape[1] else np.zeros(len(codes), np.int32)
-        fields: dict[ContextField, FieldCounts] = {}
+        category_of = first_codes(codes)
+        fields: dict[str, FieldCounts] = {}
         for name, (values, names) in _read_fields(dataset, config).items():
             counts = FieldCounts.of(values, dataset.events.items, names, category_of)
             if counts is not None:
@@ -256,7 +282,8 @@ class ContextCounts:
             num_items: N.
         """
         nothing = FieldCounts.none(num_items)
-        fields = {name: self.fields.get(name, nothing) for name in FIELDS if name in names}
+        wanted = sorted(name for name in names if name in FIELDS or name.startswith(OF_USER))
+        fields = {name: self.fields.get(name, nothing) for name in wanted}
         return replace(self, fields=fields, parts=frozenset(names - fields.keys()))
 
     @property
@@ -264,13 +291,25 @@ class ContextCounts:
         """Whether any part of the context is read."""
         return bool(self.fields) or bool(self.parts)
 
-    def value(self, name: ContextField, query: Query) -> int:
+    @property
+    def present(self) -> tuple[ContextPart, ...]:
+        """The parts that are read and that the data have."""
+        has: set[str] = {*self.fields, *self.parts}
+        if ITEM_COUNTRIES in has:
+            has.add("country")
+        if any(name.startswith(OF_USER) for name in self.fields):
+            has.add("user")
+        return tuple(part for part in PARTS if part in has)
+
+    def value(self, name: str, query: Query) -> int:
         """Number of the value of a field in a request; -1 = not known."""
         counts = self.fields[name]
         if name == "country":
             return counts.number(query.country)
         if name == "device":
             return counts.number(query.device)
+        if name.startswith(OF_USER):
+            return counts.number(query.user_groups.get(name.removeprefix(OF_USER), ""))
         if not np.isfinite(query.time):
             return -1
         zone = zone_of(query.country, self.config.timezones, self.config.timezone)
@@ -286,44 +325,53 @@ class ContextCounts:
             "parts": sorted(self.parts),
         }
         (folder / _FILE).write_text(json.dumps(document), encoding="utf-8")
-        for name, counts in self.fields.items():
+        for number, (name, counts) in enumerate(self.fields.items()):
             arrays = {key: getattr(counts, key) for key in _ARRAY_NAMES}
-            save_arrays(folder / f"{name}-{_ARRAYS}", arrays)
+            save_arrays(folder / _folder_name(number, name), arrays)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Map what ``save`` wrote; empty for a generation of an earlier version."""
         if not folder.is_dir():
-            return cls(NO_CONTEXT.config)
+            return cls()
         document = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         config = validate(ContextConfig, document["config"], str(folder / _FILE))
         fields = {
-            name: FieldCounts(tuple(names), **open_arrays(folder / f"{name}-{_ARRAYS}"))
-            for name, names in document["fields"].items()
+            name: FieldCounts(tuple(names), **open_arrays(folder / _folder_name(number, name)))
+            for number, (name, names) in enumerate(document["fields"].items())
         }
         return cls(config, fields, frozenset(document["parts"]))
 
 
 _ARRAY_NAMES = ("starts", "items", "counts", "totals", "categories", "category_totals", "top")
 
+
+def _folder_name(number: int, name: str) -> str:
+    """Folder of a field; attributes of users may have any name, so theirs has their number."""
+    return f"{number if name.startswith(OF_USER) else name}-{_ARRAYS}"
+
+
 _Values = tuple[IntArray, Sequence[str]]
 """(E,) numbers of the values of events, -1 = not known, and the names of the values."""
 
 
-def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[ContextField, _Values]:
-    """The fields that the settings name and the events have."""
-    events, fields = dataset.events, dict[ContextField, _Values]()
+def _read_fields(dataset: Dataset, config: ContextConfig) -> dict[str, _Values]:
+    """The fields that are wanted and that the events have."""
+    events, fields, read = dataset.events, dict[str, _Values](), config.wanted
     countries = () if dataset.countries is None else dataset.countries.names
-    if "country" in config.features and countries and events.countries is not None:
+    if "country" in read and countries and events.countries is not None:
         fields["country"] = events.countries, countries
-    if "device" in config.features and events.devices is not None:
+    if "device" in read and events.devices is not None:
         fields["device"] = events.devices, dataset.device_names
-    if {"hour", "weekday"} & set(config.features) and len(events):
+    if {"hour", "weekday"} & set(read) and len(events):
         hours, weekdays = _local_times(dataset, countries, config)
-        if "hour" in config.features:
+        if "hour" in read:
             fields["hour"] = hours, [str(hour) for hour in range(24)]
-        if "weekday" in config.features:
+        if "weekday" in read:
             fields["weekday"] = weekdays, [str(day) for day in range(7)]
+    if "user" in read:
+        for name, groups in dataset.user_groups.items():
+            fields[f"{OF_USER}{name}"] = groups.of_users[events.users], groups.names
     return fields
 
 
@@ -341,21 +389,14 @@ def _local_times(
     return hours, weekdays
 
 
-ITEM_COUNTRIES = "item countries"
-"""Part: items have an attribute with countries."""
-
-
 def _other_parts(catalogue: Catalogue, config: ContextConfig) -> frozenset[str]:
-    """The parts that need no counts, and that the data have."""
-    parts: set[str] = {"session", "category"} & set(config.features)
-    if "price" in config.features and np.isfinite(catalogue.column(config.price).numbers).any():
+    """The parts that are wanted, that need no counts, and that the data have."""
+    read = config.wanted
+    parts: set[str] = {"session", "category"} & set(read)
+    if "price" in read and np.isfinite(catalogue.column(config.price).numbers).any():
         parts.add("price")
-    if "age" in config.features and np.isfinite(catalogue.available_from).any():
+    if "age" in read and np.isfinite(catalogue.available_from).any():
         parts.add("age")
-    if "country" in config.features and catalogue.values(config.item_country).has_value().any():
+    if "country" in read and catalogue.values(config.item_country).has_value().any():
         parts.add(ITEM_COUNTRIES)
     return frozenset(parts)
-
-
-NO_CONTEXT = ContextCounts(ContextConfig(features=()))
-"""Nothing is known of contexts."""

@@ -1,13 +1,14 @@
 """What the country of a request is worth to the home surface, on a shop of many countries.
 
-    python src/serendip_bench/scripts/country_answers.py FOLDER [--customers 600] [--json FILE]
+    python src/serendip_bench/scripts/country_answers.py FOLDER [--customers 600] [--features auto]
 
 FOLDER has ``online_retail.parquet``. Its sales become a workspace by `init`, which guesses the
 columns, the country among them, and two engines are fitted on the first 80 % of the events: with
-``[context] features = ["country"]`` and with the default, none. Both answer the home surface at the
-moments of the rest; differences are paired by customer, with a bootstrap interval, for all
-requests, for those from abroad and for customers without a past. ``overlap`` is the share of common
-items in the top ten of a new visitor from each pair of the six countries with most customers.
+the parts of the context that ``--features`` names, and with none. Both answer the home surface at
+moments of the rest, of each customer at most ``--requests``, drawn at random; differences are
+paired by customer, with a bootstrap interval, for all requests, for those from abroad and for
+customers without a past. ``overlap`` is the share of common items in the top ten of a new visitor
+from each pair of the six countries with most customers.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ from serendip.evaluate.intervals import per_user
 from serendip.evaluate.metrics import RankingMetric, metric
 from serendip.evaluate.runs import Values, ranks_from_lists
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.split import sample_users
 from serendip.jobs.import_files import import_files
 from serendip.jobs.init.workspace import start_workspace
 from serendip.jobs.surface_quality.answers import ENGINE, rank
@@ -78,11 +78,11 @@ def write_files(dataset: Dataset, folder: Path, customers: int) -> None:
             writer.writerow([users[row], items[row], time, names[of_users[log.users[row]]]])
 
 
-def measure(context: JobContext, most_targets: int, scratch: Path) -> dict[str, Any]:
+def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[str, Any]:
     """Fit both engines and compare their answers."""
-    split = sample_users(temporal(context.dataset, 0.8), most_targets, 0)
-    without = context.settings.model_copy(update={"context": ContextConfig()})
-    lists, overlap = {}, {}
+    split = _sample_requests(temporal(context.dataset, 0.8), most_of_customer)
+    without = context.settings.model_copy(update={"context": ContextConfig(features=())})
+    lists, overlap, read = {}, {}, {}
     for name, settings in (("with", context.settings), ("without", without)):
         (scratch / name).mkdir()
         fitter = replace(Fitter.of(context, scratch / name), settings=settings)
@@ -91,7 +91,25 @@ def measure(context: JobContext, most_targets: int, scratch: Path) -> dict[str, 
         home = settings.all_surfaces()["home"]
         lists[name] = rank(split.targets.queries(), home, state)[1][ENGINE]
         overlap[name] = _overlap(split, state, context)
-    return {"overlap": overlap, "requests": len(split.targets), **_compare(split, lists)}
+        read[name] = state.context.present
+    return {
+        "reads": read,
+        "overlap": overlap,
+        "requests": len(split.targets),
+        **_compare(split, lists),
+    }
+
+
+def _sample_requests(split: Split, most_of_customer: int) -> Split:
+    """At most so many targets of each customer, drawn at random."""
+    order = np.random.default_rng(0).permutation(len(split.targets))
+    counts, kept = Counter[str](), []
+    for row in order.tolist():
+        user = split.targets.users[row]
+        if counts[user] < most_of_customer:
+            counts[user] += 1
+            kept.append(row)
+    return replace(split, targets=split.targets.rows(np.sort(np.array(kept, np.intp))))
 
 
 def _overlap(split: Split, state: EngineState, context: JobContext) -> dict[str, float]:
@@ -147,9 +165,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--customers", type=int, default=600, help="of the largest country")
-    parser.add_argument("--requests", type=int, default=2_000)
+    parser.add_argument("--requests", type=int, default=8, help="of each customer, at most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--features", default="country", help="parts of the context, by comma")
+    parser.add_argument("--features", default="country", help="parts, by comma, or auto")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -157,7 +175,7 @@ def main() -> None:
         write_files(read_retail(options.folder), folder, options.customers)
         start_workspace(folder / "ws", folder / "items.csv", folder / "events.csv", force=False)
         settings = folder / "ws" / "serendip.toml"
-        parts = json.dumps(options.features.split(","))
+        parts = json.dumps("auto" if options.features == "auto" else options.features.split(","))
         settings.write_text(f"{settings.read_text()}\n[context]\nfeatures = {parts}\n")
         workspace = Workspace.open(folder / "ws")
         counts = import_files(workspace)

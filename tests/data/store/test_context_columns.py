@@ -108,6 +108,24 @@ def test_attributes_of_a_user_come_before_their_events(store):
     assert [names[code] for code in dataset.events.countries] == ["France", "Italy", "Spain"]
 
 
+def test_groups_of_users_reach_the_targets_and_the_training_part(store):
+    store.users.put(User("u", {"plan": "free", "age": 40.0}))
+    store.users.put(User("v", {"plan": "paid", "country": "Spain"}))
+    store.put_events(
+        [Event("w", "b", 0.0), *(Event("v", "b", time) for time in (1.0, 2.0, 3.0, 4.0))]
+    )
+    store.put_events([Event("v", "a", 9.0), Event("u", "a", 10.0)])
+    dataset = take_snapshot(store, ActionRules())
+    assert list(dataset.user_groups) == ["plan"]
+    split = temporal(dataset, 0.7)
+    names, of_users = split.train.user_groups["plan"].names, split.train.user_groups["plan"]
+    numbers = of_users.of_users[split.train.users.numbers(["w", "v"])].tolist()
+    assert [names[number] if number >= 0 else "" for number in numbers] == ["", "paid"]
+    asked = {query.user_id: query.user_groups for query in split.targets.queries()}
+    assert asked == {"v": {"plan": "paid"}, "u": {"plan": "free"}}
+    assert split.targets.past_before("v", 9.0).groups == {"plan": "paid"}
+
+
 def event_countries(dataset):
     names = (*dataset.countries.names, "")
     return [names[code] for code in dataset.events.countries.tolist()]

@@ -15,7 +15,7 @@ from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SponsoredConfig
-from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES, REQUEST_PARTS, SurfaceConfig
 
 PAGE = (Path(__file__).parents[3] / "docs" / "guide" / "surfaces.md").read_text()
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -49,5 +49,5 @@ def test_the_tables_show_the_defaults(table: str) -> None:
 
 def test_every_surface_source_and_part_of_the_context_is_named() -> None:
     sources = {name for one in DEFAULT_SURFACES.values() for name in one.sources}
-    for name in {*DEFAULT_SURFACES, *sources, *CONTEXT}:
+    for name in {*DEFAULT_SURFACES, *sources, *REQUEST_PARTS}:
         assert f"`{name}`" in PAGE

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serendip.data.arrays import NO_ITEMS
+from serendip.data.dataset import QueryExamples
 from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
+from serendip.data.user import User
 from serendip.engine.feature_names import context_feature_names
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
+from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -21,10 +25,13 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.split import fit_without_context
 from serendip.jobs.import_files import import_files
 from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.train.engine_fit import fit_engine
+from serendip.jobs.train import context_choice
+from serendip.jobs.train.context_choice import ContextChoice
+from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker_data import _build_requests
+from serendip.jobs.train.ranker_data import _build_requests, train_ranker
 from serendip.models.context_counts import ContextConfig, ContextCounts
+from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 
 COUNTRIES = tuple(f"country {number}" for number in range(8))
@@ -101,14 +108,93 @@ def ndcg(lists: np.ndarray, targets: np.ndarray) -> float:
     return float((hits / np.log2(np.arange(2, 12))).sum(1).mean())
 
 
-def test_the_engine_is_at_least_twice_as_good_as_without_context(fitted, tmp_path):
-    context, split, state = fitted
+@pytest.fixture(scope="module")
+def plain(fitted, tmp_path_factory: pytest.TempPathFactory) -> EngineState:
+    context, split, _ = fitted
+    fitter = Fitter.of(context, tmp_path_factory.mktemp("plain"))
+    return fit_without_context(fitter, split, context.options)
+
+
+def home_ndcg(fitted, state: EngineState) -> float:
+    """nDCG@10 of home over the targets of the world."""
+    context, split, _ = fitted
     home, queries = context.settings.all_surfaces()["home"], split.targets.queries()
-    plain = fit_without_context(Fitter.of(context, tmp_path), split, context.options)
+    return ndcg(rank(queries, home, state)[1][ENGINE], split.targets.items)
+
+
+def test_the_engine_is_at_least_twice_as_good_as_without_context(fitted, plain):
     assert not plain.context.has_any
-    found = ndcg(rank(queries, home, state)[1][ENGINE], split.targets.items)
-    before = ndcg(rank(queries, home, plain)[1][ENGINE], split.targets.items)
-    assert found >= 2 * before > 0
+    assert home_ndcg(fitted, fitted[2]) >= 2 * home_ndcg(fitted, plain) > 0
+
+
+def with_features(settings: Settings, features: object) -> Settings:
+    context = settings.context.model_copy(update={"features": features})
+    return settings.model_copy(update={"context": context})
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context_choice, "MIN_REQUESTS", 30)
+    monkeypatch.setattr(context_choice, "MIN_USERS", 20)
+
+
+def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):
+    context, split, _ = fitted
+    fitter = replace(Fitter.of(context, tmp_path), settings=with_features(context.settings, "auto"))
+    state = fit_engine(fitter, split.train, "past", context.options)
+    assert "country" in state.context.present
+    assert "device" not in state.context.present
+    assert ContextChoice.open(older_folder(fitter, "past")).kept == state.context.present
+    assert state.ranker is not None
+    assert state.ranker.feature_names == state.feature_names
+    assert not {"device fit", "hour fit"} & {*state.feature_names}
+    state = fitter.append_new_items(state, split)
+    assert home_ndcg(fitted, state) >= 2 * home_ndcg(fitted, plain)
+
+
+def test_items_of_the_country_are_proposed_only_if_the_settings_name_it(fitted):
+    context, _, state = fitted
+    home = context.settings.all_surfaces()["home"]
+    home = home.model_copy(update={"sources": {"popular-country": 10}})
+    query = Query("home", country=COUNTRIES[2], time=1.8e9)
+    assert len(collect([query], home, state)[0]) > 0
+    config = state.context.config.model_copy(update={"features": "auto"})
+    chosen = replace(state, context=replace(state.context, config=config))
+    assert len(collect([query], home, chosen)[0]) == 0
+
+
+def train_on_random_countries(fitted, features: object, folder: Path, seconds: float | None = None):
+    """The ranker's files, of a log in which each event is in a country drawn at random."""
+    context, whole, _ = fitted
+    split, rng = temporal(whole.train, 0.8), np.random.default_rng(0)
+    events, names = split.train.events, split.targets.countries
+    mixed = replace(events, countries=rng.permutation(events.countries))
+    targets = replace(split.targets, countries=rng.permutation(names).tolist())
+    split = replace(split, train=replace(split.train, events=mixed), targets=targets)
+    plain_state = fitted[2]
+    settings = with_features(context.settings, features)
+    counted = ContextCounts.of(split.train, plain_state.features.codes, settings.context)
+    state = replace(plain_state, context=counted)
+    options = replace(context.options, allowance=TimeBudget(seconds).allow("ranker", 1.0))
+    nothing = QueryExamples([], np.zeros((0, 1), np.float32), NO_ITEMS)
+    found = train_ranker(state, split, nothing, (), settings, options)
+    assert found is not None
+    found.ranker.save(folder)
+    return found, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_random_countries_are_left_out_and_change_nothing(fitted, few_are_enough, tmp_path):
+    without, files = train_on_random_countries(fitted, (), tmp_path / "without")
+    found, same = train_on_random_countries(fitted, "auto", tmp_path / "auto")
+    assert {"country", "device"} <= {gain.part for gain in found.choice.gains}
+    assert (found.choice.kept, without.choice.gains) == ((), ())
+    assert same == files
+
+
+def test_without_time_nothing_is_tested_and_nothing_is_read(fitted, few_are_enough, tmp_path):
+    found, _ = train_on_random_countries(fitted, "auto", tmp_path / "auto", seconds=1e-9)
+    assert (found.choice.gains, found.context.has_any) == ((), False)
+    assert "time" in found.choice.note
 
 
 def test_answers_differ_by_country_and_are_of_it(fitted):
@@ -184,6 +270,51 @@ def test_features_of_session_price_category_age_and_country_are_exact(fitted):
     np.testing.assert_allclose(columns["log price above usual"], above, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(columns["log age"], np.log1p(now / 86_400 - numbers), rtol=1e-6)
     np.testing.assert_array_equal(columns["item of the country"], numbers % 3 == 1)
+
+
+PLANS = ("free", "paid", "gold", "school")
+
+
+def write_world_of_plans(folder: Path) -> None:
+    """The plan of a user alone decides the item, and nothing else is known of an item."""
+    rng = np.random.default_rng(6)
+    tables = {
+        "items": [("item_id", "title"), *((f"i{n}", f"Thing {n}") for n in range(NUM_ITEMS))],
+        "users": [("user_id", "plan"), *((f"u{n}", PLANS[n % 4]) for n in range(NUM_USERS))],
+        "events": [("user_id", "item_id", "timestamp")],
+    }
+    for row, user in enumerate(rng.permutation(NUM_USERS * NUM_EVENTS) % NUM_USERS):
+        item = user % 4 + 4 * int(rng.integers(NUM_ITEMS // 4))
+        tables["events"].append((f"u{user}", f"i{item}", 1_700_000_000 + 1_800 * row))
+    for name, rows in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows(rows)
+    settings = SETTINGS.replace("[events]", '[users]\npath = "users.csv"\n\n[events]')
+    head, _ = settings.split('features = ["country')
+    (folder / "serendip.toml").write_text(f'{head}features = ["user"]\n')
+    import_files(Workspace.open(folder))
+
+
+def test_new_users_get_what_users_with_their_attributes_choose(tmp_path):
+    write_world_of_plans(tmp_path)
+    context = JobContext.open(tmp_path, TrainOptions(seed=1))
+    state = fit_engine(Fitter.of(context, tmp_path), context.dataset, "all", context.options)
+    assert "user plan fit" in state.feature_names
+    home, store = context.settings.all_surfaces()["home"], context.workspace.open_store()
+    builder = QueryBuilder(
+        context.encoder,
+        state.fusion,
+        store,
+        context.settings.actions,
+        context.settings.all_surfaces(),
+        lambda: 1.8e9,
+    )
+    for number, plan in enumerate(PLANS):
+        store.users.put(User(f"new {plan}", {"plan": plan}))
+        query = builder.build(state, Request("home", f"new {plan}"))
+        ids = state.catalogue.vocabulary.ids_of(rank([query], home, state)[1][ENGINE][0])
+        assert sum(int(item_id[1:]) % 4 == number for item_id in ids[:8]) >= 7
+    store.close()
 
 
 def test_a_request_without_candidates_has_no_rows(fitted):

@@ -22,13 +22,12 @@ from serendip.jobs.train import ranker_data
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker_data import (
-    LabelledQuery,
     _build_requests,
     _with_repeats,
-    build_rows,
     label_logged_requests,
     train_ranker,
 )
+from serendip.jobs.train.ranker_rows import LabelledQuery, build_rows
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
@@ -220,9 +219,9 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     logged = label_logged_requests(
         split, settings, lambda texts: fitter.cache.encode(encoder, texts)
     )
-    ranker = train_ranker(state, split, nothing, logged, settings, TrainOptions())
-    assert ranker is not None
-    known = [TASKS[number] for number in ranker.ordered_tasks]
+    found = train_ranker(state, split, nothing, logged, settings, TrainOptions())
+    assert found is not None
+    known = [TASKS[number] for number in found.ranker.ordered_tasks]
     assert known == (["home", "similar", "search"] if fewest == 1 else ["home", "similar"])
 
 

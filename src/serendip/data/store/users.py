@@ -54,10 +54,6 @@ class Users:
             rows = connection.execute(self._sql.ALL).all()
         return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
 
-    def countries(self) -> dict[str, str]:
-        """User id -> country, for users with one."""
-        return {user.user_id: user.country for user in self.all() if user.country}
-
     def put(self, user: User) -> None:
         """Add a user, or replace all attributes of theirs.
 

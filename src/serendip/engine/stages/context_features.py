@@ -1,4 +1,4 @@
-"""Ranker features of the context: country, device, time, session, and the user's level of prices.
+"""Ranker features of the context: country, device, time, session, and what is known of the user.
 
 Each is there only if the settings name it and the data have it. What a request lacks is NaN, which
 the ranker has seen in training: a request without a time has no hour and no session.
@@ -16,10 +16,11 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.event import NO_SESSION
 from serendip.data.query import History, Query
-from serendip.engine.feature_names import context_feature_names
+from serendip.data.semantic_ids import first_codes
+from serendip.engine.feature_names import context_feature_names, fit_name
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.state import EngineState
-from serendip.models.context_counts import FIELDS, ITEM_COUNTRIES
+from serendip.models.context_counts import ITEM_COUNTRIES
 
 SESSION_S = 1_800.0
 """Events of the last half hour before a request are its session, unless session ids tell."""
@@ -46,15 +47,13 @@ def _query_columns(
     state: EngineState, query: Query, past: History, items: IntArray
 ) -> Iterator[tuple[str, FloatArray | np.float32]]:
     """Name and values of the features that one query has for its candidates (C,)."""
-    codes = state.features.codes  # (N, L)
-    category_of = codes[items][:, 0] if codes.shape[1] else np.zeros(len(items), np.int32)
+    category_of = first_codes(state.features.codes[items])  # (C,)
     context = state.context
-    for name in FIELDS:
-        counts = context.fields.get(name)
-        value = -1 if counts is None else context.value(name, query)
-        if counts is None or value < 0:
+    for name, counts in context.fields.items():
+        value = context.value(name, query)
+        if value < 0:
             continue
-        yield f"{name} fit", counts.fit_of(value, items, category_of)
+        yield fit_name(name), counts.fit_of(value, items, category_of)
         if name == "country":
             yield "log country popularity", np.log1p(counts.counts_of(value, items))
     for part, build in _PARTS.items():
@@ -103,7 +102,7 @@ def _category_columns(state: EngineState, query: Query, past: History, items: In
     """Share of the item's category in the past."""
     codes = state.features.codes
     if len(past) and codes.shape[1]:
-        own, chosen = codes[items][:, 0], codes[past.item_nums][:, 0]  # (C,), (T,)
+        own, chosen = first_codes(codes[items]), first_codes(codes[past.item_nums])  # (C,), (T,)
         shares = np.bincount(chosen, minlength=int(own.max()) + 1) / len(past)
         yield "category share", shares[own].astype(np.float32)
 

@@ -107,7 +107,10 @@ class CountrySource(Source):
     name, label = "popular-country", "what is popular in the country"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
-        """Best first; nothing for an unknown country. The list is made at the training."""
+        """Best first; nothing for an unknown country, or if the settings do not name the country.
+
+        The list is made at the training.
+        """
         return [
             self._best(batch.state.context, query, allowed, quota)
             for query, allowed in zip(batch.queries, batch.allowed, strict=True)
@@ -115,7 +118,8 @@ class CountrySource(Source):
 
     @staticmethod
     def _best(context: ContextCounts, query: Query, allowed: AllowedItems, quota: int) -> ItemList:
-        counts = context.fields.get("country")
+        is_named = "country" in context.config.named
+        counts = context.fields.get("country") if is_named else None
         value = -1 if counts is None else context.value("country", query)
         if counts is None or value < 0:
             return ItemList()

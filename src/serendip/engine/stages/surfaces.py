@@ -30,8 +30,8 @@ from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
 from serendip.errors import UnsupportedError
 
-ContextPart = Literal["user", "query", "items", "country", "device", "time"]
-CONTEXT: tuple[ContextPart, ...] = ("user", "query", "items", "country", "device", "time")
+RequestPart = Literal["user", "query", "items", "country", "device", "time"]
+REQUEST_PARTS: tuple[RequestPart, ...] = ("user", "query", "items", "country", "device", "time")
 
 NamedFilter = Annotated[
     Annotated[Literal["seen"], Tag("name")] | Annotated[AttributeFilter, Tag("attribute")],
@@ -61,7 +61,7 @@ class SurfaceConfig(Config):
     task: Task
     """The task that the models predict; several surfaces may share one."""
 
-    context: tuple[ContextPart, ...] = CONTEXT
+    context: tuple[RequestPart, ...] = REQUEST_PARTS
     """Parts of a request that are read; a surface without "user" answers everybody the same."""
 
     sources: dict[str, PositiveInt]
@@ -152,7 +152,7 @@ _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 
 _POPULAR = {"popularity": 100, "popularity-recent": 50, "popular-country": 50}
 _HOME = {**_BEHAVIOUR, **_POPULAR, "new-items": 10, "again": 20}
 _BASKET = {**_BEHAVIOUR, "popularity": 20, "again": 20}
-_NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "device", "time")
+_NO_QUERY: tuple[RequestPart, ...] = ("user", "items", "country", "device", "time")
 
 DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
     "home": SurfaceConfig(
@@ -240,6 +240,7 @@ def visible_to(surface: SurfaceConfig, query: Query) -> Query:
             "rejected": Rejected(),
             "again": NO_ITEMS,
             "session": NO_SESSION,
+            "user_groups": {},
         }
     if "query" not in reads:
         unread |= {"text": "", "meant": "", "text_vector": None}

@@ -31,7 +31,7 @@ from serendip.jobs.surface_quality.questions import Questioner
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.models.base import Recommender
-from serendip.models.context_counts import NO_CONTEXT
+from serendip.models.context_counts import ContextConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import SilentProgress, TrainOptions
@@ -206,7 +206,7 @@ def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recom
     config = fitter.settings.models.retriever.model_copy(update={"item_mode": "id"})
     prepared = fitter.prepare(split.train, options)
     with fitter.clock.stage(f"train {HASH_IDS}"):
-        model = Retriever(config).train(prepared.dataset, options)
+        model = Retriever(config).train(fitter.as_models_see(prepared.dataset), options)
     if not split.new_items:
         return model
     new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
@@ -215,7 +215,7 @@ def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recom
 
 def fit_without_context(fitter: Fitter, split: Split, options: TrainOptions) -> EngineState:
     """Fit the engine on the same events as if nothing were known of the context of requests."""
-    settings = fitter.settings.model_copy(update={"context": NO_CONTEXT.config})
+    settings = fitter.settings.model_copy(update={"context": ContextConfig(features=())})
     plain = replace(fitter, settings=settings)
     fitted = fit_engine(plain, split.train, "without-context", options)
     return plain.append_new_items(fitted, split)

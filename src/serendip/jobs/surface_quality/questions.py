@@ -267,7 +267,8 @@ class Questioner:
         queries = [
             Query("search", request.text, user_id=request.user_id, history=past.history,
                   rejected=past.rejected, time=request.timestamp,
-                  country=request.country or past.country, device=request.device)
+                  country=request.country or past.country, device=request.device,
+                  user_groups=past.groups)
             for request, past in zip(chosen, pasts, strict=True)
         ]  # fmt: skip
         return SurfaceRequests(
@@ -347,6 +348,7 @@ class Questioner:
             exclude=np.unique(np.concatenate(excluded)).astype(np.int32),
             time=time,
             country=past.country,
+            user_groups=past.groups,
         )
 
     def _within_filters(self, requests: SurfaceRequests, surface: SurfaceConfig) -> SurfaceRequests:

@@ -182,10 +182,11 @@ def fit_older_part(
     del past  # its arrays are in ``inner``, with the new items
     with fitter.clock.stage("train ranker"):
         timed = fitter.with_time(options, "ranker")
-        ranker = train_ranker(inner, split, unseen, logged, fitter.settings, timed)
-    if ranker is not None:
-        ranker.save(folder / _RANKER)
-        inner = inner.with_ranker(ranker)
+        found = train_ranker(inner, split, unseen, logged, fitter.settings, timed)
+    if found is not None:
+        found.ranker.save(folder / _RANKER)
+        found.choice.save(folder)
+        inner = replace(inner, context=found.context).with_ranker(found.ranker)
     if fitter.on_older is not None:
         fitter.on_older(inner, split, dataset, folder)
     yield

@@ -144,8 +144,6 @@ class Fitter:
             features, codebooks, fusion = self._build_features(dataset, options, older)
             # Packed once for all models, which so learn from what requests will read.
             features = replace(features, content=pack_rows(features.content))
-        if "country" not in self.settings.context.features:
-            dataset = dataset.with_countries(None)
         counts = dataset.item_counts()
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
@@ -269,7 +267,8 @@ class Fitter:
 
         Those that continue from the older part come last: it may still be learning.
         """
-        items, trained = prepared.dataset.catalogue.vocabulary, dict[str, Recommender]()
+        dataset = self.as_models_see(prepared.dataset)
+        items, trained = dataset.catalogue.vocabulary, dict[str, Recommender]()
         models = self.settings.models.build(self.settings.unified)
         for name in sorted(models, key=lambda name: models[name].continues()):
             model, start = models[name], None
@@ -277,8 +276,13 @@ class Fitter:
                 start = older.start(name, items, prepared.fusion)
             with self.clock.stage(f"train {name}"):
                 timed = self.with_time(options, f"{name} ({fit})")
-                trained[name] = model.train(prepared.dataset, timed, start)
+                trained[name] = model.train(dataset, timed, start)
         return {name: trained[name] for name in models}
+
+    def as_models_see(self, dataset: Dataset) -> Dataset:
+        """The dataset with countries only if the settings name the country."""
+        named = "country" in self.settings.context.named
+        return dataset if named else dataset.with_countries(None)
 
     def write_queries(
         self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, seed: int, count: int

@@ -20,10 +20,9 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import TASKS
 from serendip.engine.settings import Settings
 from serendip.engine.stages.scoring import discount_popular
-from serendip.evaluate.metrics import Graded
-from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.jobs.train.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
 from serendip.models.ranker.config import RankerRows
-from serendip.models.ranker.model import Ranker, action_value
+from serendip.models.ranker.model import Ranker
 
 POWERS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
 """Powers that are tried, the largest first."""
@@ -40,15 +39,12 @@ POPULARITY = "log popularity"
 
 def learn_discounts(ranker: Ranker, rows: RankerRows, settings: Settings) -> dict[str, float]:
     """Task that the ranker orders -> power, by the action weights of the surface of that name."""
-    surfaces, actions = settings.all_surfaces(), ranker.config.actions
     column = ranker.feature_names.index(POPULARITY)
     powers: dict[str, float] = {}
     for number in ranker.ordered_tasks:
         of_task = rows.task == number
-        weights = surfaces[TASKS[number]].with_actions(actions).action_weights
-        probabilities = ranker.predict(rows.features[of_task], rows.task[of_task])
         powers[TASKS[number]] = learn_discount(
-            action_value(probabilities, weights, actions),
+            ranker_values(ranker, rows.at(of_task), settings),
             np.rint(np.expm1(rows.features[of_task, column])).astype(np.int32),
             rows.labels[of_task].any(1),
             rows.group[of_task],
@@ -67,24 +63,12 @@ def learn_discount(
         chosen: (R,) True for positives.
         group: (R,) number of the request.
     """
-    requests = [rows for rows in _rows_of_requests(group) if chosen[rows].any()]
+    requests = [rows for rows in rows_of_requests(group) if chosen[rows].any()]
     if len(requests) < MIN_REQUESTS:
         return 0.0
-    least = (1 - MAX_LOSS) * _mean_ndcg(values, chosen, requests)
+    least = (1 - MAX_LOSS) * ndcg_of_requests(values, chosen, requests).mean()
     for power in POWERS:
-        if _mean_ndcg(discount_popular(values, counts, power), chosen, requests) >= least:
+        discounted = discount_popular(values, counts, power)
+        if ndcg_of_requests(discounted, chosen, requests).mean() >= least:
             return power
     return 0.0
-
-
-def _rows_of_requests(group: NDArray[np.integer]) -> list[NDArray[np.intp]]:
-    order = np.argsort(group, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-
-
-def _mean_ndcg(values: FloatArray, chosen: BoolArray, requests: list[NDArray[np.intp]]) -> float:
-    metric, total = NDCG(10), 0.0
-    for rows in requests:
-        ordered = chosen[rows[np.argsort(-values[rows], kind="stable")]].astype(np.float64)
-        total += metric.of_list(Graded(ordered, np.ones(int(ordered.sum()))))
-    return total / len(requests)

@@ -11,27 +11,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
-from serendip.engine.feature_names import features_without_interactions
+from serendip.engine.feature_names import context_parts, features_without_interactions
 from serendip.engine.settings import Settings
-from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
+from serendip.jobs.train.context_choice import (
+    SAMPLE,
+    ContextChoice,
+    SampledRows,
+    can_choose,
+    choose_parts,
+)
 from serendip.jobs.train.examination import fit_examination, position_weights
 from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
-from serendip.models.ranker.config import RankerRows
+from serendip.jobs.train.ranker_rows import Batches, LabelledQuery, LabelledRequests, RowMaking
+from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 
@@ -54,49 +59,25 @@ MIN_SEARCHES = 200
 alone. With fewer, it is learned from synthetic queries, which overstate word matches; searches are
 then not ordered by the ranker. The number is a guess, not measured."""
 
-NEGATIVES = 40
-"""Largest number of negatives per request."""
-
 NUM_NEXT_EVENTS = 5
 """Number of the user's next events that are positives."""
 
 BATCH = 64
 
-_SHARE_FOR_ROWS = 0.8
-"""Share of the ranker's time for its rows; the rest is for its training."""
 
-
-@dataclass(frozen=True, slots=True)
-class LabelledQuery:
-    """A request and its positives.
+@dataclass(frozen=True, slots=True, eq=False)
+class RankerFit:
+    """A ranker and what it reads.
 
     Args:
-        items: (P,) int32 chosen items.
-        actions: labels of each chosen item (see ``label_actions``).
-        shown: items of the answer, chosen or not; empty = unknown.
-        weights: (P,) weight of each chosen item in the loss, by its position; empty = 1.
+        ranker: trained.
+        context: whose features it has.
+        choice: how the parts of it were chosen.
     """
 
-    query: Query
-    items: IntArray
-    actions: Sequence[frozenset[str]]
-    shown: IntArray = field(default_factory=lambda: NO_ITEMS)
-    weights: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-
-    def items_with(self, action: str) -> IntArray:
-        """The chosen items with this label."""
-        return self.items[[action in labels for labels in self.actions]]
-
-    def weights_of(self, item_nums: IntArray) -> FloatArray:
-        """(C,) float32 weights of candidates: 1 unless a chosen item has another."""
-        found = np.ones(len(item_nums), np.float32)
-        for item, weight in zip(self.items.tolist(), self.weights.tolist(), strict=False):
-            found[item_nums == item] = weight
-        return found
-
-
-LabelledRequests = Sequence[tuple[str, Sequence[LabelledQuery]]]
-"""Surface and its requests."""
+    ranker: Ranker
+    context: ContextCounts
+    choice: ContextChoice
 
 
 def train_ranker(
@@ -106,8 +87,11 @@ def train_ranker(
     logged: LabelledRequests,
     settings: Settings,
     options: TrainOptions,
-) -> Ranker | None:
+) -> RankerFit | None:
     """Train the ranker on requests of the newer part of a split.
+
+    Where the settings leave it to the training which parts of the context are read, they are chosen
+    on the rows of the first requests, which are a sample of all (``context_choice``).
 
     Args:
         state: fitted on the older part, with the items of the newer part appended.
@@ -118,7 +102,7 @@ def train_ranker(
         options: seed and progress.
 
     Returns:
-        the ranker; None if no candidate was a positive.
+        the ranker and the context that it reads; None if no candidate was a positive.
     """
     rng = np.random.default_rng(options.seed)
     searches = sum(
@@ -131,17 +115,11 @@ def train_ranker(
     built = _build_requests(split, written, state.repeats, most, rng)
     requests = [*built, *_with_repeats(logged, state.repeats)]
     total = sum(len(labelled) for _, labelled in requests)
+    making = RowMaking(settings, options, total, rng)
     batches = _mix_batches(requests)
-    time_for_rows = options.allowance.from_now(_SHARE_FOR_ROWS)
-    parts: list[RankerRows] = []
-    groups = 0
-    for surface, labelled in options.progress.track(batches, "ranker rows", len(batches)):
-        if time_for_rows.is_over and parts:
-            time_for_rows.cut(groups / total)
-            continue
-        parts.append(build_rows(labelled, surface, state, settings, groups, rng))
-        groups += len(labelled)
-    rows = _concatenate([part for part in parts if len(part.features)])
+    state, choice, batches = _choose_context(state, batches, making)
+    making.add(batches, state)
+    rows = making.rows()
     if rows is None:
         return None
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
@@ -149,12 +127,55 @@ def train_ranker(
     ordered = [TASKS.index(task) for task in TASKS if task != "search" or has_searches]
     ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
     ranker.discounts = learn_discounts(ranker, rows, settings)
-    return ranker
+    return RankerFit(ranker, state.context, choice)
 
 
-def _mix_batches(
-    requests: Sequence[tuple[str, Sequence[LabelledQuery]]],
-) -> list[tuple[str, Sequence[LabelledQuery]]]:
+def _choose_context(
+    state: EngineState, batches: Batches, making: RowMaking
+) -> tuple[EngineState, ContextChoice, Batches]:
+    """Choose the parts of the context that the ranker reads, on the rows of the first requests.
+
+    Returns:
+        the state with the chosen parts, the choice, and the batches that have no rows yet.
+    """
+    parts = state.context.present
+    if making.settings.context.features != AUTO:
+        return state, ContextChoice(parts, note="the settings name them"), batches
+    plain = replace(state, context=state.context.with_parts(frozenset(), state.num_items))
+    count = _count_first(batches, SAMPLE)
+    sampled = [request for _, labelled in batches[:count] for request in labelled]
+    times = np.array([request.query.time for request in sampled])
+    if note := _reason_for_none(parts, times, making.options):
+        return plain, ContextChoice(note=note), batches
+    making.add(batches[:count], state)
+    rows, names = making.rows(), state.feature_names
+    if rows is None:
+        return plain, ContextChoice(note="no request has a choice"), batches[count:]
+    sample = SampledRows(rows, names, times, [request.user_id for request in sampled])
+    choice = choose_parts(sample, parts, making.settings, making.options)
+    kept = sample.columns_with(choice.kept, parts)  # (F,)
+    making.parts = [part.with_columns(kept) for part in making.parts]
+    read = context_parts([name for name, is_kept in zip(names, kept, strict=True) if is_kept])
+    context = state.context.with_parts(read, state.num_items)
+    return replace(state, context=context), choice, batches[count:]
+
+
+def _reason_for_none(parts: Sequence[ContextPart], times: TimeArray, options: TrainOptions) -> str:
+    """Why no part is tested on requests at times (Q,); empty if parts are."""
+    if not parts:
+        return "the data have no context"
+    if options.allowance.is_over:
+        return "there was no time for the tests"
+    return "" if can_choose(times) else "the newest requests are too few"
+
+
+def _count_first(batches: Batches, requests: int) -> int:
+    """Number of the first batches that have a number of requests together, or of all."""
+    sizes = np.cumsum([len(labelled) for _, labelled in batches])
+    return min(len(batches), int(np.searchsorted(sizes, requests)) + 1)
+
+
+def _mix_batches(requests: LabelledRequests) -> Batches:
     """Requests in batches of one surface; the first of them are a sample of all surfaces."""
     batches = [
         ((begin + BATCH) / len(labelled), surface, labelled[begin : begin + BATCH])
@@ -199,11 +220,14 @@ def label_logged_requests(
             time=request.timestamp,
             country=request.country or past.country,
             device=request.device,
+            user_groups=past.groups,
         )
         actions = request.actions or [frozenset()] * len(request.chosen)
         labels = list(map(label_actions, request.liked.tolist(), actions))
         weights = position_weights(request, examined[request.surface])
-        labelled = LabelledQuery(query, request.chosen, labels, request.shown, weights)
+        labelled = LabelledQuery(
+            query, request.chosen, labels, request.shown, weights, request.user_id
+        )
         groups.setdefault(request.surface, []).append(labelled)
     return list(groups.items())
 
@@ -239,15 +263,14 @@ def _build_requests(
     num_similar = max(NUM_SEARCH, num_home // HOME_PER_SIMILAR)
     sample = rng.permutation(len(split.targets))[: num_home + num_similar]
     moments = [split.targets.moment(int(row), NUM_NEXT_EVENTS) for row in sample]
-    times = split.targets.times[sample].tolist()
-    home = [
-        _home_request(moment, repeats.due(moment.past.history, time))
-        for moment, time in zip(moments[:num_home], times, strict=False)
-    ]
+    users = [split.targets.users[row] for row in sample.tolist()]
+    due = [repeats.due(moment.past.history, moment.time) for moment in moments]
+    asked = list(zip(moments, users, due, strict=True))
+    home = [_home_request(*one) for one in asked[:num_home]]
     similar = [
-        _similar_request(moment, index % 2 == 0, repeats.due(moment.past.history, moment.time))
-        for index, moment in enumerate(moments[-num_similar:])
-        if len(moment.past.history)
+        _similar_request(*one, has_history=index % 2 == 0)
+        for index, one in enumerate(asked[-num_similar:])
+        if len(one[0].past.history)
     ]
     groups = [("home", home), ("similar", similar)]
     if examples:
@@ -261,8 +284,8 @@ def _count_home(split: Split, most: int) -> int:
     return min(len(split.targets), of_users, most)
 
 
-def _home_request(moment: Moment, again: IntArray) -> LabelledQuery:
-    """The home page at a moment, when some items of the history may come again."""
+def _home_request(moment: Moment, user_id: str, again: IntArray) -> LabelledQuery:
+    """The home page at a moment of a user, when some items of the history may come again."""
     past = moment.past
     query = Query(
         "home",
@@ -271,7 +294,7 @@ def _home_request(moment: Moment, again: IntArray) -> LabelledQuery:
         again=again,
         **_context_of(moment),
     )
-    return LabelledQuery(query, moment.items, _label_moment(moment))
+    return LabelledQuery(query, moment.items, _label_moment(moment), user_id=user_id)
 
 
 def _context_of(moment: Moment) -> dict[str, Any]:
@@ -281,10 +304,13 @@ def _context_of(moment: Moment) -> dict[str, Any]:
         "country": moment.country,
         "device": moment.device,
         "session": moment.session,
+        "user_groups": moment.past.groups,
     }
 
 
-def _similar_request(moment: Moment, has_history: bool, again: IntArray) -> LabelledQuery:
+def _similar_request(
+    moment: Moment, user_id: str, again: IntArray, has_history: bool
+) -> LabelledQuery:
     """The page of the user's last item, requested with or without the user's history."""
     past = moment.past if has_history else UserPast()
     source = moment.past.history.item_nums[-1:]
@@ -296,7 +322,7 @@ def _similar_request(moment: Moment, has_history: bool, again: IntArray) -> Labe
         again=again if has_history else NO_ITEMS,
         **_context_of(moment),
     )
-    return LabelledQuery(query, moment.items, _label_moment(moment))
+    return LabelledQuery(query, moment.items, _label_moment(moment), user_id=user_id)
 
 
 def _with_repeats(logged: LabelledRequests, repeats: Repeats) -> LabelledRequests:
@@ -339,59 +365,3 @@ def _search_requests(
         labels = [label_actions(liked=True, actions=())]
         result.append(LabelledQuery(query, examples.items[row : row + 1], labels))
     return result
-
-
-def build_rows(
-    labelled: Sequence[LabelledQuery],
-    surface: str,
-    state: EngineState,
-    settings: Settings,
-    first_group: int,
-    rng: np.random.Generator,
-) -> RankerRows:
-    """Build the rows of a batch of requests: positives and negatives among the candidates.
-
-    Requests without known shown items are left out if no source proposed a positive. Requests are
-    numbered from ``first_group`` on.
-    """
-    config = settings.all_surfaces()[surface]
-    queries = [request.query for request in labelled]
-    shown = [request.shown for request in labelled]
-    candidates, features = collect(queries, config, state, shown)
-    actions = settings.ranker.actions
-    labels = np.zeros((len(candidates), len(actions)), dtype=np.float32)
-    weights = np.ones(len(candidates), dtype=np.float32)
-    selected: list[NDArray[np.intp]] = []
-    for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
-        items = candidates.items[begin:end]
-        chosen = np.isin(items, labelled[row].items)
-        has_shown = len(shown[row]) > 0
-        if not chosen.any() and not has_shown:
-            continue
-        for column, action in enumerate(actions):
-            labels[begin:end, column] = np.isin(items, labelled[row].items_with(action))
-        weights[begin:end] = labelled[row].weights_of(items)
-        seen = np.isin(items, shown[row]) if has_shown else np.ones(len(items), np.bool_)
-        negatives = np.flatnonzero(seen & ~chosen)
-        sampled = rng.choice(negatives, min(NEGATIVES, len(negatives)), replace=False)
-        selected.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), sampled])))
-    rows = np.concatenate(selected) if selected else np.empty(0, np.intp)
-    return RankerRows(
-        features=features[rows],
-        task=np.full(len(rows), TASKS.index(config.task), dtype=np.int64),
-        labels=labels[rows],
-        weights=weights[rows],
-        group=first_group + candidates.rows[rows],
-    )
-
-
-def _concatenate(parts: Sequence[RankerRows]) -> RankerRows | None:
-    """All rows; None without any part."""
-    if not parts:
-        return None
-    return RankerRows(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("features", "task", "labels", "weights", "group")
-        }
-    )

@@ -38,6 +38,7 @@ from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_quer
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
+from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.drift import newest_profile
 from serendip.jobs.train.engine_fit import OtherProcess, fit_both_parts, older_folder
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -209,6 +210,8 @@ def fit(
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
+    choice = ContextChoice.open(older_folder(fitter, _ALL))
+    facts["context"] = choice.as_dict()
     record = QualityRecord.open(older_folder(fitter, _ALL) / RECORD_FILE)
     return Draft(state, relevance, facts, older, record)
 

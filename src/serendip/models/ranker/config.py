@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,10 @@ class RankerConfig(Config):
     """Share of the queries that is held out for early stopping."""
 
 
+PER_ROW = ("task", "labels", "weights", "group")
+"""Fields of ``RankerRows`` with one entry per row, beside the features."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RankerRows:
     """Training rows: one (query, candidate) pair each, with the outcome of every action.
@@ -96,7 +100,7 @@ class RankerRows:
     unseen: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     def __post_init__(self) -> None:
-        for name in ("task", "labels", "weights", "group"):
+        for name in PER_ROW:
             if len(getattr(self, name)) != len(self):
                 raise DataError(
                     f"{name} has {len(getattr(self, name))} rows and features has {len(self)}.",
@@ -105,3 +109,13 @@ class RankerRows:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def at(self, kept: NDArray[np.bool_]) -> RankerRows:
+        """The rows where ``kept`` (R,) is true."""
+        columns = {name: getattr(self, name)[kept] for name in (*PER_ROW, "features")}
+        return replace(self, **columns)
+
+    def with_columns(self, kept: NDArray[np.bool_]) -> RankerRows:
+        """The same rows with the features where ``kept`` (F,) is true."""
+        unseen = self.unseen[kept] if len(self.unseen) else self.unseen
+        return replace(self, features=self.features[:, kept], unseen=unseen)
