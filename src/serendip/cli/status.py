@@ -46,6 +46,8 @@ def _describe_generation(generation: InForce) -> Iterator[str]:
     yield f"in force     {generation.name}, since {_moment(generation.since)}"
     start = f", continued from {generation.warm_start}" if generation.warm_start else ""
     yield f"  trained    {_moment(generation.created)} on {counts}{start}"
+    if generation.search is not None:
+        yield f"  search     {generation.search.describe()}"
     for name, value in generation.quality.items():
         yield f"  quality    {name} of home {value:.4f} in the report"
     for name, detail in generation.gates.items():

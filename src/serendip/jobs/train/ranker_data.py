@@ -1,24 +1,24 @@
 """Training rows of the ranker: candidates of requests, labelled by the events that followed.
 
 The three tasks share one model. Home: a user's history up to a moment, labelled by the user's next
-events. Similar: the item of an event as the source, labelled by the next events. Search: a
-synthetic query, labelled by the item that it was written for. Logged requests are added, labelled
-by the items that were chosen. Negatives are the shown items that were not chosen, if the log has
-the shown items, and sampled candidates otherwise.
+events. Similar: the item of an event as the source, labelled by the next events. Search: see
+``search_rows``. Logged requests of any surface are added, labelled by the items that were chosen.
+Negatives are the shown items that were not chosen, if the log has the shown items, and sampled
+candidates otherwise.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.repeats import Repeats
@@ -29,9 +29,17 @@ from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.jobs.train.examination import fit_examination, position_weights
+from serendip.jobs.train.labelled_query import LabelledQuery, LabelledRequests
 from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
-from serendip.models.ranker.config import RankerRows
+from serendip.jobs.train.search_rows import (
+    SEARCH,
+    count_searches,
+    orders_search,
+    weigh_searches,
+    write_searches,
+)
+from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 
@@ -49,11 +57,6 @@ HOME_PER_SIMILAR = 3
 NUM_LOGGED = 3_000
 """Largest number of logged requests per surface; the newest ones."""
 
-MIN_SEARCHES = 200
-"""Number of logged searches with a chosen item from which on the search task is learned from them
-alone. With fewer, it is learned from synthetic queries, which overstate word matches; searches are
-then not ordered by the ranker. The number is a guess, not measured."""
-
 NEGATIVES = 40
 """Largest number of negatives per request."""
 
@@ -66,44 +69,11 @@ _SHARE_FOR_ROWS = 0.8
 """Share of the ranker's time for its rows; the rest is for its training."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledQuery:
-    """A request and its positives.
-
-    Args:
-        items: (P,) int32 chosen items.
-        actions: labels of each chosen item (see ``label_actions``).
-        shown: items of the answer, chosen or not; empty = unknown.
-        weights: (P,) weight of each chosen item in the loss, by its position; empty = 1.
-    """
-
-    query: Query
-    items: IntArray
-    actions: Sequence[frozenset[str]]
-    shown: IntArray = field(default_factory=lambda: NO_ITEMS)
-    weights: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-
-    def items_with(self, action: str) -> IntArray:
-        """The chosen items with this label."""
-        return self.items[[action in labels for labels in self.actions]]
-
-    def weights_of(self, item_nums: IntArray) -> FloatArray:
-        """(C,) float32 weights of candidates: 1 unless a chosen item has another."""
-        found = np.ones(len(item_nums), np.float32)
-        for item, weight in zip(self.items.tolist(), self.weights.tolist(), strict=False):
-            found[item_nums == item] = weight
-        return found
-
-
-LabelledRequests = Sequence[tuple[str, Sequence[LabelledQuery]]]
-"""Surface and its requests."""
-
-
 def train_ranker(
     state: EngineState,
     split: Split,
     examples: QueryExamples,
-    logged: LabelledRequests,
+    labelled: LabelledRequests,
     settings: Settings,
     options: TrainOptions,
 ) -> Ranker | None:
@@ -112,8 +82,8 @@ def train_ranker(
     Args:
         state: fitted on the older part, with the items of the newer part appended.
         split: both parts, items numbered as in ``state``.
-        examples: synthetic queries, items numbered as in ``state``.
-        logged: labelled requests of the newer part, see ``label_logged_requests``.
+        examples: written queries, items numbered as in ``state``.
+        labelled: logged requests of the newer part, and queries with labels.
         settings: surfaces and the ranker's config.
         options: seed and progress.
 
@@ -121,34 +91,31 @@ def train_ranker(
         the ranker; None if no candidate was a positive.
     """
     rng = np.random.default_rng(options.seed)
-    searches = sum(
-        bool(request.query.text) and len(request.items) > 0
-        for _, requests_of_surface in logged
-        for request in requests_of_surface
-    )
-    has_searches = searches >= MIN_SEARCHES
-    written, most = None if has_searches else examples, settings.ranker.most_requests
-    built = _build_requests(split, written, state.repeats, most, rng)
-    requests = [*built, *_with_repeats(logged, state.repeats)]
-    total = sum(len(labelled) for _, labelled in requests)
+    built = _build_requests(split, examples, state.repeats, settings.ranker.most_requests, rng)
+    searches = settings.ranker.searches
+    requests = weigh_searches([*built, *_with_repeats(labelled, state.repeats)], searches)
+    total = sum(len(of_surface) for _, of_surface in requests)
     batches = _mix_batches(requests)
     time_for_rows = options.allowance.from_now(_SHARE_FOR_ROWS)
     parts: list[RankerRows] = []
-    groups = 0
-    for surface, labelled in options.progress.track(batches, "ranker rows", len(batches)):
+    sources: list[SearchSource | None] = []
+    for surface, batch in options.progress.track(batches, "ranker rows", len(batches)):
         if time_for_rows.is_over and parts:
-            time_for_rows.cut(groups / total)
+            time_for_rows.cut(len(sources) / total)
             continue
-        parts.append(build_rows(labelled, surface, state, settings, groups, rng))
-        groups += len(labelled)
+        parts.append(build_rows(batch, surface, state, settings, len(sources), rng))
+        sources += [one.source for one in batch]
     rows = _concatenate([part for part in parts if len(part.features)])
     if rows is None:
         return None
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
     rows = replace(rows, unseen=unseen)
-    ordered = [TASKS.index(task) for task in TASKS if task != "search" or has_searches]
+    found = count_searches(rows, sources)
+    ordered = [task for task in range(len(TASKS)) if task != SEARCH]
+    ordered += [SEARCH] if orders_search(found, searches) else []
     ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
     ranker.discounts = learn_discounts(ranker, rows, settings)
+    ranker.searches = found
     return ranker
 
 
@@ -203,7 +170,10 @@ def label_logged_requests(
         actions = request.actions or [frozenset()] * len(request.chosen)
         labels = list(map(label_actions, request.liked.tolist(), actions))
         weights = position_weights(request, examined[request.surface])
-        labelled = LabelledQuery(query, request.chosen, labels, request.shown, weights)
+        source: SearchSource | None = "logged" if query.surface == "search" else None
+        labelled = LabelledQuery(
+            query, request.chosen, labels, request.shown, weights, source=source
+        )
         groups.setdefault(request.surface, []).append(labelled)
     return list(groups.items())
 
@@ -221,16 +191,16 @@ def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
 
 def _build_requests(
     split: Split,
-    examples: QueryExamples | None,
+    examples: QueryExamples,
     repeats: Repeats,
     most: int,
     rng: np.random.Generator,
 ) -> list[tuple[str, list[LabelledQuery]]]:
-    """Requests of moments of the newer part, and of synthetic queries, by surface.
+    """Requests of moments of the newer part, and of written queries, by surface.
 
     Args:
         split: each of its targets is a moment.
-        examples: synthetic queries; None = none.
+        examples: written queries.
         repeats: which items of a history may come again.
         most: largest number of home requests; see ``_count_home``.
         rng: draws.
@@ -249,10 +219,9 @@ def _build_requests(
         for index, moment in enumerate(moments[-num_similar:])
         if len(moment.past.history)
     ]
-    groups = [("home", home), ("similar", similar)]
-    if examples:
-        groups.append(("search", _search_requests(examples, [m.past for m in moments], rng)))
-    return groups
+    written = write_searches(examples, [moment.past for moment in moments], NUM_SEARCH, rng)
+    groups = [("home", home), ("similar", similar), ("search", written)]
+    return [(surface, labelled) for surface, labelled in groups if labelled]
 
 
 def _count_home(split: Split, most: int) -> int:
@@ -317,25 +286,6 @@ def _label_moment(moment: Moment) -> list[frozenset[str]]:
     ]
 
 
-def _search_requests(
-    examples: QueryExamples, pasts: Sequence[UserPast], rng: np.random.Generator
-) -> list[LabelledQuery]:
-    """Synthetic queries, every second one with a random history: search must not need one."""
-    result = []
-    for index, row in enumerate(rng.permutation(len(examples))[:NUM_SEARCH]):
-        past = pasts[index % len(pasts)] if pasts and index % 2 == 0 else UserPast()
-        query = Query(
-            "search",
-            text=examples.texts[row],
-            text_vector=examples.vectors[row],
-            history=past.history,
-            rejected=past.rejected,
-        )
-        labels = [label_actions(liked=True, actions=())]
-        result.append(LabelledQuery(query, examples.items[row : row + 1], labels))
-    return result
-
-
 def build_rows(
     labelled: Sequence[LabelledQuery],
     surface: str,
@@ -360,16 +310,13 @@ def build_rows(
     for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
         items = candidates.items[begin:end]
         chosen = np.isin(items, labelled[row].items)
-        has_shown = len(shown[row]) > 0
-        if not chosen.any() and not has_shown:
+        if not chosen.any() and not len(shown[row]):
             continue
         for column, action in enumerate(actions):
             labels[begin:end, column] = np.isin(items, labelled[row].items_with(action))
         weights[begin:end] = labelled[row].weights_of(items)
-        seen = np.isin(items, shown[row]) if has_shown else np.ones(len(items), np.bool_)
-        negatives = np.flatnonzero(seen & ~chosen)
-        sampled = rng.choice(negatives, min(NEGATIVES, len(negatives)), replace=False)
-        selected.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), sampled])))
+        negatives = _choose_negatives(labelled[row], items, chosen, rng)
+        selected.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), negatives])))
     rows = np.concatenate(selected) if selected else np.empty(0, np.intp)
     return RankerRows(
         features=features[rows],
@@ -378,6 +325,24 @@ def build_rows(
         weights=weights[rows],
         group=first_group + candidates.rows[rows],
     )
+
+
+def _choose_negatives(
+    labelled: LabelledQuery, items: IntArray, chosen: BoolArray, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Places of at most ``NEGATIVES`` of the candidates (C,) that were not chosen.
+
+    Those labelled as irrelevant come first, the rest is drawn: from the shown items if these are
+    known.
+    """
+    known = np.flatnonzero(np.isin(items, labelled.irrelevant) & ~chosen)[:NEGATIVES]
+    is_open = ~chosen
+    is_open[known] = False
+    if len(labelled.shown):
+        is_open &= np.isin(items, labelled.shown)
+    others = np.flatnonzero(is_open)
+    count = min(NEGATIVES - len(known), len(others))
+    return np.concatenate([known, rng.choice(others, count, replace=False)])
 
 
 def _concatenate(parts: Sequence[RankerRows]) -> RankerRows | None:

@@ -52,6 +52,7 @@ from serendip.jobs.train.gates import (
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import require_actions
+from serendip.jobs.train.search_rows import SearchOrder
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import exclusive_lock
@@ -206,6 +207,7 @@ def fit(
         "settings": context.settings.learned_from(),
         "encoder": describe_encoder(context),
         "warm_start": start.as_dict(),
+        "search": asdict(SearchOrder.of(state.ranker, context.settings.ranker.searches)),
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
