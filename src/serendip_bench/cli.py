@@ -93,9 +93,7 @@ SeedsOption = Annotated[
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder of text vectors; default: FILE.work/cache.")
 ]
-EncoderOption = Annotated[
-    str, typer.Option("--encoder", help="Text encoder, as [content] name.")
-]
+EncoderOption = Annotated[str, typer.Option("--encoder", help="Text encoder, as [content] name.")]
 TestOption = Annotated[
     Path | None,
     typer.Option("--test", help="A second file of judgements, for testing only."),

@@ -157,7 +157,7 @@ class Fitter:
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
         prepared = dataset.with_features(features).with_queries(examples)
-        prepared = prepared.with_quality(item_quality(dataset))
+        prepared = prepared.with_quality(item_quality(dataset, self.settings.quality))
         alignment = self._align_content(prepared, options)
         return PreparedData(prepared.with_alignment(alignment), features, codebooks, fusion)
 
