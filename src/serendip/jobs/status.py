@@ -41,6 +41,8 @@ class InForce:
         warm_start: generation that its training continued from; empty = none.
         gates: name of each gate and what it said.
         quality: metric -> value of home in the report, if that is of these settings and files.
+        item_quality: quality of items -> its weight in the retriever's score; empty = not used;
+            None = a version made it that did not say so.
         search: what orders search; None = a version made it that did not say so.
     """
 
@@ -51,6 +53,7 @@ class InForce:
     warm_start: str
     gates: Mapping[str, str]
     quality: Mapping[str, float]
+    item_quality: Mapping[str, float] | None
     search: SearchOrder | None
 
 
@@ -146,6 +149,7 @@ def _describe(workspace: Workspace, current: Version) -> InForce:
         warm_start=manifest.get("warm_start", {}).get("generation", ""),
         gates=_gates(manifest),
         quality=_read_quality(workspace, manifest["fingerprint"]),
+        item_quality=manifest.get("quality"),
         search=SearchOrder(**manifest["search"]) if "search" in manifest else None,
     )
 
