@@ -86,6 +86,9 @@ def test_of_two_labels_of_a_pair_that_of_the_later_file_counts(tmp_path: Path) -
         "lamp": {0: 1.0, 1: 0.0},
         "rug": {2: 1.0},
     }
+    sample = read_judged_files([first, second], Vocabulary(["a", "b", "c"]), most=1)
+    assert len(sample) == 1
+    assert sample.texts[0] in judged.texts
     assert len(read_judged_files([], Vocabulary(["a"]))) == 0
     with pytest.raises(DataError, match=r"no-such\.csv"):
         read_judged_files([tmp_path / "no-such.csv"], Vocabulary(["a"]))

@@ -66,12 +66,19 @@ def label_judged(judged: JudgedQueries, vectors: FloatArray) -> list[LabelledQue
     return labelled
 
 
-def read_judged_files(paths: Sequence[Path], vocabulary: Vocabulary) -> JudgedQueries:
+MOST_LABELLED = 3_000
+"""Largest number of labelled queries; of more a random sample, always the same."""
+
+
+def read_judged_files(
+    paths: Sequence[Path], vocabulary: Vocabulary, most: int = MOST_LABELLED
+) -> JudgedQueries:
     """The queries of files of labels; of two labels of a pair the later file's counts.
 
     Args:
         paths: of the files.
         vocabulary: of the items; labels of other items are left out.
+        most: largest number of queries.
 
     Raises:
         DataError: a file is missing or broken.
@@ -81,7 +88,9 @@ def read_judged_files(paths: Sequence[Path], vocabulary: Vocabulary) -> JudgedQu
         judged = read_judged(path, vocabulary, excluded=set())
         for text, by_item in zip(judged.texts, judged.gains, strict=True):
             gains.setdefault(text, {}).update(by_item)
-    return JudgedQueries.of(gains)
+    judged = JudgedQueries.of(gains)
+    order = np.random.default_rng(0).permutation(len(judged))
+    return judged.rows(np.sort(order[:most]).tolist())
 
 
 def write_searches(
