@@ -32,7 +32,7 @@ class SearchesConfig(Config):
     labelled: float = Field(default=1.0, ge=0)
     """Weight of a query of the files of labels, with its relevant and its irrelevant items."""
 
-    written: float = Field(default=0.1, ge=0)
+    written: float = Field(default=0.03, ge=0)
     """Weight of a query that was written for an item, by an LLM or from its fields. Such queries
     have more words of the item than those that people type."""
 
