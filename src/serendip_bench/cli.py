@@ -93,6 +93,7 @@ SeedsOption = Annotated[
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder of text vectors; default: FILE.work/cache.")
 ]
+EncoderOption = Annotated[str, typer.Option("--encoder", help="Text encoder, as [content] name.")]
 TestOption = Annotated[
     Path | None,
     typer.Option("--test", help="A second file of judgements, for testing only."),
@@ -184,17 +185,20 @@ def unified(
     models: ModelsOption = None,
     seeds: SeedsOption = 3,
     cache: CacheOption = None,
+    encoder: EncoderOption = "minilm",
 ) -> None:
     """One model for next items, search and similar items, compared with specialists.
 
     Pairs of tasks and ablations run with one seed, whatever --seeds is.
     """
+    from serendip.content.encoders.text import TextEncoderConfig
     from serendip_bench.datasets.registry import detect_dataset
     from serendip_bench.unified.models import select_lines
     from serendip_bench.unified.run import UnifiedBench, run_unified
 
     terminal, lines = Terminal(as_json=True), select_lines(models, detect_dataset(data).table)
-    bench = UnifiedBench(data, json, lines, seeds, cache)
+    reader = TextEncoderConfig(name=encoder)
+    bench = UnifiedBench(data, json, lines, seeds, cache, reader)
     document = run_unified(bench, terminal.options(), build_row_printer(terminal, _UNIFIED_COLUMNS))
     summaries = {
         f"{format_task(model):<15} {model['model']}": model

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
-from serendip.data.item_quality import HALF_LIFE_DAYS, QUALITIES, UNKNOWN, item_quality
+from serendip.data.item_quality import (
+    HALF_LIFE_DAYS,
+    QUALITIES,
+    UNKNOWN,
+    QualityConfig,
+    item_quality,
+)
 from serendip.data.negative_log import NegativeLog
 from serendip.data.vocabulary import Vocabulary
 
@@ -95,3 +101,72 @@ def test_a_dislike_is_a_low_rating_and_no_like() -> None:
     assert column(quality, "rating")[:3] == [0.6667, 0.1667, 0.6667]
     assert column(quality, "conversion")[:3] == [0.6667, 0.1667, 0.6667]
     assert column(quality, "popularity") == column(item_quality(plain), "popularity")
+
+
+RATED = QualityConfig(rating="stars", reviews="reviews")
+
+
+def catalogue_of(rows: list[tuple[float | None, float | None]]) -> Catalogue:
+    """Items with a rating and a number of reviews, where these are known."""
+    return Catalogue(
+        Item(
+            f"i{number}",
+            attributes={
+                name: value
+                for name, value in (("stars", stars), ("reviews", reviews))
+                if value is not None
+            },
+        )
+        for number, (stars, reviews) in enumerate(rows)
+    )
+
+
+def test_items_without_events_have_the_ratings_of_the_catalogue() -> None:
+    nobody = world([], [], [], {})
+    rated = catalogue_of([(4.5, 90.0), (3.0, 40.0), (None, None), (4.0, 0.0), (0.0, 30.0)])
+    quality = item_quality(replace(nobody, catalogue=rated), RATED)
+    # Means among 0, 1 and 3; nobody has reviewed 3, and a rating of 0 is none.
+    assert column(quality, "rating") == [0.8333, 0.1667, 0.5, 0.5, 0.5]
+    logs = np.log1p([90, 40, 0, 0, 30]) / np.log1p(90)
+    np.testing.assert_allclose(column(quality, "popularity"), logs, atol=1e-4)
+    assert np.array_equal(item_quality(replace(nobody, catalogue=rated)), np.tile(UNKNOWN, (5, 1)))
+
+
+def test_a_rating_with_few_reviews_is_no_proof() -> None:
+    rated = catalogue_of([(5.0, 1.0), (4.6, 500.0), (2.0, 500.0), (None, 9.0), (None, None)])
+    rating = column(item_quality(replace(world([], [], [], {}), catalogue=rated), RATED), "rating")
+    assert rating[1] > rating[0] > rating[2]
+
+
+def test_the_log_and_the_catalogue_count_by_their_numbers_of_ratings() -> None:
+    liked = world([0, 0, 1, 1], [0, 0, 0, 0], [5, 5, 1, 1], {})
+    alone = column(item_quality(liked), "rating")
+    assert alone[:2] == [0.75, 0.25]
+    contrary = catalogue_of([(1.0, 2.0), (5.0, 6.0), (3.0, 0.0), (None, None), (None, None)])
+    both = column(item_quality(replace(liked, catalogue=contrary), RATED), "rating")
+    # Shrunk means of the catalogue stand 0 < 2 < 1: ranks 1/6, 1/2, 5/6.
+    assert both[0] == round(0.75 + 2 / 4 * (1 / 6 - 0.75), 4)
+    assert both[1] == round(0.25 + 6 / 8 * (5 / 6 - 0.25), 4)
+    assert both[2:] == [0.5, 0.5, 0.5]
+
+
+def test_without_a_number_of_reviews_a_rating_counts_as_ten() -> None:
+    liked = world([0, 0, 1, 1], [0, 0, 0, 0], [5, 5, 1, 1], {})
+    contrary = catalogue_of([(1.0, None), (5.0, None), *[(None, None)] * 3])
+    both = column(
+        item_quality(replace(liked, catalogue=contrary), QualityConfig(rating="stars")), "rating"
+    )
+    assert both[0] == round(0.75 + 10 / 12 * (0.25 - 0.75), 4)
+
+
+@given(
+    st.lists(
+        st.tuples(st.none() | st.floats(-1e300, 1e300), st.none() | st.floats(-1e300, 1e300)),
+        min_size=5,
+        max_size=5,
+    )
+)
+def test_odd_numbers_of_the_catalogue_leave_quality_between_0_and_1(rows) -> None:
+    dataset = replace(world([0, 1], [0, 0], [5, 1], {}), catalogue=catalogue_of(rows))
+    quality = item_quality(dataset, RATED)
+    assert ((quality >= 0) & (quality <= 1)).all()

@@ -17,6 +17,7 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
 from serendip.data.item_features import TokenReader
+from serendip.data.item_quality import QualityConfig
 from serendip.data.repeats import RepeatConfig
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
@@ -153,6 +154,9 @@ class Settings(Config):
 
     semantic_ids: ResidualKMeansConfig = ResidualKMeansConfig()
     """Residual k-means of the semantic IDs."""
+
+    quality: QualityConfig = QualityConfig()
+    """Columns of the catalogue that tell how good items are."""
 
     models: ModelsConfig = ModelsConfig()
     """The models that propose and score candidates."""

@@ -192,8 +192,8 @@ class EngineState:
         """Features of new items with the items that models compare them with."""
         return replace(features, near=self.cells.near(features.content, self.features.content))
 
-    def with_ranker(self, ranker: Ranker) -> EngineState:
-        """A copy with a ranker."""
+    def with_ranker(self, ranker: Ranker | None) -> EngineState:
+        """A copy with a ranker, or without one."""
         return replace(self, ranker=ranker)
 
     def with_synonyms(self, synonyms: Synonyms) -> EngineState:

@@ -14,6 +14,7 @@ from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
+from serendip.jobs.train.search_rows import SearchOrder
 from serendip.jobs.train.staleness import (
     LEARNED_TABLES,
     GenerationAge,
@@ -40,6 +41,9 @@ class InForce:
         warm_start: generation that its training continued from; empty = none.
         gates: name of each gate and what it said.
         quality: metric -> value of home in the report, if that is of these settings and files.
+        item_quality: quality of items -> its weight in the retriever's score; empty = not used;
+            None = a version made it that did not say so.
+        search: what orders search; None = a version made it that did not say so.
     """
 
     name: str
@@ -49,6 +53,8 @@ class InForce:
     warm_start: str
     gates: Mapping[str, str]
     quality: Mapping[str, float]
+    item_quality: Mapping[str, float] | None
+    search: SearchOrder | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,8 @@ def _describe(workspace: Workspace, current: Version) -> InForce:
         warm_start=manifest.get("warm_start", {}).get("generation", ""),
         gates=_gates(manifest),
         quality=_read_quality(workspace, manifest["fingerprint"]),
+        item_quality=manifest.get("quality"),
+        search=SearchOrder(**manifest["search"]) if "search" in manifest else None,
     )
 
 

@@ -101,7 +101,8 @@ class VectorIndex:
         rows = np.concatenate([self.late_rows, np.arange(count, count + len(item_nums))])
         order = np.argsort(items, kind="stable")
         items, rows = items[order], rows[order]
-        is_last = np.append(items[1:] != items[:-1], True)  # of repeated items the last row counts
+        # Of repeated items the last row counts; there may be none at all.
+        is_last = np.append(items[1:] != items[:-1], True)[: len(items)]
         return replace(
             self,
             late_items=items[is_last].astype(np.int32),

@@ -31,7 +31,7 @@ from serendip.jobs.enrich.judged_queries import GAINS
 from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors
 from serendip_bench.splits import BenchSplit, RequestSet
-from serendip_bench.unified.models import UnifiedModel
+from serendip_bench.unified.models import SEARCH_RANKERS, UnifiedModel
 from serendip_bench.unified.tasks import UnifiedSplit
 
 PRODUCTS_FILE, JUDGEMENTS_FILE = "items.jsonl", "judgements.csv"
@@ -59,8 +59,9 @@ ESCI: dict[str, UnifiedModel] = {
     "vectors": UnifiedModel("vectors", ("search",), "vectors"),
     "rrf": UnifiedModel("rrf", ("search",), "rrf"),
     "engine": UnifiedModel("engine", ("search",), "engine", of="unified"),
+    **SEARCH_RANKERS,
 }
-"""There is no training data for the engine's ranker, so its sources are fused by rank."""
+"""There is no log that the engine's ranker could learn from, so its sources are fused by rank."""
 
 
 def read_products(folder: Path) -> Dataset:

@@ -52,7 +52,6 @@ from serendip_bench.unified.engine_candidates import (
 from serendip_bench.unified.rows import (
     UnifiedTask,
     compute_judged_share,
-    compute_model_rows,
     compute_values,
     get_ranks_path,
     get_relevance_file,
@@ -146,12 +145,8 @@ def _stack_features(features: FloatArray, task: NDArray[np.integer]) -> FloatArr
     return np.column_stack([features, task]).astype(np.float32)
 
 
-_SOURCES = "sources"
-
-
-def compute_rows(task: UnifiedTask) -> list[dict[str, Any]]:
-    """Compute the rows of any line of the table."""
-    return _compute_engine_rows(task) if task.line.scorer == "engine" else compute_model_rows(task)
+SOURCES = "sources"
+"""Stage of the training of the sources."""
 
 
 def describe_rankers() -> list[Any]:
@@ -165,12 +160,45 @@ def describe_rankers() -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Measurement:
+class Measurement:
     """Test ranks (T,), validation values (U, 3), CPU seconds of the requests."""
 
     ranks: Values
     valid: Values
     seconds: float
+
+
+def build_row(
+    task: UnifiedTask,
+    key: Mapping[str, Any],
+    requests: RequestSet,
+    measurement: Measurement,
+    costs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A row of the results; its ranks are saved.
+
+    Args:
+        task: of the rows.
+        key: of the row.
+        requests: that were ranked.
+        measurement: of the model.
+        costs: cost fields of the model.
+    """
+    path = get_ranks_path(Path(task.folder).parent, key)
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, measurement.ranks, allow_pickle=False)
+    if requests.relevance is not None:
+        requests.relevance.save(path.parent / get_relevance_file(name_request_set(key)))
+    return {
+        **key,
+        **summarise_values(
+            compute_values(measurement.ranks, requests.relevance), measurement.valid
+        ),
+        **compute_judged_share(measurement.ranks, requests.relevance),
+        "score_cpu_s": round(measurement.seconds, 3),
+        "peak_mb": round(peak_memory_mb(), 1),
+        **costs,
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +222,7 @@ class _BenchEngine:
 
     def measure(
         self, name: str, tests: RequestSet, validation: RequestSet
-    ) -> Iterator[tuple[dict[str, Any], _Measurement]]:
+    ) -> Iterator[tuple[dict[str, Any], Measurement]]:
         """Keys of the rows of a request set with their measurements.
 
         Args:
@@ -211,31 +239,11 @@ class _BenchEngine:
             if name_request_set(key) == name:
                 model = str(key["model"])
                 shares_candidates = model in self.rankers and self._is_ordered(name, model)
-                seconds = _sum_seconds(clock, model) + shares_candidates * _sum_seconds(
+                seconds = sum_seconds(clock, model) + shares_candidates * sum_seconds(
                     clock, CANDIDATES
                 )
                 values = compute_values(valid_ranks[model], validation.relevance)
-                yield key, _Measurement(ranks[model], values, seconds)
-
-    def row(
-        self, key: dict[str, Any], requests: RequestSet, measurement: _Measurement
-    ) -> dict[str, Any]:
-        """A row of the results; its ranks are saved."""
-        path = get_ranks_path(Path(self.task.folder).parent, key)
-        path.parent.mkdir(exist_ok=True)
-        np.save(path, measurement.ranks, allow_pickle=False)
-        if requests.relevance is not None:
-            requests.relevance.save(path.parent / get_relevance_file(name_request_set(key)))
-        return {
-            **key,
-            **summarise_values(
-                compute_values(measurement.ranks, requests.relevance), measurement.valid
-            ),
-            **compute_judged_share(measurement.ranks, requests.relevance),
-            "score_cpu_s": round(measurement.seconds, 3),
-            "peak_mb": round(peak_memory_mb(), 1),
-            **self.costs[str(key["model"])],
-        }
+                yield key, Measurement(ranks[model], values, seconds)
 
     def _is_ordered(self, name: str, model: str) -> bool:
         return parse_task(name) in self.ranked_tasks or model != self.task.line.model
@@ -253,16 +261,13 @@ class _BenchEngine:
         return ranks
 
 
-def _compute_engine_rows(task: UnifiedTask) -> list[dict[str, Any]]:
+def compute_engine_rows(task: UnifiedTask) -> list[dict[str, Any]]:
+    """Train the engine and evaluate the tasks of its line; one row per task and model."""
     data = Path(task.data)
     dataset = detect_dataset(data)
     split = dataset.build_split(data, np.load(task.words, allow_pickle=False))
     prepare_folder(Path(task.folder), task.digest)
-    validation: dict[str, RequestSet] = {}
-    for name, requests in split.validation.items():
-        # The first set of a task: it contains all requests, or all sets share their validation.
-        validation.setdefault(parse_task(name), requests)
-    training, evaluation = split_requests(validation, task.seed)
+    training, evaluation = split_requests(list_validation(split), task.seed)
     ranked_tasks = [
         task_name for task_name in task.line.tasks if task_name != "search" or dataset.logs_searches
     ]
@@ -271,12 +276,37 @@ def _compute_engine_rows(task: UnifiedTask) -> list[dict[str, Any]]:
             task, split, training if ranked_tasks else {}, ranked_tasks, Path(scratch) / "words"
         )
         return [
-            engine.row(key, split.tests[name], measurement)
+            build_row(task, key, split.tests[name], measurement, engine.costs[str(key["model"])])
             for name in dict.fromkeys(map(name_request_set, task.keys))
             for key, measurement in engine.measure(
                 name, split.tests[name], evaluation[parse_task(name)]
             )
         ]
+
+
+def list_validation(split: UnifiedSplit) -> dict[str, RequestSet]:
+    """Task -> its validation requests."""
+    validation: dict[str, RequestSet] = {}
+    for name, requests in split.validation.items():
+        # The first set of a task: it contains all requests, or all sets share their validation.
+        validation.setdefault(parse_task(name), requests)
+    return validation
+
+
+def train_sources(
+    task: UnifiedTask, split: UnifiedSplit, retriever: Retriever, scratch: Path
+) -> EngineState:
+    """Train everything but the ranker.
+
+    Args:
+        task: of the rows.
+        split: with the training part.
+        retriever: trained on it.
+        scratch: empty folder for the word index, which must exist as long as the state.
+    """
+    content = np.load(task.content, allow_pickle=False)
+    catalogue = renumber_catalogue(task, split)
+    return build_engine_state(split.sequences, content, catalogue, retriever, task.seed, scratch)
 
 
 def _train_engine(
@@ -288,23 +318,20 @@ def _train_engine(
 ) -> _BenchEngine:
     """Train the sources and, if there are training requests (by task), the rankers."""
     retriever = Retriever.open(Path(task.model_folder) / MODEL_FOLDER)
-    content, clock = np.load(task.content, allow_pickle=False), StageClock()
-    with clock.stage(_SOURCES):
-        catalogue = renumber_catalogue(task, split)
-        state = build_engine_state(
-            split.sequences, content, catalogue, retriever, task.seed, scratch
-        )
+    clock = StageClock()
+    with clock.stage(SOURCES):
+        state = train_sources(task, split, retriever, scratch)
     rankers: dict[str, RankerFunction] = {}
     sizes = {task.line.model: 0}
     if training:
-        with clock.stage(_SOURCES):
+        with clock.stage(SOURCES):
             rows = build_training_rows(training, SETTINGS.all_surfaces(), state, task.seed)
         rankers, sizes = _train_rankers(task, rows, clock)
     retriever_seconds, _ = read_costs(Path(task.model_folder))
     costs = {
         name: {
             "cpu_s": round(
-                retriever_seconds + _sum_seconds(clock, _SOURCES) + _sum_seconds(clock, name), 3
+                retriever_seconds + sum_seconds(clock, SOURCES) + sum_seconds(clock, name), 3
             ),
             "params": retriever.num_parameters + size,
         }
@@ -330,5 +357,6 @@ def _train_rankers(
     return rankers, sizes
 
 
-def _sum_seconds(clock: StageClock, name: str) -> float:
+def sum_seconds(clock: StageClock, name: str) -> float:
+    """CPU seconds of all stages of a name."""
     return sum(stage.cpu_s for stage in clock.stages if stage.name == name)

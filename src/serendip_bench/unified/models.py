@@ -25,7 +25,7 @@ class UnifiedModel:
     Args:
         model: name in the results; lines may share one.
         tasks: that are evaluated.
-        scorer: retriever, engine or untrained search.
+        scorer: retriever, engine, rankers of search (``search_order``) or untrained search.
         config: of the retriever.
         reads_codes: True if items have codes.
         of: line whose trained model is used; None = train one, if any.
@@ -38,7 +38,7 @@ class UnifiedModel:
 
     model: str
     tasks: tuple[str, ...]
-    scorer: Literal["retriever", "engine"] | WordScorer = "retriever"
+    scorer: Literal["retriever", "engine", "rankers"] | WordScorer = "retriever"
     config: Mapping[str, Any] = field(default_factory=dict)
     reads_codes: bool = True
     of: str | None = None
@@ -107,6 +107,14 @@ UNIFIED: dict[str, UnifiedModel] = {
     "rrf": UnifiedModel("rrf", ("search",), "rrf"),
 }
 """Name of the line -> model; a line that uses another one comes after it."""
+
+
+SEARCH_RANKERS: dict[str, UnifiedModel] = {
+    "ranker-written": UnifiedModel(
+        "ranker-written", ("search",), "rankers", of="unified", beside=("ranker-labelled",)
+    ),
+}
+"""Lines of data sets with queries of people, on which nothing else is trained."""
 
 
 def select_lines(

@@ -222,6 +222,7 @@ def _build_scorer(
 ) -> tuple[Callable[[Sequence[Query]], FloatArray], dict[str, Any]]:
     """A function from requests to scores (B, N), and the cost of its training."""
     assert task.line.scorer != "engine"
+    assert task.line.scorer != "rankers"
     if task.line.scorer != "retriever":
         vectors = content[split.sequences.numbers]  # (N, C)
         search = WordScores(task.line.scorer, renumber_catalogue(task, split), vectors)

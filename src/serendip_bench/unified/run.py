@@ -1,7 +1,8 @@
 """``serendip bench unified``: one model for all tasks, compared with specialists and baselines.
 
 Rows are summarised to one line per task and model, with differences paired by user. ``unified`` is
-compared with every other model, ``engine`` with the baselines of the served engine.
+compared with every other model, ``engine`` with the baselines of the served engine, the rankers of
+search with these and with ``engine``.
 
 Shapes: U users.
 """
@@ -30,21 +31,29 @@ from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
 from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS
 from serendip_bench.sequential.rows import DIGEST_FILE, get_row_folder
-from serendip_bench.unified.engine import compute_rows, describe_rankers
+from serendip_bench.unified.engine import compute_engine_rows, describe_rankers
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.rows import (
     UNIFIED_LABELS,
     UnifiedTask,
+    compute_model_rows,
     get_ranks_path,
     load_values,
     name_request_set,
 )
+from serendip_bench.unified.search_order import LABELLED, WRITTEN, compute_search_rows
 from serendip_bench.unified.word_scores import WordScorer
 from serendip_bench.vectors import VectorTask, describe_encoder, encode_items
 from serendip_bench.work_folder import get_work_folder, open_results
 
 SUBJECT, SERVED = "unified", "engine"
-_BASELINES = ("bm25", "vectors", "rrf", "lightgbm")
+_WORDS = ("bm25", "vectors", "rrf")
+_BASELINES: Mapping[str, tuple[str, ...]] = {
+    SERVED: (*_WORDS, "lightgbm"),
+    WRITTEN: (*_WORDS, SERVED),
+    LABELLED: (*_WORDS, SERVED, WRITTEN),
+}
+"""System -> models that it is compared with; ``SUBJECT`` is compared with all."""
 TWO_MODELS = "two-models"
 _TRAINED = {"unified", "pair", "specialist"}
 _MEAN_FIELDS = ("R@10", "N@10", "R@100", "judged@10", "cpu_s", "params", "score_cpu_s")
@@ -70,7 +79,7 @@ def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     ]
     pairs = [
         (key, system, _pair_rows(groups[*key[:2], system], baseline_rows))
-        for system in (SUBJECT, SERVED)
+        for system in (SUBJECT, *_BASELINES)
         for key, baseline_rows in sorted(groups.items())
         if (*key[:2], system) in groups and _is_baseline(key[2], system)
     ]
@@ -88,7 +97,7 @@ def _pair_rows(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Sequence[Row
 
 
 def _is_baseline(model: str, system: str) -> bool:
-    return model != SUBJECT if system == SUBJECT else model in _BASELINES
+    return model != SUBJECT if system == SUBJECT else model in _BASELINES[system]
 
 
 def measure_transfer(rows: Sequence[Row]) -> dict[str, Any]:
@@ -231,6 +240,13 @@ def run_unified(
     return results.document
 
 
+def compute_rows(task: UnifiedTask) -> list[dict[str, Any]]:
+    """Compute the rows of any line of the table."""
+    if task.line.scorer == "engine":
+        return compute_engine_rows(task)
+    return compute_search_rows(task) if task.line.scorer == "rankers" else compute_model_rows(task)
+
+
 def _compute_rows(
     bench: UnifiedBench,
     results: Results,
@@ -324,6 +340,6 @@ def _compute_digest(bench: UnifiedBench, name: str, line: UnifiedModel, model_di
         model_digest,
     ]
     parts += [describe_encoder(bench.reader), SEMANTIC_IDS.model_dump(mode="json")]
-    parts += describe_rankers() if line.scorer == "engine" else []
+    parts += describe_rankers() if line.scorer in ("engine", "rankers") else []
     parts += [] if detect_dataset(bench.data).logs_searches else ["no searches are logged"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ import pytest
 from serendip.data.event import ActionRules
 from serendip.data.files.readers import read_events, read_items
 from serendip.data.item import Item
+from serendip.data.item_quality import QualityConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.init.attribute_roles import choose_text_fields
@@ -399,3 +400,25 @@ def test_odd_names_of_actions_are_written_as_they_are(tmp_path):
 def test_a_column_of_many_values_is_no_kind_of_interaction(tmp_path):
     guesses = start(tmp_path, ITEMS, did(*(f"a{n}" for n in range(200)), "block"))
     assert guesses["events"].actions.notes() == {}
+
+
+@pytest.mark.parametrize(
+    ("rating", "reviews"),
+    [
+        ("Average Rating", "rating_count"),
+        ("stars", "Number of reviews"),
+        ("rating", "ratings"),
+        ("Bewertung", "Anzahl Bewertungen"),
+        ("평점", "리뷰 수"),
+    ],
+)
+def test_ratings_and_reviews_of_the_catalogue_tell_its_quality(tmp_path, rating, reviews):
+    rows = "".join(f"s{n};Chair {n};{3 + n / 10:.1f};{n * 40}\n" for n in range(8))
+    start(tmp_path, f"sku;name;{rating};{reviews}\n{rows}", None)
+    assert settings(tmp_path).quality == QualityConfig(rating=rating, reviews=reviews)
+
+
+def test_words_and_shares_are_no_ratings_and_no_numbers_of_reviews(tmp_path):
+    rows = "".join(f"s{n};Chair {n};PG-{n};{n / 10:.1f}\n" for n in range(8))
+    start(tmp_path, f"sku;name;rating;reviews\n{rows}", None)
+    assert settings(tmp_path).quality == QualityConfig()

@@ -9,6 +9,7 @@ import pytest
 from small_shop import import_shop
 
 from serendip.data.item import Item
+from serendip.data.query import TASKS
 from serendip.data.splits import temporal
 from serendip.engine.live_state import ItemUpdater
 from serendip.engine.stages.exploration import ExplorationConfig
@@ -17,6 +18,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import (
     BATCH,
     ENGINE,
+    FUSED,
     UNSOLD,
     WORDS,
     answer_all,
@@ -27,6 +29,8 @@ from serendip.jobs.surface_quality.meter import SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
+from serendip.models.ranker.config import RankerConfig, RankerRows
+from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import SilentProgress, TrainOptions
 
 BIDS = """
@@ -74,6 +78,29 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
     assert figures["shelf"].n_requests == 20
     assert figures["search"].systems[WORDS]["Recall@10"].value > 0.3
     assert list(figures["search"].systems)[:2] == [ENGINE, WORDS]
+    assert figures["search"].note.startswith("The list is ordered by rank fusion; the ranker has ")
+    assert figures["home"].note == ""
+
+
+def test_rank_fusion_is_a_baseline_of_a_search_that_the_ranker_orders(measured) -> None:
+    context, questioner, state = measured
+    surface, requests = context.settings.all_surfaces()["search"], questioner.ask("search")
+    fused = answer_all(requests, surface, state.with_ranker(None))
+    assert FUSED not in fused.lists
+    random = np.random.default_rng(0)
+    size, names = 60, state.feature_names
+    rows = RankerRows(
+        features=random.normal(size=(size, len(names))).astype(np.float32),
+        task=np.full(size, TASKS.index("search")),
+        labels=random.integers(0, 2, (size, 2)).astype(np.float32),
+        weights=np.ones(size, np.float32),
+        group=np.arange(size) // 10,
+    )
+    ranker = Ranker(RankerConfig(epochs=1)).train(rows, names)
+    ordered = answer_all(requests, surface, state.with_ranker(ranker))
+    assert list(ordered.lists)[:3] == [ENGINE, FUSED, WORDS]
+    np.testing.assert_array_equal(ordered.lists[FUSED], fused.lists[ENGINE])
+    assert (ordered.lists[FUSED] != ordered.lists[ENGINE]).any()
 
 
 def test_what_a_promising_surface_shows_counts_for_its_later_answers(measured) -> None:

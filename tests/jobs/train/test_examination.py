@@ -15,7 +15,7 @@ from serendip.jobs.train.examination import (
     fit_examination,
     position_weights,
 )
-from serendip.jobs.train.ranker_rows import LabelledQuery
+from serendip.jobs.train.labelled_query import LabelledQuery
 
 EXAMINED = np.array([1.0, 0.7, 0.5, 0.35, 0.25])
 

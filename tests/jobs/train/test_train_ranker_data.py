@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,26 +14,33 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.dataset import QueryExamples
 from serendip.data.event import Event
-from serendip.data.query import TASKS
+from serendip.data.query import TASKS, Query
 from serendip.data.repeats import Repeats
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
+from serendip.engine.settings import Settings
+from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.jobs.train import ranker_data
+from serendip.jobs.train import ranker_data, ranker_rows
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker_data import (
     _build_requests,
     _with_repeats,
     label_logged_requests,
     train_ranker,
 )
-from serendip.jobs.train.ranker_rows import LabelledQuery, build_rows
+from serendip.jobs.train.ranker_rows import build_rows
+from serendip.jobs.train.search_rows import label_judged, read_judged_files
+from serendip.models.ranker.config import SearchesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
 LIKED = frozenset({"interact", "like"})
+
+NO_EXAMPLES = QueryExamples([], np.zeros((0, 3), np.float32), NO_ITEMS)
 
 LATE = 1_700_000_000.0
 """After everything in the shop's files."""
@@ -116,7 +125,7 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
     for module in ("content_similarity", "retriever.model"):  # items are found by an index
         monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
     state = fitter.append_new_items(past, split)
-    requests = _build_requests(split, None, state.repeats, 100, np.random.default_rng(1))
+    requests = _build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(1))
     for surface, labelled in requests:
         chosen = labelled[:40]
         together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
@@ -145,7 +154,7 @@ def test_requests_grow_with_the_newer_part_up_to_a_number(
 ) -> None:
     _, split, state = fitted
     monkeypatch.setattr(ranker_data, "NUM_SEARCH", fewest_similar)
-    asked = dict(_build_requests(split, None, state.repeats, most, np.random.default_rng(0)))
+    asked = dict(_build_requests(split, NO_EXAMPLES, state.repeats, most, np.random.default_rng(0)))
     everything = len(split.targets)
     home, similar = wanted or (everything, everything // 3)
     assert everything > 50
@@ -163,7 +172,9 @@ def test_few_users_are_not_asked_more_and_more(
     monkeypatch.setattr(ranker_data, "HOME_PER_USER", 1)
     for fewest, wanted in ((1, users), (everything - 1, everything - 1), (10**6, everything)):
         monkeypatch.setattr(ranker_data, "FEWEST_HOME", fewest)
-        asked = dict(_build_requests(split, None, state.repeats, 10**6, np.random.default_rng(0)))
+        asked = dict(
+            _build_requests(split, NO_EXAMPLES, state.repeats, 10**6, np.random.default_rng(0))
+        )
         assert len(asked["home"]) == wanted
 
 
@@ -202,27 +213,91 @@ def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, Engin
     assert fit_engine(fitter, split.train, "whole", TrainOptions()).ranker is not None
 
 
-@pytest.mark.parametrize("fewest", [1, 2])
+def quick(settings: Settings, **searches: object) -> Settings:
+    """Settings of a ranker that learns little, from searches as told."""
+    ranker = settings.ranker.model_copy(
+        update={"epochs": 1, "most_requests": 40, "searches": SearchesConfig(**searches)}
+    )
+    return settings.model_copy(update={"ranker": ranker})
+
+
+@pytest.mark.parametrize("order_from", [1.0, 2.0])
 def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
-    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch, fewest: int
+    fitted: tuple[Fitter, Split, EngineState], order_from: float
 ) -> None:
     # The newer part has one search that led to a choice.
-    monkeypatch.setattr(ranker_data, "MIN_SEARCHES", fewest)
     fitter, split, state = fitted
-    nothing = QueryExamples([], np.zeros((0, 3), np.float32), NO_ITEMS)
-    settings = fitter.settings.model_copy(
-        update={
-            "ranker": fitter.settings.ranker.model_copy(update={"epochs": 1, "most_requests": 40})
-        }
-    )
+    settings = quick(fitter.settings, order_from=order_from)
     encoder = fitter.encoder
     logged = label_logged_requests(
         split, settings, lambda texts: fitter.cache.encode(encoder, texts)
     )
-    found = train_ranker(state, split, nothing, logged, settings, TrainOptions())
-    assert found is not None
-    known = [TASKS[number] for number in found.ranker.ordered_tasks]
-    assert known == (["home", "similar", "search"] if fewest == 1 else ["home", "similar"])
+    ranker_fit = train_ranker(state, split, NO_EXAMPLES, logged, settings, TrainOptions())
+    assert ranker_fit is not None
+    ranker = ranker_fit.ranker
+    known = [TASKS[number] for number in ranker.ordered_tasks]
+    assert known == (["home", "similar", "search"] if order_from == 1 else ["home", "similar"])
+    assert ranker.searches == {"logged": 1, "labelled": 0, "written": 0}
+
+
+def test_three_sources_of_searches_weigh_what_the_settings_say(
+    fitted: tuple[Fitter, Split, EngineState], tmp_path: Path
+) -> None:
+    fitter, split, state = fitted
+    settings = quick(fitter.settings, logged=0.0, labelled=2.0, written=0.5, order_from=3.0)
+    encode = partial(fitter.cache.encode, fitter.encoder)
+    titles = [split.catalogue[number].title for number in (0, 1)]
+    written = QueryExamples(titles, encode(titles), np.array([0, 1], np.int32))
+    items = [split.catalogue[number].item_id for number in (2, 3)]
+    labels = tmp_path / "labels.csv"
+    rows = [f'"{split.catalogue[2].title}",{items[0]},good', f'"{titles[0]}",{items[1]},bad']
+    labels.write_text("\n".join(["query,item_id,label", *rows]) + "\n")
+    judged = read_judged_files([labels], split.catalogue.vocabulary)
+    labelled = [
+        *label_logged_requests(split, settings, encode),
+        ("search", label_judged(judged, encode(judged.texts))),
+    ]
+    ranker_fit = train_ranker(state, split, written, labelled, settings, TrainOptions())
+    assert ranker_fit is not None
+    ranker = ranker_fit.ranker
+    # Of the second query nothing is labelled as relevant; logged searches weigh nothing.
+    assert ranker.searches == {"logged": 0, "labelled": 1, "written": 2}
+    assert TASKS.index("search") in ranker.ordered_tasks  # 1 x 2 + 2 x .5 = 3
+    stricter = quick(fitter.settings, logged=0.0, labelled=2.0, written=0.5, order_from=3.1)
+    same_fit = train_ranker(state, split, written, labelled, stricter, TrainOptions())
+    assert same_fit is not None
+    same = same_fit.ranker
+    assert TASKS.index("search") not in same.ordered_tasks
+
+
+def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, _, state = fitted
+    title = state.catalogue[0].title
+    vector = fitter.cache.encode(fitter.encoder, [title])[0]
+    query = Query("search", text=title, text_vector=vector)
+    settings = fitter.settings
+    candidates, _ = collect([query], settings.all_surfaces()["search"], state)
+    relevant, *refused = candidates.items[:4].tolist()
+    one = LabelledQuery(
+        query,
+        np.array([relevant], np.int32),
+        [LIKED],
+        weights=np.array([0.1], np.float32),
+        irrelevant=np.array(refused, np.int32),
+        source="labelled",
+        weight=0.5,
+    )
+    rows = build_rows([one], "search", state, settings, 0, np.random.default_rng(0))
+    assert len(rows) > 4
+    monkeypatch.setattr(ranker_rows, "NEGATIVES", 3)
+    rows = build_rows([one], "search", state, settings, 0, np.random.default_rng(0))
+    assert rows.labels[:, 0].tolist() == [1.0, 0.0, 0.0, 0.0]
+    np.testing.assert_allclose(rows.weights, [0.05, 0.5, 0.5, 0.5])
+    popularity = rows.features[:, state.feature_names.index("log popularity")]
+    counts = state.counts[[relevant, *refused]]
+    np.testing.assert_allclose(popularity, np.log1p(counts), rtol=1e-6)
 
 
 def test_every_request_with_a_history_knows_what_may_come_again(
@@ -231,7 +306,7 @@ def test_every_request_with_a_history_knows_what_may_come_again(
     fitter, split, state = fitted
     repeats = Repeats(after=np.zeros(state.num_items, np.float32))
     logged = label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
-    built = _build_requests(split, None, repeats, 100, np.random.default_rng(0))
+    built = _build_requests(split, NO_EXAMPLES, repeats, 100, np.random.default_rng(0))
     assert all(any(len(one.query.history) for one in asked) for _, asked in built)
     for surface, asked in (*built, *_with_repeats(logged, repeats)):
         queries = [one.query for one in asked]
@@ -255,8 +330,8 @@ def test_every_configured_action_is_a_column_of_labels(
     np.testing.assert_array_equal(
         rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
     )
-    moments = dict(_build_requests(split, None, state.repeats, 100, np.random.default_rng(0)))[
-        "home"
-    ]
+    moments = dict(
+        _build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(0))
+    )["home"]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

@@ -10,7 +10,12 @@ from serendip.data.item_quality import UNKNOWN, item_quality
 from serendip.models.early_stopping import compute_target_ndcg
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
-from serendip.models.retriever.quality import HeldOutRequests, QualityVector, find_weights
+from serendip.models.retriever.quality import (
+    HeldOutRequests,
+    QualityVector,
+    find_weights,
+    keeps_relevance,
+)
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import RecommenderContract, build_queries, build_small_world, draw_features
 
@@ -98,6 +103,37 @@ def test_no_loss_allowed_and_nothing_found_mean_no_weight() -> None:
     assert not find_weights([held()], values, 0.0, seed=0).any()
     lost = HeldOutRequests.of(np.full((3, 40), -np.inf, np.float32), np.zeros(3, np.int64))
     assert not find_weights([lost], values, 0.1, seed=0).any()
+
+
+def test_requests_lose_nothing_by_what_changes_no_order_and_lose_by_what_does() -> None:
+    asked, nothing = held(), np.zeros(40, np.float32)
+    assert keeps_relevance(asked, nothing, 0.0)
+    assert keeps_relevance(HeldOutRequests.joined([]), np.ones(40, np.float32), 0.0)
+    worse = np.random.default_rng(1).random(40).astype(np.float32) * 5
+    loss = 1 - asked.relevance(worse) / asked.relevance(nothing)
+    assert loss > 0.2
+    assert not keeps_relevance(asked, worse, 0.1)  # more than the share
+    assert not keeps_relevance(asked, worse, 0.9)  # within the share, but the loss is shown
+
+
+def test_a_loss_of_few_requests_counts_by_its_share() -> None:
+    # The target of one of two requests falls from rank 1 to 2: too few requests to show a loss.
+    scores = np.array([[3.0, 1.0, 0.0], [3.0, 2.5, 0.0]], np.float32)
+    asked = HeldOutRequests.of(scores, np.array([0, 0]))
+    added = np.array([0.0, 1.0, 0.0], np.float32)
+    share = 1 - asked.relevance(added) / asked.relevance(np.zeros(3, np.float32))
+    assert share == pytest.approx((1 - 1 / np.log2(3)) / 2)
+    assert keeps_relevance(asked, added, share + 0.01)
+    assert not keeps_relevance(asked, added, share - 0.01)
+
+
+def test_halves_have_every_request_once() -> None:
+    whole = held(requests=7)
+    first, rest = whole.halves()
+    assert (len(first.items), len(rest.items)) == (3, 4)
+    joined = HeldOutRequests.joined([first, rest])
+    assert np.array_equal(joined.items, whole.items)
+    assert np.array_equal(joined.scores, whole.scores)
 
 
 def test_weight_0_gives_the_plain_scores_exactly(tmp_path: Path) -> None:

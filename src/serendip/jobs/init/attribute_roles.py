@@ -43,6 +43,23 @@ VALUES = PRICES | frozenset(
 )
 """Numbers by which an action on an item may be worth more."""
 
+RATINGS = frozenset(
+    "rating ratingvalue averagerating avgrating meanrating ratingaverage ratingavg ratingmean "
+    "starrating stars reviewscore reviewaverage averagereview avgreview reviewrating "
+    "customerrating bewertung durchschnittsbewertung durchschnittlichebewertung "
+    "bewertungsdurchschnitt sterne 평점 별점 평균평점 평균별점 리뷰평점 상품평점".split()
+)
+"""Mean rating of an item."""
+
+REVIEWS = frozenset(
+    "ratings ratingcount ratingscount numratings nratings numberofratings totalratings "
+    "reviews reviewcount reviewscount numreviews nreviews numberofreviews totalreviews "
+    "userratingstotal votes votecount numvotes bewertungen anzahlbewertungen "
+    "anzahlderbewertungen bewertungsanzahl rezensionen anzahlrezensionen "
+    "리뷰수 리뷰개수 리뷰건수 후기수 후기개수 평점수 평가수 상품평수".split()
+)
+"""Number of ratings or reviews of an item, a whole number."""
+
 STOCKS = frozenset(
     "stock instock stocklevel inventory quantity availability lagerbestand bestand lager "
     "verfügbarkeit 재고 재고수량".split()
@@ -177,6 +194,21 @@ def choose_text_fields(items: Sequence[Item]) -> list[str]:
     return fields[:MAX_TEXT_FIELDS] or ["title"]
 
 
+def find_quality_columns(items: Sequence[Item]) -> dict[str, str]:
+    """Key of ``[quality]`` -> the first attribute of numbers with such a name."""
+    found: dict[str, str] = {}
+    for name in attribute_names(items):
+        values = [item.attributes[name] for item in items if item.attributes.get(name) is not None]
+        numbers = [value for value in values if isinstance(value, float)]
+        if not numbers or len(numbers) < MIN_NUMBER_SHARE * len(values):
+            continue
+        if fold(name) in RATINGS:
+            found.setdefault("rating", name)
+        elif fold(name) in REVIEWS and all(number.is_integer() for number in numbers):
+            found.setdefault("reviews", name)
+    return found
+
+
 def describe_roles(
     items: Sequence[Item], level_separators: Mapping[str, str], decimals: Mapping[str, str]
 ) -> AttributeRoles:
@@ -202,7 +234,13 @@ def describe_roles(
     return AttributeRoles(level_separators, decimals, fields, notes)
 
 
-_NAMED = ((PRICES, "price"), (STOCKS, "stock"), (COUNTRIES, "country"))
+_NAMED = (
+    (PRICES, "price"),
+    (STOCKS, "stock"),
+    (COUNTRIES, "country"),
+    (RATINGS, "mean rating"),
+    (REVIEWS, "number of reviews"),
+)
 
 
 def _describe_kind(name: str, cells: Sequence[str], items: Sequence[Item]) -> str:

@@ -35,6 +35,7 @@ from serendip.jobs.init.attribute_roles import (
     describe_roles,
     find_decimals,
     find_level_separators,
+    find_quality_columns,
 )
 from serendip.jobs.init.cell_kinds import Kind, classify_column
 from serendip.jobs.init.guess_columns import (
@@ -281,6 +282,7 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequenc
         "# Text fields of an item that are encoded and searched.",
         f"fields = [{', '.join(map(_quote, items.roles.fields))}]",
         *render_media(folder, folder / items.path, sample),
+        *_render_quality(sample),
         *_render_filters(sample),
         *_render_value(sample),
     ]
@@ -296,6 +298,15 @@ def _render_table(name: str, values: Mapping[str, str], note: str) -> list[str]:
         f"[items.{name}]     # {note}",
         *(f"{_quote(key)} = {_quote(value)}" for key, value in values.items()),
     ]
+
+
+def _render_quality(items: Sequence[Item]) -> list[str]:
+    """The table of the columns with ratings and numbers of reviews; empty without any."""
+    found = find_quality_columns(items)
+    if not found:
+        return []
+    lines = ["", "[quality]     # how good items are, by the catalogue"]
+    return lines + [f"{key} = {_quote(name)}" for key, name in found.items()]
 
 
 def _render_filters(items: Sequence[Item]) -> list[str]:

@@ -1,9 +1,9 @@
 """Answers to the requests of a surface, by the engine as it would be served and by its baselines.
 
 The engine answers with the configuration of the surface. Baselines are its models alone, and what
-the surface would be without what makes it special: for search the plain word search (BM25), for a
-surface with sold places the same list without a sale. Baselines of a message send their best items
-to everybody.
+the surface would be without what makes it special: for search the plain word search (BM25), and
+rank fusion where the ranker orders it; for a surface with sold places the same list without a sale.
+Baselines of a message send their best items to everybody.
 
 A surface that promises impressions to new items answers in order of time, and what it shows counts
 as impressions for its later answers, as it would in the service.
@@ -26,16 +26,17 @@ from serendip.engine.live_counts import with_starts
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
-from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.auction_quality import AuctionFigures, SoldPlaces, measure_auction
 from serendip.evaluate.message_quality import MessageFigures, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.questions import SurfaceRequests
+from serendip.jobs.train.search_rows import SEARCH
 from serendip.models.base import Recommender
 from serendip.runtime.progress import Progress, SilentProgress
 
-ENGINE, WORDS, UNSOLD = "engine", "bm25", "without a sale"
+ENGINE, WORDS, FUSED, UNSOLD = "engine", "bm25", "rank fusion", "without a sale"
 BATCH = 64
 
 ANSWERS = "ranked lists"
@@ -145,7 +146,7 @@ def answer_all(
     results, lists = rank(requests.queries, surface, state, length)
     if surface.task == "search":
         words = first_items([_search_words(query, state) for query in requests.queries])
-        lists = {ENGINE: lists[ENGINE], WORDS: words, **lists}
+        lists = {ENGINE: lists[ENGINE], **_fuse(requests, surface, state), WORDS: words, **lists}
     message = None
     if surface.min_value is not None:
         message = measure_messages(lists, requests.afterwards)
@@ -168,6 +169,16 @@ def first_items(lists: Sequence[ItemList]) -> IntArray:
 def _search_words(query: Query, state: EngineState) -> ItemList:
     shown = AllowedItems(state.derived.item_set("deleted", lambda: ~state.hidden))
     return state.searcher.lexical.search(query.text, K, shown.without(query.exclude))
+
+
+def _fuse(
+    requests: SurfaceRequests, surface: SurfaceConfig, state: EngineState
+) -> dict[str, IntArray]:
+    """What rank fusion would answer to searches; empty if that is what the engine does."""
+    is_ranked = state.ranker is not None and SEARCH in state.ranker.ordered_tasks
+    if not is_ranked or surface.scorer != RANKER:
+        return {}
+    return {FUSED: answer_engine(requests.queries, surface, state.with_ranker(None))}
 
 
 def _without_sale(surface: SurfaceConfig) -> SurfaceConfig:

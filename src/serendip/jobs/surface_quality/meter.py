@@ -16,6 +16,7 @@ from serendip.jobs.surface_quality.kinds import (
     kinds_of_users,
 )
 from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
+from serendip.jobs.train.search_rows import SearchOrder
 from serendip.runtime.progress import Progress
 
 HOME, SURFACES = "home", "surfaces"
@@ -87,5 +88,14 @@ class SurfaceMeter:
             possible=requests.possible,
             message=answers.message,
             auction=answers.auction,
+            note=self._note(requests.surface),
         )
         return measure_surface(runs)
+
+    def _note(self, name: str) -> str:
+        """What orders the surface, if it is a search."""
+        settings = self.questioner.settings
+        if settings.all_surfaces()[name].task != "search":
+            return ""
+        order = SearchOrder.of(self.state.ranker, settings.ranker.searches)
+        return f"The list is {order.describe()}."

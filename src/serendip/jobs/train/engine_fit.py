@@ -166,10 +166,11 @@ def fit_older_part(
     prepared = older.prepare(split.train, options, previous)
     fusion = prepared.fusion
     counts = _extend(split.train.item_counts(), len(split.catalogue))
-    unseen = fitter.write_queries(split.catalogue, counts, fusion, seed=1, count=NUM_SEARCH)
+    written = fitter.written_searches(split.catalogue, counts, fusion, NUM_SEARCH)
     logged = label_logged_requests(
         split, fitter.settings, lambda texts: fitter.encode_texts(texts, fusion)
     )
+    labelled = fitter.labelled_searches(split.catalogue.vocabulary, fusion)
     _save_prepared(prepared, until, folder)
     yield
     searcher = older.build_words(split.train, "words")
@@ -182,7 +183,8 @@ def fit_older_part(
     del past  # its arrays are in ``inner``, with the new items
     with fitter.clock.stage("train ranker"):
         timed = fitter.with_time(options, "ranker")
-        found = train_ranker(inner, split, unseen, logged, fitter.settings, timed)
+        requests = [*logged, ("search", labelled)]
+        found = train_ranker(inner, split, written, requests, fitter.settings, timed)
     if found is not None:
         found.ranker.save(folder / _RANKER)
         found.choice.save(folder)

@@ -15,6 +15,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import read_import_digest
 from serendip.jobs.relevance.versions import current_model_name
 from serendip.jobs.suggestions.build import hash_written_queries
+from serendip.runtime.atomic_files import hash_files
 
 
 def compute_fingerprint(workspace: Workspace, seed: int) -> str:
@@ -45,15 +46,25 @@ def hash_code() -> str:
 
 
 def _versions(workspace: Workspace) -> dict[str, str]:
-    """Versions of the relevance model, if a surface uses one, and of the LLM-written queries."""
+    """Versions of the relevance model, if a surface uses one, of the LLM-written queries, and of
+    the labels that the ranker learns from.
+    """
     surfaces = workspace.settings.all_surfaces().values()
     filters = any(surface.relevance_filter is not None for surface in surfaces)
     relevance_model = current_model_name(workspace.relevance) if filters else ""
     versions = {
         "relevance_model": relevance_model,
         "queries": hash_written_queries(workspace),
+        "labels": _hash_labels(workspace),
     }
     return {name: version for name, version in versions.items() if version}
+
+
+def _hash_labels(workspace: Workspace) -> str:
+    """Hash of the files of labels that exist; empty without any."""
+    names = workspace.settings.ranker.searches.labels
+    paths = [path for path in (workspace.folder / name for name in names) if path.is_file()]
+    return hash_files(paths) if paths else ""
 
 
 def _generated_texts(workspace: Workspace) -> dict[str, str]:

@@ -34,12 +34,17 @@ from serendip.data.packed_rows import pack_rows
 from serendip.data.repeats import learn_repeats
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split
+from serendip.data.vocabulary import Vocabulary
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
+from serendip.jobs.suggestions.build import read_written_queries
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
+from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.older_fit import OlderFit
+from serendip.jobs.train.search_rows import label_judged, read_judged_files
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.runtime.budget import TimeBudget
@@ -91,6 +96,7 @@ class Fitter:
             from; None = from nothing.
         on_older: called with the state of the older part, its ranker included, the split, the whole
             dataset and the folder of the older part; item numbers are those of the split.
+        workspace: with files of labels and queries by an LLM; None = there are none.
         budget: time of the whole job. Each training may take half of what is left when it begins;
             the rest of the job cannot be cut short.
     """
@@ -105,6 +111,7 @@ class Fitter:
     earlier: PreviousCodes | None = None
     previous: OlderFit | None = None
     on_older: Callable[[EngineState, Split, Dataset, Path], None] | None = None
+    workspace: Workspace | None = None
     budget: TimeBudget = field(default_factory=TimeBudget)
 
     @classmethod
@@ -118,6 +125,7 @@ class Fitter:
             scratch,
             clock,
             context.media,
+            workspace=context.workspace,
             budget=context.budget,
         )
 
@@ -148,7 +156,7 @@ class Fitter:
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
         prepared = dataset.with_features(features).with_queries(examples)
-        prepared = prepared.with_quality(item_quality(dataset))
+        prepared = prepared.with_quality(item_quality(dataset, self.settings.quality))
         alignment = self._align_content(prepared, options)
         return PreparedData(prepared.with_alignment(alignment), features, codebooks, fusion)
 
@@ -302,6 +310,32 @@ class Fitter:
         texts = [text for text, _ in pairs]
         items = np.array([number for _, number in pairs], np.int32)
         return QueryExamples(texts, self.encode_texts(texts, fusion), items)
+
+    def written_searches(
+        self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, count: int
+    ) -> QueryExamples:
+        """Queries by an LLM, and up to ``count`` in all from the fields of items.
+
+        Other ones than the retriever learns from.
+        """
+        by_llm = [] if self.workspace is None else read_written_queries(self.workspace, catalogue)
+        texts = [query.text for query in by_llm]
+        items = np.array([int(query.items[0]) for query in by_llm], np.int32)
+        examples = QueryExamples(texts, self.encode_texts(texts, fusion), items)
+        left = max(0, count - len(by_llm))
+        return self.write_queries(catalogue, counts, fusion, seed=1, count=left).joined(examples)
+
+    def labelled_searches(self, vocabulary: Vocabulary, fusion: Fusion) -> list[LabelledQuery]:
+        """Queries of the files of ``[ranker.searches] labels``.
+
+        Raises:
+            DataError: a file is missing or broken.
+        """
+        if self.workspace is None:
+            return []
+        names = self.settings.ranker.searches.labels
+        judged = read_judged_files([self.workspace.folder / name for name in names], vocabulary)
+        return label_judged(judged, self.encode_texts(judged.texts, fusion))
 
     def encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
         """(B, C) content vectors of typed texts."""

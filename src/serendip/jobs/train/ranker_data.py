@@ -1,10 +1,10 @@
 """Training rows of the ranker: candidates of requests, labelled by the events that followed.
 
 The three tasks share one model. Home: a user's history up to a moment, labelled by the user's next
-events. Similar: the item of an event as the source, labelled by the next events. Search: a
-synthetic query, labelled by the item that it was written for. Logged requests are added, labelled
-by the items that were chosen. Negatives are the shown items that were not chosen, if the log has
-the shown items, and sampled candidates otherwise.
+events. Similar: the item of an event as the source, labelled by the next events. Search: see
+``search_rows``. Logged requests of any surface are added, labelled by the items that were chosen.
+Negatives are the shown items that were not chosen, if the log has the shown items, and sampled
+candidates otherwise.
 """
 
 from __future__ import annotations
@@ -33,10 +33,19 @@ from serendip.jobs.train.context_choice import (
     choose_parts,
 )
 from serendip.jobs.train.examination import fit_examination, position_weights
+from serendip.jobs.train.labelled_query import Batches, LabelledQuery, LabelledRequests
 from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.ranker_rows import Batches, LabelledQuery, LabelledRequests, RowMaking
+from serendip.jobs.train.ranker_rows import RowMaking
+from serendip.jobs.train.search_rows import (
+    SEARCH,
+    count_searches,
+    orders_search,
+    weigh_searches,
+    write_searches,
+)
 from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
+from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 
@@ -54,10 +63,6 @@ HOME_PER_SIMILAR = 3
 NUM_LOGGED = 3_000
 """Largest number of logged requests per surface; the newest ones."""
 
-MIN_SEARCHES = 200
-"""Number of logged searches with a chosen item from which on the search task is learned from them
-alone. With fewer, it is learned from synthetic queries, which overstate word matches; searches are
-then not ordered by the ranker. The number is a guess, not measured."""
 
 NUM_NEXT_EVENTS = 5
 """Number of the user's next events that are positives."""
@@ -84,7 +89,7 @@ def train_ranker(
     state: EngineState,
     split: Split,
     examples: QueryExamples,
-    logged: LabelledRequests,
+    labelled: LabelledRequests,
     settings: Settings,
     options: TrainOptions,
 ) -> RankerFit | None:
@@ -96,8 +101,8 @@ def train_ranker(
     Args:
         state: fitted on the older part, with the items of the newer part appended.
         split: both parts, items numbered as in ``state``.
-        examples: synthetic queries, items numbered as in ``state``.
-        logged: labelled requests of the newer part, see ``label_logged_requests``.
+        examples: written queries, items numbered as in ``state``.
+        labelled: logged requests of the newer part, and queries with labels.
         settings: surfaces and the ranker's config.
         options: seed and progress.
 
@@ -105,16 +110,10 @@ def train_ranker(
         the ranker and the context that it reads; None if no candidate was a positive.
     """
     rng = np.random.default_rng(options.seed)
-    searches = sum(
-        bool(request.query.text) and len(request.items) > 0
-        for _, requests_of_surface in logged
-        for request in requests_of_surface
-    )
-    has_searches = searches >= MIN_SEARCHES
-    written, most = None if has_searches else examples, settings.ranker.most_requests
-    built = _build_requests(split, written, state.repeats, most, rng)
-    requests = [*built, *_with_repeats(logged, state.repeats)]
-    total = sum(len(labelled) for _, labelled in requests)
+    built = _build_requests(split, examples, state.repeats, settings.ranker.most_requests, rng)
+    searches = settings.ranker.searches
+    requests = weigh_searches([*built, *_with_repeats(labelled, state.repeats)], searches)
+    total = sum(len(of_surface) for _, of_surface in requests)
     making = RowMaking(settings, options, total, rng)
     batches = _mix_batches(requests)
     state, choice, batches = _choose_context(state, batches, making)
@@ -124,9 +123,12 @@ def train_ranker(
         return None
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
     rows = replace(rows, unseen=unseen)
-    ordered = [TASKS.index(task) for task in TASKS if task != "search" or has_searches]
+    found = count_searches(rows, [one.source for one in making.made])
+    ordered = [task for task in range(len(TASKS)) if task != SEARCH]
+    ordered += [SEARCH] if orders_search(found, searches) else []
     ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
     ranker.discounts = learn_discounts(ranker, rows, settings)
+    ranker.searches = found
     return RankerFit(ranker, state.context, choice)
 
 
@@ -225,8 +227,15 @@ def label_logged_requests(
         actions = request.actions or [frozenset()] * len(request.chosen)
         labels = list(map(label_actions, request.liked.tolist(), actions))
         weights = position_weights(request, examined[request.surface])
+        source: SearchSource | None = "logged" if query.surface == "search" else None
         labelled = LabelledQuery(
-            query, request.chosen, labels, request.shown, weights, request.user_id
+            query,
+            request.chosen,
+            labels,
+            request.shown,
+            weights,
+            source=source,
+            user_id=request.user_id,
         )
         groups.setdefault(request.surface, []).append(labelled)
     return list(groups.items())
@@ -245,16 +254,16 @@ def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
 
 def _build_requests(
     split: Split,
-    examples: QueryExamples | None,
+    examples: QueryExamples,
     repeats: Repeats,
     most: int,
     rng: np.random.Generator,
 ) -> list[tuple[str, list[LabelledQuery]]]:
-    """Requests of moments of the newer part, and of synthetic queries, by surface.
+    """Requests of moments of the newer part, and of written queries, by surface.
 
     Args:
         split: each of its targets is a moment.
-        examples: synthetic queries; None = none.
+        examples: written queries.
         repeats: which items of a history may come again.
         most: largest number of home requests; see ``_count_home``.
         rng: draws.
@@ -272,10 +281,9 @@ def _build_requests(
         for index, one in enumerate(asked[-num_similar:])
         if len(one[0].past.history)
     ]
-    groups = [("home", home), ("similar", similar)]
-    if examples:
-        groups.append(("search", _search_requests(examples, [m.past for m in moments], rng)))
-    return groups
+    written = write_searches(examples, [moment.past for moment in moments], NUM_SEARCH, rng)
+    groups = [("home", home), ("similar", similar), ("search", written)]
+    return [(surface, labelled) for surface, labelled in groups if labelled]
 
 
 def _count_home(split: Split, most: int) -> int:
@@ -346,22 +354,3 @@ def _label_moment(moment: Moment) -> list[frozenset[str]]:
         label_actions(liked, [action])
         for liked, action in zip(moment.liked.tolist(), actions, strict=True)
     ]
-
-
-def _search_requests(
-    examples: QueryExamples, pasts: Sequence[UserPast], rng: np.random.Generator
-) -> list[LabelledQuery]:
-    """Synthetic queries, every second one with a random history: search must not need one."""
-    result = []
-    for index, row in enumerate(rng.permutation(len(examples))[:NUM_SEARCH]):
-        past = pasts[index % len(pasts)] if pasts and index % 2 == 0 else UserPast()
-        query = Query(
-            "search",
-            text=examples.texts[row],
-            text_vector=examples.vectors[row],
-            history=past.history,
-            rejected=past.rejected,
-        )
-        labels = [label_actions(liked=True, actions=())]
-        result.append(LabelledQuery(query, examples.items[row : row + 1], labels))
-    return result

@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.query import TASKS, Query
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.query import TASKS
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
+from serendip.jobs.train.labelled_query import Batches, LabelledQuery
 from serendip.models.ranker.config import RankerRows
 from serendip.runtime.budget import Allowance
 from serendip.runtime.progress import TrainOptions
@@ -23,44 +24,6 @@ NEGATIVES = 40
 
 _SHARE_FOR_ROWS = 0.8
 """Share of the ranker's time for its rows; the rest is for its training."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledQuery:
-    """A request and its positives.
-
-    Args:
-        items: (P,) int32 chosen items.
-        actions: labels of each chosen item (see ``label_actions``).
-        shown: items of the answer, chosen or not; empty = unknown.
-        weights: (P,) weight of each chosen item in the loss, by its position; empty = 1.
-        user_id: external id of who asked, known or not to the models; empty = not known.
-    """
-
-    query: Query
-    items: IntArray
-    actions: Sequence[frozenset[str]]
-    shown: IntArray = field(default_factory=lambda: NO_ITEMS)
-    weights: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-    user_id: str = ""
-
-    def items_with(self, action: str) -> IntArray:
-        """The chosen items with this label."""
-        return self.items[[action in labels for labels in self.actions]]
-
-    def weights_of(self, item_nums: IntArray) -> FloatArray:
-        """(C,) float32 weights of candidates: 1 unless a chosen item has another."""
-        found = np.ones(len(item_nums), np.float32)
-        for item, weight in zip(self.items.tolist(), self.weights.tolist(), strict=False):
-            found[item_nums == item] = weight
-        return found
-
-
-LabelledRequests = Sequence[tuple[str, Sequence[LabelledQuery]]]
-"""Surface and its requests."""
-
-Batches = list[tuple[str, Sequence[LabelledQuery]]]
-"""Surface and some of its requests."""
 
 
 @dataclass(slots=True)
@@ -126,16 +89,13 @@ def build_rows(
     for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
         items = candidates.items[begin:end]
         chosen = np.isin(items, labelled[row].items)
-        has_shown = len(shown[row]) > 0
-        if not chosen.any() and not has_shown:
+        if not chosen.any() and not len(shown[row]):
             continue
         for column, action in enumerate(actions):
             labels[begin:end, column] = np.isin(items, labelled[row].items_with(action))
         weights[begin:end] = labelled[row].weights_of(items)
-        seen = np.isin(items, shown[row]) if has_shown else np.ones(len(items), np.bool_)
-        negatives = np.flatnonzero(seen & ~chosen)
-        sampled = rng.choice(negatives, min(NEGATIVES, len(negatives)), replace=False)
-        selected.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), sampled])))
+        negatives = _choose_negatives(labelled[row], items, chosen, rng)
+        selected.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), negatives])))
     rows = np.concatenate(selected) if selected else np.empty(0, np.intp)
     return RankerRows(
         features=features[rows],
@@ -144,6 +104,24 @@ def build_rows(
         weights=weights[rows],
         group=first_group + candidates.rows[rows],
     )
+
+
+def _choose_negatives(
+    labelled: LabelledQuery, items: IntArray, chosen: BoolArray, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Places of at most ``NEGATIVES`` of the candidates (C,) that were not chosen.
+
+    Those labelled as irrelevant come first, the rest is drawn: from the shown items if these are
+    known.
+    """
+    known = np.flatnonzero(np.isin(items, labelled.irrelevant) & ~chosen)[:NEGATIVES]
+    is_open = ~chosen
+    is_open[known] = False
+    if len(labelled.shown):
+        is_open &= np.isin(items, labelled.shown)
+    others = np.flatnonzero(is_open)
+    count = min(NEGATIVES - len(known), len(others))
+    return np.concatenate([known, rng.choice(others, count, replace=False)])
 
 
 def _concatenate(parts: Sequence[RankerRows]) -> RankerRows | None:

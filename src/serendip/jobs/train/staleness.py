@@ -37,7 +37,7 @@ MOST_EVENTS = 100_000
 
 LEARNED_TABLES = (
     *("actions", "repeats", "content", "semantic_ids", "models", "unified", "ranker"),
-    *("search", "queries", "context"),
+    *("search", "queries", "context", "quality"),
 )
 """Tables of settings that a generation holds; the others are read by the service."""
 

@@ -16,8 +16,10 @@ from typing import Any
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
+from serendip.data.item_quality import QUALITIES
 from serendip.engine.generations import publish
 from serendip.engine.quality_report import REPORT_JSON
+from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.engine.training_record import (
     FAILED,
@@ -53,8 +55,10 @@ from serendip.jobs.train.gates import (
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import require_actions
+from serendip.jobs.train.search_rows import SearchOrder
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.models.embedding_space import VectorSpace
+from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.executor import Executor
 from serendip.runtime.job_status import FileProgress
@@ -207,6 +211,8 @@ def fit(
         "settings": context.settings.learned_from(),
         "encoder": describe_encoder(context),
         "warm_start": start.as_dict(),
+        "quality": _quality_facts(state),
+        "search": asdict(SearchOrder.of(state.ranker, context.settings.ranker.searches)),
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
@@ -322,6 +328,15 @@ def _open_previous_ids(context: JobContext) -> tuple[IdVersion | None, PreviousC
     has_ids = current_version(workspace.semantic_ids) is not None
     version = build_ids(context)[0] if has_ids else None
     return version, PreviousCodes.of_current(workspace.generations, workspace.settings)
+
+
+def _quality_facts(state: EngineState) -> dict[str, float]:
+    """Quality of items -> its weight in the score of the retriever; empty = it is not used."""
+    model = state.models.get(RETRIEVER)
+    vector = model.quality if isinstance(model, Retriever | RetrieverGroups) else None
+    if vector is None or not vector.weights.any():
+        return {}
+    return dict(zip(QUALITIES, vector.weights.tolist(), strict=True))
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

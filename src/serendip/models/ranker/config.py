@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,43 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
 from serendip.errors import DataError
+
+SearchSource = Literal["logged", "labelled", "written"]
+"""Where a search that the ranker learns from comes from."""
+
+SEARCH_SOURCES: tuple[SearchSource, ...] = get_args(SearchSource)
+
+
+class SearchesConfig(Config):
+    """``[ranker.searches]``: what the ranker learns search from, and when it orders search.
+
+    The first three keys are weights of the sources: of each search in the loss, and in the sum that
+    decides whether the ranker orders search. 0 = the source is not read.
+    """
+
+    logged: float = Field(default=1.0, ge=0)
+    """Weight of a logged search, with the items that were chosen after it."""
+
+    labelled: float = Field(default=1.0, ge=0)
+    """Weight of a query of the files of labels, with its relevant and its irrelevant items."""
+
+    written: float = Field(default=0.03, ge=0)
+    """Weight of a query that was written for an item, by an LLM or from its fields. Such queries
+    have more words of the item than those that people type."""
+
+    labels: tuple[str, ...] = ()
+    """Files of labels (``serendip judge run`` and ``serendip judge label``), relative to the
+    workspace. Labels by an LLM should have passed ``serendip judge gate``."""
+
+    order_from: float = Field(default=200.0, ge=0)
+    """The ranker orders search if the searches that it has learned from, each with its weight, sum
+    up to this number; with less, sources are fused by rank. 0 = it orders search if it has learned
+    from any."""
+
+    def weight(self, source: SearchSource) -> float:
+        """Weight of a source."""
+        weight: float = getattr(self, source)
+        return weight
 
 
 class RankerConfig(Config):
@@ -35,6 +73,9 @@ class RankerConfig(Config):
 
     num_hidden: int = Field(default=2, ge=1)
     """Layers of the deep tower."""
+
+    searches: SearchesConfig = SearchesConfig()
+    """What it learns search from, and when it orders search."""
 
     listwise_weight: float = Field(default=0.2, ge=0)
     """Weight of the listwise loss (softmax among the candidates of a query), added to

@@ -66,6 +66,8 @@ class Ranker:
         self._ordered: tuple[int, ...] = ()
         self.discounts: Mapping[str, float] = {}
         """Task -> power of the popularity discount that was learned for its candidates."""
+        self.searches: Mapping[str, int] = {}
+        """Source -> number of the searches of it that were learned from."""
         self._network = b""
         self._session: Any = None
 
@@ -155,6 +157,7 @@ class Ranker:
             "feature_names": self._feature_names,
             "ordered_tasks": self._ordered,
             "discounts": dict(self.discounts),
+            "searches": dict(self.searches),
             "config": self.config.model_dump(mode="json"),
         }
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -174,7 +177,8 @@ class Ranker:
         try:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
-            learned = dict(document.get("discounts", {}))  # earlier versions learned none
+            # Earlier versions had neither.
+            learned, searches = (dict(document.get(name, {})) for name in ("discounts", "searches"))
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(
                 f"{folder} has no readable ranker: {error}.", "Train it again with this version."
@@ -189,7 +193,7 @@ class Ranker:
         ranker._network = read_model(folder / NETWORK_FILE)
         ranker._session = open_session(ranker._network)
         ranker._feature_names = stored
-        ranker._ordered, ranker.discounts = ordered, learned
+        ranker._ordered, ranker.discounts, ranker.searches = ordered, learned, searches
         return ranker
 
     def _require_trained(self) -> None:

@@ -146,8 +146,10 @@ class RetrieverConfig(Config):
     more new items at the expense of the rest."""
 
     quality_loss: float = Field(default=0.0, ge=0, lt=1)
-    """Share of validation nDCG@10 that may be given up for better item quality in the top ten; the
-    weights of the quality vector are the best ones within this bound. 0 = quality is not used."""
+    """Share of nDCG@10 of validation requests that may be given up for better item quality in the
+    top ten; the weights of the quality vector are the best ones within this bound. They are used
+    only if other requests, of every task, lose no more than that and no loss is shown. 0 = quality
+    is not used."""
 
     id_start: Literal["co-occurrence", "random"] = "co-occurrence"
     """Initial ID embeddings: co-occurrence vectors (items near one another in histories), rotated

@@ -299,6 +299,12 @@ class RetrieverGroups(Recommender):
             parts.append(part.train(dataset, inside, start.part(name)))
         self._parts = tuple(parts)
 
+    @property
+    def quality(self) -> QualityVector | None:
+        """Item quality and its weights in the group of home; None = quality is not used."""
+        parts = zip(self.config.groups, self._parts, strict=True)
+        return next((part.quality for group, part in parts if "home" in group), None)
+
     def learned(self) -> Mapping[str, NDArray[Any]]:
         """What the retriever of each group learned."""
         groups = ("-".join(group) for group in self.config.groups)

@@ -4,8 +4,11 @@
 vector w to every request vector, so that retrieval itself prefers good items. The weights maximise
 the mean quality of the top ten on held-out requests under a bound on the loss of nDCG@10, by
 black-box search (CMA-ES: Hansen and Ostermeier, 2001). Trained with the network they would overfit
-to popularity. Source: Jha et al. 2023, "Unified Embedding Based Personalized Retrieval in Etsy
-Search", arXiv:2306.04833, which uses Bayesian optimisation.
+to popularity. They are used only if other held-out requests, those of search and of similar items
+among them, lose nothing by them (``keeps_relevance``).
+
+Source: Jha et al. 2023, "Unified Embedding Based Personalized Retrieval in Etsy Search",
+arXiv:2306.04833, which uses Bayesian optimisation.
 
 Shapes: R requests, N items, C candidates of a request, Q columns of quality.
 """
@@ -104,7 +107,9 @@ class HeldOutRequests:
 
     @classmethod
     def joined(cls, parts: Sequence[HeldOutRequests]) -> HeldOutRequests:
-        """Concatenate blocks of requests."""
+        """Concatenate blocks of requests; none without any."""
+        if not parts:
+            return cls(np.empty((0, 1), np.int64), np.empty((0, 1), np.float32))
         items, scores = ([getattr(part, name) for part in parts] for name in ("items", "scores"))
         return cls(np.concatenate(items), np.concatenate(scores))
 
@@ -117,13 +122,25 @@ class HeldOutRequests:
         gaps = np.where(is_allowed, scores - scores.sum(1, keepdims=True) / count, 0.0)
         return float(np.sqrt(np.square(gaps).sum(1, keepdims=True) / count).mean())
 
+    def halves(self) -> tuple[HeldOutRequests, HeldOutRequests]:
+        """The first half of the requests, and the rest."""
+        half = len(self.items) // 2
+        first, rest = slice(half), slice(half, None)
+        return (
+            HeldOutRequests(self.items[first], self.scores[first]),
+            HeldOutRequests(self.items[rest], self.scores[rest]),
+        )
+
     def relevance(self, added: FloatArray) -> float:
         """Mean nDCG@10 of the targets with ``added`` (N,) on all scores; ties count half a rank."""
+        return float(self.gains(added).mean())
+
+    def gains(self, added: FloatArray) -> NDArray[np.float64]:
+        """(R,) nDCG@10 of each target, see ``relevance``."""
         scores = self.scores + added[self.items]  # (R, C)
         target = scores[:, :1]  # (R, 1)
         rank = (scores > target).sum(1) + ((scores == target).sum(1) - 1) / 2  # (R,) from 0
-        gains = np.where((rank < _TOP) & np.isfinite(target[:, 0]), 1 / np.log2(rank + 2), 0.0)
-        return float(gains.mean())
+        return np.where((rank < _TOP) & np.isfinite(target[:, 0]), 1 / np.log2(rank + 2), 0.0)
 
     def quality(self, added: FloatArray, worth: FloatArray) -> float:
         """Mean worth (N,) of the top ten items, ranked with ``added`` (N,) on all scores."""
@@ -131,6 +148,20 @@ class HeldOutRequests:
         count = min(_TOP, scores.shape[1])
         top = np.argpartition(-scores, count - 1, axis=1)[:, :count]  # (R, 10)
         return float(worth[np.take_along_axis(self.items, top, 1)].mean())
+
+
+def keeps_relevance(held: HeldOutRequests, added: FloatArray, most_loss: float) -> bool:
+    """Whether requests lose nothing by ``added`` (N,) on all scores.
+
+    That is: their nDCG@10 falls by at most a share ``most_loss``, and the 95 % interval of its
+    change (normal, paired by request) does not lie below 0. Without requests nothing is lost.
+    """
+    if not len(held.items):
+        return True
+    before = held.gains(np.zeros_like(added))
+    change = held.gains(added) - before  # (R,)
+    error = float(change.std()) / np.sqrt(len(change))
+    return bool(change.mean() >= -most_loss * before.mean() and change.mean() + 1.96 * error >= 0)
 
 
 def find_weights(

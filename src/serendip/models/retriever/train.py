@@ -23,7 +23,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import compress
+from itertools import chain, compress
 from typing import cast
 
 import numpy as np
@@ -40,11 +40,20 @@ from serendip.models.retriever.artefact import TrainedRetriever
 from serendip.models.retriever.batches import BatchBuilder, PackedLog
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores, TrainedQueries
-from serendip.models.retriever.content_weights import context_cosines, tune_content_weights
+from serendip.models.retriever.content_weights import (
+    context_cosines,
+    tune_content_weights,
+    words_cosines,
+)
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, EncodedItems, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
-from serendip.models.retriever.quality import HeldOutRequests, QualityVector, find_weights
+from serendip.models.retriever.quality import (
+    HeldOutRequests,
+    QualityVector,
+    find_weights,
+    keeps_relevance,
+)
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASK_OF
 from serendip.models.retriever.training_data import TrainingSplit, training_fingerprint
 from serendip.models.retriever.validation import ValidationRequests, ValidationSample
@@ -416,22 +425,40 @@ class RetrieverTraining:
         return QualityVector(self.values, self.start.quality_weights)
 
     def quality(self, affinity: ContentScores | None) -> QualityVector | None:
-        """Quality vector with weights tuned on home validation requests; None = not configured."""
+        """Quality vector with weights tuned on a half of the home validation requests.
+
+        All weights are 0 if the other half, or the requests of another task, would lose by them.
+        None = not configured.
+        """
         values, loss = self.values, self.config.quality_loss
         if values is None or loss == 0 or "home" not in self.validation.tasks:
             return None
-        held_out = []
-        for block in self._validation_requests(HOME, self.validation):
+        unused = QualityVector(values, np.zeros(values.shape[1], np.float32))
+        tuned, checked = self._held_out(HOME, affinity).halves()
+        if not len(tuned.items):
+            return unused
+        vector = QualityVector(values, find_weights([tuned], values, loss, self.seed))
+        others = [TASK_OF[task] for task in self.validation.tasks if TASK_OF[task] != HOME]
+        parts = chain([checked], (self._held_out(task, affinity) for task in others))
+        is_kept = all(keeps_relevance(part, vector.added, loss) for part in parts)
+        return vector if is_kept else unused
+
+    def _held_out(self, task: int, affinity: ContentScores | None) -> HeldOutRequests:
+        """Validation requests of a task with the scores that are served, without quality."""
+        maker = self.unread if task == SEARCH else self.validation
+        words = self.module.query_vectors.numpy()  # (Q, C)
+        parts = []
+        for block in self._validation_requests(task, maker):
             scores = block.scores  # (R, ranked)
             if affinity is not None:
-                cosines = context_cosines(block.batch, self.aligned, block.ranked)
-                scores = scores + affinity.weights[HOME, 0] * cosines
+                context, text = affinity.weights[task]
+                scores = scores + context * context_cosines(block.batch, self.aligned, block.ranked)
+                if task == SEARCH and text:
+                    content = self.stored_content[block.ranked]
+                    scores += text * words_cosines(block.batch, words, content)
             scores[block.excluded] = -np.inf
-            held_out.append(HeldOutRequests.of(scores, block.columns, block.ranked))
-        weights = np.zeros(values.shape[1], np.float32)
-        if held_out:
-            weights = find_weights(held_out, values, loss, self.seed)
-        return QualityVector(values, weights)
+            parts.append(HeldOutRequests.of(scores, block.columns, block.ranked))
+        return HeldOutRequests.joined(parts)
 
     @cached_property
     def aligned_rows(self) -> AlignedRows:

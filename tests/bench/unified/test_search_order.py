@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_films import write_films
+from bench_products import write_products
+from bench_world import InThisProcess
+
+from serendip.content.encoders.text import TextEncoderConfig
+from serendip.data.query import Query
+from serendip.models.ranker.config import RankerRows
+from serendip.runtime.progress import TrainOptions
+from serendip_bench.datasets.registry import MOVIELENS, PRODUCTS
+from serendip_bench.qrels import Relevance
+from serendip_bench.splits import RequestSet
+from serendip_bench.unified.models import SEARCH_RANKERS, UnifiedModel
+from serendip_bench.unified.run import UnifiedBench, run_unified
+from serendip_bench.unified.search_order import (
+    LABELLED,
+    NUM_FOLDS,
+    WRITTEN,
+    deal_folds,
+    join_rows,
+    label_requests,
+    select_rows,
+)
+
+TINY = {"embedding_size": 8, "epochs": 1, "num_negatives": 8, "slots": 2}
+
+
+def test_a_request_has_all_its_items_by_grade() -> None:
+    queries = [Query("search", text=text) for text in ("b", "a", "b", "b")]
+    relevance = Relevance(
+        np.array([1, 0, 1, 1]), np.array([1, 0, 1, 1]), np.array([0.1, 1.0, 0.0, 1.0])
+    )
+    first, second = label_requests(
+        RequestSet(queries, np.array([4, 5, 6, 7], np.int32), relevance), "labelled"
+    )
+    assert (first.query.text, first.items.tolist()) == ("a", [5])
+    assert (second.query.text, second.items.tolist()) == ("b", [4, 7])
+    np.testing.assert_allclose(second.weights, [0.1, 1.0])
+    assert second.irrelevant.tolist() == [6]
+    alone = label_requests(RequestSet(queries, np.arange(4, dtype=np.int32)), "written")
+    assert [one.items.tolist() for one in alone] == [[0], [1], [2], [3]]
+    assert {one.source for one in alone} == {"written"}
+
+
+def test_rows_of_a_unit_are_in_one_fold_and_folds_are_of_equal_size() -> None:
+    units = np.repeat(np.arange(20), 3)[np.random.default_rng(0).permutation(60)]
+    folds = deal_folds(units, seed=1)
+    assert all(len(set(folds[units == unit])) == 1 for unit in range(20))
+    of_unit = folds[np.unique(units, return_index=True)[1]]
+    assert np.bincount(of_unit).tolist() == [20 // NUM_FOLDS] * NUM_FOLDS
+    np.testing.assert_array_equal(deal_folds(units, seed=1), folds)
+
+
+def test_requests_of_different_parts_stay_different() -> None:
+    def rows(groups: list[int]) -> RankerRows:
+        size = len(groups)
+        columns = np.arange(size, dtype=np.float32)
+        return RankerRows(
+            columns[:, None], np.zeros(size, np.int64), columns[:, None], columns, np.array(groups)
+        )
+
+    joined = join_rows([rows([0, 0, 2]), rows([]), rows([0, 1])])
+    assert joined.group.tolist() == [0, 0, 2, 3, 4]
+    assert joined.weights.tolist() == [0, 1, 2, 0, 1]
+    kept = select_rows(joined, joined.group >= 2)
+    assert (kept.group.tolist(), kept.weights.tolist()) == ([2, 3, 4], [2, 0, 1])
+
+
+@pytest.mark.parametrize("data", ["films", "products"])
+def test_rankers_of_search_are_compared_with_rank_fusion_in_pairs(
+    tmp_path: Path, data: str
+) -> None:
+    dataset = MOVIELENS if data == "films" else PRODUCTS
+    folder = (write_films if data == "films" else write_products)(tmp_path / data)
+    tasks = ("home", "search", "similar") if data == "films" else ("search",)
+    lines = {
+        "unified": UnifiedModel("unified", tasks, config={**TINY, "tasks": tasks}),
+        "engine": UnifiedModel("engine", ("search",), "engine", of="unified"),
+        **SEARCH_RANKERS,
+    }
+    assert all(dataset.table[name] == line for name, line in SEARCH_RANKERS.items())
+    bench = UnifiedBench(
+        folder, tmp_path / "out.json", lines, 1, encoder=TextEncoderConfig(name="hashing")
+    )
+    document = run_unified(bench, TrainOptions(), executor=InThisProcess(100))
+    sets = {"tags", "redial"} if data == "films" else {None}
+    compared = {
+        (row.get("set"), row["system"], row["baseline"])
+        for row in document["summary"]["comparisons"]
+        if row["system"] != "unified"
+    }
+    assert compared == {
+        (name, system, baseline)
+        for name in sets
+        for system, baseline in ((WRITTEN, "engine"), (LABELLED, "engine"), (LABELLED, WRITTEN))
+    }
+    rows = {(row.get("set"), row["model"]): row for row in document["rows"]}
+    for name in sets:
+        for model in (WRITTEN, LABELLED):
+            assert rows[name, model]["R@100"] == 1  # there are fewer items
+            assert rows[name, model]["users"] == rows[name, "engine"]["users"]

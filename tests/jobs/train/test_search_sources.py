@@ -1,0 +1,66 @@
+"""What a workspace has of written and labelled queries reaches the ranker's searches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import import_shop
+
+from serendip.content.fusion import TEXT_ONLY
+from serendip.errors import DataError
+from serendip.jobs.context import JobContext
+from serendip.jobs.suggestions.build import build_queries
+from serendip.jobs.train.fingerprint import compute_fingerprint
+from serendip.jobs.train.fit import Fitter
+
+LABELS = """
+[ranker.searches]
+labels = ["labels.csv"]
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = import_shop(tmp_path / "shop")
+    settings = folder / "serendip.toml"
+    settings.write_text(settings.read_text() + LABELS)
+    return folder
+
+
+def test_queries_by_an_llm_come_before_those_from_fields(shop: Path, tmp_path: Path) -> None:
+    context = JobContext.open(shop)
+    fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
+    counts = context.dataset.item_counts()
+    plain = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
+    build_queries(context, {"a quiet evening": "i5", "gone": "no-such-item"})
+    written = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
+    assert len(plain) == len(written) == 20
+    assert "a quiet evening" not in plain.texts
+    assert written.texts[-1] == "a quiet evening"
+    assert catalogue[int(written.items[-1])].item_id == "i5"
+    np.testing.assert_allclose(
+        written.vectors[-1], fitter.encode_texts(["a quiet evening"], TEXT_ONLY)[0]
+    )
+    few = fitter.written_searches(catalogue, counts, TEXT_ONLY, 1)
+    assert list(few.texts) == ["a quiet evening"]
+
+
+def test_labels_of_the_settings_are_searches_and_count_for_the_fingerprint(
+    shop: Path, tmp_path: Path
+) -> None:
+    context = JobContext.open(shop)
+    fitter, vocabulary = Fitter.of(context, tmp_path), context.dataset.catalogue.vocabulary
+    with pytest.raises(DataError, match=r"labels\.csv"):
+        fitter.labelled_searches(vocabulary, TEXT_ONLY)
+    before = compute_fingerprint(context.workspace, 0)
+    (shop / "labels.csv").write_text(
+        "query,item_id,label,source,model\nquiet,i5,good,llm,m\nquiet,i7,bad,llm,m\n"
+    )
+    assert compute_fingerprint(context.workspace, 0) != before
+    (one,) = fitter.labelled_searches(vocabulary, TEXT_ONLY)
+    assert (one.query.text, one.source) == ("quiet", "labelled")
+    assert vocabulary.ids_of(one.items) == ["i5"]
+    assert vocabulary.ids_of(one.irrelevant) == ["i7"]
+    assert one.query.text_vector is not None
