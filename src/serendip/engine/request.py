@@ -25,6 +25,8 @@ class Request:
         after: the query of the results page that the suggestions are shown on.
         reasons: whether each item has the sentence that says why it is shown.
         device: kind of device of the request, spelt as in the events.
+        language: of the sentences in the answer: a tag such as ``ko``, or an ``Accept-Language``;
+            English where there are none in it.
     """
 
     surface: str = "home"
@@ -38,3 +40,4 @@ class Request:
     after: str = ""
     reasons: bool = True
     device: str = ""
+    language: str = ""
