@@ -5,6 +5,7 @@ from surface_world import surface
 
 from serendip.evaluate.auction_quality import SoldPlaces, measure_auction
 from serendip.evaluate.explored_items import ExplorationFigures
+from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.message_quality import measure_messages
 from serendip.evaluate.protocol import ProtocolRuns
@@ -102,6 +103,10 @@ def report_world(protocols=None, **changes):
         "stages": [{"name": "train", "wall_s": 64.0, "cpu_s": 120.25, "peak_mb": 1480.4}],
         "surfaces": surfaces_world(),
         "exploration": ExplorationFigures(400, 36, 7, 100.0, Estimate(0.081, 0.06, 0.11, 120)),
+        "reasons": summarise_deletions(
+            [Deletion("transition", 23, 0), Deletion("attribute", 8, 9)],
+            [["transition", "popular", "attribute"], ["transition"]],
+        ),
         "noun": "film",
         "resamples": 200,
     }

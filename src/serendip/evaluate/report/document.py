@@ -24,6 +24,9 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                             "organic_precision": Estimate}}},
      "search": the surface "search",
      "exploration": null | {"impressions", "choices", "clipped", "most_weight", "rate": Estimate},
+     "reasons": null | {"lists", "kinds_per_list", "told": {kind: number},
+                        "all": {"reasons", "named", "random", "above", "below"},
+                        "by_kind": {kind: as "all"}},
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
@@ -51,10 +54,12 @@ from typing import Any
 import numpy as np
 
 from serendip.evaluate.explored_items import ExplorationFigures
+from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
 from serendip.evaluate.report.verdict import (
     describe_exploration,
+    describe_reasons,
     describe_splits,
     describe_surfaces,
     sentences,
@@ -74,6 +79,7 @@ def build_report(
     semantic_ids: Mapping[str, Any] | None = None,
     surfaces: Sequence[SurfaceFigures] = (),
     exploration: ExplorationFigures | None = None,
+    reasons: FaithfulnessFigures | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
     noun: str = "item",
@@ -91,6 +97,7 @@ def build_report(
         semantic_ids: quality of the codes.
         surfaces: figures of every configured surface.
         exploration: what the log says of explored items; None = not measured.
+        reasons: whether the reasons of home are true; None = not measured.
         stages: cost of each stage.
         labels: metrics to compute.
         noun: name of an item in the sentences, e.g. ``film``.
@@ -105,6 +112,7 @@ def build_report(
     }
     by_surface = {figures.surface: asdict(figures) for figures in surfaces}
     explored = None if exploration is None else asdict(exploration)
+    tested = None if reasons is None else asdict(reasons)
     document = {
         "format": FORMAT,
         "created": created,
@@ -117,12 +125,14 @@ def build_report(
         "surfaces": by_surface,
         "search": by_surface.get("search", {}),
         "exploration": explored,
+        "reasons": tested,
         "semantic_ids": semantic_ids or {},
         "stages": list(stages),
         "splits": splits or {},
         "verdict": [
             *sentences(judged, noun),
             *describe_surfaces(by_surface),
+            *describe_reasons(tested),
             *describe_exploration(explored),
             *describe_splits(splits or {}),
         ],

@@ -107,6 +107,7 @@ def evaluate_workspace(
                 semantic_ids=_newest(judged).codes,
                 surfaces=_newest(judged).surfaces,
                 exploration=measure_exploration(dataset.requests, options.seed),
+                reasons=_newest(judged).faithfulness,
                 stages=clock.as_dicts(),
                 seed=options.seed,
             )

@@ -21,8 +21,10 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, Targets, leave_last_out, temporal
 from serendip.engine.state import EngineState
+from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
@@ -104,6 +106,7 @@ class SplitAnswers:
         codes: quality of the semantic IDs.
         facts: cut, sizes and costs of the stages.
         surfaces: figures of every surface; empty = not measured.
+        faithfulness: of the reasons on home; None = not measured.
     """
 
     name: str
@@ -116,6 +119,7 @@ class SplitAnswers:
     codes: Mapping[str, Any]
     facts: Mapping[str, Any]
     surfaces: Sequence[SurfaceFigures] = ()
+    faithfulness: FaithfulnessFigures | None = None
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
@@ -135,8 +139,11 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
-        surfaces = []
+        surfaces, faithfulness = [], None
         if task.surfaces:
+            with clock.stage(f"reasons {split.name}"):
+                queries = split.targets.queries()
+                faithfulness = measure_faithfulness(queries, home, state, task.seed)
             with clock.stage(f"surfaces {split.name}"):
                 meter = SurfaceMeter(
                     Questioner.of(split, context, state, MAX_REQUESTS),
@@ -165,6 +172,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
         _collect_facts(task, split, whole.targets, clock, seconds),
         surfaces,
+        faithfulness,
     )
 
 
