@@ -24,7 +24,11 @@ from serendip.serve.api.requests import (
 from serendip.serve.engine_protocol import EngineProtocol
 
 FIELDS = {field.name for field in fields(Request)}
-PAGE = {"user_id": "u", "k": 3, "cursor": "c", "country": "KR", "device": "tv", "session_id": "s"}
+PAGE = {
+    **{"user_id": "u", "k": 3, "cursor": "c", "country": "KR", "device": "tv"},
+    **{"session_id": "s", "language": "ko"},
+}
+CONTEXT = {"device": "tv", "session_id": "s", "language": "ko"}
 
 
 @pytest.mark.parametrize("engine", [Engine, EngineProtocol, TinyEngine])
@@ -39,7 +43,7 @@ def test_methods_that_answer_requests_have_no_parameters_of_requests(engine: typ
 def test_the_api_sends_every_parameter() -> None:
     recommend = RecommendQuery(surface="cart", item_id=["a", "b"], q="t", literal=True, **PAGE)
     assert recommend.build_request() == Request(
-        "cart", "u", "t", ("a", "b"), "KR", True, 3, "c", device="tv", session_id="s"
+        "cart", "u", "t", ("a", "b"), "KR", True, 3, "c", **CONTEXT
     )
     suggest = SuggestQuery(user_id="u", q="t", after="words", k=3)
     assert suggest.build_request() == Request(user_id="u", text="t", k=3, after="words")
@@ -49,11 +53,9 @@ def test_the_api_sends_every_parameter() -> None:
 
 def test_searches_similar_items_and_explanations_are_requests_of_a_surface() -> None:
     search = SearchQuery(q="t", literal=True, **PAGE).build_request()
-    assert search == Request(
-        "search", "u", "t", (), "KR", True, 3, "c", device="tv", session_id="s"
-    )
+    assert search == Request("search", "u", "t", (), "KR", True, 3, "c", **CONTEXT)
     assert SimilarQuery(**PAGE).build_request("i") == Request(
-        "similar", "u", "", ("i",), "KR", k=3, cursor="c", device="tv", session_id="s"
+        "similar", "u", "", ("i",), "KR", k=3, cursor="c", **CONTEXT
     )
     explain = ExplainQuery(item_id="i", surface="cart", q="t", source_item_id=["a"], session_id="s")
     assert explain.build_request() == Request("cart", text="t", item_ids=("a",), session_id="s")

@@ -8,6 +8,7 @@ from surface_world import surface
 from serendip.data.item_starts import Promise
 from serendip.evaluate.auction_quality import SoldPlaces, measure_auction
 from serendip.evaluate.explored_items import ExplorationFigures
+from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.message_quality import measure_messages
 from serendip.evaluate.new_items import ItemEvents, NewItems, Replay, measure_new_items
@@ -120,6 +121,10 @@ def report_world(protocols=None, **changes):
         "surfaces": surfaces_world(),
         "new_items": new_items_world(),
         "exploration": ExplorationFigures(400, 36, 7, 100.0, Estimate(0.081, 0.06, 0.11, 120)),
+        "reasons": summarise_deletions(
+            [Deletion("transition", 23, 0), Deletion("attribute", 8, 9)],
+            [["transition", "popular", "attribute"], ["transition"]],
+        ),
         "noun": "film",
         "resamples": 200,
     }

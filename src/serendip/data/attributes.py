@@ -106,6 +106,12 @@ class AttributeValues:
         begin, end = int(self.starts[row]), int(self.starts[row + 1])
         return tuple(self.members[code] for code in self.listed[begin:end].tolist())
 
+    def words_of(self, row: int) -> tuple[str, ...]:
+        """The list of an item; a text is a list of one."""
+        if self.codes[row] != MISSING_TEXT:
+            return (self.text(row),)
+        return self.members_of(row)
+
     def equal(self, value: str | float) -> BoolArray:
         """(N,) True where the attribute equals this text or number."""
         if isinstance(value, str):

@@ -103,6 +103,18 @@ class Catalogue(Sequence[Item]):
         posted = self._posted.get(number)
         return self._table.titles[number] if posted is None else posted.title
 
+    def words(self, number: int) -> tuple[str, ...]:
+        """Distinct texts of an item's attributes, lists included, without reading the rest."""
+        posted = self._posted.get(number)
+        if posted is None:
+            return self._table.words(number)
+        values = (
+            (value,) if isinstance(value, str) else value
+            for value in posted.attributes.values()
+            if not isinstance(value, float)
+        )
+        return tuple(dict.fromkeys(word for part in values for word in part))
+
     @property
     def titles(self) -> Strings:
         """Titles by number, without those of items posted or changed later."""

@@ -8,9 +8,9 @@ order, are its layout, and few layouts serve a whole catalogue.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, cast, overload
 
@@ -22,6 +22,9 @@ from serendip.data.arrow import to_arrow
 from serendip.data.attributes import Attribute, AttributeValues, number_by_first
 from serendip.data.strings import Strings
 from serendip.errors import ArtefactError
+
+_CACHED_WORDS = 16_384
+"""Items whose words are kept: those that requests show."""
 
 _TEXTS = ("item_id", "title", "description", "generated_text")
 
@@ -180,6 +183,22 @@ class ItemTable(Sequence[Item]):
         """Values of one attribute."""
         found = self._attributes.get(name)
         return AttributeValues.none(len(self)) if found is None else found
+
+    def words(self, number: int) -> tuple[str, ...]:
+        """Distinct texts of an item's attributes, lists included; those read last are kept."""
+        return self._words(number)
+
+    @cached_property
+    def _words(self) -> Callable[[int], tuple[str, ...]]:
+        every = self._attributes.values()
+        worded = [one for one in every if len(one.texts) > 1 or len(one.members)]
+
+        @lru_cache(_CACHED_WORDS)
+        def words(number: int) -> tuple[str, ...]:
+            found = (word for values in worded for word in values.words_of(number))
+            return tuple(dict.fromkeys(found))
+
+        return words
 
     def save(self, path: Path) -> None:
         """Write one Arrow IPC file."""

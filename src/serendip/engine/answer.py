@@ -151,17 +151,44 @@ class Evidence:
     """One reason to show an item.
 
     Args:
-        kind: ``transition``, ``neighbour``, ``content``, ``code``, ``word``, ``again``,
-            ``popular`` or ``new``.
+        kind: ``transition``, ``neighbour``, ``content``, ``attribute``, ``code``, ``word``,
+            ``again``, ``country``, ``popular`` or ``new``.
         text: one sentence for people.
         weight: strength, higher is stronger; comparable within one kind only.
-        item_id: the item of the history or the context behind it; empty = none.
+        item_id: the item of the history or the context behind it, of several the newest; empty =
+            none.
     """
 
     kind: str
     text: str
     weight: float
     item_id: str = ""
+
+
+AbsenceKind = Literal["filter", "candidates", "list filter", "length", "rule", "score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why an item is not among the items that a request shows.
+
+    Args:
+        kind: ``filter`` = it may not be shown; ``candidates`` = no source proposed it; ``list
+            filter`` = it was proposed and removed; ``length`` = the list ends before it; ``rule`` =
+            a list rule gave its place to others; ``score`` = the items shown have higher scores.
+        stage: name of the filter or rule, as in the trace; else empty.
+        text: one sentence for people.
+        change: what would change it, one sentence for people.
+        score: its score; None = it has none.
+        last_score: the lowest score of the items that are shown for their score; None without any.
+    """
+
+    kind: AbsenceKind
+    stage: str
+    text: str
+    change: str
+    score: float | None = None
+    last_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +202,7 @@ class Explanation:
         semantic_id: its codes in text form, ``12-7-201``.
         trace: stage -> number of items after it, in the order of the stages.
         position: 0-based position in the whole list; None = not in it.
+        absence: why it is not among the first ``Request.k`` items; None = it is.
     """
 
     item_id: str
@@ -183,6 +211,7 @@ class Explanation:
     semantic_id: str
     trace: Mapping[str, int]
     position: int | None = None
+    absence: Absence | None = None
 
 
 _MAX_OFFSET = 10_000

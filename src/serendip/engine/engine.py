@@ -274,7 +274,7 @@ class Engine:
         """Explain why an item is, or is not, in the answer to a request.
 
         Args:
-            request: its ``k`` and cursor are not read; the position is that in the whole list.
+            request: an item that is not among its first ``k`` is absent; the cursor is not read.
             item_id: external id of the item to explain.
 
         Raises:
@@ -285,7 +285,8 @@ class Engine:
         state, surface = self.state, find_surface(self._surfaces, request.surface)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
-        return build_explanation(run([query], surface, state)[0], query, item, surface, state)
+        result = run([query], surface, state)[0]
+        return build_explanation(result, query, item, surface, state, request)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -16,9 +15,34 @@ from serendip.data.arrays import IntArray, locate
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
-from serendip.engine.feature_names import SCORED_KINDS, models_of_kind
+from serendip.engine.feature_names import models_of_kind
+from serendip.engine.reason_choice import (
+    DECISIVE,
+    Ground,
+    choose_grounds,
+    group_by_row,
+    order_grounds,
+)
+from serendip.engine.reason_texts import (
+    AGAIN,
+    COUNTRY,
+    GROUP,
+    MEANT,
+    NAMED_GROUP,
+    NEW,
+    NEW_AND_LIKE,
+    POPULAR,
+    RELATED,
+    TITLE,
+    VALUE_OF_ITEM,
+    VALUE_OF_PAST,
+    WORDS,
+    Sentence,
+)
 from serendip.engine.state import EngineState
-from serendip.models.base import Recommender
+from serendip.engine.taste import taste_of
+from serendip.engine.wording import DEFAULT, Language, say
+from serendip.models.base import Recommender, ScoreKind
 from serendip.search.understanding import CORRECTED, EXACT
 
 _PER_MODEL = 2
@@ -30,14 +54,14 @@ _RECENT = 20
 _POPULAR_SHARE = 0.2
 """Share of the catalogue that counts as popular."""
 
+_SECOND = 0.5
+"""Strength of what is true of an item for everybody, or of its whole group."""
+
+_LAST = 0.01
+"""Strength of a ground that is told where there is no other one."""
+
 Rows: TypeAlias = NDArray[np.intp]
 """Positions of some of the items to explain."""
-
-_Found: TypeAlias = tuple[int, Evidence]
-"""Position of an item, and evidence for it."""
-
-_Kind: TypeAlias = Callable[[Rows, int], Iterable[_Found]]
-"""(positions of items, most evidence of one model for an item) -> evidence, strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,86 +72,137 @@ class Explainer:
         state: that the answer was computed from.
         query: the request with the user's history.
         items: (C,) int32 items to explain.
+        language: of the sentences.
     """
 
     state: EngineState
     query: Query
     items: IntArray
+    language: Language = DEFAULT
 
     def evidence(self, matches: Sequence[float], scores: Sequence[float]) -> list[list[Evidence]]:
-        """The evidence for each item, strongest kind first.
+        """The evidence for each item, strongest kind first, no sentence twice.
 
         Args:
             matches: (C,) title match of each item in [0, 1]; NaN = the request has no text.
             scores: (C,) BM25 of each item, 0 = it has none of the words; NaN = no text.
         """
         everything = np.arange(len(self.items))
-        evidence: list[list[Evidence]] = [[] for _ in everything]
-        for kind in self._kinds(matches, scores):
-            self._add(kind(everything, _PER_MODEL), evidence)
-        return evidence
+        strong = self._strong_grounds(matches, scores, _PER_MODEL)
+        weak = self._weak_grounds(everything, _PER_MODEL)
+        rows = group_by_row((*strong, *weak), len(self.items))
+        told = [[self._tell(ground) for ground in order_grounds(found)] for found in rows]
+        return [list({one.text: one for one in reversed(found)}.values())[::-1] for found in told]
 
     def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[str]:
-        """The strongest evidence for each item as one sentence; empty = no evidence.
+        """The reason for each item as one sentence; empty = no evidence."""
+        chosen = self.chosen(matches, scores)
+        return ["" if ground is None else self._tell(ground).text for ground in chosen]
 
-        Weaker kinds of evidence are computed only for items that have none yet.
+    def chosen(self, matches: Sequence[float], scores: Sequence[float]) -> list[Ground | None]:
+        """The ground that is told for each item: the strongest, its kind varied over the list.
+
+        Kinds that are weak nearly always are computed only for items without another one, and for
+        those that are new.
         """
-        evidence: list[list[Evidence]] = [[] for _ in range(len(self.items))]
-        for kind in self._kinds(matches, scores):
-            open_rows = np.array([row for row, found in enumerate(evidence) if not found], np.intp)
-            if not len(open_rows):
-                break
-            self._add(kind(open_rows, 1), evidence)
-        return [found[0].text if found else "" for found in evidence]
+        grounds = list(self._strong_grounds(matches, scores, 1))
+        is_open = self.state.counts[self.items] == 0
+        is_open[list({*range(len(self.items))} - {ground.row for ground in grounds})] = True
+        if is_open.any():
+            grounds += self._weak_grounds(np.flatnonzero(is_open), 1)
+        return choose_grounds(group_by_row(grounds, len(self.items)))
 
-    def _kinds(self, matches: Sequence[float], scores: Sequence[float]) -> Iterator[_Kind]:
-        """Functions that give one kind of evidence each, strongest kind first."""
+    def _tell(self, ground: Ground) -> Evidence:
+        """A ground in words."""
+        item_id, title, names = "", "", dict(ground.names)
+        if ground.rests_on:
+            item = ground.rests_on[-1]
+            item_id = self.state.catalogue.vocabulary.id(item)
+            title = self.state.catalogue.title(item) or item_id
+        sentence = ground.sentence
+        if sentence is GROUP:
+            codes = self.state.features.codes[self.items[ground.row], : int(ground.weight)]
+            names["name"] = build_group_name(self.state.code_names, codes)
+            sentence = NAMED_GROUP if names["name"] else GROUP
+        text = say(sentence, self.language, title=title, **names)
+        return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
+
+    def _strong_grounds(
+        self, matches: Sequence[float], scores: Sequence[float], most: int
+    ) -> Iterator[Ground]:
+        """Grounds of the kinds that are often strong; of equal ones the first comes first.
+
+        Where words were searched, they are the reason: what others chose is told on request only.
+
+        Args:
+            matches: as for ``evidence``.
+            scores: as for ``evidence``.
+            most: largest number of votes of one model for an item.
+        """
+        rows = np.arange(len(self.items))
         if self.query.text:
-            yield lambda rows, _: self._word_evidence(rows, matches, scores)
+            yield from self._word_grounds(matches, scores)
         if len(self.query.again):
-            yield lambda rows, _: self._again_evidence(rows)
-        if len(self.query.history) or len(self.query.source_items):
-            for model in self._voting_models():
-                yield partial(self._vote_evidence, model)
-            yield lambda rows, _: self._code_evidence(rows)
-        yield lambda rows, _: self._popularity_evidence(rows)
+            yield from self._again_grounds()
+        if self._has_context:
+            if not self.query.text or most > 1:
+                for model in self._voting_models("count"):
+                    yield from self._vote_grounds(model, rows, most)
+            yield from self._taste_grounds()
+        yield from self._country_grounds()
+        yield from self._popularity_grounds()
 
-    @staticmethod
-    def _add(found: Iterable[_Found], evidence: list[list[Evidence]]) -> None:
-        """Append evidence to that of its items, but no sentence twice for one item."""
-        for row, reason in found:
-            if all(reason.text != earlier.text for earlier in evidence[row]):
-                evidence[row].append(reason)
+    def _weak_grounds(self, rows: Rows, most: int) -> Iterator[Ground]:
+        """Grounds of the kinds that are seldom strong, for some items."""
+        if self._has_context:
+            votes = [
+                ground
+                for model in self._voting_models("similarity")
+                for ground in self._vote_grounds(model, rows, most)
+            ]
+            yield from self._new_grounds(votes)
+            yield from votes
+            yield from self._code_grounds(rows)
+        for row in rows[self.state.counts[self.items[rows]] == 0].tolist():
+            yield Ground(row, "new", _LAST, 0.0, NEW)
 
-    def _word_evidence(
-        self, rows: Rows, matches: Sequence[float], scores: Sequence[float]
-    ) -> Iterator[_Found]:
+    @property
+    def _has_context(self) -> bool:
+        return bool(len(self.query.history) or len(self.query.source_items))
+
+    def _word_grounds(self, matches: Sequence[float], scores: Sequence[float]) -> Iterator[Ground]:
         """How the items fit the text."""
-        for row in rows.tolist():
-            match = matches[row]
+        largest = max((score for score in scores if score > 0), default=1.0)
+        for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
+            searched, strength = self.query.searched, score / largest
             if match >= EXACT:
-                text = "The title is what you typed"
+                sentence, strength = TITLE, DECISIVE
             elif match >= CORRECTED:
-                text = f"Probably meant by “{self.query.text}”"
+                sentence, strength, searched = MEANT, DECISIVE, self.query.text
+            elif score > 0:
+                sentence = WORDS
             else:
-                found = "Has words of" if scores[row] > 0 else "Related to"
-                text = f"{found} “{self.query.searched}”"
-            yield row, Evidence("word", text, round(max(match, 0.0) if match == match else 0.0, 3))
+                sentence, strength = RELATED, _SECOND
+            weight = round(max(match, 0.0) if match == match else 0.0, 3)
+            yield Ground(row, "word", strength, weight, sentence, {"text": searched})
 
-    def _again_evidence(self, rows: Rows) -> Iterator[_Found]:
+    def _again_grounds(self) -> Iterator[Ground]:
         """Items that the user chose before and that may come again."""
-        for row in rows[locate(self.query.again, self.items[rows])[1]].tolist():
-            item_id = self.state.catalogue.vocabulary.id(int(self.items[row]))
-            yield row, Evidence("again", "You chose it before", 1.0, item_id)
+        for row in np.flatnonzero(locate(self.query.again, self.items)[1]).tolist():
+            rests_on = (int(self.items[row]),)
+            yield Ground(row, "again", DECISIVE, 1.0, AGAIN, rests_on=rests_on)
 
-    def _voting_models(self) -> list[Recommender]:
-        """Models with evidence, in its order, which is that of the ranker's features."""
-        models = self.state.models
-        names = [name for kind in SCORED_KINDS for name in models_of_kind(models, kind)]
-        return [models[name] for name in names if models[name].evidence is not None]
+    def _voting_models(self, kind: ScoreKind) -> list[Recommender]:
+        """Models with scores of a kind that give evidence, in the order of the features."""
+        models = [self.state.models[name] for name in models_of_kind(self.state.models, kind)]
+        return [model for model in models if model.evidence is not None]
 
-    def _vote_evidence(self, model: Recommender, rows: Rows, most: int) -> Iterator[_Found]:
-        """The strongest votes of one model, at most ``most`` for an item."""
+    def _vote_grounds(self, model: Recommender, rows: Rows, most: int) -> Iterator[Ground]:
+        """The strongest votes of one model, at most ``most`` for an item.
+
+        The strength of a vote is its share of all votes of the model for the item: where one item
+        of the context gives most of a score, the score falls without it.
+        """
         rule = model.evidence
         if rule is not None and not rule.covers_new_items:
             rows = rows[self.state.counts[self.items[rows]] > 0]
@@ -136,51 +211,85 @@ class Explainer:
             return
         context, votes = given  # (T,), (T, C)
         shown = np.where(self.state.hidden[context][:, None], 0.0, votes)
-        best = np.argsort(-shown, axis=0, kind="stable")[:most]  # (most, C)
-        strongest = np.take_along_axis(shown, best, axis=0).T.tolist()
-        anchors: dict[int, tuple[str, str]] = {}  # place in the context -> sentence and id
-        for row, places, weights in zip(rows.tolist(), best.T.tolist(), strongest, strict=True):
-            for place, weight in zip(places, weights, strict=True):
-                if weight > rule.min_vote:
-                    if place not in anchors:
-                        item_id, title = self._name(int(context[place]))
-                        anchors[place] = rule.sentence.format(title=title), item_id
-                    text, item_id = anchors[place]
-                    yield row, Evidence(rule.kind, text, round(weight, 4), item_id)
+        order = shown.argmax(0)[None] if most == 1 else np.argsort(-shown, axis=0, kind="stable")
+        best = order[:most]  # (most, C)
+        strongest = shown[best, np.arange(len(rows))]  # (most, C)
+        together = np.maximum(shown, 0.0).sum(0)  # (C,)
+        shares = strongest / np.where(together > 0, together, 1.0)  # (most, C)
+        sentence: Sentence = {"en": rule.sentence}
+        sentence = {**sentence, "ko": rule.korean} if rule.korean else sentence
+        columns, ranks = np.nonzero(strongest.T > rule.min_vote)
+        found = (
+            rows[columns],
+            *(each[ranks, columns] for each in (context[best], strongest, shares)),
+        )
+        for row, item, weight, share in zip(*(each.tolist() for each in found), strict=True):
+            yield Ground(row, rule.kind, share, weight, sentence, rests_on=(item,))
 
-    def _name(self, item: int) -> tuple[str, str]:
-        """External id of an item, and its title, or its id if it has none."""
-        item_id = self.state.catalogue.vocabulary.id(item)
-        return item_id, self.state.catalogue.title(item) or item_id
+    def _new_grounds(self, votes: Sequence[Ground]) -> Iterator[Ground]:
+        """What an item that nobody has chosen yet is like: its strongest vote."""
+        is_new = self.state.counts[self.items] == 0
+        told: set[int] = set()
+        for ground in sorted(votes, key=lambda ground: -ground.strength):
+            if is_new[ground.row] and ground.row not in told:
+                told.add(ground.row)
+                yield ground._replace(kind="new", sentence=NEW_AND_LIKE)
 
-    def _code_evidence(self, rows: Rows) -> Iterator[_Found]:
+    def _taste_grounds(self) -> Iterator[Ground]:
+        """The value of an attribute that is most particular to the user or to the source items."""
+        taste = taste_of(self.query, self.state)
+        if not taste.values:
+            return
+        for row, item in enumerate(self.items.tolist()):
+            shared = [word for word in self.state.catalogue.words(item) if word in taste.values]
+            if not shared:
+                continue
+            word = max(shared, key=lambda word: taste.values[word].strength)
+            strength, items = taste.values[word]
+            sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
+            if not len(self.query.source_items):
+                sentence, names = VALUE_OF_PAST, {**names, "count": len(items), "size": taste.size}
+            yield Ground(row, "attribute", strength, strength, sentence, names, items)
+
+    def _code_grounds(self, rows: Rows) -> Iterator[Ground]:
         """The recent item that shares the longest prefix of the semantic ID, where one does."""
         query, codes = self.query, self.state.features.codes
         anchors = query.source_items if len(query.source_items) else query.history.item_nums
         anchors = anchors[~self.state.hidden[anchors]][-_RECENT:]
         if not len(anchors):
             return
-        own = codes[self.items[rows]]  # (C, L)
-        shared = common_prefix(own[:, None], codes[anchors][None])  # (C, A)
+        shared = common_prefix(codes[self.items[rows]][:, None], codes[anchors][None])  # (C, A)
         nearest = shared.argmax(1)
-        for column, row in enumerate(rows.tolist()):
-            depth = int(shared[column, nearest[column]])
-            if depth:
-                item_id, title = self._name(int(anchors[nearest[column]]))
-                name = build_group_name(self.state.code_names, own[column, :depth])
-                text = f"In the same group as {title}" + (f": {name}" if name else "")
-                yield row, Evidence("code", text, float(depth), item_id)
+        depths = shared[np.arange(len(nearest)), nearest]
+        shared_rows = np.flatnonzero(depths)
+        columns = (rows[shared_rows], anchors[nearest[shared_rows]], depths[shared_rows])
+        for row, anchor, depth in zip(*(column.tolist() for column in columns), strict=True):
+            strength = _SECOND * depth / codes.shape[1]
+            yield Ground(row, "code", strength, float(depth), GROUP, rests_on=(anchor,))
 
-    def _popularity_evidence(self, rows: Rows) -> Iterator[_Found]:
-        """Items without interactions, and the most popular ones; none in between."""
+    def _country_grounds(self) -> Iterator[Ground]:
+        """Items that are among the most popular ones of the country of the request."""
+        counts = self.state.context.fields.get("country")
+        number = -1 if counts is None else counts.number(self.query.country)
+        if counts is None or number < 0:
+            return
+        top = counts.top_of(number)  # (K,)
+        most = max(int(_POPULAR_SHARE * len(top)), 1)
+        rows, places = np.nonzero(self.items[:, None] == top[None, :most])
+        sizes = counts.counts_of(number, self.items)
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            strength, names = _SECOND * (1.0 - place / most), {"country": self.query.country}
+            yield Ground(row, "country", strength, float(sizes[row]), COUNTRY, names)
+
+    def _popularity_grounds(self) -> Iterator[Ground]:
+        """The most popular items."""
         state = self.state
-        counts = state.counts[self.items[rows]]
+        counts = state.counts[self.items]
         ordered = state.derived.ascending("counts", lambda: state.counts)  # (N,)
         ahead = state.num_items - np.searchsorted(ordered, counts, side="right")
-        for row, count, share in zip(rows.tolist(), counts.tolist(), ahead, strict=True):
-            share = (int(share) + 1) / state.num_items
-            if count == 0:
-                yield row, Evidence("new", "New here", 0.0)
-            elif share <= _POPULAR_SHARE:
-                text = f"Among the {math.ceil(100 * share)} % most popular"
-                yield row, Evidence("popular", f"{text}, with {count:,} interactions", float(count))
+        shares = (ahead + 1) / state.num_items
+        for row in np.flatnonzero((counts > 0) & (shares <= _POPULAR_SHARE)).tolist():
+            share, count = float(shares[row]), int(counts[row])
+            names = {"share": math.ceil(100 * share), "count": count}
+            strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)
+            yield Ground(row, "popular", strength, float(count), POPULAR, names)

@@ -16,6 +16,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.semantic_ids import code_name
 from serendip.data.text import normalise, words
+from serendip.engine.absence import AbsenceFinder
 from serendip.engine.answer import (
     Answer,
     AnswerItem,
@@ -34,6 +35,7 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
+from serendip.engine.wording import choose_language
 
 _WORD_SOURCE = "from words"
 """Key of a trace: number of candidates that the word search proposed."""
@@ -88,7 +90,9 @@ def build_answer(
     reasons = [""] * len(page)
     if request.reasons:
         word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
-        reasons = Explainer(state, result.query, page.item_nums).reasons(*word_scores)
+        language = choose_language(request.language)
+        explainer = Explainer(state, result.query, page.item_nums, language)
+        reasons = explainer.reasons(*word_scores)
     sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist()
     ids = state.catalogue.vocabulary.ids_of(page.item_nums)
     columns = (ids, page.scores.tolist(), _parts(page), reasons, sponsored)
@@ -112,7 +116,12 @@ def build_suggestions(generation: str, queries: Sequence[Suggestion]) -> Suggest
 
 
 def build_explanation(
-    result: Result, query: Query, item: int, surface: SurfaceConfig, state: EngineState
+    result: Result,
+    query: Query,
+    item: int,
+    surface: SurfaceConfig,
+    state: EngineState,
+    request: Request,
 ) -> Explanation:
     """Explain why an item is, or is not, in the list.
 
@@ -122,6 +131,7 @@ def build_explanation(
         item: number of the item to explain.
         surface: settings of the requested surface.
         state: that the result was computed from.
+        request: as the caller sent it.
     """
     positions = np.flatnonzero(result.items.item_nums == item)
     if len(positions):
@@ -130,7 +140,8 @@ def build_explanation(
         features = features_of(query, item, surface, state)  # (F,)
         numbers = dict(zip(state.feature_names, features.tolist(), strict=True))
         parts = _finite({**numbers, **_p_irrelevant(result.query, item, surface, state)})
-    explainer = Explainer(state, result.query, np.array([item], np.int32))
+    language = choose_language(request.language)
+    explainer = Explainer(state, result.query, np.array([item], np.int32), language)
     return Explanation(
         state.catalogue[item].item_id,
         tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORD_SCORES))[0]),
@@ -138,6 +149,7 @@ def build_explanation(
         code_name(state.features.codes[item]),
         result.trace,
         int(positions[0]) if len(positions) else None,
+        AbsenceFinder(request, query, surface, state, result).find(item),
     )
 
 

@@ -26,6 +26,8 @@ class Request:
         reasons: whether each item has the sentence that says why it is shown.
         device: kind of device of the request, spelt as in the events.
         session_id: of the visit, as the events of it carry it; empty = it is told by time.
+        language: of the sentences in the answer: a tag such as ``ko``, or an ``Accept-Language``;
+            English where there are none in it.
     """
 
     surface: str = "home"
@@ -40,3 +42,4 @@ class Request:
     reasons: bool = True
     device: str = ""
     session_id: str = ""
+    language: str = ""

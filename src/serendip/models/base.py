@@ -53,12 +53,15 @@ class VoteEvidence(NamedTuple):
         sentence: text for users; ``{title}`` is replaced by the title of the voting item.
         min_vote: only votes above this are shown.
         covers_new_items: items without interactions can have this evidence, too.
+        korean: the sentence in Korean, ``{title:을/를}`` for a particle; empty = it is told in
+            English.
     """
 
     kind: str
     sentence: str
     min_vote: float = 0.0
     covers_new_items: bool = False
+    korean: str = ""
 
 
 @runtime_checkable

@@ -47,7 +47,13 @@ class ContentSimilarity(Recommender):
     config_class = ContentSimilarityConfig
     label = "What it is"
     score_kind = "similarity"
-    evidence = VoteEvidence("content", "Similar to {title}", min_vote=0.3, covers_new_items=True)
+    evidence = VoteEvidence(
+        "content",
+        "Similar to {title}",
+        min_vote=0.3,
+        covers_new_items=True,
+        korean="‘{title}’{title:과/와} 비슷합니다",
+    )
     config: ContentSimilarityConfig
     zero_means_unknown = False
 

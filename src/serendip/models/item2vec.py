@@ -91,7 +91,12 @@ class Item2Vec(Recommender):
     label = "Found in the same histories"
     origin = "the same histories"
     score_kind = "similarity"
-    evidence = VoteEvidence("neighbour", "Found in the same histories as {title}", min_vote=0.3)
+    evidence = VoteEvidence(
+        "neighbour",
+        "Found in the same histories as {title}",
+        min_vote=0.3,
+        korean="‘{title}’{title:과/와} 같은 이력에 있습니다",
+    )
     config: Item2VecConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:

@@ -152,7 +152,11 @@ class ItemKNN(ItemToItem):
     config_class = ItemKNNConfig
     label = "Chosen by the same people"
     origin = "the same people"
-    evidence = VoteEvidence("neighbour", "Chosen by the same people as {title}")
+    evidence = VoteEvidence(
+        "neighbour",
+        "Chosen by the same people as {title}",
+        korean="‘{title}’{title:을/를} 선택한 사람들이 함께 선택했습니다",
+    )
     config: ItemKNNConfig
 
     def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
@@ -210,7 +214,11 @@ class EASE(ItemToItem):
     config_class = EASEConfig
     label = "Goes with the history, by linear regression"
     origin = "what goes with the history"
-    evidence = VoteEvidence("neighbour", "Chosen by those who chose {title}")
+    evidence = VoteEvidence(
+        "neighbour",
+        "Chosen by those who chose {title}",
+        korean="‘{title}’{title:을/를} 선택한 사람들이 선택했습니다",
+    )
     config: EASEConfig
 
     def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:

@@ -112,7 +112,11 @@ class Transitions(Recommender):
     label = "Chosen next"
     origin = "what people choose next"
     score_kind = "count"
-    evidence = VoteEvidence("transition", "Often chosen next after {title} or its like")
+    evidence = VoteEvidence(
+        "transition",
+        "Often chosen next after {title} or its like",
+        korean="‘{title}’{title:이나/나} 비슷한 항목 다음에 많이 선택됩니다",
+    )
     config: TransitionsConfig
     _known_late: tuple[IntArray, Sparse] | None = None
 

@@ -9,6 +9,7 @@ import pytest
 from worlds import new_items_world, protocol_world, report_world
 
 from serendip.evaluate.explored_items import measure_exploration
+from serendip.evaluate.faithfulness import summarise_deletions
 from serendip.evaluate.number_format import number
 from serendip.evaluate.report.page import day, render_page
 
@@ -99,6 +100,21 @@ def test_a_report_says_that_no_item_is_new():
     )
 
 
+def test_what_reasons_cost_is_on_the_page_and_in_the_verdict(page):
+    words = Parts(page).words
+    text = " ".join(words)
+    for shown in ("transition", "attribute", "23.00", "15.50", "4.500", "50.0"):
+        assert shown in text
+    assert (
+        "Reasons: without what its reason names, an item loses 15.5 places (median of 2 reasons in "
+        "2 lists), without other events 4.5; more than without others for 50.0 % of them. A list "
+        "of ten has 2.0 kinds of reasons."
+    ) in report_world()["verdict"]
+    untested = report_world(reasons=summarise_deletions([], [["popular"]]))
+    assert "No reason names an item of a history." in render_page(untested)
+    assert "Reasons: not tested; none names an item of a history." in untested["verdict"]
+
+
 def test_a_report_says_that_nothing_was_explored():
     report = report_world(exploration=measure_exploration([]))
     assert "Nothing was explored" in render_page(report)
@@ -163,7 +179,8 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 def test_a_report_of_nothing_is_a_page():
     nothing = {"data": None, "splits": None, "semantic_ids": None, "exploration": None}
-    empty = report_world([], **nothing, new_items=None, stages=(), surfaces=())
+    nothing |= {"new_items": None, "reasons": None}
+    empty = report_world([], **nothing, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)
 
 

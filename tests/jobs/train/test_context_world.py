@@ -91,6 +91,9 @@ def write_world(folder: Path) -> Workspace:
     return workspace
 
 
+NO_EXAMPLES = QueryExamples([], np.zeros((0, 1), np.float32), NO_ITEMS)
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobContext, Split, EngineState]:
     folder = tmp_path_factory.mktemp("world")
@@ -176,8 +179,7 @@ def train_on_random_countries(fitted, features: object, folder: Path, seconds: f
     counted = ContextCounts.of(split.train, plain_state.features.codes, settings.context)
     state = replace(plain_state, context=counted)
     options = replace(context.options, allowance=TimeBudget(seconds).allow("ranker", 1.0))
-    nothing = QueryExamples([], np.zeros((0, 1), np.float32), NO_ITEMS)
-    found = train_ranker(state, split, nothing, (), settings, options)
+    found = train_ranker(state, split, NO_EXAMPLES, (), settings, options)
     assert found is not None
     found.ranker.save(folder)
     return found, {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -212,7 +214,7 @@ def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch)
     context, split, state = fitted
     settings, rng = context.settings, np.random.default_rng(0)
     home = settings.all_surfaces()["home"]
-    (_, labelled), *_ = _build_requests(split, None, state.repeats, 20_000, rng)
+    (_, labelled), *_ = _build_requests(split, NO_EXAMPLES, state.repeats, 20_000, rng)
     store = context.workspace.open_store()
     rows = [row for row in range(len(split.targets))][:20]
     moments = {float(split.targets.times[row]): row for row in rows}

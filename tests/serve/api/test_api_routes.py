@@ -213,6 +213,7 @@ def test_the_openapi_document_lists_every_route_and_its_parameters(client):
         "country",
         "reasons",
         "device",
+        "language",
     }
     assert names == asked
     assert set(paths["/v1/search"]) == {"get", "post"}

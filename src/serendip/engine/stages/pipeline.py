@@ -6,7 +6,7 @@ list filters and list rules leave a count in the trace.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
+from serendip.engine.stages.filters import Filter
 from serendip.engine.stages.scoring import score_candidates
 from serendip.engine.stages.selection import Result, Selector
 from serendip.engine.stages.sources import Source
@@ -35,15 +36,33 @@ def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) ->
     """Answer queries of one surface; row b depends on query b only."""
     if not queries:
         return []
+    selector, traces = score(queries, surface, state)
+    return selector.results(traces)
+
+
+def score(
+    queries: Sequence[Query],
+    surface: SurfaceConfig,
+    state: EngineState,
+    also: Sequence[IntArray] = (),
+) -> tuple[Selector, list[dict[str, int]]]:
+    """Everything up to the selection: scored candidates, and the traces so far.
+
+    Args:
+        queries: of one surface, at least one.
+        surface: its settings.
+        state: to answer from.
+        also: further candidates per query; empty = none for any.
+    """
     stages = SurfaceStages.of(surface)
     batch, traces = _filter(queries, stages, surface, state)
     proposals = _retrieve(batch, stages.sources, traces)
-    candidates = _merge(proposals, len(queries))
+    candidates = _merge(proposals, len(queries), also)
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin
     features = feature_matrix(batch, candidates)
     scores = score_candidates(stages.scorers, batch, candidates, features, proposals)
-    return Selector(stages, batch, candidates, features, scores, proposals).results(traces)
+    return Selector(stages, batch, candidates, features, scores, proposals), traces
 
 
 def collect(
@@ -93,17 +112,32 @@ def _filter(
     queries: Sequence[Query], stages: SurfaceStages, surface: SurfaceConfig, state: EngineState
 ) -> tuple[Batch, list[dict[str, int]]]:
     visible = [visible_to(surface, query) for query in queries]
-    everything = AllowedItems(_all_items(state))
     allowed, traces = [], []
     for whole, seen in zip(queries, visible, strict=True):
-        left, trace = everything, {CATALOGUE: state.num_items}
-        for filters, query in ((stages.request_filters, whole), (stages.filters, seen)):
-            for stage in filters:
-                left = stage.restrict(left, query, state)
-                trace[stage.trace_key] = left.count
+        left, trace = AllowedItems(_all_items(state)), {CATALOGUE: state.num_items}
+        for stage, left in restrict(whole, seen, stages, state):
+            trace[stage.trace_key] = left.count
         allowed.append(left)
         traces.append(trace)
     return Batch.of(visible, surface, state, allowed), traces
+
+
+def restrict(
+    whole: Query, seen: Query, stages: SurfaceStages, state: EngineState
+) -> Iterator[tuple[Filter, AllowedItems]]:
+    """Each filter in order, with the items that are left after it.
+
+    Args:
+        whole: the request.
+        seen: its parts that the surface reads.
+        stages: of the surface.
+        state: to answer from.
+    """
+    left = AllowedItems(_all_items(state))
+    for filters, query in ((stages.request_filters, whole), (stages.filters, seen)):
+        for stage in filters:
+            left = stage.restrict(left, query, state)
+            yield stage, left
 
 
 def _retrieve(

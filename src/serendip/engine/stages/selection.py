@@ -9,16 +9,17 @@ the same list.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import ItemList, tie_order
 from serendip.data.query import Query
 from serendip.engine.stages.base import (
+    Kept,
     ListFilter,
     ListRule,
     OpenRows,
@@ -168,6 +169,24 @@ class Selector:
                 self.batch.degraded.append(stage.name)
         return ready
 
+    def removing_filter(self, row: int, item: int) -> ListFilter | None:
+        """The list filter that removes a candidate of query ``row``; None = it stays."""
+        bounds = self.candidates.bounds(len(self.batch.queries))
+        order = self._order(np.arange(bounds[row], bounds[row + 1]))
+        filters = [stage for stage in self.stages.list_filters if stage.is_ready(self.batch.state)]
+        for stage, kept in self._filtered(row, order, filters):
+            order = order[kept.mask]
+            if item not in self.candidates.items[order]:
+                return stage
+        return None
+
+    def organic_items(self, row: int) -> IntArray:
+        """Candidates of query ``row`` that more than their bid brought here."""
+        bounds = self.candidates.bounds(len(self.batch.queries))
+        part = np.arange(bounds[row], bounds[row + 1])
+        items: IntArray = self.candidates.items[part[self._is_organic(row, part)]]
+        return items
+
     def _result(
         self,
         row: int,
@@ -176,11 +195,8 @@ class Selector:
         trace: dict[str, int],
     ) -> Result:
         """The list of one query from its candidate rows ``part`` (C,)."""
-        scores, rules = self.scores, self.stages.list_rules
-        shown_score = np.where(scores.pins[part] > 0, scores.pins[part], scores.organic[part])
-        ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
-        order = part[np.lexsort((ties, -shown_score))]
-        order, numbers, max_items = self._filter(row, order, filters, trace)
+        rules = self.stages.list_rules
+        order, numbers, max_items = self._filter(row, self._order(part), filters, trace)
         slate = build_slate(self._ranked(row, order), rules).first(max_items)
         if max_items is not None:
             trace[SENT] = len(slate)
@@ -189,6 +205,13 @@ class Selector:
         columns = {name: values[slate.rows] for name, values in numbers.items()}
         items = self._list_items(order[slate.rows], slate, columns)
         return Result(self.batch.queries[row], items, trace, tuple(self.batch.degraded))
+
+    def _order(self, part: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Candidate rows ``part`` (C,) of one query, best first."""
+        scores = self.scores
+        shown_score = np.where(scores.pins[part] > 0, scores.pins[part], scores.organic[part])
+        ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
+        return part[np.lexsort((ties, -shown_score))]
 
     def _filter(
         self,
@@ -200,8 +223,7 @@ class Selector:
         """Ordered rows that all filters keep, with the filters' columns and length limit."""
         numbers: dict[str, FloatArray] = {}
         max_items: int | None = None
-        for stage in filters:
-            kept = stage.keep(self._ordered(row, order))
+        for stage, kept in self._filtered(row, order, filters):
             numbers = {
                 name: values[kept.mask] for name, values in {**numbers, **kept.numbers}.items()
             }
@@ -210,6 +232,15 @@ class Selector:
             trace.update(kept.counts)
             trace[stage.trace_key] = len(order)
         return order, numbers, max_items
+
+    def _filtered(
+        self, row: int, order: NDArray[np.intp], filters: Sequence[ListFilter]
+    ) -> Iterator[tuple[ListFilter, Kept]]:
+        """Each filter in order, with what it keeps of those that the filters before it kept."""
+        for stage in filters:
+            kept = stage.keep(self._ordered(row, order))
+            yield stage, kept
+            order = order[kept.mask]
 
     def _ordered(self, row: int, order: NDArray[np.intp]) -> OrderedCandidates:
         return OrderedCandidates(

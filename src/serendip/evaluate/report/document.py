@@ -27,6 +27,9 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "new_items": null | {"days", "promised", "items", "too_late", "requests",
                           "choices": Estimate, "chosen": Estimate, "logged": null | Start,
                           "systems": {name: Start}},
+     "reasons": null | {"lists", "kinds_per_list", "told": {kind: number},
+                        "all": {"reasons", "named", "random", "above", "below"},
+                        "by_kind": {kind: as "all"}},
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
@@ -59,12 +62,14 @@ from typing import Any
 import numpy as np
 
 from serendip.evaluate.explored_items import ExplorationFigures
+from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
 from serendip.evaluate.report.verdict import (
     describe_exploration,
     describe_new_items,
+    describe_reasons,
     describe_splits,
     describe_surfaces,
     sentences,
@@ -85,6 +90,7 @@ def build_report(
     surfaces: Sequence[SurfaceFigures] = (),
     exploration: ExplorationFigures | None = None,
     new_items: NewItemFigures | None = None,
+    reasons: FaithfulnessFigures | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
     noun: str = "item",
@@ -103,6 +109,7 @@ def build_report(
         surfaces: figures of every configured surface.
         exploration: what the log says of explored items; None = not measured.
         new_items: coverage and velocity of new items; None = not measured.
+        reasons: whether the reasons of home are true; None = not measured.
         stages: cost of each stage.
         labels: metrics to compute.
         noun: name of an item in the sentences, e.g. ``film``.
@@ -118,6 +125,7 @@ def build_report(
     by_surface = {figures.surface: asdict(figures) for figures in surfaces}
     explored = None if exploration is None else asdict(exploration)
     starts = None if new_items is None else asdict(new_items)
+    tested = None if reasons is None else asdict(reasons)
     document = {
         "format": FORMAT,
         "created": created,
@@ -131,6 +139,7 @@ def build_report(
         "search": by_surface.get("search", {}),
         "exploration": explored,
         "new_items": starts,
+        "reasons": tested,
         "semantic_ids": semantic_ids or {},
         "stages": list(stages),
         "splits": splits or {},
@@ -138,6 +147,7 @@ def build_report(
             *sentences(judged, noun),
             *describe_surfaces(by_surface),
             *describe_new_items(starts, noun),
+            *describe_reasons(tested),
             *describe_exploration(explored),
             *describe_splits(splits or {}),
         ],

@@ -58,6 +58,22 @@ def describe_surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [_describe_surface(name, section) for name, section in surfaces.items() if name != HOME]
 
 
+def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:
+    """Whether items lose places without what their reasons name; empty if not measured."""
+    if reasons is None:
+        return []
+    tested = reasons["all"]
+    if not tested["reasons"]:
+        return ["Reasons: not tested; none names an item of a history."]
+    return [
+        f"Reasons: without what its reason names, an item loses {tested['named']:g} places "
+        f"(median of {number(tested['reasons'])} reasons in {number(reasons['lists'])} lists), "
+        f"without other events {tested['random']:g}; more than without others for "
+        f"{percent(tested['above'])} of them. A list of ten has "
+        f"{reasons['kinds_per_list']:.1f} kinds of reasons."
+    ]
+
+
 def describe_exploration(exploration: Mapping[str, Any] | None) -> list[str]:
     """How often new items are chosen, by the explored impressions; empty if not measured."""
     if exploration is None:

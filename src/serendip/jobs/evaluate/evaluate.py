@@ -108,6 +108,7 @@ def evaluate_workspace(
                 surfaces=_newest(judged).surfaces,
                 exploration=measure_exploration(dataset.requests, options.seed),
                 new_items=_newest(judged).new_items,
+                reasons=_newest(judged).faithfulness,
                 stages=clock.as_dicts(),
                 seed=options.seed,
             )

@@ -21,9 +21,11 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, Targets, leave_last_out, next_choices, temporal
 from serendip.engine.state import EngineState
+from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.evaluate.new_items import judge_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
@@ -107,6 +109,7 @@ class SplitAnswers:
         facts: cut, sizes and costs of the stages.
         surfaces: figures of every surface; empty = not measured.
         new_items: coverage and velocity of items that appeared after the cut; None = not measured.
+        faithfulness: of the reasons on home; None = not measured.
     """
 
     name: str
@@ -120,6 +123,7 @@ class SplitAnswers:
     facts: Mapping[str, Any]
     surfaces: Sequence[SurfaceFigures] = ()
     new_items: NewItemFigures | None = None
+    faithfulness: FaithfulnessFigures | None = None
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
@@ -139,9 +143,12 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
-        surfaces, new_items = [], None
+        surfaces, new_items, faithfulness = [], None, None
         if task.surfaces:
             new_items = judge_new_items(context.dataset, split, lists, home, task.seed)
+            with clock.stage(f"reasons {split.name}"):
+                moments = split.targets.queries()
+                faithfulness = measure_faithfulness(moments, home, state, task.seed)
             with clock.stage(f"surfaces {split.name}"):
                 choices = find_choices(context.dataset, whole, split, state, task)
                 questioner = Questioner.of(split, choices, context, state, MAX_REQUESTS)
@@ -171,6 +178,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         _collect_facts(task, split, whole.targets, clock, seconds),
         surfaces,
         new_items,
+        faithfulness,
     )
 
 

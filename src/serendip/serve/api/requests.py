@@ -7,7 +7,7 @@ accept the same names. Unknown names are errors. A body of events or items has o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
@@ -25,6 +25,7 @@ from serendip.serve.api.types import (
     Flag,
     Id,
     Ids,
+    LanguageTag,
     LongText,
     Number,
     OptionalId,
@@ -53,7 +54,20 @@ IdInPath = Annotated[str, PlainValidator(_parse_path_id, json_schema_input_type=
 """The id of an item or user in a path."""
 
 
-class _ItemsQuery(RequestModel):
+class _WordedQuery(RequestModel):
+    """A request whose answer has sentences for people."""
+
+    language: LanguageTag = ""
+    """Language of the sentences: ``en`` or ``ko``; empty = that of the header ``Accept-Language``.
+    English where there are no sentences in it."""
+
+    def accepting(self, languages: str) -> Self:
+        """The request with the header ``Accept-Language`` where it names no language itself."""
+        self.language = self.language or languages
+        return self
+
+
+class _ItemsQuery(_WordedQuery):
     """Parameters of every request for items."""
 
     user_id: OptionalId = ""
@@ -88,6 +102,7 @@ class _ItemsQuery(RequestModel):
             device=self.device,
             session_id=self.session_id,
             reasons=self.reasons,
+            language=self.language,
             **fields,
         )
 
@@ -176,7 +191,7 @@ class SuggestQuery(RequestModel):
         return Request(user_id=self.user_id, text=self.q, k=self.k, after=self.after)
 
 
-class ExplainQuery(RequestModel):
+class ExplainQuery(_WordedQuery):
     """A request to explain why an item would be shown."""
 
     item_id: Id
@@ -184,6 +199,9 @@ class ExplainQuery(RequestModel):
 
     surface: Id = "home"
     """The surface that would show it."""
+
+    k: Count = 10
+    """Number of items shown; one that is further down is absent."""
 
     user_id: OptionalId = ""
     """The user; empty = unknown visitor."""
@@ -217,6 +235,8 @@ class ExplainQuery(RequestModel):
             device=self.device,
             session_id=self.session_id,
             literal=self.literal,
+            k=self.k,
+            language=self.language,
         )
 
 

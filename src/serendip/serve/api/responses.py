@@ -16,7 +16,15 @@ from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
 from serendip.data.attributes import Attribute
 from serendip.data.user import User
-from serendip.engine.answer import Answer, AnswerItem, Explanation, SearchFeedback, Suggestions
+from serendip.engine.answer import (
+    Absence,
+    AbsenceKind,
+    Answer,
+    AnswerItem,
+    Explanation,
+    SearchFeedback,
+    Suggestions,
+)
 from serendip.search.rewrites.candidates import RewriteKind
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.shared_state import ServiceStatus
@@ -140,7 +148,8 @@ class EvidenceOut(TypedDict):
     """One piece of evidence for showing an item."""
 
     kind: str
-    """Its kind, such as ``transition``, ``neighbour``, ``content``, ``word`` or ``popular``."""
+    """Its kind: ``transition``, ``neighbour``, ``content``, ``attribute``, ``code``, ``word``,
+    ``again``, ``country``, ``popular``, ``new``, or that of another model."""
 
     text: str
     """One sentence."""
@@ -150,6 +159,32 @@ class EvidenceOut(TypedDict):
 
     item_id: str
     """The item of the history or context that it comes from; empty = none."""
+
+
+class AbsenceOut(TypedDict):
+    """Why an item is not among the items shown, and what would change it."""
+
+    kind: AbsenceKind
+    """``filter`` = it may not be shown; ``candidates`` = no source proposed it; ``list filter`` =
+    it was proposed and removed; ``length`` = the list ends before it; ``rule`` = a list rule gave
+    its place to others; ``score`` = the items shown have higher scores."""
+
+    stage: str
+    """The filter or rule, as in ``trace``: ``seen``, ``rejected``, ``context``, a filter of an
+    attribute, ``relevance filter``, ``min value``, ``sponsored``, ``explored`` or ``moved by
+    diversity``; else empty."""
+
+    text: str
+    """Why, in one sentence."""
+
+    change: str
+    """What would change it, in one sentence."""
+
+    score: float | None
+    """Its score; null = it has none."""
+
+    last_score: float | None
+    """The lowest score of the items shown for their score; null = none is."""
 
 
 class ExplanationOut(TypedDict):
@@ -162,7 +197,10 @@ class ExplanationOut(TypedDict):
     """The explained item."""
 
     position: int | None
-    """0-based position in the answer; null = not in it."""
+    """0-based position in the whole list; null = not in it."""
+
+    absence: AbsenceOut | None
+    """Why it is not among the first ``k`` items; null = it is."""
 
     evidence: list[EvidenceOut]
     """Strongest first."""
@@ -490,6 +528,7 @@ def build_explanation(explanation: Explanation, generation: str) -> ExplanationO
         "generation": generation,
         "item_id": explanation.item_id,
         "position": explanation.position,
+        "absence": None if explanation.absence is None else _absence(explanation.absence),
         "evidence": [
             {
                 "kind": evidence.kind,
@@ -502,6 +541,17 @@ def build_explanation(explanation: Explanation, generation: str) -> ExplanationO
         "parts": _all_finite(explanation.parts),
         "semantic_id": explanation.semantic_id,
         "trace": {stage: int(count) for stage, count in explanation.trace.items()},
+    }
+
+
+def _absence(absence: Absence) -> AbsenceOut:
+    return {
+        "kind": absence.kind,
+        "stage": absence.stage,
+        "text": absence.text,
+        "change": absence.change,
+        "score": None if absence.score is None else _finite(absence.score),
+        "last_score": None if absence.last_score is None else _finite(absence.last_score),
     }
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from serendip.data import Item
@@ -41,6 +41,9 @@ from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import JSON_TYPE, dump
 
 Endpoint = Callable[..., Awaitable[Response]]
+
+AcceptLanguage = Annotated[str, Header(include_in_schema=False)]
+"""Languages of the caller, for sentences, where the request names none."""
 
 
 class Routes:
@@ -128,38 +131,55 @@ class Routes:
             openapi_extra=RouteAccess(scope, visitors).declare(),
         )
 
-    async def search(self, query: Annotated[SearchQuery, Query()]) -> Response:
+    async def search(
+        self, query: Annotated[SearchQuery, Query()], accept_language: AcceptLanguage = ""
+    ) -> Response:
         """Items that match the search text, best first."""
-        return await self._answer(lambda engine: engine.recommend(query.build_request()))
+        request = query.accepting(accept_language).build_request()
+        return await self._answer(lambda engine: engine.recommend(request))
 
-    async def post_search(self, query: Annotated[SearchQuery, Body()]) -> Response:
+    async def post_search(
+        self, query: Annotated[SearchQuery, Body()], accept_language: AcceptLanguage = ""
+    ) -> Response:
         """``search`` with a JSON body."""
-        return await self.search(query)
+        return await self.search(query, accept_language)
 
-    async def recommend(self, query: Annotated[RecommendQuery, Query()]) -> Response:
+    async def recommend(
+        self, query: Annotated[RecommendQuery, Query()], accept_language: AcceptLanguage = ""
+    ) -> Response:
         """Items for a surface, best first."""
+        request = query.accepting(accept_language).build_request()
 
         def call(engine: EngineProtocol) -> Answer:
             query.require_context(engine.needs(query.surface))
-            return engine.recommend(query.build_request())
+            return engine.recommend(request)
 
         return await self._answer(call)
 
-    async def post_recommend(self, query: Annotated[RecommendQuery, Body()]) -> Response:
+    async def post_recommend(
+        self, query: Annotated[RecommendQuery, Body()], accept_language: AcceptLanguage = ""
+    ) -> Response:
         """``recommend`` with a JSON body."""
-        return await self.recommend(query)
+        return await self.recommend(query, accept_language)
 
     async def similar(
-        self, item_id: Annotated[IdInPath, Path()], query: Annotated[SimilarQuery, Query()]
+        self,
+        item_id: Annotated[IdInPath, Path()],
+        query: Annotated[SimilarQuery, Query()],
+        accept_language: AcceptLanguage = "",
     ) -> Response:
         """Items similar to one item, best first."""
-        return await self._answer(lambda engine: engine.recommend(query.build_request(item_id)))
+        request = query.accepting(accept_language).build_request(item_id)
+        return await self._answer(lambda engine: engine.recommend(request))
 
     async def post_similar(
-        self, item_id: Annotated[IdInPath, Path()], query: Annotated[SimilarQuery, Body()]
+        self,
+        item_id: Annotated[IdInPath, Path()],
+        query: Annotated[SimilarQuery, Body()],
+        accept_language: AcceptLanguage = "",
     ) -> Response:
         """``similar`` with a JSON body."""
-        return await self.similar(item_id, query)
+        return await self.similar(item_id, query, accept_language)
 
     async def suggest(self, request: Request, query: Annotated[SuggestQuery, Query()]) -> Response:
         """Suggested queries, best first."""
@@ -174,18 +194,23 @@ class Routes:
         """``suggest`` with a JSON body."""
         return await self.suggest(request, query)
 
-    async def explain(self, query: Annotated[ExplainQuery, Query()]) -> Response:
-        """Why an item would be shown: evidence, features, stages."""
+    async def explain(
+        self, query: Annotated[ExplainQuery, Query()], accept_language: AcceptLanguage = ""
+    ) -> Response:
+        """Why an item would be shown, or why not: evidence, features, stages, absence."""
+        request = query.accepting(accept_language).build_request()
 
         def call(engine: EngineProtocol) -> responses.ExplanationOut:
-            explanation = engine.explain(query.build_request(), query.item_id)
+            explanation = engine.explain(request, query.item_id)
             return responses.build_explanation(explanation, engine.generation)
 
         return await self._json(call)
 
-    async def post_explain(self, query: Annotated[ExplainQuery, Body()]) -> Response:
+    async def post_explain(
+        self, query: Annotated[ExplainQuery, Body()], accept_language: AcceptLanguage = ""
+    ) -> Response:
         """``explain`` with a JSON body."""
-        return await self.explain(query)
+        return await self.explain(query, accept_language)
 
     async def item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
         """One item with its semantic ID."""

@@ -48,7 +48,8 @@ class _JsonRequest(Request):
     """
 
     def __init__(self, request: Request, value: Any) -> None:
-        headers = [(b"content-type", JSON_TYPE.encode())]
+        kept = [pair for pair in request.scope["headers"] if pair[0] == b"accept-language"]
+        headers = [(b"content-type", JSON_TYPE.encode()), *kept]
         super().__init__({**request.scope, "headers": headers}, request.receive)
         self._value = [None] if value is None else value
 

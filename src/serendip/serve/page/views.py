@@ -228,6 +228,7 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
         "semantic_id": explanation.semantic_id,
         "code_label": engine.code_label(query.item_id),
         "position": explanation.position,
+        "absence": explanation.absence if explanation.position is None else None,
         "surface": surface,
     }
 

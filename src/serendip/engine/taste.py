@@ -1,0 +1,82 @@
+"""Values of attributes that a user chooses more often than the catalogue has them.
+
+A value, such as an author or a genre, is particular to a user by p log(p / q), where p is the share
+of the user's newest items that have it and q that of the catalogue: its part of the divergence of
+the two (Kullback and Leibler 1951). What everybody has is not particular, nor is what the user
+chose once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from serendip.data.query import Query
+from serendip.engine.state import EngineState
+
+NEWEST = 20
+"""Items of the history that are compared."""
+
+_LEAST = 2
+"""Items of a history that must have a value, and items of the catalogue."""
+
+_KEY = "taste"
+
+
+class Value(NamedTuple):
+    """A value of the user's newest items, or of the source items of a request.
+
+    Args:
+        strength: in (0, 1], how particular it is.
+        items: numbers of the items that have it, oldest first.
+    """
+
+    strength: float
+    items: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taste:
+    """What the values of a request are.
+
+    Args:
+        size: number of items that were compared.
+        values: value -> how particular it is; values that are not are left out.
+    """
+
+    size: int
+    values: Mapping[str, Value]
+
+
+def taste_of(query: Query, state: EngineState) -> Taste:
+    """The taste of a request: of its source items if it has any, else of the user's newest items.
+
+    It is kept with the history as long as the catalogue stays the same.
+    """
+    if len(query.source_items):
+        return _compare(query.source_items.tolist(), state, 1)
+    derived = query.history.derived
+    found: tuple[object, Taste] | None = derived.get(_KEY)
+    if found is None or found[0] is not state.catalogue:
+        newest = query.history.item_nums.tolist()[::-1]
+        items = [item for item in dict.fromkeys(newest) if not state.hidden[item]][:NEWEST]
+        found = derived[_KEY] = state.catalogue, _compare(items[::-1], state, _LEAST)
+    return found[1]
+
+
+def _compare(items: list[int], state: EngineState, least: int) -> Taste:
+    having: dict[str, list[int]] = {}
+    for item in items:
+        for word in state.catalogue.words(item):
+            having.setdefault(word, []).append(item)
+    values = {}
+    for word, owners in having.items():
+        known = state.suggester.count(word)
+        share = len(owners) / len(items)
+        if len(owners) < least or known < _LEAST or share * state.num_items <= known:
+            continue
+        strength = share * math.log(share * state.num_items / known)
+        values[word] = Value(min(strength, 1.0), tuple(owners))
+    return Taste(len(items), values)

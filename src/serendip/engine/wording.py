@@ -1,0 +1,54 @@
+"""Sentences about answers, in the language of the request: English, or Korean.
+
+A sentence is a template with names in it. Names of items, words and values stay as they are in the
+catalogue. ``{title:을/를}`` writes the Korean particle that fits the title (``korean.py``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, get_args
+
+from serendip.engine.korean import Noun
+
+Language: TypeAlias = Literal["en", "ko"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+DEFAULT: Language = "en"
+
+_RANGE = re.compile(
+    r"\s*([A-Za-z]{1,8})[A-Za-z0-9-]*\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?))?\s*"
+)
+
+
+def choose_language(accepted: str) -> Language:
+    """The language of a request that there are sentences in; English without one.
+
+    Args:
+        accepted: a language tag, ``ko`` or ``ko-KR``, or a header ``Accept-Language`` such as
+            ``ko-KR,ko;q=0.9,en;q=0.8``. Parts that are neither are passed over.
+    """
+    best, weight = DEFAULT, 0.0
+    for part in accepted.split(","):
+        found = _RANGE.fullmatch(part)
+        for language in LANGUAGES:
+            if found is not None and found[1].lower() == language:
+                wanted = float(found[2] or 1)
+                if wanted > weight:
+                    best, weight = language, wanted
+    return best
+
+
+def say(sentence: Mapping[Language, str], language: Language, **names: str | float) -> str:
+    """A sentence in a language, or in English where it has no translation.
+
+    Args:
+        sentence: language -> template.
+        language: of the request.
+        names: values of the template.
+    """
+    nouns = {
+        name: Noun(value) if isinstance(value, str) else value for name, value in names.items()
+    }
+    return sentence.get(language, sentence[DEFAULT]).format(**nouns)

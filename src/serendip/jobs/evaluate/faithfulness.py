@@ -1,0 +1,149 @@
+"""Deletion test of the reasons of a surface: its lists with and without the evidence named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from serendip.data.arrays import IntArray
+from serendip.data.query import Query
+from serendip.engine.explain import Explainer
+from serendip.engine.reason_choice import Ground
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.selection import Result
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.state import EngineState
+from serendip.evaluate.faithfulness import Deletion, FaithfulnessFigures, summarise_deletions
+
+MAX_LISTS = 60
+"""Lists that are measured: of as many users, drawn at random."""
+
+PLACES = (0, 2, 4)
+"""Places whose reasons are tested."""
+
+SHOWN = 10
+"""Places whose kinds of reasons are counted."""
+
+NEWEST = 20
+"""Items of the history that the random ones are drawn from."""
+
+_BATCH = 100
+
+ReasonChooser: TypeAlias = Callable[[EngineState, Result], Sequence[Ground | None]]
+"""(state, an answer) -> the reason for each of its first places."""
+
+
+def choose_reasons(state: EngineState, result: Result) -> Sequence[Ground | None]:
+    """The reasons that an answer gives for its first places."""
+    page = result.items.take(slice(0, SHOWN))
+    words = (page.fields[name].tolist() for name in ("title match", "bm25"))
+    return Explainer(state, result.query, page.item_nums).chosen(*words)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Case:
+    """One reason to be tested.
+
+    Args:
+        kind: of the reason.
+        item: that it is given for.
+        place: of the item in the list.
+        without: the query without what the reason names, and without random items.
+    """
+
+    kind: str
+    item: int
+    place: int
+    without: tuple[Query, Query]
+
+
+def measure_faithfulness(
+    queries: Sequence[Query],
+    surface: SurfaceConfig,
+    state: EngineState,
+    seed: int = 0,
+    choose: ReasonChooser = choose_reasons,
+) -> FaithfulnessFigures:
+    """Test the reasons of at most ``MAX_LISTS`` lists, one for each user.
+
+    A deleted item is not proposed again. An item that is no longer in the list has its last place.
+
+    Args:
+        queries: with histories, of one surface; of a user the first one is asked.
+        surface: its settings; it is asked without exploration, whose draws follow the history.
+        state: to answer from.
+        seed: of the draws.
+        choose: gives the reasons that are tested.
+    """
+    rng = np.random.default_rng(seed)
+    of_user = {query.user_id: query for query in reversed(queries) if len(query.history) > 1}
+    chosen = [of_user[user] for user in sorted(of_user)]
+    drawn = [chosen[row] for row in np.sort(rng.permutation(len(chosen))[:MAX_LISTS]).tolist()]
+    asked = surface.model_copy(update={"exploration": None})
+    cases: list[_Case] = []
+    kinds: list[list[str]] = []
+    for query, result in zip(drawn, _run(drawn, asked, state), strict=True):
+        grounds = choose(state, result)
+        kinds.append([ground.kind for ground in grounds if ground is not None])
+        cases += _list_cases(query, result, grounds, rng)
+    answers = _run([query for case in cases for query in case.without], asked, state)
+    places = [
+        _place(answer, case.item) for answer, case in zip(answers, _twice(cases), strict=True)
+    ]
+    deletions = [
+        Deletion(case.kind, named - case.place, random - case.place)
+        for case, named, random in zip(cases, places[::2], places[1::2], strict=True)
+    ]
+    return summarise_deletions(deletions, kinds)
+
+
+def _list_cases(
+    query: Query, result: Result, grounds: Sequence[Ground | None], rng: np.random.Generator
+) -> list[_Case]:
+    """The reasons of a list that name items of the history."""
+    newest = list(dict.fromkeys(query.history.item_nums[::-1].tolist()))[:NEWEST]
+    cases = []
+    for place in PLACES:
+        ground = grounds[place] if place < len(grounds) else None
+        if ground is None or not set(ground.rests_on) & set(query.history.items.tolist()):
+            continue
+        others = [item for item in newest if item not in ground.rests_on]
+        if not others:
+            continue
+        count = min(len(ground.rests_on), len(others))
+        drawn = rng.choice(np.array(others, np.int32), count, replace=False)
+        named = np.array(ground.rests_on, np.int32)
+        without = _delete(query, named), _delete(query, drawn)
+        cases.append(_Case(ground.kind, int(result.items.item_nums[place]), place, without))
+    return cases
+
+
+def _delete(query: Query, items: IntArray) -> Query:
+    """The query as if the user had never chosen some items; they are not proposed either."""
+    return replace(
+        query,
+        history=query.history.without(items),
+        exclude=np.concatenate([query.exclude, items]),
+        again=query.again[~np.isin(query.again, items)],
+    )
+
+
+def _run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> list[Result]:
+    return [
+        result
+        for begin in range(0, len(queries), _BATCH)
+        for result in run(queries[begin : begin + _BATCH], surface, state)
+    ]
+
+
+def _twice(cases: Sequence[_Case]) -> list[_Case]:
+    return [case for case in cases for _ in case.without]
+
+
+def _place(result: Result, item: int) -> int:
+    """The place of an item in a list; its length, if it is not there."""
+    places = np.flatnonzero(result.items.item_nums == item)
+    return int(places[0]) if len(places) else len(result.items)
