@@ -121,8 +121,8 @@ class Explainer:
             title = self.state.catalogue.title(item) or item_id
         sentence = ground.sentence
         if sentence is GROUP:
-            codes = self.state.features.codes[self.items[ground.row], : int(ground.weight)]
-            names["name"] = build_group_name(self.state.code_names, codes)
+            codes = self.state.features.codes[self.items[ground.row]]  # (L,)
+            names["name"] = build_group_name(self.state.code_names, codes[: int(ground.weight)])
             sentence = NAMED_GROUP if names["name"] else GROUP
         text = say(sentence, self.language, title=title, **names)
         return Evidence(ground.kind, text, round(ground.weight, 4), item_id)

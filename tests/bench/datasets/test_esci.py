@@ -74,7 +74,8 @@ def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> N
     bench = UnifiedBench(products, tmp_path / "out.json", lines, 1, encoder=HASHING)
     document = run_unified(bench, TrainOptions(), executor=InThisProcess())
     rows = {row["model"]: row for row in document["rows"]}
-    assert set(rows) == {"unified", "bm25", "vectors", "rrf", "engine"}
+    ordered = {"ranker-written", "ranker-labelled"}
+    assert set(rows) == {"unified", "bm25", "vectors", "rrf", "engine", *ordered}
     for row in rows.values():
         assert (row["task"], row["users"]) == ("search", 2)
         assert 0 < row["judged@10"] <= 0.6
@@ -87,7 +88,8 @@ def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> N
         for comparison in document["summary"]["comparisons"]
     }
     words = ("bm25", "vectors", "rrf")
-    assert pairs == {("unified", "engine"), *product(("unified", "engine"), words)}
+    assert pairs >= {("unified", "engine"), *product(("unified", "engine", *ordered), words)}
+    assert {(name, "engine") for name in ordered} <= pairs
     assert document["transfer"] == document["grouping"] == {}
     assert list(select_lines("engine", ESCI)) == ["unified", "engine"]
 

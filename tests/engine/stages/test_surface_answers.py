@@ -236,7 +236,9 @@ def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener
             cursor = page.next
             if not cursor:
                 break
-        assert tuple(pages) == whole.items
+        # Reasons vary their kinds over a page, so those of another page may differ.
+        told = [replace(item, reason="") for item in whole.items]
+        assert [replace(item, reason="") for item in pages] == told
 
 
 def test_lists_with_every_rule_do_not_depend_on_the_other_queries(

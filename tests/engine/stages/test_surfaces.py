@@ -14,9 +14,9 @@ from serendip.engine.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.surfaces import (
-    CONTEXT,
     DEFAULT_SURFACES,
     LEARNED,
+    REQUEST_PARTS,
     SurfaceConfig,
     visible_to,
 )
@@ -179,7 +179,7 @@ def test_each_part_of_the_context_is_read_alone() -> None:
     assert visible_query("items").source_items.tolist() == [3]
     assert visible_query("country").country == "KR"
     assert visible_query("time").time == 5.0
-    whole = visible_query(*CONTEXT)
+    whole = visible_query(*REQUEST_PARTS)
     assert (whole.user_id, whole.text, whole.country, whole.time) == ("u1", "tale", "KR", 5.0)
 
 

@@ -213,6 +213,7 @@ def test_the_openapi_document_lists_every_route_and_its_parameters(client):
         "country",
         "reasons",
         "device",
+        "session_id",
         "language",
     }
     assert names == asked
