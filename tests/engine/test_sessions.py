@@ -80,6 +80,9 @@ def test_a_query_without_a_time_or_an_id_has_no_session() -> None:
     assert find_session(Query(), past) is None
     later = find_session(Query(time=SESSION_S + 5.0), past)
     assert later is not None and later.tolist() == [False, True]
+    untold = replace(past, sessions=np.array([NO_SESSION, NO_SESSION]))  # in a log that has some
+    later = find_session(Query(time=SESSION_S + 5.0, session=7), untold)
+    assert later is not None and later.tolist() == [False, True]
     told = replace(past, sessions=np.array([7, 8]))
     own = find_session(Query(session=7), told)
     assert own is not None and own.tolist() == [True, False]
