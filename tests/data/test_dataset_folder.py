@@ -33,6 +33,7 @@ REQUESTS = (
         np.array([True, False]),
         [frozenset({"click", "like"}), frozenset({"click"})],
         propensities=np.array([np.nan, 0.25, np.nan]),
+        session=2**62 + 1,
     ),
     LoggedRequest("u2", 3.0, 3.0, "home", "", ints(), ints(), np.zeros(0, np.bool_)),
 )

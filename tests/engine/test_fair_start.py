@@ -12,10 +12,10 @@ import pytest
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.item_starts import DAY_S
+from serendip.data.item_starts import DAY_S, NO_PROMISE
 from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
-from serendip.engine.live_counts import LiveCounts
+from serendip.engine.live_counts import LiveCounts, with_starts
 from serendip.engine.request import Request
 from serendip.errors import ConfigError
 
@@ -196,6 +196,20 @@ def test_impressions_of_items_that_are_owed_nothing_are_not_kept(
     opened.catch_up()
     state = opened.state
     assert state.starts.impressions[state.catalogue.vocabulary.number("i7")] == 0
+
+
+def test_a_state_stays_the_same_where_no_event_is_of_an_item_that_is_owed(opened: Engine) -> None:
+    numbers = np.arange(opened.state.num_items, dtype=np.int32)
+    promised = opened.settings.all_surfaces()["home"].promise
+    is_owed = opened.state.find_owed(promised, numbers, NOW)
+    assert opened.state.find_all_owed(promised, NOW).tolist() == is_owed.tolist()
+    assert not opened.state.find_all_owed(NO_PROMISE, NOW).any()
+    others, shown = numbers[~is_owed][:5], np.ones(5, np.bool_)
+    times = np.full(5, NOW)
+    assert with_starts(opened.state, others, times, shown, promised) is opened.state
+    some = with_starts(opened.state, numbers[is_owed][:5], times, shown, promised)
+    assert some.find_all_owed(promised, NOW).tolist() == is_owed.tolist()  # once is not enough
+    assert np.asarray(some.starts.impressions).sum() > 0
 
 
 def test_a_promise_needs_the_time_of_the_request(shop: Path) -> None:

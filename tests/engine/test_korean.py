@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,16 @@ def test_the_language_is_the_most_wanted_that_there_is(accepted: str, language: 
 @given(st.text(alphabet="koen-;q=.019, *", max_size=40))
 def test_any_header_gives_a_language(accepted: str) -> None:
     assert choose_language(accepted) in LANGUAGES
+
+
+def test_long_headers_and_titles_cost_no_time() -> None:
+    began = time.process_time()
+    assert choose_language("a" + " " * 16_000 + "!") == "en"
+    assert choose_language("ko;q=0.9," + "a" * 16_000) == "ko"
+    assert ending("x" + "()" * 8_000) is None
+    assert ending("x" * 8_000 + "\n" * 8_000 + "!") is None
+    assert ending("서울" * 8_000) == ending("서울") == ending("서울 (x)")
+    assert time.process_time() - began < 0.5
 
 
 def test_a_sentence_without_a_translation_is_english() -> None:

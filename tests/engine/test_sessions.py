@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 
 from serendip.data.event import NO_SESSION, Event, session_code
 from serendip.data.query import History, Query, select_relevant_history
+from serendip.data.repeats import Repeats
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.engine import Engine
@@ -19,7 +20,10 @@ from serendip.engine.request import Request
 from serendip.engine.stages.context_features import SESSION_S, find_session
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, visible_to
 from serendip.engine.workspace import Workspace
+from serendip.jobs.surface_quality import questions
 from serendip.jobs.surface_quality.baskets import read_baskets
+from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.train.ranker_data import label_logged_requests
 
 NOW = 1_700_000_000.0
 
@@ -79,6 +83,9 @@ def test_a_query_without_a_time_or_an_id_has_no_session() -> None:
     past = History(np.array([1, 2], np.int32), np.array([0.0, 9.0]), np.zeros(2, np.bool_))
     assert find_session(Query(), past) is None
     later = find_session(Query(time=SESSION_S + 5.0), past)
+    assert later is not None and later.tolist() == [False, True]
+    untold = replace(past, sessions=np.array([NO_SESSION, NO_SESSION]))  # in a log that has some
+    later = find_session(Query(time=SESSION_S + 5.0, session=7), untold)
     assert later is not None and later.tolist() == [False, True]
     told = replace(past, sessions=np.array([7, 8]))
     own = find_session(Query(session=7), told)
@@ -147,3 +154,36 @@ def test_baskets_are_sessions_where_events_have_them_and_times_elsewhere(shop: P
     names = split.catalogue.vocabulary
     found = [names.ids_of(basket.items) for _, basket in read_baskets(split, split.targets)]
     assert found == [["i1", "i2"], ["i3", "i4", "i5"], ["i6"]]
+
+
+def test_requests_that_are_asked_again_have_the_session_of_their_events(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def visit(item: str, minute: float, session_id: str, query: str = "") -> Event:
+        return Event(
+            "guest", item, NOW + 60 * minute, session_id=session_id, query=query, surface="search"
+        )
+
+    events = [visit("i1", 0, "a"), visit("i2", 1, "a"), visit("i3", 9, "b"), visit("i4", 10, "b")]
+    events.append(visit("i5", 11, "b", "a quiet tale"))
+    split = split_of(shop, events)
+    settings = Workspace.open(shop).settings
+    first, second = session_code("a"), session_code("b")
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return np.ones((len(texts), 3), np.float32)
+
+    monkeypatch.setattr(questions, "MIN_LOGGED", 1)
+    asker = Questioner(split, split.targets, Repeats(), settings, lambda text: "", encode, 50)
+
+    def sessions(surface: str) -> list[int]:
+        return sorted(query.session for query in asker.ask(surface).queries)
+
+    assert sessions("similar") == sorted([first, second, second, second])
+    assert sessions("cart") == sorted([first, second])
+    assert sessions("thank_you") == [first]
+    assert sessions("search") == [second]
+    assert [one.session for one in split.requests] == [second]
+    (one,) = dict(label_logged_requests(split, settings, encode))["search"]
+    assert one.query.session == second
+    assert split.requests[0].renumbered(np.arange(99, dtype=np.int32)).session == second

@@ -102,6 +102,7 @@ def _to_json(request: LoggedRequest) -> dict[str, Any]:
         "surface": request.surface,
         "country": request.country,
         "device": request.device,
+        "session": request.session,
         "text": request.text,
         "shown": request.shown.tolist(),
         "chosen": request.chosen.tolist(),

@@ -89,10 +89,15 @@ class ItemStarts:
         """
         if not promise.impressions or not self.are_known:
             return np.zeros(len(items), np.bool_)
-        begins = begin_of(available_from, self.first_events[items])
-        is_new = times < begins + promise.days * DAY_S
-        owed: BoolArray = is_new & (self.impressions[items] < promise.impressions)
-        return owed
+        first, shown = self.first_events[items], self.impressions[items]
+        return _are_owed(promise, begin_of(available_from, first), shown, times)
+
+    def find_all_owed(self, promise: Promise, available_from: TimeArray, time: float) -> BoolArray:
+        """Which of all items (N,) are owed impressions at a time; see ``find_owed``."""
+        if not promise.impressions or not self.are_known:
+            return np.zeros(len(available_from), np.bool_)
+        begins = begin_of(available_from, np.asarray(self.first_events))
+        return _are_owed(promise, begins, np.asarray(self.impressions), time)
 
     def with_items(self, count: int) -> Self:
         """A copy with ``count`` new items, which have no event."""
@@ -144,6 +149,15 @@ class ItemStarts:
             raise ArtefactError(
                 f"the starts of items are not readable: {error} is missing.", "Train again."
             ) from None
+
+
+def _are_owed(
+    promise: Promise, begins: TimeArray, impressions: IntArray, times: TimeArray | float
+) -> BoolArray:
+    """Which items (C,) that appeared at ``begins`` are new, and shown less than promised."""
+    is_new = times < begins + promise.days * DAY_S
+    owed: BoolArray = is_new & (impressions < promise.impressions)
+    return owed
 
 
 def begin_of(available_from: TimeArray, first_events: TimeArray) -> TimeArray:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
-from serendip.data.event import ActionRules, Event
+from serendip.data.event import NO_SESSION, ActionRules, Event, session_code
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
 
@@ -43,6 +43,7 @@ class LoggedRequest:
         device: of the request; empty = unknown.
         propensities: (S,) float64 probabilities with which shown items were drawn for their
             positions, NaN = was not drawn or has no impression; empty = none was.
+        session: ``session_code`` of the request; 0 = unknown.
     """
 
     user_id: str
@@ -58,6 +59,7 @@ class LoggedRequest:
     country: str = ""
     device: str = ""
     propensities: TimeArray = field(default_factory=lambda: np.empty(0))
+    session: int = NO_SESSION
 
     def renumbered(self, numbers: IntArray) -> LoggedRequest:
         """Map to new item numbers, given by old number; -1 = dropped."""
@@ -80,6 +82,7 @@ class LoggedRequest:
             self.country,
             self.device,
             self.propensities[order] if len(self.propensities) else self.propensities,
+            self.session,
         )
 
     @property
@@ -162,6 +165,7 @@ def _build_request(
         next((event.country for event in events if event.country), ""),
         next((event.device for event in events if event.device), ""),
         _propensities(events, shown, vocabulary),
+        session_code(next((event.session_id for event in events if event.session_id), "")),
     )
 
 

@@ -31,12 +31,17 @@ _LATIN = (
 
 _BRACKETS = re.compile(r"\s*(\([^()]*\)|\[[^\[\]]*\])\s*$")
 
+_MOST_READ = 64
+"""Characters at the end of a word that are read: the time to find its brackets grows with the
+square of the length."""
+
 
 def ending(word: str) -> int | None:
     """Number of the ending of a word, 0 = a vowel; None = not known.
 
     Only whether it is 0, ㄹ or another consonant is meant to be read.
     """
+    word = word[-_MOST_READ:]
     while (shorter := _BRACKETS.sub("", word)) != word:
         word = shorter
     word = re.sub(r"\W+$", "", word)

@@ -133,9 +133,10 @@ def with_starts(
     shown: BoolArray,
     promise: Promise,
 ) -> EngineState:
-    """A copy of a state that knows further events of items that are owed impressions.
+    """A state that knows further events of items that are owed impressions.
 
     Events of other items change nothing, so that what is kept does not grow with every impression.
+    Without any of owed items it is the same state, which keeps what was derived from it.
 
     Args:
         state: the state.
@@ -145,6 +146,8 @@ def with_starts(
         promise: to every item.
     """
     owed = state.find_owed(promise, item_nums, timestamps)
+    if not owed.any():
+        return state
     starts = state.starts.with_events(item_nums[owed], timestamps[owed], shown[owed])
     return replace(state, starts=starts)
 

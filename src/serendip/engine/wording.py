@@ -21,17 +21,22 @@ _RANGE = re.compile(
     r"\s*([A-Za-z]{1,8})[A-Za-z0-9-]*\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{0,3})?))?\s*"
 )
 
+_MOST_HEADER, _MOST_PART = 256, 40
+"""Characters that are read of a header and of one of its parts: the time to match grows with the
+square of the length, and anybody may send a header."""
+
 
 def choose_language(accepted: str) -> Language:
     """The language of a request that there are sentences in; English without one.
 
     Args:
         accepted: a language tag, ``ko`` or ``ko-KR``, or a header ``Accept-Language`` such as
-            ``ko-KR,ko;q=0.9,en;q=0.8``. Parts that are neither are passed over.
+            ``ko-KR,ko;q=0.9,en;q=0.8``. Parts that are neither are passed over. Only the beginning
+            of a long one is read.
     """
     best, weight = DEFAULT, 0.0
-    for part in accepted.split(","):
-        found = _RANGE.fullmatch(part)
+    for part in accepted[:_MOST_HEADER].split(","):
+        found = _RANGE.fullmatch(part.strip()[:_MOST_PART])
         for language in LANGUAGES:
             if found is not None and found[1].lower() == language:
                 wanted = float(found[2] or 1)

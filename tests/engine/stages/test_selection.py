@@ -30,7 +30,7 @@ def ranked(
     counts=None,
     pinned=0,
     seed=0,
-    promise=None,
+    retriever_scores=None,
     owed=(),
 ) -> Ranked:
     """Candidates in organic order; all are of groups of their own where none are given."""
@@ -42,7 +42,9 @@ def ranked(
         np.zeros(count, np.float32) if earned is None else np.array(earned, np.float32),
         np.full(count, 100, np.int32) if counts is None else np.array(counts, np.int32),
         np.array(range(count) if groups is None else groups, np.int32).reshape(-1, 1),
-        np.zeros(count, np.float32) if promise is None else np.array(promise, np.float32),
+        np.zeros(count, np.float32)
+        if retriever_scores is None
+        else np.array(retriever_scores, np.float32),
         np.isin(np.arange(count), owed),
         seed,
     )
@@ -137,13 +139,15 @@ def test_the_last_position_of_each_block_is_explored() -> None:
     assert [row for row in slate.rows if row < 6] == list(range(6))
 
 
-def test_explored_items_are_drawn_by_a_softmax_of_their_promise() -> None:
+def test_explored_items_are_drawn_by_a_softmax_of_the_scores_of_the_retriever() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.2, max_interactions=0, temperature=0.5))
-    counts, promise = [9] * 5 + [0, 0, 0], [9.0] * 5 + [0.0, 0.5, 1.0]
+    counts, retriever_scores = [9] * 5 + [0, 0, 0], [9.0] * 5 + [0.0, 0.5, 1.0]
     chances = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()  # 0.090, 0.245, 0.665
     drawn = np.zeros(3)
     for seed in range(2_000):
-        slate = build_slate(ranked([9] * 8, counts=counts, promise=promise, seed=seed), rules)
+        slate = build_slate(
+            ranked([9] * 8, counts=counts, retriever_scores=retriever_scores, seed=seed), rules
+        )
         row = slate.rows[4] - 5
         assert slate.propensities_of(EXPLORED)[4] == pytest.approx(chances[row], rel=1e-5)
         drawn[row] += 1
@@ -177,7 +181,9 @@ def test_a_loss_is_measured_against_negative_values_too() -> None:
 
 def test_a_position_that_a_new_item_has_by_its_value_is_left_to_it() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
-    slate = build_slate(ranked([5, 4, 3, 2], counts=[9, 0, 9, 0], promise=[0, 0, 0, 9]), rules)
+    slate = build_slate(
+        ranked([5, 4, 3, 2], counts=[9, 0, 9, 0], retriever_scores=[0, 0, 0, 9]), rules
+    )
     assert slate.rows[:2] == [0, 1]
     assert decided(slate, EXPLORED) == []
     assert np.isnan(slate.propensities_of(EXPLORED)).all()
@@ -209,11 +215,13 @@ def test_explored_items_follow_from_the_seed() -> None:
 def test_items_that_are_owed_impressions_are_drawn_before_other_new_ones() -> None:
     """Of four new items two are owed: the draw is among these, by their own softmax alone."""
     rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, temperature=1.0))
-    counts, promise = [9, 9, 9, 9, 0, 0, 0, 7], [0, 0, 0, 0, 5.0, 4.0, 1.0, 0.0]
+    counts, retriever_scores = [9, 9, 9, 9, 0, 0, 0, 7], [0, 0, 0, 0, 5.0, 4.0, 1.0, 0.0]
     odds = np.exp(1.0) / (1 + np.exp(1.0))
     drawn = []
     for seed in range(400):
-        rows = ranked([9] * 8, counts=counts, promise=promise, owed=[6, 7], seed=seed)
+        rows = ranked(
+            [9] * 8, counts=counts, retriever_scores=retriever_scores, owed=[6, 7], seed=seed
+        )
         slate = build_slate(rows, rules)
         drawn.append(slate.rows[1])
         chance = odds if slate.rows[1] == 6 else 1 - odds

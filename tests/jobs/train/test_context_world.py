@@ -25,7 +25,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.split import fit_without_context
 from serendip.jobs.import_files import import_files
 from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.train import context_choice
+from serendip.jobs.train import context_choice, engine_fit
 from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
@@ -153,6 +153,18 @@ def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enou
     assert not {"device fit", "hour fit"} & {*state.feature_names}
     state = fitter.append_new_items(state, split)
     assert home_ndcg(fitted, state) >= 2 * home_ndcg(fitted, plain)
+
+
+def test_without_a_ranker_nothing_is_chosen_and_nothing_is_read(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_fit, "has_ranker", lambda dataset: False)
+    context, split, _ = fitted
+    for features, is_read in (("auto", False), (("country",), True)):
+        settings = with_features(context.settings, features)
+        fitter = replace(Fitter.of(context, tmp_path / str(is_read)), settings=settings)
+        fitter.scratch.mkdir()
+        state = fit_engine(fitter, split.train, "past", context.options)
+        assert state.ranker is None
+        assert state.context.has_any is is_read
 
 
 def test_items_of_the_country_are_proposed_only_if_the_settings_name_it(fitted):

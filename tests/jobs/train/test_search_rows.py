@@ -95,6 +95,14 @@ def test_of_two_labels_of_a_pair_that_of_the_later_file_counts(tmp_path: Path) -
         read_judged_files([tmp_path / "no-such.csv"], Vocabulary(["a"]))
 
 
+def test_a_later_bad_label_counts_where_the_query_has_no_good_one_beside(tmp_path: Path) -> None:
+    first, second = tmp_path / "llm.csv", tmp_path / "people.csv"
+    first.write_text("query,item_id,label\nred shoe,x,good\nlamp,x,bad\n")
+    second.write_text("query,item_id,label\nred shoe,x,bad\nlamp,y,good\n")
+    judged = read_judged_files([first, second], Vocabulary(["x", "y"]))
+    assert dict(zip(judged.texts, judged.gains, strict=True)) == {"lamp": {0: 0.0, 1: 1.0}}
+
+
 def test_what_orders_search_is_told_in_a_sentence() -> None:
     order = SearchOrder(False, {"logged": 12, "labelled": 0, "written": 870}, 99.0, 200.0)
     assert order.describe() == (

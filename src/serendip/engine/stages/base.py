@@ -124,8 +124,8 @@ class Ranked:
         revenue: (C,) float32 expected revenue, bid x P(action); 0 without a bid.
         counts: (C,) int32 interactions of the items.
         codes: (C, L) int32 semantic IDs of the items.
-        promise: (C,) float32 scores that do not rest on the item's interactions, by which those
-            with few of them are compared.
+        retriever_scores: (C,) float32 scores that do not rest on the item's interactions, by which
+            those with few of them are compared; without a retriever, the values.
         owed: (C,) bool, new items that had fewer impressions than the surface promises.
         seed: of the exploration.
     """
@@ -136,7 +136,7 @@ class Ranked:
     revenue: FloatArray
     counts: IntArray
     codes: IntArray
-    promise: FloatArray
+    retriever_scores: FloatArray
     owed: BoolArray
     seed: int
 

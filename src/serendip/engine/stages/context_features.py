@@ -92,7 +92,8 @@ def find_session(query: Query, past: History) -> BoolArray | None:
     Those that carry its id; without an id, or where no event of the user has one, those of the last
     half hour.
     """
-    if query.session != NO_SESSION and past.sessions is not None:
+    # A history has no sessions, or, where other users' events have some, one that is none for each.
+    if query.session != NO_SESSION and past.sessions is not None and past.sessions.any():
         of_session: BoolArray = past.sessions == query.session
         return of_session
     return past.timestamps >= query.time - SESSION_S if np.isfinite(query.time) else None

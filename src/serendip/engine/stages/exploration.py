@@ -9,8 +9,9 @@ one may be. Each draw has its propensity, the probability that this item had at 
 unbiased estimates from the log need. A position that such an item has by its value is left to it.
 
 Where the surface promises impressions to new items, those that have not had them come first: the
-draw is among them alone as long as one of them is worth the position. So every new item is shown,
-the promising ones first, and each leaves the draw when its promise is kept.
+draw is among them alone as long as one of them is worth the position, and each leaves the draw when
+its promise is kept. Only candidates of a request can be drawn, so a new item that no request has
+among its candidates is not shown.
 
 Draws follow from the request alone (user, text, items, country, time of the user's last event),
 never from the clock: the pages of one answer fit together, the same request gives the same answer,
@@ -102,7 +103,7 @@ class Explorer(Placement):
         self._owed = ranked.owed  # (C,)
         self._is_new = (ranked.counts <= config.max_interactions) | self._owed  # (C,)
         self._pool = np.flatnonzero(self._is_new)
-        self._logits = ranked.promise / config.temperature  # (C,)
+        self._logits = ranked.retriever_scores / config.temperature  # (C,)
 
     def next(self, position: int, rows: OpenRows) -> float:
         """The last position of a block, while new items are open."""

@@ -268,18 +268,18 @@ class Selector:
             self.scores.revenue[order],
             state.counts[items],
             state.features.codes[items],
-            self._promise(order),
+            self._retriever_scores(order),
             state.find_owed(self.batch.surface.promise, items, self.batch.queries[row].time),
             request_seed(self.batch.queries[row], self.batch.pasts[row]),
         )
 
-    def _promise(self, order: NDArray[np.intp]) -> FloatArray:
+    def _retriever_scores(self, order: NDArray[np.intp]) -> FloatArray:
         """Scores of the retriever; without one, the values to the user."""
         names = self.batch.state.feature_names
         if RETRIEVER not in names:
             return self.scores.organic[order]
-        promise: FloatArray = self.features[order, names.index(RETRIEVER)]
-        return promise
+        scores: FloatArray = self.features[order, names.index(RETRIEVER)]
+        return scores
 
     def _list_items(
         self, rows: NDArray[np.intp], slate: Slate, numbers: Mapping[str, FloatArray]

@@ -88,9 +88,7 @@ class NewItemSource(Source):
         hour = time // _HOUR_S
         return state.derived.item_set(
             (cls.name, promise, hour),
-            lambda: state.find_owed(
-                promise, np.arange(state.num_items, dtype=np.int32), hour * _HOUR_S
-            ),
+            lambda: state.find_all_owed(promise, hour * _HOUR_S),
         )
 
 

@@ -104,7 +104,16 @@ def collect_earlier_queries(dataset: Dataset, cut: float) -> set[str]:
 
 
 def read_judged(path: Path, vocabulary: Vocabulary, excluded: set[str]) -> JudgedQueries:
-    """Read queries from a file with the columns ``query``, ``item_id`` and ``label``.
+    """Read the queries of a file of labels that have a relevant item; see ``read_gains``."""
+    return JudgedQueries.of(read_gains(path, vocabulary, excluded))
+
+
+def read_gains(
+    path: Path, vocabulary: Vocabulary, excluded: set[str]
+) -> dict[str, dict[int, float]]:
+    """Read query -> item number -> gain from a file of labels.
+
+    The file has the columns ``query``, ``item_id`` and ``label``.
 
     Args:
         path: of the file; labels are E, S, C, I or good, bad.
@@ -130,7 +139,7 @@ def read_judged(path: Path, vocabulary: Vocabulary, excluded: set[str]) -> Judge
         number = int(vocabulary.numbers([str(item)])[0])
         if number != MISSING and normalise(str(query)) not in excluded:
             gains.setdefault(str(query), {})[number] = _GAINS[str(label)]
-    return JudgedQueries.of(gains)
+    return gains
 
 
 def _select_searches(dataset: Dataset) -> list[LoggedRequest]:

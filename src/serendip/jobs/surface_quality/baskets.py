@@ -38,12 +38,14 @@ class Basket:
         items: (B,) int32 distinct items, in the order in which they were chosen.
         begin: Unix seconds of the first event.
         end: Unix seconds of the last event.
+        session: ``session_code`` of the first event that has one; 0 = none has.
     """
 
     user_id: str
     items: IntArray
     begin: float
     end: float
+    session: int = NO_SESSION
 
 
 def basket_actions(action_names: Sequence[str]) -> tuple[str, ...]:
@@ -98,4 +100,8 @@ def _of_user(
     for begin, end in zip([0, *(ends[:-1] + 1).tolist()], ends.tolist(), strict=True):
         part = items[begin : end + 1]
         first = np.sort(np.unique(part, return_index=True)[1])[:MOST_ITEMS]
-        yield Basket(user_id, part[first], float(times[begin]), float(times[end]))
+        session = NO_SESSION
+        if sessions is not None:
+            of_basket = sessions[begin : end + 1]
+            session = int(of_basket[np.argmax(of_basket != NO_SESSION)])
+        yield Basket(user_id, part[first], float(times[begin]), float(times[end]), session)

@@ -185,7 +185,14 @@ class Questioner:
             query = self._from_items(
                 targets.users[row], past, source, float(targets.times[row]), surface
             )
-            queries.append(replace(query, country=targets.country(row), device=targets.device(row)))
+            queries.append(
+                replace(
+                    query,
+                    country=targets.country(row),
+                    device=targets.device(row),
+                    session=targets.session(row),
+                )
+            )
         return SurfaceRequests(
             name,
             "The page of the item that the user chose last: does the list beside it have the item "
@@ -239,6 +246,7 @@ class Questioner:
         for row, (basket, source, wanted, time) in enumerate(requests):
             past = self.choices.past_before(basket.user_id, time)
             query = self._from_items(basket.user_id, past, source, time, surface)
+            query = replace(query, session=basket.session)
             left = wanted[~np.isin(wanted, query.exclude)]
             if len(left):
                 queries.append(query)
@@ -268,7 +276,7 @@ class Questioner:
             Query("search", request.text, user_id=request.user_id, history=past.history,
                   rejected=past.rejected, time=request.timestamp,
                   country=request.country or past.country, device=request.device,
-                  user_groups=past.groups)
+                  session=request.session, user_groups=past.groups)
             for request, past in zip(chosen, pasts, strict=True)
         ]  # fmt: skip
         return SurfaceRequests(

@@ -47,6 +47,7 @@ from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, train_ranker
+from serendip.models.context_counts import AUTO
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import CutShort, TimeBudget
 from serendip.runtime.executor import Executor, LocalExecutor
@@ -121,7 +122,8 @@ def fit_both_parts(
         searcher = fitter.build_words(dataset, name)
         with_words(searcher)
         prepared = fitter.prepare(dataset, options)
-        return fitter.fit_models(prepared, searcher, name, options), None
+        state = fitter.fit_models(prepared, searcher, name, options)
+        return _with_chosen_context(state, fitter), None
     folder = older_folder(fitter, name)
     is_large = len(dataset.events) >= MIN_EVENTS_BESIDE
     place = beside if beside is not None and is_large else ThisProcess()
@@ -146,7 +148,15 @@ def _fit_all(
     older = files.older_fit()
     prepared = fitter.prepare(dataset, options, older)
     state = fitter.fit_models(prepared, searcher, name, options, older)
-    return files.with_ranker(state), older
+    return _with_chosen_context(files.with_ranker(state), fitter), older
+
+
+def _with_chosen_context(state: EngineState, fitter: Fitter) -> EngineState:
+    """The state; without a ranker, for which ``auto`` chooses parts of the context, with none."""
+    if state.ranker is not None or fitter.settings.context.features != AUTO:
+        return state
+    nothing = state.context.with_parts(frozenset(), state.num_items)
+    return replace(state, context=nothing)
 
 
 def fit_older_part(

@@ -51,6 +51,7 @@ from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.completions import Suggester
 
 ALIGNED_FRACTION = 0.9
@@ -316,9 +317,14 @@ class Fitter:
     ) -> QueryExamples:
         """Queries by an LLM, and up to ``count`` in all from the fields of items.
 
-        Other ones than the retriever learns from.
+        Other ones than the retriever learns from. Of more than ``count`` by an LLM a random sample,
+        always the same, so that no more are encoded than are used.
         """
-        by_llm = [] if self.workspace is None else read_written_queries(self.workspace, catalogue)
+        by_llm: list[Candidate] = []
+        if self.workspace is not None and "llm" in self.settings.queries.sources:
+            by_llm = read_written_queries(self.workspace, catalogue)
+        order = np.random.default_rng(0).permutation(len(by_llm))[:count]
+        by_llm = [by_llm[row] for row in np.sort(order).tolist()]
         texts = [query.text for query in by_llm]
         items = np.array([int(query.items[0]) for query in by_llm], np.int32)
         examples = QueryExamples(texts, self.encode_texts(texts, fusion), items)

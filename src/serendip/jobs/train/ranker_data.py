@@ -222,6 +222,7 @@ def label_logged_requests(
             time=request.timestamp,
             country=request.country or past.country,
             device=request.device,
+            session=request.session,
             user_groups=past.groups,
         )
         actions = request.actions or [frozenset()] * len(request.chosen)

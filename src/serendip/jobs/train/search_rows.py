@@ -26,7 +26,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.vocabulary import Vocabulary
-from serendip.jobs.enrich.judged_queries import JudgedQueries, read_judged
+from serendip.jobs.enrich.judged_queries import JudgedQueries, read_gains
 from serendip.jobs.train.labelled_query import LabelledQuery, LabelledRequests
 from serendip.jobs.train.ranker_actions import label_actions
 from serendip.models.ranker.config import (
@@ -85,8 +85,7 @@ def read_judged_files(
     """
     gains: dict[str, dict[int, float]] = {}
     for path in paths:
-        judged = read_judged(path, vocabulary, excluded=set())
-        for text, by_item in zip(judged.texts, judged.gains, strict=True):
+        for text, by_item in read_gains(path, vocabulary, excluded=set()).items():
             gains.setdefault(text, {}).update(by_item)
     judged = JudgedQueries.of(gains)
     order = np.random.default_rng(0).permutation(len(judged))
