@@ -171,13 +171,9 @@ class Access:
         """
         if route.scope == PUBLIC:
             return
-        try:
-            caller = await self._identify(request, route)
-        except UnauthenticatedError:
-            self._limits.take(_read_address(request))
-            raise
+        caller = await self._identify(request, route)
         if caller.key is None:
-            self._limits.take(_read_address(request))
+            self._limits.take(read_address(request))
         else:
             self._limits.take(f"key {caller.key.key_id}", caller.key.requests_per_minute)
         request.scope["state"]["caller"] = caller
@@ -191,17 +187,31 @@ class Access:
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or route.scope == PAGE:
             return self._read_cookies(request)
-        key = await self.ring.find(text.strip())
+        key = await self._find_key(text.strip(), read_address(request))
+        return Caller(key.scopes, key)
+
+    async def _find_key(self, text: str, address: str) -> ApiKey:
+        """The key with this text.
+
+        A text that no request showed before counts for the address, before the slow comparison;
+        one that is no key counts for it, too.
+        """
+        is_new = self.ring.is_new(text)
+        if is_new:
+            self._limits.take(address)
+        key = await self.ring.find(text, address)
+        if key is not None and is_accepted(key):
+            return key
+        if not is_new:
+            self._limits.take(address)
         if key is None:
             raise UnauthenticatedError(
                 "the key is not known here.", "`serendip keys list` shows the keys there are."
             )
-        if not is_accepted(key):
-            raise UnauthenticatedError(
-                f"key {key.key_id} is {key.state(time.time())}.",
-                "`serendip keys create` makes another one.",
-            )
-        return Caller(key.scopes, key)
+        raise UnauthenticatedError(
+            f"key {key.key_id} is {key.state(time.time())}.",
+            "`serendip keys create` makes another one.",
+        )
 
     def _read_cookies(self, request: Request) -> Caller:
         # Not http.cookies: it reads nothing at all once any cookie of the host is not quite legal.
@@ -218,7 +228,7 @@ class Access:
         return key if key and time.time() < int(end) and is_accepted(key) else None
 
 
-def _read_address(request: Request) -> str:
+def read_address(request: Request) -> str:
     """Where a request comes from; of IPv6 the network, which is one sender's."""
     host = request.client.host if request.client else ""
     if ":" in host:
