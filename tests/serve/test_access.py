@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter
-from keyed_service import KeyedService, as_cookie, bearer
+from keyed_service import KeyedService, as_cookie, bearer, visitor_of
 from wire_client import WireClient, error_of
 
 from serendip.data.api_key import SCOPES
@@ -280,3 +280,21 @@ def test_a_visitor_gets_suggestions_for_nobody_else(service: KeyedService) -> No
     assert service.post("/v1/suggest", headers=cookies, json=body).status_code == 403
     cookies = as_cookie(service.sign_in("read:users"))
     assert service.get("/v1/suggest?user_id=u", headers=cookies).status_code == 200
+
+
+OTHER_COOKIES = ['prefs={"a":1}', "a b=c", "x=é", "lonely", "k[0]=1", 'q="half', "$Version=1", ";;"]
+
+
+@pytest.mark.parametrize("other", OTHER_COOKIES)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_other_cookies_of_the_host_sign_nobody_out(
+    service: KeyedService, other: str, is_first: bool
+) -> None:
+    cookies = service.sign_in("read:users")
+    own = cookies["serendip_visitor"].partition(".")[0]
+    parts = [other, as_cookie(cookies)["cookie"]]
+    header = "; ".join(parts if is_first else parts[::-1]).encode("latin-1")
+    response = service.get("/", headers={b"cookie": header})
+    assert visitor_of(response) == own
+    assert "set-cookie" not in response.headers
+    assert service.get("/v1/users", headers={b"cookie": header}).status_code == 200

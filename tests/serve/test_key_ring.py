@@ -97,7 +97,7 @@ def test_too_many_comparisons_at_once_are_refused_and_known_keys_go_on():
     async def ask() -> tuple[list[object], ApiKey | None]:
         await ring.find(known.text)
         ring._checker.submit(blocked.wait)
-        wrong = [asyncio.create_task(ring.find(f"{new.text}{n}")) for n in range(9)]
+        wrong = [asyncio.create_task(ring.find(f"{new.text}{n}", f"{n}")) for n in range(9)]
         done, _ = await asyncio.wait(wrong, return_when=asyncio.FIRST_COMPLETED)
         found = await ring.find(known.text)
         blocked.set()
@@ -107,6 +107,49 @@ def test_too_many_comparisons_at_once_are_refused_and_known_keys_go_on():
     assert [type(error) for error in errors] == [RateLimitError]
     assert found is not None
     assert found.key_id == known.key.key_id
+
+
+def test_requests_with_the_same_text_wait_for_one_comparison():
+    issued = issue_key("", ["read"])
+    ring, _ = opened(issued)
+    wrong = issued.text[:-1]
+
+    async def ask() -> list[ApiKey | None]:
+        return await asyncio.gather(*(ring.find(text) for text in [issued.text, wrong] * 50))
+
+    found = asyncio.run(ask())
+    assert [key and key.key_id for key in found] == [issued.key.key_id, None] * 50
+    assert sorted(COMPARED) == sorted([issued.text, wrong])
+    assert (ring._comparing, ring._waiting) == ({}, {})
+
+
+def test_a_request_that_is_given_up_ends_the_comparison_for_no_other():
+    issued = issue_key("", ["read"])
+    ring, _ = opened(issued)
+
+    async def ask() -> ApiKey | None:
+        first, second = (asyncio.create_task(ring.find(issued.text)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    assert asyncio.run(ask()) is not None
+
+
+def test_one_sender_leaves_room_for_the_texts_of_others():
+    one, other = issue_key("", ["read"]), issue_key("", ["read"])
+    ring, _ = opened(one, other)
+
+    async def ask() -> tuple[list[object], ApiKey | None]:
+        wrong = [ring.find(f"{one.text}{n}", "address a") for n in range(8)]
+        flood = asyncio.gather(*wrong, return_exceptions=True)
+        await asyncio.sleep(0)
+        found = await ring.find(other.text, "address b")
+        return [type(error) for error in await flood], found
+
+    errors, found = asyncio.run(ask())
+    assert errors == [type(None)] * 4 + [RateLimitError] * 4
+    assert found is not None
 
 
 def test_keys_are_read_again_only_after_a_commit():

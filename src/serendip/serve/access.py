@@ -12,7 +12,6 @@ import ipaddress
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -172,13 +171,9 @@ class Access:
         """
         if route.scope == PUBLIC:
             return
-        try:
-            caller = await self._identify(request, route)
-        except UnauthenticatedError:
-            self._limits.take(_read_address(request))
-            raise
+        caller = await self._identify(request, route)
         if caller.key is None:
-            self._limits.take(_read_address(request))
+            self._limits.take(read_address(request))
         else:
             self._limits.take(f"key {caller.key.key_id}", caller.key.requests_per_minute)
         request.scope["state"]["caller"] = caller
@@ -192,30 +187,37 @@ class Access:
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or route.scope == PAGE:
             return self._read_cookies(request)
-        key = await self.ring.find(text.strip())
+        key = await self._find_key(text.strip(), read_address(request))
+        return Caller(key.scopes, key)
+
+    async def _find_key(self, text: str, address: str) -> ApiKey:
+        """The key with this text.
+
+        A text that no request showed before counts for the address, before the slow comparison;
+        one that is no key counts for it, too.
+        """
+        is_new = self.ring.is_new(text)
+        if is_new:
+            self._limits.take(address)
+        key = await self.ring.find(text, address)
+        if key is not None and is_accepted(key):
+            return key
+        if not is_new:
+            self._limits.take(address)
         if key is None:
             raise UnauthenticatedError(
                 "the key is not known here.", "`serendip keys list` shows the keys there are."
             )
-        if not is_accepted(key):
-            raise UnauthenticatedError(
-                f"key {key.key_id} is {key.state(time.time())}.",
-                "`serendip keys create` makes another one.",
-            )
-        return Caller(key.scopes, key)
+        raise UnauthenticatedError(
+            f"key {key.key_id} is {key.state(time.time())}.",
+            "`serendip keys create` makes another one.",
+        )
 
     def _read_cookies(self, request: Request) -> Caller:
-        header = request.headers.get("cookie", "")
-        if not header:
-            return Caller()
-        try:
-            cookies = SimpleCookie(header)
-        except CookieError:
-            return Caller()
-        visitor = cookies.get(VISITOR_COOKIE)
-        session = cookies.get(SESSION_COOKIE)
-        visitor_id = self.ring.read_signed(VISITOR_COOKIE, visitor.value) if visitor else ""
-        key = self._read_session(session.value) if session else None
+        # Not http.cookies: it reads nothing at all once any cookie of the host is not quite legal.
+        cookies = request.cookies
+        visitor_id = self.ring.read_signed(VISITOR_COOKIE, cookies.get(VISITOR_COOKIE, ""))
+        key = self._read_session(cookies.get(SESSION_COOKIE, ""))
         scopes = key.scopes & _SESSION_SCOPES if key else frozenset[str]()
         return Caller(scopes, key, visitor_id)
 
@@ -226,7 +228,7 @@ class Access:
         return key if key and time.time() < int(end) and is_accepted(key) else None
 
 
-def _read_address(request: Request) -> str:
+def read_address(request: Request) -> str:
     """Where a request comes from; of IPv6 the network, which is one sender's."""
     host = request.client.host if request.client else ""
     if ":" in host:

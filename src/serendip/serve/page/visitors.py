@@ -20,6 +20,7 @@ from serendip.serve.access import (
     VISITOR_COOKIE,
     Caller,
     get_caller,
+    read_address,
 )
 from serendip.serve.key_ring import KeyRing, is_accepted
 from serendip.serve.page.params import PageQuery, visitor_id
@@ -105,7 +106,7 @@ class Visitors:
             UnauthenticatedError: there is no such key, or it is not accepted any more.
             ForbiddenError: the key allows neither.
         """
-        key = await self._ring.find(text.strip())
+        key = await self._ring.find(text.strip(), read_address(request))
         if key is None or not is_accepted(key):
             raise UnauthenticatedError(
                 "this key is not accepted.", "`serendip keys list` shows those that are."
