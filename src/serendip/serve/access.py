@@ -52,6 +52,9 @@ SESSION_S = 12 * 3600
 _SESSION_SCOPES = frozenset({READ_USERS, ADMIN})
 """What a browser that signed in with a key may do; it writes nothing but its own visit."""
 
+_MOST_SECONDS_OFF = 60.0
+"""Between the time of a visitor's event and its arrival."""
+
 _VISITOR_ACTIONS = frozenset({"click", "impression", "like"})
 _WITH_KEY = "Send the request with a key, as `Authorization: Bearer KEY`."
 
@@ -122,14 +125,26 @@ class Caller:
         if self.is_visitor and not self.sees(user_id):
             raise ForbiddenError("a visitor of the page asks for nobody else.", _WITH_KEY)
 
-    def require_visit(self, events: Sequence[Event]) -> None:
+    def require_visit(self, events: Sequence[Event], now: float) -> None:
         """Refuse a visitor of the page who sends other events than those of their own visit.
 
+        The page sends no ids and no values. An id of a visitor's choice could be that of an event
+        that the shop sends later, which would be skipped.
+
+        Args:
+            events: of the visitor.
+            now: Unix seconds; events without a time have this one.
+
         Raises:
-            ForbiddenError: an event is of somebody else, of another action, or one too many.
+            ForbiddenError: an event is of somebody else, of another action or time, has an id or a
+                value, or is one too many.
         """
         if not self.is_visitor:
             return
+        if any(event.event_id or event.value is not None for event in events):
+            raise ForbiddenError("events of visitors have no event_id and no value.", _WITH_KEY)
+        if any(abs(event.timestamp - now) > _MOST_SECONDS_OFF for event in events):
+            raise ForbiddenError("events of visitors happen when they are sent.", _WITH_KEY)
         if any(event.user_id != self.visitor_id for event in events):
             raise ForbiddenError("a visitor of the page acts for nobody else.", _WITH_KEY)
         actions = {event.action for event in events} - _VISITOR_ACTIONS
@@ -233,10 +248,12 @@ def read_address(request: Request) -> str:
     host = request.client.host if request.client else ""
     if ":" in host:
         try:
-            network = ipaddress.ip_network((host.partition("%")[0], 64), strict=False)
+            address = ipaddress.IPv6Address(host.partition("%")[0])
         except ValueError:
             return f"address {host[:80]}"
-        return f"network {network}"
+        if address.ipv4_mapped is not None:  # a socket for both versions
+            return f"address {address.ipv4_mapped}"
+        return f"network {ipaddress.ip_network((address, 64), strict=False)}"
     return f"address {host[:80]}"
 
 

@@ -42,12 +42,12 @@ class Exposure:
     @property
     def is_reachable(self) -> bool:
         """Whether others than this machine may reach it, directly or through a proxy."""
-        return self.host not in _LOOPBACK or bool(self.allowed_hosts)
+        return self.host not in _LOOPBACK or bool(self.allowed_hosts or self.trusted_proxies)
 
     @property
     def hosts(self) -> HostRules:
         """The ``Host`` headers that it answers to."""
-        names = LOOPBACK_NAMES | frozenset(self.allowed_hosts)
+        names = LOOPBACK_NAMES | frozenset(self.allowed_hosts) | {self.host.lower()}
         return HostRules(names, addresses=self.host not in _LOOPBACK)
 
     def listen(self) -> socket.socket:
@@ -58,8 +58,11 @@ class Exposure:
             StorageError: the keys cannot be read.
         """
         if self.is_reachable and not self._has_key():
-            names = ", ".join(self.allowed_hosts)
-            reason = f"allowed_hosts of [serve]: {names}" if names else f"host {self.host!r}"
+            names, proxies = ", ".join(self.allowed_hosts), ", ".join(self.trusted_proxies)
+            reason = f"host {self.host!r}"
+            if self.host in _LOOPBACK:
+                reason = f"allowed_hosts of [serve]: {names}" if names else ""
+                reason = reason or f"trusted_proxies of [serve]: {proxies}"
             raise ConfigError(
                 f"others may reach this service ({reason}), and it has no key.",
                 "Create one with `serendip keys create`, or serve this machine alone.",

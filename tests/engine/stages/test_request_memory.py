@@ -36,7 +36,7 @@ from serendip.search.suggestions.completions import Suggester
 from serendip.testing import build_small_world
 from serendip.testing.worlds import NUM_CODES, VECTOR_SIZE, draw_unit_vectors
 
-NUM_ITEMS, NUM_TRAINED = 300_000, 300
+NUM_ITEMS, NUM_TRAINED = 400_000, 300
 RETRIEVER = RetrieverConfig(embedding_size=8, search_size=4, epochs=1, max_len=10)
 
 

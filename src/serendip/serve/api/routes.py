@@ -246,7 +246,7 @@ class Routes:
         """Store one event or several; they are durable before the response."""
         now = time.time()
         rows = [event.to_event(now) for event in events]
-        get_caller(request).require_visit(rows)
+        get_caller(request).require_visit(rows, now)
         new = await self._pool.write(lambda engine: engine.add_events(rows))
         self._metrics.add_events(len(rows))
         return _respond(responses.StoredOut(received=len(rows), new=new))
