@@ -250,7 +250,11 @@ def test_lists_with_every_rule_do_not_depend_on_the_other_queries(
     for query, beside in zip(queries, engine.run(queries, "mixed"), strict=True):
         (alone,) = engine.run([query], "mixed")
         assert alone.items.item_nums.tolist() == beside.items.item_nums.tolist()
-        assert alone.trace == beside.trace
+        # Values of a batch differ from those of one query by rounding. Of two items that are equal
+        # but for that, either may be the one that waits.
+        moved = "moved by diversity"
+        assert abs(alone.trace[moved] - beside.trace[moved]) <= 1
+        assert {**alone.trace, moved: 0} == {**beside.trace, moved: 0}
 
 
 def test_source_items_are_left_out_even_if_the_surface_does_not_read_them(
