@@ -110,6 +110,12 @@ def test_passwords_are_masked(folder):
     assert not [one for one in shown.values() if "secret" in str(one.value)]
 
 
+def test_passwords_with_signs_and_secrets_of_queries_are_masked(folder):
+    address = "https://user:p@ss/w@h/v1?a=1&access_token=abc&b=2"
+    shown = read(folder, SERENDIP_LLM__BASE_URL=address)
+    assert shown["llm.base_url"].value == "https://***@h/v1?a=1&access_token=***&b=2"
+
+
 def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
     """The alternatives of a part of the schema."""
     if "$ref" in node:

@@ -13,7 +13,10 @@ from serendip.engine.settings import Settings
 from serendip.engine.workspace import SETTINGS_FILE
 
 _SECRET = re.compile(r"(.*_)?(password|secret|token|api_key)")
-_PASSWORD_IN_URL = re.compile(r"(\w+://)[^/@\s]+@")
+_PASSWORD_IN_URL = re.compile(r"(\w+://)\S*@")
+_SECRET_IN_QUERY = re.compile(
+    r"([?&;#][\w.-]*(?:password|secret|token|key|signature)=)[^&#\s]+", re.IGNORECASE
+)
 MASK = "***"
 
 
@@ -100,4 +103,8 @@ def _mask(key: str, value: Any) -> Any:
     """The value without what nobody should read over a shoulder."""
     if value and _SECRET.fullmatch(key):
         return MASK
-    return _PASSWORD_IN_URL.sub(rf"\1{MASK}@", value) if isinstance(value, str) else value
+    if isinstance(value, list):
+        return [_mask(key, one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return _SECRET_IN_QUERY.sub(rf"\1{MASK}", _PASSWORD_IN_URL.sub(rf"\1{MASK}@", value))
