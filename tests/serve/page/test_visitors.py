@@ -97,6 +97,18 @@ def test_a_key_with_the_scope_shows_all_users_and_changes_nothing(service):
     assert service.engine.history("alice@example.com") == [SECRET_EVENT]
 
 
+@pytest.mark.parametrize("is_fragment", [False, True])
+def test_numbers_of_the_ranking_are_for_those_who_sign_in(service, is_fragment):
+    extra = {"hx-request": "true"} if is_fragment else {}
+    for cookies, expected in (
+        (service.visit(), False),
+        (service.sign_in("read:users"), True),
+        (service.sign_in("admin"), True),
+    ):
+        html = service.get("/why?item_id=f1", headers=as_cookie(cookies) | extra).text
+        assert ("The numbers" in html or "The stages" in html) == expected
+
+
 def test_the_session_is_a_cookie_for_half_a_day_that_no_script_reads(service):
     key = service.issue(["read:users"])
     response = service.post("/sign-in", data={"key": f" {key.text} "})

@@ -251,7 +251,7 @@ def _is_fragment(request: Request) -> bool:
 
 def _frame(engine: EngineProtocol, visit: Visit) -> dict[str, Any]:
     """The values of the frame around every page that depend on who visits it."""
-    values: dict[str, Any] = {"account": visit.account}
+    values: dict[str, Any] = {"account": visit.account, "shows_numbers": visit.shows_numbers}
     if visit.shows_users:
         # Looks at the log, whose events `stats` then counts.
         values["known_users"] = engine.users(_KNOWN_USERS)

@@ -53,6 +53,11 @@ class Visit:
         return ADMIN in self.caller.scopes
 
     @property
+    def shows_numbers(self) -> bool:
+        """Whether the page tells how an item was ranked, bids of sold places included."""
+        return self.shows_users or self.shows_report
+
+    @property
     def account(self) -> str:
         """What the foot of the page offers: ``sign-in``, ``sign-out`` or nothing."""
         if self.caller.is_open:
