@@ -91,7 +91,7 @@ def test_a_users_own_files_become_recommendations_in_a_parquet_file(tmp_path: Pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(tmp_path / "recs.parquet")
-    assert table.column_names == ["user_id", "rank", "item_id", "score"]
+    assert table.column_names == ["user_id", "rank", "item_id", "score", "propensity"]
     assert table.num_rows == 45 * 3 == json.loads(batch.stdout)["rows"]
 
     one = serendip("recommend", "-w", "ws", "--user", "u1", "-k", 2, cwd=tmp_path)

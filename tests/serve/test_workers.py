@@ -152,6 +152,7 @@ def test_every_worker_tells_the_counts_of_all(service: Running) -> None:
         for number, connection in enumerate(each.values(), 1):
             for _ in range(number * 10):
                 ask(connection, "/v1/search?q=film")
+            ask(connection, "/health/live")  # counted after the answer, so before the next one
         texts = [ask(connection, "/metrics") for connection in each.values()]
         assert [searches_of(text) - before[0] for text in texts] == [30.0, 30.0]
         for line in ("serendip_workers 2.0", 'serendip_generation_info{generation="gen-1"} 1.0'):
