@@ -57,6 +57,11 @@ from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.jobs.train.search_rows import SearchOrder
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
+from serendip.jobs.train.written_queries import (
+    MANIFEST_KEY,
+    WrittenQueryUse,
+    check_written_queries,
+)
 from serendip.models.embedding_space import VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.atomic_files import exclusive_lock
@@ -213,6 +218,9 @@ def fit(
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
         "search": asdict(SearchOrder.of(state.ranker, context.settings.ranker.searches)),
+        MANIFEST_KEY: asdict(
+            WrittenQueryUse.of(context.workspace, context.settings, dataset.catalogue)
+        ),
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
@@ -279,6 +287,12 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_integrity(draft.state, settings.all_surfaces()["home"]),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
+            *check_written_queries(
+                WrittenQueryUse.of_manifest(draft.facts),
+                draft.record,
+                workspace.generations,
+                [name for name, one in settings.all_surfaces().items() if one.task == "search"],
+            ),
         ]
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
     return replace(draft.with_facts(draft.state, **facts), gates=gates)
