@@ -32,7 +32,8 @@ from serendip.engine.training_record import (
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.versions import configured_version, load_relevance_model
+from serendip.jobs.relevance.decisions import FILTERS_KEY, decide_filters, decisions_as_dict
+from serendip.jobs.relevance.versions import load_relevance_model
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
@@ -186,7 +187,7 @@ def fit(
         context.compact_log()
         dataset = context.log.dataset
     require_actions(dataset, context.settings.ranker.actions)
-    relevance = configured_version(context.workspace)
+    filters, relevance = decide_filters(context)
     version, earlier = _open_previous_ids(context)
     start = choose_start(context, warm)
     fitter = replace(
@@ -213,6 +214,7 @@ def fit(
         },
         "media": {name: report.as_dict() for name, report in media.items()},
         "relevance_model": relevance.name if relevance else None,
+        FILTERS_KEY: decisions_as_dict(filters),
         "settings": context.settings.learned_from(),
         "encoder": describe_encoder(context),
         "warm_start": start.as_dict(),
