@@ -119,7 +119,9 @@ def _read_exposure(settings: Path, host: str, port: int) -> Exposure:
     """Where the service listens, and for whom, by ``[serve]``, the only table that is read here."""
     from serendip.config import Overrides, read_toml, validate
     from serendip.engine.serve_config import ServeConfig
+    from serendip.runtime.budget import parse_duration
     from serendip.serve.exposure import Exposure
+    from serendip.serve.limits import ServiceLimits
 
     overrides = Overrides.of(os.environ)
     table = overrides.apply(read_toml(settings)).get("serve", {})
@@ -130,9 +132,13 @@ def _read_exposure(settings: Path, host: str, port: int) -> Exposure:
 
         return ApiKeys.open(settings.with_name(_DATABASE_FILE))
 
+    limits = ServiceLimits(
+        config.requests_per_minute,
+        config.waiting_requests,
+        parse_duration(config.receive_timeout),
+    )
     return Exposure(
-        *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
-        requests_per_minute=config.requests_per_minute,
+        *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys), limits=limits
     )
 
 

@@ -16,6 +16,7 @@ from serendip.errors import SerendipError
 from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require_declarations
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder, EnginePool
+from serendip.serve.limits import LIMITS
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import (
     JSON_TYPE,
@@ -43,7 +44,10 @@ class _Application(FastAPI):
 
 
 def build_app(
-    holder: EngineHolder, access: Access | None = None, hosts: HostRules = LOOPBACK_HOSTS
+    holder: EngineHolder,
+    access: Access | None = None,
+    hosts: HostRules = LOOPBACK_HOSTS,
+    waiting_requests: int = LIMITS.waiting_requests,
 ) -> App:
     """Build the service for an engine holder, with its middleware.
 
@@ -51,11 +55,13 @@ def build_app(
         holder: of the engine.
         access: who may call which route; None = there are no keys.
         hosts: the names that it answers to.
+        waiting_requests: number of requests that may wait to be computed.
 
     Raises:
         TypeError: a route declares no scope.
     """
-    pool, metrics = EnginePool(holder), ServiceMetrics(holder)
+    pool = EnginePool(holder, waiting_reads=waiting_requests)
+    metrics = ServiceMetrics(holder)
     app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",
