@@ -23,11 +23,14 @@ class WireClient:
         engine: TinyEngine | None = None,
         access: Access | None = None,
         waiting_requests: int = LIMITS.waiting_requests,
+        logs_answers: bool = False,
     ) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: App = build_app(self.holder, access, waiting_requests=waiting_requests)
+        self.app: App = build_app(
+            self.holder, access, waiting_requests=waiting_requests, logs_answers=logs_answers
+        )
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self.ask_async(method, path, **options))

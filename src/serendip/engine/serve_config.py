@@ -1,10 +1,10 @@
-"""``[serve]``: who may reach the service, how often, and how much may wait."""
+"""``[serve]``: who may reach the service, how often, how much may wait, and what is logged."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -52,3 +52,10 @@ class ServeConfig(Config):
     receive_timeout: Duration = "10s"
     """Time in which the first line and the headers of a request must arrive, and its body must
     begin to come. Slower clients get 408."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Form of the messages on standard error: lines for people, or one JSON object per line."""
+
+    access_log: bool = False
+    """Whether each answer is logged, with its route, status and time; never with addresses, ids or
+    what was asked."""

@@ -235,7 +235,8 @@ class EnginePool:
         """
         if not self._queue_slots.acquire(blocking=False):
             raise BusyError(f"{self._waiting_writes} writes are waiting.", "Try again in a moment.")
-        future = self._writer.submit(self._write, call, time.monotonic())
+        request = get_current_request()
+        future = self._writer.submit(self._write, call, time.monotonic(), request)
         future.add_done_callback(lambda _: self._queue_slots.release())
         return await asyncio.wrap_future(future)
 
@@ -264,7 +265,13 @@ class EnginePool:
             self._unreadable_until = time.monotonic() + _RETRY_S
             _log.exception("acknowledged writes could not be read yet")
 
-    def _write(self, call: Callable[[EngineProtocol], ResultT], queued_at: float) -> ResultT:
+    def _write(
+        self,
+        call: Callable[[EngineProtocol], ResultT],
+        queued_at: float,
+        request: CurrentRequest,
+    ) -> ResultT:
+        set_current_request(request)
         if queued_at <= self._locked_at:
             raise BusyError("others hold the database.", "Try again in a moment.")
         try:

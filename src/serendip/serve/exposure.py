@@ -35,6 +35,7 @@ class Exposure:
         trusted_proxies: addresses and networks that say where a request comes from.
         open_keys: opens the keys of the workspace; None = there are none.
         limits: of requests.
+        logs_answers: whether each answer is logged.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +44,7 @@ class Exposure:
     trusted_proxies: tuple[str, ...] = ()
     open_keys: Callable[[], KeySource] | None = None
     limits: ServiceLimits = LIMITS
+    logs_answers: bool = False
 
     @property
     def is_reachable(self) -> bool:

@@ -272,10 +272,12 @@ class _Service:
 
             self._follower.begin(time.monotonic())
             self._ring = self._exposure.open_ring()
-            limits = self._exposure.limits
+            exposure, limits = self._exposure, self._exposure.limits
             access = Access(self._ring, RateLimits(limits.requests_per_minute))
-            hosts = self._exposure.hosts
-            app = build_app(self._holder, access, hosts, limits.waiting_requests)
+            app = build_app(
+                *(self._holder, access, exposure.hosts, limits.waiting_requests),
+                logs_answers=exposure.logs_answers,
+            )
         except Exception as error:  # noqa: BLE001 - the main thread raises it
             self._failure = error
             self.end()
