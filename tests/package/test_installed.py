@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from serendip import __version__
 from serendip.runtime.extras import TRAINING_PACKAGES
@@ -55,11 +57,13 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a virtual environment that has the wheel, what it requires, no more."""
+    """The programs of a virtual environment that has the locked packages of a service, no more."""
     folder = tmp_path_factory.mktemp("service") / "venv"
     _run(UV, "venv", "--quiet", "--python", sys.executable, folder)
+    install = (UV, "pip", "install", "--quiet", "--python", folder / "bin" / "python")
+    _run(*install, "--require-hashes", "-r", ROOT / "locks" / "serve.txt")
     (wheel,) = archives.glob("*.whl")
-    _run(UV, "pip", "install", "--quiet", "--python", folder / "bin" / "python", wheel)
+    _run(*install, "--no-deps", wheel)
     return folder / "bin"
 
 
@@ -84,13 +88,28 @@ def test_both_archives_have_every_file_of_the_package_and_the_licences(archives:
     assert {"LICENSE", "README.md", "pyproject.toml"} <= names
 
 
-def test_the_wheel_brings_nothing_that_only_training_needs(installed: Path) -> None:
+def test_what_is_locked_for_a_service_is_complete_and_brings_nothing_for_training(
+    installed: Path,
+) -> None:
     code = (
         "from importlib.util import find_spec; "
         f"print([name for name in {TRAINING_PACKAGES!r} if find_spec(name)])"
     )
     assert _run(installed / "python", "-c", code) == "[]\n"
     _run(UV, "pip", "check", "--quiet", "--python", installed / "python")
+
+
+def test_the_bill_of_materials_names_what_is_locked(installed: Path, tmp_path: Path) -> None:
+    tool, out = UV.with_name("cyclonedx-py"), tmp_path / "sbom.json"
+    _run(tool, "environment", "--output-reproducible", "-o", out, installed / "python")
+    document = json.loads(out.read_text())
+    assert document["bomFormat"] == "CycloneDX"
+    components = {canonicalize_name(one["name"]): one["version"] for one in document["components"]}
+    assert components.pop("serendip") == __version__
+    locked = (ROOT / "locks" / "serve.txt").read_text()
+    named = re.findall(r"^([\w-]+)==(\S+)", locked, re.MULTILINE)
+    assert components.items() <= {(name, version) for name, version in named}
+    assert len(components) > 40
 
 
 RUN_EACH = """
