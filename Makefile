@@ -24,8 +24,8 @@ lint: .venv/.lint
 .venv/.base: pyproject.toml src/serendip/content/encoders/models.lock
 	$(PY) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check uv
-	$(BIN)/pip install -q --disable-pip-version-check --no-compile $(TORCH_ARGS) "torch>=2.6" numpy
-	$(UV) -e .
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile $(TORCH_ARGS) "torch>=2.10" numpy
+	$(UV) -e '.[train]'
 	touch $@
 
 .venv/.demo: .venv/.base

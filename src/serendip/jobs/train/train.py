@@ -61,6 +61,7 @@ from serendip.models.embedding_space import VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.executor import Executor
+from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import BothProgress
 from serendip.runtime.versions import Version
@@ -131,6 +132,7 @@ def train_workspace(
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
         DataError: the catalogue is empty.
+        ExtraMissing: a package of the extra ``train`` is not installed.
         GateError: the new generation fails a gate; the published generation then stays in use.
         StorageError: another process is training.
     """
@@ -143,6 +145,7 @@ def train_workspace(
         clock=replace(clock, progress=BothProgress(clock.progress, status)),
     )
     with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
+        require_training()
         for leftover in folder.glob(f"{_SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
