@@ -55,9 +55,9 @@ from serendip.jobs.train.gates import (
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import require_actions
-from serendip.jobs.train.search_rows import SearchOrder
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.models.embedding_space import VectorSpace
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.executor import Executor
@@ -215,7 +215,7 @@ def fit(
         "encoder": describe_encoder(context),
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
-        "search": asdict(SearchOrder.of(state.ranker, context.settings.ranker.searches)),
+        "search": _search_order(state).as_dict(),
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
@@ -340,6 +340,10 @@ def _quality_facts(state: EngineState) -> dict[str, float]:
     if vector is None or not vector.weights.any():
         return {}
     return dict(zip(QUALITIES, vector.weights.tolist(), strict=True))
+
+
+def _search_order(state: EngineState) -> SearchOrder:
+    return SearchOrder() if state.ranker is None else state.ranker.search_order
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
