@@ -56,6 +56,11 @@ from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
+from serendip.jobs.train.written_queries import (
+    MANIFEST_KEY,
+    WrittenQueryUse,
+    check_written_queries,
+)
 from serendip.models.embedding_space import VectorSpace
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever, RetrieverGroups
@@ -216,6 +221,9 @@ def fit(
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
         "search": _search_order(state).as_dict(),
+        MANIFEST_KEY: asdict(
+            WrittenQueryUse.of(context.workspace, context.settings, dataset.catalogue)
+        ),
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
@@ -282,6 +290,12 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_integrity(draft.state, settings.all_surfaces()["home"]),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
+            *check_written_queries(
+                WrittenQueryUse.of_manifest(draft.facts),
+                draft.record,
+                workspace.generations,
+                [name for name, one in settings.all_surfaces().items() if one.task == "search"],
+            ),
         ]
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
     return replace(draft.with_facts(draft.state, **facts), gates=gates)
