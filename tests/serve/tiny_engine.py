@@ -104,6 +104,11 @@ class TinyEngine:
         }
         return self._answer(request, scores, "Shares genres with your history")
 
+    def fall_back(self, request: Request) -> Answer:
+        ids = sorted(self._items)[: request.k]
+        entries = tuple(AnswerItem(item_id, 0.0) for item_id in ids)
+        return Answer("r0", self.generation, request.surface, entries, "", ("personal",))
+
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         if surface not in DEFAULT_SURFACES:
             raise UnsupportedError(

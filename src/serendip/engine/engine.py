@@ -11,11 +11,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
 from serendip.content.posted_media import NO_POSTED_MEDIA, FileProblem, PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_starts import Promise
@@ -31,6 +33,7 @@ from serendip.engine.answer import (
     Suggestions,
     decode_cursor,
 )
+from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
@@ -39,6 +42,7 @@ from serendip.engine.live_state import ItemUpdater, LiveState
 from serendip.engine.presenter import (
     build_answer,
     build_explanation,
+    build_fallback,
     build_suggestions,
     empty_answer,
 )
@@ -215,6 +219,30 @@ class Engine:
             return empty_answer(self.generation, request.surface)
         result = run([query], surface, state)[0]
         return build_answer(result, state, self.generation, request, offset)
+
+    def fall_back(self, request: Request) -> Answer:
+        """Answer when ``recommend`` fails or takes too long, from less than it needs.
+
+        Neither the store nor the encoder is asked, and nothing of the user is known; what was left
+        out is in ``degraded``. See ``engine.fallback``.
+
+        Raises:
+            UnsupportedError, UnknownItemError, DataError: as ``recommend``.
+        """
+        surface, state = find_surface(self._surfaces, request.surface), self.state
+        offset = decode_cursor(request.cursor)
+        sources = [find_item_number(item_id, state) for item_id in request.item_ids]
+        query = Query(
+            surface=surface.task,
+            text=request.text,
+            is_literal=request.literal,
+            source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
+            time=self._clock(),
+            country=request.country,
+            device=request.device,
+        )
+        items, missing = fall_back(query, surface, state, offset + request.k + 1)
+        return build_fallback(items, missing, state, self.generation, request, offset)
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.

@@ -50,6 +50,14 @@ class EngineProtocol(Protocol):
         """
         ...
 
+    def fall_back(self, request: Request) -> Answer:
+        """Answer at once from less than ``recommend`` needs, if that failed or takes too long.
+
+        Raises:
+            UnsupportedError, UnknownItemError, DataError: as ``recommend``.
+        """
+        ...
+
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         """The input that a surface requires.
 

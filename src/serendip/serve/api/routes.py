@@ -19,6 +19,7 @@ from fastapi.responses import PlainTextResponse
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.engine.answer import Answer
+from serendip.engine.request import Request as EngineRequest
 from serendip.errors import UnknownItemError
 from serendip.serve.access import PUBLIC, RouteAccess, get_caller
 from serendip.serve.api import responses
@@ -139,7 +140,7 @@ class Routes:
     ) -> Response:
         """Items that match the search text, best first."""
         request = query.accepting(accept_language).build_request()
-        return await self._answer(lambda engine: engine.recommend(request))
+        return await self._answer(lambda engine: engine.recommend(request), request)
 
     async def post_search(
         self, query: Annotated[SearchQuery, Body()], accept_language: AcceptLanguage = ""
@@ -157,7 +158,7 @@ class Routes:
             query.require_context(engine.needs(query.surface))
             return engine.recommend(request)
 
-        return await self._answer(call)
+        return await self._answer(call, request)
 
     async def post_recommend(
         self, query: Annotated[RecommendQuery, Body()], accept_language: AcceptLanguage = ""
@@ -173,7 +174,7 @@ class Routes:
     ) -> Response:
         """Items similar to one item, best first."""
         request = query.accepting(accept_language).build_request(item_id)
-        return await self._answer(lambda engine: engine.recommend(request))
+        return await self._answer(lambda engine: engine.recommend(request), request)
 
     async def post_similar(
         self,
@@ -292,10 +293,17 @@ class Routes:
         """Counters, gauges and latencies in the text format of Prometheus."""
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
-    async def _answer(self, call: Callable[[EngineProtocol], Answer]) -> Response:
-        body = await self._pool.read(lambda engine: responses.build_answer(call(engine), engine))
+    async def _answer(
+        self, call: Callable[[EngineProtocol], Answer], request: EngineRequest
+    ) -> Response:
+        body = await self._pool.read_or(
+            lambda engine: responses.build_answer(call(engine), engine),
+            lambda engine: responses.build_answer(engine.fall_back(request), engine),
+        )
         if not body["items"]:
             self._metrics.add_empty(body["surface"])
+        if body["degraded"]:
+            self._metrics.add_degraded(body["surface"])
         return _respond(body, body["generation"], _BY_LANGUAGE)
 
     async def _json(self, call: Callable[[EngineProtocol], Mapping[str, Any]]) -> Response:
