@@ -20,6 +20,7 @@ from serendip.cli import (
     doctor,
     embed,
     enrich,
+    erase,
     evaluate,
     ids,
     import_,
@@ -53,6 +54,7 @@ for command in (
 app.add_typer(config.app, name=config.NAME, help=config.HELP)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)
+app.add_typer(erase.app, name=erase.NAME, help=erase.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(keys.app, name=keys.NAME, help=keys.HELP)

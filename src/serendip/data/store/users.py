@@ -77,10 +77,12 @@ class Users:
             self._count_change(connection)
         return len(rows)
 
-    def erase(self, connection: Connection, user_id: str) -> None:
-        """Remove what is stored about a user, within a write transaction."""
-        if connection.execute(self._sql.ERASE, {"user": user_id}).rowcount:
+    def erase(self, connection: Connection, user_id: str) -> bool:
+        """Remove what is stored about a user, within a write transaction; whether there was any."""
+        has_any = connection.execute(self._sql.ERASE, {"user": user_id}).rowcount > 0
+        if has_any:
             self._count_change(connection)
+        return has_any
 
     def _read_changes(self, connection: Connection) -> int:
         return int(connection.scalar(self._sql.CHANGES, {"key": _CHANGES_KEY}) or 0)
