@@ -15,6 +15,7 @@ import typer
 
 from serendip import __version__
 from serendip.cli import (
+    backup,
     config,
     demo,
     doctor,
@@ -22,6 +23,7 @@ from serendip.cli import (
     enrich,
     erase,
     evaluate,
+    export,
     ids,
     import_,
     init,
@@ -30,6 +32,7 @@ from serendip.cli import (
     llm,
     queries,
     recommend,
+    restore,
     rollback,
     serve,
     status,
@@ -48,7 +51,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback, demo),
+    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback),
+    *(backup, restore, export, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(config.app, name=config.NAME, help=config.HELP)

@@ -19,7 +19,12 @@ from serendip.data.arrays import BoolArray
 from serendip.data.arrow import to_arrow
 from serendip.data.event import Event, session_code
 from serendip.data.log.columns import LogColumns, LogPart
-from serendip.data.log.event_table import read_codes, tabulate_rows
+from serendip.data.log.event_table import (
+    fill_missing,
+    read_codes,
+    tabulate_rows,
+    without_empty_columns,
+)
 from serendip.data.log.segment import Segment, SegmentMissing
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 
@@ -296,6 +301,16 @@ class LogView:
         if len(tail):
             parts.append(LogPart.of_table(tail, np.asarray(tail["seq"], np.int64)))
         return LogColumns.join(parts)
+
+    def table(self) -> pa.Table:
+        """All events with all columns that any of them fills, in order of arrival."""
+        import pyarrow as pa
+
+        parts = [*(self.segment_table(facts) for facts in self.facts), self.tail()]
+        filled = [part for part in parts if len(part)] or parts[-1:]
+        joined = pa.concat_tables(filled, promote_options="default")
+        ordered = joined.sort_by("seq").drop_columns(["seq"])
+        return without_empty_columns(fill_missing(ordered))
 
     def tail(self) -> pa.Table:
         """The events of the tail in order of arrival, with their ``seq``."""

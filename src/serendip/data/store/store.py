@@ -94,6 +94,21 @@ class StoreContent:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class StoreTables:
+    """Everything in a store, at one moment.
+
+    Args:
+        items: not deleted, in order of first insertion.
+        users: with attributes, in order of their ids.
+        events: in order of arrival; see ``log.event_table``.
+    """
+
+    items: Sequence[Item]
+    users: Sequence[User]
+    events: pa.Table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class StoreColumns:
     """A consistent snapshot as columns, for checks.
 
@@ -557,6 +572,14 @@ class Store:
         return self._read(
             lambda view: StoreContent(
                 items_of(view.items()), view.columns(), view.position(), view.last_erasure()
+            )
+        )
+
+    def tables(self) -> StoreTables:
+        """A consistent snapshot of everything, for exports."""
+        return self._read(
+            lambda view: StoreTables(
+                items_of(view.items()), self.users.read_all(view.connection), view.table()
             )
         )
 

@@ -51,7 +51,11 @@ class Users:
     def all(self) -> list[User]:
         """Every user, in order of their ids."""
         with self._database.read() as connection:
-            rows = connection.execute(self._sql.ALL).all()
+            return self.read_all(connection)
+
+    def read_all(self, connection: Connection) -> list[User]:
+        """``all`` within a transaction."""
+        rows = connection.execute(self._sql.ALL).all()
         return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
 
     def put(self, user: User) -> None:
