@@ -16,6 +16,8 @@
       UnauthenticatedError  a request has no valid key                   exit 1, HTTP 401
       ForbiddenError     a key or a visitor may not do this              exit 1, HTTP 403
       RateLimitError     too many requests                               exit 1, HTTP 429
+      OverloadError      more is asked for than can be computed          exit 1, HTTP 429
+      ClientGoneError    the client hung up before its answer            exit 1, HTTP 499
 
 Every message names the thing and the value; ``hint`` names the next step. Only two places catch
 the base class: ``cli.main`` (exit code) and ``serve`` (status code).
@@ -148,3 +150,16 @@ class RateLimitError(SerendipError):
     def __init__(self, message: str, hint: str, retry_after_s: int) -> None:
         super().__init__(message, hint)
         self.retry_after_s = retry_after_s
+
+
+class OverloadError(SerendipError):
+    """The service is asked for more than it can compute; nothing was computed."""
+
+    status, kind = 429, "overload"
+    retry_after_s = 1
+
+
+class ClientGoneError(SerendipError):
+    """The client has hung up, so that nobody reads the answer; the status is for metrics."""
+
+    status, kind = 499, "client_gone"

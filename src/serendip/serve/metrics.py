@@ -48,11 +48,12 @@ class ServiceMetrics:
         self._scraped.register(_StatusGauges(lambda: holder.service_status))
         self._scraped.register(_TrainingGauges(lambda: holder.last_training))
 
-    def observe(self, scope: Scope, status: int, seconds: float) -> None:
-        """Record status and latency of a response, labelled with the pattern of its route."""
-        route = getattr(scope.get("route"), "path", "unmatched")
+    def observe(self, scope: Scope, status: int, seconds: float) -> str:
+        """Record status and latency of a response, and return the pattern of its route."""
+        route: str = getattr(scope.get("route"), "path", "unmatched")
         self._seconds.labels(route).observe(seconds)
         self._responses.labels(str(status)).inc()
+        return route
 
     def add_empty(self, surface: str) -> None:
         """Count an answer without items."""

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from serendip.data.store.database import Database
 
-WrittenField: TypeAlias = Literal["keywords", "description", "attributes"]
-WrittenSource: TypeAlias = Literal["llm", "rules"]
+WrittenField: TypeAlias = Literal["keywords", "description", "attributes", "queries"]
+WrittenSource: TypeAlias = Literal["llm", "rules", "queries"]
 
-GENERATED_FIELDS: tuple[WrittenField, ...] = ("keywords", "description", "attributes")
-GENERATED_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules")
+GENERATED_FIELDS: tuple[WrittenField, ...] = ("keywords", "description", "attributes", "queries")
+GENERATED_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules", "queries")
+"""An LLM that describes thin items, rules, and the queries that an LLM wrote for items."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

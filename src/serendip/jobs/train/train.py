@@ -56,12 +56,18 @@ from serendip.jobs.train.gates import (
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import require_actions
-from serendip.jobs.train.search_rows import SearchOrder
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
+from serendip.jobs.train.written_queries import (
+    MANIFEST_KEY,
+    WrittenQueryUse,
+    check_written_queries,
+)
 from serendip.models.embedding_space import VectorSpace
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.executor import Executor
+from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import BothProgress
 from serendip.runtime.versions import Version
@@ -132,6 +138,7 @@ def train_workspace(
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
         DataError: the catalogue is empty.
+        ExtraMissing: a package of the extra ``train`` is not installed.
         GateError: the new generation fails a gate; the published generation then stays in use.
         StorageError: another process is training.
     """
@@ -144,6 +151,7 @@ def train_workspace(
         clock=replace(clock, progress=BothProgress(clock.progress, status)),
     )
     with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
+        require_training()
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
@@ -215,7 +223,10 @@ def fit(
         "encoder": describe_encoder(context),
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
-        "search": asdict(SearchOrder.of(state.ranker, context.settings.ranker.searches)),
+        "search": _search_order(state).as_dict(),
+        MANIFEST_KEY: asdict(
+            WrittenQueryUse.of(context.workspace, context.settings, dataset.catalogue)
+        ),
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
@@ -282,6 +293,12 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_integrity(draft.state, settings.all_surfaces()["home"]),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
+            *check_written_queries(
+                WrittenQueryUse.of_manifest(draft.facts),
+                draft.record,
+                workspace.generations,
+                [name for name, one in settings.all_surfaces().items() if one.task == "search"],
+            ),
         ]
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
     return replace(draft.with_facts(draft.state, **facts), gates=gates)
@@ -340,6 +357,10 @@ def _quality_facts(state: EngineState) -> dict[str, float]:
     if vector is None or not vector.weights.any():
         return {}
     return dict(zip(QUALITIES, vector.weights.tolist(), strict=True))
+
+
+def _search_order(state: EngineState) -> SearchOrder:
+    return SearchOrder() if state.ranker is None else state.ranker.search_order
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

@@ -40,6 +40,9 @@ from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import JSON_TYPE, dump
 
+_BY_LANGUAGE = {"vary": "accept-language"}
+"""Header of answers whose sentences depend on the languages of the caller."""
+
 Endpoint = Callable[..., Awaitable[Response]]
 
 AcceptLanguage = Annotated[str, Header(include_in_schema=False)]
@@ -207,7 +210,8 @@ class Routes:
             explanation = engine.explain(request, query.item_id)
             return responses.build_explanation(explanation, engine.generation)
 
-        return await self._json(call)
+        body = await self._pool.read(call)
+        return _respond(body, body["generation"], _BY_LANGUAGE)
 
     async def post_explain(
         self, query: Annotated[ExplainQuery, Body()], accept_language: AcceptLanguage = ""
@@ -304,7 +308,7 @@ class Routes:
         body = await self._pool.read(lambda engine: responses.build_answer(call(engine), engine))
         if not body["items"]:
             self._metrics.add_empty(body["surface"])
-        return _respond(body, body["generation"])
+        return _respond(body, body["generation"], _BY_LANGUAGE)
 
     async def _json(self, call: Callable[[EngineProtocol], Mapping[str, Any]]) -> Response:
         body = await self._pool.read(call)
@@ -330,6 +334,9 @@ def unknown_item_error(item_id: str) -> UnknownItemError:
     )
 
 
-def _respond(body: Mapping[str, Any], generation: str = "") -> Response:
-    headers = {"x-generation": generation} if generation else None
+def _respond(
+    body: Mapping[str, Any], generation: str = "", more: Mapping[str, str] | None = None
+) -> Response:
+    headers = {"x-generation": generation} if generation else {}
+    headers |= more or {}
     return Response(dump(body), media_type=JSON_TYPE, headers=headers)
