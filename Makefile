@@ -5,6 +5,8 @@ ARGS ?=
 TORCH_ARGS ?=
 BIN = .venv/bin
 UV = $(BIN)/uv pip install -q --python $(BIN)/python
+# Many processes import torch: what the first one compiles spares each other one three seconds.
+export PYTHONDONTWRITEBYTECODE =
 
 demo: .venv/.demo
 	$(BIN)/serendip demo $(ARGS)

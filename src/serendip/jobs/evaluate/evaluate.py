@@ -112,6 +112,7 @@ def evaluate_workspace(
                 exploration=measure_exploration(dataset.requests, options.seed),
                 new_items=_newest(judged).new_items,
                 reasons=_newest(judged).faithfulness,
+                context=_newest(judged).context.as_dict(),
                 stages=clock.as_dicts(),
                 seed=options.seed,
             )
