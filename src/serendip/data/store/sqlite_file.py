@@ -106,6 +106,10 @@ class SqliteFile:
             return f"database {self.name} cannot be written to: its disk is full."
         return ""
 
+    def is_full_error(self, name: str) -> bool:
+        """Whether an error of this name says that the disk is full."""
+        return name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and self._is_full())
+
     @property
     def is_limited(self) -> bool:
         """Whether connections are limited: one that is frozen never sees a later commit."""
