@@ -11,7 +11,10 @@ from serendip.jobs.train.context_choice import ContextChoice, PartGain
 def test_kept_and_other_parts_are_named_with_their_gains(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    gains = (PartGain("country", 0.012, 0.004, 0.0204), PartGain("device", -0.001, -0.002, 0.001))
+    gains = (
+        PartGain("country", 0.1, 0.012, 0.004, 0.0204),
+        PartGain("device", 0.1, -0.001, -0.002, 0.001),
+    )
     Terminal().print_context(ContextChoice(("country",), gains, 80).as_dict())
     assert capsys.readouterr().out.splitlines() == [
         "  context: country kept (nDCG@10 +0.012, +0.004 to +0.020)",

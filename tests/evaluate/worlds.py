@@ -125,6 +125,29 @@ def report_world(protocols=None, **changes):
             [Deletion("transition", 23, 0), Deletion("attribute", 8, 9)],
             [["transition", "popular", "attribute"], ["transition"]],
         ),
+        "context": {
+            "kept": ["country"],
+            "users": 80,
+            "note": "",
+            "gains": [
+                {
+                    "part": "country",
+                    "without": 0.2,
+                    "gain": 0.0235,
+                    "low": 0.001,
+                    "high": 0.0479,
+                    "beside": [],
+                },
+                {
+                    "part": "hour",
+                    "without": 0.2235,
+                    "gain": -0.001,
+                    "low": -0.004,
+                    "high": 0.002,
+                    "beside": ["country"],
+                },
+            ],
+        },
         "noun": "film",
         "resamples": 200,
     }

@@ -16,8 +16,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, GateError, StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.status import WorkspaceStatus, read_status, running_training
-from serendip.jobs.train.search_rows import SearchOrder
 from serendip.jobs.train.train import train_workspace
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.job_status import JobStatus
 
@@ -40,7 +40,7 @@ def test_the_published_one_is_told_with_its_data_gates_and_the_record(stand: Pat
     assert status.in_force.counts == manifest["counts"]
     assert set(status.in_force.gates) == {gate["name"] for gate in manifest["gates"]}
     assert status.in_force.quality == {}
-    assert status.in_force.search == SearchOrder(False, {}, 0.0, 200.0)  # too few events
+    assert status.in_force.search == SearchOrder()  # too few events
     assert status.in_force.since >= status.in_force.created
     assert status.changes is None
     assert status.last is not None

@@ -33,6 +33,7 @@ from serendip.engine.answer import (
     Suggestions,
     decode_cursor,
 )
+from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
 from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier
 from serendip.engine.item_pictures import ItemPictures
@@ -50,7 +51,6 @@ from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
-from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
@@ -80,7 +80,7 @@ class Engine:
 
     def __init__(
         self,
-        settings: Settings,
+        workspace: Workspace,
         generation: Version,
         state: EngineState,
         encoder: TextEncoder,
@@ -90,7 +90,7 @@ class Engine:
         clock: Callable[[], float] = time.time,
         media: PostedMedia = NO_POSTED_MEDIA,
     ) -> None:
-        self.settings = settings
+        self.settings = settings = workspace.settings
         self.pictures = pictures
         self.report = report
         self.generation = generation.name
@@ -105,6 +105,8 @@ class Engine:
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
         self._media = media
+        self._eraser = Eraser(workspace, store)
+        self._remover = RemainsRemover(workspace.folder)
         updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
         manifest = generation.manifest
         counts = LiveCounts(
@@ -173,13 +175,14 @@ class Engine:
             media = PostedMedia(workspace.posted_media, settings.content, workspace.folder)
             undo.callback(media.close)
             engine = cls(
-                settings, generation, state, encoder, store, pictures, report, clock, media
+                workspace, generation, state, encoder, store, pictures, report, clock, media
             )
             undo.pop_all()
         return engine
 
     def close(self) -> None:
         """Close the store. Call it after the last request has ended."""
+        self._remover.close()
         self._store.close()
         self._media.close()
 
@@ -395,6 +398,22 @@ class Engine:
         """
         return self._live.delete_item(item_id)
 
+    def erase_user(self, user_id: str) -> ErasureReceipt:
+        """Erase a user: requests that begin after this returns know nothing about them.
+
+        Bytes of theirs are removed by a process beside this one. For one who was erased before and
+        has done nothing since, the receipt tells the present state.
+
+        Raises:
+            DataError: the id is not valid.
+        """
+        receipt = self._eraser.erase_user(user_id)
+        with suppress(StorageError):  # The user is erased; the totals are read again later.
+            self._totals.follow()
+        if self._eraser.has_remains():
+            self._remover.begin()
+        return receipt
+
     def item(self, item_id: str) -> Item | None:
         """The item as stored now; None if it is unknown, deleted or not available yet."""
         state = self.state
@@ -535,7 +554,7 @@ class Engine:
         if not user_id:
             return SuggestionUser(), UserContext()
         past = self._query_builder.read_past(state, user_id)
-        return self._suggestion_users.of(state, user_id, past)
+        return self._suggestion_users.of(state, user_id, past, self._query_builder.removals)
 
 
 def load_shared(folder: Path) -> None:

@@ -30,7 +30,7 @@ from serendip.engine.explain import Explainer
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.pipeline import features_of
-from serendip.engine.stages.relevance_filter import P_IRRELEVANT, query_words
+from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter, query_words
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -184,7 +184,8 @@ def _p_irrelevant(
 ) -> dict[str, float]:
     """P(irrelevant) of an item that is not in the list, if the surface filters by it."""
     model = state.relevance_model
-    if surface.relevance_filter is None or model is None:
+    is_on = RelevanceFilter(surface.relevance_filter, surface.needs == "query").is_on(state)
+    if model is None or not is_on:
         return {}
     text_and_vector = query_words(model, state, query)
     if text_and_vector is None:

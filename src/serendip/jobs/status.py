@@ -14,7 +14,7 @@ from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
-from serendip.jobs.train.search_rows import SearchOrder
+from serendip.jobs.relevance.decisions import FilterDecision, read_decisions
 from serendip.jobs.train.staleness import (
     LEARNED_TABLES,
     GenerationAge,
@@ -22,6 +22,7 @@ from serendip.jobs.train.staleness import (
     compare_settings,
     measure_age,
 )
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.atomic_files import is_locked
 from serendip.runtime.job_status import RUNNING, JobStatus
 from serendip.runtime.versions import Version
@@ -43,7 +44,8 @@ class InForce:
         quality: metric -> value of home in the report, if that is of these settings and files.
         item_quality: quality of items -> its weight in the retriever's score; empty = not used;
             None = a version made it that did not say so.
-        search: what orders search; None = a version made it that did not say so.
+        search: what orders search; None = a version made it that did not choose it by figures.
+        filters: surface -> whether it leaves out irrelevant items, and why.
     """
 
     name: str
@@ -55,6 +57,7 @@ class InForce:
     quality: Mapping[str, float]
     item_quality: Mapping[str, float] | None
     search: SearchOrder | None
+    filters: Mapping[str, FilterDecision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,8 @@ def _describe(workspace: Workspace, current: Version) -> InForce:
         gates=_gates(manifest),
         quality=_read_quality(workspace, manifest["fingerprint"]),
         item_quality=manifest.get("quality"),
-        search=SearchOrder(**manifest["search"]) if "search" in manifest else None,
+        search=SearchOrder.read(manifest.get("search")),
+        filters=read_decisions(manifest),
     )
 
 

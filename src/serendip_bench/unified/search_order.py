@@ -8,7 +8,7 @@ learned as there. What search is learned from differs, with the weights of ``[ra
   with their relevant and irrelevant items. Units (tags, conversations, queries) are dealt into
   folds, and each fold is ordered by a ranker that has seen none of its units.
 
-Both order search whatever ``order_from`` says; ``engine`` fuses the same candidates by rank.
+Both order search without the check of a training; ``engine`` fuses the same candidates by rank.
 
 Shapes: T rows of requests, Q requests, U units.
 """

@@ -115,6 +115,23 @@ def test_what_reasons_cost_is_on_the_page_and_in_the_verdict(page):
     assert "Reasons: not tested; none names an item of a history." in untested["verdict"]
 
 
+def test_what_each_part_of_the_context_is_worth_is_on_the_page_and_in_the_verdict(page):
+    text = " ".join(Parts(page).words)
+    for shown in ("country", "0.200", "0.224", "+0.0235", "left out"):
+        assert shown in text
+    assert (
+        "Context: nDCG@10 with a part minus without it, on the newest requests of 80 users of the "
+        "training part: country +0.0235 (+0.0010 to +0.0479, read); hour -0.0010 (-0.0040 to "
+        "+0.0020, left out)."
+    ) in report_world()["verdict"]
+    untested = {"kept": ["hour"], "gains": [], "users": 0, "note": "the settings name them"}
+    report = report_world(context=untested)
+    assert "hour is read. No part was tested: the settings name them." in render_page(report)
+    assert (
+        "Context: hour is read; no part was tested, as the settings name them." in report["verdict"]
+    )
+
+
 def test_a_report_says_that_nothing_was_explored():
     report = report_world(exploration=measure_exploration([]))
     assert "Nothing was explored" in render_page(report)
@@ -179,7 +196,7 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 def test_a_report_of_nothing_is_a_page():
     nothing = {"data": None, "splits": None, "semantic_ids": None, "exploration": None}
-    nothing |= {"new_items": None, "reasons": None}
+    nothing |= {"new_items": None, "reasons": None, "context": None}
     empty = report_world([], **nothing, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)
 

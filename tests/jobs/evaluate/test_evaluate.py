@@ -67,7 +67,9 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     assert report["new_items"]["requests"] == cuts[0]["targets"]
     assert list(report["new_items"]["systems"]) == list(report["surfaces"]["home"]["systems"])
     assert report["semantic_ids"]["num_items"] == 60
-    assert report["verdict"][-3].startswith("Reasons: without what its reason names")
+    assert report["verdict"][-3].startswith("Context: nothing is read")
+    assert (report["context"]["kept"], report["context"]["gains"]) == ([], [])
+    assert report["verdict"][-4].startswith("Reasons: without what its reason names")
     assert report["reasons"]["all"]["reasons"] > 0
     assert report["reasons"]["lists"] > 0
     assert list(report["surfaces"]) == list(context.settings.all_surfaces())

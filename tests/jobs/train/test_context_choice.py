@@ -60,6 +60,8 @@ def test_the_part_that_decides_is_kept_and_the_others_are_left_out() -> None:
     assert found.kept == ("country",)
     country, device, age = found.gains
     assert country.low > 0.1
+    assert country.without == device.without == age.without
+    assert 0.3 < country.without < country.without + country.gain < 1
     assert device.low <= 0 < device.high
     assert age.low <= 0 < age.high
     assert (found.users, found.note) == (150, "")
@@ -135,7 +137,7 @@ def test_nothing_is_tested_without_time_or_with_few_requests_or_users() -> None:
     assert not can_choose(untimed.times)
 
 
-@pytest.mark.parametrize("gains", [(), (PartGain("age", 0.1, 0.0, 0.2, ("country",)),)])
+@pytest.mark.parametrize("gains", [(), (PartGain("age", 0.3, 0.1, 0.0, 0.2, ("country",)),)])
 def test_a_choice_is_kept_on_disk(tmp_path: Path, gains: tuple[PartGain, ...]) -> None:
     choice = ContextChoice(("country",), gains, 80, "why")
     choice.save(tmp_path)

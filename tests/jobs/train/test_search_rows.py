@@ -12,36 +12,12 @@ from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import JudgedQueries
 from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.search_rows import (
-    SearchOrder,
     count_searches,
     label_judged,
-    orders_search,
     read_judged_files,
     weigh_searches,
 )
 from serendip.models.ranker.config import RankerRows, SearchesConfig
-
-DEFAULT = SearchesConfig()
-
-
-@pytest.mark.parametrize(
-    ("searches", "config", "wanted"),
-    [
-        ({"logged": 199}, DEFAULT, False),
-        ({"logged": 200}, DEFAULT, True),
-        ({"logged": 150, "labelled": 50}, DEFAULT, True),
-        ({"written": 1_000}, DEFAULT, False),
-        ({"logged": 169, "written": 1_000}, DEFAULT, False),
-        ({"logged": 170, "written": 1_000}, DEFAULT, True),
-        ({"written": 1}, SearchesConfig(order_from=0), True),
-        ({}, SearchesConfig(order_from=0), False),
-        ({"logged": 500}, SearchesConfig(logged=0.0), False),
-    ],
-)
-def test_the_ranker_orders_search_from_a_sum_of_weights_on(
-    searches: dict[str, int], config: SearchesConfig, wanted: bool
-) -> None:
-    assert orders_search(searches, config) is wanted
 
 
 def test_sources_weigh_what_the_config_says_and_other_requests_stay_as_they_are() -> None:
@@ -101,17 +77,6 @@ def test_a_later_bad_label_counts_where_the_query_has_no_good_one_beside(tmp_pat
     second.write_text("query,item_id,label\nred shoe,x,bad\nlamp,y,good\n")
     judged = read_judged_files([first, second], Vocabulary(["x", "y"]))
     assert dict(zip(judged.texts, judged.gains, strict=True)) == {"lamp": {0: 0.0, 1: 1.0}}
-
-
-def test_what_orders_search_is_told_in_a_sentence() -> None:
-    order = SearchOrder(False, {"logged": 12, "labelled": 0, "written": 870}, 99.0, 200.0)
-    assert order.describe() == (
-        "ordered by rank fusion; the ranker has learned from 12 logged, 0 labelled, 870 written "
-        "searches, which weigh 99.0 of 200.0"
-    )
-    nobody = SearchOrder.of(None, DEFAULT)
-    assert nobody == SearchOrder(False, {}, 0.0, 200.0)
-    assert nobody.describe() == "ordered by rank fusion, as there is no ranker"
 
 
 def test_weights_of_candidates_are_that_of_the_request_times_that_of_a_chosen_item() -> None:

@@ -22,6 +22,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.enrich.judged_queries import JudgedQueries
 from serendip.jobs.train import ranker_data, ranker_rows
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -216,35 +217,72 @@ def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, Engin
 def quick(settings: Settings, **searches: object) -> Settings:
     """Settings of a ranker that learns little, from searches as told."""
     ranker = settings.ranker.model_copy(
-        update={"epochs": 1, "most_requests": 40, "searches": SearchesConfig(**searches)}
+        update={"epochs": 2, "most_requests": 40, "searches": SearchesConfig(**searches)}
     )
     return settings.model_copy(update={"ranker": ranker})
 
 
-@pytest.mark.parametrize("order_from", [1.0, 2.0])
-def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
-    fitted: tuple[Fitter, Split, EngineState], order_from: float
+def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_search(
+    fitted: tuple[Fitter, Split, EngineState],
 ) -> None:
     # The newer part has one search that led to a choice.
     fitter, split, state = fitted
-    settings = quick(fitter.settings, order_from=order_from)
-    encoder = fitter.encoder
+    settings, encoder = quick(fitter.settings), fitter.encoder
     logged = label_logged_requests(
         split, settings, lambda texts: fitter.cache.encode(encoder, texts)
     )
     ranker_fit = train_ranker(state, split, NO_EXAMPLES, logged, settings, TrainOptions())
     assert ranker_fit is not None
     ranker = ranker_fit.ranker
-    known = [TASKS[number] for number in ranker.ordered_tasks]
-    assert known == (["home", "similar", "search"] if order_from == 1 else ["home", "similar"])
-    assert ranker.searches == {"logged": 1, "labelled": 0, "written": 0}
+    assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
+    assert ranker.search_order.searches == {"logged": 1, "labelled": 0, "written": 0}
+    assert (ranker.search_order.compared, ranker.search_order.by_ranker) == (1, False)
+    assert "too few" in ranker.search_order.note
+
+
+WORDS = [
+    first + second for first in "bcdfghklmnpr" for second in ("alo", "ive", "une", "ost", "ax")
+]
+"""Sixty words that no item has, so that only "tale" finds anything."""
+
+
+def judged_tales(fitter: Fitter, state: EngineState, is_noise: bool) -> JudgedQueries:
+    """Sixty queries that find every item; relevant are the most popular ten, or any ten."""
+    rng, popular = np.random.default_rng(0), np.argsort(-state.counts, kind="stable")[:10]
+    drawn = (rng.permutation(state.num_items)[:10] if is_noise else popular for _ in WORDS)
+    return JudgedQueries.of(
+        {
+            f"tale {word}": dict.fromkeys(items.tolist(), 1.0)
+            for word, items in zip(WORDS, drawn, strict=True)
+        }
+    )
+
+
+@pytest.mark.parametrize("is_noise", [False, True])
+def test_the_ranker_orders_search_where_the_labels_are_right_and_not_where_they_are_noise(
+    fitted: tuple[Fitter, Split, EngineState], is_noise: bool
+) -> None:
+    fitter, split, past = fitted
+    state = fitter.append_new_items(past, split)
+    judged = judged_tales(fitter, state, is_noise)
+    vectors = fitter.cache.encode(fitter.encoder, judged.texts)
+    labelled = [("search", label_judged(judged, vectors))]
+    settings = quick(fitter.settings)
+    ranker_fit = train_ranker(state, split, NO_EXAMPLES, labelled, settings, TrainOptions())
+    assert ranker_fit is not None
+    order = ranker_fit.ranker.search_order
+    assert order.by_ranker is not is_noise
+    assert (TASKS.index("search") in ranker_fit.ranker.ordered_tasks) is not is_noise
+    assert (order.compared, order.users, order.note) == (60, 60, "")
+    assert order.low is not None
+    assert (order.low > 0) is not is_noise
 
 
 def test_three_sources_of_searches_weigh_what_the_settings_say(
     fitted: tuple[Fitter, Split, EngineState], tmp_path: Path
 ) -> None:
     fitter, split, state = fitted
-    settings = quick(fitter.settings, logged=0.0, labelled=2.0, written=0.5, order_from=3.0)
+    settings = quick(fitter.settings, logged=0.0, labelled=2.0, written=0.5)
     encode = partial(fitter.cache.encode, fitter.encoder)
     titles = [split.catalogue[number].title for number in (0, 1)]
     written = QueryExamples(titles, encode(titles), np.array([0, 1], np.int32))
@@ -261,13 +299,7 @@ def test_three_sources_of_searches_weigh_what_the_settings_say(
     assert ranker_fit is not None
     ranker = ranker_fit.ranker
     # Of the second query nothing is labelled as relevant; logged searches weigh nothing.
-    assert ranker.searches == {"logged": 0, "labelled": 1, "written": 2}
-    assert TASKS.index("search") in ranker.ordered_tasks  # 1 x 2 + 2 x .5 = 3
-    stricter = quick(fitter.settings, logged=0.0, labelled=2.0, written=0.5, order_from=3.1)
-    same_fit = train_ranker(state, split, written, labelled, stricter, TrainOptions())
-    assert same_fit is not None
-    same = same_fit.ranker
-    assert TASKS.index("search") not in same.ordered_tasks
+    assert ranker.search_order.searches == {"logged": 0, "labelled": 1, "written": 2}
 
 
 def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled(

@@ -174,6 +174,37 @@ class Database:
             return [error.message]
         return [str(line) for line in lines if line != "ok"]
 
+    def scrub(self) -> bool:
+        """Write the file again without the bytes of deleted rows, and empty the write-ahead log.
+
+        Writers wait meanwhile; it needs the size of the file twice.
+
+        Returns:
+            whether all bytes are gone: somebody may still be reading an older state from the log.
+
+        Raises:
+            BusyError: other writers held the database for longer than the timeout.
+            StorageError: the file cannot be written.
+        """
+        if self._file is None:
+            return True
+        with self._errors():
+            return self._file.scrub()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy as of this moment, without the bytes of deleted rows, to a new SQLite file.
+
+        Raises:
+            StorageError: this is no SQLite file, or the copy cannot be written.
+        """
+        if self._file is None:
+            raise StorageError(
+                f"database {self.name} is no file that can be copied.",
+                "Back it up with the tools of its server.",
+            )
+        with self._errors():
+            self._file.copy_to(path)
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         if self._file is None or self._failed_sync:
@@ -240,9 +271,10 @@ class Database:
     def _errors(self) -> Iterator[None]:
         from sqlalchemy.exc import SQLAlchemyError
 
+        failure = SQLAlchemyError if self._file is None else self._file.failure
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, failure) as error:
             raise self._translate(error) from error
 
     def _note_failed_write(self, error: SQLAlchemyError) -> None:
@@ -251,7 +283,7 @@ class Database:
         if name.startswith(_DISK_FAILS) and not (self._file and self._file.is_full_error(name)):
             self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
 
-    def _translate(self, error: SQLAlchemyError) -> StorageError:
+    def _translate(self, error: Exception) -> StorageError:
         """The error of this code for one of the driver."""
         name = _name_of(error)
         if name.startswith("SQLITE_BUSY"):
@@ -268,9 +300,9 @@ class Database:
         )
 
 
-def _name_of(error: SQLAlchemyError) -> str:
+def _name_of(error: Exception) -> str:
     """SQLite's name of an error, such as ``SQLITE_FULL``; empty for other databases."""
-    return str(getattr(getattr(error, "orig", None), "sqlite_errorname", ""))
+    return str(getattr(getattr(error, "orig", error), "sqlite_errorname", ""))
 
 
 def _engine(source: SqliteFile | str) -> Engine:

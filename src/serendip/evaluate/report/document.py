@@ -30,6 +30,8 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "reasons": null | {"lists", "kinds_per_list", "told": {kind: number},
                         "all": {"reasons", "named", "random", "above", "below"},
                         "by_kind": {kind: as "all"}},
+     "context": null | {"kept": [part], "users", "note",
+                        "gains": [{"part", "without", "gain", "low", "high", "beside": [part]}]},
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
@@ -41,6 +43,10 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
 intervals: ``choices`` and ``chosen`` are those of the log in the first ``days`` of an item, a
 ``Start`` = {"shown": Estimate, "kept": null | Estimate, "impressions": Estimate, "choices":
 Estimate} is what the log (``logged``) or the replayed lists of home say; see ``new_items.py``.
+
+``context`` has the parts of the context that the ranker reads (``kept``), and for each part that
+was tested nDCG@10 ``without`` it and the paired ``gain`` with it, on the newest requests of the
+training part; ``note`` says why none was.
 
 A surface that nothing could be asked has a ``note`` that says why, and no systems. ``possible`` is
 the number of requests that ``n_requests`` were sampled from.
@@ -67,6 +73,7 @@ from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
 from serendip.evaluate.report.verdict import (
+    describe_context,
     describe_exploration,
     describe_new_items,
     describe_reasons,
@@ -91,6 +98,7 @@ def build_report(
     exploration: ExplorationFigures | None = None,
     new_items: NewItemFigures | None = None,
     reasons: FaithfulnessFigures | None = None,
+    context: Mapping[str, Any] | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
     noun: str = "item",
@@ -110,6 +118,7 @@ def build_report(
         exploration: what the log says of explored items; None = not measured.
         new_items: coverage and velocity of new items; None = not measured.
         reasons: whether the reasons of home are true; None = not measured.
+        context: what each part of the context is worth; None = not measured.
         stages: cost of each stage.
         labels: metrics to compute.
         noun: name of an item in the sentences, e.g. ``film``.
@@ -140,6 +149,7 @@ def build_report(
         "exploration": explored,
         "new_items": starts,
         "reasons": tested,
+        "context": context,
         "semantic_ids": semantic_ids or {},
         "stages": list(stages),
         "splits": splits or {},
@@ -148,6 +158,7 @@ def build_report(
             *describe_surfaces(by_surface),
             *describe_new_items(starts, noun),
             *describe_reasons(tested),
+            *describe_context(context),
             *describe_exploration(explored),
             *describe_splits(splits or {}),
         ],

@@ -74,6 +74,24 @@ def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
+def describe_context(context: Mapping[str, Any] | None) -> list[str]:
+    """Parts of the context that are read, and what each is worth; empty if not measured."""
+    if context is None:
+        return []
+    if not context["gains"]:
+        read = ", ".join(context["kept"]) or "nothing"
+        return [f"Context: {read} is read; no part was tested, as {context['note']}."]
+    parts = [
+        f"{gain['part']} {gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}, "
+        f"{'read' if gain['part'] in context['kept'] else 'left out'})"
+        for gain in context["gains"]
+    ]
+    return [
+        f"Context: {ORDER} with a part minus without it, on the newest requests of "
+        f"{number(context['users'])} users of the training part: {'; '.join(parts)}."
+    ]
+
+
 def describe_exploration(exploration: Mapping[str, Any] | None) -> list[str]:
     """How often new items are chosen, by the explored impressions; empty if not measured."""
     if exploration is None:

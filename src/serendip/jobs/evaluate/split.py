@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from serendip.jobs.evaluate.new_items import judge_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
 from serendip.jobs.surface_quality.questions import Questioner
-from serendip.jobs.train.engine_fit import fit_engine
+from serendip.jobs.train.context_choice import ContextChoice
+from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextConfig
@@ -110,6 +111,7 @@ class SplitAnswers:
         surfaces: figures of every surface; empty = not measured.
         new_items: coverage and velocity of items that appeared after the cut; None = not measured.
         faithfulness: of the reasons on home; None = not measured.
+        context: what each part of the context is worth; see ``ContextChoice``.
     """
 
     name: str
@@ -124,6 +126,7 @@ class SplitAnswers:
     surfaces: Sequence[SurfaceFigures] = ()
     new_items: NewItemFigures | None = None
     faithfulness: FaithfulnessFigures | None = None
+    context: ContextChoice = field(default_factory=ContextChoice)
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
@@ -140,6 +143,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             past = fit_engine(fitter, split.train, "past", context.options)
             state = fitter.append_new_items(past, split)
             seconds = sum_train_seconds(fitter.clock)
+            parts = ContextChoice.open(older_folder(fitter, "past"))
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
@@ -179,6 +183,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         surfaces,
         new_items,
         faithfulness,
+        parts,
     )
 
 

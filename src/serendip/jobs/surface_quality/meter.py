@@ -16,7 +16,7 @@ from serendip.jobs.surface_quality.kinds import (
     kinds_of_users,
 )
 from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
-from serendip.jobs.train.search_rows import SearchOrder
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import Progress
 
 HOME, SURFACES = "home", "surfaces"
@@ -97,5 +97,6 @@ class SurfaceMeter:
         settings = self.questioner.settings
         if settings.all_surfaces()[name].task != "search":
             return ""
-        order = SearchOrder.of(self.state.ranker, settings.ranker.searches)
+        ranker = self.state.ranker
+        order = SearchOrder() if ranker is None else ranker.search_order
         return f"The list is {order.describe()}."

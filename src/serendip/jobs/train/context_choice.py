@@ -78,13 +78,15 @@ class PartGain:
 
     Args:
         part: of the context.
-        gain: mean difference of nDCG@10, over users.
+        without: nDCG@10 without it, mean over users.
+        gain: mean difference of nDCG@10 with it, over users.
         low: lower end of the interval for all parts together.
         high: upper end.
         beside: parts that were kept before, and that both orders read.
     """
 
     part: ContextPart
+    without: float
     gain: float
     low: float
     high: float
@@ -264,13 +266,14 @@ class _PartTest:
         """Gain of a part beside others."""
         from scipy.special import stdtrit
 
-        with_part, without = self.measure((*beside, part)), self.measure(beside)  # (H,) each
+        both = np.stack([self.measure(beside), self.measure((*beside, part))], axis=1)  # (H, 2)
         groups = np.unique(self.sides[1].users, return_inverse=True)[1]
-        gains = per_user((with_part - without)[:, None], groups)[:, 0]  # one per user
+        without, with_part = per_user(both, groups).T  # one per user each
+        gains = with_part - without
         quantile = float(stdtrit(len(gains) - 1, 1 - LEVEL / len(self.parts) / 2))
         reach = quantile * float(gains.std(ddof=1)) / len(gains) ** 0.5
         gain = float(gains.mean())
-        return PartGain(part, gain, gain - reach, gain + reach, beside)
+        return PartGain(part, float(without.mean()), gain, gain - reach, gain + reach, beside)
 
     def measure(self, parts: tuple[ContextPart, ...]) -> Values:
         """(H,) nDCG@10 of the newest requests by scores that were corrected by parts."""

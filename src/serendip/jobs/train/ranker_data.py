@@ -36,14 +36,9 @@ from serendip.jobs.train.examination import fit_examination, position_weights
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery, LabelledRequests
 from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.ranker_rows import RowMaking
-from serendip.jobs.train.search_rows import (
-    SEARCH,
-    count_searches,
-    orders_search,
-    weigh_searches,
-    write_searches,
-)
+from serendip.jobs.train.ranker_rows import OF_PEOPLE, RowMaking
+from serendip.jobs.train.search_order_choice import SampledSearches, choose_search_order
+from serendip.jobs.train.search_rows import SEARCH, weigh_searches, write_searches
 from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
 from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker
@@ -111,10 +106,11 @@ def train_ranker(
     """
     rng = np.random.default_rng(options.seed)
     built = _build_requests(split, examples, state.repeats, settings.ranker.most_requests, rng)
-    searches = settings.ranker.searches
-    requests = weigh_searches([*built, *_with_repeats(labelled, state.repeats)], searches)
+    asked = [*built, *_with_repeats(labelled, state.repeats)]
+    requests = weigh_searches(asked, settings.ranker.searches)
     total = sum(len(of_surface) for _, of_surface in requests)
-    making = RowMaking(settings, options, total, rng)
+    of_people = sum(one.source in OF_PEOPLE for _, of_surface in requests for one in of_surface)
+    making = RowMaking(settings, options, total, of_people, rng)
     batches = _mix_batches(requests)
     state, choice, batches = _choose_context(state, batches, making)
     making.add(batches, state)
@@ -123,12 +119,13 @@ def train_ranker(
         return None
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
     rows = replace(rows, unseen=unseen)
-    found = count_searches(rows, [one.source for one in making.made])
+    searches = SampledSearches.of(making, rows, state.feature_names)
+    order = choose_search_order(searches, settings, options)
     ordered = [task for task in range(len(TASKS)) if task != SEARCH]
-    ordered += [SEARCH] if orders_search(found, searches) else []
+    ordered += [SEARCH] if order.by_ranker else []
     ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
     ranker.discounts = learn_discounts(ranker, rows, settings)
-    ranker.searches = found
+    ranker.search_order = order
     return RankerFit(ranker, state.context, choice)
 
 
@@ -156,7 +153,7 @@ def _choose_context(
     sample = SampledRows(rows, names, times, [request.user_id for request in sampled])
     choice = choose_parts(sample, parts, making.settings, making.options)
     kept = sample.columns_with(choice.kept, parts)  # (F,)
-    making.parts = [part.with_columns(kept) for part in making.parts]
+    making.keep_columns(kept)
     read = context_parts([name for name, is_kept in zip(names, kept, strict=True) if is_kept])
     context = state.context.with_parts(read, state.num_items)
     return replace(state, context=context), choice, batches[count:]

@@ -3,27 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import TASKS
 from serendip.engine.settings import Settings
-from serendip.engine.stages.pipeline import collect
+from serendip.engine.stages.pipeline import collect, score
+from serendip.engine.stages.scoring import fuse_by_rank, organic_lists
 from serendip.engine.state import EngineState
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery
-from serendip.models.ranker.config import RankerRows
+from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.runtime.budget import Allowance
 from serendip.runtime.progress import TrainOptions
 
 NEGATIVES = 40
 """Largest number of negatives per request."""
 
+OF_PEOPLE: tuple[SearchSource, ...] = ("logged", "labelled")
+"""Sources of searches that people made, or whose results somebody labelled."""
+
+MOST_COMPARED = 1_000
+"""Searches of people whose candidates are all kept, at most; about 60 kB each."""
+
 _SHARE_FOR_ROWS = 0.8
 """Share of the ranker's time for its rows; the rest is for its training."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchCandidates:
+    """All candidates of searches, with what orders them without a ranker.
+
+    Args:
+        rows: R candidates, request by request.
+        fused: (R,) float32 values of rank fusion; 0 = proposed by no source.
+        pins: (R,) float32 scores of exact titles, which come first in any order; 0 = none.
+    """
+
+    rows: RankerRows
+    fused: FloatArray
+    pins: FloatArray
+
+    @classmethod
+    def joined(cls, parts: Sequence[SearchCandidates]) -> SearchCandidates | None:
+        """Candidates of several batches; None without any."""
+        rows = _concatenate([part.rows for part in parts])
+        if rows is None:
+            return None
+        fused, pins = ([getattr(part, name) for part in parts] for name in ("fused", "pins"))
+        return cls(rows, np.concatenate(fused), np.concatenate(pins))
+
+    def at(self, kept: BoolArray) -> SearchCandidates:
+        """The rows where ``kept`` (R,) is true."""
+        return SearchCandidates(self.rows.at(kept), self.fused[kept], self.pins[kept])
+
+    def with_columns(self, kept: BoolArray) -> SearchCandidates:
+        """The same rows with the features where ``kept`` (F,) is true."""
+        return replace(self, rows=self.rows.with_columns(kept))
 
 
 @dataclass(slots=True)
@@ -34,35 +73,89 @@ class RowMaking:
         settings: surfaces and the ranker's config.
         options: progress and time.
         total: number of all requests.
+        searches: number of those that are searches of people.
         rng: draws of negatives.
         parts: rows that were made.
         made: requests that have them.
+        compared: all candidates of up to ``MOST_COMPARED`` of the searches of people.
     """
 
     settings: Settings
     options: TrainOptions
     total: int
+    searches: int
     rng: np.random.Generator
     parts: list[RankerRows] = field(default_factory=list)
     made: list[LabelledQuery] = field(default_factory=list)
+    compared: list[SearchCandidates] = field(default_factory=list)
     time: Allowance = field(init=False)
+    _asked: int = 0
 
     def __post_init__(self) -> None:
         self.time = self.options.allowance.from_now(_SHARE_FOR_ROWS)
 
     def add(self, batches: Batches, state: EngineState) -> None:
-        """Make the rows of batches, with the features of a state."""
+        """Make the rows of batches, with the features of a state without a ranker."""
         for surface, labelled in self.options.progress.track(batches, "ranker rows", len(batches)):
             if self.time.is_over and self.parts:
                 self.time.cut(len(self.made) / self.total)
                 continue
             first = len(self.made)
-            self.parts.append(build_rows(labelled, surface, state, self.settings, first, self.rng))
+            found = label_candidates(labelled, surface, state, self.settings, first)
+            self.parts.append(found.sample(labelled, self.rng))
+            if found.searches is not None:
+                kept = [self._compares(request) for request in labelled]
+                group = found.rows.group - first
+                self.compared.append(found.searches.at(np.array(kept)[group]))
             self.made.extend(labelled)
+
+    def _compares(self, request: LabelledQuery) -> bool:
+        """Whether the candidates of a request are kept: those of an even share of the searches."""
+        if request.source not in OF_PEOPLE:
+            return False
+        share = min(1.0, MOST_COMPARED / max(1, self.searches))
+        self._asked += 1
+        return int(self._asked * share) > int((self._asked - 1) * share)
+
+    def keep_columns(self, kept: BoolArray) -> None:
+        """Drop the features of all rows where ``kept`` (F,) is false."""
+        self.parts = [part.with_columns(kept) for part in self.parts]
+        self.compared = [part.with_columns(kept) for part in self.compared]
 
     def rows(self) -> RankerRows | None:
         """All rows; None without any."""
         return _concatenate([part for part in self.parts if len(part.features)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledCandidates:
+    """All candidates of a batch of requests with their labels.
+
+    Args:
+        rows: R candidates, request by request.
+        items: (R,) int32 their item numbers.
+        bounds: B + 1; the candidates of request b are rows ``bounds[b]:bounds[b + 1]``.
+        searches: the same rows, if the requests are searches.
+    """
+
+    rows: RankerRows
+    items: IntArray
+    bounds: Sequence[int]
+    searches: SearchCandidates | None
+
+    def sample(self, labelled: Sequence[LabelledQuery], rng: np.random.Generator) -> RankerRows:
+        """Positives and at most ``NEGATIVES`` negatives of each of the requests.
+
+        Requests without known shown items are left out if no source proposed a positive.
+        """
+        kept = np.zeros(len(self.items), np.bool_)
+        for request, (begin, end) in zip(labelled, pairwise(self.bounds), strict=True):
+            items = self.items[begin:end]
+            chosen = np.isin(items, request.items)
+            if chosen.any() or len(request.shown):
+                kept[begin:end] = chosen
+                kept[begin + _choose_negatives(request, items, chosen, rng)] = True
+        return self.rows.at(kept)
 
 
 def build_rows(
@@ -75,35 +168,51 @@ def build_rows(
 ) -> RankerRows:
     """Build the rows of a batch of requests: positives and negatives among the candidates.
 
-    Requests without known shown items are left out if no source proposed a positive. Requests are
-    numbered from ``first_group`` on.
+    Requests are numbered from ``first_group`` on.
     """
-    config = settings.all_surfaces()[surface]
+    found = label_candidates(labelled, surface, state, settings, first_group)
+    return found.sample(labelled, rng)
+
+
+def label_candidates(
+    labelled: Sequence[LabelledQuery],
+    surface: str,
+    state: EngineState,
+    settings: Settings,
+    first_group: int,
+) -> LabelledCandidates:
+    """Candidates of a batch of requests, which are numbered from ``first_group`` on.
+
+    Args:
+        labelled: B requests.
+        surface: that they are made of.
+        state: without a ranker.
+        settings: surfaces and the ranker's config.
+        first_group: number of the first request.
+    """
+    config, actions = settings.all_surfaces()[surface], settings.ranker.actions
     queries = [request.query for request in labelled]
     shown = [request.shown for request in labelled]
-    candidates, features = collect(queries, config, state, shown)
-    actions = settings.ranker.actions
+    scored = score(queries, config, state, shown)[0] if config.task == "search" else None
+    if scored is None:
+        candidates, features = collect(queries, config, state, shown)
+    else:
+        candidates, features = scored.candidates, scored.features
+    bounds = candidates.bounds(len(labelled))
     labels = np.zeros((len(candidates), len(actions)), dtype=np.float32)
     weights = np.ones(len(candidates), dtype=np.float32)
-    selected: list[NDArray[np.intp]] = []
-    for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
+    for request, (begin, end) in zip(labelled, pairwise(bounds), strict=True):
         items = candidates.items[begin:end]
-        chosen = np.isin(items, labelled[row].items)
-        if not chosen.any() and not len(shown[row]):
-            continue
         for column, action in enumerate(actions):
-            labels[begin:end, column] = np.isin(items, labelled[row].items_with(action))
-        weights[begin:end] = labelled[row].weights_of(items)
-        negatives = _choose_negatives(labelled[row], items, chosen, rng)
-        selected.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), negatives])))
-    rows = np.concatenate(selected) if selected else np.empty(0, np.intp)
-    return RankerRows(
-        features=features[rows],
-        task=np.full(len(rows), TASKS.index(config.task), dtype=np.int64),
-        labels=labels[rows],
-        weights=weights[rows],
-        group=first_group + candidates.rows[rows],
-    )
+            labels[begin:end, column] = np.isin(items, request.items_with(action))
+        weights[begin:end] = request.weights_of(items)
+    task = np.full(len(candidates), TASKS.index(config.task), dtype=np.int64)
+    rows = RankerRows(features, task, labels, weights, first_group + candidates.rows)
+    searches = None
+    if scored is not None:
+        fused = fuse_by_rank(candidates, organic_lists(scored.proposals), len(labelled))
+        searches = SearchCandidates(rows, fused, scored.scores.pins)
+    return LabelledCandidates(rows, candidates.items, bounds, searches)
 
 
 def _choose_negatives(

@@ -27,13 +27,21 @@ def rows_of_requests(group: NDArray[np.integer]) -> list[NDArray[np.intp]]:
 
 
 def ndcg_of_requests(
-    values: NDArray[np.floating], chosen: BoolArray, requests: Sequence[NDArray[np.intp]]
+    values: NDArray[np.floating],
+    gains: BoolArray | FloatArray,
+    requests: Sequence[NDArray[np.intp]],
 ) -> Values:
-    """(Q,) nDCG@10 of the rows of each request by their values (R,); each has a chosen row."""
+    """(Q,) nDCG@10 of the rows of each request by their values (R,).
+
+    Args:
+        values: (R,) the larger, the earlier.
+        gains: (R,) >= 0, or True for chosen rows; each request has a row above 0.
+        requests: rows of each.
+    """
     metric, found = NDCG(10), []
     for rows in requests:
-        ordered = chosen[rows[np.argsort(-values[rows], kind="stable")]].astype(np.float64)
-        found.append(metric.of_list(Graded(ordered, np.ones(int(ordered.sum())))))
+        ordered = gains[rows[np.argsort(-values[rows], kind="stable")]].astype(np.float64)
+        found.append(metric.of_list(Graded(ordered, np.sort(ordered[ordered > 0])[::-1])))
     return np.array(found)
 
 

@@ -1,4 +1,4 @@
-"""Searches that the ranker learns from, and the rule that says whether it orders search.
+"""Searches that the ranker learns from.
 
 ==========  ====================================================================================
 logged      a search of the newer part of the log; positive is what was chosen after it
@@ -9,15 +9,15 @@ written     a query that was written for an item, by an LLM (``serendip queries 
 ==========  ====================================================================================
 
 Each source has a weight in ``[ranker.searches]``. Written queries have more words of their items
-than queries that people type, so a ranker that has seen few others trusts words too much:
-``orders_search`` is the one place that decides.
+than queries that people type, so a ranker that has seen few others trusts words too much; whether
+it orders search is decided on searches of the other two sources (``search_order_choice``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,6 @@ from serendip.models.ranker.config import (
     SearchesConfig,
     SearchSource,
 )
-from serendip.models.ranker.model import Ranker
 
 SEARCH = TASKS.index("search")
 """Number of the task."""
@@ -145,54 +144,3 @@ def count_searches(rows: RankerRows, sources: Sequence[SearchSource | None]) -> 
     of_search = (rows.task == SEARCH) & rows.labels.any(1)  # (R,)
     found = Counter(sources[group] for group in np.unique(rows.group[of_search]).tolist())
     return {source: found[source] for source in SEARCH_SOURCES}
-
-
-def orders_search(searches: Mapping[str, int], config: SearchesConfig) -> bool:
-    """Whether a ranker orders search that has learned from these searches.
-
-    Args:
-        searches: source -> number.
-        config: weights and the sum from which on it does.
-    """
-    return any(searches.values()) and weigh(searches, config) >= config.order_from
-
-
-def weigh(searches: Mapping[str, int], config: SearchesConfig) -> float:
-    """Sum of the weights of searches, by source."""
-    return sum(config.weight(source) * searches.get(source, 0) for source in SEARCH_SOURCES)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOrder:
-    """What orders search, and why.
-
-    Args:
-        by_ranker: whether the ranker does; else sources are fused by rank.
-        searches: source -> number of searches that the ranker has learned from; empty = there is
-            no ranker.
-        weight: sum of their weights.
-        order_from: sum from which on the ranker orders search.
-    """
-
-    by_ranker: bool
-    searches: Mapping[str, int]
-    weight: float
-    order_from: float
-
-    @classmethod
-    def of(cls, ranker: Ranker | None, config: SearchesConfig) -> SearchOrder:
-        """Describe a ranker, or that there is none."""
-        searches = {} if ranker is None else dict(ranker.searches)
-        by_ranker = ranker is not None and SEARCH in ranker.ordered_tasks
-        return cls(by_ranker, searches, round(weigh(searches, config), 3), config.order_from)
-
-    def describe(self) -> str:
-        """One sentence for people."""
-        if not self.searches:
-            return "ordered by rank fusion, as there is no ranker"
-        counts = ", ".join(f"{self.searches.get(name, 0):,} {name}" for name in SEARCH_SOURCES)
-        return (
-            f"ordered by {'the ranker' if self.by_ranker else 'rank fusion'}; the ranker has "
-            f"learned from {counts} searches, which weigh {self.weight:,.1f} of "
-            f"{self.order_from:,.1f}"
-        )

@@ -20,10 +20,11 @@ SEARCH_SOURCES: tuple[SearchSource, ...] = get_args(SearchSource)
 
 
 class SearchesConfig(Config):
-    """``[ranker.searches]``: what the ranker learns search from, and when it orders search.
+    """``[ranker.searches]``: what the ranker learns search from.
 
-    The first three keys are weights of the sources: of each search in the loss, and in the sum that
-    decides whether the ranker orders search. 0 = the source is not read.
+    The first three keys are weights of the sources: of each search in the loss. 0 = the source is
+    not read. Whether the ranker orders search is decided by the training, on held-out searches of
+    people: logged and labelled ones.
     """
 
     logged: float = Field(default=1.0, ge=0)
@@ -39,11 +40,6 @@ class SearchesConfig(Config):
     labels: tuple[str, ...] = ()
     """Files of labels (``serendip judge run`` and ``serendip judge label``), relative to the
     workspace. Labels by an LLM should have passed ``serendip judge gate``."""
-
-    order_from: float = Field(default=200.0, ge=0)
-    """The ranker orders search if the searches that it has learned from, each with its weight, sum
-    up to this number; with less, sources are fused by rank. 0 = it orders search if it has learned
-    from any."""
 
     def weight(self, source: SearchSource) -> float:
         """Weight of a source."""
@@ -75,7 +71,7 @@ class RankerConfig(Config):
     """Layers of the deep tower."""
 
     searches: SearchesConfig = SearchesConfig()
-    """What it learns search from, and when it orders search."""
+    """What it learns search from."""
 
     listwise_weight: float = Field(default=0.2, ge=0)
     """Weight of the listwise loss (softmax among the candidates of a query), added to

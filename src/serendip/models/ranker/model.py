@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from serendip.config import validate
 from serendip.data.arrays import FloatArray
+from serendip.data.query import TASKS
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.onnx import open_session, read_model
 from serendip.models.ranker.config import RankerConfig, RankerRows
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import TrainOptions
 
 CONFIG_FILE, NETWORK_FILE = "config.json", "network.onnx"
@@ -66,8 +68,8 @@ class Ranker:
         self._ordered: tuple[int, ...] = ()
         self.discounts: Mapping[str, float] = {}
         """Task -> power of the popularity discount that was learned for its candidates."""
-        self.searches: Mapping[str, int] = {}
-        """Source -> number of the searches of it that were learned from."""
+        self.search_order = SearchOrder()
+        """Whether it orders search, and why."""
         self._network = b""
         self._session: Any = None
 
@@ -157,7 +159,7 @@ class Ranker:
             "feature_names": self._feature_names,
             "ordered_tasks": self._ordered,
             "discounts": dict(self.discounts),
-            "searches": dict(self.searches),
+            "search_order": self.search_order.as_dict(),
             "config": self.config.model_dump(mode="json"),
         }
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -177,8 +179,10 @@ class Ranker:
         try:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
-            # Earlier versions had neither.
-            learned, searches = (dict(document.get(name, {})) for name in ("discounts", "searches"))
+            config, learned = document["config"], dict(document.get("discounts", {}))
+            # Earlier versions had a number from which on the ranker ordered search.
+            config.get("searches", {}).pop("order_from", None)
+            order = SearchOrder.read(document.get("search_order"))
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(
                 f"{folder} has no readable ranker: {error}.", "Train it again with this version."
@@ -189,11 +193,16 @@ class Ranker:
                 f"{folder} has a ranker for other features; different: {', '.join(differing)}.",
                 "Train it again with this version.",
             )
-        ranker = cls(validate(RankerConfig, document["config"], str(folder / CONFIG_FILE)))
+        ranker = cls(validate(RankerConfig, config, str(folder / CONFIG_FILE)))
         ranker._network = read_model(folder / NETWORK_FILE)
         ranker._session = open_session(ranker._network)
         ranker._feature_names = stored
-        ranker._ordered, ranker.discounts, ranker.searches = ordered, learned, searches
+        ranker._ordered, ranker.discounts = ordered, learned
+        ranker.search_order = order or SearchOrder(
+            TASKS.index("search") in ordered,
+            dict(document.get("searches", {})),
+            note="an earlier version chose it by their number",
+        )
         return ranker
 
     def _require_trained(self) -> None:

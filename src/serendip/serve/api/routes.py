@@ -81,6 +81,7 @@ class Routes:
         self._add("PUT", user, WRITE, self.put_user, responses.UserAttributesOut)
         self._add("POST", "/v1/items", WRITE, self.add_items, responses.StoredItemsOut)
         self._add("DELETE", item, WRITE, self.delete_item, responses.DeletedOut)
+        self._add("DELETE", user, (WRITE, READ_USERS), self.erase_user, responses.ErasureOut)
 
     def _add_operations(self) -> None:
         self._add("GET", "/health/live", PUBLIC, self.live, responses.LiveOut)
@@ -92,7 +93,7 @@ class Routes:
             responses=responses.TEXT_ROUTE_ERRORS,
             response_description="The answer.",
             operation_id="get_metrics",
-            openapi_extra=RouteAccess(ADMIN).declare(),
+            openapi_extra=RouteAccess((ADMIN,)).declare(),
         )
 
     def _add_both(
@@ -105,7 +106,7 @@ class Routes:
         self,
         method: str,
         path: str,
-        scope: str,
+        scopes: str | tuple[str, ...],
         endpoint: Endpoint,
         answer: type,
         documented: Endpoint | None = None,
@@ -116,7 +117,7 @@ class Routes:
         Args:
             method: HTTP method.
             path: its pattern.
-            scope: that a key needs to call it, or ``PUBLIC``.
+            scopes: that a key needs to call it, all of them, or ``PUBLIC``.
             endpoint: called for each request.
             answer: type of the response body, for ``/openapi.json``.
             documented: endpoint that provides name and description; None = ``endpoint``.
@@ -132,7 +133,9 @@ class Routes:
             name=shown.__name__,
             description=inspect.getdoc(shown),
             operation_id=f"{method.lower()}_{shown.__name__}",
-            openapi_extra=RouteAccess(scope, visitors).declare(),
+            openapi_extra=RouteAccess(
+                (scopes,) if isinstance(scopes, str) else scopes, visitors
+            ).declare(),
         )
 
     async def search(
@@ -276,6 +279,15 @@ class Routes:
         if not await self._pool.write(lambda engine: engine.delete_item(item_id)):
             raise unknown_item_error(item_id)
         return _respond(responses.DeletedOut(item_id=item_id, deleted=True))
+
+    async def erase_user(self, user_id: Annotated[IdInPath, Path()]) -> Response:
+        """Erase a user: events, attributes and all that is known of them, also in other workers.
+
+        Earlier events are not stored again. The answer is a receipt; asking again gives the present
+        state of what was pending.
+        """
+        receipt = await self._pool.write(lambda engine: engine.erase_user(user_id))
+        return _respond(responses.build_erasure(receipt))
 
     async def live(self) -> Response:
         """The process runs."""
