@@ -5,6 +5,8 @@ ARGS ?=
 TORCH_ARGS ?=
 BIN = .venv/bin
 UV = $(BIN)/uv pip install -q --python $(BIN)/python
+# Many processes import torch: what the first one compiles spares each other one three seconds.
+export PYTHONDONTWRITEBYTECODE =
 
 demo: .venv/.demo
 	$(BIN)/serendip demo $(ARGS)
@@ -22,8 +24,8 @@ lint: .venv/.lint
 .venv/.base: pyproject.toml src/serendip/content/encoders/models.lock
 	$(PY) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check uv
-	$(BIN)/pip install -q --disable-pip-version-check --no-compile $(TORCH_ARGS) "torch>=2.6" numpy
-	$(UV) -e .
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile $(TORCH_ARGS) "torch>=2.10" numpy
+	$(UV) -e '.[train]'
 	touch $@
 
 .venv/.demo: .venv/.base

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_shop import TASTES
 
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.user_profile import ACTIVITY, PARTS
 from serendip.engine.engine import Engine
 from serendip.engine.generations import publish
 from serendip.engine.request import Request
@@ -33,7 +36,7 @@ NETWORK = 24
 def written(shop: Path, kind: Kind, file: Path | None = None) -> tuple[list[str], np.ndarray]:
     summary = embed(shop, kind, shop / f"{kind}.pq", SilentProgress(), file)
     table = pq.read_table(shop / f"{kind}.pq")
-    ids, vectors = table.columns
+    ids, vectors, *_ = table.columns
     assert summary["rows"] == table.num_rows
     rows = np.array(vectors.to_pylist(), np.float32).reshape(table.num_rows, -1)
     return ids.to_pylist(), rows
@@ -119,6 +122,22 @@ def test_batches_of_any_size_write_the_same_users(
     assert again == users
     np.testing.assert_allclose(rows, vectors, atol=1e-5)
     assert pq.ParquetFile(shop / "users.pq").num_row_groups == 7
+
+
+def test_users_have_a_profile_whose_numbers_are_named(shop: Path) -> None:
+    written(shop, "users")
+    table = pq.read_table(shop / "users.pq")
+    assert table.column_names == ["user_id", "vector", "activity", "preferences"]
+    told = table.schema.metadata
+    assert json.loads(told[b"activity"]) == list(ACTIVITY)
+    names = [f"{part}: genre={taste}" for part in PARTS for taste in sorted(TASTES)]
+    assert json.loads(told[b"preferences"]) == names
+    first = table.slice(table["user_id"].to_pylist().index("u0"), 1).to_pylist()[0]
+    assert first["preferences"][:3] == [0, 1, 0]  # u0 reads horror alone
+    with closing(Engine.open(shop)) as engine:
+        events = engine.history("u0")
+    activity = dict(zip(ACTIVITY, first["activity"], strict=True))
+    assert activity["events"] == activity["visits"] == len(events)  # an hour apart
 
 
 def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(

@@ -31,11 +31,15 @@ class KeyedService(WireClient):
     """A service with a key; it reads the keys again when it is told to."""
 
     def __init__(
-        self, folder: Path, engine: TinyEngine | None = None, limits: RateLimits | None = None
+        self,
+        folder: Path,
+        engine: TinyEngine | None = None,
+        limits: RateLimits | None = None,
+        logs_answers: bool = False,
     ) -> None:
         self.keys = open_keys(folder)
         self.ring = KeyRing(self.keys)
-        super().__init__(engine, Access(self.ring, limits))
+        super().__init__(engine, Access(self.ring, limits), logs_answers=logs_answers)
         self.any_key = self.issue(["read"])
 
     def issue(self, scopes: Iterable[str], lifetime_s: float | None = None) -> IssuedKey:

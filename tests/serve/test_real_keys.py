@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -140,3 +141,15 @@ def test_a_refused_client_can_send_its_whole_body_and_read_the_answer(public):
             response = connection.getresponse()
             assert response.status == 401
             response.read()
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1", "127.0.0.0/8"])
+def test_a_proxy_of_ipv4_is_believed_on_a_socket_for_both_versions(tmp_path, proxy):
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with running(tmp_path, "--host", "::", "--trusted-proxy", proxy) as service:
+        forwarded = {"x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.9"}
+        assert "Secure" in service.get("/", forwarded)[0].headers["set-cookie"]
+        with closing(HTTPConnection("::1", service.port, timeout=30)) as connection:
+            connection.request("GET", "/", headers=forwarded)
+            assert "Secure" not in connection.getresponse().headers["set-cookie"]

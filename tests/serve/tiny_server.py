@@ -2,7 +2,8 @@
 
 Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
 [--switch FILE] [--companion FOLDER] [--keys DATABASE] [--host HOST] [--allowed-host NAME]
-[--trusted-proxy ADDRESS]. Prints the address once it listens and once it is ready.
+[--trusted-proxy ADDRESS] [--receive-timeout SECONDS]. Prints the address once it listens and once
+it is ready.
 
 The search `slow` takes half a second. If the switch is a file, its content says why the engine
 cannot be opened. With an exit code every worker ends with it at once. A companion runs if its
@@ -24,6 +25,7 @@ from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.companion import Companion
 from serendip.serve.exposure import Exposure
 from serendip.serve.generation_watch import PublishedGenerations
+from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.server import run, run_worker
 from serendip.serve.supervisor import supervise
 from serendip.serve.worker_seat import WorkerSeat
@@ -42,6 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--allowed-host", action="append", default=[])
     parser.add_argument("--trusted-proxy", action="append", default=[])
+    parser.add_argument("--receive-timeout", type=float, default=LIMITS.receive_timeout_s)
     return parser.parse_args()
 
 
@@ -57,10 +60,16 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
         from serendip.engine.quality_report import QualityReport
 
         class SlowEngine(TinyEngine):
-            """Takes half a second for the query ``slow``."""
+            """Takes half a second for the query ``slow``, and counts how often it came."""
+
+            slow = 0
+
+            def stats(self):
+                return {**super().stats(), "slow": self.slow}
 
             def recommend(self, request):
                 if request.text == "slow":
+                    self.slow += 1
                     threading.Event().wait(0.5)
                 return super().recommend(request)
 
@@ -75,7 +84,8 @@ def exposure_by(options: argparse.Namespace) -> Exposure:
     """Where it listens, and for whom."""
     hosts, proxies = tuple(options.allowed_host), tuple(options.trusted_proxy)
     open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
-    return Exposure(options.host, 0, hosts, proxies, open_keys)
+    limits = ServiceLimits(receive_timeout_s=options.receive_timeout)
+    return Exposure(options.host, 0, hosts, proxies, open_keys, limits)
 
 
 def listening(address: str) -> None:

@@ -11,20 +11,27 @@ from tiny_engine import TinyEngine
 from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import App
 
 
 class WireClient:
     """One service over a tiny engine."""
 
-    def __init__(self, engine: TinyEngine | None = None, access: Access | None = None) -> None:
+    def __init__(
+        self,
+        engine: TinyEngine | None = None,
+        access: Access | None = None,
+        limits: ServiceLimits = LIMITS,
+        logs_answers: bool = False,
+    ) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: App = build_app(self.holder, access)
+        self.app: App = build_app(self.holder, access, limits=limits, logs_answers=logs_answers)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return asyncio.run(self._ask(method, path, options))
+        return asyncio.run(self.ask_async(method, path, **options))
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.ask("GET", path, **options)
@@ -32,7 +39,7 @@ class WireClient:
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self.ask("POST", path, **options)
 
-    async def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
+    async def ask_async(self, method: str, path: str, **options: Any) -> httpx.Response:
         transport = httpx.ASGITransport(self.app)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.request(method, path, **options)

@@ -1,4 +1,4 @@
-"""``serendip enrich``: generated texts for thin items, and the gate for their use."""
+"""``serendip enrich``: generated texts for items, and the gate for their use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serendip.llm.runner import CostEstimate
 
 NAME = "enrich"
-HELP = "Generate texts for thin items, measure whether they help search, and revert them."
+HELP = "Generate texts for items, measure whether they help search, and revert them."
 
 
 class Writer(StrEnum):
@@ -23,6 +23,7 @@ class Writer(StrEnum):
 
     LLM = "llm"
     RULES = "rules"
+    QUERIES = "queries"
 
 
 class Kind(StrEnum):
@@ -31,6 +32,7 @@ class Kind(StrEnum):
     KEYWORDS = "keywords"
     DESCRIPTION = "description"
     ATTRIBUTES = "attributes"
+    QUERIES = "queries"
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -42,7 +44,11 @@ def run(
         float | None, typer.Option(help="Budget of all runs with an LLM together.")
     ] = None,
     writer: Annotated[
-        Writer, typer.Option(help="Source of the texts: an LLM, or rules, which are free.")
+        Writer,
+        typer.Option(
+            help="Source of the texts: an LLM, rules, or the queries of `serendip queries build "
+            "--llm`; the last two are free."
+        ),
     ] = Writer.LLM,
     fields: Annotated[
         list[Kind] | None, typer.Option(help="Texts to store; repeatable. Default: all.")
@@ -52,7 +58,7 @@ def run(
     estimate: EstimateOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Generate texts for thin items; the gate decides on their use. Exit 1 = incomplete."""
+    """Generate texts for items; the gate decides on their use. Exit 1 = incomplete."""
     from serendip.jobs.enrich.write import TextWriting, write_texts
 
     terminal = Terminal(json)
@@ -72,9 +78,10 @@ def run(
         terminal.say(f"{summary['thin']:,} of {summary['items']:,} items are thin")
         return
     spent = f"; spent {summary['spent']:.4g} of {budget:.4g}" if writer == Writer.LLM else ""
+    of = f"{summary['items']:,}" if writer == Writer.QUERIES else f"{summary['thin']:,} thin"
     terminal.say(
-        f"{summary['state']}: {summary['texts']:,} texts for {summary['written']:,} of "
-        f"{summary['thin']:,} thin items{spent}. Next: serendip enrich gate"
+        f"{summary['state']}: {summary['texts']:,} texts for {summary['written']:,} of {of} items"
+        f"{spent}. Next: serendip enrich gate"
     )
     if summary["state"] == "partial":
         terminal.print_incomplete(summary["reason"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -222,15 +223,17 @@ def distil(
 def report(
     gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
     workspace: WorkspaceOption = Path(),
-    surface: Annotated[str, typer.Option(help="A surface with a relevance filter.")] = "search",
+    surface: Annotated[
+        list[str] | None, typer.Option(help="A surface; repeatable. Default: all.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the relevance filter: items it replaces, irrelevant items, and its cost in clicks."""
+    """Measure the relevance filter of each surface: irrelevant items, its cost in clicks, drift."""
     from serendip.jobs.relevance.report import report_relevance
 
     terminal = Terminal(json)
     with terminal.job("report on the relevance filter", workspace) as context:
-        document = report_relevance(context, gold, surface)
+        document = report_relevance(context, gold, surface or ())
     terminal.result(document)
     for line in _describe_report(document):
         terminal.say(line)
@@ -269,26 +272,44 @@ def _describe_distillation(result: dict[str, Any]) -> list[str]:
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
         f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
         f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",
-        "  to serve it: add [surfaces.search.relevance_filter], then run `serendip train`",
+        "  next: "
+        + (
+            "set `threshold` of [surfaces.search.relevance_filter] to use it all the same"
+            if threshold is None
+            else "`serendip train` filters search by it"
+        ),
     ]
 
 
-def _describe_report(document: dict[str, Any]) -> list[str]:
-    gold, log = document["gold"], document["log"]
-    lines = [
-        f"{document['surface']}, threshold {document['threshold']:.3f}, "
-        f"{gold['queries']:,} gold queries"
-    ]
-    if gold["replaced"]:
-        lines.append(f"  replaced: {gold['replaced']['value']:.1%} of the first positions")
-    if gold["irrelevant_before"]:
-        lines.append(
+def _describe_report(document: dict[str, Any]) -> Iterator[str]:
+    for name, surface in document["surfaces"].items():
+        threshold = surface["threshold"]
+        state = "off" if threshold is None else f"on from {threshold:.3f}"
+        yield f"{name}: {state}: {surface['reason']}"
+        yield from _describe_effect(surface["gold"] or {}, surface["log"] or {})
+    if document["drift"] and document["drift"]["warning"]:
+        yield f"warning: {document['drift']['warning']}"
+
+
+def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]:
+    if gold.get("replaced"):
+        yield (
+            f"  replaced: {gold['replaced']['value']:.1%} of the first positions of "
+            f"{gold['queries']:,} gold queries"
+        )
+    if gold.get("irrelevant_before"):
+        yield (
             f"  irrelevant among the labelled: {gold['irrelevant_before']['value']:.1%} -> "
             f"{gold['irrelevant_after']['value']:.1%}"
         )
-    if log["chosen_left_out"] is not None:
-        lines.append(f"  logged choices left out: {log['chosen_left_out']:.1%}")
-    return lines
+    cost = log.get("choices_lost_per_1000")
+    if cost:
+        low, high = cost["ci95"]
+        yield (
+            f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
+            f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
+            f"{log['requests']:,} logged requests"
+        )
 
 
 def _describe_gate(verdict: dict[str, Any]) -> str:

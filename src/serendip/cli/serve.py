@@ -21,6 +21,7 @@ from serendip.errors import ConfigError, SerendipError
 if TYPE_CHECKING:
     from serendip.data.store.api_keys import ApiKeys
     from serendip.engine.engine import Engine
+    from serendip.engine.serve_config import ServeConfig
     from serendip.engine.training_record import TrainingRecord
     from serendip.serve.exposure import Exposure
     from serendip.serve.generation_watch import PublishedGenerations
@@ -68,6 +69,8 @@ def serve_workspace(
     Raises:
         ConfigError: the folder is not a workspace.
     """
+    from serendip.serve.logs import set_up as set_up_logs
+
     settings = workspace / _SETTINGS_FILE
     if not settings.is_file():
         raise ConfigError(
@@ -75,7 +78,9 @@ def serve_workspace(
             "Give the workspace with -w FOLDER, or create one with `serendip init`.",
         )
 
-    exposure = _read_exposure(settings, host, port)
+    config = _read_config(settings)
+    set_up_logs(config.log_format)
+    exposure = _build_exposure(config, workspace / _DATABASE_FILE, host, port)
 
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
@@ -115,24 +120,37 @@ def serve_workspace(
         supervise(work, workers, exposure, load, say_ready, say_listening, companion)
 
 
-def _read_exposure(settings: Path, host: str, port: int) -> Exposure:
-    """Where the service listens, and for whom, by ``[serve]``, the only table that is read here."""
+def _read_config(settings: Path) -> ServeConfig:
+    """``[serve]``, the only table that is read here."""
     from serendip.config import Overrides, read_toml, validate
     from serendip.engine.serve_config import ServeConfig
-    from serendip.serve.exposure import Exposure
 
     overrides = Overrides.of(os.environ)
     table = overrides.apply(read_toml(settings)).get("serve", {})
-    config = validate(ServeConfig, table, f"{settings}: [serve]", overrides.table("serve"))
+    return validate(ServeConfig, table, f"{settings}: [serve]", overrides.table("serve"))
+
+
+def _build_exposure(config: ServeConfig, database: Path, host: str, port: int) -> Exposure:
+    """Where the service listens, and for whom."""
+    from serendip.runtime.budget import parse_duration
+    from serendip.serve.exposure import Exposure
+    from serendip.serve.limits import ServiceLimits
 
     def open_keys() -> ApiKeys:
         from serendip.data.store.api_keys import ApiKeys
 
-        return ApiKeys.open(settings.with_name(_DATABASE_FILE))
+        return ApiKeys.open(database)
 
+    limits = ServiceLimits(
+        config.requests_per_minute,
+        config.waiting_requests,
+        parse_duration(config.receive_timeout),
+        parse_duration(config.deadline),
+    )
     return Exposure(
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
-        requests_per_minute=config.requests_per_minute,
+        limits=limits,
+        logs_answers=config.access_log,
     )
 
 

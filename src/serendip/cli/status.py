@@ -42,6 +42,8 @@ def describe(status: WorkspaceStatus) -> Iterator[str]:
 
 
 def _describe_generation(generation: InForce) -> Iterator[str]:
+    from serendip.jobs.relevance.decisions import describe_decisions
+
     counts = ", ".join(f"{number:,} {name}" for name, number in generation.counts.items())
     yield f"in force     {generation.name}, since {_moment(generation.since)}"
     start = f", continued from {generation.warm_start}" if generation.warm_start else ""
@@ -52,6 +54,8 @@ def _describe_generation(generation: InForce) -> Iterator[str]:
         yield f"  items      their quality in the retriever's score: {parts}"
     if generation.search is not None:
         yield f"  search     {generation.search.describe()}"
+    for line in describe_decisions(generation.filters):
+        yield f"  irrelevant {line}"
     for name, value in generation.quality.items():
         yield f"  quality    {name} of home {value:.4f} in the report"
     for name, detail in generation.gates.items():

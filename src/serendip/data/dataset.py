@@ -95,14 +95,20 @@ class QueryExamples:
         texts: Q strings.
         vectors: (Q, D) float32 unit vectors of the texts.
         items: (Q,) int32 the relevant item of each.
+        weights: (Q,) float32 weight of each in a loss; None = 1.
     """
 
     texts: Sequence[str]
     vectors: FloatArray
     items: IntArray
+    weights: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def weighed(self, weight: float) -> QueryExamples:
+        """The same queries, each with this weight."""
+        return replace(self, weights=np.full(len(self), weight, np.float32))
 
     def joined(self, more: QueryExamples) -> QueryExamples:
         """Concatenate: these queries, then others."""
@@ -112,7 +118,19 @@ class QueryExamples:
             [*self.texts, *more.texts],
             np.concatenate([self.vectors, more.vectors]),
             np.concatenate([self.items, more.items]),
+            _join_weights(self, more),
         )
+
+
+def _join_weights(first: QueryExamples, second: QueryExamples) -> FloatArray | None:
+    """Weights of two sets of queries; None if neither has any."""
+    if first.weights is None and second.weights is None:
+        return None
+    both = [
+        np.ones(len(part), np.float32) if part.weights is None else part.weights
+        for part in (first, second)
+    ]
+    return np.concatenate(both)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

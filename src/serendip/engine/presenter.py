@@ -30,7 +30,7 @@ from serendip.engine.explain import Explainer
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.pipeline import features_of
-from serendip.engine.stages.relevance_filter import P_IRRELEVANT, query_words
+from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter, query_words
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -110,6 +110,32 @@ def build_answer(
     )
 
 
+def build_fallback(
+    items: ItemList,
+    missing: tuple[str, ...],
+    state: EngineState,
+    generation: str,
+    request: Request,
+    offset: int,
+) -> Answer:
+    """The requested page of a list that no run made: no parts, no reasons.
+
+    Args:
+        items: the list, at least up to the end of the page.
+        missing: what the list was made without.
+        state: that it was made from.
+        generation: name of the generation.
+        request: at most ``request.k`` items are on the page.
+        offset: 0-based position of the page's first item in the list.
+    """
+    end = offset + request.k
+    page = items.take(slice(offset, end))
+    ids = state.catalogue.vocabulary.ids_of(page.item_nums)
+    entries = tuple(map(AnswerItem, ids, page.scores.tolist()))
+    following = encode_cursor(end) if end < len(items) else ""
+    return Answer(uuid.uuid4().hex, generation, request.surface, entries, following, missing)
+
+
 def build_suggestions(generation: str, queries: Sequence[Suggestion]) -> Suggestions:
     """Suggested queries with a request id of their own."""
     return Suggestions(uuid.uuid4().hex, generation, tuple(queries))
@@ -158,7 +184,8 @@ def _p_irrelevant(
 ) -> dict[str, float]:
     """P(irrelevant) of an item that is not in the list, if the surface filters by it."""
     model = state.relevance_model
-    if surface.relevance_filter is None or model is None:
+    is_on = RelevanceFilter(surface.relevance_filter, surface.needs == "query").is_on(state)
+    if model is None or not is_on:
         return {}
     text_and_vector = query_words(model, state, query)
     if text_and_vector is None:

@@ -1,14 +1,15 @@
-"""``[serve]``: who may reach the service, and how often."""
+"""``[serve]``: who may reach the service, how often, how much may wait, and what is logged."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from serendip.config import Config
+from serendip.engine.durations import Duration
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
@@ -28,7 +29,7 @@ def _check_network(text: str) -> str:
 
 
 class ServeConfig(Config):
-    """``[serve]``: who may reach the service, and how often."""
+    """``[serve]``: who may reach the service, how often, and how much may wait."""
 
     allowed_hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = ()
     """Host names under which the service answers besides `127.0.0.1` and `localhost`, such as
@@ -43,3 +44,23 @@ class ServeConfig(Config):
     """Requests per minute of one key, and of one address without a key: so many at once, and so
     many on average. Each worker counts for itself. A key with a limit of its own keeps it. None =
     no limit."""
+
+    waiting_requests: int = Field(default=64, ge=1)
+    """Requests that may wait to be computed, in each worker; more are refused with 429 and
+    `Retry-After`. While more is asked for than can be computed, none waits long."""
+
+    receive_timeout: Duration = "10s"
+    """Time in which the first line and the headers of a request must arrive, and its body must
+    begin to come. Slower clients get 408."""
+
+    deadline: Duration = "5s"
+    """Time that computing an answer may take, waiting included. Then items are answered from less:
+    from words and content, else the most chosen ones, which `degraded` says; other answers get 503
+    and `Retry-After`."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Form of the messages on standard error: lines for people, or one JSON object per line."""
+
+    access_log: bool = False
+    """Whether each answer is logged, with its route, status and time; never with addresses, ids or
+    what was asked."""

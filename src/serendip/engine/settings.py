@@ -7,9 +7,9 @@ the tables. A missing table has its default values, an unknown key is an error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from serendip.config import Config
 from serendip.content.config import ContentConfig
@@ -19,17 +19,16 @@ from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
 from serendip.data.item_features import TokenReader
 from serendip.data.item_quality import QualityConfig
 from serendip.data.repeats import RepeatConfig
+from serendip.engine.durations import Duration, OptionalDuration
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.serve_config import ServeConfig
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
-from serendip.errors import ConfigError
 from serendip.llm.config import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
-from serendip.runtime.budget import parse_duration
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
 
@@ -45,30 +44,6 @@ class EvaluationConfig(Config):
     leave_last_out: bool = True
     """With `--full`, add a split that is tested on the last event of each user, for comparison with
     papers."""
-
-
-NEVER = "never"
-
-
-def _require_duration(text: str) -> str:
-    """A validated duration."""
-    try:
-        parse_duration(text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _read_never(text: str | None) -> str | None:
-    """A validated duration; None for ``never``."""
-    return None if text is None or text == NEVER else _require_duration(text)
-
-
-Duration = Annotated[str, AfterValidator(_require_duration)]
-"""A duration such as ``10m``."""
-
-OptionalDuration = Annotated[str | None, AfterValidator(_read_never)]
-"""A duration, or ``never``, which is None."""
 
 
 class StalenessConfig(Config):

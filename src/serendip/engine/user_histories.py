@@ -174,6 +174,11 @@ class UserHistories:
         return replace(past, country=user.country or past.country, groups=user.groups)
 
     @property
+    def removals(self) -> int:
+        """How often events had been removed from the log when it was read last."""
+        return self._mark.removals
+
+    @property
     def num_events(self) -> int:
         """Number of cached events."""
         return sum(map(len, self._cache.values()))

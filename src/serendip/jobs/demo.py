@@ -29,6 +29,7 @@ from serendip.jobs.train.gates import check_report
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.background import BackgroundProcess
 from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FAILED, RUNNING, JobStatus
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -55,7 +56,11 @@ def build_demo(
 
     Returns:
         the context of further jobs, and the generation.
+
+    Raises:
+        ExtraMissing: a package of the extra ``train`` or ``demo`` is not installed.
     """
+    require_training()
     with clock.stage("data files"):
         write_demo_files(folder)
     context = JobContext.open(folder, options, clock)

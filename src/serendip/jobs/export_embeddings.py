@@ -1,7 +1,8 @@
 """``serendip embed``: exports vectors of items, users or queries to a Parquet file.
 
 They are the retriever's vectors in the vector space of the generation: the dot product of a user's
-or query's vector with an item's vector is the retriever's score.
+or query's vector with an item's vector is the retriever's score. Users also have what a vector
+leaves out: their activity and the attribute values they prefer (``data.user_profile``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.files.columns import guess_mapping
 from serendip.data.files.tables import open_table
+from serendip.data.query import Query
+from serendip.data.user_profile import ACTIVITY, PreferenceTable, measure_activity
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
@@ -44,16 +47,26 @@ _DOT_PRODUCT = (
 
 @dataclass(frozen=True, slots=True)
 class _VectorRows:
-    """Rows to write: ids, and a function for the vectors of a slice, in the retriever's space."""
+    """Rows to write.
+
+    Args:
+        ids: of the rows.
+        read: slice -> vectors in the retriever's space, and a block per column of the profile.
+        profile: column of the profile -> names of its numbers.
+    """
 
     ids: Sequence[str]
-    vectors: Callable[[slice], FloatArray]
+    read: Callable[[slice], tuple[FloatArray, Sequence[FloatArray]]]
+    profile: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def embed(
     folder: Path, kind: Kind, out: Path | None, progress: Progress, file: Path | None = None
 ) -> dict[str, Any]:
     """Write an id and its ``vector`` for every item, every user with events, or every query.
+
+    Users also have ``activity`` and, where items have attributes in common, ``preferences``; the
+    metadata of these names has the names of their numbers.
 
     Args:
         folder: of the workspace.
@@ -149,19 +162,30 @@ def _select_rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _VectorRow
     if kind == "items":
         numbers = np.flatnonzero(~state.hidden).astype(np.int32)
         ids = state.catalogue.vocabulary.ids_of(numbers)
-        return _VectorRows(ids, lambda rows: retriever.vectors_of(numbers[rows]))
+        return _VectorRows(ids, lambda rows: (retriever.vectors_of(numbers[rows]), ()))
 
-    def encode(requests: Iterable[Request]) -> FloatArray:
+    def encode(queries: Iterable[Query]) -> FloatArray:
         # Long histories are condensed to the relevant part, as they are in serving.
-        queries = engine.queries(requests)
         return retriever.encode_queries([shorten_history(query, state) for query in queries])
 
     if kind == "queries":
-        return _VectorRows(
-            texts, lambda rows: encode(Request("search", text=text) for text in texts[rows])
-        )
+
+        def of_texts(rows: slice) -> tuple[FloatArray, Sequence[FloatArray]]:
+            return encode(engine.queries(Request("search", text=text) for text in texts[rows])), ()
+
+        return _VectorRows(texts, of_texts)
     users = [user for user, _ in engine.users(limit=2**31 - 1)]
-    return _VectorRows(users, lambda rows: encode(Request("home", user) for user in users[rows]))
+    table = PreferenceTable.of(state.catalogue)
+
+    def of_users(rows: slice) -> tuple[FloatArray, Sequence[FloatArray]]:
+        queries = engine.queries(Request("home", user) for user in users[rows])
+        profile = [np.stack([measure_activity(query.history, query.time) for query in queries])]
+        if table.names:
+            profile.append(np.stack([table.shares(query.history) for query in queries]))
+        return encode(queries), profile
+
+    named = {"preferences": table.columns} if table.names else {}
+    return _VectorRows(users, of_users, {"activity": ACTIVITY, **named})
 
 
 def _describe_space(generation: str, space: VectorSpace) -> dict[str, Any]:
@@ -184,22 +208,27 @@ def _write(
     facts: Mapping[str, Any],
     progress: Progress,
 ) -> None:
-    """Write ids and vectors, turned into the vector space, with the metadata."""
+    """Write ids, vectors, turned into the vector space, and profiles, with the metadata."""
     import pyarrow as pa
 
-    size = facts["dimensions"]
+    widths = {name: len(names) for name, names in rows.profile.items()}
+    sizes = {"vector": facts["dimensions"], **widths}
     texts = {
         name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in facts.items()
+        for name, value in {**facts, **rows.profile}.items()
     }
+    columns = [(name, pa.list_(pa.float32(), size)) for name, size in sizes.items()]
     schema = pa.schema(
-        [(id_column, pa.string()), ("vector", pa.list_(pa.float32(), size))],
-        metadata={**texts, "dot_product": _DOT_PRODUCT},
+        [(id_column, pa.string()), *columns], metadata={**texts, "dot_product": _DOT_PRODUCT}
     )
     starts = range(0, len(rows.ids), BATCH)
     with open_parquet(out, schema) as file:
         for begin in progress.track(starts, f"{id_column} vectors", len(starts)):
             part = slice(begin, begin + BATCH)
-            values = pa.array(space.rotate(rows.vectors(part)).ravel(), pa.float32())
-            vectors = pa.FixedSizeListArray.from_arrays(values, size)
-            file.write_table(pa.table([pa.array(rows.ids[part], pa.string()), vectors], schema))
+            vectors, profile = rows.read(part)
+            blocks = zip((space.rotate(vectors), *profile), sizes.values(), strict=True)
+            lists = [
+                pa.FixedSizeListArray.from_arrays(pa.array(block.ravel(), pa.float32()), size)
+                for block, size in blocks
+            ]
+            file.write_table(pa.table([pa.array(rows.ids[part], pa.string()), *lists], schema))

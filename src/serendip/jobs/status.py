@@ -14,6 +14,7 @@ from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
+from serendip.jobs.relevance.decisions import FilterDecision, read_decisions
 from serendip.jobs.train.staleness import (
     LEARNED_TABLES,
     GenerationAge,
@@ -44,6 +45,7 @@ class InForce:
         item_quality: quality of items -> its weight in the retriever's score; empty = not used;
             None = a version made it that did not say so.
         search: what orders search; None = a version made it that did not choose it by figures.
+        filters: surface -> whether it leaves out irrelevant items, and why.
     """
 
     name: str
@@ -55,6 +57,7 @@ class InForce:
     quality: Mapping[str, float]
     item_quality: Mapping[str, float] | None
     search: SearchOrder | None
+    filters: Mapping[str, FilterDecision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ def _describe(workspace: Workspace, current: Version) -> InForce:
         quality=_read_quality(workspace, manifest["fingerprint"]),
         item_quality=manifest.get("quality"),
         search=SearchOrder.read(manifest.get("search")),
+        filters=read_decisions(manifest),
     )
 
 

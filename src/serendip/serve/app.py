@@ -16,6 +16,8 @@ from serendip.errors import SerendipError
 from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require_declarations
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder, EnginePool
+from serendip.serve.limits import LIMITS, ServiceLimits
+from serendip.serve.logs import log_answer
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import (
     JSON_TYPE,
@@ -24,6 +26,7 @@ from serendip.serve.middleware import (
     ErrorResponse,
     GuardMiddleware,
     HostRules,
+    Scope,
     get_request_id,
     internal_error,
 )
@@ -43,7 +46,11 @@ class _Application(FastAPI):
 
 
 def build_app(
-    holder: EngineHolder, access: Access | None = None, hosts: HostRules = LOOPBACK_HOSTS
+    holder: EngineHolder,
+    access: Access | None = None,
+    hosts: HostRules = LOOPBACK_HOSTS,
+    limits: ServiceLimits = LIMITS,
+    logs_answers: bool = False,
 ) -> App:
     """Build the service for an engine holder, with its middleware.
 
@@ -51,11 +58,14 @@ def build_app(
         holder: of the engine.
         access: who may call which route; None = there are no keys.
         hosts: the names that it answers to.
+        limits: of requests.
+        logs_answers: whether each answer is logged.
 
     Raises:
         TypeError: a route declares no scope.
     """
-    pool, metrics = EnginePool(holder), ServiceMetrics(holder)
+    pool = EnginePool(holder, waiting_reads=limits.waiting_requests, deadline_s=limits.deadline_s)
+    metrics = ServiceMetrics(holder)
     app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",
@@ -75,7 +85,13 @@ def build_app(
     app.add_exception_handler(SerendipError, _engine_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected_error)
-    return GuardMiddleware(app, lambda: holder.generation, metrics.observe, hosts)
+
+    def observe(scope: Scope, status: int, seconds: float) -> None:
+        route = metrics.observe(scope, status, seconds)
+        if logs_answers:
+            log_answer(scope["method"], route, status, seconds)
+
+    return GuardMiddleware(app, lambda: holder.generation, observe, hosts)
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

@@ -5,7 +5,8 @@ engine is closed when its last lease ends. A write is acknowledged with the vers
 the store that it led to, whichever engine or worker it went through; an engine whose items are
 older reads the store before its next answer.
 
-Reads and writes have separate threads, so no read waits for a write. SQLite allows one writer at a
+Reads and writes have separate threads, so no read waits for a write. Reads wait in a bounded queue
+(``read_queue``). SQLite allows one writer at a
 time, so there is one writer thread with a bounded queue; further writes are refused at once. If
 another process locks the database for longer than the busy timeout, the waiting write and all
 writes queued behind it are refused: none waits longer than that.
@@ -24,8 +25,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from serendip.errors import BusyError, NotTrainedError
-from serendip.serve.limits import MAX_WAITING_WRITES
+from serendip.errors import (
+    ArtefactError,
+    BusyError,
+    LateError,
+    NotTrainedError,
+    SerendipError,
+    StorageError,
+)
+from serendip.serve.current_request import (
+    CurrentRequest,
+    get_current_request,
+    set_current_request,
+)
+from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES
+from serendip.serve.read_queue import ReadQueue
 from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
@@ -179,7 +193,8 @@ class EngineHolder:
 
 ResultT = TypeVar("ResultT")
 
-READERS = 4
+READERS, SPARE = 4, 2
+"""Threads for reads, and for answers in place of reads that fail or take too long."""
 
 _RETRY_S = 1.0
 """Seconds until an engine that could not read the store tries again."""
@@ -191,11 +206,21 @@ class EnginePool:
     Args:
         holder: of the current engine.
         waiting_writes: maximum number of queued writes, besides the running one.
+        waiting_reads: maximum number of queued reads, besides the running ones.
+        deadline_s: seconds that a read may take, waiting included.
     """
 
-    def __init__(self, holder: EngineHolder, waiting_writes: int = MAX_WAITING_WRITES) -> None:
-        self.holder = holder
+    def __init__(
+        self,
+        holder: EngineHolder,
+        waiting_writes: int = MAX_WAITING_WRITES,
+        waiting_reads: int = LIMITS.waiting_requests,
+        deadline_s: float = LIMITS.deadline_s,
+    ) -> None:
+        self.holder, self._deadline_s = holder, deadline_s
+        self._queue = ReadQueue(waiting_reads)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._spare = ThreadPoolExecutor(SPARE, thread_name_prefix="spare")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._waiting_writes = waiting_writes
         self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
@@ -203,8 +228,46 @@ class EnginePool:
         self._unreadable_until = -math.inf
 
     async def read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
-        """Run a read-only ``call`` with the current engine, in a reader thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, call)
+        """Run a read-only ``call`` with the current engine, in a reader thread.
+
+        Raises:
+            OverloadError: too many reads wait, or this one has waited too long.
+            ClientGoneError: the client hung up while it waited.
+            LateError: it takes too long; a call that has begun goes on, and its result is dropped.
+        """
+        joined_at, request = self._queue.join(), get_current_request()
+        running = self._readers.submit(self._read, call, joined_at, request)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await asyncio.wrap_future(running)
+        except TimeoutError:
+            if running.done() and not running.cancelled():
+                raise  # it is the call that raised it
+            raise LateError("the answer takes too long.", "Try again in a moment.") from None
+        finally:
+            if running.cancelled():
+                self._queue.give_up()
+
+    async def read_or(
+        self,
+        call: Callable[[EngineProtocol], ResultT],
+        otherwise: Callable[[EngineProtocol], ResultT],
+    ) -> ResultT:
+        """``read``, and if that takes too long or fails, run ``otherwise`` in a spare thread.
+
+        Errors that a client can mend are raised as they are.
+        """
+        try:
+            return await self.read(call)
+        except (ArtefactError, LateError, StorageError) as error:
+            _log.warning("answering from less: %s", error)
+        except SerendipError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever fails in a run, the fallback does without it
+            _log.exception("answering from less")
+        request = get_current_request()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._spare, self._read_now, otherwise, request)
 
     async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.
@@ -214,11 +277,24 @@ class EnginePool:
         """
         if not self._queue_slots.acquire(blocking=False):
             raise BusyError(f"{self._waiting_writes} writes are waiting.", "Try again in a moment.")
-        future = self._writer.submit(self._write, call, time.monotonic())
+        request = get_current_request()
+        future = self._writer.submit(self._write, call, time.monotonic(), request)
         future.add_done_callback(lambda _: self._queue_slots.release())
         return await asyncio.wrap_future(future)
 
-    def _read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
+    def _read(
+        self,
+        call: Callable[[EngineProtocol], ResultT],
+        joined_at: float,
+        request: CurrentRequest,
+    ) -> ResultT:
+        with self._queue.leave(joined_at, request):
+            return self._read_now(call, request)
+
+    def _read_now(
+        self, call: Callable[[EngineProtocol], ResultT], request: CurrentRequest
+    ) -> ResultT:
+        set_current_request(request)
         with self.holder.lease() as engine:
             if engine.item_version < self.holder.shared.acknowledged:
                 self._catch_up(engine)
@@ -237,7 +313,13 @@ class EnginePool:
             self._unreadable_until = time.monotonic() + _RETRY_S
             _log.exception("acknowledged writes could not be read yet")
 
-    def _write(self, call: Callable[[EngineProtocol], ResultT], queued_at: float) -> ResultT:
+    def _write(
+        self,
+        call: Callable[[EngineProtocol], ResultT],
+        queued_at: float,
+        request: CurrentRequest,
+    ) -> ResultT:
+        set_current_request(request)
         if queued_at <= self._locked_at:
             raise BusyError("others hold the database.", "Try again in a moment.")
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import time
 from collections.abc import Callable
@@ -10,11 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serendip.errors import ConfigError
+from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
 from serendip.serve.socket import listen
 
 if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing, KeySource
+
+_MAPPED_BITS = 96
+"""Of ``::ffff:0:0/96``, the IPv6 addresses that stand for those of IPv4."""
 
 _LOOPBACK = frozenset(name.strip("[]") for name in LOOPBACK_NAMES)
 
@@ -29,7 +34,8 @@ class Exposure:
         allowed_hosts: names that it answers to besides those of this machine.
         trusted_proxies: addresses and networks that say where a request comes from.
         open_keys: opens the keys of the workspace; None = there are none.
-        requests_per_minute: of a key or an address; None = no limit.
+        limits: of requests.
+        logs_answers: whether each answer is logged.
     """
 
     host: str = "127.0.0.1"
@@ -37,7 +43,8 @@ class Exposure:
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     open_keys: Callable[[], KeySource] | None = None
-    requests_per_minute: int | None = None
+    limits: ServiceLimits = LIMITS
+    logs_answers: bool = False
 
     @property
     def is_reachable(self) -> bool:
@@ -49,6 +56,16 @@ class Exposure:
         """The ``Host`` headers that it answers to."""
         names = LOOPBACK_NAMES | frozenset(self.allowed_hosts) | {self.host.lower()}
         return HostRules(names, addresses=self.host not in _LOOPBACK)
+
+    @property
+    def believed_proxies(self) -> tuple[str, ...]:
+        """``trusted_proxies``, those of IPv4 also as a socket for both versions shows them."""
+        mapped = (
+            f"::ffff:{network.network_address}/{_MAPPED_BITS + network.prefixlen}"
+            for network in map(ipaddress.ip_network, self.trusted_proxies)
+            if network.version == 4
+        )
+        return (*self.trusted_proxies, *mapped)
 
     def listen(self) -> socket.socket:
         """Open the listening socket.

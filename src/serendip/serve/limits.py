@@ -5,11 +5,25 @@ Limits on items and events are in ``data.limits``, as they apply to files too.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """Bytes of a request body, counted while it is received."""
 
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
 """Bytes of a too large body that are read and discarded, so that the client can read the error."""
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Bytes of the first line and the headers of a request together."""
+
+MIN_BYTES_PER_S = 16 * 1024
+"""A body may take so much longer than ``receive_timeout_s`` as it takes at this speed."""
+
+MAX_UNREAD_S = 60.0
+"""Seconds in which a client must read something of an answer."""
+
+KEEP_ALIVE_S = 75
+"""Seconds that a connection without a request stays open."""
 
 MAX_JSON_DEPTH = 32
 """Nesting depth of lists and objects in a body."""
@@ -37,3 +51,24 @@ MAX_CLOCK_LEAD_S = 24 * 3600.0
 
 DRAIN_S = 10
 """Seconds that running requests get to finish when the service, or one worker of it, ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """The limits that the settings of a workspace can change; each worker has its own count.
+
+    Args:
+        requests_per_minute: of a key or an address; None = no limit.
+        waiting_requests: number of requests that may wait to be computed.
+        receive_timeout_s: seconds in which the head of a request must arrive, and a body must
+            begin to come at ``MIN_BYTES_PER_S``.
+        deadline_s: seconds that computing an answer may take, waiting included.
+    """
+
+    requests_per_minute: int | None = None
+    waiting_requests: int = 64
+    receive_timeout_s: float = 10.0
+    deadline_s: float = 5.0
+
+
+LIMITS = ServiceLimits()

@@ -39,6 +39,9 @@ class ServiceMetrics:
         )
         self._responses = self._counter("serendip_responses", "Answers by status.", "status")
         self._empty = self._counter("serendip_empty_results", "Answers without items.", "surface")
+        self._degraded = self._counter(
+            "serendip_degraded_answers", "Answers with items that lack a stage.", "surface"
+        )
         self._events = self._counter("serendip_events", "Events received.")
         self._items = self._counter("serendip_items", "Items received.")
         self._scraped = self._registry
@@ -48,15 +51,20 @@ class ServiceMetrics:
         self._scraped.register(_StatusGauges(lambda: holder.service_status))
         self._scraped.register(_TrainingGauges(lambda: holder.last_training))
 
-    def observe(self, scope: Scope, status: int, seconds: float) -> None:
-        """Record status and latency of a response, labelled with the pattern of its route."""
-        route = getattr(scope.get("route"), "path", "unmatched")
+    def observe(self, scope: Scope, status: int, seconds: float) -> str:
+        """Record status and latency of a response, and return the pattern of its route."""
+        route: str = getattr(scope.get("route"), "path", "unmatched")
         self._seconds.labels(route).observe(seconds)
         self._responses.labels(str(status)).inc()
+        return route
 
     def add_empty(self, surface: str) -> None:
         """Count an answer without items."""
         self._empty.labels(surface).inc()
+
+    def add_degraded(self, surface: str) -> None:
+        """Count an answer that was computed without all of its stages."""
+        self._degraded.labels(surface).inc()
 
     def add_events(self, count: int) -> None:
         """Count events received."""

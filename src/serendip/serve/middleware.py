@@ -20,7 +20,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from serendip.errors import SerendipError
+from serendip.errors import ClientGoneError, SerendipError
+from serendip.serve.current_request import CLIENT, Client, CurrentRequest, set_current_request
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_DRAIN_BYTES
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -103,6 +104,11 @@ def dump(value: Any) -> bytes:
     return text.encode("utf-8", "replace")
 
 
+def new_request_id() -> str:
+    """A random id for a request: 16 hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
 def get_request_id(scope: Scope) -> str:
     """The id that the middleware assigned to a request; empty without the middleware."""
     return str(scope.get("state", {}).get("request_id", ""))
@@ -177,7 +183,7 @@ def content_security_policy(image_hosts: Iterable[str] = ()) -> str:
     return f"{policy}; img-src 'self'{sources}" if sources else policy
 
 
-_SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"content-security-policy", content_security_policy().encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -218,8 +224,10 @@ class GuardMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = new_request_id()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        set_current_request(CurrentRequest(request_id, state.get(CLIENT) or Client()))
         answer = _ResponseSender(send, request_id, self._generation)
         started = time.perf_counter()
         try:
@@ -289,7 +297,7 @@ class _ResponseSender:
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         names = {name.lower() for name, _ in message.get("headers", ())}
-        headers = [(b"x-request-id", self._request_id.encode()), *_SECURITY_HEADERS]
+        headers = [(b"x-request-id", self._request_id.encode()), *SECURITY_HEADERS]
         generation = self._generation()
         if generation:
             headers.append((b"x-generation", generation.encode("ascii", "replace")))
@@ -297,9 +305,9 @@ class _ResponseSender:
 
 
 class _BodyLimit:
-    """ASGI ``receive`` that raises ``BodyTooLarge`` above the limit.
+    """ASGI ``receive`` that raises ``BodyTooLarge`` above the limit, and ``ClientGoneError``.
 
-    The framework would turn this exception into its own error response, so the response is closed
+    The framework would turn ``BodyTooLarge`` into its own error response, so the response is closed
     first.
     """
 
@@ -308,6 +316,8 @@ class _BodyLimit:
 
     async def __call__(self) -> Message:
         message = await self._receive()
+        if message["type"] == "http.disconnect" and not self._answer.started:
+            raise ClientGoneError("the client has hung up before its request was whole.")
         self._count += len(message.get("body", b""))
         if self._count > MAX_BODY_BYTES:
             self._answer.is_closed = not self._answer.started

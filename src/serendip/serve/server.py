@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
@@ -24,7 +25,8 @@ from serendip.errors import SerendipError
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.exposure import LOCAL, Exposure
 from serendip.serve.generation_watch import Follower, PublishedGenerations
-from serendip.serve.limits import DRAIN_S
+from serendip.serve.http_protocol import BoundedProtocol
+from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
 from serendip.serve.middleware import (
     LOOPBACK_HOSTS,
     App,
@@ -46,11 +48,11 @@ from serendip.serve.worker_seat import WorkerSeat
 if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing
 
-_KEEP_ALIVE_S = 75
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
 
 _HARD_END_S = DRAIN_S + 5.0
+_TICKS_PER_S = 10
 
 
 class Helper(Protocol):
@@ -102,21 +104,34 @@ class Starter:
 class _Server(uvicorn.Server):
     """Ends without a reset connection: it first accepts no more, then answers what was sent."""
 
-    def __init__(self, starter: Starter, trusted_proxies: Sequence[str]) -> None:
+    def __init__(
+        self, starter: Starter, trusted_proxies: Sequence[str], receive_timeout_s: float
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 starter,
+                http=partial(BoundedProtocol, receive_timeout_s),  # type: ignore[arg-type]
+                ws="none",
                 proxy_headers=bool(trusted_proxies),
                 forwarded_allow_ips=list(trusted_proxies),
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 lifespan="on",
-                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
         self._starter = starter
+
+    async def on_tick(self, counter: int) -> bool:
+        """End, once a second, the connections that wait for their client for too long."""
+        if counter % _TICKS_PER_S == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, BoundedProtocol)
+                connection.end_if_late(now)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, answer what was sent, end the connections."""
@@ -212,7 +227,9 @@ class _Service:
         self._exposure = exposure
         self._ring: KeyRing | None = None
         self._starter = Starter(exposure.hosts)
-        self._server = _Server(self._starter, exposure.trusted_proxies)
+        self._server = _Server(
+            self._starter, exposure.believed_proxies, exposure.limits.receive_timeout_s
+        )
         self._failure: Exception | None = None
 
     def run(self, listener: socket.socket, is_late: bool = False) -> None:
@@ -255,8 +272,12 @@ class _Service:
 
             self._follower.begin(time.monotonic())
             self._ring = self._exposure.open_ring()
-            limits = RateLimits(self._exposure.requests_per_minute)
-            app = build_app(self._holder, Access(self._ring, limits), self._exposure.hosts)
+            exposure, limits = self._exposure, self._exposure.limits
+            access = Access(self._ring, RateLimits(limits.requests_per_minute))
+            app = build_app(
+                *(self._holder, access, exposure.hosts, limits),
+                logs_answers=exposure.logs_answers,
+            )
         except Exception as error:  # noqa: BLE001 - the main thread raises it
             self._failure = error
             self.end()

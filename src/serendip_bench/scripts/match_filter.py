@@ -33,6 +33,7 @@ import numpy as np
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 
 CANDIDATES = 200
 NUM_TURNS = 5
@@ -121,7 +122,7 @@ def _measure_times(engine: Engine, texts: Sequence[str]) -> dict[str, Any]:
     tasks = {
         "judge_ms": predict,
         "search_ms": search(surface.relevance_filter),
-        "search_without_ms": search(None),
+        "search_without_ms": search(RelevanceFilterConfig(enabled=False)),
     }
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(NUM_TURNS):

@@ -5,10 +5,11 @@
 
 ``--data`` (default: ``SERENDIP_DATA``, else ../shared/data) holds ``movielens-small`` and
 ``online-retail``; a missing one is skipped. The retriever is trained as by ``serendip train``, on
-the events before a cut; user vectors read the history before the predicted month. Linear models
-predict from hand-made features, from vectors, and from both; 95 % intervals resample films, users
-or customers. Then a linear model of an earlier training is applied to vectors of a later one, with
-and without rotating them onto the earlier axes (orthogonal Procrustes).
+the events before a cut; user vectors and profiles read the history before the predicted month.
+Linear models predict from hand-made features, from vectors (of users also with the profile that
+``serendip embed users`` writes beside them), and from both; 95 % intervals resample films, users or
+customers. Then a linear model of an earlier training is applied to vectors of a later one, with and
+without rotating them onto the earlier axes (orthogonal Procrustes).
 
 Shapes: R rows, F features.
 """
@@ -38,7 +39,8 @@ from sklearn.model_selection import GroupKFold
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data.query import History, Query
+from serendip.data.user_profile import PreferenceTable, measure_activity
 from serendip.engine.settings import Settings
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.state import EngineState
@@ -86,14 +88,27 @@ def train_state(dataset: Dataset, before: float, cache: Path, seed: int) -> Engi
         return fitter.fit_sources(past, "probe", TrainOptions(seed))
 
 
+def read_histories(rows: ProbeRows, dataset: Dataset) -> list[History]:
+    """R histories before the rows' times."""
+    users_and_times = zip(rows.subjects.tolist(), rows.times.tolist(), strict=True)
+    return [dataset.history(user).before(time) for user, time in users_and_times]
+
+
+def read_profiles(rows: ProbeRows, dataset: Dataset) -> dict[str, Matrix]:
+    """(R, width) each part of the profiles of the rows' users."""
+    histories, table = read_histories(rows, dataset), PreferenceTable.of(dataset.catalogue)
+    times = zip(histories, rows.times.tolist(), strict=True)
+    parts = {"activity": np.log1p([measure_activity(history, time) for history, time in times])}
+    if table.names:
+        parts["preferences"] = np.array([table.shares(history) for history in histories])
+    return {name: part.astype(np.float64) for name, part in parts.items()}
+
+
 def read_vectors(rows: ProbeRows, dataset: Dataset, state: EngineState) -> dict[str, Matrix]:
     """(R, width) each part of the vectors of the rows' subjects."""
     retriever = require_retriever(state)
     if len(rows.times):
-        users_and_times = zip(rows.subjects.tolist(), rows.times.tolist(), strict=True)
-        queries = [
-            Query(history=dataset.history(user).before(time)) for user, time in users_and_times
-        ]
+        queries = [Query(history=history) for history in read_histories(rows, dataset)]
         vectors = retriever.encode_queries([shorten_history(query, state) for query in queries])
     else:
         vectors = retriever.item_vectors[rows.subjects]
@@ -209,8 +224,16 @@ def probe(rows: ProbeRows, dataset: Dataset, states: Sequence[EngineState]) -> d
     vectors = [read_vectors(rows, dataset, state) for state in states]
     sets["vectors"] = list(vectors)
     sets["vectors, network only"] = [{"network": blocks["network"]} for blocks in vectors]
+    everything: list[Blocks] = list(vectors)
+    if len(rows.times):
+        profile = read_profiles(rows, dataset)
+        everything = [{**blocks, **profile} for blocks in vectors]
+        sets["profile"] = [profile]
+        sets["vectors + profile"] = list(everything)
     for name in (plain, *others):
-        sets[f"{name} + vectors"] = [{**blocks, name: rows.hand_made[name]} for blocks in vectors]
+        sets[f"{name} + all of these"] = [
+            {**blocks, name: rows.hand_made[name]} for blocks in everything
+        ]
     sets["nothing"] = [{"constant": np.zeros((len(rows.labels), 1))}]
     return evaluate(
         rows,

@@ -24,6 +24,8 @@ from serendip.data.store.generated_texts import GeneratedText, text_digest
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
+from serendip.jobs.context import JobContext
+from serendip.jobs.suggestions.build import build_queries, hash_written_queries
 from serendip.jobs.train.fingerprint import compute_fingerprint
 
 
@@ -192,6 +194,41 @@ def test_items_that_have_changed_are_judged_and_used_without_their_texts(shop: P
     assert (shown["active"], shown["outdated"]) == (NUM_ITEMS - 1, 1)
     _, found = enrich(shop, "gate", "--judgements", judge(shop, NAMES))
     assert found["items"] == NUM_ITEMS - 1
+
+
+def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> None:
+    run = ("run", "--writer", "queries")
+    with pytest.raises(DataError, match="written no queries"):
+        enrich(shop, *run)
+    # Two queries for each item, and one for an item that is gone.
+    written = {text: f"i{n}" for n, name in enumerate(NAMES) for text in (name, f"old {name}")}
+    build_queries(JobContext.open(shop), {**written, "gone": "no-such-item"})
+    code, told = enrich(shop, *run, "--estimate")
+    assert (code, told["items"], written_of(shop)) == (0, NUM_ITEMS, [])
+    code, told = enrich(shop, *run)
+    assert (code, told["state"], told["texts"]) == (0, "complete", NUM_ITEMS)
+    one = next(text for text in written_of(shop) if text.item_id == "i3")
+    assert one.text == f"{NAMES[3]}, old {NAMES[3]}"
+    assert (one.field, one.source, one.model, one.active) == (
+        *("queries", "queries", "written queries", False),
+    )
+    assert one.prompt and hash_written_queries(Workspace.open(shop)).startswith(one.prompt)
+    assert used_by(shop) == {}
+
+    asked = judge(shop, NAMES)
+    code, found = enrich(shop, "gate", "--writer", "queries", "--judgements", asked)
+    assert (code, found["verdict"], found["active"]) == (0, "passed", NUM_ITEMS)
+    assert used_by(shop)["i3"] == one.text
+
+    wrong = {text: f"i{(n + 31) % NUM_ITEMS}" for n, text in enumerate(NAMES)}
+    shutil.rmtree(shop / "queries")
+    build_queries(JobContext.open(shop), wrong)
+    enrich(shop, *run)
+    code, found = enrich(shop, "gate", "--writer", "queries", "--judgements", asked)
+    assert (code, found["verdict"], used_by(shop)) == (1, "failed", {})
+    assert enrich(shop, "revert")[1]["removed"] == NUM_ITEMS
+    with pytest.raises(ConfigError, match="Add --fields queries"):
+        enrich(shop, *run, "--fields", "keywords")
 
 
 def generation(folder: Path) -> Path:

@@ -15,12 +15,15 @@ from small_shop import NUM_ITEMS, TASTES, import_shop, write_files
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
+from serendip.engine.generations import open_current
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import CHECKED, P_IRRELEVANT, RelevanceFilterConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
+from serendip.jobs.relevance.decisions import decide_filters, describe_decisions, read_decisions
+from serendip.jobs.relevance.report import compare_tenths
 from serendip.jobs.relevance.versions import open_current_version
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
@@ -174,30 +177,97 @@ def test_the_report_measures_replacements_and_their_cost(shop: Path) -> None:
     engine.close()
     code, report = invoke("judge", "report", "--gold", str(shop / "gold.csv"), "-w", str(shop))
     assert code == 0
-    gold = report["gold"]
+    search = report["surfaces"]["search"]
+    gold, log = search["gold"], search["log"]
+    assert (search["on"], search["threshold"]) == (True, 0.5)
     assert (gold["queries"], gold["seen_queries"]) == (30, 30)
     assert gold["irrelevant_after"]["value"] <= gold["irrelevant_before"]["value"]
-    assert report["log"] == {
+    cost = log.pop("choices_lost_per_1000")
+    assert log == {
         "requests": 2,
         "shown": 2,
         "chosen": 2,
         "shown_left_out": 0.0,
         "chosen_left_out": 0.5,
     }
+    assert cost["value"] == pytest.approx(500.0)
+    assert cost["ci95"][0] <= 500.0 <= cost["ci95"][1]
+    others = {name: one for name, one in report["surfaces"].items() if name != "search"}
+    assert {*others} == {"home", "similar", "cart", "thank_you", "ads", "digest"}
+    for one in others.values():
+        assert (one["on"], one["gold"], one["log"]) == (False, None, None)
+    assert "typed texts" in others["home"]["reason"]
+    assert report["drift"] == {"gold_texts": 60, "logged_texts": 1, "index": None, "warning": ""}
+    one_surface = ("--surface", "home", "-w", str(shop))
+    _, home = invoke("judge", "report", "--gold", str(shop / "gold.csv"), *one_surface)
+    assert [*home["surfaces"]] == ["home"]
+    invoke("judge", "report", "--gold", str(shop / "gold.csv"), "-w", str(shop))
     assert json.loads((shop / "reports" / "relevance.json").read_text()) == report
 
 
 def test_the_report_needs_queries_that_the_model_has_not_seen(shop: Path) -> None:
-    with pytest.raises(DataError, match="relevance model v1 has seen all 60 queries"):
+    with pytest.raises(DataError, match="the relevance model has seen all 60 queries"):
         invoke("judge", "report", "--gold", str(shop / "labels.csv"), "-w", str(shop))
 
 
-def test_a_threshold_proven_for_searches_is_not_used_elsewhere(shop: Path, tmp_path: Path) -> None:
-    shutil.copytree(shop, tmp_path / "shop")
-    with (tmp_path / "shop" / "serendip.toml").open("a") as stream:
-        stream.write("\n[surfaces.home.relevance_filter]\n")
-    with pytest.raises(DataError, match=r"surfaces\.home\.relevance_filter has no threshold"):
-        train(tmp_path / "shop")
+def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: Path) -> None:
+    shop = import_shop(tmp_path / "shop")
+    context = JobContext.open(shop)
+    nothing, version = decide_filters(context)
+    assert version is None
+    assert {one.reason for one in nothing.values()} == {
+        "there is no relevance model (`serendip judge distil`)"
+    }
+    write_labels(shop / "labels.csv", range(100, 160))
+    write_labels(shop / "gold.csv", range(200, 260))
+    _, result = invoke(*distil(shop, "labels.csv", "--allowed", "0.4", "--confidence", "0.8"))
+    threshold = result["filter"]["safe_threshold"]
+    assert 0 < threshold < 1
+    train(shop)
+    manifest = open_current(shop / "generations").manifest
+    decisions = read_decisions(manifest)
+    assert manifest["relevance_model"] == "v1"
+    assert (decisions["search"].on, decisions["search"].threshold) == (True, threshold)
+    assert decisions["search"].reason == (
+        "labels prove the threshold for at most 40% irrelevant at a confidence of 80%"
+    )
+    assert [name for name, one in decisions.items() if one.on] == ["search"]
+    _, told = invoke("status", "-w", str(shop))
+    assert told["in_force"]["filters"]["digest"]["reason"].startswith("the labels are of typed")
+    lines = describe_decisions(decisions)
+    assert lines[0].startswith("home, similar, cart, thank_you, ads, digest: off: ")
+    engine = Engine.open(shop)
+    found = engine.run(engine.queries([Request("search", text="horror tale")]), "search")[0]
+    assert (found.items.fields[P_IRRELEVANT] < threshold).all()
+    home = engine.run(engine.queries([Request("home", user_id="u0")]), "home")[0]
+    assert CHECKED not in home.trace
+    assert not found.degraded and not home.degraded
+    off = engine.settings.all_surfaces()["search"].model_copy(
+        update={"relevance_filter": RelevanceFilterConfig(enabled=False)}
+    )
+    query = engine.queries([Request("search", text="horror tale")])
+    unfiltered = run(query, off, engine.state)[0]
+    assert len(unfiltered.items) > len(found.items)
+    assert CHECKED not in unfiltered.trace
+    engine.close()
+    settings = shop / "serendip.toml"
+    original = settings.read_text()
+    settings.write_text(f"{original}\n[surfaces.search.relevance_filter]\nenabled = false\n")
+    chosen, version = decide_filters(JobContext.open(shop))
+    assert (chosen["search"].reason, version) == ("the settings switch it off", None)
+    # Other fields: the model cannot be used, and nobody asked for it by name.
+    settings.write_text(original.replace('fields = ["title", "genre"]', 'fields = ["title"]'))
+    other, version = decide_filters(JobContext.open(shop))
+    assert version is None
+    assert other["search"].reason.startswith("v1 was trained on title, description, genre by")
+
+
+def test_logged_texts_that_differ_from_the_gold_are_told_by_an_index() -> None:
+    random = np.random.default_rng(0)
+    gold, same = random.beta(2, 8, (2, 500)).astype(np.float32)
+    other = random.beta(8, 2, 500).astype(np.float32)
+    assert compare_tenths(gold, same) < 0.1
+    assert compare_tenths(gold, other) > 1
 
 
 def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) -> None:
@@ -222,16 +292,21 @@ def test_gold_queries_are_never_trained_on(shop: Path) -> None:
 
 def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> None:
     import_shop(tmp_path)
-    with (tmp_path / "serendip.toml").open("a") as stream:
-        stream.write("\n[surfaces.search.relevance_filter]\n")
+    settings = tmp_path / "serendip.toml"
+    original = settings.read_text()
+    settings.write_text(f"{original}\n[surfaces.search.relevance_filter]\nthreshold = 0.5\n")
     with pytest.raises(NotTrainedError, match="has no relevance model"):
         train(tmp_path)
+    settings.write_text(original)
     write_labels(tmp_path / "labels.csv", range(100, 112))
     write_labels(tmp_path / "gold.csv", range(200, 215))
     _, result = invoke(*distil(tmp_path))
     assert result["filter"]["safe_threshold"] is None
-    with pytest.raises(DataError, match=r"surfaces\.search\.relevance_filter has no threshold"):
-        train(tmp_path)
+    decisions, version = decide_filters(JobContext.open(tmp_path))
+    assert version is None
+    assert decisions["search"].reason == (
+        "no threshold is proven for at most 5% irrelevant at a confidence of 95%"
+    )
 
 
 def test_an_altered_version_is_refused(shop: Path, tmp_path: Path) -> None:

@@ -42,3 +42,14 @@ def test_without_queries_no_item_has_one() -> None:
         assert not len(queries)
         assert (queries.first(ITEMS) == NONE).all()
         assert (queries.any_of(ITEMS, np.random.default_rng(0)) == NONE).all()
+
+
+def test_queries_have_their_weights_and_what_is_no_query_weighs_1() -> None:
+    weighted = EXAMPLES.weighed(0.25).joined(EXAMPLES)
+    queries = ItemQueries(weighted)
+    assert queries.are_weighted
+    asked = np.array([[0, 3], [4, NONE]])
+    assert queries.weights_of(asked).tolist() == [[0.25, 0.25], [1.0, 1.0]]
+    plain = ItemQueries(EXAMPLES.joined(EXAMPLES))
+    assert not plain.are_weighted
+    assert plain.weights_of(asked).tolist() == [[1.0, 1.0], [1.0, 1.0]]

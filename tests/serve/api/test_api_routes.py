@@ -291,3 +291,23 @@ def test_an_event_with_a_wrong_country_or_device_is_refused_by_name(client, name
     event = {"user_id": "u", "item_id": "f3", name: "a\nb"}
     error = error_of(client.post("/v1/events", json=event))
     assert name in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "depends"),
+    [
+        ("/v1/search?q=film", True),
+        ("/v1/recommend", True),
+        ("/v1/items/f1/similar", True),
+        ("/v1/explain?item_id=f1", True),
+        ("/v1/suggest?q=fi", False),
+        ("/v1/items/f1", False),
+        ("/health/ready", False),
+    ],
+)
+def test_caches_are_told_whether_an_answer_depends_on_the_language(client, path, depends):
+    assert (client.get(path).headers.get("vary") == "accept-language") is depends
+    if depends and "similar" not in path:
+        route, _, query = path.partition("?")
+        body = dict(pair.split("=") for pair in query.split("&") if pair)
+        assert client.post(route, json=body).headers["vary"] == "accept-language"

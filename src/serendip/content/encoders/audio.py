@@ -241,7 +241,7 @@ class MusicNNEncoder:
     def _encode(self, files: list[Path | None]) -> FloatArray:
         with self._lock:
             if self._module is None:
-                import torch
+                torch = import_extra("torch", HINT)
 
                 from serendip.content.encoders.musicnn import MusicNN, read_bundle
 
@@ -272,8 +272,7 @@ class TorchAudioEncoder(LazyEncoder[Path | None, Any]):
         self._limits, self._device = limits, device
 
     def _load(self) -> LoadedNetwork[Any]:
-        import torch
-
+        torch = import_extra("torch", HINT)
         module = _build_module(self.name).eval().to(self._device)
         probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=self._device)  # (1, 187, 96)
         with torch.inference_mode():

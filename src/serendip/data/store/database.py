@@ -159,6 +159,37 @@ class Database:
             return [error.message]
         return [str(line) for line in lines if line != "ok"]
 
+    def scrub(self) -> bool:
+        """Write the file again without the bytes of deleted rows, and empty the write-ahead log.
+
+        Writers wait meanwhile; it needs the size of the file twice.
+
+        Returns:
+            whether all bytes are gone: somebody may still be reading an older state from the log.
+
+        Raises:
+            BusyError: other writers held the database for longer than the timeout.
+            StorageError: the file cannot be written.
+        """
+        if self._file is None:
+            return True
+        with self._errors():
+            return self._file.scrub()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy as of this moment, without the bytes of deleted rows, to a new SQLite file.
+
+        Raises:
+            StorageError: this is no SQLite file, or the copy cannot be written.
+        """
+        if self._file is None:
+            raise StorageError(
+                f"database {self.name} is no file that can be copied.",
+                "Back it up with the tools of its server.",
+            )
+        with self._errors():
+            self._file.copy_to(path)
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         if self._file is None:
@@ -225,10 +256,11 @@ class Database:
     def _errors(self) -> Iterator[None]:
         from sqlalchemy.exc import SQLAlchemyError
 
+        failure = SQLAlchemyError if self._file is None else self._file.failure
         try:
             yield
-        except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None)
+        except (SQLAlchemyError, failure) as error:
+            cause = getattr(error, "orig", error)
             if str(getattr(cause, "sqlite_errorname", "")).startswith("SQLITE_BUSY"):
                 raise BusyError(
                     f"database {self.name} is locked by another writer.",

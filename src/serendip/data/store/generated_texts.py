@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from serendip.data.item import Item
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from serendip.data.store.database import Database
 
-WrittenField: TypeAlias = Literal["keywords", "description", "attributes"]
-WrittenSource: TypeAlias = Literal["llm", "rules"]
+WrittenField: TypeAlias = Literal["keywords", "description", "attributes", "queries"]
+WrittenSource: TypeAlias = Literal["llm", "rules", "queries"]
 
-GENERATED_FIELDS: tuple[WrittenField, ...] = ("keywords", "description", "attributes")
-GENERATED_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules")
+GENERATED_FIELDS: tuple[WrittenField, ...] = ("keywords", "description", "attributes", "queries")
+GENERATED_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules", "queries")
+"""An LLM that describes thin items, rules, and the queries that an LLM wrote for items."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -92,6 +95,10 @@ class GeneratedTexts:
             if rows:
                 connection.execute(self._sql.ACTIVATE, rows)
             return int(connection.scalar(self._sql.COUNT_ACTIVE) or 0)
+
+    def remove_of(self, connection: Connection, item_id: str) -> None:
+        """Delete the texts of an item, within a write transaction."""
+        connection.execute(self._sql.REMOVE_OF_ITEM, {"item": item_id})
 
     def remove_all(self) -> int:
         """Delete every text and return their number."""

@@ -104,6 +104,10 @@ class Kept:
 class ListFilter(Stage, ABC):
     """Removes ordered candidates before the slate is built."""
 
+    def is_on(self, state: EngineState) -> bool:
+        """False where the state decides that the list is not filtered; nothing is missing then."""
+        return True
+
     def is_ready(self, state: EngineState) -> bool:
         """False where the state lacks what the filter needs; it is then left out and named."""
         return True

@@ -4,6 +4,9 @@ A list with one item that has nothing to do with the request costs more than a s
 relevance model (``serendip judge distil``) predicts P(irrelevant) of a query and an item. The query
 is the searched text (typed, or corrected), else the title of the item that the request is about,
 else that of the newest item in the user's history; without any of them nothing is filtered.
+
+A surface without a threshold of its own has the filter wherever the labels have proven one for its
+lists, and no filter otherwise.
 """
 
 from __future__ import annotations
@@ -33,9 +36,13 @@ class RelevanceFilterConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"cut": "threshold"}
 
+    enabled: bool = True
+    """Whether the surface may have the filter."""
+
     threshold: float | None = Field(default=None, gt=0, le=1)
     """Items with P(irrelevant) of at least this are removed. None = the threshold for which
-    ``serendip judge distil`` could prove its guarantee."""
+    ``serendip judge distil`` could prove its guarantee; the surface has no filter if there is none,
+    or if it does not answer typed texts, which the labels are about."""
 
     depth: PositiveInt = 200
     """Number of best candidates that are checked; the ones behind them are not shown."""
@@ -49,8 +56,21 @@ class RelevanceFilter(ListFilter):
     numbers: ClassVar[Mapping[str, str]] = {P_IRRELEVANT: "Probability of being irrelevant"}
     failure_label = "the check for relevance"
 
-    def __init__(self, config: RelevanceFilterConfig) -> None:
-        self._config = config
+    def __init__(self, config: RelevanceFilterConfig, reads_text: bool) -> None:
+        self._config, self._reads_text = config, reads_text
+
+    def is_on(self, state: EngineState) -> bool:
+        """Whether the settings name a threshold, or the labels prove one."""
+        if not self._config.enabled:
+            return False
+        return self._config.threshold is not None or self.threshold(state.relevance_model) < np.inf
+
+    def threshold(self, model: RelevanceModel | None) -> float:
+        """The smallest probability that is removed; infinite = none is."""
+        if self._config.threshold is not None:
+            return self._config.threshold
+        proven = None if model is None or not self._reads_text else model.threshold
+        return np.inf if proven is None else proven
 
     def is_ready(self, state: EngineState) -> bool:
         """Whether the generation has a relevance model."""
@@ -65,9 +85,7 @@ class RelevanceFilter(ListFilter):
             return Kept(np.ones(len(items), np.bool_), counts={CHECKED: 0})
         probabilities = np.full(len(items), np.nan, np.float32)
         probabilities[:depth] = model.probabilities(*query, items[:depth])
-        threshold = self._config.threshold
-        threshold = model.threshold if threshold is None else threshold
-        is_irrelevant = probabilities >= (np.inf if threshold is None else threshold)
+        is_irrelevant = probabilities >= self.threshold(model)
         kept = (np.arange(len(items)) < depth) & ~is_irrelevant
         return Kept(
             kept | ordered.is_pinned,

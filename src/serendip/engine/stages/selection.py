@@ -163,6 +163,8 @@ class Selector:
         """Filters that can run; the others are named in ``degraded``."""
         state, ready = self.batch.state, []
         for stage in self.stages.list_filters:
+            if not stage.is_on(state):
+                continue
             if stage.is_ready(state):
                 ready.append(stage)
             else:
@@ -173,7 +175,12 @@ class Selector:
         """The list filter that removes a candidate of query ``row``; None = it stays."""
         bounds = self.candidates.bounds(len(self.batch.queries))
         order = self._order(np.arange(bounds[row], bounds[row + 1]))
-        filters = [stage for stage in self.stages.list_filters if stage.is_ready(self.batch.state)]
+        state = self.batch.state
+        filters = [
+            stage
+            for stage in self.stages.list_filters
+            if stage.is_on(state) and stage.is_ready(state)
+        ]
         for stage, kept in self._filtered(row, order, filters):
             order = order[kept.mask]
             if item not in self.candidates.items[order]:

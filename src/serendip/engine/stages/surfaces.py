@@ -107,8 +107,9 @@ class SurfaceConfig(Config):
     min_value: MinValueConfig | None = None
     """Minimum value of the items of an e-mail or a push; none without the table."""
 
-    relevance_filter: RelevanceFilterConfig | None = None
-    """Removal of irrelevant items, so that the next ones move up; none without the table."""
+    relevance_filter: RelevanceFilterConfig = RelevanceFilterConfig()
+    """Removal of irrelevant items, so that the next ones move up, where labels prove a
+    threshold."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

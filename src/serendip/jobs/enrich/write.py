@@ -1,9 +1,13 @@
-"""``serendip enrich run``: generates texts for thin items, by an LLM or by rules.
+"""``serendip enrich run``: generates texts for items, by an LLM, by rules or of written queries.
 
 Rules generate keywords: first words of past queries after which the item was chosen, then words
 that several of its nearest items by text vectors have in their titles or lists (genres, a category
 path), weighted by cosine and inverse document frequency. Words of the item itself and words of many
-items are left out. Each text is stored with its origin.
+items are left out.
+
+Written queries (``serendip queries build --llm``) are appended to their items, thin or not, which
+so are found by words that people would type (doc2query, Nogueira et al. 2019, arXiv:1904.08375).
+Each text is stored with its origin.
 
 Shapes: N items, C size of a text vector.
 """
@@ -33,15 +37,18 @@ from serendip.data.store.generated_texts import (
 )
 from serendip.data.text import tokens
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.judged_queries import cut_time, read_training_queries
 from serendip.jobs.llm_job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
+from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
 from serendip.llm.runner import CostEstimate
 from serendip.llm.tasks import Enrichment, enrich_task
 from serendip.runtime.atomic_files import exclusive_lock
 
 RULES_MODEL, RULES_VERSION = "borrowed words", "rules-1"
+WRITTEN_MODEL = "written queries"
+"""Origin of texts that are written queries; their prompt is the hash of all of these."""
 
 _NUM_DONORS = 20
 _SHARPNESS = 4
@@ -136,7 +143,7 @@ class TextWriting:
     """Source, fields and limits of a run.
 
     Args:
-        source: an LLM or rules.
+        source: an LLM, rules, or the queries that an LLM wrote for items.
         fields: texts to store.
         budget: of all runs with an LLM together; None = an LLM is refused.
         prompt: name with version.
@@ -158,7 +165,7 @@ def is_thin(item: Item) -> bool:
 
 
 def write_texts(context: JobContext, writing: TextWriting) -> dict[str, Any]:
-    """Generate texts for all thin items; they are used only after they pass the gate.
+    """Generate texts for thin items, or of written queries; used only after they pass the gate.
 
     Args:
         context: items, log, ledger and ``[llm]``.
@@ -169,18 +176,24 @@ def write_texts(context: JobContext, writing: TextWriting) -> dict[str, Any]:
 
     Raises:
         ConfigError: no LLM is configured, the budget is missing, negative or not a number, or the
-            source is rules and ``keywords`` is not among the fields.
+            source writes none of the fields.
+        DataError: the source is written queries, and there are none.
         StorageError: the database cannot be written, or another process writes texts.
     """
     if writing.source == "llm":
         return _write_by_llm(context, writing)
-    if "keywords" not in writing.fields:
+    field: WrittenField = "keywords" if writing.source == "rules" else "queries"
+    if field not in writing.fields:
         raise ConfigError(
-            f"rules cannot write {', '.join(writing.fields)}.", "Add --fields keywords."
+            f"{writing.source} cannot write {', '.join(writing.fields)}.", f"Add --fields {field}."
         )
     with exclusive_lock(job_folder(context.workspace, JOB)):
         thin, dataset = select_thin_items(context)
         head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
+        if writing.source == "queries":
+            texts = collect_queries(context.workspace, dataset)
+            stored = {} if writing.estimate_only else _store(context.workspace, texts)
+            return {**head, "state": "complete", "reason": "", **stored}
         if writing.estimate_only:
             return {**head, "estimate": {"questions": len(thin), "price": 0.0}}
         texts = write_by_rules(context, dataset, thin)
@@ -233,6 +246,27 @@ def write_by_rules(
         if text:
             generated.append(_make_text(item, "keywords", text, origin))
     return generated
+
+
+def collect_queries(workspace: Workspace, dataset: Dataset) -> list[GeneratedText]:
+    """The queries that an LLM wrote for items, one text per item.
+
+    Raises:
+        DataError: there are none.
+    """
+    catalogue, by_item = dataset.catalogue, dict[int, list[str]]()
+    for query in read_written_queries(workspace, catalogue):
+        by_item.setdefault(int(query.items[0]), []).append(query.text)
+    if not by_item:
+        raise DataError(
+            "an LLM has written no queries for the current items.",
+            "Run `serendip queries build --llm` first.",
+        )
+    origin: Origin = ("queries", WRITTEN_MODEL, hash_written_queries(workspace)[:12])
+    return [
+        _make_text(catalogue[number], "queries", ", ".join(by_item[number]), origin)
+        for number in sorted(by_item)
+    ]
 
 
 def collect_texts(

@@ -39,6 +39,7 @@ from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress, PartsStatus
 from serendip.runtime.progress import BothProgress, Progress, TrainOptions
 from serendip.runtime.timing import StageClock, StageCost
@@ -88,11 +89,13 @@ def evaluate_workspace(
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
         DataError: there are too few interactions.
+        ExtraMissing: a package of the extra ``train`` is not installed.
     """
     workspace, options = context.workspace, context.options
     status = FileProgress(workspace.reports / STATUS_FILE, PLAN)
     clock = replace(context.clock, progress=BothProgress(options.progress, status))
     with status.job():
+        require_training()
         dataset = judged_dataset(context)
         require_actions(dataset, workspace.settings.ranker.actions)
         made, left_out = plan_splits(workspace, options.seed, full)

@@ -39,6 +39,7 @@ from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.atomic_files import write_text
 from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.extras import require_training
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
@@ -224,7 +225,9 @@ def align_workspace(
 
     Raises:
         DataError: there are too few interactions, or a task has no validation or test requests.
+        ExtraMissing: a package of the extra ``train`` is not installed.
     """
+    require_training()
     workspace, options, clock = context.workspace, context.options, context.clock
     judged_dataset(context)
     executor, folder = executor or LocalExecutor(), os.fspath(workspace.folder)

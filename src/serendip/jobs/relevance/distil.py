@@ -45,6 +45,7 @@ from serendip.models.relevance.train import (
     TrainedRelevanceModel,
     train_relevance_model,
 )
+from serendip.runtime.extras import require_training
 from serendip.runtime.progress import TrainOptions
 
 SLATE_SIZE = 10
@@ -103,9 +104,11 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         ConfigError: ``allowed`` or ``confidence`` is not between 0 and 1.
         DataError: too few labels of queries that are not in the gold labels, or too few gold
             labels.
+        ExtraMissing: a package of the extra ``train`` is not installed.
         UnknownItemError: a labelled item is not in the workspace.
         UnsupportedError: the workspace fuses text with images or audio.
     """
+    require_training()
     _check_shares(distillation)
     labels, gold = read_labels(distillation.labels), read_labels(distillation.gold)
     gate: dict[str, Any] = {"verdict": "by people", "reason": ""}

@@ -21,7 +21,6 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Item
-from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
@@ -118,40 +117,6 @@ def open_version(folder: Path, name: str) -> Version:
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
     return _versions(folder).open(name)
-
-
-def configured_version(workspace: Workspace) -> Version | None:
-    """The current version, if a surface has a relevance filter.
-
-    Raises:
-        NotTrainedError: there is no version.
-        ArtefactError: it is damaged.
-        DataError: a filter has no threshold, and none was proven safe for it.
-    """
-    surfaces = workspace.settings.all_surfaces().items()
-    filters = {
-        name: surface.relevance_filter
-        for name, surface in surfaces
-        if surface.relevance_filter is not None
-    }
-    if not filters:
-        return None
-    version = open_current_version(workspace.relevance)
-    safe_threshold = version.manifest["filter"]["safe_threshold"]
-    for name, config in filters.items():
-        if config.threshold is None and workspace.settings.all_surfaces()[name].needs != "query":
-            raise DataError(
-                f"surfaces.{name}.relevance_filter has no threshold, and `judge distil` proves one "
-                "for typed text only, which this surface does not read.",
-                "Set `threshold`.",
-            )
-        if config.threshold is None and safe_threshold is None:
-            raise DataError(
-                f"surfaces.{name}.relevance_filter has no threshold, "
-                f"and none could be proven safe for {version.folder}.",
-                "Set `threshold`, or distil with more gold labels or a larger --allowed.",
-            )
-    return version
 
 
 def load_relevance_model(

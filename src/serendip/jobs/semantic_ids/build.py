@@ -36,6 +36,7 @@ from serendip.jobs.semantic_ids.versions import (
     publish_version,
 )
 from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.extras import require_training
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +67,10 @@ def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool
     Raises:
         DataError: the catalogue is empty.
         ConfigError: the settings differ from those of the current version.
+        ExtraMissing: a package of the extra ``train`` is not installed.
         StorageError: another process is building semantic IDs.
     """
+    require_training()
     workspace = context.workspace
     with exclusive_lock(workspace.semantic_ids):
         source = read_source(context)

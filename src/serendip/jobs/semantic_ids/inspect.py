@@ -26,6 +26,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.build import CodeSource, compare_codes, read_source, select_codes
 from serendip.jobs.semantic_ids.versions import IdVersion, open_version, require_current
 from serendip.runtime.atomic_files import write_text
+from serendip.runtime.extras import require_training
 
 MAX_LISTED = 20
 """Largest number of listed items or groups; the others are only counted."""
@@ -192,9 +193,11 @@ def write_report(context: JobContext) -> dict[str, Any]:
     """Measure the current IDs and write ``reports/semantic-ids.{json,html}``.
 
     Raises:
+        ExtraMissing: a package of the extra ``train`` is not installed.
         NotTrainedError: no IDs were built.
         UnknownItemError: an item has no ID yet.
     """
+    require_training()
     workspace = context.workspace
     version = require_current(workspace.semantic_ids)
     source = read_source(context)

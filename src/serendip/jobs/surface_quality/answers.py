@@ -24,6 +24,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.engine.live_counts import with_starts
 from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
@@ -45,7 +46,7 @@ ANSWERS = "ranked lists"
 
 def without_relevance_filter(surface: SurfaceConfig) -> SurfaceConfig:
     """The surface without a model that may have been trained on later labels."""
-    return surface.model_copy(update={"relevance_filter": None})
+    return surface.model_copy(update={"relevance_filter": RelevanceFilterConfig(enabled=False)})
 
 
 def sells(surface: SurfaceConfig, state: EngineState) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values
+from serendip.evaluate.surface_quality import ALL
 from serendip.jobs.surface_quality.record import METRIC, QualityRecord, RecordedSurface
 
 LEVEL = 0.05
@@ -80,6 +81,18 @@ def compare_records(
     return [
         _change(name, slice_name, users, margin, len(pairs)) for name, slice_name, users in pairs
     ]
+
+
+def compare_surface(name: str, after: QualityRecord, before: QualityRecord) -> SliceChange | None:
+    """Compare all requests of one surface, on its own: worse is any loss that is shown.
+
+    Returns:
+        the change; None if the two have fewer than 50 common users there.
+    """
+    if name not in after.surfaces or name not in before.surfaces:
+        return None
+    users = _pair(after.surfaces[name], before.surfaces[name]).get(ALL, np.empty((0, 2)))
+    return _change(name, ALL, users, 0.0, 1) if len(users) >= MIN_USERS else None
 
 
 def _pair(after: RecordedSurface, before: RecordedSurface) -> dict[str, Values]:

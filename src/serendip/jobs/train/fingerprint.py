@@ -46,11 +46,12 @@ def hash_code() -> str:
 
 
 def _versions(workspace: Workspace) -> dict[str, str]:
-    """Versions of the relevance model, if a surface uses one, of the LLM-written queries, and of
+    """Versions of the relevance model, if a surface may use it, of the LLM-written queries, and of
     the labels that the ranker learns from.
     """
-    surfaces = workspace.settings.all_surfaces().values()
-    filters = any(surface.relevance_filter is not None for surface in surfaces)
+    filters = any(
+        surface.relevance_filter.enabled for surface in workspace.settings.all_surfaces().values()
+    )
     relevance_model = current_model_name(workspace.relevance) if filters else ""
     versions = {
         "relevance_model": relevance_model,

@@ -17,7 +17,8 @@ from typing import Any
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.data.item_quality import QUALITIES
-from serendip.engine.generations import publish
+from serendip.engine.erasure import SCRATCH
+from serendip.engine.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS, publish
 from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
@@ -32,7 +33,8 @@ from serendip.engine.training_record import (
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.versions import configured_version, load_relevance_model
+from serendip.jobs.relevance.decisions import FILTERS_KEY, decide_filters, decisions_as_dict
+from serendip.jobs.relevance.versions import load_relevance_model
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
@@ -56,11 +58,17 @@ from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
+from serendip.jobs.train.written_queries import (
+    MANIFEST_KEY,
+    WrittenQueryUse,
+    check_written_queries,
+)
 from serendip.models.embedding_space import VectorSpace
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.executor import Executor
+from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import BothProgress
 from serendip.runtime.versions import Version
@@ -76,7 +84,7 @@ PLAN = (
 )
 """Long stages of a training and their seconds on the demo's data; only for the time left."""
 
-_SCRATCH, _ALL = "scratch-", "all"
+_ALL = "all"
 _log = logging.getLogger(__name__)
 
 FORCED_FILE = "forced.jsonl"
@@ -131,6 +139,7 @@ def train_workspace(
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
         DataError: the catalogue is empty.
+        ExtraMissing: a package of the extra ``train`` is not installed.
         GateError: the new generation fails a gate; the published generation then stays in use.
         StorageError: another process is training.
     """
@@ -143,9 +152,10 @@ def train_workspace(
         clock=replace(clock, progress=BothProgress(clock.progress, status)),
     )
     with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
-        for leftover in folder.glob(f"{_SCRATCH}*"):  # of a training that was killed
+        require_training()
+        for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
             draft = fit(shown, Path(scratch), warm, executor)
             for step in (add_relevance_model, run_gates):
                 draft = step(shown, draft)
@@ -181,7 +191,7 @@ def fit(
         context.compact_log()
         dataset = context.log.dataset
     require_actions(dataset, context.settings.ranker.actions)
-    relevance = configured_version(context.workspace)
+    filters, relevance = decide_filters(context)
     version, earlier = _open_previous_ids(context)
     start = choose_start(context, warm)
     fitter = replace(
@@ -197,9 +207,11 @@ def fit(
     fitted, older = fit_both_parts(fitter, dataset, _ALL, context.options, tables.build, beside)
     state = tables.add_to(fitted)
     facts = {
-        "item_version": context.snapshot.item_version,
+        ITEM_VERSION: context.snapshot.item_version,
         "event_seq": context.snapshot.event_seq,
-        "event_removals": context.snapshot.event_removals,
+        REMOVALS: context.snapshot.event_removals,
+        ERASED: context.snapshot.last_erasure,
+        ERASED_ITEMS: context.snapshot.last_item_erasure,
         "seed": context.options.seed,
         **_data_facts(dataset),
         "semantic_ids": {
@@ -208,11 +220,15 @@ def fit(
         },
         "media": {name: report.as_dict() for name, report in media.items()},
         "relevance_model": relevance.name if relevance else None,
+        FILTERS_KEY: decisions_as_dict(filters),
         "settings": context.settings.learned_from(),
         "encoder": describe_encoder(context),
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
         "search": _search_order(state).as_dict(),
+        MANIFEST_KEY: asdict(
+            WrittenQueryUse.of(context.workspace, context.settings, dataset.catalogue)
+        ),
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
@@ -279,6 +295,12 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_integrity(draft.state, settings.all_surfaces()["home"]),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
+            *check_written_queries(
+                WrittenQueryUse.of_manifest(draft.facts),
+                draft.record,
+                workspace.generations,
+                [name for name, one in settings.all_surfaces().items() if one.task == "search"],
+            ),
         ]
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
     return replace(draft.with_facts(draft.state, **facts), gates=gates)

@@ -107,6 +107,7 @@ class ItemQueries:
 
     def __init__(self, examples: QueryExamples | None, drawn: BoolArray | None = None) -> None:
         self._items = np.empty(0, np.int64) if examples is None else examples.items.astype(np.int64)
+        self._weights = None if examples is None else examples.weights
         order = np.argsort(self._items, kind="stable")
         self._order = order if drawn is None else order[drawn[order]]
         self._ordered = self._items[self._order]
@@ -130,6 +131,18 @@ class ItemQueries:
         """Draw any queries, each with its item."""
         queries = self._order[random.integers(0, len(self._order), shape)]
         return queries, self._items[queries]
+
+    @property
+    def are_weighted(self) -> bool:
+        """Whether queries have weights."""
+        return self._weights is not None
+
+    def weights_of(self, queries: LongArray) -> FloatArray:
+        """Weights of queries of any shape; 1 for -1 and without weights."""
+        ones = np.ones(queries.shape, np.float32)
+        if self._weights is None:
+            return ones
+        return np.where(queries == NONE, ones, self._weights[queries])
 
     def _at(self, places: LongArray, items: LongArray) -> LongArray:
         """Queries at positions in item order; -1 if the query there is of another item."""
@@ -293,7 +306,7 @@ class BatchBuilder:
             source,
             query,
             target,
-            None if self.log.strengths is None else weight,
+            weight if self.log.strengths is not None or self.queries.are_weighted else None,
         )
         if self.countries is None:
             return batch
@@ -361,13 +374,14 @@ class BatchBuilder:
         nothing = np.full_like(prefix, NONE)
         target = np.where(inside, items, NONE)
         query = np.where(inside, query, NONE)
-        return _requests(SEARCH, prefix, nothing, query, target, self._strength(events))
+        weight = self._strength(events) * self.queries.weights_of(query)
+        return _requests(SEARCH, prefix, nothing, query, target, weight)
 
     def _search_anywhere(self, rows: RowBounds, random: np.random.Generator) -> Requests:
         """Search requests of random queries, without history: they cover items without events."""
         shape = (len(rows.begin), self._num_slots(rows))
         query, target = self.queries.anything(shape, random)
-        nothing, weight = np.full_like(query, NONE), np.ones(shape, np.float32)
+        nothing, weight = np.full_like(query, NONE), self.queries.weights_of(query)
         return _requests(SEARCH, np.zeros_like(query), nothing, query, target, weight)
 
     def _num_slots(self, rows: RowBounds) -> int:

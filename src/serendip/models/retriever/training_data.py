@@ -124,7 +124,7 @@ def _arrays(dataset: Dataset, config: RetrieverConfig) -> Iterator[NDArray[Any] 
     if (alignment := dataset.alignment) is not None:
         yield from (alignment.down, alignment.up)
     if (queries := dataset.queries) is not None:
-        yield from (queries.vectors, queries.items)
+        yield from (queries.vectors, queries.items, queries.weights)
     if (validation := dataset.validation) is not None:
         yield from (validation.users, validation.items)
     if (countries := dataset.countries) is not None:

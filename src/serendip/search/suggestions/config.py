@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Formatter
 from typing import Literal, TypeAlias
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 
 from serendip.config import Config
 
@@ -82,6 +82,11 @@ class QueriesConfig(Config):
     exploration: NonNegativeInt = 0
     """The last chip is drawn at random from this many next-best queries, so that the log has
     evidence about queries below the top; 0 = no exploration."""
+
+    training_weight: NonNegativeFloat = 0.0
+    """Weight of a query that an LLM wrote for an item, as an example from which the retriever
+    learns search; a logged query weighs 1. 0 = it learns from none. A training that learns from
+    them is published only if no search becomes worse by it."""
 
     @field_validator("templates")
     @classmethod

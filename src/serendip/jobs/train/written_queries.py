@@ -1,0 +1,148 @@
+"""Queries that an LLM wrote for items, as training data, and the gate for their use.
+
+``serendip queries build --llm`` writes them. The ranker learns from them as ``written`` searches.
+With ``[queries] training_weight`` the retriever learns from most of them too, beside logged queries
+and those from the fields of items: synthetic query generation (InPars, Bonifacio et al. 2022).
+Nobody has checked that such a query asks for its item, so a training that learns from them is
+compared with the generation in force: no search may be worse. Without the setting a training is the
+same, bit by bit, as one that has no written queries for the retriever.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from serendip.data.item import Catalogue
+from serendip.engine.generations import open_current
+from serendip.engine.settings import Settings
+from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError, NotTrainedError
+from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
+from serendip.jobs.surface_quality.regression import compare_surface
+from serendip.jobs.train.gates import GateResult
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.config import QueriesConfig
+
+MOST_QUERIES = 10_000
+"""Largest number of queries that the retriever learns from."""
+
+RANKER_EVERY = 4
+"""One in so many queries is the ranker's alone, where the retriever learns from the others: its
+scores of queries that it was trained on say little about others."""
+
+MANIFEST_KEY = "written_queries"
+
+
+def select_for_ranker(
+    workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue, count: int
+) -> list[Candidate]:
+    """Queries that the ranker may learn from: of more than ``count`` a sample, always the same."""
+    queries = _read(workspace, config, catalogue)
+    if config.training_weight > 0:
+        queries = [query for query in queries if _is_of_ranker(query)]
+    return _sample(queries, count)
+
+
+def select_for_retriever(
+    workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue
+) -> list[Candidate]:
+    """Queries that the retriever learns from; none at the weight 0."""
+    if config.training_weight == 0:
+        return []
+    queries = _read(workspace, config, catalogue)
+    return _sample([query for query in queries if not _is_of_ranker(query)], MOST_QUERIES)
+
+
+def _read(
+    workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue
+) -> list[Candidate]:
+    if workspace is None or "llm" not in config.sources:
+        return []
+    return read_written_queries(workspace, catalogue)
+
+
+def _is_of_ranker(query: Candidate) -> bool:
+    """Whether a query is the ranker's: by its text, so that it is so in every catalogue."""
+    return zlib.crc32(query.text.encode()) % RANKER_EVERY == 0
+
+
+def _sample(queries: Sequence[Candidate], count: int) -> list[Candidate]:
+    """A random sample in the given order, always the same."""
+    rows = np.random.default_rng(0).permutation(len(queries))[:count]
+    return [queries[row] for row in np.sort(rows).tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenQueryUse:
+    """What a retriever has learned from written queries.
+
+    Args:
+        queries: number of them.
+        weight: of each.
+        digest: SHA-256 of all written queries; empty = it has learned from none.
+    """
+
+    queries: int = 0
+    weight: float = 0.0
+    digest: str = ""
+
+    @classmethod
+    def of(cls, workspace: Workspace, settings: Settings, catalogue: Catalogue) -> Self:
+        """What a training on this catalogue learns from."""
+        count = len(select_for_retriever(workspace, settings.queries, catalogue))
+        if not count:
+            return cls()
+        weight = settings.queries.training_weight
+        return cls(count, weight, hash_written_queries(workspace))
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> Self:
+        """What a generation learned from."""
+        return cls(**manifest.get(MANIFEST_KEY, {}))
+
+
+def check_written_queries(
+    use: WrittenQueryUse, record: QualityRecord | None, generations: Path, searches: Sequence[str]
+) -> list[GateResult]:
+    """Check that no search is worse than that of the generation in force.
+
+    Unlike the gate of all surfaces, this one tolerates no margin: it fails if the 95 % interval of
+    the difference lies below 0.
+
+    Args:
+        use: of this training.
+        record: answers of this training; None = the data are too few for one.
+        generations: the folder of generations.
+        searches: names of the surfaces that search.
+
+    Returns:
+        one result, or none if the training learned from no written queries, or from the same ones
+        as the generation in force.
+    """
+    name = "no search worse by written queries"
+    try:
+        current = open_current(generations, verify=False)
+        before = QualityRecord.open(current.folder / RECORD_FILE)
+    except (NotTrainedError, ArtefactError):
+        current, before = None, None
+    same = current is not None and WrittenQueryUse.of_manifest(current.manifest) == use
+    if not use.queries or same:
+        return []
+    if record is None or before is None:
+        detail = f"{use.queries} queries, not measured: no generation in force has a record"
+        return [GateResult(name, True, detail)]
+    changes = [
+        change
+        for surface in searches
+        if (change := compare_surface(surface, record, before)) is not None
+    ]
+    detail = "; ".join(map(str, changes)) or "not measured: too few users have searched"
+    passed = not any(change.is_worse for change in changes)
+    return [GateResult(name, passed, f"{use.queries} queries; {detail}")]

@@ -1,0 +1,170 @@
+"""HTTP connections with bounds of their own, and every refusal in the error form of the API.
+
+What uvicorn leaves open: how large the head of a request may be, how long head and body may take to
+arrive, and how long a client may leave an answer unread. The times are looked at once a second for
+all connections together, which costs a request nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from serendip.serve.current_request import CLIENT, Client
+from serendip.serve.limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, MAX_UNREAD_S, MIN_BYTES_PER_S
+from serendip.serve.middleware import JSON_TYPE, SECURITY_HEADERS, ErrorResponse, new_request_id
+
+_INVALID = ErrorResponse(
+    400, "http", "this is not a valid HTTP request.", "The client, or a proxy before it, is broken."
+)
+_HEAD_TOO_LARGE = ErrorResponse(
+    431,
+    "too_large",
+    f"the address and the headers are larger than {MAX_HEAD_BYTES // 1024} KiB together.",
+    "Send long lists in the body of a POST.",
+)
+_LATE = ErrorResponse(
+    408, "timeout", "the request did not arrive in time.", "Send it again, without pauses."
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Args:
+        receive_timeout_s: seconds in which the head of a request must arrive, and a body must begin
+            to come at ``MIN_BYTES_PER_S``.
+        config: of the server.
+        server_state: of the server.
+        app_state: of the application.
+        _loop: that runs the server.
+    """
+
+    def __init__(
+        self,
+        receive_timeout_s: float,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._receive_timeout_s = receive_timeout_s
+        self._client = Client()
+        self._is_in_head, self._head_bytes = True, 0
+        self._late_at = math.inf
+        self._refusal = _INVALID
+        self._unread, self._unread_since = 0, 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._late_at = self.loop.time() + KEEP_ALIVE_S
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that nobody waits for an answer any more."""
+        self._client.is_gone = True
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, and refuse a head that is too large before it is complete."""
+        if self._is_in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(_HEAD_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request is there."""
+        super().on_message_begin()
+        self._late_at = self.loop.time() + self._receive_timeout_s
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is there."""
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEAD_BYTES:
+            self._refusal = _HEAD_TOO_LARGE
+            raise ValueError("the parser ends, and the request is refused")
+        self.scope["state"][CLIENT] = self._client
+        super().on_headers_complete()
+        self._is_in_head = False
+        self._late_at = self.loop.time() + self._receive_timeout_s
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body is there."""
+        super().on_body(body)
+        self._late_at += len(body) / MIN_BYTES_PER_S
+
+    def on_message_complete(self) -> None:
+        """The whole request is there."""
+        super().on_message_complete()
+        self._is_in_head, self._head_bytes = True, 0
+        is_answered = self.cycle.response_complete  # before its body was there
+        self._late_at = self.loop.time() + KEEP_ALIVE_S if is_answered else math.inf
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request, unless some of it is there already."""
+        super().on_response_complete()
+        if self._late_at == math.inf:
+            self._late_at = self.loop.time() + KEEP_ALIVE_S
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser cannot read."""
+        self._refuse(self._refusal)
+
+    def end_if_late(self, now: float) -> None:
+        """End the connection if its client sends, or reads, too slowly.
+
+        Args:
+            now: seconds of the loop's clock.
+        """
+        if now > self._late_at:
+            self._end_late(now)
+        unread = self.transport.get_write_buffer_size()
+        if unread != self._unread or not unread:
+            self._unread, self._unread_since = unread, now
+        elif now - self._unread_since > MAX_UNREAD_S:
+            self.transport.abort()
+
+    def _end_late(self, now: float) -> None:
+        if self.flow.read_paused:  # the application has not asked for more of the body yet
+            self._late_at = now + self._receive_timeout_s
+        elif self._is_in_head and not self._head_bytes:
+            self.transport.close()
+        else:
+            self._refuse(_LATE)
+
+    def _refuse(self, error: ErrorResponse) -> None:
+        """Answer the request that is being read with an error, and end the connection."""
+        self._late_at = math.inf
+        cycle = self.cycle
+        if not self._is_in_head:
+            can_answer = not (cycle.response_started or self.pipeline)
+        elif cycle is None or cycle.response_complete:
+            can_answer = True
+        else:  # an earlier request is being answered, and is the last one
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        if can_answer:
+            self.transport.write(self._encode(error))
+        self.transport.close()
+
+    def _encode(self, error: ErrorResponse) -> bytes:
+        request_id = new_request_id()
+        body = error.body(request_id)
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", JSON_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            *SECURITY_HEADERS,
+            (b"connection", b"close"),
+        ]
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        return STATUS_LINE[error.status] + lines + b"\r\n" + body

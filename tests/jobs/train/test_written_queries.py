@@ -1,0 +1,144 @@
+"""Queries by an LLM reach the retriever with their weight, and a gate compares searches."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import import_shop
+
+from serendip.content.fusion import TEXT_ONLY
+from serendip.engine.generations import publish
+from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
+from serendip.jobs.suggestions.build import build_queries
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, RecordedSurface
+from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.gates import GateResult
+from serendip.jobs.train.written_queries import (
+    MANIFEST_KEY,
+    WrittenQueryUse,
+    check_written_queries,
+    select_for_ranker,
+    select_for_retriever,
+)
+from serendip.runtime.progress import TrainOptions
+
+BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}
+USE = WrittenQueryUse(12, 0.5, "abc")
+NAME = "no search worse by written queries"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = import_shop(tmp_path / "shop")
+    build_queries(JobContext.open(folder), BY_LLM)
+    return folder
+
+
+def weigh(shop: Path, weight: float) -> JobContext:
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + f"\n[queries]\ntraining_weight = {weight}\n")
+    return JobContext.open(shop)
+
+
+def test_at_weight_0_the_retriever_learns_the_same_with_and_without_written_queries(
+    shop: Path, tmp_path: Path
+) -> None:
+    context = JobContext.open(shop)
+    with_queries = Fitter.of(context, tmp_path).prepare(context.dataset, TrainOptions(0))
+    plain = import_shop(tmp_path / "plain")
+    other = JobContext.open(plain)
+    without = Fitter.of(other, tmp_path).prepare(other.dataset, TrainOptions(0))
+    assert with_queries.dataset.queries is not None and without.dataset.queries is not None
+    assert [*with_queries.dataset.queries.texts] == [*without.dataset.queries.texts]
+    np.testing.assert_array_equal(with_queries.dataset.queries.items, without.dataset.queries.items)
+    assert with_queries.dataset.queries.weights is None
+    use = WrittenQueryUse.of(context.workspace, context.settings, context.dataset.catalogue)
+    assert use == WrittenQueryUse()
+
+
+def test_with_a_weight_it_learns_them_after_all_others(shop: Path, tmp_path: Path) -> None:
+    context = weigh(shop, 0.25)
+    catalogue = context.dataset.catalogue
+    queries = Fitter.of(context, tmp_path).prepare(context.dataset, TrainOptions(0)).dataset.queries
+    assert queries is not None and queries.weights is not None
+    is_by_llm = np.array([text in BY_LLM for text in queries.texts])
+    assert 0 < is_by_llm.sum() < len(BY_LLM)
+    assert is_by_llm[-int(is_by_llm.sum()) :].all()
+    assert set(queries.weights[is_by_llm].tolist()) == {0.25}
+    assert set(queries.weights[~is_by_llm].tolist()) == {1.0}
+    for row in np.flatnonzero(is_by_llm).tolist():
+        assert catalogue[int(queries.items[row])].item_id == BY_LLM[queries.texts[row]]
+    use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)
+    assert (use.queries, use.weight) == (int(is_by_llm.sum()), 0.25)
+    assert len(use.digest) == 64
+
+
+def test_the_ranker_is_asked_nothing_that_the_retriever_has_learned(
+    shop: Path, tmp_path: Path
+) -> None:
+    plain = JobContext.open(shop)
+    catalogue = plain.dataset.catalogue
+    everything = select_for_ranker(plain.workspace, plain.settings.queries, catalogue, 100)
+    assert {query.text for query in everything} == BY_LLM.keys()
+    shared = weigh(shop, 1.0)
+    config = shared.settings.queries
+    of_ranker = select_for_ranker(shared.workspace, config, catalogue, 100)
+    of_retriever = select_for_retriever(shared.workspace, config, catalogue)
+    texts = [{query.text for query in part} for part in (of_ranker, of_retriever)]
+    assert texts[0] and texts[1]
+    assert texts[0] | texts[1] == BY_LLM.keys()
+    assert not texts[0] & texts[1]
+    # The same ones in a catalogue of a part of the items: what the older part learns is not asked.
+    fewer = catalogue.rows(np.arange(8, dtype=np.int32))
+    asked = {query.text for query in select_for_ranker(shared.workspace, config, fewer, 100)}
+    assert asked < texts[0]
+    written = Fitter.of(shared, tmp_path).written_searches(
+        catalogue, shared.dataset.item_counts(), TEXT_ONLY, 30
+    )
+    assert {*written.texts} & BY_LLM.keys() == texts[0]
+    only_fields = config.model_copy(update={"sources": ("fields",)})
+    assert select_for_retriever(shared.workspace, only_fields, catalogue) == []
+
+
+def record_of(values: list[float]) -> QualityRecord:
+    keys = np.arange(len(values), dtype=np.uint64)
+    column = np.array(values)[:, None]
+    return QualityRecord({"search": RecordedSurface(keys, keys, np.array(["all"]), column)})
+
+
+def put_in_force(workspace: Workspace, record: QualityRecord, use: WrittenQueryUse) -> None:
+    """Publish nothing but a record, and what the manifest says of written queries."""
+    facts = {MANIFEST_KEY: asdict(use)}
+    publish(workspace.generations, lambda folder: record.save(folder / RECORD_FILE), facts)
+
+
+def test_a_training_with_written_queries_must_not_lose_any_search(shop: Path) -> None:
+    workspace = Workspace.open(shop)
+
+    def check(use: WrittenQueryUse, record: QualityRecord | None) -> list[GateResult]:
+        return check_written_queries(use, record, workspace.generations, ["search"])
+
+    before = [0.5 + 0.01 * (number % 5) for number in range(60)]
+    (untested,) = check(USE, record_of(before))
+    assert untested.passed and "not measured" in untested.detail
+
+    put_in_force(workspace, record_of(before), WrittenQueryUse())
+    assert check(WrittenQueryUse(), record_of([0.0] * 60)) == []
+    (better,) = check(USE, record_of([value + 0.1 for value in before]))
+    assert better.passed and better.name == NAME
+    assert better.detail.startswith("12 queries; search, all: nDCG@10 0.5200 -> 0.6200 (+0.1000")
+    # A loss of 1 % that is shown: the gate of all surfaces tolerates it, this one does not.
+    (worse,) = check(USE, record_of([value - 0.005 for value in before]))
+    assert not worse.passed
+    noisy = [value + (0.2 if number % 2 else -0.201) for number, value in enumerate(before)]
+    (unclear,) = check(USE, record_of(noisy))
+    assert unclear.passed
+    (few,) = check(USE, record_of(before[:20]))
+    assert few.passed and "too few users" in few.detail
+
+    put_in_force(workspace, record_of(before), USE)
+    assert check(USE, record_of([0.0] * 60)) == []

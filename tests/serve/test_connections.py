@@ -1,0 +1,220 @@
+"""Connections of a real server: large heads, slow clients, hang-ups, and one form of errors."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from processes import wait_until
+
+from serendip.serve.limits import MAX_HEAD_BYTES
+
+SCRIPT = Path(__file__).with_name("tiny_server.py")
+TIMEOUT_S = 1.0
+
+
+class Server:
+    """A server process whose clients have one second; its messages are in ``log``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "log"
+        command = [sys.executable, str(SCRIPT), "0", "--receive-timeout", str(TIMEOUT_S)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert self.process.stdout is not None
+        self.port = urlsplit(self.process.stdout.readline().split()[1]).port or 0
+        assert self.process.stdout.readline().startswith("ready")
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def computed(self) -> int:
+        """Number of searches for ``slow`` that the engine began."""
+        lines = self.get("/metrics")[1].decode().splitlines()
+        return int(float(next(x for x in lines if 'name="slow"' in x).rsplit(" ", 1)[1]))
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    server = Server(folder)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("server")) as started:
+        yield started
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What the server sends until it closes the connection."""
+    answer = b""
+    try:
+        while part := connection.recv(65536):
+            answer += part
+    except ConnectionResetError:  # it closed while we were sending
+        pass
+    return answer
+
+
+def error_of(answer: bytes, status: int, kind: str) -> None:
+    """Check that an answer is an error in the form of the API, with its headers."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode().splitlines()
+    assert lines[0].startswith(f"HTTP/1.1 {status} "), answer[:300]
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    error = json.loads(body)["error"]
+    assert error["type"] == kind
+    assert error["message"]
+    assert error["request_id"] == headers["x-request-id"]
+    assert headers["content-type"] == "application/json"
+    assert headers["content-length"] == str(len(body))
+    assert headers["connection"] == "close"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+BROKEN = {
+    "nonsense": b"nonsense\r\n\r\n",
+    "no such method": b"BREWING / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "bytes of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "two lengths": b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n",
+    "a length below 0": b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Length: -5\r\n\r\n",
+    "a broken address": b"GET http://:b/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a broken chunk": b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_the_parser_refuses_is_an_error_like_all_others(server, name):
+    with server.connect() as connection:
+        connection.sendall(BROKEN[name])
+        error_of(read_all(connection), 400, "http")
+
+
+@pytest.mark.parametrize("in_one_piece", [True, False])
+@pytest.mark.parametrize("part", ["header", "address", "headers", "unfinished header"])
+def test_a_head_above_the_limit_is_refused(server, part, in_one_piece):
+    size = MAX_HEAD_BYTES + 1000
+    head = {
+        "header": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * size,
+        "address": b"GET /health/live?q=" + b"y" * size + b" HTTP/1.1\r\nHost: localhost",
+        "headers": b"GET /health/live HTTP/1.1\r\nHost: localhost" + b"\r\na: b" * (size // 6),
+        "unfinished header": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * size,
+    }[part]
+    whole = head if part == "unfinished header" else head + b"\r\n\r\n"
+    step = len(whole) if in_one_piece else 8192
+    with server.connect() as connection:
+        try:
+            for start in range(0, len(whole), step):
+                connection.sendall(whole[start : start + step])
+        except (BrokenPipeError, ConnectionResetError):  # refused before its end
+            pass
+        answer = read_all(connection)
+    if answer or in_one_piece:  # a reset may overtake the answer
+        error_of(answer, 431, "too_large")
+    assert server.get("/health/live")[0] == 200
+
+
+def test_a_head_just_below_the_limit_is_accepted(server):
+    start = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: "
+    with server.connect() as connection:
+        connection.sendall(start + b"y" * (MAX_HEAD_BYTES - 200) + b"\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
+SLOW = {
+    "head": [b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"],
+    "head in drops": [b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX:", *[b"y"] * 400],
+    "body": [b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{"],
+    "body in drops": [
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{",
+        *[b" "] * 400,
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_client_that_sends_too_slowly_is_told_so_and_its_connection_ends(server, name):
+    start = time.monotonic()
+    with server.connect() as connection:
+        connection.settimeout(0.05)
+        answer = b""
+        for part in SLOW[name]:
+            connection.sendall(part)
+            try:
+                answer += connection.recv(65536)
+            except TimeoutError:
+                continue
+            break
+        connection.settimeout(30)
+        answer += read_all(connection)
+    error_of(answer, 408, "timeout")
+    assert TIMEOUT_S <= time.monotonic() - start < TIMEOUT_S + 10
+
+
+def test_300_slow_clients_are_gone_in_time_and_others_are_answered(server):
+    slow = [server.connect() for _ in range(300)]
+    try:
+        for connection in slow:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: loc")
+        start = time.monotonic()
+        assert server.get("/v1/search?q=film")[0] == 200
+        answers = [read_all(connection) for connection in slow]
+        assert time.monotonic() - start < TIMEOUT_S + 20
+    finally:
+        for connection in slow:
+            connection.close()
+    assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
+
+
+def test_a_broken_request_behind_one_that_is_computed_does_not_answer_it(server):
+    good = b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(good)
+        connection.sendall(b"nonsense\r\n\r\n")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["surface"] == "search"
+
+
+def test_nothing_is_computed_for_clients_that_hung_up_and_no_traceback_tells_of_them(tmp_path):
+    request = b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    half = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{"
+    with running(tmp_path) as server:
+        for _ in range(60):
+            with server.connect() as connection:
+                connection.sendall(request)
+        for _ in range(10):
+            with server.connect() as connection:
+                connection.sendall(half)
+        assert server.get("/v1/search?q=film")[0] in (200, 429)
+        wait_until(lambda: server.get("/v1/search?q=film")[0] == 200, "an answer")
+        assert 0 < server.computed() < 20
+        log = server.log.read_text()
+    assert "Traceback" not in log
+    assert "ERROR" not in log

@@ -1,0 +1,204 @@
+"""What waits too long, or for nobody, is not computed; bursts are."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from tiny_engine import TinyEngine
+from wire_client import WireClient, error_of
+
+from serendip.engine.request import Request
+from serendip.errors import ClientGoneError, OverloadError
+from serendip.serve.current_request import Client, CurrentRequest, set_current_request
+from serendip.serve.engine_holder import READERS, EngineHolder, EnginePool
+from serendip.serve.limits import ServiceLimits
+from serendip.serve.read_queue import ReadQueue
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def build_queue(length: int = 64, each_s: float = 0.01) -> tuple[ReadQueue, Clock, Callable]:
+    """A queue whose requests take so long, its clock, and what computes one of them."""
+    clock = Clock()
+    queue = ReadQueue(length, clock)
+
+    def compute(joined_at: float, client: Client | None = None) -> None:
+        with queue.leave(joined_at, CurrentRequest("r", client or Client())):
+            clock.now += each_s
+
+    for _ in range(200):  # the moving average has settled
+        compute(queue.join())
+    return queue, clock, compute
+
+
+def test_no_more_wait_than_may_and_the_place_of_one_that_left_is_free():
+    queue, _, compute = build_queue(length=2)
+    first = queue.join()
+    queue.join()
+    with pytest.raises(OverloadError, match="2 requests are waiting"):
+        queue.join()
+    compute(first)
+    queue.join()
+
+
+def test_a_burst_is_computed_to_its_end():
+    queue, clock, compute = build_queue()
+    came = [queue.join() for _ in range(20)]
+    for joined_at in came:
+        compute(joined_at)
+    assert clock.now - came[0] == pytest.approx(0.2)
+
+
+def test_a_queue_that_stands_computes_only_what_has_just_come():
+    queue, clock, compute = build_queue(length=1_000)
+    waits, refused = list[float](), 0
+    waiting = deque[float]()
+    while len(waits) < 500:  # four come in the time that one takes
+        waiting.extend(queue.join() for _ in range(4))
+        refused += compute_one(waiting, compute, clock, waits)
+    settled = waits[100:]
+    assert max(settled) <= 0.01 + 0.0025 + 1e-9
+    assert refused == pytest.approx(3 * 500, abs=30)
+
+
+def compute_one(waiting: deque[float], compute: Callable, clock: Clock, waits: list[float]) -> int:
+    """Compute the first that has not waited too long; returns how many had."""
+    refused = 0
+    while waiting:
+        joined_at = waiting.popleft()
+        try:
+            compute(joined_at)
+        except OverloadError:
+            refused += 1
+        else:
+            waits.append(clock.now - joined_at)
+            break
+    return refused
+
+
+def test_a_queue_that_was_empty_in_between_does_not_stand():
+    queue, clock, compute = build_queue()
+    for _ in range(10):
+        came = [queue.join() for _ in range(10)]
+        for joined_at in came:
+            compute(joined_at)
+    assert clock.now == pytest.approx(2.0 + 1.0)
+
+
+@pytest.mark.parametrize("each_s", [0.1, 0.3])
+def test_when_a_queue_stands_is_measured_in_times_that_a_request_takes(each_s):
+    queue, clock, compute = build_queue(each_s=each_s)
+    came = [queue.join() for _ in range(3)]
+    clock.now += 4.9 * each_s
+    compute(came[0])
+    clock.now += 0.2 * each_s
+    with pytest.raises(OverloadError):
+        compute(came[1])
+
+
+def test_the_last_in_the_queue_is_computed_however_late_its_thread_is():
+    queue, clock, compute = build_queue()
+    joined_at = queue.join()
+    clock.now += 1.9
+    compute(joined_at)
+    joined_at = queue.join()
+    clock.now += 2.1
+    with pytest.raises(OverloadError):
+        compute(joined_at)
+
+
+def test_what_nobody_waits_for_is_not_computed():
+    queue, _, compute = build_queue()
+    client = Client()
+    joined_at = queue.join()
+    client.is_gone = True
+    with pytest.raises(ClientGoneError):
+        compute(joined_at, client)
+
+
+class Stuck(TinyEngine):
+    """Answers the search ``wait`` only when it is told to, and keeps all texts it computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.taken, self.texts = threading.Event(), threading.Semaphore(0), list[str]()
+
+    def recommend(self, request):
+        self.texts.append(request.text)
+        if request.text == "wait":
+            self.taken.release()
+            assert self.go.wait(30)
+        return super().recommend(request)
+
+
+def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
+    engine, holder = Stuck(), EngineHolder()
+    holder.swap(engine)
+    pool = EnginePool(holder)
+
+    async def search(text: str, client: Client) -> object:
+        set_current_request(CurrentRequest(text, client))
+        return await pool.read(lambda engine: engine.recommend(Request("search", text=text)))
+
+    async def scene() -> list[object]:
+        clients = [Client() for _ in range(READERS + 2)]
+        tasks = [asyncio.create_task(search("wait", client)) for client in clients[:READERS]]
+        for _ in range(READERS):
+            await asyncio.to_thread(engine.taken.acquire)
+        tasks += [
+            asyncio.create_task(search(text, client))
+            for text, client in zip(["stays", "leaves"], clients[READERS:], strict=True)
+        ]
+        await asyncio.sleep(0)
+        clients[-1].is_gone = True
+        engine.go.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = asyncio.run(scene())
+    assert isinstance(results[-1], ClientGoneError)
+    assert engine.texts == ["wait"] * READERS + ["stays"]
+
+
+def test_more_requests_than_may_wait_get_429_as_json_and_as_a_page_and_health_is_answered():
+    engine = Stuck()
+    client = WireClient(engine, limits=ServiceLimits(waiting_requests=1))
+
+    async def scene():
+        def ask(path):
+            return asyncio.create_task(client.ask_async("GET", path))
+
+        taken = [ask("/v1/search?q=wait") for _ in range(READERS)]
+        for _ in range(READERS):
+            await asyncio.to_thread(engine.taken.acquire)
+        pages = {ask(path) for path in ("/", "/search?q=film")}
+        calls = {ask(path) for path in ("/v1/search?q=film", "/v1/items/f1")}
+        waiting, refused = pages | calls, set()
+        while len(waiting) > 1:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            refused |= done
+        health = [await ask(path) for path in ("/health/live", "/health/ready", "/metrics")]
+        engine.go.set()
+        answers = await asyncio.gather(*taken, *waiting)
+        refused_pages = [task.result() for task in refused & pages]
+        return answers, refused_pages, [task.result() for task in refused & calls], health
+
+    answers, pages, calls, health = asyncio.run(scene())
+    assert [answer.status_code for answer in answers] == [200] * (READERS + 1)
+    assert len(pages) + len(calls) == 3
+    for answer in (*pages, *calls):
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert {error_of(answer)["type"] for answer in calls} == {"overload"}
+    assert all(answer.headers["content-type"].startswith("text/html") for answer in pages)
+    assert [answer.status_code for answer in health] == [200] * 3

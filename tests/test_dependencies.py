@@ -1,0 +1,101 @@
+"""Every package that the code imports is declared, and what only training needs is an extra."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from serendip.errors import ExtraMissing
+from serendip.runtime.extras import TRAINING_PACKAGES, require_training
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+FILES = sorted((ROOT / "src" / "serendip").rglob("*.py"))
+DISTRIBUTIONS = packages_distributions()
+PARTS = {"markupsafe": "jinja2", "pydantic-core": "pydantic"}
+"""Packages that are the other half of one."""
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(one).name) for one in requirements}
+
+
+BASE = _names(PROJECT["dependencies"])
+EXTRAS = {name: _names(listed) for name, listed in PROJECT["optional-dependencies"].items()}
+
+
+def _distribution(module: str) -> str:
+    """The package on the index that a module comes from; empty = the standard library or ours."""
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names or top == "serendip":
+        return ""
+    name = canonicalize_name(DISTRIBUTIONS.get(top, [top])[0])
+    return PARTS.get(name, name)
+
+
+def _imported(nodes: list[ast.stmt]) -> set[str]:
+    """Packages that statements import, but those of blocks for type checking."""
+    found, left = set[str](), list[ast.AST](nodes)
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.If) and re.search("TYPE_CHECKING", ast.unparse(node.test)):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {_distribution(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(_distribution(node.module))
+        left += ast.iter_child_nodes(node)
+    return found - {""}
+
+
+def test_every_imported_package_is_declared() -> None:
+    declared = BASE.union(*EXTRAS.values())
+    imported = {
+        name: _imported(ast.parse(path.read_text()).body) - declared
+        for path in FILES
+        if (name := str(path.relative_to(ROOT)))
+    }
+    assert {name: found for name, found in imported.items() if found} == {}
+
+
+def test_every_declared_package_is_imported_or_runs_behind_another() -> None:
+    imported = set().union(*(_imported(ast.parse(path.read_text()).body) for path in FILES))
+    behind = {
+        *("httptools", "uvloop"),  # uvicorn chooses them
+        "onnxscript",  # the exporter of torch
+        "symspellpy",  # its list of words is read
+    }
+    assert BASE | EXTRAS["train"] == (imported & (BASE | EXTRAS["train"])) | behind
+
+
+def test_the_names_of_the_training_packages_are_those_of_the_extra() -> None:
+    assert {_distribution(name) for name in TRAINING_PACKAGES} == EXTRAS["train"]
+    assert BASE.isdisjoint(EXTRAS["train"])
+
+
+@pytest.mark.parametrize("name", ["demo", "bench", "test"])
+def test_extras_that_train_bring_what_training_needs(name: str) -> None:
+    listed = map(Requirement, PROJECT["optional-dependencies"][name])
+    assert any("train" in one.extras for one in listed if one.name == "serendip")
+
+
+def test_a_missing_package_of_the_extra_is_named_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_training()
+    for name in ("torch", "faiss"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    with pytest.raises(ExtraMissing) as caught:
+        require_training()
+    assert str(caught.value) == (
+        "this needs the extra `train`, of which torch, faiss cannot be imported. "
+        'Run `pip install "serendip[train]"`.'
+    )
