@@ -76,6 +76,17 @@ def test_somebody_who_came_back_can_be_erased_again(store: Store) -> None:
     assert (found.moment, len(store.erasures().by_digest)) == (AFTER, 1)
 
 
+def test_a_second_erasure_counts_whatever_is_stored(store: Store) -> None:
+    store.erase_user("u", BEFORE)
+    assert store.erase_user("u", AFTER)[0].moment == AFTER
+    assert store.put_events([Event("u", "late", MOMENT)]) == 0
+    assert store.erase_user("u", MOMENT)[0].moment == AFTER
+    store.import_all([], [Event("u", "a", AFTER + 1)])
+    learned = store.log.mark().removals  # by a training or a backup
+    store.import_all([], [Event("v", "a", AFTER)])
+    assert store.erase_user("u", AFTER + 2)[0].removals > learned
+
+
 def test_an_unknown_user_is_remembered_and_removes_nothing(store: Store) -> None:
     store.put_events([Event("v", "a", BEFORE)])
     mark = store.log.mark()

@@ -207,7 +207,7 @@ class LogWriter:
             moment: Unix seconds; what happened until then is never stored again.
 
         Returns:
-            the erasure, or the earlier one if nothing came since, and the number of events removed.
+            the erasure, and the number of events removed.
         """
         self._read(LogView.open_segments)  # verified before the write lock is taken
         with self._database.write() as connection:
@@ -217,14 +217,13 @@ class LogWriter:
                 rows = [{"segment": name, "number": number} for name, number, _ in places]
                 connection.execute(self._sql.HIDE, rows)
             had_attributes = self._users.erase(connection, user_id)
-            earlier = self._erased.among(connection, [user_id]).find(user_id)
             if in_tail or places or had_attributes:
                 self._count_removal(connection)
                 connection.execute(self._set_meta, {"key": REMAINS_KEY, "value": REMAINS})
-            elif earlier is not None:
-                return earlier, 0
+            earlier = self._erased.among(connection, [user_id]).find(user_id)
+            latest = moment if earlier is None else max(moment, earlier.moment)
             removals = LogView(connection, self._folder).position().removals
-            erasure = self._erased.record(connection, user_id, moment, removals)
+            erasure = self._erased.record(connection, user_id, latest, removals)
         return erasure, int(in_tail) + sum(events for *_, events in places)
 
     def rewrite(self) -> int:
