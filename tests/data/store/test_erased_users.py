@@ -195,3 +195,25 @@ def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
             assert quick.has_remains()
         quick.remove_erased()
         assert not quick.has_remains()
+
+
+def test_an_erasure_during_a_scrub_is_not_forgotten(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_events([Event(name, "a", BEFORE) for name in ("first", "second-canary")])
+    store.erase_user("first", MOMENT)
+    scrub = Database.scrub
+    with closing(Store.open(tmp_path / "s.db")) as other:
+
+        def scrub_slowly(self: Database) -> bool:
+            done = scrub(self)
+            other.erase_user("second-canary", MOMENT)
+            return done
+
+        monkeypatch.setattr(Database, "scrub", scrub_slowly)
+        store.remove_erased()
+        monkeypatch.undo()
+        assert other.has_remains()
+        store.remove_erased()
+        assert not other.has_remains()
+    assert not any(b"second-canary" in path.read_bytes() for path in tmp_path.glob("s.db*"))
