@@ -183,7 +183,12 @@ def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine
     with pytest.raises(DataError, match="cannot be erased"):
         engine.erase_user("")
     receipt = engine.erase_user("never seen")
-    assert (receipt.events, receipt.is_complete) == (0, True)
+    assert receipt.events == 0
+    assert {place for place, state in states(receipt).items() if state == "pending"} == {"database"}
+    settle(engine)
+    again = engine._eraser.find_receipt("never seen")
+    assert again is not None
+    assert again.is_complete
 
 
 def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:

@@ -217,3 +217,24 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
         store.remove_erased()
         assert not other.has_remains()
     assert not any(b"second-canary" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+
+
+def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
+    store: Store, tmp_path: Path
+) -> None:
+    from serendip.data.log.event_table import tabulate_events
+    from serendip.data.store.item_rows import tabulate_items
+
+    everybody = [User(f"canary-{number}-", {"plan": "x" * 60}) for number in range(300)]
+    for users in (everybody, []):
+        store.import_tables(
+            lambda: tabulate_items([]),
+            lambda: tabulate_events([Event("v", "a", BEFORE)]),
+            lambda users=users: users,  # type: ignore[misc]
+        )
+    found = [path for path in tmp_path.glob("s.db*") if b"canary-7-" in path.read_bytes()]
+    assert found
+    assert store.erase_user("canary-7-", MOMENT)[1] == 0
+    assert store.has_remains()
+    store.remove_erased()
+    assert not any(b"canary-7-" in path.read_bytes() for path in tmp_path.glob("s.db*"))
