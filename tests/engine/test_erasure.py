@@ -21,7 +21,7 @@ from serendip.engine.erasure import RETRY_S, Eraser, RemainsRemover, remove_rema
 from serendip.engine.generations import current_name, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, NotTrainedError, UnknownItemError
+from serendip.errors import DataError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
@@ -225,8 +225,9 @@ def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
         assert eraser.renew(receipt).is_complete
         import_files(workspace)
         assert store.item("odd") is None
-        with pytest.raises(UnknownItemError):
-            eraser.erase_item("never seen")
+        assert states(eraser.erase_item("never seen"))["id of the item"] == "kept"
+        with pytest.raises(DataError, match="cannot be erased"):
+            eraser.erase_item("")
 
 
 def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fresh: Path) -> None:

@@ -28,9 +28,10 @@ from serendip.content.posted_media import PostedMediaTable
 from serendip.data.store.backups import Backup
 from serendip.data.store.erased_users import UserErasure
 from serendip.data.store.store import Store
+from serendip.data.store.validation import id_problem
 from serendip.engine.generations import with_erased, with_erased_item
 from serendip.engine.workspace import Workspace
-from serendip.errors import SerendipError, StorageError, UnknownItemError
+from serendip.errors import DataError, SerendipError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, is_locked
 from serendip.runtime.background import BackgroundProcess
 
@@ -134,14 +135,15 @@ class Eraser:
         return self._user_receipt(erasure, receipt.events)
 
     def erase_item(self, item_id: str) -> ErasureReceipt:
-        """Erase an item.
+        """Erase an item, also one that only an import would bring.
 
         Raises:
-            UnknownItemError: the database never had it.
+            DataError: the id is not valid.
             StorageError: the database cannot be written to; nothing is erased.
         """
-        if not self._store.erase_item(item_id):
-            raise UnknownItemError(f"item {item_id[:80]!r} is not in the database.")
+        if problem := id_problem(item_id):
+            raise DataError(f"item id {item_id[:40]!r} cannot be erased: it {problem}.")
+        self._store.erase_item(item_id)
         if self._workspace.posted_media.exists():
             with closing(PostedMediaTable.open(self._workspace.posted_media)) as table:
                 table.remove(item_id)

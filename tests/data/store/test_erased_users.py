@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from serendip.data.event import Event
+from serendip.data.item import Item
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.data.user import User
@@ -238,3 +239,12 @@ def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
     assert store.has_remains()
     store.remove_erased()
     assert not any(b"canary-7-" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+
+
+def test_an_erased_item_that_was_never_stored_is_not_imported(store: Store) -> None:
+    assert not store.erase_item("i")
+    store.import_all([Item("i", "text"), Item("j", "text")], [])
+    assert (store.item("i"), store.erased_items()) == (None, ["i"])
+    assert [item.item_id for item in store.items()] == ["j"]
+    store.put_items([Item("i", "text")])
+    assert store.item("i") is not None

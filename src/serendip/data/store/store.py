@@ -272,8 +272,9 @@ class Store:
     def erase_item(self, item_id: str) -> bool:
         """Delete an item and all that the database has about it but its id.
 
-        The id stays so that no import brings the item back; only ``put_items`` does. Events keep
-        it: they are their users'. The bytes are gone after ``remove_erased``.
+        The id stays so that no import brings the item back, also one that the database never had;
+        only ``put_items`` does. Events keep it: they are their users'. The bytes are gone after
+        ``remove_erased``.
 
         Returns:
             whether the database had the item, deleted or not.
@@ -284,10 +285,13 @@ class Store:
             version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
             values = {"id": item_id, "new_version": version}
             is_known = connection.execute(self._sql.BLANK_ITEM, values).rowcount > 0
+            if not is_known:  # an import may bring it: its id is kept from now on
+                row = {**item_row(Item(item_id), "api"), "number": version, "version": version}
+                connection.execute(self._upsert_items, row)
+                connection.execute(self._sql.BLANK_ITEM, values)
             self.generated_texts.remove_of(connection, item_id)
-            if is_known:
-                rows = [remains_note(), {"key": ITEM_ERASURE_KEY, "value": str(version)}]
-                connection.execute(self._set_meta, rows)
+            rows = [remains_note(), {"key": ITEM_ERASURE_KEY, "value": str(version)}]
+            connection.execute(self._set_meta, rows)
         return is_known
 
     def last_item_erasure(self) -> int:
