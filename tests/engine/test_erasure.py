@@ -251,3 +251,16 @@ def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fr
         import_files(workspace)
         assert not eraser.has_remains()
     remover.close()
+
+
+def test_a_receipt_names_exports_and_what_an_export_left_behind(fresh: Path) -> None:
+    workspace = Workspace.open(fresh)
+    workspace.embeddings.mkdir()
+    (workspace.embeddings / "users.parquet.part").write_bytes(b"u1")
+    (workspace.embeddings / "items.parquet").write_bytes(b"i1")
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        user, item = states(eraser.erase_user("u1")), states(eraser.erase_item("i1"))
+    assert (user["exported vectors"], user["exports"]) == ("pending", "kept")
+    assert (item["exported vectors"], item["exports"]) == ("kept", "kept")
+    assert item["reports, synonyms, labels, answers of an LLM"] == "kept"

@@ -197,7 +197,18 @@ class Eraser:
         detail = "its id, so that no import brings it back; events of users name it, too"
         yield ErasurePlace("id of the item", "kept", detail)
         yield self._kept_cache()
-        yield self._kept_files("a picture or sound of the item, if it has any, is a file of yours")
+        yield self._kept_exports()
+        detail = (
+            "embeddings/items.parquet has its id and vector until the next `serendip embed items`"
+        )
+        if (self._workspace.embeddings / "items.parquet").exists():
+            yield ErasurePlace("exported vectors", "kept", detail)
+        detail = (
+            "words about it may be in them; answers of an LLM are in the database's call record"
+        )
+        yield ErasurePlace("reports, synonyms, labels, answers of an LLM", "kept", detail)
+        remark = "a picture or sound of the item is a file of yours, in media if an import wrote it"
+        yield self._kept_files(remark)
 
     def _remains(self) -> Iterator[ErasurePlace]:
         """The event log and the database file."""
@@ -217,7 +228,24 @@ class Eraser:
         if names:
             detail = f"{', '.join(names)} in embeddings: {_AGAIN}"
             return ErasurePlace("exported vectors", "pending", detail)
-        return ErasurePlace("exported vectors", "erased", "embeddings has none from before")
+        if parts := [f"{name}.part" for name in EXPORTS if self._part_of(name).exists()]:
+            detail = (
+                f"{', '.join(parts)}: an export under way or killed; delete it and what it made"
+            )
+            return ErasurePlace("exported vectors", "pending", detail)
+        detail = "embeddings has none from before; delete what an `embed` made that ran meanwhile"
+        return ErasurePlace("exported vectors", "erased", detail)
+
+    def _part_of(self, name: str) -> Path:
+        return self._workspace.embeddings / f"{name}.part"
+
+    @staticmethod
+    def _kept_exports() -> ErasurePlace:
+        detail = (
+            "what `export`, `embed --out` and `recommend --batch` wrote, in the workspace or "
+            "elsewhere: nobody notes where; delete what is from before"
+        )
+        return ErasurePlace("exports", "kept", detail)
 
     def _scratch_place(self) -> ErasurePlace:
         """Copies of the log that a training or a backup works with."""
@@ -250,6 +278,7 @@ class Eraser:
 
     def _kept_of_users(self) -> Iterator[ErasurePlace]:
         yield self._kept_cache()
+        yield self._kept_exports()
         detail = "figures of groups, and queries that several people typed; no ids"
         yield ErasurePlace("reports, synonyms, labels, answers of an LLM", "kept", detail)
         yield self._kept_files("imports leave out what they have about the user from before")
