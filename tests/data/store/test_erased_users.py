@@ -12,6 +12,7 @@ import pytest
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.database import Database
+from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.store.store import Store
 from serendip.data.user import User
 
@@ -248,3 +249,11 @@ def test_an_erased_item_that_was_never_stored_is_not_imported(store: Store) -> N
     assert [item.item_id for item in store.items()] == ["j"]
     store.put_items([Item("i", "text")])
     assert store.item("i") is not None
+
+
+def test_texts_written_about_an_item_that_was_erased_meanwhile_are_left_out(store: Store) -> None:
+    store.put_items([Item("i", "text"), Item("j", "text")])
+    store.erase_item("i")
+    texts = [GeneratedText(name, "keywords", "llm", "words", "m", "p", "d") for name in "ij"]
+    store.generated_texts.put(texts)
+    assert [text.item_id for text in store.generated_texts.all()] == ["j"]

@@ -76,12 +76,14 @@ class GeneratedTexts:
     def put(self, texts: Iterable[GeneratedText]) -> None:
         """Add texts, or replace those of the same item, field and source.
 
-        A replaced text becomes inactive; an unchanged one keeps its state.
+        A replaced text becomes inactive; an unchanged one keeps its state. Those of items that were
+        erased meanwhile are left out.
         """
         rows = [asdict(replace(text, active=False)) for text in texts]
         if rows:
             with self._database.write() as connection:
                 connection.execute(self._upsert, rows)
+                connection.execute(self._sql.REMOVE_OF_ERASED)
 
     def activate(self, texts: Iterable[GeneratedText]) -> int:
         """Make exactly these texts active; one that has been replaced meanwhile is skipped.

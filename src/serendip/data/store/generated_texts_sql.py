@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, false, func, or_, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serendip.data.store.schema import GENERATED_TEXTS
+from serendip.data.store.schema import BLANK_ITEMS, GENERATED_TEXTS
 
 _KEY = (GENERATED_TEXTS.c.item_id, GENERATED_TEXTS.c.field, GENERATED_TEXTS.c.source)
 _CONTENT = (
@@ -26,6 +26,7 @@ ACTIVATE = (
     .values(active=true())
 )
 REMOVE_OF_ITEM = GENERATED_TEXTS.delete().where(GENERATED_TEXTS.c.item_id == bindparam("item"))
+REMOVE_OF_ERASED = GENERATED_TEXTS.delete().where(GENERATED_TEXTS.c.item_id.in_(BLANK_ITEMS))
 REMOVE = GENERATED_TEXTS.delete()
 
 
