@@ -6,10 +6,10 @@ any more is not computed.
 
 The bound in time is controlled delay (Nichols and Jacobson, 2012), as Maurer (2015) applies it to
 servers: a burst may wait, a standing queue may not. A queue stands, that is, it stays although work
-goes on, once it has not been empty while as many requests were taken up as may wait. All that waited
-at the beginning has gone by then, so no burst can be the cause: more comes than can be computed. Only
-what has waited for less than the time of ``STANDING`` requests is computed then, besides the last one
-in the queue. How long a request takes is measured, so that the bound fits any catalogue and machine.
+goes on, once it has not been empty while more requests were taken up than may wait. All that waited
+at the beginning has gone by then, so no burst is the cause: more comes than can be computed. Then
+only what has waited for less than the time of ``STANDING`` requests is computed, besides the last
+one in the queue. How long a request takes is measured, so that this fits any catalogue and machine.
 """
 
 from __future__ import annotations
