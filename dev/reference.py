@@ -260,9 +260,11 @@ def endpoint(path: str, operations: Mapping[str, Any], document: Mapping[str, An
 
 
 def scope_note(operation: Mapping[str, Any]) -> str:
-    """The scope that a key needs for an operation."""
+    """The scopes that a key needs for an operation."""
     scopes = [scope for one in operation["security"] for scope in one.get("key", ())]
-    return f" Scope `{scopes[0]}`." if scopes else " No key."
+    if not scopes:
+        return " No key."
+    return f" Scope{'s' if len(scopes) > 1 else ''} {' and '.join(f'`{one}`' for one in scopes)}."
 
 
 def parameter_rows(operation: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[Any]:

@@ -13,10 +13,12 @@
       ExtraMissing       an optional package is not installed            exit 7, HTTP 503
       StorageError       the database cannot be read or written now      exit 8, HTTP 503
         BusyError        the database is locked by other writes          exit 8, HTTP 503
+        DiskFullError    the disk of the database is full                exit 8, HTTP 507
       UnauthenticatedError  a request has no valid key                   exit 1, HTTP 401
       ForbiddenError     a key or a visitor may not do this              exit 1, HTTP 403
       RateLimitError     too many requests                               exit 1, HTTP 429
       OverloadError      more is asked for than can be computed          exit 1, HTTP 429
+      LateError          an answer takes too long                        exit 1, HTTP 503
       ClientGoneError    the client hung up before its answer            exit 1, HTTP 499
 
 Every message names the thing and the value; ``hint`` names the next step. Only two places catch
@@ -124,6 +126,13 @@ class BusyError(StorageError):
     retry_after_s = 1
 
 
+class DiskFullError(StorageError):
+    """The disk of the workspace database is full; nothing was stored."""
+
+    status, kind = 507, "storage_full"
+    public_message = "the disk of the database is full."
+
+
 class UnauthenticatedError(SerendipError):
     """A request has no key, or one that is unknown, revoked or expired."""
 
@@ -156,6 +165,13 @@ class OverloadError(SerendipError):
     """The service is asked for more than it can compute; nothing was computed."""
 
     status, kind = 429, "overload"
+    retry_after_s = 1
+
+
+class LateError(SerendipError):
+    """An answer was not computed within the time that a request may take."""
+
+    status, kind = 503, "timeout"
     retry_after_s = 1
 
 

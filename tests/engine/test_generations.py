@@ -20,6 +20,7 @@ from serendip.engine.generations import (
     open_earlier,
     publish,
     rollback,
+    with_erased,
 )
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 
@@ -302,3 +303,43 @@ def test_kill_9_anywhere_in_publishing_leaves_exactly_the_old_or_the_new_generat
     assert current.name == "gen-2" or done.returncode == -signal.SIGKILL
     publish(tmp_path, write("next"), {})
     assert (open_current(tmp_path).folder / "sub" / "data.txt").read_text() == "next"
+
+
+def test_a_generation_without_an_erased_user_ends_those_with_them(tmp_path: Path) -> None:
+    publish(tmp_path, write("a"), {"event_removals": 0})
+    publish(tmp_path, write("b"), {"event_removals": 1})
+    assert with_erased(tmp_path, 2) == ["gen-1", "gen-2"]
+    # Trained before the erasure and published after it: it ends nothing.
+    publish(tmp_path, write("c"), {"event_removals": 1, "erased_at_removals": 0})
+    assert with_erased(tmp_path, 2) == names(tmp_path) == ["gen-1", "gen-2", "gen-3"]
+    assert rollback(tmp_path).name == "gen-2"
+    publish(tmp_path, write("d"), {"event_removals": 2, "erased_at_removals": 2})
+    assert (with_erased(tmp_path, 2), names(tmp_path)) == ([], ["gen-4"])
+    with pytest.raises(NotTrainedError, match="gen-4 is the oldest"):
+        rollback(tmp_path)
+
+
+def test_no_rollback_leads_to_an_erased_user_though_the_folder_is_still_there(
+    tmp_path: Path,
+) -> None:
+    """As after a crash between the publication and the removal, or a copy put back by hand."""
+    publish(tmp_path, write("a"), {"event_removals": 0})
+    kept = shutil.copytree(tmp_path / "gen-1", tmp_path.with_name("copy"))
+    facts = {"event_removals": 1, "erased_at_removals": 1}
+    publish(tmp_path, write("b"), facts)
+    shutil.copytree(kept, tmp_path / "gen-1")
+    with pytest.raises(NotTrainedError, match="gen-2 is the oldest"):
+        rollback(tmp_path)
+    (tmp_path / "gen-2" / "sub" / "data.txt").write_text("damaged")
+    with pytest.raises(NotTrainedError):
+        open_earlier(tmp_path)
+    publish(tmp_path, write("c"), facts)
+    assert names(tmp_path) == ["gen-2", "gen-3"]
+
+
+def test_a_generation_of_unknown_data_ends_with_the_next_erasure(tmp_path: Path) -> None:
+    publish(tmp_path, write("a"), {"event_removals": 5})
+    (tmp_path / "gen-1" / "manifest.json").write_text("{}")
+    assert with_erased(tmp_path, 1) == ["gen-1"]
+    publish(tmp_path, write("b"), {"event_removals": 5, "erased_at_removals": 1})
+    assert names(tmp_path) == ["gen-2"]

@@ -220,13 +220,17 @@ def test_the_cache_of_users_is_limited_by_memory_and_drops_the_oldest(
     users = SuggestionUsers(engine._store, engine.settings.actions)
 
     def of(user: str) -> SuggestionUser:
-        return users.of(engine.state, user, engine._query_builder.read_past(engine.state, user))[0]
+        past = engine._query_builder.read_past(engine.state, user)
+        return users.of(engine.state, user, past, removals)[0]
 
+    removals = 0
     first, second = of("u0"), of("u1")
     assert of("u0") is first
     of("u2")
     assert of("u0") is first and of("u1") is not second
     assert np.array_equal(of("u1").history, second.history)
+    removals = 1  # somebody was erased: nothing of before is kept
+    assert of("u0") is not first
 
 
 def test_new_categories_come_first_if_configured(open_engine) -> None:

@@ -37,6 +37,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "PUT /v1/users/{user_id:path}": ("/v1/users/u", {"json": {"attributes": {}}}),
     "POST /v1/items": ("/v1/items", {"json": {"item_id": "n"}}),
     "DELETE /v1/items/{item_id:path}": ("/v1/items/n", {}),
+    "DELETE /v1/users/{user_id:path}": ("/v1/users/n", {}),
     "GET /health/live": ("/health/live", {}),
     "GET /health/ready": ("/health/ready", {}),
     "GET /metrics": ("/metrics", {}),
@@ -77,6 +78,7 @@ POST /v1/events                        401    own     own     403  yes   403    
 PUT /v1/users/{user_id:path}           401    401     403     403  yes   403        403   401
 POST /v1/items                         401    401     403     403  yes   403        403   401
 DELETE /v1/items/{item_id:path}        401    401     403     403  yes   403        403   401
+DELETE /v1/users/{user_id:path}        401    401     403     403  403   403        403   401
 GET /health/live                       yes    yes     yes     yes  yes   yes        yes   yes
 GET /health/ready                      yes    yes     yes     yes  yes   yes        yes   yes
 GET /metrics                           401    401     yes     403  403   403        yes   401
@@ -161,6 +163,20 @@ def test_every_route_and_role(service: KeyedService, capsys: pytest.CaptureFixtu
     with capsys.disabled():
         print(f"\n{table}")  # noqa: T201 - the table is what the test is for
     assert table == TABLE
+
+
+def test_an_erasure_needs_two_scopes_at_once(service: KeyedService) -> None:
+    both = bearer(service.issue(["write", "read:users"]))
+    service.post("/v1/events", json=EVENT, headers=both)
+    for scopes in (["write"], ["read:users"], ["read", "write", "admin"]):
+        response = service.ask("DELETE", "/v1/users/u", headers=bearer(service.issue(scopes)))
+        assert response.status_code == 403
+        assert "--scope write --scope read:users" in error_of(response)["hint"]
+    response = service.ask("DELETE", "/v1/users/u", headers=both)
+    receipt = response.json()
+    assert (response.status_code, receipt["events"], receipt["is_complete"]) == (200, 1, False)
+    assert [place["state"] for place in receipt["places"]] == ["erased", "pending"]
+    assert service.get("/v1/users/u/history", headers=both).json()["events"] == []
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -132,7 +132,7 @@ def test_answers_are_not_logged_unless_it_is_asked_for(log):
 
 
 def test_a_failure_is_told_with_its_places_in_the_code_and_its_causes(log):
-    answer = WireClient(Failing(RuntimeError)).get("/v1/search?q=film")
+    answer = WireClient(Failing(RuntimeError)).get("/v1/users")
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert answer.status_code == 500
     (line,) = [line for line in lines if line["level"] == "error"]
@@ -140,6 +140,19 @@ def test_a_failure_is_told_with_its_places_in_the_code_and_its_causes(log):
     assert line["error"][0] == "RuntimeError"
     assert "KeyError" in line["error"]
     assert any(place.endswith(" _fail") for place in line["error"])
+
+
+def test_a_failure_that_is_answered_from_less_is_told_likewise(log):
+    class NoRanking(TinyEngine):
+        def recommend(self, request):
+            raise RuntimeError(request)
+
+    answer = WireClient(NoRanking()).get(f"/v1/search?q={QUERY}")
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (answer.status_code, answer.json()["degraded"]) == (200, ["personal"])
+    assert line["error"][0] == "RuntimeError"
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert "canary" not in log.getvalue()
 
 
 def test_what_the_disk_says_is_told_in_its_own_words(log):

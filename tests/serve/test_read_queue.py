@@ -15,6 +15,7 @@ from serendip.engine.request import Request
 from serendip.errors import ClientGoneError, OverloadError
 from serendip.serve.current_request import Client, CurrentRequest, set_current_request
 from serendip.serve.engine_holder import READERS, EngineHolder, EnginePool
+from serendip.serve.limits import ServiceLimits
 from serendip.serve.read_queue import ReadQueue
 
 
@@ -172,7 +173,7 @@ def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
 
 def test_more_requests_than_may_wait_get_429_as_json_and_as_a_page_and_health_is_answered():
     engine = Stuck()
-    client = WireClient(engine, waiting_requests=1)
+    client = WireClient(engine, limits=ServiceLimits(waiting_requests=1))
 
     async def scene():
         def ask(path):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -142,6 +143,26 @@ def test_an_event_is_in_the_history_and_its_item_in_no_feed_of_either_worker(sho
             assert [event["item_id"] for event in events] == seen[::-1]
             shown = [item["item_id"] for item in other.read(home)["items"]]
             assert not set(shown) & set(seen)
+
+
+def test_an_erased_user_is_known_to_neither_worker_and_their_bytes_go(shop: Path) -> None:
+    user = "/v1/users/u1"
+    with pair(shop) as service, service.workers() as (one, other):
+        assert other.read(f"{user}/history?limit=9")["events"]
+        event = {"user_id": "u1", "item_id": "i1", "timestamp": 1.7e9, "action": "like"}
+        one.write("POST", "/v1/events", event)
+        assert one.write("DELETE", user)["events"] > 8
+        for worker in (one, other):
+            assert worker.read(f"{user}/history?limit=9")["events"] == []
+            assert "u1" not in {
+                known["user_id"] for known in worker.read("/v1/users?limit=99")["users"]
+            }
+        assert other.write("POST", "/v1/events", event) == {"received": 1, "new": 0}
+        pending, end = {"event log"}, time.monotonic() + 60
+        while pending != {"generations"} and time.monotonic() < end:
+            places = other.write("DELETE", user)["places"]
+            pending = {place["place"] for place in places if place["state"] == "pending"}
+        assert pending == {"generations"}
 
 
 def test_an_event_sent_again_to_the_other_worker_is_stored_once(shop: Path) -> None:

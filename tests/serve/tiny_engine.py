@@ -22,6 +22,7 @@ from serendip.engine.answer import (
     Suggestion,
     Suggestions,
 )
+from serendip.engine.erasure import ErasurePlace, ErasureReceipt
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.models_config import ModelsConfig
@@ -104,6 +105,11 @@ class TinyEngine:
         }
         return self._answer(request, scores, "Shares genres with your history")
 
+    def fall_back(self, request: Request) -> Answer:
+        ids = sorted(self._items)[: request.k]
+        entries = tuple(AnswerItem(item_id, 0.0) for item_id in ids)
+        return Answer("r0", self.generation, request.surface, entries, "", ("personal",))
+
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         if surface not in DEFAULT_SURFACES:
             raise UnsupportedError(
@@ -171,6 +177,17 @@ class TinyEngine:
             self._store.append((item_id, None))
             self._read_store()
         return had
+
+    def erase_user(self, user_id: str) -> ErasureReceipt:
+        with self._lock:
+            count = sum(event.user_id == user_id for event in self._events)
+            self._events = [event for event in self._events if event.user_id != user_id]
+            self._users.pop(user_id, None)
+        places = (
+            ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
+            ErasurePlace("generations", "pending", "gen-1 learned before"),
+        )
+        return ErasureReceipt("user", "0" * 64, 0.0, count, places)
 
     def catch_up(self) -> None:
         with self._lock:

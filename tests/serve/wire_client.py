@@ -11,7 +11,7 @@ from tiny_engine import TinyEngine
 from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.limits import LIMITS
+from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import App
 
 
@@ -22,15 +22,13 @@ class WireClient:
         self,
         engine: TinyEngine | None = None,
         access: Access | None = None,
-        waiting_requests: int = LIMITS.waiting_requests,
+        limits: ServiceLimits = LIMITS,
         logs_answers: bool = False,
     ) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: App = build_app(
-            self.holder, access, waiting_requests=waiting_requests, logs_answers=logs_answers
-        )
+        self.app: App = build_app(self.holder, access, limits=limits, logs_answers=logs_answers)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self.ask_async(method, path, **options))

@@ -24,4 +24,6 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     )
     if "users" in summary:
         terminal.say(f"{summary['users']:,} users of the users file are in it.")
+    if "erased_events" in summary:
+        terminal.say(f"{summary['erased_events']:,} events of erased users were left out.")
     terminal.result(summary)

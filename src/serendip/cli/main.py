@@ -15,12 +15,15 @@ import typer
 
 from serendip import __version__
 from serendip.cli import (
+    backup,
     config,
     demo,
     doctor,
     embed,
     enrich,
+    erase,
     evaluate,
+    export,
     ids,
     import_,
     init,
@@ -29,6 +32,7 @@ from serendip.cli import (
     llm,
     queries,
     recommend,
+    restore,
     rollback,
     serve,
     status,
@@ -47,12 +51,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback, demo),
+    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback),
+    *(backup, restore, export, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(config.app, name=config.NAME, help=config.HELP)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)
+app.add_typer(erase.app, name=erase.NAME, help=erase.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(keys.app, name=keys.NAME, help=keys.HELP)

@@ -145,6 +145,7 @@ def _build_exposure(config: ServeConfig, database: Path, host: str, port: int) -
         config.requests_per_minute,
         config.waiting_requests,
         parse_duration(config.receive_timeout),
+        parse_duration(config.deadline),
     )
     return Exposure(
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),

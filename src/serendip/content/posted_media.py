@@ -150,6 +150,16 @@ class PostedMediaTable:
         with self._database.write() as connection:
             connection.execute(self._sql.ANNOUNCE, {"items": list(item_ids)})
 
+    def remove(self, item_id: str) -> None:
+        """Remove the results of an item, and their bytes.
+
+        Raises:
+            StorageError: the database cannot be written to.
+        """
+        with self._database.write() as connection:
+            connection.execute(self._sql.REMOVE, {"item": item_id})
+        self._database.scrub()
+
     def find(self, item_ids: Sequence[str]) -> dict[tuple[str, str], EncodedFile]:
         """(item_id, modality) -> what encoding the item's file gave last.
 

@@ -36,6 +36,7 @@ _KEY, _RESULT = ("item_id", "modality"), ("file", "encoder", "vector", "problem"
 FIND = select(*(FILES.c[name] for name in (*_KEY, *_RESULT))).where(
     FILES.c.item_id.in_(bindparam("items", expanding=True))
 )
+REMOVE = FILES.delete().where(FILES.c.item_id == bindparam("item"))
 ANNOUNCE = (
     FILES.update()
     .where(FILES.c.item_id.in_(bindparam("items", expanding=True)))

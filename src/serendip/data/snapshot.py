@@ -51,20 +51,26 @@ class StoreSnapshot:
         item_version: of the newest change of an item, or an earlier one.
         event_seq: number of the newest event of the snapshot; the log goes on after it.
         event_removals: number of times that events were removed from the log before.
+        last_erasure: the same number when the last user was erased; 0 = none was.
+        last_item_erasure: version at which the last item was erased that is not in the snapshot.
     """
 
     dataset: Dataset
     item_version: int
     event_seq: int
     event_removals: int
+    last_erasure: int
+    last_item_erasure: int
 
 
 def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
     """Take a snapshot of everything, with its place in the log: see ``take_snapshot``."""
+    item_erasure = store.last_item_erasure()
     item_version = store.max_version()  # first: a change is rather applied twice than never
     content = store.content()
     dataset, position = _build(store, content, rules, None)[0], content.position
-    return StoreSnapshot(dataset, item_version, position.seq, position.removals)
+    place = position.seq, position.removals, content.last_erasure, item_erasure
+    return StoreSnapshot(dataset, item_version, *place)
 
 
 def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) -> Dataset:

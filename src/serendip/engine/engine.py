@@ -11,11 +11,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
 from serendip.content.posted_media import NO_POSTED_MEDIA, FileProblem, PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_starts import Promise
@@ -31,6 +33,8 @@ from serendip.engine.answer import (
     Suggestions,
     decode_cursor,
 )
+from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
+from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
@@ -39,6 +43,7 @@ from serendip.engine.live_state import ItemUpdater, LiveState
 from serendip.engine.presenter import (
     build_answer,
     build_explanation,
+    build_fallback,
     build_suggestions,
     empty_answer,
 )
@@ -46,7 +51,6 @@ from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
-from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
@@ -76,7 +80,7 @@ class Engine:
 
     def __init__(
         self,
-        settings: Settings,
+        workspace: Workspace,
         generation: Version,
         state: EngineState,
         encoder: TextEncoder,
@@ -86,7 +90,7 @@ class Engine:
         clock: Callable[[], float] = time.time,
         media: PostedMedia = NO_POSTED_MEDIA,
     ) -> None:
-        self.settings = settings
+        self.settings = settings = workspace.settings
         self.pictures = pictures
         self.report = report
         self.generation = generation.name
@@ -101,6 +105,8 @@ class Engine:
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
         self._media = media
+        self._eraser = Eraser(workspace, store)
+        self._remover = RemainsRemover(workspace.folder)
         updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
         manifest = generation.manifest
         counts = LiveCounts(
@@ -169,13 +175,14 @@ class Engine:
             media = PostedMedia(workspace.posted_media, settings.content, workspace.folder)
             undo.callback(media.close)
             engine = cls(
-                settings, generation, state, encoder, store, pictures, report, clock, media
+                workspace, generation, state, encoder, store, pictures, report, clock, media
             )
             undo.pop_all()
         return engine
 
     def close(self) -> None:
         """Close the store. Call it after the last request has ended."""
+        self._remover.close()
         self._store.close()
         self._media.close()
 
@@ -215,6 +222,34 @@ class Engine:
             return empty_answer(self.generation, request.surface)
         result = run([query], surface, state)[0]
         return build_answer(result, state, self.generation, request, offset)
+
+    def fall_back(self, request: Request) -> Answer:
+        """Answer when ``recommend`` fails or takes too long, from less than it needs.
+
+        Neither the store nor the encoder is asked; of the user it is known what the last request
+        read, so that what they rejected is not shown. ``degraded`` says what was left out. See
+        ``engine.fallback``.
+
+        Raises:
+            UnsupportedError, UnknownItemError, DataError: as ``recommend``.
+        """
+        surface, state = find_surface(self._surfaces, request.surface), self.state
+        offset = decode_cursor(request.cursor)
+        sources = [find_item_number(item_id, state) for item_id in request.item_ids]
+        past = self._query_builder.cached_past(state, request.user_id)
+        query = Query(
+            surface=surface.task,
+            text=request.text,
+            is_literal=request.literal,
+            history=past.history,
+            rejected=past.rejected,
+            source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
+            time=self._clock(),
+            country=request.country,
+            device=request.device,
+        )
+        items, missing = fall_back(query, surface, state, offset + request.k + 1)
+        return build_fallback(items, missing, state, self.generation, request, offset)
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
@@ -367,6 +402,22 @@ class Engine:
         """
         return self._live.delete_item(item_id)
 
+    def erase_user(self, user_id: str) -> ErasureReceipt:
+        """Erase a user: requests that begin after this returns know nothing about them.
+
+        Bytes of theirs are removed by a process beside this one. For one who was erased before and
+        has done nothing since, the receipt tells the present state.
+
+        Raises:
+            DataError: the id is not valid.
+        """
+        receipt = self._eraser.erase_user(user_id)
+        with suppress(StorageError):  # The user is erased; the totals are read again later.
+            self._totals.follow()
+        if self._eraser.has_remains():
+            self._remover.begin()
+        return receipt
+
     def item(self, item_id: str) -> Item | None:
         """The item as stored now; None if it is unknown, deleted or not available yet."""
         state = self.state
@@ -507,7 +558,7 @@ class Engine:
         if not user_id:
             return SuggestionUser(), UserContext()
         past = self._query_builder.read_past(state, user_id)
-        return self._suggestion_users.of(state, user_id, past)
+        return self._suggestion_users.of(state, user_id, past, self._query_builder.removals)
 
 
 def load_shared(folder: Path) -> None:

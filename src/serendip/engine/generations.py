@@ -4,6 +4,9 @@ The folder ``generations/`` of a workspace has one folder ``gen-<n>`` per genera
 ``CURRENT`` names the published one. ``runtime.versions`` describes how publishing survives a crash.
 One process at a time publishes or rolls back: it locks the file ``.lock``, and the operating system
 releases the lock when the process ends, even by a crash.
+
+A generation that was trained after users were erased ends those that were trained before: its
+publication removes them, and no rollback leads to them.
 """
 
 from __future__ import annotations
@@ -19,6 +22,14 @@ from serendip.runtime.versions import Version, Versions
 
 KEEP = 3
 """Number of newest generations that are kept."""
+
+REMOVALS, ERASED = "event_removals", "erased_at_removals"
+"""Facts of a manifest: how often events had been removed from the log that it was trained on, and
+how often when the last user was erased who is not in it."""
+
+ITEM_VERSION, ERASED_ITEMS = "item_version", "erased_at_item_version"
+"""Facts of a manifest: the version of the items that it was trained on, and that at which the last
+item was erased that is not in it."""
 
 
 def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str, Any]) -> Version:
@@ -128,6 +139,28 @@ def open_earlier(generations: Path) -> Version:
     return _first_sound(versions, _before(versions, name), name)
 
 
+def with_erased(generations: Path, removals: int) -> list[str]:
+    """Names of the generations that may have learned from an erased user, oldest first.
+
+    Args:
+        generations: the folder of generations.
+        removals: of the erasure; see ``data.store.erased_users``.
+    """
+    versions = _versions(generations)
+    return [name for name in versions.names() if _fact(versions, name, REMOVALS) < removals]
+
+
+def with_erased_item(generations: Path, version: int) -> list[str]:
+    """Names of the generations that may have an erased item, oldest first.
+
+    Args:
+        generations: the folder of generations.
+        version: of the items at which it was erased.
+    """
+    versions = _versions(generations)
+    return [name for name in versions.names() if _fact(versions, name, ITEM_VERSION) < version]
+
+
 def current_name(generations: Path) -> str:
     """Name of the published generation; empty = none is published."""
     return _versions(generations).current_name()
@@ -177,7 +210,7 @@ def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Vers
     if damage is not None:
         raise damage
     raise NotTrainedError(
-        f"{current} is the oldest generation in {versions.folder}.",
+        f"{current} is the oldest generation in {versions.folder} that may be in force.",
         "Train again to publish a newer one.",
     )
 
@@ -196,15 +229,40 @@ def _name_before(versions: Versions, current: str) -> str:
     number = versions.number
     older = [name for name in versions.names() if number(name) < number(current)]
     try:
-        previous = str(versions.open(current, verify=False).manifest.get("previous", ""))
+        version = versions.open(current, verify=False)
     except ArtefactError:
-        previous = ""
+        return max(older, key=number, default="")
+    ended = _ended_by(versions, version)
+    older = [name for name in older if name not in ended]
+    previous = str(version.manifest.get("previous", ""))
     return previous if previous in older else max(older, key=number, default="")
 
 
+def _ended_by(versions: Versions, generation: Version) -> set[str]:
+    """Names of generations that may have users or items that were erased before this one."""
+    ended: set[str] = set()
+    for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION)):
+        limit = int(generation.manifest.get(erased, 0))
+        names = versions.names() if limit else ()
+        ended |= {name for name in names if _fact(versions, name, present) < limit}
+    return ended - {generation.name}
+
+
+def _fact(versions: Versions, name: str, key: str) -> int:
+    """A number of a manifest, 0 without it; -1 = the manifest cannot be read."""
+    try:
+        return int(versions.open(name, verify=False).manifest.get(key, 0))
+    except ArtefactError:
+        return -1
+
+
 def _remove_old(versions: Versions, current: Version) -> None:
-    """Remove all but the newest generations, the current one and the target of a rollback."""
-    kept = {current.name, _name_before(versions, current.name)}
-    for name in versions.names()[:-KEEP]:
-        if name not in kept:
+    """Remove all but the newest generations, the current one and the target of a rollback.
+
+    Those that an erasure ended go, too.
+    """
+    ended = _ended_by(versions, current)
+    kept = {current.name, _name_before(versions, current.name), *versions.names()[-KEEP:]}
+    for name in versions.names():
+        if name not in kept or name in ended:
             versions.remove(name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from serendip.engine.fallback import LABELS as FALLBACK_LABELS
 from serendip.engine.feature_names import (
     CONTEXT_FEATURES,
     OTHER_FEATURES,
@@ -54,7 +55,7 @@ class Labels:
         )
         for names in CONTEXT_FEATURES.values():
             numbers |= names
-        failures: dict[str, str] = {}
+        failures = dict(FALLBACK_LABELS)
         stages = [stage for surface in surfaces.values() for stage in SurfaceStages.of(surface)]
         for stage in stages:
             numbers |= stage.numbers

@@ -110,6 +110,32 @@ def build_answer(
     )
 
 
+def build_fallback(
+    items: ItemList,
+    missing: tuple[str, ...],
+    state: EngineState,
+    generation: str,
+    request: Request,
+    offset: int,
+) -> Answer:
+    """The requested page of a list that no run made: no parts, no reasons.
+
+    Args:
+        items: the list, at least up to the end of the page.
+        missing: what the list was made without.
+        state: that it was made from.
+        generation: name of the generation.
+        request: at most ``request.k`` items are on the page.
+        offset: 0-based position of the page's first item in the list.
+    """
+    end = offset + request.k
+    page = items.take(slice(offset, end))
+    ids = state.catalogue.vocabulary.ids_of(page.item_nums)
+    entries = tuple(map(AnswerItem, ids, page.scores.tolist()))
+    following = encode_cursor(end) if end < len(items) else ""
+    return Answer(uuid.uuid4().hex, generation, request.surface, entries, following, missing)
+
+
 def build_suggestions(generation: str, queries: Sequence[Suggestion]) -> Suggestions:
     """Suggested queries with a request id of their own."""
     return Suggestions(uuid.uuid4().hex, generation, tuple(queries))

@@ -351,12 +351,13 @@ class SuggestionUsers:
     def __init__(self, store: Store, rules: ActionRules) -> None:
         self._store, self._rules = store, rules
         self._lock = threading.Lock()
+        self._removals = 0  # of the log when the cached users were read
         self._cache: OrderedDict[
             tuple[str, int, float, bytes, int], tuple[SuggestionUser, UserContext]
         ] = OrderedDict()
 
     def of(
-        self, state: EngineState, user_id: str, past: UserPast
+        self, state: EngineState, user_id: str, past: UserPast, removals: int
     ) -> tuple[SuggestionUser, UserContext]:
         """Features and context of a user.
 
@@ -364,6 +365,7 @@ class SuggestionUsers:
             state: the present one.
             user_id: external id.
             past: history and rejections of the user.
+            removals: how often events were removed from the log; erased searches are forgotten.
         """
         history, unwanted = past.history, past.rejected.reaching("recommendations")
         hidden = past.rejected.reaching("everywhere")
@@ -371,6 +373,9 @@ class SuggestionUsers:
         rejected = unwanted.tobytes() + b"|" + hidden.tobytes()
         key = (user_id, len(history), last, rejected, state.num_items)
         with self._lock:
+            if removals != self._removals:
+                self._cache.clear()
+                self._removals = removals
             cached = self._cache.get(key)
             if cached is not None:
                 self._cache.move_to_end(key)
@@ -381,7 +386,8 @@ class SuggestionUsers:
         taste = _taste(state, user_id, history)
         user = build_user(state, history, taste, _distinct(searches), user_id, unwanted, hidden)
         with self._lock:
-            self._cache[key] = user
+            if removals == self._removals:
+                self._cache[key] = user
             while len(self._cache) > max_cached_users(state.num_items):
                 self._cache.popitem(last=False)
         return user

@@ -53,6 +53,11 @@ class ServeConfig(Config):
     """Time in which the first line and the headers of a request must arrive, and its body must
     begin to come. Slower clients get 408."""
 
+    deadline: Duration = "5s"
+    """Time that computing an answer may take, waiting included. Then items are answered from less:
+    from words and content, else the most chosen ones, which `degraded` says; other answers get 503
+    and `Retry-After`."""
+
     log_format: Literal["text", "json"] = "text"
     """Form of the messages on standard error: lines for people, or one JSON object per line."""
 

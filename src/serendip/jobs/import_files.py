@@ -22,7 +22,8 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
 
     Returns:
         ``items`` and ``events``: number of rows in the database; ``users``: of the users file,
-        if there is one.
+        if there is one; ``erased_events``: of the files, left out as their users were erased after
+        them, if there are any.
 
     Raises:
         DataError: a file, a column or a row is wrong; the database is unchanged.
@@ -36,6 +37,8 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
         counts = store.import_tables(items.table, events.table, users.users)
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))
         summary = {"items": store.count_items(), "events": store.count_events()}
+        if counts.erased_events:
+            summary["erased_events"] = counts.erased_events
         return summary if users.path is None else {**summary, "users": counts.users}
 
 

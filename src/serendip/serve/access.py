@@ -1,4 +1,4 @@
-"""Who may call a route: every route declares its scope, and is guarded by what it declares.
+"""Who may call a route: every route declares its scopes, and is guarded by what it declares.
 
 The declaration is the ``security`` of the route in ``/openapi.json``. A route without one ends the
 start of the service. While a workspace has no keys, everybody on this machine may do everything.
@@ -64,19 +64,24 @@ class RouteAccess:
     """Who may call a route.
 
     Args:
-        scope: that a key needs, ``PUBLIC`` or ``PAGE``.
+        scopes: that a key needs, all of them; ``PUBLIC`` or ``PAGE``.
         visitors: whether visitors of the page may call it, too, for themselves.
     """
 
-    scope: str
+    scopes: tuple[str, ...]
     visitors: bool = False
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is for everybody as a visitor."""
+        return self.scopes == (PAGE,)
 
     def declare(self) -> dict[str, Any]:
         """The declaration, as the ``openapi_extra`` of a route."""
         security: list[dict[str, list[str]]] = []
-        if self.scope in SCOPES:
-            security.append({KEY_SCHEME: [self.scope]})
-        if self.visitors or self.scope == PAGE:
+        if set(self.scopes) <= set(SCOPES):
+            security.append({KEY_SCHEME: list(self.scopes)})
+        if self.visitors or self.is_page:
             security.append({VISITOR_SCHEME: []})
         return {"security": security}
 
@@ -92,8 +97,8 @@ class RouteAccess:
             raise TypeError(f"route {route.path} declares no scope: see serve/access.py")
         schemes = {name: scopes for scheme in security for name, scopes in scheme.items()}
         if KEY_SCHEME in schemes:
-            return cls(schemes[KEY_SCHEME][0], VISITOR_SCHEME in schemes)
-        return cls(PAGE if VISITOR_SCHEME in schemes else PUBLIC)
+            return cls(tuple(schemes[KEY_SCHEME]), VISITOR_SCHEME in schemes)
+        return cls((PAGE,) if VISITOR_SCHEME in schemes else (PUBLIC,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,7 @@ class Access:
             ForbiddenError: the key does not have the scope.
             RateLimitError: the key, or the address of a request without one, sends too many.
         """
-        if route.scope == PUBLIC:
+        if route.scopes == (PUBLIC,):
             return
         caller = await self._identify(request, route)
         if caller.key is None:
@@ -193,14 +198,15 @@ class Access:
             self._limits.take(f"key {caller.key.key_id}", caller.key.requests_per_minute)
         request.scope["state"]["caller"] = caller
         is_visit = route.visitors and caller.visitor_id
-        if not (route.scope == PAGE or route.scope in caller.scopes or is_visit):
-            raise _refusal(caller, route.scope)
+        missing = [scope for scope in route.scopes if scope not in caller.scopes]
+        if missing and not (route.is_page or is_visit):
+            raise _refusal(caller, route.scopes, missing[0])
 
     async def _identify(self, request: Request, route: RouteAccess) -> Caller:
         if self.ring.is_open:
             return _EVERYBODY
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or route.scope == PAGE:
+        if scheme.lower() != "bearer" or route.is_page:
             return self._read_cookies(request)
         key = await self._find_key(text.strip(), read_address(request))
         return Caller(key.scopes, key)
@@ -257,15 +263,15 @@ def read_address(request: Request) -> str:
     return f"address {host[:80]}"
 
 
-def _refusal(caller: Caller, scope: str) -> SerendipError:
-    command = f"`serendip keys create --scope {scope}`"
+def _refusal(caller: Caller, scopes: Sequence[str], missing: str) -> SerendipError:
+    command = f"`serendip keys create {' '.join(f'--scope {scope}' for scope in scopes)}`"
     if caller.key is not None:
         return ForbiddenError(
-            f"key {caller.key.key_id} does not have the scope {scope!r}.",
+            f"key {caller.key.key_id} does not have the scope {missing!r}.",
             f"{command} makes one that does.",
         )
     return UnauthenticatedError(
-        f"this needs a key with the scope {scope!r}.",
+        f"this needs a key with the scope {' and '.join(map(repr, scopes))}.",
         f"Send it as `Authorization: Bearer KEY`; {command} makes one.",
     )
 

@@ -16,7 +16,7 @@ from serendip.errors import SerendipError
 from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require_declarations
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder, EnginePool
-from serendip.serve.limits import LIMITS
+from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.logs import log_answer
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import (
@@ -49,7 +49,7 @@ def build_app(
     holder: EngineHolder,
     access: Access | None = None,
     hosts: HostRules = LOOPBACK_HOSTS,
-    waiting_requests: int = LIMITS.waiting_requests,
+    limits: ServiceLimits = LIMITS,
     logs_answers: bool = False,
 ) -> App:
     """Build the service for an engine holder, with its middleware.
@@ -58,13 +58,13 @@ def build_app(
         holder: of the engine.
         access: who may call which route; None = there are no keys.
         hosts: the names that it answers to.
-        waiting_requests: number of requests that may wait to be computed.
+        limits: of requests.
         logs_answers: whether each answer is logged.
 
     Raises:
         TypeError: a route declares no scope.
     """
-    pool = EnginePool(holder, waiting_reads=waiting_requests)
+    pool = EnginePool(holder, waiting_reads=limits.waiting_requests, deadline_s=limits.deadline_s)
     metrics = ServiceMetrics(holder)
     app = _Application(
         title="Serendip",

@@ -25,7 +25,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from serendip.errors import BusyError, NotTrainedError
+from serendip.errors import (
+    ArtefactError,
+    BusyError,
+    LateError,
+    NotTrainedError,
+    SerendipError,
+    StorageError,
+)
 from serendip.serve.current_request import (
     CurrentRequest,
     get_current_request,
@@ -186,7 +193,8 @@ class EngineHolder:
 
 ResultT = TypeVar("ResultT")
 
-READERS = 4
+READERS, SPARE = 4, 2
+"""Threads for reads, and for answers in place of reads that fail or take too long."""
 
 _RETRY_S = 1.0
 """Seconds until an engine that could not read the store tries again."""
@@ -199,6 +207,7 @@ class EnginePool:
         holder: of the current engine.
         waiting_writes: maximum number of queued writes, besides the running one.
         waiting_reads: maximum number of queued reads, besides the running ones.
+        deadline_s: seconds that a read may take, waiting included.
     """
 
     def __init__(
@@ -206,10 +215,12 @@ class EnginePool:
         holder: EngineHolder,
         waiting_writes: int = MAX_WAITING_WRITES,
         waiting_reads: int = LIMITS.waiting_requests,
+        deadline_s: float = LIMITS.deadline_s,
     ) -> None:
-        self.holder = holder
+        self.holder, self._deadline_s = holder, deadline_s
         self._queue = ReadQueue(waiting_reads)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._spare = ThreadPoolExecutor(SPARE, thread_name_prefix="spare")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._waiting_writes = waiting_writes
         self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
@@ -222,10 +233,41 @@ class EnginePool:
         Raises:
             OverloadError: too many reads wait, or this one has waited too long.
             ClientGoneError: the client hung up while it waited.
+            LateError: it takes too long; a call that has begun goes on, and its result is dropped.
         """
         joined_at, request = self._queue.join(), get_current_request()
+        running = self._readers.submit(self._read, call, joined_at, request)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await asyncio.wrap_future(running)
+        except TimeoutError:
+            if running.done() and not running.cancelled():
+                raise  # it is the call that raised it
+            raise LateError("the answer takes too long.", "Try again in a moment.") from None
+        finally:
+            if running.cancelled():
+                self._queue.give_up()
+
+    async def read_or(
+        self,
+        call: Callable[[EngineProtocol], ResultT],
+        otherwise: Callable[[EngineProtocol], ResultT],
+    ) -> ResultT:
+        """``read``, and if that takes too long or fails, run ``otherwise`` in a spare thread.
+
+        Errors that a client can mend are raised as they are.
+        """
+        try:
+            return await self.read(call)
+        except (ArtefactError, LateError, StorageError) as error:
+            _log.warning("answering from less: %s", error)
+        except SerendipError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever fails in a run, the fallback does without it
+            _log.exception("answering from less")
+        request = get_current_request()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._read, call, joined_at, request)
+        return await loop.run_in_executor(self._spare, self._read_now, otherwise, request)
 
     async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.
@@ -246,8 +288,14 @@ class EnginePool:
         joined_at: float,
         request: CurrentRequest,
     ) -> ResultT:
+        with self._queue.leave(joined_at, request):
+            return self._read_now(call, request)
+
+    def _read_now(
+        self, call: Callable[[EngineProtocol], ResultT], request: CurrentRequest
+    ) -> ResultT:
         set_current_request(request)
-        with self._queue.leave(joined_at, request), self.holder.lease() as engine:
+        with self.holder.lease() as engine:
             if engine.item_version < self.holder.shared.acknowledged:
                 self._catch_up(engine)
             return call(engine)

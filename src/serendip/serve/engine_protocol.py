@@ -12,6 +12,7 @@ from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
 from serendip.data.user import User
 from serendip.engine.answer import Answer, ChosenItem, Explanation, ItemFile, Suggestions
+from serendip.engine.erasure import ErasureReceipt
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.quality_report import QualityReport
@@ -47,6 +48,14 @@ class EngineProtocol(Protocol):
         Raises:
             UnsupportedError: the surface is not configured; the hint lists those that are.
             UnknownItemError: an item of the request is not in the catalogue.
+        """
+        ...
+
+    def fall_back(self, request: Request) -> Answer:
+        """Answer at once from less than ``recommend`` needs, if that failed or takes too long.
+
+        Raises:
+            UnsupportedError, UnknownItemError, DataError: as ``recommend``.
         """
         ...
 
@@ -93,6 +102,10 @@ class EngineProtocol(Protocol):
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item permanently; False if it does not exist."""
+        ...
+
+    def erase_user(self, user_id: str) -> ErasureReceipt:
+        """Erase a user durably; no answer that begins after this knows anything about them."""
         ...
 
     def catch_up(self) -> None:

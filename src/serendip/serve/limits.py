@@ -62,11 +62,13 @@ class ServiceLimits:
         waiting_requests: number of requests that may wait to be computed.
         receive_timeout_s: seconds in which the head of a request must arrive, and a body must
             begin to come at ``MIN_BYTES_PER_S``.
+        deadline_s: seconds that computing an answer may take, waiting included.
     """
 
     requests_per_minute: int | None = None
     waiting_requests: int = 64
     receive_timeout_s: float = 10.0
+    deadline_s: float = 5.0
 
 
 LIMITS = ServiceLimits()

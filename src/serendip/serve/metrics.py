@@ -39,6 +39,9 @@ class ServiceMetrics:
         )
         self._responses = self._counter("serendip_responses", "Answers by status.", "status")
         self._empty = self._counter("serendip_empty_results", "Answers without items.", "surface")
+        self._degraded = self._counter(
+            "serendip_degraded_answers", "Answers with items that lack a stage.", "surface"
+        )
         self._events = self._counter("serendip_events", "Events received.")
         self._items = self._counter("serendip_items", "Items received.")
         self._scraped = self._registry
@@ -58,6 +61,10 @@ class ServiceMetrics:
     def add_empty(self, surface: str) -> None:
         """Count an answer without items."""
         self._empty.labels(surface).inc()
+
+    def add_degraded(self, surface: str) -> None:
+        """Count an answer that was computed without all of its stages."""
+        self._degraded.labels(surface).inc()
 
     def add_events(self, count: int) -> None:
         """Count events received."""

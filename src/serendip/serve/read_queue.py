@@ -65,6 +65,11 @@ class ReadQueue:
             self._waiting += 1
         return now
 
+    def give_up(self) -> None:
+        """Let a request go that has not been taken up."""
+        with self._lock:
+            self._waiting -= 1
+
     @contextmanager
     def leave(self, joined_at: float, request: CurrentRequest) -> Iterator[None]:
         """Compute a request in the block, in a thread.

@@ -275,7 +275,7 @@ class _Service:
             exposure, limits = self._exposure, self._exposure.limits
             access = Access(self._ring, RateLimits(limits.requests_per_minute))
             app = build_app(
-                *(self._holder, access, exposure.hosts, limits.waiting_requests),
+                *(self._holder, access, exposure.hosts, limits),
                 logs_answers=exposure.logs_answers,
             )
         except Exception as error:  # noqa: BLE001 - the main thread raises it

@@ -47,7 +47,10 @@ def test_a_missing_database_is_an_error_with_the_next_step_and_is_not_made(tmp_p
 def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "serendip.db"
     path.touch()
-    names = "api_keys, events, generated_texts, items, meta, segments, users"
+    names = (
+        "api_keys, backups, erased_users, events, generated_texts, hidden_users, items, meta, "
+        "segments, users"
+    )
     with pytest.raises(StorageError, match=f"has no table {names}"):
         Store.open(path)
 

@@ -18,9 +18,11 @@ from sqlalchemy import event as hooks
 from serendip.data.event import Event
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.store import Store
-from serendip.errors import StorageError
+from serendip.errors import DataError, StorageError
 
 USERS, ITEMS = "uvw", "abc"
+ERASED_AT = 2.0
+"""Of the times from 0 to 5: an event of an erased user counts only if it happened later."""
 
 EVENTS = st.builds(
     Event,
@@ -42,6 +44,7 @@ STEPS = st.lists(
         st.tuples(st.just("import"), BATCHES),
         st.tuples(st.just("compact"), st.none()),
         st.tuples(st.just("erase"), st.sampled_from(USERS)),
+        st.tuples(st.just("remove erased"), st.none()),
     ),
     max_size=8,
 )
@@ -52,6 +55,7 @@ class PlainLog:
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, Event]] = []
+        self.erased: set[str] = set()
 
     def take(self, step: str, what: object) -> None:
         if step == "post":
@@ -61,10 +65,13 @@ class PlainLog:
             self._append("file", what)
         elif step == "erase":
             self.rows = [row for row in self.rows if row[1].user_id != what]
+            self.erased.add(str(what))
 
     def _append(self, origin: str, events: object) -> None:
         assert isinstance(events, list)
         for event in events:
+            if event.user_id in self.erased and event.timestamp <= ERASED_AT:
+                continue
             known = {old.event_id for _, old in self.rows} - {""}
             if event.event_id not in known:
                 self.rows.append((origin, event))
@@ -82,8 +89,10 @@ def do(store: Store, step: str, what: object) -> None:
         store.import_all([], what)
     elif step == "compact":
         store.compact()
+    elif step == "erase":
+        store.erase_user(what, ERASED_AT)
     else:
-        store.erase_user(what)
+        store.remove_erased()
 
 
 def counted(events: list[Event], without: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -169,9 +178,11 @@ def test_a_compaction_removes_nothing_and_an_erasure_does(store):
     before = store.log.mark()
     store.compact()
     assert store.log.mark() == before
-    assert store.erase_user("nobody") == store.erase_user("") == 0
+    assert store.erase_user("nobody")[1] == 0
+    with pytest.raises(DataError, match="user id '' cannot be erased: it is empty"):
+        store.erase_user("")
     assert store.log.mark() == before
-    assert store.erase_user("u") == 1
+    assert store.erase_user("u")[1] == 1
     assert store.log.mark().removals == before.removals + 1
 
 
@@ -192,10 +203,11 @@ def test_an_erased_user_is_in_no_file_of_the_log(store, tmp_path):
     store.put_events(events)
     store.compact()
     store.put_events(events)
-    assert store.erase_user("forget me") == 3
+    assert store.erase_user("forget me")[1] == 3
     assert store.history("forget me", 9) == []
+    assert store.remove_erased() == 2
     assert len(store.history("u", 9)) == 3
-    for path in (tmp_path / "log").rglob("*"):
+    for path in tmp_path.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             assert b"forget me" not in content

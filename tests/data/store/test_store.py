@@ -324,6 +324,7 @@ elif command == "compact":
     store.compact()
 else:
     store.erase_user("u")
+    store.remove_erased()
 """
 
 
@@ -380,18 +381,42 @@ def test_a_process_killed_while_compacting_loses_and_doubles_nothing(tmp_path, m
     assert folders(path) == set(named)  # the halves of the killed compaction are gone
 
 
-@pytest.mark.parametrize("moment", ["DELETE FROM events", "INSERT INTO segments"])
-def test_a_process_killed_while_erasing_erases_all_or_nothing(tmp_path, moment):
+def test_a_process_killed_while_erasing_erases_nothing(tmp_path):
     path = tmp_path / "s.db"
     with closing(Store.create(path)) as store:
         store.import_all([], [Event("u", "a", 1.0), Event("v", "a", 1.0)])
         store.put_events([Event("u", "b", 2.0)])
-    killed(path, moment, "erase")
+    killed(path, "INSERT INTO erased_users", "erase")
     with closing(Store.open(path)) as store:
         assert [event.item_id for event in store.history("u", 9)] == ["a", "b"]
-        assert store.erase_user("u") == 2
+        assert store.put_events([Event("u", "c", 3.0)]) == 1
+        assert store.erase_user("u")[1] == 3
         assert (store.history("u", 9), store.count_events()) == ([], 1)
-        assert len(folders(path)) == 1
+
+
+@pytest.mark.parametrize(
+    "moment", ["DELETE FROM segments", "INSERT INTO segments", "DELETE FROM hidden", "removing"]
+)
+@pytest.mark.parametrize("next_step", ["remove", "compact", "import"])
+def test_whoever_writes_segments_next_ends_an_erasure_that_was_killed(tmp_path, moment, next_step):
+    path = tmp_path / "s.db"
+    with closing(Store.create(path)) as store:
+        store.put_events([Event("u", "hush-hush", 1.0), Event("v", "a", 1.0)])
+        store.compact()
+        store.put_events([Event("u", "hush-hush", 2.0)])
+    killed(path, moment, "erase")
+    with closing(Store.open(path)) as store:
+        assert (store.history("u", 9), store.count_events()) == ([], 1)
+        if next_step == "compact":
+            store.put_events([Event("v", "b", 2.0)])
+            store.compact()
+        elif next_step == "import":
+            store.import_all([], [Event("u", "hush-hush", 1.0), Event("v", "c", 1.0)])
+        store.remove_erased()
+        assert (store.count_hidden_segments(), store.has_remains()) == (0, False)
+        assert store.count_events() == (1 if next_step == "remove" else 2)
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"hush-hush" not in file.read_bytes()
 
 
 def test_others_write_while_the_files_of_an_import_are_read(store, tmp_path):

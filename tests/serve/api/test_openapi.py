@@ -50,6 +50,7 @@ REQUESTS = [
     ("get", "/v1/items/{item_id}", "/v1/items/n", None),
     ("delete", "/v1/items/{item_id}", "/v1/items/n", None),
     ("post", "/v1/events", "/v1/events", [{"user_id": "u", "item_id": "f1", "value": 2}]),
+    ("delete", "/v1/users/{user_id}", "/v1/users/u", None),
     ("get", "/health/live", "/health/live", None),
     ("get", "/health/ready", "/health/ready", None),
 ]

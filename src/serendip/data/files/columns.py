@@ -32,7 +32,7 @@ ITEM_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("movietitle", "booktitle", "jobtitle", "trackname", "headline", "articlename"),
             *("articletitle", "label", "caption", "titel", "bezeichnung", "artikelbezeichnung"),
             *("artikelname", "produktname", "produkttitel", "produktbezeichnung"),
-            *("상품명", "상품이름", "제품명", "제목", "품명", "이름"),
+            *("상품명", "상품이름", "제품명", "제목", "품명", "이름", "labelstitle"),
         ),
         "description": (
             *("description", "productdescription", "desc", "overview", "plot", "summary"),

@@ -148,7 +148,10 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 Cell: TypeAlias = str | tuple[str, ...]
 Row: TypeAlias = tuple[Cell, ...]
 
-CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".inter", ".item")
+_MOST_DEPTH = 6
+"""Levels of objects in a JSON row that become columns."""
+
+CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".inter", ".item", ".user")
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
@@ -329,7 +332,10 @@ class CsvTable(Table):
 
 
 class JsonTable(Table):
-    """One JSON object per line; blank lines are skipped."""
+    """One JSON object per line; blank lines are skipped.
+
+    Keys of an object inside another one are columns, ``outer.inner``.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -416,7 +422,7 @@ class JsonTable(Table):
                 except (ValueError, RecursionError) as error:
                     yield line, f"not JSON ({error})"
                     continue
-                yield line, values if isinstance(values, dict) else "not a JSON object"
+                yield line, _flatten(values) if isinstance(values, dict) else "not a JSON object"
 
 
 class ParquetTable(Table):
@@ -545,6 +551,18 @@ def _delimiter(lines: Sequence[str]) -> str:
         )
 
     return max(_DELIMITERS, key=agreement)
+
+
+def _flatten(values: Mapping[str, Any], depth: int = 1) -> dict[str, Any]:
+    """Columns of an object; objects below ``_MOST_DEPTH`` stay the text that they are."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and depth < _MOST_DEPTH:
+            inner = _flatten(value, depth + 1).items()
+            flat |= {f"{name}.{key}": cell for key, cell in inner}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _json_cell(value: Any) -> Cell:

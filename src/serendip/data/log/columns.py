@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
+from serendip.data.arrow import to_arrow
 from serendip.data.event import NO_SESSION, EventColumns
 from serendip.data.log.event_table import read_codes, read_numbers
 from serendip.data.log.segment import Segment, number_sessions
@@ -91,8 +92,10 @@ class LogPart:
     sessions: NDArray[np.int64] | None = None
 
     @classmethod
-    def of_segment(cls, segment: Segment, first_seq: int) -> Self:
-        """All events of a segment."""
+    def of_segment(
+        cls, segment: Segment, first_seq: int, hidden: Collection[int] = frozenset()
+    ) -> Self:
+        """All events of a segment but those of some users, given by their numbers."""
         import pyarrow as pa
 
         sizes = np.diff(segment.offsets)
@@ -102,7 +105,7 @@ class LogPart:
             countries = segment.countries.astype(np.int32), names
         if "device" in segment.columns:
             devices = read_codes(segment.table(["device"]), "device")
-        return cls(
+        part = cls(
             np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
             segment.user_ids,
             segment.items,
@@ -115,6 +118,27 @@ class LogPart:
             countries,
             devices,
             segment.sessions,
+        )
+        return part._without_users(hidden) if hidden else part
+
+    def _without_users(self, numbers: Collection[int]) -> Self:
+        """Without the events of some users, and without their ids."""
+        is_left = np.ones(len(self.user_ids), np.bool_)
+        is_left[list(numbers)] = False
+        rows = np.flatnonzero(is_left[self.users])
+        new_numbers = (np.cumsum(is_left) - 1).astype(np.int32)
+        return replace(
+            self,
+            users=new_numbers[self.users[rows]],
+            user_ids=self.user_ids.take(to_arrow(np.flatnonzero(is_left))),
+            items=self.items[rows],
+            actions=self.actions[rows],
+            times=self.times[rows],
+            values=None if self.values is None else self.values[rows],
+            seqs=self.seqs[rows],
+            countries=_rows_of(self.countries, rows),
+            devices=_rows_of(self.devices, rows),
+            sessions=None if self.sessions is None else self.sessions[rows],
         )
 
     @classmethod
@@ -184,6 +208,7 @@ class LogColumns:
     @classmethod
     def join(cls, parts: Sequence[LogPart]) -> Self:
         """Join the parts of a log."""
+        parts = [part for part in parts if len(part.users)]
         if not parts:
             return cls(*(np.empty(0, np.int32),) * 3, *(np.empty(0),) * 2, (), (), ())
         order = _order([part.seqs for part in parts], [part.times for part in parts])
@@ -277,6 +302,10 @@ def _join_sessions(parts: Sequence[LogPart], order: NDArray[np.intp]) -> NDArray
         for part in parts
     ]
     return np.concatenate(given)[order]
+
+
+def _rows_of(texts: Texts | None, rows: NDArray[np.intp]) -> Texts | None:
+    return None if texts is None else (texts[0][rows], texts[1])
 
 
 def _values(part: LogPart) -> TimeArray:

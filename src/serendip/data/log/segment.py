@@ -202,10 +202,14 @@ class Segment:
 
     def rows_of(self, user_id: str) -> slice:
         """The rows of a user, oldest first; empty for an unknown one."""
-        number = _find(self.user_ids, user_id)
+        number = self.number_of(user_id)
         if number is None:
             return slice(0, 0)
         return slice(int(self.offsets[number]), int(self.offsets[number + 1]))
+
+    def number_of(self, user_id: str) -> int | None:
+        """Number of a user among ``user_ids``; None for an unknown one."""
+        return _find(self.user_ids, user_id)
 
     def users_of(self, rows: NDArray[np.integer[Any]]) -> IntArray:
         """User numbers of rows."""

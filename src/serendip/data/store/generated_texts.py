@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from serendip.data.item import Item
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from serendip.data.store.database import Database
 
 WrittenField: TypeAlias = Literal["keywords", "description", "attributes", "queries"]
@@ -93,6 +95,10 @@ class GeneratedTexts:
             if rows:
                 connection.execute(self._sql.ACTIVATE, rows)
             return int(connection.scalar(self._sql.COUNT_ACTIVE) or 0)
+
+    def remove_of(self, connection: Connection, item_id: str) -> None:
+        """Delete the texts of an item, within a write transaction."""
+        connection.execute(self._sql.REMOVE_OF_ITEM, {"item": item_id})
 
     def remove_all(self) -> int:
         """Delete every text and return their number."""

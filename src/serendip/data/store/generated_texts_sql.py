@@ -25,6 +25,7 @@ ACTIVATE = (
     .where(and_(*(column == bindparam(f"judged_{column.name}") for column in (*_KEY, *_CONTENT))))
     .values(active=true())
 )
+REMOVE_OF_ITEM = GENERATED_TEXTS.delete().where(GENERATED_TEXTS.c.item_id == bindparam("item"))
 REMOVE = GENERATED_TEXTS.delete()
 
 

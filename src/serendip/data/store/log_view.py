@@ -6,7 +6,7 @@ meets each event once, whatever happens meanwhile.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.arrays import BoolArray
 from serendip.data.arrow import to_arrow
 from serendip.data.event import Event, session_code
 from serendip.data.log.columns import LogColumns, LogPart
-from serendip.data.log.event_table import read_codes, tabulate_rows
+from serendip.data.log.event_table import (
+    fill_missing,
+    read_codes,
+    tabulate_rows,
+    without_empty_columns,
+)
 from serendip.data.log.segment import Segment, SegmentMissing
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 
@@ -57,11 +63,56 @@ class _Visible:
     """A segment that counts.
 
     Args:
-        first_seq: sequence number of an event that arrived as number 0.
+        segment: with its files.
+        facts: as the database names it.
+        hidden: numbers of users in it who were erased; nobody reads their events.
     """
 
     segment: Segment
     facts: SegmentFacts
+    hidden: frozenset[int] = frozenset()
+
+    @property
+    def hidden_rows(self) -> NDArray[np.intp]:
+        """Rows of the hidden users, ascending."""
+        offsets = self.segment.offsets
+        parts = [np.arange(offsets[one], offsets[one + 1]) for one in sorted(self.hidden)]
+        return np.concatenate([np.empty(0, np.intp), *parts]).astype(np.intp)
+
+    @property
+    def is_left(self) -> BoolArray:
+        """(E,) False for the rows of hidden users."""
+        left = np.ones(len(self.segment), np.bool_)
+        left[self.hidden_rows] = False
+        return left
+
+    def left(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Rows without those of hidden users."""
+        return rows[self.is_left[rows]] if self.hidden else rows
+
+    def has_event(self, event_id: str) -> bool:
+        """Whether an event that is left was sent with this id."""
+        if not self.segment.has_event(event_id):
+            return False
+        return not self.hidden or event_id not in self.hidden_event_ids().to_pylist()
+
+    def hidden_event_ids(self) -> pa.Array:
+        """Ids given by the senders of the events of hidden users."""
+        import pyarrow as pa
+
+        if not self.hidden or self.segment.event_ids is None:
+            return pa.array([], "string")
+        column = self.segment.table(["event_id"], self.hidden_rows)["event_id"]
+        return column.cast("string").combine_chunks()
+
+    def event_ids(self) -> pa.Array:
+        """Ids given by the senders of the events that are left."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        ids = pa.array([], "string") if self.segment.event_ids is None else self.segment.event_ids
+        hidden = self.hidden_event_ids()
+        return ids.filter(pc.invert(pc.is_in(ids, value_set=hidden))) if len(hidden) else ids
 
     def seqs(self, rows: NDArray[np.integer[Any]] | slice) -> NDArray[np.int64]:
         return self.segment.arrivals[rows].astype(np.int64) + self.facts.first_seq
@@ -70,13 +121,20 @@ class _Visible:
         """Rows of events appended after a sequence number."""
         if self.facts.last_seq <= seq:
             return np.empty(0, np.intp)
-        return np.flatnonzero(self.seqs(slice(None)) > seq)
+        return self.left(np.flatnonzero(self.seqs(slice(None)) > seq))
 
     def rows_of(self, user_id: str, without: Sequence[str]) -> NDArray[np.intp]:
         """Rows of a user's events, oldest first, without some actions."""
         own = self.segment.rows_of(user_id)
-        rows = np.arange(own.start, own.stop)
+        rows = self.left(np.arange(own.start, own.stop))
         return self.without(rows, without) if len(rows) else rows
+
+    def counts_by_user(self, without: Sequence[str]) -> NDArray[np.int64]:
+        """(U,) number of events of each user, without some actions; 0 for hidden ones."""
+        counts = self.segment.counts_by_user(without)
+        if self.hidden:
+            counts[sorted(self.hidden)] = 0
+        return counts
 
     def without(self, rows: NDArray[np.intp], names: Sequence[str]) -> NDArray[np.intp]:
         """Rows without those of some actions."""
@@ -111,17 +169,21 @@ class LogView:
     Args:
         connection: in a transaction.
         folder: of the segments.
+
+    Attributes:
+        connection: for what else is read in the same transaction.
     """
 
     def __init__(self, connection: Connection, folder: SegmentFolder) -> None:
         from serendip.data.store import schema
 
-        self._connection, self._folder, self._sql = connection, folder, schema
+        self.connection = connection
+        self._folder, self._sql = folder, schema
 
     @cached_property
     def facts(self) -> list[SegmentFacts]:
         """The segments that count, as the database names them."""
-        rows = self._connection.execute(self._sql.SEGMENT_FACTS)
+        rows = self.connection.execute(self._sql.SEGMENT_FACTS)
         return [SegmentFacts(*row) for row in rows]
 
     def open_segments(self) -> list[Segment]:
@@ -130,31 +192,52 @@ class LogView:
 
     @cached_property
     def _segments(self) -> list[_Visible]:
-        return [_Visible(*pair) for pair in zip(self.open_segments(), self.facts, strict=True)]
+        hidden = self.hidden
+        return [
+            _Visible(segment, facts, hidden.get(facts.name, frozenset()))
+            for segment, facts in zip(self.open_segments(), self.facts, strict=True)
+        ]
+
+    @cached_property
+    def hidden(self) -> dict[str, frozenset[int]]:
+        """Segment -> numbers of the erased users in it, of the segments that have any."""
+        numbers = defaultdict(set)
+        for segment, number in self.connection.execute(self._sql.HIDDEN):
+            numbers[segment].add(int(number))
+        return {segment: frozenset(found) for segment, found in numbers.items()}
 
     def items(self) -> Iterable[Any]:
         """Rows of the items that are not deleted, in order of first insertion."""
-        return _stream(self._connection.execute(self._sql.ITEM_COLUMNS))
+        return _stream(self.connection.execute(self._sql.ITEM_COLUMNS))
 
     def item_sizes(self) -> Iterable[Any]:
         """Id, title and number of characters of the items that are not deleted."""
-        return _stream(self._connection.execute(self._sql.ITEM_SIZES))
+        return _stream(self.connection.execute(self._sql.ITEM_SIZES))
 
     def position(self) -> LogPosition:
         """The position of the log."""
         values = {"key": REMOVALS_KEY}
-        tail, segments, removals = self._connection.execute(self._sql.EVENT_MARK, values).one()
+        tail, segments, removals = self.connection.execute(self._sql.EVENT_MARK, values).one()
         return LogPosition(int(removals or 0), max(int(tail), int(segments)))
+
+    def last_erasure(self) -> int:
+        """Number of removals with which the last user was erased; 0 = none was."""
+        return int(self.connection.scalar(self._sql.LAST_ERASURE) or 0)
 
     def count(self) -> int:
         """Number of events."""
-        in_tail = int(self._connection.scalar(self._sql.COUNT_EVENTS) or 0)
+        hidden = sum(len(one.hidden_rows) for one in self._segments) if self.hidden else 0
+        return self.count_recorded() - hidden
+
+    def count_recorded(self) -> int:
+        """Number of events, those of hidden users included; opens no segment."""
+        in_tail = int(self.connection.scalar(self._sql.COUNT_EVENTS) or 0)
         return in_tail + sum(facts.events for facts in self.facts)
 
     def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
         """Number of events appended after a sequence number, without some actions."""
         values = {"after": seq, "without": list(without)}
-        count = int(self._connection.scalar(self._sql.COUNT_AFTER, values) or 0)
+        count = int(self.connection.scalar(self._sql.COUNT_AFTER, values) or 0)
         if any(facts.last_seq > seq for facts in self.facts):
             count += sum(len(one.without(one.rows_after(seq), without)) for one in self._segments)
         return count
@@ -162,13 +245,13 @@ class LogView:
     def past(self, user_id: str, without: Sequence[str]) -> list[LogRow]:
         """A user's events in order of time, ties in order of arrival, without some actions."""
         values = {"user": user_id, "without": list(without)}
-        rows = _log_rows(self._connection.execute(self._sql.PAST, values))
+        rows = _log_rows(self.connection.execute(self._sql.PAST, values))
         older = [one.log_rows(one.rows_of(user_id, without)) for one in self._segments]
         return _in_order([rows, *older])
 
     def after(self, seq: int) -> list[LogRow]:
         """Events of all users appended after a sequence number, in order of time."""
-        rows = _log_rows(self._connection.execute(self._sql.EVENTS_AFTER, {"after": seq}))
+        rows = _log_rows(self.connection.execute(self._sql.EVENTS_AFTER, {"after": seq}))
         if not any(facts.last_seq > seq for facts in self.facts):
             return rows
         moved = [one.log_rows(one.rows_after(seq)) for one in self._segments]
@@ -177,7 +260,7 @@ class LogView:
     def history(self, user_id: str, most: int, without: Sequence[str]) -> list[Event]:
         """The last ``most`` events of a user, without some actions, oldest first."""
         values = {"user": user_id, "most": most, "without": list(without)}
-        found = _keyed(self._connection.execute(self._sql.HISTORY, values))
+        found = _keyed(self.connection.execute(self._sql.HISTORY, values))
         if most:
             for one in self._segments:
                 found += one.keyed_events(one.rows_of(user_id, without)[-most:])
@@ -185,22 +268,22 @@ class LogView:
 
     def requested(self, most: int) -> list[Event]:
         """The last ``most`` events that have a request id or a query, oldest first."""
-        found = _keyed(self._connection.execute(self._sql.REQUESTED, {"most": most}))
+        found = _keyed(self.connection.execute(self._sql.REQUESTED, {"most": most}))
         if most:
             for one in self._segments:
-                rows = _requested_rows(one.segment)
+                rows = one.left(_requested_rows(one.segment))
                 newest = np.lexsort((one.seqs(rows), one.segment.times[rows]))[-most:]
                 found += one.keyed_events(np.sort(rows[newest]))
         return _newest(found, most)
 
     def queries(self, without: Sequence[str]) -> list[str]:
         """Distinct queries of events, without some actions, most frequent first."""
-        rows = self._connection.execute(self._sql.QUERIES, {"without": list(without)})
+        rows = self.connection.execute(self._sql.QUERIES, {"without": list(without)})
         counts = Counter({query: count for query, count in rows})
         for one in self._segments:
             if "query" in one.segment.columns:
                 codes, texts = read_codes(one.segment.table(["query"]), "query")
-                rows_left = one.without(np.arange(len(codes)), without)
+                rows_left = one.without(one.left(np.arange(len(codes))), without)
                 found = np.bincount(codes[rows_left], minlength=len(texts)).tolist()
                 counts.update(dict(zip(texts.to_pylist(), found, strict=True)))
         counts.pop("", None)
@@ -209,41 +292,76 @@ class LogView:
 
     def columns(self) -> LogColumns:
         """The whole log as numbers."""
-        parts = [LogPart.of_segment(one.segment, one.facts.first_seq) for one in self._segments]
+        parts = [
+            LogPart.of_segment(one.segment, one.facts.first_seq, one.hidden)
+            for one in self._segments
+        ]
         names = self._sql.TAIL_COLUMN_NAMES
-        tail = tabulate_rows(names, _stream(self._connection.execute(self._sql.TAIL_COLUMNS)))
+        tail = tabulate_rows(names, _stream(self.connection.execute(self._sql.TAIL_COLUMNS)))
         if len(tail):
             parts.append(LogPart.of_table(tail, np.asarray(tail["seq"], np.int64)))
         return LogColumns.join(parts)
 
+    def table(self) -> pa.Table:
+        """All events with all columns that any of them fills, in order of arrival."""
+        import pyarrow as pa
+
+        parts = [*(self.segment_table(facts) for facts in self.facts), self.tail()]
+        filled = [part for part in parts if len(part)] or parts[-1:]
+        joined = pa.concat_tables(filled, promote_options="default")
+        ordered = joined.sort_by("seq").drop_columns(["seq"])
+        return without_empty_columns(fill_missing(ordered))
+
     def tail(self) -> pa.Table:
         """The events of the tail in order of arrival, with their ``seq``."""
         names = (*self._sql.TAIL_NAMES, "seq")
-        return tabulate_rows(names, _stream(self._connection.execute(self._sql.TAIL)))
+        return tabulate_rows(names, _stream(self.connection.execute(self._sql.TAIL)))
 
     def segment_table(self, facts: SegmentFacts) -> pa.Table:
         """All columns of a segment's events, with their ``seq``, in order of user and time."""
         one = next(one for one in self._segments if one.facts == facts)
         table = one.segment.table(one.segment.columns)
-        return table.append_column("seq", to_arrow(one.seqs(slice(None))))
+        table = table.append_column("seq", to_arrow(one.seqs(slice(None))))
+        return table.take(to_arrow(np.flatnonzero(one.is_left))) if one.hidden else table
 
-    def segments_of_user(self, user_id: str) -> list[SegmentFacts]:
-        """The segments that have events of a user."""
-        own = [(one.facts, one.segment.rows_of(user_id)) for one in self._segments]
-        return [facts for facts, rows in own if rows.stop > rows.start]
+    def places_of_user(self, user_id: str) -> list[tuple[str, int, int]]:
+        """(segment, number of a user in it, number of their events), where they have any."""
+        places = []
+        for one in self._segments:
+            number = one.segment.number_of(user_id)
+            if number is not None and number not in one.hidden:
+                places.append((one.facts.name, number, len(one.rows_of(user_id, ()))))
+        return places
+
+    def user_ids(self) -> set[str]:
+        """Ids of all users who have events that are left."""
+        found = set(self.connection.scalars(self._sql.TAIL_USERS))
+        for one in self._segments:
+            names = enumerate(one.segment.user_ids.to_pylist())
+            found |= {name for number, name in names if number not in one.hidden}
+        return found
+
+    def users_of(self, segment: str) -> list[str]:
+        """Ids of the users of a segment, by their numbers."""
+        one = next(one for one in self._segments if one.facts.name == segment)
+        names: list[str] = one.segment.user_ids.to_pylist()
+        return names
 
     def has_event(self, event_id: str) -> bool:
         """Whether a segment has an event that was sent with this id."""
-        return any(one.segment.has_event(event_id) for one in self._segments)
+        return any(one.has_event(event_id) for one in self._segments)
 
     def api_event_ids(self) -> pa.Array:
         """Ids given by the senders of the events of the API, with and without compaction."""
         import pyarrow as pa
 
-        in_tail = self._connection.scalars(self._sql.TAIL_IDS_AFTER, {"after": 0}).all()
+        in_tail = self.connection.scalars(self._sql.TAIL_IDS_AFTER, {"after": 0}).all()
         facts = [one for one in self.facts if one.origin == self._sql.FROM_API]
         opened = self._folder.open_all(facts)  # an import replaces the others, damaged or not
-        of_segments = [one.event_ids for one in opened if one.event_ids is not None]
+        of_segments = [
+            _Visible(segment, one, self.hidden.get(one.name, frozenset())).event_ids()
+            for segment, one in zip(opened, facts, strict=True)
+        ]
         return pa.concat_arrays([pa.array(in_tail, "string"), *of_segments])
 
     def count_users(self, most: int, without: Sequence[str]) -> dict[str, int]:
@@ -252,11 +370,11 @@ class LogView:
 
         values = {"without": list(without)}
         if not self.facts:
-            rows = self._connection.execute(self._sql.TOP_USERS, {**values, "most": most})
+            rows = self.connection.execute(self._sql.TOP_USERS, {**values, "most": most})
             return {user: int(count) for user, count in rows}
-        parts = [tabulate_rows(_USERS, self._connection.execute(self._sql.USERS, values))]
+        parts = [tabulate_rows(_USERS, self.connection.execute(self._sql.USERS, values))]
         for one in self._segments:
-            counts = to_arrow(one.segment.counts_by_user(without))
+            counts = to_arrow(one.counts_by_user(without))
             users = one.segment.user_ids.dictionary_encode()
             parts.append(pa.table({"user_id": users, "events": counts}))
         counted = pa.concat_tables([part.cast(_users_schema()) for part in parts])
@@ -288,7 +406,7 @@ class LogView:
         return {user: count for user, count in counts.items() if count}
 
     def _pairs(self, statement: Any, values: dict[str, Any]) -> Iterable[tuple[str, int]]:
-        return ((row[0], int(row[1])) for row in self._connection.execute(statement, values))
+        return ((row[0], int(row[1])) for row in self.connection.execute(statement, values))
 
 
 def read_log(database: Database, folder: SegmentFolder, read: Callable[[LogView], T]) -> T:

@@ -2,7 +2,11 @@
 
 Every change is prepared beside the log and becomes visible by rows of the table ``segments``, in
 one transaction: after a crash at any moment the log is the old one or the new one. One process at a
-time writes segments; events of the API are appended meanwhile.
+time writes segments; events of the API are appended and users erased meanwhile.
+
+An erasure takes effect in one short transaction: it deletes the rows of the tail and hides the user
+in every segment by the number that they have there. Then, or at the latest by the next import or
+compaction, each of these segments is written again without the hidden users.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from serendip.data.log.event_table import (
     without_empty_columns,
 )
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
-from serendip.data.store.log_view import REMOVALS_KEY, LogView, read_log
+from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
+from serendip.data.store.log_view import REMOVALS_KEY, LogPosition, LogView, read_log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +42,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NAME_KEY = "log name"
+
+REMAINS_KEY, REMAINS = "deleted rows", "remain"
+"""Key of the meta table and its value while the database file may have bytes of erased rows."""
 
 MERGE_FACTOR = 4
 """A compaction merges a segment that has at most this many times the events that it writes anyway:
@@ -50,14 +58,16 @@ class Import:
     Args:
         events: all that the files have, in order; None = none of them has an ``event_id``.
         segment: name and checksum of the segment; None = no event is new.
-        last_seq: of the tail when the events were compared with it.
+        position: of the log when the events were compared with it.
         num_events: number of events in the segment.
+        num_erased: number of events that are left out, as their users were erased after them.
     """
 
     events: pa.Table | None
     segment: tuple[str, str] | None
-    last_seq: int
+    position: LogPosition
     num_events: int
+    num_erased: int
 
 
 class LogWriter:
@@ -73,7 +83,7 @@ class LogWriter:
         from serendip.data.store import schema
 
         self._database, self._folder, self._sql = database, folder, schema
-        self._users = users
+        self._users, self._erased = users, ErasedUsers(database)
         self._set_meta = schema.upsert_meta(database.dialect)
         self._name = ""
 
@@ -92,30 +102,32 @@ class LogWriter:
     def prepare(self, events: pa.Table) -> Import:
         """Write the events of files as a segment, without those that the API or a file repeats.
 
-        Within ``exclusive``. An event repeats another one if both have the same ``event_id``.
+        Within ``exclusive``. An event repeats another one if both have the same ``event_id``. Those
+        of users who were erased after them are left out, too.
         """
 
-        def read(view: LogView) -> tuple[int, pa.Array]:
-            return view.position().seq, view.api_event_ids()
+        def read(view: LogView) -> tuple[LogPosition, pa.Array, Erasures]:
+            return view.position(), view.api_event_ids(), self._erased.all(view.connection)
 
-        last_seq, known = self._read(read)
-        is_new = _is_new(events, known)
+        position, known, erasures = self._read(read)
+        is_late = erasures.late_rows(events)
+        is_new = _is_new(events, known, is_late)
         new = events if is_new.all() else events.filter(_as_mask(is_new))
         segment = None
         if len(new):
             table = without_empty_columns(new)
             segment = self._folder.write(self._log_name(), table, np.arange(len(table)))
         has_ids = "event_id" in without_empty_columns(events).column_names
-        return Import(events if has_ids else None, segment, last_seq, len(new))
+        return Import(events if has_ids else None, segment, position, len(new), int(is_late.sum()))
 
-    def publish(self, connection: Connection, prepared: Import) -> int:
+    def publish(self, connection: Connection, prepared: Import) -> Import:
         """Replace the events of earlier imports, within a write transaction.
 
         Returns:
-            number of events of this import.
+            the import as it is in the log now.
         """
         if prepared.events is not None:
-            after = {"after": prepared.last_seq}
+            after = {"after": prepared.position.seq}
             appended = connection.scalars(self._sql.TAIL_IDS_AFTER, after).all()
             if appended and _has_any(prepared.events, appended):
                 prepared = self.prepare(prepared.events)  # posted meanwhile: the post came first
@@ -126,7 +138,9 @@ class LogWriter:
             last = number + prepared.num_events
             self._add(connection, prepared.segment, "file", number + 1, last, prepared.num_events)
             self._sql.set_last_number(connection, last)
-        return prepared.num_events
+            self._hide_erased(connection, prepared.segment[0], prepared.position.removals)
+        connection.execute(self._sql.FORGET_HIDDEN)
+        return prepared
 
     def compact(self) -> int:
         """Move the events of the tail into a segment; readers meet each event once.
@@ -135,7 +149,10 @@ class LogWriter:
             number of events moved.
         """
         with self.exclusive():
-            tail, facts = self._read(lambda view: (view.tail(), view.facts))
+            self._rewrite_all()
+            before, tail, facts = self._read(
+                lambda view: (view.position(), view.tail(), view.facts)
+            )
             if not len(tail):
                 return 0
             merged = _merged(facts, len(tail))
@@ -146,44 +163,96 @@ class LogWriter:
                 connection.execute(
                     self._sql.CUT_TAIL, {"until": int(np.asarray(tail["seq"]).max())}
                 )
-                for one in merged:
-                    connection.execute(self._sql.DROP_SEGMENT, {"segment": one.name})
-                self._add(connection, added, "api", *_range(seqs))
+                self._replace(connection, merged, added, seqs, "api", before)
         return len(tail)
 
-    def erase_user(self, user_id: str) -> int:
-        """Remove a user's events from the tail and from every segment, and their attributes.
+    def erase_user(self, user_id: str, moment: float) -> tuple[UserErasure, int]:
+        """Remove a user's events from everything that reads the log, and their attributes.
 
-        Files still have theirs: an import brings them back.
+        Their bytes are still in segments until ``rewrite``.
+
+        Args:
+            user_id: external id.
+            moment: Unix seconds; what happened until then is never stored again.
 
         Returns:
-            number of events removed.
+            the erasure, or the earlier one if nothing came since, and the number of events removed.
+        """
+        self._read(LogView.open_segments)  # verified before the write lock is taken
+        with self._database.write() as connection:
+            places = LogView(connection, self._folder).places_of_user(user_id)
+            in_tail = connection.execute(self._sql.ERASE_USER, {"user": user_id}).rowcount
+            if places:
+                rows = [{"segment": name, "number": number} for name, number, _ in places]
+                connection.execute(self._sql.HIDE, rows)
+            had_attributes = self._users.erase(connection, user_id)
+            earlier = self._erased.among(connection, [user_id]).find(user_id)
+            if in_tail or places or had_attributes:
+                self._count_removal(connection)
+                connection.execute(self._set_meta, {"key": REMAINS_KEY, "value": REMAINS})
+            elif earlier is not None:
+                return earlier, 0
+            removals = LogView(connection, self._folder).position().removals
+            erasure = self._erased.record(connection, user_id, moment, removals)
+        return erasure, int(in_tail) + sum(events for *_, events in places)
+
+    def rewrite(self) -> int:
+        """Write every segment that has erased users again without them; returns their number.
+
+        Each takes effect by itself: an interrupted call goes on where it was.
         """
         with self.exclusive():
-            facts = self._read(lambda view: view.segments_of_user(user_id))
-            rewritten = [(one, *self._write_without(one, user_id)) for one in facts]
-            with self._database.write() as connection:
-                self._users.erase(connection, user_id)
-                count = connection.execute(self._sql.ERASE_USER, {"user": user_id}).rowcount
-                for one, added, seqs in rewritten:
-                    connection.execute(self._sql.DROP_SEGMENT, {"segment": one.name})
-                    if added is not None:
-                        self._add(connection, added, one.origin, *_range(seqs))
-                    count += one.events - len(seqs)
-                if count:
-                    self._count_removal(connection)
-        return int(count)
+            return self._rewrite_all()
 
-    def _write_without(
-        self, facts: SegmentFacts, user_id: str
-    ) -> tuple[tuple[str, str] | None, NDArray[np.int64]]:
-        """Write a segment again without a user; None if nothing is left."""
-        table = self._read(lambda view: view.segment_table(facts))
-        codes, names = read_codes(table, "user_id")
-        left = table.filter(_as_mask(codes != names.index(user_id).as_py()))
-        seqs = np.asarray(left["seq"], np.int64)
-        table = left.drop_columns(["seq"])
-        return (self._write(table, seqs) if len(table) else None), seqs
+    def _rewrite_all(self) -> int:
+        count = 0
+        while True:
+            before, facts, hidden = self._read(
+                lambda view: (view.position(), view.facts, view.hidden)
+            )
+            found = [one for one in facts if one.name in hidden]
+            if not found:
+                return count
+            one = found[0]
+            table = self._read(partial(LogView.segment_table, facts=one))
+            seqs = np.asarray(table["seq"], np.int64)
+            table = table.drop_columns(["seq"])
+            added = self._write(table, seqs) if len(table) else None
+            with self._database.write() as connection:
+                self._replace(connection, [one], added, seqs, one.origin, before)
+            self._remove_others()
+            count += 1
+
+    def _replace(
+        self,
+        connection: Connection,
+        older: Sequence[SegmentFacts],
+        added: tuple[str, str] | None,
+        seqs: NDArray[np.int64],
+        origin: str,
+        before: LogPosition,
+    ) -> None:
+        """Let a segment count instead of others, which were read at a position or later."""
+        for one in older:
+            connection.execute(self._sql.DROP_SEGMENT, {"segment": one.name})
+        if added is not None:
+            self._add(connection, added, origin, *_range(seqs))
+            self._hide_erased(connection, added[0], before.removals)
+        connection.execute(self._sql.FORGET_HIDDEN)
+
+    def _hide_erased(self, connection: Connection, segment: str, removals: int) -> None:
+        """Hide the users in a new segment who were erased since its events were read."""
+        erasures = self._erased.after(connection, removals)
+        if not erasures.by_digest:
+            return
+        names = LogView(connection, self._folder).users_of(segment)
+        rows = [
+            {"segment": segment, "number": number}
+            for number, name in enumerate(names)
+            if erasures.find(name) is not None
+        ]
+        if rows:
+            connection.execute(self._sql.HIDE, rows)
 
     def _write(self, table: pa.Table, seqs: NDArray[np.int64]) -> tuple[str, str]:
         filled = without_empty_columns(table)
@@ -256,16 +325,21 @@ def _range(seqs: NDArray[np.int64]) -> tuple[int, int, int]:
     return int(seqs.min()), int(seqs.max()), len(seqs)
 
 
-def _is_new(events: pa.Table, known: pa.Array) -> BoolArray:
-    """(E,) True for events without an ``event_id``, or with one that nobody had before."""
+def _is_new(events: pa.Table, known: pa.Array, is_late: BoolArray) -> BoolArray:
+    """(E,) True for events without an ``event_id``, or with one that nobody had before.
+
+    False for late ones, given as (E,), which have no say about others.
+    """
     import pyarrow.compute as pc
 
     if "event_id" not in events.column_names:
-        return np.ones(len(events), np.bool_)
+        return ~is_late
     codes, ids = read_codes(events, "event_id")
     is_known = np.asarray(pc.is_in(ids, value_set=known))
     is_empty = np.asarray(pc.equal(ids, ""))
-    is_new: BoolArray = is_empty[codes] | (is_first(codes) & ~is_known[codes])
+    rows = np.flatnonzero(~is_late)
+    is_new = np.zeros(len(events), np.bool_)
+    is_new[rows] = is_empty[codes[rows]] | (is_first(codes[rows]) & ~is_known[codes[rows]])
     return is_new
 
 

@@ -6,7 +6,8 @@ a new version, so that incremental readers see the deletion. ``origin`` says who
 the event log: what the API appended since the last compaction; ``segments`` names the segments that
 count (``data/log``). ``users`` holds attributes of users, ``api_keys`` the keys of the service
 without their secrets. ``generated_texts`` holds generated texts, apart from the catalogue's own
-columns.
+columns. ``erased_users`` knows by digests who was erased, ``hidden_users`` which users of a segment
+nobody reads any more; ``backups`` names the backups that were made.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
@@ -140,6 +141,33 @@ KEY_TABLE = Table(
     info=ADDED_LATER,
 )
 
+ERASED_USERS = Table(
+    "erased_users",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("moment", Double, nullable=False),
+    Column("removals", BigInteger, nullable=False),
+    info=ADDED_LATER,
+)
+
+HIDDEN_USERS = Table(
+    "hidden_users",
+    METADATA,
+    Column("segment", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    info=ADDED_LATER,
+)
+
+BACKUP_TABLE = Table(
+    "backups",
+    METADATA,
+    Column("created", Double, primary_key=True),
+    Column("target", Text, nullable=False),
+    Column("removals", BigInteger, nullable=False),
+    Column("item_version", BigInteger, nullable=False),
+    info=ADDED_LATER,
+)
+
 META = Table(
     "meta",
     METADATA,
@@ -210,6 +238,26 @@ TOMBSTONE = (
     .values(deleted=True, version=bindparam("new_version"), origin=bindparam("writer"))
 )
 
+BLANK_ITEM = (
+    ITEMS.update()
+    .where(ITEMS.c.item_id == bindparam("id"))
+    .values(
+        deleted=True,
+        origin=FROM_API,
+        version=bindparam("new_version"),
+        title="",
+        description="",
+        attributes="{}",
+        available_from=None,
+    )
+)
+"""Leaves of an item its id alone, which no import brings back."""
+BLANK_ITEMS = select(ITEMS.c.item_id).where(
+    *(ITEMS.c.deleted, ITEMS.c.origin == FROM_API, ITEMS.c.title == ""),
+    *(ITEMS.c.description == "", ITEMS.c.attributes == "{}"),
+)
+TAIL_USERS = select(EVENTS.c.user_id).distinct()
+
 HISTORY = (
     select(*_EVENT, EVENTS.c.seq)
     .where(EVENTS.c.user_id == bindparam("user"), _counts)
@@ -279,6 +327,10 @@ SEGMENT_FACTS = select(
 ADD_SEGMENT = SEGMENTS.insert()
 DROP_SEGMENT = SEGMENTS.delete().where(SEGMENTS.c.name == bindparam("segment"))
 DROP_FILE_SEGMENTS = SEGMENTS.delete().where(SEGMENTS.c.origin == FROM_FILE)
+HIDDEN = select(HIDDEN_USERS.c.segment, HIDDEN_USERS.c.number)
+HIDE = HIDDEN_USERS.insert()
+FORGET_HIDDEN = HIDDEN_USERS.delete().where(HIDDEN_USERS.c.segment.not_in(select(SEGMENTS.c.name)))
+"""Nothing is hidden in segments that do not count any more."""
 
 EVENT_MARK = select(
     MAX_SEQ.scalar_subquery(),
@@ -286,6 +338,10 @@ EVENT_MARK = select(
     select(META.c.value).where(META.c.key == bindparam("key")).scalar_subquery(),
 )
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
+BACKUPS = select(BACKUP_TABLE).order_by(BACKUP_TABLE.c.created)
+ADD_BACKUP = BACKUP_TABLE.insert()
+FORGET_BACKUP = BACKUP_TABLE.delete().where(BACKUP_TABLE.c.target == bindparam("place"))
+LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
 
 
 def last_number(connection: Connection) -> int:

@@ -25,6 +25,9 @@ from serendip.errors import StorageError
 Limit: TypeAlias = Literal["", "full", "read-only", "frozen"]
 
 _ROOM = 1 << 20
+_CHECKPOINTS = 3
+"""Attempts to empty the write-ahead log; each waits for readers as long as a write for writers."""
+
 _NO_ROOM, _LOCKED = ("SQLITE_IOERR", "SQLITE_FULL"), ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 
@@ -105,6 +108,42 @@ class SqliteFile:
         if self._is_full():
             return f"database {self.name} cannot be written to: its disk is full."
         return ""
+
+    def is_full_error(self, name: str) -> bool:
+        """Whether an error of this name says that the disk is full."""
+        return name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and self._is_full())
+
+    def scrub(self) -> bool:
+        """Write the file again without the bytes of deleted rows, and empty the write-ahead log.
+
+        ``VACUUM``, as ``secure_delete`` leaves copies of rows that a page was split with.
+
+        Returns:
+            whether the log is empty; a reader of an older state keeps it for a while.
+        """
+        connection = self.connect()
+        try:
+            connection.execute("VACUUM")
+            checkpoints = (self._checkpoint(connection) for _ in range(_CHECKPOINTS))
+            return any(checkpoints)
+        finally:
+            connection.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write the file as of this moment to a new one, without the bytes of deleted rows.
+
+        Others read and write meanwhile.
+        """
+        connection = self.connect()
+        try:
+            connection.execute("VACUUM INTO ?", (str(path),))
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _checkpoint(connection: Any) -> bool:
+        (is_busy, *_), *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return not is_busy
 
     @property
     def is_limited(self) -> bool:

@@ -11,8 +11,9 @@ beside it (``data/log``).
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -21,7 +22,9 @@ from serendip.data.item import Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
+from serendip.data.store.backups import Backups
 from serendip.data.store.database import PATIENT_S, Database
+from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.generated_texts import GeneratedTexts
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
@@ -32,18 +35,19 @@ from serendip.data.store.item_rows import (
 from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
-from serendip.data.store.log_writer import LogWriter
+from serendip.data.store.log_writer import REMAINS, REMAINS_KEY, LogWriter
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.user import User
+from serendip.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
 
-IMPORT_KEY = "import"
+IMPORT_KEY, ITEM_ERASURE_KEY = "import", "item erasure"
 
 LOG_FOLDER = "log"
 """Folder of the segments, beside the database."""
@@ -61,6 +65,7 @@ class ImportCounts:
         duplicate_items: rows that repeat an item_id; the last row counts.
         duplicate_examples: up to ten repeated ids.
         users: distinct users with attributes.
+        erased_events: events left out, as their users were erased after them.
     """
 
     items: int
@@ -68,6 +73,7 @@ class ImportCounts:
     duplicate_items: int
     duplicate_examples: tuple[str, ...] = ()
     users: int = 0
+    erased_events: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,11 +84,28 @@ class StoreContent:
         items: not deleted, in order of first insertion.
         events: the whole log.
         position: of the log.
+        last_erasure: number of removals with which the last user was erased; 0 = none was.
     """
 
     items: Sequence[Item]
     events: LogColumns
     position: LogPosition
+    last_erasure: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreTables:
+    """Everything in a store, at one moment.
+
+    Args:
+        items: not deleted, in order of first insertion.
+        users: with attributes, in order of their ids.
+        events: in order of arrival; see ``log.event_table``.
+    """
+
+    items: Sequence[Item]
+    users: Sequence[User]
+    events: pa.Table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +167,7 @@ class Store:
 
     Attributes:
         users: the users with attributes.
+        backups: that were made.
     """
 
     def __init__(self, database: Database, log: Path) -> None:
@@ -154,6 +178,8 @@ class Store:
         self._segments = SegmentFolder(log)
         self.users = Users(database)
         self._writer = LogWriter(database, self._segments, self.users)
+        self._erased = ErasedUsers(database)
+        self.backups = Backups(database)
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
@@ -243,8 +269,36 @@ class Store:
             values = {"id": item_id, "new_version": version, "writer": "api"}
             return bool(connection.execute(self._sql.TOMBSTONE, values).rowcount)
 
+    def erase_item(self, item_id: str) -> bool:
+        """Delete an item and all that the database has about it but its id.
+
+        The id stays so that no import brings the item back; only ``put_items`` does. Events keep
+        it: they are their users'. The bytes are gone after ``remove_erased``.
+
+        Returns:
+            whether the database had the item, deleted or not.
+        """
+        if id_problem(item_id):
+            return False
+        with self._database.write() as connection:
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
+            values = {"id": item_id, "new_version": version}
+            is_known = connection.execute(self._sql.BLANK_ITEM, values).rowcount > 0
+            self.generated_texts.remove_of(connection, item_id)
+            if is_known:
+                notes = {REMAINS_KEY: REMAINS, ITEM_ERASURE_KEY: str(version)}
+                rows = [{"key": key, "value": value} for key, value in notes.items()]
+                connection.execute(self._set_meta, rows)
+        return is_known
+
+    def last_item_erasure(self) -> int:
+        """Version of the items at which the last one was erased; 0 = none was."""
+        return int(self.meta(ITEM_ERASURE_KEY) or 0)
+
     def put_events(self, events: Iterable[Event]) -> int:
         """Append events; an event whose ``event_id`` is already stored is skipped.
+
+        So is one that happened before its user was erased.
 
         Returns:
             number of new events.
@@ -256,8 +310,12 @@ class Store:
         rows = [event_row(event) for event in require_events(events)]
         with self._database.write() as connection:
             view = LogView(connection, self._segments)
+            erasures = self._erased.among(connection, {row["user_id"] for row in rows})
             new = [
-                row for row in rows if not row["event_id"] or not view.has_event(row["event_id"])
+                row
+                for row in rows
+                if not (row["event_id"] and view.has_event(row["event_id"]))
+                and not erasures.is_late(row["user_id"], row["timestamp"])
             ]
             return connection.execute(self._insert_events, new).rowcount if new else 0
 
@@ -309,9 +367,13 @@ class Store:
                     staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
                     self._delete_from_files(connection, staging.left_out())
                     stored = self._writer.publish(connection, prepared)
-                    num_users = self.users.replace_imported(connection, users)
+                    left = self._erased.left(connection, users)
+                    num_users = self.users.replace_imported(connection, left)
                     connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
-        return ImportCounts(num_items, stored, len(repeated), examples, num_users)
+        return ImportCounts(
+            *(num_items, stored.num_events, len(repeated), examples, num_users),
+            stored.num_erased,
+        )
 
     def compact(self) -> int:
         """Move the events that the API appended into a segment; returns their number.
@@ -321,18 +383,107 @@ class Store:
         """
         return self._writer.compact()
 
-    def erase_user(self, user_id: str) -> int:
-        """Remove a user: all events from the log, and their attributes.
+    def erase_user(self, user_id: str, moment: float | None = None) -> tuple[UserErasure, int]:
+        """Remove a user: all events, and their attributes. Every reader obeys from now on.
+
+        What happened until now is never stored again, by an import or the API. The bytes are gone
+        after ``remove_erased``.
+
+        Args:
+            user_id: external id.
+            moment: Unix seconds; None = the clock's.
 
         Returns:
-            number of events removed.
-
-        An import brings back what the files still have.
+            the erasure, and the number of events removed. A user who has nothing stored and was
+            erased before keeps that erasure.
 
         Raises:
-            StorageError: another process is writing segments, or the log cannot be written to.
+            DataError: the id is not valid.
+            StorageError: the database cannot be written to; nothing is erased.
         """
-        return 0 if id_problem(user_id) else self._writer.erase_user(user_id)
+        if problem := id_problem(user_id):
+            raise DataError(f"user id {user_id[:40]!r} cannot be erased: it {problem}.")
+        return self._writer.erase_user(user_id, time.time() if moment is None else moment)
+
+    def erase_all(self, erasures: Erasures) -> int:
+        """Erase again whoever was erased from another copy of this database, which is newer.
+
+        Returns:
+            number of users who had something here.
+
+        Raises:
+            DataError: the other database is no copy of this one; nothing is erased.
+        """
+        if not erasures.by_digest:
+            return 0
+        with self._database.write() as connection:
+            new = self._erased.adopt(connection, erasures)
+        wanted = Erasures(erasures.secret, {one.digest: one for one in new})
+        user_ids = self._read(LogView.user_ids) | {user.user_id for user in self.users.all()}
+        found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
+        for user_id, erasure in found.items():
+            self._writer.erase_user(user_id, erasure.moment)
+        done = {one.digest for one in found.values()}
+        removals = self.log.mark().removals
+        with self._database.write() as connection:
+            rest = [replace(one, removals=removals) for one in new if one.digest not in done]
+            self._erased.put(connection, rest)
+        return len(found)
+
+    def erased_items(self) -> list[str]:
+        """Ids of the items that were erased."""
+        with self._database.read() as connection:
+            return list(connection.scalars(self._sql.BLANK_ITEMS))
+
+    def erasure(self, user_id: str) -> UserErasure | None:
+        """The last erasure of a user; None if they never were erased."""
+        with self._database.read() as connection:
+            return self._erased.among(connection, [user_id]).find(user_id)
+
+    def erasures(self) -> Erasures:
+        """All erasures of users."""
+        with self._database.read() as connection:
+            return self._erased.all(connection)
+
+    def count_hidden_segments(self) -> int:
+        """Number of segments that still have bytes of erased users."""
+        return self._read(lambda view: len(view.hidden))
+
+    def remove_erased(self) -> int:
+        """Remove the bytes of erased users from the segments and the database file.
+
+        An interrupted call is continued by the next one, and by an import or a compaction.
+
+        Returns:
+            number of segments that were written again.
+
+        Raises:
+            StorageError: another process is writing segments, or the disk is full.
+        """
+        count = self._writer.rewrite()
+        if self.has_remains() and self._database.scrub():
+            self.set_meta(REMAINS_KEY, "")
+        return count
+
+    def has_remains(self) -> bool:
+        """Whether the database file may still have bytes of erased rows."""
+        return self.meta(REMAINS_KEY) == REMAINS
+
+    def copy_database(self, path: Path) -> None:
+        """Copy the database as of this moment, without the segments that it names.
+
+        Raises:
+            StorageError: the copy cannot be written.
+        """
+        self._database.copy_to(path)
+
+    def segment_names(self) -> list[str]:
+        """Names of the segments that count; they are not opened."""
+        return self._read(lambda view: [one.name for one in view.facts])
+
+    def count_recorded_events(self) -> int:
+        """Number of events, those of erased users in segments included; opens no segment."""
+        return self._read(lambda view: view.count_recorded())
 
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""
@@ -419,7 +570,17 @@ class Store:
     def content(self) -> StoreContent:
         """A consistent snapshot of all items and events."""
         return self._read(
-            lambda view: StoreContent(items_of(view.items()), view.columns(), view.position())
+            lambda view: StoreContent(
+                items_of(view.items()), view.columns(), view.position(), view.last_erasure()
+            )
+        )
+
+    def tables(self) -> StoreTables:
+        """A consistent snapshot of everything, for exports."""
+        return self._read(
+            lambda view: StoreTables(
+                items_of(view.items()), self.users.read_all(view.connection), view.table()
+            )
         )
 
     def columns(self) -> StoreColumns:

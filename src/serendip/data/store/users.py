@@ -51,7 +51,11 @@ class Users:
     def all(self) -> list[User]:
         """Every user, in order of their ids."""
         with self._database.read() as connection:
-            rows = connection.execute(self._sql.ALL).all()
+            return self.read_all(connection)
+
+    def read_all(self, connection: Connection) -> list[User]:
+        """``all`` within a transaction."""
+        rows = connection.execute(self._sql.ALL).all()
         return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
 
     def put(self, user: User) -> None:
@@ -77,10 +81,12 @@ class Users:
             self._count_change(connection)
         return len(rows)
 
-    def erase(self, connection: Connection, user_id: str) -> None:
-        """Remove what is stored about a user, within a write transaction."""
-        if connection.execute(self._sql.ERASE, {"user": user_id}).rowcount:
+    def erase(self, connection: Connection, user_id: str) -> bool:
+        """Remove what is stored about a user, within a write transaction; whether there was any."""
+        has_any = connection.execute(self._sql.ERASE, {"user": user_id}).rowcount > 0
+        if has_any:
             self._count_change(connection)
+        return has_any
 
     def _read_changes(self, connection: Connection) -> int:
         return int(connection.scalar(self._sql.CHANGES, {"key": _CHANGES_KEY}) or 0)

@@ -13,12 +13,12 @@ import numpy as np
 
 from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray, IntArray, distinct
-from serendip.data.item_list import ItemList
+from serendip.data.item_list import ItemList, tie_order
 from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter
-from serendip.engine.stages.scoring import score_candidates
+from serendip.engine.stages.scoring import fuse_by_rank, organic_lists, score_candidates
 from serendip.engine.stages.selection import Result, Selector
 from serendip.engine.stages.sources import Source
 from serendip.engine.stages.surface_stages import SurfaceStages
@@ -63,6 +63,17 @@ def score(
     features = feature_matrix(batch, candidates)
     scores = score_candidates(stages.scorers, batch, candidates, features, proposals)
     return Selector(stages, batch, candidates, features, scores, proposals), traces
+
+
+def run_sources(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
+    """Sources of a surface merged by rank fusion: no features, no scorers, no list filters."""
+    stages, traces = SurfaceStages.of(surface), [dict[str, int]()]
+    batch, _ = _filter([query], stages, surface, state)
+    proposals = _retrieve(batch, stages.sources, traces)
+    candidates = _merge(proposals, 1)
+    values = fuse_by_rank(candidates, organic_lists(proposals), 1)  # (C,)
+    order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
+    return ItemList.of_distinct(candidates.items[order], values[order])
 
 
 def collect(

@@ -10,7 +10,6 @@ irrelevant.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import closing
@@ -47,6 +46,7 @@ from serendip.jobs.enrich.judged_queries import (
 )
 from serendip.jobs.enrich.write import select_thin_items
 from serendip.runtime.atomic_files import write_json
+from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 
@@ -74,8 +74,8 @@ class HybridSearch:
         Builds a lexical index and compares each query with all items; ``vectors`` (Q, C) are the
         queries' text vectors.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            index = LexicalIndex.build(Catalogue(self.items), Path(folder) / "words", self.config)
+        with scratch_folder() as folder:
+            index = LexicalIndex.build(Catalogue(self.items), folder / "words", self.config)
         rows = [
             self._score(index, text, vector, gains)
             for text, vector, gains in zip(queries.texts, vectors, queries.gains, strict=True)

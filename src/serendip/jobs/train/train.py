@@ -17,7 +17,8 @@ from typing import Any
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.data.item_quality import QUALITIES
-from serendip.engine.generations import publish
+from serendip.engine.erasure import SCRATCH
+from serendip.engine.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS, publish
 from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
@@ -83,7 +84,7 @@ PLAN = (
 )
 """Long stages of a training and their seconds on the demo's data; only for the time left."""
 
-_SCRATCH, _ALL = "scratch-", "all"
+_ALL = "all"
 _log = logging.getLogger(__name__)
 
 FORCED_FILE = "forced.jsonl"
@@ -152,9 +153,9 @@ def train_workspace(
     )
     with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
         require_training()
-        for leftover in folder.glob(f"{_SCRATCH}*"):  # of a training that was killed
+        for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
             draft = fit(shown, Path(scratch), warm, executor)
             for step in (add_relevance_model, run_gates):
                 draft = step(shown, draft)
@@ -206,9 +207,11 @@ def fit(
     fitted, older = fit_both_parts(fitter, dataset, _ALL, context.options, tables.build, beside)
     state = tables.add_to(fitted)
     facts = {
-        "item_version": context.snapshot.item_version,
+        ITEM_VERSION: context.snapshot.item_version,
         "event_seq": context.snapshot.event_seq,
-        "event_removals": context.snapshot.event_removals,
+        REMOVALS: context.snapshot.event_removals,
+        ERASED: context.snapshot.last_erasure,
+        ERASED_ITEMS: context.snapshot.last_item_erasure,
         "seed": context.options.seed,
         **_data_facts(dataset),
         "semantic_ids": {

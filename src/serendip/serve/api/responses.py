@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NotRequired
+from typing import Any, Literal, NotRequired, cast
 
 from typing_extensions import TypedDict
 
@@ -25,6 +25,7 @@ from serendip.engine.answer import (
     SearchFeedback,
     Suggestions,
 )
+from serendip.engine.erasure import ErasureReceipt, PlaceState
 from serendip.search.rewrites.candidates import RewriteKind
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.shared_state import ServiceStatus
@@ -368,6 +369,42 @@ class StoredItemsOut(StoredOut):
     """Pictures and sounds that cannot be used, as far as is seen without opening them."""
 
 
+class ErasurePlaceOut(TypedDict):
+    """A place where something about a user was, or may still be."""
+
+    place: str
+    """Its name."""
+
+    state: PlaceState
+    """``erased`` = nothing is left; ``pending`` = something is, for the reason given; ``kept`` = it
+    tells nothing about the user, or is not the service's to erase."""
+
+    detail: str
+    """One sentence."""
+
+
+class ErasureOut(TypedDict):
+    """The receipt of an erasure; asking again gives the present state."""
+
+    kind: Literal["user", "item"]
+    """What was erased."""
+
+    digest: str
+    """Keyed digest of the id, so that the receipt can be kept without the id."""
+
+    erased_at: str
+    """When: what happened until then is not stored again. ISO 8601."""
+
+    events: int
+    """Number of events that this request removed."""
+
+    is_complete: bool
+    """Whether nothing is pending."""
+
+    places: list[ErasurePlaceOut]
+    """All places."""
+
+
 class DeletedOut(TypedDict):
     """Confirmation that an item was deleted."""
 
@@ -447,6 +484,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         431: "The address and the headers are too large.",
         500: "The service failed; the log has the cause under the request id.",
         503: "The service is loading or cannot store now; Retry-After says when to try again.",
+        507: "The disk is full; nothing was stored.",
     }.items()
 } | {"default": {"model": ErrorOut, "description": "Any other error."}}
 """Error responses of every route. One of them adds the schema to the document, the others refer to
@@ -602,6 +640,11 @@ def _attributes(values: Mapping[str, Attribute]) -> dict[str, str | float | list
         else value
         for name, value in values.items()
     }
+
+
+def build_erasure(receipt: ErasureReceipt) -> ErasureOut:
+    """The receipt of an erasure."""
+    return cast(ErasureOut, receipt.as_dict())
 
 
 def build_history(user_id: str, events: Sequence[Event]) -> HistoryOut:

@@ -19,6 +19,7 @@ from fastapi.responses import PlainTextResponse
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.engine.answer import Answer
+from serendip.engine.request import Request as EngineRequest
 from serendip.errors import UnknownItemError
 from serendip.serve.access import PUBLIC, RouteAccess, get_caller
 from serendip.serve.api import responses
@@ -80,6 +81,7 @@ class Routes:
         self._add("PUT", user, WRITE, self.put_user, responses.UserAttributesOut)
         self._add("POST", "/v1/items", WRITE, self.add_items, responses.StoredItemsOut)
         self._add("DELETE", item, WRITE, self.delete_item, responses.DeletedOut)
+        self._add("DELETE", user, (WRITE, READ_USERS), self.erase_user, responses.ErasureOut)
 
     def _add_operations(self) -> None:
         self._add("GET", "/health/live", PUBLIC, self.live, responses.LiveOut)
@@ -91,7 +93,7 @@ class Routes:
             responses=responses.TEXT_ROUTE_ERRORS,
             response_description="The answer.",
             operation_id="get_metrics",
-            openapi_extra=RouteAccess(ADMIN).declare(),
+            openapi_extra=RouteAccess((ADMIN,)).declare(),
         )
 
     def _add_both(
@@ -104,7 +106,7 @@ class Routes:
         self,
         method: str,
         path: str,
-        scope: str,
+        scopes: str | tuple[str, ...],
         endpoint: Endpoint,
         answer: type,
         documented: Endpoint | None = None,
@@ -115,7 +117,7 @@ class Routes:
         Args:
             method: HTTP method.
             path: its pattern.
-            scope: that a key needs to call it, or ``PUBLIC``.
+            scopes: that a key needs to call it, all of them, or ``PUBLIC``.
             endpoint: called for each request.
             answer: type of the response body, for ``/openapi.json``.
             documented: endpoint that provides name and description; None = ``endpoint``.
@@ -131,7 +133,9 @@ class Routes:
             name=shown.__name__,
             description=inspect.getdoc(shown),
             operation_id=f"{method.lower()}_{shown.__name__}",
-            openapi_extra=RouteAccess(scope, visitors).declare(),
+            openapi_extra=RouteAccess(
+                (scopes,) if isinstance(scopes, str) else scopes, visitors
+            ).declare(),
         )
 
     async def search(
@@ -139,7 +143,7 @@ class Routes:
     ) -> Response:
         """Items that match the search text, best first."""
         request = query.accepting(accept_language).build_request()
-        return await self._answer(lambda engine: engine.recommend(request))
+        return await self._answer(lambda engine: engine.recommend(request), request)
 
     async def post_search(
         self, query: Annotated[SearchQuery, Body()], accept_language: AcceptLanguage = ""
@@ -157,7 +161,7 @@ class Routes:
             query.require_context(engine.needs(query.surface))
             return engine.recommend(request)
 
-        return await self._answer(call)
+        return await self._answer(call, request)
 
     async def post_recommend(
         self, query: Annotated[RecommendQuery, Body()], accept_language: AcceptLanguage = ""
@@ -173,7 +177,7 @@ class Routes:
     ) -> Response:
         """Items similar to one item, best first."""
         request = query.accepting(accept_language).build_request(item_id)
-        return await self._answer(lambda engine: engine.recommend(request))
+        return await self._answer(lambda engine: engine.recommend(request), request)
 
     async def post_similar(
         self,
@@ -276,6 +280,15 @@ class Routes:
             raise unknown_item_error(item_id)
         return _respond(responses.DeletedOut(item_id=item_id, deleted=True))
 
+    async def erase_user(self, user_id: Annotated[IdInPath, Path()]) -> Response:
+        """Erase a user: events, attributes and all that is known of them, also in other workers.
+
+        Earlier events are not stored again. The answer is a receipt; asking again gives the present
+        state of what was pending.
+        """
+        receipt = await self._pool.write(lambda engine: engine.erase_user(user_id))
+        return _respond(responses.build_erasure(receipt))
+
     async def live(self) -> Response:
         """The process runs."""
         return _respond(responses.LiveOut(status="live"))
@@ -292,10 +305,17 @@ class Routes:
         """Counters, gauges and latencies in the text format of Prometheus."""
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
-    async def _answer(self, call: Callable[[EngineProtocol], Answer]) -> Response:
-        body = await self._pool.read(lambda engine: responses.build_answer(call(engine), engine))
+    async def _answer(
+        self, call: Callable[[EngineProtocol], Answer], request: EngineRequest
+    ) -> Response:
+        body = await self._pool.read_or(
+            lambda engine: responses.build_answer(call(engine), engine),
+            lambda engine: responses.build_answer(engine.fall_back(request), engine),
+        )
         if not body["items"]:
             self._metrics.add_empty(body["surface"])
+        if body["degraded"]:
+            self._metrics.add_degraded(body["surface"])
         return _respond(body, body["generation"], _BY_LANGUAGE)
 
     async def _json(self, call: Callable[[EngineProtocol], Mapping[str, Any]]) -> Response:

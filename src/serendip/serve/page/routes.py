@@ -85,7 +85,7 @@ class Pages:
             endpoint,
             methods=[method],
             response_model=None,
-            openapi_extra=RouteAccess(scope).declare(),
+            openapi_extra=RouteAccess((scope,)).declare(),
         )
 
     async def feed(self, request: Request) -> Response:

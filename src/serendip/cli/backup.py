@@ -1,0 +1,43 @@
+"""``serendip backup``: copies a workspace that is in use, with a checksum of every file."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+NAME = "backup"
+HELP = "Copy a workspace that is in use, to a folder or an object store."
+
+
+def run(
+    target: Annotated[str, typer.Argument(help="Empty folder, or a URI such as s3://bucket/name.")],
+    workspace: WorkspaceOption = Path(),
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Only note that the backup there was deleted.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Copy database, event log, published generation and settings; others read and write on."""
+    from serendip.engine.workspace import Workspace
+    from serendip.jobs.backup.save import back_up, place_of
+
+    terminal, opened = Terminal(json), Workspace.open(workspace)
+    if forget:
+        with closing(opened.open_store()) as store:
+            known = store.backups.forget(place_of(target))
+        terminal.say(f"{target} {'is' if known else 'was'} not in the list of backups any more.")
+        terminal.result({"target": target, "known": known})
+        return
+    progress = terminal.options().progress
+    with progress.step("backup"):
+        summary = back_up(opened, target, progress)
+    terminal.say(
+        f"{summary.items:,} items and {summary.events:,} events, {summary.files:,} files of "
+        f"{summary.bytes / 1e6:,.0f} MB: {summary.target}"
+    )
+    terminal.result(summary.as_dict())

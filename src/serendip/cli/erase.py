@@ -1,0 +1,73 @@
+"""``serendip erase``: erases users or items from a workspace, and shows a receipt for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.errors import StorageError
+
+if TYPE_CHECKING:
+    from serendip.engine.erasure import Eraser, ErasureReceipt
+
+NAME = "erase"
+HELP = "Erase users or items for good, with a receipt of every place."
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+IdsArgument = Annotated[list[str], typer.Argument(help="Ids.")]
+
+
+@app.command("user")
+def erase_users(
+    ids: IdsArgument, workspace: WorkspaceOption = Path(), json: JsonOption = False
+) -> None:
+    """Erase users: events, attributes and all that is known of them.
+
+    A running service obeys at once. Called again, it shows what has become of what was pending.
+    """
+    _erase(lambda eraser: [eraser.erase_user(user_id) for user_id in ids], workspace, json)
+
+
+@app.command("item")
+def erase_items(
+    ids: IdsArgument, workspace: WorkspaceOption = Path(), json: JsonOption = False
+) -> None:
+    """Erase items: deletes them with their texts and attributes; only their ids stay."""
+    _erase(lambda eraser: [eraser.erase_item(item_id) for item_id in ids], workspace, json)
+
+
+def _erase(
+    erase: Callable[[Eraser], Sequence[ErasureReceipt]], workspace: Path, json: bool
+) -> None:
+    """Erase, remove the bytes, and show the receipts as they are then."""
+    from serendip.engine.erasure import Eraser
+    from serendip.engine.workspace import Workspace
+
+    terminal, opened = Terminal(json), Workspace.open(workspace)
+    with closing(opened.open_store()) as store:
+        eraser = Eraser(opened, store)
+        erased = erase(eraser)
+        try:
+            eraser.remove_remains()
+        except StorageError as error:  # Everybody obeys already; the receipts say what is left.
+            terminal.say(f"WARNING: bytes are left: {error}")
+        receipts = [eraser.renew(receipt) for receipt in erased]
+    for receipt in receipts:
+        _show(terminal, receipt)
+    terminal.result({"receipts": [receipt.as_dict() for receipt in receipts]})
+
+
+def _show(terminal: Terminal, receipt: ErasureReceipt) -> None:
+    document = receipt.as_dict()
+    name = receipt.digest if receipt.kind == "item" else f"{receipt.digest[:12]}..."
+    terminal.say(
+        f"{receipt.kind} {name}: erased {document['erased_at']}, {receipt.events:,} events"
+    )
+    for place in receipt.places:
+        terminal.say(f"  {place.state:<7}  {place.place:<18} {place.detail}")

@@ -1,0 +1,179 @@
+"""The users who were erased, known by keyed digests of their ids alone.
+
+What happened before the erasure of a user is never stored again: late events and rows of files are
+left out. What happens after it is of somebody who came back, and stored. Attributes in files have
+no time: they are left out for good, those of the API are stored.
+
+The key of the digests is in the same database: they hide who was erased from people who see a
+receipt or a list, not from somebody who has the database and guesses an id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray
+from serendip.data.log.event_table import read_codes, read_numbers
+from serendip.data.user import User
+from serendip.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlalchemy import Connection
+
+    from serendip.data.store.database import Database
+
+_SECRET_KEY = "key of erased users"
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class UserErasure:
+    """One erasure.
+
+    Args:
+        digest: of the user's id.
+        moment: Unix seconds; what happened until then is erased.
+        removals: number of removals of the log with which it took effect; a generation that was
+            trained on a log with fewer may have learned from the user.
+    """
+
+    digest: str
+    moment: float
+    removals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erasures:
+    """Some of the erasures of a database, as one transaction sees them.
+
+    Args:
+        secret: key of the digests; empty = nobody was ever erased.
+        by_digest: digest -> the erasure.
+    """
+
+    secret: bytes = field(default=b"", repr=False)
+    by_digest: Mapping[str, UserErasure] = field(default_factory=dict)
+
+    def find(self, user_id: str) -> UserErasure | None:
+        """The erasure of a user; None if there is none among these."""
+        if not self.by_digest:
+            return None
+        return self.by_digest.get(digest_of(user_id, self.secret))
+
+    def is_late(self, user_id: str, timestamp: float) -> bool:
+        """Whether an event happened before its user was erased."""
+        erasure = self.find(user_id)
+        return erasure is not None and timestamp <= erasure.moment
+
+    def late_rows(self, events: pa.Table) -> BoolArray:
+        """(E,) True for events of a table that happened before their users were erased."""
+        if not self.by_digest:
+            return np.zeros(len(events), np.bool_)
+        codes, user_ids = read_codes(events, "user_id")
+        found = [self.find(user_id) for user_id in user_ids.to_pylist()]
+        moments = np.array([-np.inf if one is None else one.moment for one in found])
+        late: BoolArray = read_numbers(events, "timestamp") <= moments[codes]
+        return late
+
+
+class ErasedUsers:
+    """The table of erased users of one database."""
+
+    def __init__(self, database: Database) -> None:
+        from serendip.data.store import erased_users_sql, schema
+
+        self._sql, self._meta_value = erased_users_sql, schema.META_VALUE
+        self._upsert = erased_users_sql.upsert(database.dialect)
+        self._set_meta = schema.upsert_meta(database.dialect)
+
+    def all(self, connection: Connection) -> Erasures:
+        """All erasures."""
+        return self._read(connection, lambda secret: connection.execute(self._sql.ALL))
+
+    def after(self, connection: Connection, removals: int) -> Erasures:
+        """The erasures since a number of removals of the log."""
+        values = {"removals": removals}
+        return self._read(connection, lambda secret: connection.execute(self._sql.AFTER, values))
+
+    def among(self, connection: Connection, user_ids: Iterable[str]) -> Erasures:
+        """The erasures of some users."""
+
+        def select(secret: bytes) -> Iterable[Any]:
+            digests = [digest_of(user_id, secret) for user_id in set(user_ids)]
+            return connection.execute(self._sql.AMONG, {"digests": digests})
+
+        return self._read(connection, select)
+
+    def record(
+        self, connection: Connection, user_id: str, moment: float, removals: int
+    ) -> UserErasure:
+        """Note that a user is erased, within a write transaction."""
+        secret = self._secret(connection) or self._draw_secret(connection)
+        erasure = UserErasure(digest_of(user_id, secret), moment, removals)
+        self.put(connection, [erasure])
+        return erasure
+
+    def put(self, connection: Connection, erasures: Sequence[UserErasure]) -> None:
+        """Add erasures of the same secret, or replace those of the same users."""
+        rows = [
+            {"digest": one.digest, "moment": one.moment, "removals": one.removals}
+            for one in erasures
+        ]
+        if rows:
+            connection.execute(self._upsert, rows)
+
+    def adopt(self, connection: Connection, erasures: Erasures) -> list[UserErasure]:
+        """Use the key of another copy of this database; which of its erasures are new here.
+
+        Within a write transaction.
+
+        Raises:
+            DataError: the other one is no copy of this one.
+        """
+        own = self.all(connection)
+        if not own.secret:
+            values = {"key": _SECRET_KEY, "value": erasures.secret.hex()}
+            connection.execute(self._set_meta, values)
+        elif own.secret != erasures.secret:
+            raise DataError(
+                "the two databases have erased users under different keys.",
+                "Name a copy of the same workspace.",
+            )
+        known = own.by_digest
+        return [
+            one
+            for digest, one in erasures.by_digest.items()
+            if digest not in known or known[digest].moment < one.moment
+        ]
+
+    def left(self, connection: Connection, users: Sequence[User]) -> list[User]:
+        """Users of a file without those who were erased."""
+        erasures = self.all(connection)
+        return [user for user in users if erasures.find(user.user_id) is None]
+
+    def _read(self, connection: Connection, select: Any) -> Erasures:
+        secret = self._secret(connection)
+        if not secret:
+            return Erasures()
+        found = [UserErasure(row[0], float(row[1]), int(row[2])) for row in select(secret)]
+        return Erasures(secret, {one.digest: one for one in found})
+
+    def _secret(self, connection: Connection) -> bytes:
+        return bytes.fromhex(connection.scalar(self._meta_value, {"name": _SECRET_KEY}) or "")
+
+    def _draw_secret(self, connection: Connection) -> bytes:
+        secret = secrets.token_bytes(_SECRET_BYTES)
+        connection.execute(self._set_meta, {"key": _SECRET_KEY, "value": secret.hex()})
+        return secret
+
+
+def digest_of(user_id: str, secret: bytes) -> str:
+    """Keyed BLAKE2b digest of a user id, 64 hexadecimal digits."""
+    return hashlib.blake2b(user_id.encode(), key=secret, digest_size=32).hexdigest()

@@ -1,0 +1,323 @@
+"""Erasure of users and items, and the receipt that names every place and its state.
+
+Erasing has two halves. The first is one transaction: from its end on no answer of any worker knows
+the user, and nothing that happened before is stored again. The second removes bytes: it writes
+segments of the event log and the database file again, and removes exported vectors. It takes time
+in proportion to the log and may be interrupted at any moment: the next erasure, import or training
+goes on with it. What a generation learned ends with the next training (``engine.generations``).
+
+A receipt has no id of a user, so that it can be kept. Asking for one again, with the id, gives the
+present state.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from serendip.content.posted_media import PostedMediaTable
+from serendip.data.store.backups import Backup
+from serendip.data.store.erased_users import UserErasure
+from serendip.data.store.store import Store
+from serendip.engine.generations import with_erased, with_erased_item
+from serendip.engine.workspace import Workspace
+from serendip.errors import SerendipError, StorageError, UnknownItemError
+from serendip.runtime.atomic_files import exclusive_lock, is_locked
+from serendip.runtime.background import BackgroundProcess
+
+_log = logging.getLogger(__name__)
+
+PlaceState = Literal["erased", "pending", "kept"]
+
+SCRATCH = "scratch-"
+"""Beginning of the names of folders in which a training keeps a copy of the log."""
+
+BACKUP_SCRATCH = ".backup-"
+"""Beginning of the names of folders in which a backup collects its files."""
+
+EXPORTS = ("users.parquet", "queries.parquet")
+"""Files of exported vectors that name users, or what they typed."""
+
+_AGAIN = "`serendip erase` goes on with it, as does the next import or training"
+
+
+@dataclass(frozen=True, slots=True)
+class ErasurePlace:
+    """A place where something about a user or an item was, or may still be.
+
+    Args:
+        place: its name.
+        state: ``erased``: nothing is left; ``pending``: something is, for the reason given;
+            ``kept``: it is not the engine's to erase, or tells nothing about anybody.
+        detail: one sentence.
+    """
+
+    place: str
+    state: PlaceState
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureReceipt:
+    """What became of a user or an item, place by place.
+
+    Args:
+        kind: ``user`` or ``item``.
+        digest: keyed digest of the user's id; of an item its id.
+        erased_at: Unix seconds of the erasure.
+        events: number of events that this call removed.
+        places: all of them.
+    """
+
+    kind: Literal["user", "item"]
+    digest: str
+    erased_at: float
+    events: int
+    places: tuple[ErasurePlace, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is pending."""
+        return all(place.state != "pending" for place in self.places)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        moment = datetime.fromtimestamp(self.erased_at, UTC).isoformat(timespec="seconds")
+        return {**asdict(self), "erased_at": moment, "is_complete": self.is_complete}
+
+
+class Eraser:
+    """Erases from one workspace; safe to use from many threads.
+
+    Args:
+        workspace: to erase from.
+        store: of its database.
+    """
+
+    def __init__(self, workspace: Workspace, store: Store) -> None:
+        self._workspace, self._store = workspace, store
+
+    def erase_user(self, user_id: str) -> ErasureReceipt:
+        """Erase a user, or tell what became of one who was erased and did not come back.
+
+        Raises:
+            StorageError: the database cannot be written to; nothing is erased.
+        """
+        erasure, events = self._store.erase_user(user_id)
+        return self._user_receipt(erasure, events)
+
+    def renew(self, receipt: ErasureReceipt) -> ErasureReceipt:
+        """The same receipt with the present state of the places."""
+        if receipt.kind == "item":
+            return replace(receipt, places=tuple(self._item_places()))
+        erasure = self._store.erasures().by_digest[receipt.digest]
+        return self._user_receipt(erasure, receipt.events)
+
+    def erase_item(self, item_id: str) -> ErasureReceipt:
+        """Erase an item.
+
+        Raises:
+            UnknownItemError: the database never had it.
+            StorageError: the database cannot be written to; nothing is erased.
+        """
+        if not self._store.erase_item(item_id):
+            raise UnknownItemError(f"item {item_id[:80]!r} is not in the database.")
+        if self._workspace.posted_media.exists():
+            with closing(PostedMediaTable.open(self._workspace.posted_media)) as table:
+                table.remove(item_id)
+        return ErasureReceipt("item", item_id, time.time(), 0, tuple(self._item_places()))
+
+    def has_remains(self) -> bool:
+        """Whether ``remove_remains`` has anything to do in the log, the database or exports."""
+        store = self._store
+        return bool(
+            store.has_remains() or store.count_hidden_segments() or self._exports_of_erased()
+        )
+
+    def remove_remains(self) -> None:
+        """Remove the bytes of all erased users and items but those that a training has to.
+
+        Raises:
+            StorageError: another process is writing segments, or the disk is full; what is left is
+                removed by the next call.
+        """
+        for path in self._exports_of_erased():
+            path.unlink(missing_ok=True)
+        for folder, locked in self._scratch().items():
+            with suppress(StorageError), exclusive_lock(locked):  # of one that was killed
+                shutil.rmtree(folder)
+        self._store.remove_erased()
+
+    def _user_receipt(self, erasure: UserErasure, events: int) -> ErasureReceipt:
+        places = (
+            ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
+            *self._remains(),
+            self._exported(erasure.moment),
+            self._scratch_place(),
+            self._generations(with_erased(self._workspace.generations, erasure.removals)),
+            self._backups(
+                [one for one in self._store.backups.all() if one.removals < erasure.removals]
+            ),
+            *self._kept_of_users(),
+        )
+        return ErasureReceipt("user", erasure.digest, erasure.moment, events, places)
+
+    def _item_places(self) -> Iterator[ErasurePlace]:
+        yield ErasurePlace("answers", "erased", "no worker shows the item any more")
+        yield from self._remains()
+        yield self._scratch_place()
+        names = with_erased_item(self._workspace.generations, self._store.last_item_erasure())
+        yield self._generations(names)
+        version = self._store.last_item_erasure()
+        yield self._backups(
+            [one for one in self._store.backups.all() if one.item_version < version]
+        )
+        detail = "its id, so that no import brings it back; events of users name it, too"
+        yield ErasurePlace("id of the item", "kept", detail)
+        yield self._kept_cache()
+        yield self._kept_files("a picture or sound of the item, if it has any, is a file of yours")
+
+    def _remains(self) -> Iterator[ErasurePlace]:
+        """The event log and the database file."""
+        if segments := self._store.count_hidden_segments():
+            detail = f"{segments} segments are still to be written again: {_AGAIN}"
+            yield ErasurePlace("event log", "pending", detail)
+        else:
+            yield ErasurePlace("event log", "erased", "no segment has anything")
+        if self._store.has_remains():
+            detail = f"deleted rows are still to be overwritten in the file: {_AGAIN}"
+            yield ErasurePlace("database", "pending", detail)
+        else:
+            yield ErasurePlace("database", "erased", "rows, free pages and the write-ahead log")
+
+    def _exported(self, moment: float) -> ErasurePlace:
+        names = [path.name for path in self._exports_before(moment)]
+        if names:
+            detail = f"{', '.join(names)} in embeddings: {_AGAIN}"
+            return ErasurePlace("exported vectors", "pending", detail)
+        return ErasurePlace("exported vectors", "erased", "embeddings has none from before")
+
+    def _scratch_place(self) -> ErasurePlace:
+        """Copies of the log that a training or a backup works with."""
+        folders = self._scratch()
+        if not folders:
+            return ErasurePlace("scratch", "erased", "no training or backup has a copy of the log")
+        if any(map(is_locked, folders.values())):
+            detail = "a training or backup runs that may have begun before; its copy goes with it"
+            return ErasurePlace("scratch", "pending", detail)
+        detail = f"a killed training or backup left a copy of the log: {_AGAIN}"
+        return ErasurePlace("scratch", "pending", detail)
+
+    def _generations(self, names: list[str]) -> ErasurePlace:
+        """The generations; they have numbers and words that several people typed, and no ids."""
+        if not names:
+            return ErasurePlace("generations", "erased", "none was trained before")
+        detail = (
+            f"{', '.join(names)} learned before, suggested queries included; the next "
+            f"`serendip train` removes them, and no rollback leads back"
+        )
+        return ErasurePlace("generations", "pending", detail)
+
+    def _backups(self, older: list[Backup]) -> ErasurePlace:
+        """Backups made before; those on a disk of this machine count only while they are there."""
+        names = [one.target for one in older if "://" in one.target or Path(one.target).exists()]
+        if not names:
+            return ErasurePlace("backups", "erased", "none from before is known")
+        detail = f"{', '.join(names)} were made before: delete them"
+        return ErasurePlace("backups", "pending", detail)
+
+    def _kept_of_users(self) -> Iterator[ErasurePlace]:
+        yield self._kept_cache()
+        detail = "figures of groups, and queries that several people typed; no ids"
+        yield ErasurePlace("reports, synonyms, labels, answers of an LLM", "kept", detail)
+        yield self._kept_files("imports leave out what they have about the user from before")
+        detail = "a visitor of the page keeps theirs; what they do from now on counts"
+        yield ErasurePlace("cookies", "kept", detail)
+
+    def _kept_cache(self) -> ErasurePlace:
+        detail = "vectors by the hashes of texts, without texts and ids; it may be deleted"
+        return ErasurePlace("cache", "kept", detail)
+
+    def _kept_files(self, remark: str) -> ErasurePlace:
+        settings = self._workspace.settings
+        tables = (settings.items, settings.events, settings.users)
+        names = ", ".join(str(table.path) for table in tables if table.path) or "none"
+        return ErasurePlace("files of yours", "kept", f"{names}: {remark}")
+
+    def _scratch(self) -> dict[Path, Path]:
+        """Folder of a training or a backup -> the folder that it has locked while it runs."""
+        training = self._workspace.training
+        found = {path: training for path in sorted(training.glob(f"{SCRATCH}*"))}
+        backups = sorted(self._workspace.folder.glob(f"{BACKUP_SCRATCH}*"))
+        return found | {path: path for path in backups}
+
+    def _exports_of_erased(self) -> list[Path]:
+        moments = [one.moment for one in self._store.erasures().by_digest.values()]
+        return self._exports_before(max(moments, default=0.0))
+
+    def _exports_before(self, moment: float) -> list[Path]:
+        paths = [self._workspace.embeddings / name for name in EXPORTS]
+        return [path for path in paths if path.exists() and path.stat().st_mtime <= moment]
+
+
+def remove_remains(folder: str) -> None:
+    """Remove the bytes of all who were erased from a workspace, in a process of its own.
+
+    Args:
+        folder: the workspace.
+    """
+    workspace = Workspace.open(Path(folder))
+    try:
+        with closing(workspace.open_store()) as store:
+            Eraser(workspace, store).remove_remains()
+    except SerendipError as error:
+        _log.warning("bytes of erased users or items will be removed later: %s", error)
+
+
+class RemainsRemover:
+    """Removes bytes beside a service: one process at a time, and another one for later erasures.
+
+    Args:
+        folder: the workspace.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._process: BackgroundProcess[str] | None = None
+        self._is_wanted = self._is_closed = False
+
+    def begin(self) -> None:
+        """Remove the bytes of all who are erased by now; returns at once."""
+        with self._lock:
+            self._is_wanted = True
+            if self._process is None and not self._is_closed:
+                self._start()
+
+    def close(self) -> None:
+        """End the process if there is one; the next erasure goes on."""
+        with self._lock:
+            self._is_closed, process = True, self._process
+        if process is not None:
+            process.stop()
+
+    def _start(self) -> None:
+        self._process = BackgroundProcess(remove_remains, os.fspath(self._folder))
+        self._is_wanted = False
+        threading.Thread(target=self._run, args=(self._process,), name="eraser").start()
+
+    def _run(self, process: BackgroundProcess[str]) -> None:
+        process.run()
+        with self._lock:
+            self._process = None
+            if self._is_wanted and not self._is_closed:
+                self._start()

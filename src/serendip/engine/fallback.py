@@ -1,0 +1,110 @@
+"""What is answered when a run fails or takes too long: rungs that need less and less.
+
+- content: the sources that know what items are and what their words say, merged by rank fusion: no
+  learned models of behaviour, no features, no ranker;
+- popular: the most chosen items, and of those that nobody has chosen the newest: no models at all.
+
+Of the user it is known what is cached: the filters leave out what they rejected or have chosen.
+The filters that decide what may be shown are never left out: if they fail, so does the request. A
+search has no popular rung, as items that do not match are no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+
+from serendip.data.allowed_items import AllowedItems
+from serendip.data.item_list import ItemList
+from serendip.data.query import Query
+from serendip.engine.stages.pipeline import restrict, run_sources
+from serendip.engine.stages.surface_stages import SurfaceStages
+from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
+from serendip.engine.state import EngineState
+
+PERSONAL, CONTENT = "personal", "content-only"
+LABELS: Mapping[str, str] = {
+    PERSONAL: "what was learned from behaviour",
+    CONTENT: "what is alike",
+}
+"""Of the rungs that can be missing."""
+
+_CONTENT_SOURCES: Final = ("words", "content", "popular-country")
+_SHORTLIST = 2_000
+_FUSED = 200
+"""Candidates of each source of the content rung."""
+
+
+def fall_back(
+    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int
+) -> tuple[ItemList, tuple[str, ...]]:
+    """Items from the highest rung that has any, and the names of the rungs above it.
+
+    Args:
+        query: with a past of the user only if that was in memory.
+        surface: of the request.
+        state: to answer from.
+        wanted: number of items, from the first position on.
+    """
+    missing = [PERSONAL]
+    for items in _climb_down(query, surface, state, wanted):
+        if len(items):
+            return items, tuple(missing)
+        missing.append(CONTENT)
+    return ItemList(), (PERSONAL, CONTENT)
+
+
+def _climb_down(
+    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int
+) -> Iterator[ItemList]:
+    """The lists of the rungs, each made when it is asked for."""
+    try:
+        yield _run_content(query, surface, state)
+    except Exception:  # noqa: BLE001 - whatever fails here is not needed by the next rung
+        yield ItemList()
+    if surface.task != "search":
+        yield list_popular(_allowed_items(query, surface, state), state, wanted)
+
+
+def _run_content(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
+    sources = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
+    if surface.task == "similar":
+        sources["content"] = _FUSED
+    known = {name: quota for name, quota in sources.items() if _has_source(name, state)}
+    if not known:
+        return ItemList()
+    return run_sources(query, surface.model_copy(update={"sources": known}), state)
+
+
+def _has_source(name: str, state: EngineState) -> bool:
+    return name != "content" or name in state.models
+
+
+def _allowed_items(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
+    stages = SurfaceStages.of(surface)
+    restricted = restrict(query, visible_to(surface, query), stages, state)
+    *_, (_, allowed) = restricted
+    return allowed.without(query.source_items)
+
+
+def list_popular(allowed: AllowedItems, state: EngineState, wanted: int) -> ItemList:
+    """The most chosen items, and of equally often chosen ones the newest.
+
+    Args:
+        allowed: items that may be shown.
+        state: to answer from.
+        wanted: number of items.
+    """
+    counts = state.counts  # (N,)
+    items = np.arange(len(counts), dtype=np.int32)
+    if _SHORTLIST < len(counts):
+        items = np.argpartition(-counts, _SHORTLIST)[:_SHORTLIST].astype(np.int32)
+    shown = items[allowed.admits(items)]
+    if len(shown) < wanted:
+        shown = allowed.shared.numbers[allowed.admits(allowed.shared.numbers)]
+    times = state.catalogue.available_from[shown]
+    order = np.lexsort((-shown, -times, -counts[shown]))[:wanted]
+    best = shown[order]
+    return ItemList(best.astype(np.int32), counts[best].astype(np.float32))

@@ -1,0 +1,53 @@
+"""``serendip erase``: receipts of users and items, before and after what was pending is done."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from commands import invoke, serendip_here
+
+from serendip.engine.workspace import Workspace
+from serendip.runtime.atomic_files import exclusive_lock
+
+
+def test_users_are_erased_with_their_bytes_and_a_receipt_without_their_ids(fresh: Path) -> None:
+    code, document = invoke("erase", "user", "u1", "u2", "-w", str(fresh))
+    assert code == 0
+    for receipt in document["receipts"]:
+        assert receipt["kind"] == "user"
+        assert receipt["events"] > 7
+        assert receipt["is_complete"]
+        assert len(receipt["digest"]) == 64
+    with closing(Workspace.open(fresh).open_store()) as store:
+        assert store.history("u1", 9) == store.history("u2", 9) == []
+        assert (store.count_hidden_segments(), store.has_remains()) == (0, False)
+    done = serendip_here("erase", "user", "u1", "-w", fresh)
+    assert done.stdout.splitlines()[0].endswith(", 0 events")
+    assert "u1" not in done.stdout
+
+
+def test_while_somebody_writes_segments_the_receipt_says_what_is_pending(fresh: Path) -> None:
+    with exclusive_lock(fresh / "log"):
+        code, document = invoke("erase", "user", "u1", "-w", str(fresh))
+        (receipt,) = document["receipts"]
+        pending = {place["place"] for place in receipt["places"] if place["state"] == "pending"}
+        assert (code, pending) == (0, {"event log", "database"})
+        with closing(Workspace.open(fresh).open_store()) as store:
+            assert store.history("u1", 9) == []
+    code, document = invoke("erase", "user", "u1", "-w", str(fresh))
+    assert document["receipts"][0]["is_complete"]
+
+
+def test_an_item_is_erased_and_an_unknown_one_is_an_error(fresh: Path) -> None:
+    code, document = invoke("erase", "item", "i3", "-w", str(fresh))
+    (receipt,) = document["receipts"]
+    assert (code, receipt["digest"], receipt["is_complete"]) == (0, "i3", True)
+    with closing(Workspace.open(fresh).open_store()) as store:
+        assert store.item("i3") is None
+    assert b"tale number 3\x00" not in (fresh / "serendip.db").read_bytes()
+    done = serendip_here("erase", "item", "no such item", "-w", fresh)
+    assert (done.returncode, done.stderr) == (
+        3,
+        "error: item 'no such item' is not in the database.\n",
+    )

@@ -1,0 +1,156 @@
+"""Who was erased stays erased: late events, files, compactions and imports under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from serendip.data.event import Event
+from serendip.data.store.database import Database
+from serendip.data.store.store import Store
+from serendip.data.user import User
+
+BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.create(tmp_path / "s.db")) as opened:
+        yield opened
+
+
+def items_of(store: Store, user_id: str) -> list[str]:
+    return [event.item_id for event in store.history(user_id, 99)]
+
+
+def test_what_happened_before_is_not_stored_again_and_what_happens_later_is(store: Store) -> None:
+    store.put_events([Event("u", "a", BEFORE)])
+    assert store.erase_user("u", MOMENT)[1] == 1
+    late = [Event("u", "b", BEFORE), Event("u", "b", MOMENT)]
+    assert store.put_events([*late, Event("u", "c", AFTER), Event("v", "a", BEFORE)]) == 2
+    assert (items_of(store, "u"), items_of(store, "v")) == (["c"], ["a"])
+
+
+def test_files_do_not_bring_an_erased_user_back(store: Store) -> None:
+    events = [Event("u", "a", BEFORE), Event("v", "a", BEFORE), Event("u", "b", AFTER)]
+    users = [User("u", {"plan": "paid"}), User("v", {"plan": "free"})]
+
+    def import_files() -> tuple[int, int, int]:
+        from serendip.data.log.event_table import tabulate_events
+        from serendip.data.store.item_rows import tabulate_items
+
+        counts = store.import_tables(
+            lambda: tabulate_items([]), lambda: tabulate_events(events), lambda: users
+        )
+        return counts.events, counts.erased_events, counts.users
+
+    assert import_files() == (3, 0, 2)
+    store.erase_user("u", MOMENT)
+    assert (items_of(store, "u"), store.users.get("u")) == ([], None)
+    assert import_files() == (2, 1, 1)
+    assert (items_of(store, "u"), items_of(store, "v")) == (["b"], ["a"])
+    assert store.users.all() == [User("v", {"plan": "free"})]
+
+
+def test_an_event_id_of_a_late_event_is_free_for_another_one(store: Store) -> None:
+    first = Event("u", "a", BEFORE, event_id="e")
+    store.put_events([first])
+    store.compact()
+    store.erase_user("u", MOMENT)
+    counts = store.import_all([], [first, Event("v", "b", BEFORE, event_id="e")])
+    assert (counts.events, counts.erased_events) == (1, 1)
+    assert items_of(store, "v") == ["b"]
+
+
+def test_somebody_who_came_back_can_be_erased_again(store: Store) -> None:
+    store.erase_user("u", BEFORE)
+    store.put_events([Event("u", "a", MOMENT)])
+    assert store.erase_user("u", AFTER)[1] == 1
+    assert store.put_events([Event("u", "a", MOMENT)]) == 0
+    found = store.erasure("u")
+    assert found is not None
+    assert (found.moment, len(store.erasures().by_digest)) == (AFTER, 1)
+
+
+def test_an_unknown_user_is_remembered_and_removes_nothing(store: Store) -> None:
+    store.put_events([Event("v", "a", BEFORE)])
+    mark = store.log.mark()
+    assert store.erase_user("u", MOMENT)[1] == 0
+    assert store.log.mark() == mark
+    assert store.put_events([Event("u", "a", BEFORE)]) == 0
+    assert store.erasure("v") is None
+
+
+def test_only_a_digest_is_kept_and_another_database_has_another_one(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("s.db", "t.db"):
+        with closing(Store.create(tmp_path / name)) as store:
+            store.put_events([Event("somebody", "a", BEFORE)])
+            store.erase_user("somebody", MOMENT)
+            digests |= store.erasures().by_digest.keys()
+            store.remove_erased()
+    assert len(digests) == 2
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"somebody" not in path.read_bytes()
+
+
+def test_an_erasure_does_not_wait_for_who_writes_segments(store: Store, tmp_path: Path) -> None:
+    """An import reads its files for minutes: whoever is erased meanwhile is not in its segment."""
+    store.put_events([Event("u", "a", BEFORE), Event("v", "a", BEFORE)])
+    store.compact()
+    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as other:
+
+        class Watched(list[Event]):
+            def __iter__(self) -> Iterator[Event]:
+                yield from super().__iter__()
+                assert other.erase_user("u", MOMENT)[1] == 1
+
+        events = Watched([Event("u", "b", BEFORE), Event("v", "b", BEFORE)])
+        store.import_all([], events)
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
+
+
+@pytest.mark.parametrize("writes", ["compact", "remove_erased"])
+def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str
+) -> None:
+    from serendip.data.log.segment_folder import SegmentFolder
+
+    store.put_events([Event(name, "a", BEFORE) for name in "uvwx"])
+    store.compact()
+    store.put_events([Event(name, "b", BEFORE) for name in "uvwx"])
+    store.erase_user("w", MOMENT)
+    with closing(Store.open(tmp_path / "s.db")) as other:
+        write = SegmentFolder.write
+
+        def write_slowly(self: SegmentFolder, *arguments: object) -> tuple[str, str]:
+            written = write(self, *arguments)  # type: ignore[arg-type]
+            other.erase_user("u", MOMENT)
+            return written
+
+        monkeypatch.setattr(SegmentFolder, "write", write_slowly)
+        getattr(store, writes)()
+    for name, count in (("u", 0), ("v", 2), ("w", 0), ("x", 2)):
+        assert len(items_of(store, name)) == count
+    assert store.totals().users(9) == [("v", 2), ("x", 2)]
+    monkeypatch.undo()
+    store.remove_erased()
+    assert store.count_hidden_segments() == 0
+    assert store.count_events() == 4
+
+
+def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
+    store: Store, tmp_path: Path
+) -> None:
+    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as quick:
+        quick.put_events([Event("u", "a", BEFORE)])
+        with closing(Database(tmp_path / "s.db")) as database, database.read() as connection:
+            connection.exec_driver_sql("SELECT * FROM events").all()
+            quick.erase_user("u", MOMENT)
+            quick.remove_erased()
+            assert quick.has_remains()
+        quick.remove_erased()
+        assert not quick.has_remains()

@@ -1,0 +1,210 @@
+"""The files in ``deploy/`` fit the service, and each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
+UNIT = (DEPLOY / "serendip.service").read_text()
+FOREIGN = {"up": {"job", "instance"}}
+"""Metrics that Prometheus makes itself."""
+
+
+def _yaml(path: str) -> Any:
+    return yaml.safe_load((DEPLOY / path).read_text())
+
+
+COMPOSE = _yaml("compose.yaml")
+SERVICES: dict[str, Any] = COMPOSE["services"]
+ALERTS = [rule for group in _yaml("prometheus/alerts.yml")["groups"] for rule in group["rules"]]
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "serendip.json").read_text())
+PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"]}
+QUERIES = {
+    **{rule["alert"]: [rule["expr"]] for rule in ALERTS},
+    **{title: [one["expr"] for one in panel["targets"]] for title, panel in PANELS.items()},
+}
+
+
+@pytest.fixture(scope="module")
+def metrics(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Name of each sample of a service that has answered -> its labels."""
+    folder = shutil.copytree(trained_stand, tmp_path_factory.mktemp("measured") / "stand")
+    command = [sys.executable, "-m", "serendip", "serve", "-w", os.fspath(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if line.startswith("Ready:"))
+        connection = HTTPConnection("127.0.0.1", urlsplit(line.split()[1]).port, timeout=30)
+        for path in ("/v1/search?q=tale&page=99", "/v1/search?q=tale", "/health/ready", "/metrics"):
+            connection.request("GET", path)
+            text = connection.getresponse().read().decode()
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        kind = "_total" if family.type == "counter" else ""
+        found.setdefault(f"{family.name}{kind}", set())  # also without a sample so far
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def _named(query: str) -> dict[str, set[str]]:
+    """Metrics of a query and the labels that it asks of each."""
+    grouped = re.findall(r"\bby \(([^)]*)\)", query)
+    labels = {label.strip() for group in grouped for label in group.split(",")}
+    bare = re.sub(r"\bby \([^)]*\)|\[[^]]*\]", "", query)
+    found = {}
+    for name, selected in re.findall(
+        r"\b([a-z_]+)\b(?!\()(?:\{([^}]*)\})?", re.sub(r'"[^"]*"', '""', bare)
+    ):
+        if name.startswith("serendip_") or name in FOREIGN:
+            found[name] = labels | set(re.findall(r"(\w+)\s*(?:=~|!=|=)", selected))
+    return found
+
+
+def test_metrics_of_a_query_are_found() -> None:
+    query = 'sum by (le) (rate(serendip_a_bucket{route=~"/v1.*"}[5m])) > max(up{job="x"})'
+    assert _named(query) == {"serendip_a_bucket": {"route", "le"}, "up": {"job", "le"}}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_metric_and_label_of_alerts_and_dashboard_exists(
+    name: str, metrics: dict[str, set[str]]
+) -> None:
+    for query in QUERIES[name]:
+        named = _named(query)
+        assert named, query
+        for metric, labels in named.items():
+            if metric in FOREIGN:
+                continue
+            assert metric in metrics, f"{metric} of {query!r} is not in /metrics"
+            known = metrics[metric]
+            assert not known or labels <= known, f"{labels - known} of {query!r}"
+
+
+def test_every_metric_of_the_service_is_watched(metrics: dict[str, set[str]]) -> None:
+    asked = {metric for queries in QUERIES.values() for one in queries for metric in _named(one)}
+    asked |= {re.sub(r"_(bucket|count)$", "", metric) for metric in asked}
+    left_out = re.compile(r"_created$|_sum$")
+    ours = {name for name in metrics if name.startswith("serendip_") and not left_out.search(name)}
+    assert {name for name in ours if re.sub(r"_(bucket|count)$", "", name) not in asked} == set()
+
+
+def test_labels_of_texts_are_kept_by_the_queries() -> None:
+    for rule in ALERTS:
+        for label in re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]):
+            assert "sum(" not in rule["expr"], f"{rule['alert']}: {label} is summed away"
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_prometheus_accepts_its_files(tmp_path: Path) -> None:
+    text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    (tmp_path / "prometheus.yml").write_text(text.replace("/run/secrets/metrics-key", os.devnull))
+    shutil.copy(DEPLOY / "prometheus" / "alerts.yml", tmp_path)
+    command = ["promtool", "check", "config", os.fspath(tmp_path / "prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_grafana_finds_its_source_and_its_dashboard() -> None:
+    (source,) = _yaml("grafana/provisioning/datasources/prometheus.yaml")["datasources"]
+    assert {panel["datasource"]["uid"] for panel in PANELS.values()} == {source["uid"]}
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = _yaml("grafana/provisioning/dashboards/serendip.yaml")["providers"]
+    mounted = [volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]]
+    assert provider["options"]["path"] in mounted
+    places = [tuple(panel["gridPos"].values()) for panel in PANELS.values()]
+    assert len(set(places)) == len(PANELS) == len(DASHBOARD["panels"])
+
+
+def test_compose_names_files_that_are_there_or_made_at_the_first_start() -> None:
+    made = {"./data", "./secrets/metrics-key", "./secrets/grafana-password"}
+    named = {volume.split(":")[0] for one in SERVICES.values() for volume in one["volumes"]}
+    named |= {secret["file"] for secret in COMPOSE["secrets"].values()}
+    volumes = {name for name in named if not name.startswith(".")}
+    assert volumes == COMPOSE["volumes"].keys()
+    assert [name for name in named - volumes - made if not (DEPLOY / name).exists()] == []
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"/deploy/secrets/", "/deploy/data/"} <= set(ignored)
+    for one in SERVICES.values():
+        if "build" in one:
+            assert (DEPLOY / one["build"]["context"] / one["build"]["dockerfile"]).is_file()
+            assert f" AS {one['build']['target']}\n" in CONTAINERFILE
+
+
+def test_compose_gives_away_nothing() -> None:
+    for name, one in SERVICES.items():
+        assert one["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in one["security_opt"]
+        assert all(port.startswith("127.0.0.1:") for port in one.get("ports", []))
+        values = {key: value for key, value in one.get("environment", {}).items()}
+        assert not [key for key in values if "PASSWORD" in key and not key.endswith("__FILE")]
+    for name in ("serendip", "train"):
+        assert SERVICES[name]["read_only"] is True
+        assert SERVICES[name]["tmpfs"] == ["/tmp"]
+
+
+def test_the_service_answers_to_the_name_that_prometheus_uses() -> None:
+    (job,) = _yaml("prometheus/prometheus.yml")["scrape_configs"]
+    ((target,),) = [one["targets"] for one in job["static_configs"]]
+    name, _, port = target.partition(":")
+    assert name in SERVICES
+    environment = SERVICES[name]["environment"]
+    assert json.loads(environment["SERENDIP_SERVE__ALLOWED_HOSTS"]) == [name]
+    assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    key = job["authorization"]["credentials_file"]
+    assert key == f"/run/secrets/{SERVICES['prometheus']['secrets'][0]}"
+
+
+def test_images_run_without_rights_on_locked_packages() -> None:
+    stages = re.split(r"^FROM ", CONTAINERFILE, flags=re.MULTILINE)[1:]
+    last = {re.search(r" AS (\S+)", stage).group(1): stage for stage in stages}  # type: ignore[union-attr]
+    for name in ("serve", "train"):
+        assert re.findall(r"^USER (.*)", last[name], re.MULTILINE) == ["10001:10001"]
+        assert "VOLUME /workspace" in last[name]
+    assert last.keys() == {"base", "build", "build-train", "train", "serve"}
+    installs = re.findall(r"uv pip install ([^\\\n]*)", CONTAINERFILE)
+    assert len(installs) == 5
+    for words in installs:
+        locked = "-c locks/all.txt" in words or "--require-hashes -r locks/" in words
+        assert locked or "--no-deps" in words or words == "${TORCH} "
+    for words in re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINERFILE, re.MULTILINE):
+        for name in words.split():
+            assert (ROOT / name).exists()
+            assert f"!{name}" in (ROOT / ".containerignore").read_text().splitlines()
+
+
+def test_both_health_checks_are_the_same_and_ask_a_path_that_is_there() -> None:
+    written = re.search(r"HEALTHCHECK.*?CMD (\[.*?\])\n", CONTAINERFILE, re.DOTALL)
+    assert written is not None
+    command = json.loads(written.group(1))
+    assert SERVICES["serendip"]["healthcheck"]["test"] == ["CMD", *command]
+    assert "'http://127.0.0.1:8080/health/live'" in command[2]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
+    unit = tmp_path / "serendip.service"
+    unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT, flags=re.MULTILINE))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "serve --port 8080" in UNIT

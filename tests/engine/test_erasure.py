@@ -1,0 +1,220 @@
+"""Erasure takes effect in every worker at once, and leaves no byte after the next training."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from serendip.content.posted_media import EncodedFile, PostedMediaTable
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.store.generated_texts import GeneratedText
+from serendip.data.user import User
+from serendip.engine.engine import Engine
+from serendip.engine.erasure import Eraser, remove_remains
+from serendip.engine.generations import current_name, rollback
+from serendip.engine.request import Request
+from serendip.engine.workspace import Workspace
+from serendip.errors import DataError, NotTrainedError, UnknownItemError
+from serendip.jobs.context import JobContext
+from serendip.jobs.import_files import import_files
+from serendip.jobs.train.train import train_workspace
+
+PERSON, TEXT, COUNTRY = "canary-7f3d@example.com", "comedy tale canaryquery", "Canaryland"
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file, of compressed ones also what is in them."""
+    raw = path.read_bytes()
+    if path.suffix == ".parquet":
+        return raw + repr(pq.read_table(path).to_pydict()).encode()
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            return raw + b"".join(archive.read(name) for name in archive.namelist())
+    return raw
+
+
+def find(folder: Path, *texts: str) -> set[str]:
+    """Files below a folder that have one of the texts."""
+    wanted = [text.encode(code) for text in texts for code in ("utf-8", "utf-16-le", "utf-32-le")]
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and any(text in contents(path) for text in wanted)
+    }
+
+
+def settle(engine: Engine) -> None:
+    """Wait for the end of the process that removes bytes."""
+    import threading
+
+    for thread in threading.enumerate():
+        if thread.name == "eraser":
+            thread.join(60)
+
+
+def searched(engine: Engine) -> tuple[str, ...]:
+    """What may be suggested to the person again."""
+    return tuple(engine._suggestion_user(engine.state, PERSON)[1].searched)
+
+
+def states(receipt: Any) -> dict[str, str]:
+    return {place.place: place.state for place in receipt.places}
+
+
+@pytest.fixture
+def haunted(shop: Path) -> Path:
+    """A trained shop in whose tail, segments, attributes and suggestions a person is."""
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_events(
+            [
+                Event(PERSON, f"i{number}", 1.6e9 + number, "click", country=COUNTRY)
+                for number in range(8)
+            ]
+        )
+        store.put_events(
+            [Event(PERSON, "i1", 1.6e9 + 50, "click", query=TEXT, request_id="canary-request")]
+        )
+        store.compact()
+        store.put_events([Event(PERSON, f"i{number}", 1.7e9) for number in range(3)])
+        store.put_events([Event(PERSON, "i9", 1.7e9, "hide", session_id="canary-session")])
+        store.users.put(User(PERSON, {"plan": "canaryplan", "country": COUNTRY}))
+    train_workspace(JobContext.open(shop))
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_events([Event(PERSON, "i5", 1.7e9 + 9, "click", query=TEXT)])
+    (shop / "embeddings").mkdir()
+    pq.write_table(pq.read_table(*[_user_table(shop)]), shop / "embeddings" / "users.parquet")
+    return shop
+
+
+def _user_table(shop: Path) -> str:
+    import pyarrow as pa
+
+    path = shop / "embeddings" / "users.parquet"
+    pq.write_table(pa.table({"user_id": [PERSON], "vector": [[1.0]]}), path)
+    return str(path)
+
+
+def test_every_worker_obeys_at_once_and_the_receipt_names_what_is_left(haunted: Path) -> None:
+    with closing(Engine.open(haunted)) as one, closing(Engine.open(haunted)) as other:
+        for engine in (one, other):  # both have everything in their caches
+            assert engine.chosen(PERSON)
+            assert TEXT in searched(engine)
+            assert PERSON in dict(engine.users(99))
+        receipt = one.erase_user(PERSON)
+        assert receipt.events == 14
+        for engine in (one, other):
+            assert engine.chosen(PERSON) == engine.history(PERSON) == []
+            assert engine.user(PERSON) == User(PERSON)
+            assert PERSON not in dict(engine.users(999))
+            assert searched(engine) == ()
+            stranger = engine.recommend(Request("home", user_id="nobody at all"))
+            erased = engine.recommend(Request("home", user_id=PERSON))
+            assert [item.item_id for item in erased.items] == [
+                item.item_id for item in stranger.items
+            ]
+        assert states(receipt)["generations"] == "pending"
+        assert PERSON not in repr(receipt)
+        settle(one)
+        again = one.erase_user(PERSON)
+        assert (again.digest, again.erased_at, again.events) == (
+            receipt.digest,
+            receipt.erased_at,
+            0,
+        )
+        pending = {place for place, state in states(again).items() if state == "pending"}
+        assert pending == {"generations"}
+
+
+def test_no_byte_is_left_after_the_erasure_and_the_next_training(haunted: Path) -> None:
+    clues = (PERSON, TEXT, "canaryplan", "canary-request", "canary-session", COUNTRY)
+    assert {path.partition("/")[0] for path in find(haunted, *clues)} >= {
+        *("serendip.db", "log", "embeddings"),
+    }
+    workspace = Workspace.open(haunted)
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        eraser.erase_user(PERSON)
+        eraser.remove_remains()
+        left = find(haunted, *clues)
+        assert {path for path in left if not path.startswith("generations/")} == set()
+        before = current_name(workspace.generations)
+        train_workspace(JobContext.open(haunted))
+        assert find(haunted, *clues) == set()
+        receipt = eraser.erase_user(PERSON)
+        assert receipt.is_complete
+        assert current_name(workspace.generations) > before
+        with pytest.raises(NotTrainedError):
+            rollback(workspace.generations)
+
+
+def test_files_do_not_bring_an_erased_user_back(fresh: Path) -> None:
+    workspace = Workspace.open(fresh)
+    with closing(workspace.open_store()) as store:
+        receipt = Eraser(workspace, store).erase_user("u1")
+        assert receipt.events > 0
+        assert "events.csv" in repr(receipt)
+    summary = import_files(workspace)
+    assert summary["erased_events"] == receipt.events
+    with closing(workspace.open_store()) as store:
+        assert store.history("u1", 9) == []
+        assert store.history("u2", 9) != []
+
+
+def test_a_killed_removal_and_a_killed_training_are_cleaned_up(fresh: Path) -> None:
+    workspace = Workspace.open(fresh)
+    scratch = workspace.training / "scratch-of-a-killed-training"
+    scratch.mkdir(parents=True)
+    (scratch / "users.text.npy").write_bytes(b"u1")
+    with closing(workspace.open_store()) as store:
+        receipt = Eraser(workspace, store).erase_user("u1")
+        assert states(receipt)["scratch"] == states(receipt)["event log"] == "pending"
+        remove_remains(str(fresh))
+        receipt = Eraser(workspace, store).erase_user("u1")
+    assert receipt.is_complete
+    assert not scratch.exists()
+
+
+def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine) -> None:
+    with pytest.raises(DataError, match="cannot be erased"):
+        engine.erase_user("")
+    receipt = engine.erase_user("never seen")
+    assert (receipt.events, receipt.is_complete) == (0, True)
+
+
+def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
+    workspace = Workspace.open(shop)
+    clues = ("canarytitle", "canarytext", "canarybrand", "canarywords", "canaryfile")
+    with closing(Engine.open(shop)) as engine:
+        engine.add_items([Item("odd", "canarytitle", "canarytext", {"brand": "canarybrand"})])
+    with closing(workspace.open_store()) as store:
+        text = GeneratedText("odd", "keywords", "rules", "canarywords", "m", "p", "d")
+        store.generated_texts.put([text])
+        with closing(PostedMediaTable.create(workspace.posted_media)) as table:
+            table.put([EncodedFile("odd", "image", "canaryfile", "e", None)])
+        train_workspace(JobContext.open(shop))
+        assert find(shop, *clues)
+        with closing(Engine.open(shop)) as engine:
+            assert engine.item("odd") is not None
+            eraser = Eraser(workspace, store)
+            receipt = eraser.erase_item("odd")
+            engine.catch_up()
+            assert engine.item("odd") is None
+            found = engine.search("canarytitle", k=99).items
+            assert "odd" not in {item.item_id for item in found}
+        assert states(receipt)["generations"] == "pending"
+        eraser.remove_remains()
+        assert {path.partition("/")[0] for path in find(shop, *clues)} == {"generations"}
+        train_workspace(JobContext.open(shop))
+        assert find(shop, *clues) == set()
+        assert eraser.renew(receipt).is_complete
+        import_files(workspace)
+        assert store.item("odd") is None
+        with pytest.raises(UnknownItemError):
+            eraser.erase_item("never seen")

@@ -1,0 +1,209 @@
+"""Answers from less: which rung answers, what it never shows, and what it says of itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wire_client import WireClient, error_of
+
+from serendip.data.allowed_items import AllowedItems
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.engine.engine import Engine
+from serendip.engine.fallback import list_popular
+from serendip.engine.query_builder import QueryBuilder
+from serendip.engine.request import Request
+from serendip.engine.stages import pipeline
+from serendip.engine.stages.selection import Selector
+from serendip.errors import StorageError, UnknownItemError
+from serendip.serve.limits import ServiceLimits
+
+
+@pytest.fixture(scope="module")
+def engine(trained_folder: Path) -> Iterator[Engine]:
+    with closing(Engine.open(trained_folder)) as opened:
+        yield opened
+
+
+def ids(answer) -> list[str]:
+    return [item.item_id for item in answer.items]
+
+
+def test_home_is_the_most_chosen_items_in_order(engine):
+    answer = engine.fall_back(Request("home", user_id="u1", k=20))
+    counts = engine.state.counts[[engine.state.catalogue.vocabulary.number(i) for i in ids(answer)]]
+    assert list(counts) == sorted(engine.state.counts, reverse=True)[:20]
+    assert set(answer.degraded) <= {"personal", "content-only"}
+    assert answer.degraded[0] == "personal"
+
+
+def test_search_finds_by_words_alone_and_shows_nothing_that_does_not_match(engine):
+    title = engine.state.catalogue[7].title
+    answer = engine.fall_back(Request("search", text=title, k=5))
+    assert ids(answer)[0] == engine.state.catalogue[7].item_id
+    assert answer.degraded == ("personal",)
+    nothing = engine.fall_back(Request("search", text="zqxjkv wvxqzj"))
+    assert (ids(nothing), nothing.degraded) == ([], ("personal", "content-only"))
+
+
+def test_similar_is_by_content_and_without_the_item_itself(engine):
+    answer = engine.fall_back(Request("similar", item_ids=("i1",), k=30))
+    assert len(answer.items) == 30
+    assert "i1" not in ids(answer)
+    assert answer.degraded == ("personal",)
+
+
+@pytest.mark.parametrize("surface", ["home", "similar", "cart", "thank_you"])
+def test_pages_continue_without_doubles(engine, surface):
+    whole = ids(engine.fall_back(Request(surface, item_ids=("i1",), k=12)))
+    first = engine.fall_back(Request(surface, item_ids=("i1",), k=6))
+    second = engine.fall_back(Request(surface, item_ids=("i1",), k=6, cursor=first.next))
+    assert ids(first) + ids(second) == whole
+    assert len(set(whole)) == 12
+
+
+def test_deleted_and_future_items_are_on_no_rung(shop):
+    with closing(Engine.open(shop)) as engine:
+        best = ids(engine.fall_back(Request("home", k=3)))
+        engine.delete_item(best[0])
+        engine.add_items([Item("later", "Later", available_from=4e9), Item("new", "New")])
+        answer = engine.fall_back(Request("home", k=1000))
+        assert ids(answer)[:2] == best[1:]
+        assert not {best[0], "later"} & set(ids(answer))
+        assert "new" in ids(answer)
+        with pytest.raises(UnknownItemError):
+            engine.fall_back(Request("similar", item_ids=(best[0],)))
+
+
+def test_what_the_user_hid_is_on_no_rung(shop):
+    with closing(Engine.open(shop)) as engine:
+        hidden = ids(engine.fall_back(Request("home", "u1", k=2)))
+        for item_id in hidden:
+            engine.add_events([Event("u1", item_id, time.time(), "hide")])
+        engine.recommend(Request("home", "u1"))  # reads the past, whatever fails afterwards
+        assert not set(hidden) & set(ids(engine.fall_back(Request("home", "u1", k=60))))
+        assert set(hidden) <= set(ids(engine.fall_back(Request("home", "u2", k=60))))
+
+
+class Counts:
+    """A state with nothing but counts and times."""
+
+    def __init__(self, counts: list[int], times: list[float]) -> None:
+        self.counts, self.catalogue = np.array(counts, np.int32), self
+        self.available_from = np.array(times)
+
+
+def test_of_equally_often_chosen_items_the_newest_come_first():
+    state = Counts([5, 0, 0, 7, 0], [-np.inf, 20.0, 30.0, 1.0, -np.inf])
+    order = list_popular(AllowedItems.all(5), state, 5).item_nums  # type: ignore[arg-type]
+    assert order.tolist() == [3, 0, 2, 1, 4]
+
+
+def test_of_a_large_catalogue_the_order_is_the_same_whatever_is_allowed():
+    counts = np.random.default_rng(1).integers(0, 40, 9_000).astype(np.int32)
+    state = Counts(counts.tolist(), [0.0] * 9_000)
+    order = np.lexsort((-np.arange(9_000), -counts))
+    allowed = AllowedItems.all(9_000)
+    some = allowed.without(order[:2_500].astype(np.int32))
+    for left, expected in ((allowed, order[:50]), (some, order[2_500:2_550])):
+        found = list_popular(left, state, 50).item_nums  # type: ignore[arg-type]
+        assert found.tolist() == expected.tolist()
+
+
+# Where a request can fail or hang, and what to ask then.
+PLACES = {
+    "query": (QueryBuilder, "build"),
+    "features": (pipeline, "feature_matrix"),
+    "scorers": (pipeline, "score_candidates"),
+    "selection": (Selector, "results"),
+}
+ASKED = ["/v1/recommend?user_id=u1&k=5", "/v1/search?q=horror+tale&user_id=u1&k=5"]
+ASKED += ["/v1/items/i1/similar?user_id=u1&k=5"]
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) -> list[int]:
+    """Let a stage do something else; returns a list that grows with each time it was reached."""
+    owner, method = PLACES[name]
+    reached = list[int]()
+
+    def broken(*_: object, **__: object) -> None:
+        reached.append(1)
+        act()
+
+    monkeypatch.setattr(owner, method, broken)
+    return reached
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, ValueError, IndexError, MemoryError])
+@pytest.mark.parametrize("place", ["query", "features", "scorers", "selection"])
+def test_a_stage_that_fails_is_answered_without_by_all_surfaces(
+    engine, monkeypatch, place, failure
+):
+    def fail() -> None:
+        raise failure("canary")
+
+    reached = break_at(monkeypatch, place, fail)
+    client = WireClient(engine)
+    for count, path in enumerate(ASKED, 1):
+        body = client.get(path).json()
+        assert len(body["items"]) > 0
+        assert body["degraded"][0] == "personal"
+        assert len(reached) == count
+
+
+def test_a_store_that_cannot_be_read_leaves_items_to_be_found(engine, monkeypatch):
+    def fail() -> None:
+        raise StorageError("database s.db: disk I/O error.")
+
+    break_at(monkeypatch, "query", fail)
+    client = WireClient(engine)
+    assert [client.get(path).status_code for path in ASKED] == [200] * 3
+    assert 'serendip_degraded_answers_total{surface="similar"} 1.0' in client.get("/metrics").text
+    assert client.post("/v1/search", json={"q": "horror"}).json()["degraded"] == ["personal"]
+
+
+@pytest.mark.parametrize("place", ["query", "features", "scorers", "selection"])
+def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, monkeypatch, place):
+    go = threading.Event()
+    reached = break_at(monkeypatch, place, lambda: go.wait(60))
+    client = WireClient(engine, limits=ServiceLimits(deadline_s=0.05))
+    try:
+        bodies = [client.get(path).json() for path in ASKED]
+        assert [body["degraded"][0] for body in bodies] == ["personal"] * 3
+        assert all(body["items"] for body in bodies)
+        assert len(reached) == 3
+        # One thread is left. With all of them taken, requests that wait are answered likewise.
+        more = [client.get(ASKED[0]).json() for _ in range(6)]
+        assert [body["degraded"][0] for body in more] == ["personal"] * 6
+    finally:
+        go.set()
+
+
+def test_what_has_no_rungs_gets_503_and_when_to_come_again(engine, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(Engine, "explain", lambda *_: go.wait(60))
+    client = WireClient(engine, limits=ServiceLimits(deadline_s=0.05))
+    try:
+        answer = client.get("/v1/explain?item_id=i1")
+    finally:
+        go.set()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert error_of(answer)["type"] == "timeout"
+
+
+def test_what_a_client_can_mend_is_told_and_not_answered_from_less(engine):
+    client = WireClient(engine)
+    assert client.get("/v1/items/nothing/similar").status_code == 404
+    assert client.get("/v1/recommend?surface=nowhere").status_code == 422
+    assert client.get("/v1/search?q=film&cursor=nonsense").status_code == 422
+
+
+def test_an_answer_in_time_is_whole(engine):
+    client = WireClient(engine)
+    assert [client.get(path).json()["degraded"] for path in ASKED] == [[], [], []]

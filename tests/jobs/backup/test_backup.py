@@ -1,0 +1,357 @@
+"""Backups of a workspace that is written to, and what a restore refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.store.store import Store
+from serendip.engine.engine import Engine
+from serendip.engine.erasure import Eraser
+from serendip.engine.request import Request
+from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError, StorageError
+from serendip.jobs.backup import folder as backup_folder
+from serendip.jobs.backup.folder import name_problem
+from serendip.jobs.backup.restore import restore
+from serendip.jobs.backup.save import back_up
+from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.progress import SilentProgress
+from serendip.runtime.versions import seal
+
+SILENT = SilentProgress()
+
+
+def save(shop: Path, target: Path) -> None:
+    back_up(Workspace.open(shop), str(target), SILENT)
+
+
+@pytest.fixture
+def saved(fresh: Path, tmp_path: Path) -> Path:
+    """A backup of a shop that was never trained."""
+    save(fresh, tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_a_restored_workspace_serves_what_was_backed_up(shop: Path, tmp_path: Path) -> None:
+    with closing(Engine.open(shop)) as engine:
+        engine.add_events([Event("new", "i3", 1.7e9)])
+        engine.add_items([Item("posted", "The zebra quest")])
+        engine.delete_item("i7")
+        before = engine.recommend(Request("home", user_id="new", k=5))
+        save(shop, tmp_path / "saved")
+    summary = restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
+    assert (summary.generation, summary.items) == ("gen-1", 60)
+    with closing(Engine.open(tmp_path / "restored")) as engine:
+        after = engine.recommend(Request("home", user_id="new", k=5))
+        assert [item.item_id for item in after.items] == [item.item_id for item in before.items]
+        assert engine.search("zebra").items[0].item_id == "posted"
+        assert engine.item("i7") is None
+        assert engine.add_events([Event("new", "i4", 1.7e9)]) == 1
+
+
+class Load:
+    """Four writers, each of one user and of numbered items, and perhaps one that compacts."""
+
+    def __init__(self, workspace: Workspace, compacts: bool) -> None:
+        self._workspace, self._ended = workspace, threading.Event()
+        self.acknowledged = [0] * 4
+        works = [partial(self._write, place) for place in range(4)]
+        works += [self._compact] if compacts else []
+        self._threads = [threading.Thread(target=work) for work in works]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self, place: int) -> None:
+        with closing(self._workspace.open_store()) as store:
+            while not self._ended.is_set():
+                number = self.acknowledged[place] + 1
+                store.put_events([Event(f"w{place}", f"n{number}", float(number))])
+                self.acknowledged[place] = number
+
+    def _compact(self) -> None:
+        with closing(self._workspace.open_store()) as store:
+            while not self._ended.is_set():
+                with suppress(StorageError):  # the backup has the lock of the segments
+                    store.compact()
+
+
+@pytest.mark.parametrize("compacts", [False, True])
+def test_everything_acknowledged_before_is_in_a_backup_under_load(
+    fresh: Path, tmp_path: Path, compacts: bool
+) -> None:
+    acknowledged = []
+    with Load(Workspace.open(fresh), compacts) as load:
+        for number in range(3):
+            while sum(load.acknowledged) < 20 * (number + 1):
+                pass
+            acknowledged.append(list(load.acknowledged))
+            save(fresh, tmp_path / f"saved-{number}")
+    for number, before in enumerate(acknowledged):
+        restore(str(tmp_path / f"saved-{number}"), tmp_path / f"r{number}", SILENT)
+        with closing(Workspace.open(tmp_path / f"r{number}").open_store()) as store:
+            assert store.integrity() == []
+            for place, count in enumerate(before):
+                items = [event.item_id for event in store.history(f"w{place}", 99_999)]
+                assert items == [f"n{step + 1}" for step in range(len(items))]
+                assert len(items) >= count
+    assert not list(fresh.glob(".backup-*"))
+
+
+def test_a_uri_is_a_target_and_a_source(fresh: Path, tmp_path: Path) -> None:
+    place = (tmp_path / "store").as_uri()
+    back_up(Workspace.open(fresh), place, SILENT)
+    assert restore(place, tmp_path / "restored", SILENT).items == 60
+
+
+def test_a_target_that_is_not_empty_is_left_alone(fresh: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty"):
+        save(fresh, tmp_path / "mine")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        back_up(Workspace.open(fresh), "nonsense://x", SILENT)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
+
+
+def test_a_backup_has_neither_caches_nor_files_of_users(saved: Path) -> None:
+    names = {path.name for path in saved.iterdir()}
+    assert names == {"manifest.json", "serendip.toml", "serendip.db", "log"}
+
+
+def test_a_workspace_is_never_overwritten(saved: Path, fresh: Path, tmp_path: Path) -> None:
+    for place in (fresh, fresh / "serendip.toml"):
+        with pytest.raises(ConfigError, match="is not empty"):
+            restore(str(saved), place, SILENT)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="is not empty"):
+        restore(str(saved), tmp_path / "link", SILENT)
+    (tmp_path / "empty").mkdir()
+    assert restore(str(saved), tmp_path / "empty", SILENT).items == 60
+
+
+def _reseal(saved: Path, change: Callable[[dict[str, object]], None]) -> None:
+    """Give a changed backup a manifest that fits."""
+    manifest = json.loads((saved / "manifest.json").read_text())
+    change(manifest)
+    (saved / "manifest.json").write_text(seal(manifest))
+
+
+def _add(saved: Path, name: str, content: bytes = b"x") -> None:
+    """Name a file in the manifest; the file is written if its name is harmless."""
+
+    def change(manifest: dict[str, object]) -> None:
+        manifest["files"][name] = hashlib.sha256(content).hexdigest()  # type: ignore[index]
+        manifest["sizes"][name] = len(content)  # type: ignore[index]
+
+    _reseal(saved, change)
+    if not name.startswith("/") and ".." not in name:
+        path = saved / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _segment_file(saved: Path, name: str) -> Path:
+    (path,) = (saved / "log").glob(f"*/{name}")
+    return path
+
+
+def _rewrite(path: Path, content: bytes) -> None:
+    path.unlink()
+    path.write_bytes(content)
+
+
+def _link(saved: Path) -> None:
+    path = _segment_file(saved, "times.npy")
+    path.rename(saved.parent / "times.npy")
+    path.symlink_to(saved.parent / "times.npy")
+
+
+def _damage_database(saved: Path) -> None:
+    content = b"SQLite format 3\0" + b"x" * 8192
+    _rewrite(saved / "serendip.db", content)
+    _add(saved, "serendip.db", content)
+
+
+def _lose_segment(saved: Path) -> None:
+    folder = _segment_file(saved, "times.npy").parent
+    names = [path.relative_to(saved).as_posix() for path in folder.iterdir()]
+
+    def change(manifest: dict[str, object]) -> None:
+        for name in names:
+            del manifest["files"][name], manifest["sizes"][name]  # type: ignore[attr-defined]
+
+    _reseal(saved, change)
+    shutil.rmtree(folder)
+
+
+HOSTILE: dict[str, Callable[[Path], object]] = {
+    "no manifest": lambda saved: (saved / "manifest.json").unlink(),
+    "manifest halved": lambda saved: os.truncate(saved / "manifest.json", 99),
+    "manifest altered": lambda saved: _rewrite(
+        saved / "manifest.json",
+        (saved / "manifest.json").read_bytes().replace(b'"events": 5', b'"events": 6', 1) + b" ",
+    ),
+    "manifest nested": lambda saved: _rewrite(saved / "manifest.json", b"[" * 200_000),
+    "other format": lambda saved: _reseal(saved, lambda manifest: manifest.update(format=99)),
+    "no sizes": lambda saved: _reseal(saved, lambda manifest: manifest.pop("sizes")),
+    "sizes of other types": lambda saved: _reseal(
+        saved,
+        lambda manifest: manifest["sizes"].update({"serendip.db": "9"}),  # type: ignore[attr-defined]
+    ),
+    "up": lambda saved: _add(saved, "../escaped"),
+    "up inside": lambda saved: _add(saved, "log/../../escaped"),
+    "absolute": lambda saved: _add(saved, "/escaped"),
+    "drive": lambda saved: _add(saved, "log/C:escaped"),
+    "backslash": lambda saved: _add(saved, "log/..\\escaped"),
+    "control character": lambda saved: _add(saved, "log/a\nb"),
+    "device": lambda saved: _add(saved, "media/NUL.txt"),
+    "dot at the end": lambda saved: _add(saved, "media/a."),
+    "deep": lambda saved: _add(saved, "/".join(["media", *"abcdefghijklmnop"])),
+    "case clash": lambda saved: (_add(saved, "media/a"), _add(saved, "media/A")),
+    "other file": lambda saved: _add(saved, "sitecustomize.py"),
+    "other folder": lambda saved: _add(saved, "evil/x"),
+    "dot file": lambda saved: _add(saved, ".bashrc"),
+    "extra file": lambda saved: (saved / "extra").write_bytes(b"x"),
+    "missing file": lambda saved: (saved / "serendip.toml").unlink(),
+    "longer file": lambda saved: _rewrite(
+        saved / "serendip.toml", (saved / "serendip.toml").read_bytes() + b"\n"
+    ),
+    "altered file": lambda saved: _rewrite(
+        saved / "serendip.toml", (saved / "serendip.toml").read_bytes().replace(b"2", b"3")
+    ),
+    "altered segment": lambda saved: _rewrite(
+        _segment_file(saved, "times.npy"), bytes(_segment_file(saved, "times.npy").stat().st_size)
+    ),
+    "linked file": _link,
+    "linked folder": lambda saved: (saved / "media").symlink_to(saved.parent),
+    "pipe": lambda saved: os.mkfifo(saved / "pipe"),
+    "no database": lambda saved: (saved / "serendip.db").unlink(),
+    "damaged database": _damage_database,
+    "lost segment": _lose_segment,
+    "wrong settings": lambda saved: (
+        _rewrite(saved / "serendip.toml", b"[nonsense]\n"),
+        _add(saved, "serendip.toml", b"[nonsense]\n"),
+    ),
+    "broken generation": lambda saved: _add(saved, "generations/CURRENT", b"gen-1\n"),
+    "generation elsewhere": lambda saved: _add(saved, "generations/CURRENT", b"../../x\n"),
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_a_hostile_backup_is_refused_and_nothing_appears(
+    saved: Path, tmp_path: Path, attack: str
+) -> None:
+    HOSTILE[attack](saved)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    target = tmp_path / "restored"
+    with pytest.raises(SerendipError) as refused:
+        restore(str(saved), target, SILENT)
+    assert isinstance(refused.value, ArtefactError | StorageError | ConfigError)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert not Path("/escaped").exists()
+
+
+@pytest.mark.parametrize("name", ["serendip.db", "log/segment-a-b/times.npy", "media/ä b.png"])
+def test_names_of_a_workspace_may_be_in_a_backup(name: str) -> None:
+    assert name_problem(name) == ""
+
+
+def test_an_error_while_writing_leaves_nothing(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, calls = backup_folder.copy_stream, []
+
+    def copy_some(*arguments: object) -> tuple[int, str]:
+        calls.append(arguments)
+        if len(calls) > 3:
+            raise OSError(28, "No space left on device")
+        return copy(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backup_folder, "copy_stream", copy_some)
+    with pytest.raises(StorageError, match="No space left"):
+        save(fresh, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    assert not list(fresh.glob(".backup-*"))
+
+
+def test_who_was_erased_after_a_backup_is_erased_from_the_restored_one(
+    fresh: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace.open(fresh)
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        eraser.erase_user("u0")
+        eraser.remove_remains()
+        save(fresh, tmp_path / "saved")
+        receipt = eraser.erase_user("u1")
+        eraser.erase_user("never seen")
+        eraser.erase_item("i3")
+        eraser.remove_remains()
+        pending = {
+            place.place: place.detail
+            for place in eraser.renew(receipt).places
+            if place.state == "pending"
+        }
+        assert pending == {"backups": f"{tmp_path / 'saved'} were made before: delete them"}
+    plain = restore(str(tmp_path / "saved"), tmp_path / "plain", SILENT)
+    obedient = restore(str(tmp_path / "saved"), tmp_path / "obedient", SILENT, fresh)
+    assert (plain.erased_users, plain.erased_items) == (0, 0)
+    assert (obedient.erased_users, obedient.erased_items) == (1, 1)
+    for folder, count, item in (("plain", 1, True), ("obedient", 0, False)):
+        with closing(Workspace.open(tmp_path / folder).open_store()) as store:
+            assert store.history("u0", 9) == []
+            assert min(1, len(store.history("u1", 9))) == count
+            assert (store.item("i3") is not None) == item
+            late = [Event("never seen", "i1", 1.0)]
+            assert store.put_events(late) == count
+    shutil.rmtree(tmp_path / "saved")
+    with closing(workspace.open_store()) as store:
+        assert Eraser(workspace, store).renew(receipt).is_complete
+
+
+def test_the_erasures_of_another_shop_are_no_erasures_of_this_one(
+    fresh: Path, saved: Path, tmp_path: Path
+) -> None:
+    for folder in (fresh, tmp_path / "other"):
+        if folder != fresh:
+            restore(str(saved), folder, SILENT)
+        with closing(Workspace.open(folder).open_store()) as store:
+            store.erase_user("u1")
+    save(fresh, tmp_path / "second")
+    with pytest.raises(DataError, match="under different keys"):
+        restore(str(tmp_path / "second"), tmp_path / "restored", SILENT, tmp_path / "other")
+    assert not (tmp_path / "restored").exists()
+
+
+def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_path: Path) -> None:
+    workspace = Workspace.open(fresh)
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        receipt = eraser.erase_user("u1")
+        with exclusive_lock(fresh / "log"):  # Somebody writes segments all the time.
+            save(fresh, tmp_path / "saved")
+        eraser.remove_remains()
+        assert not eraser.renew(receipt).is_complete
+    restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
+    with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
+        assert store.history("u1", 9) == []
