@@ -21,8 +21,14 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import CHECKED, P_IRRELEVANT, RelevanceFilterConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
+from serendip.evaluate.risk_control import LabelledSlates, safe_threshold
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.decisions import decide_filters, describe_decisions, read_decisions
+from serendip.jobs.relevance.decisions import (
+    decide_filters,
+    describe_decisions,
+    read_decisions,
+    reason_against_effect,
+)
 from serendip.jobs.relevance.report import compare_tenths
 from serendip.jobs.relevance.versions import open_current_version
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -259,6 +265,27 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     other, version = decide_filters(JobContext.open(shop))
     assert version is None
     assert other["search"].reason.startswith("v1 was trained on title, description, genre by")
+
+
+def test_a_filter_that_keeps_its_bound_by_hiding_nearly_everything_is_not_used() -> None:
+    queries, random = 800, np.random.default_rng(0)
+    slates = np.repeat(np.arange(queries, dtype=np.int32), 10)
+    is_irrelevant = random.random(len(slates)) < 0.3
+    is_sure = ~is_irrelevant & (random.random(len(slates)) < 0.6)  # of these the model knows
+    timid, able = (
+        LabelledSlates(probabilities.astype(np.float32), is_irrelevant, slates, slates, 10)
+        for probabilities in (np.where(is_sure, 0.002, 0.5), np.where(is_irrelevant, 0.5, 0.002))
+    )
+    reasons = []
+    for one in (timid, able):
+        calibration, test = one.split_in_half()
+        threshold = safe_threshold(calibration, 0.05)
+        assert threshold is not None and threshold <= 0.5
+        effect = {**test.effect(threshold), "ci95": test.intervals(threshold)}
+        assert effect["ci95"]["lost"][0] <= effect["lost"] <= effect["ci95"]["lost"][1]
+        reasons.append(reason_against_effect(effect))
+    assert reasons[0].startswith("it may hide 4")
+    assert reasons[1] == ""
 
 
 def test_logged_texts_that_differ_from_the_gold_are_told_by_an_index() -> None:

@@ -2,7 +2,10 @@
 
 A surface has it if its settings name a threshold, or if ``serendip judge distil`` has proven one
 for lists like its own: the labels are of typed texts and items, so the proof is for surfaces that
-answer typed texts. The decision is made in training and is a part of the manifest.
+answer typed texts. A bound of the irrelevant share is not enough, as a filter that hides nearly
+everything keeps it: on labels that the threshold was not chosen by, the irrelevant share must fall
+and hardly any relevant item may be hidden. The decision is made in training and is a part of the
+manifest.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from serendip.jobs.relevance.versions import (
 from serendip.runtime.versions import Version
 
 FILTERS_KEY = "relevance_filters"
+
+MOST_LOST = 0.05
+"""Share of the relevant items that a filter may hide: upper end of its 95 % interval."""
 
 NAMED, PROVEN = "the settings name the threshold", "labels prove the threshold"
 
@@ -91,7 +97,26 @@ def _decide(config: SurfaceConfig, version: Version | None, unusable: str) -> Fi
     goal = f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
     if proof["safe_threshold"] is None:
         return FilterDecision.off(f"no threshold is proven for {goal}")
-    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {goal}")
+    against = reason_against_effect(proof["safe"])
+    return (
+        FilterDecision.off(against)
+        if against
+        else FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {goal}")
+    )
+
+
+def reason_against_effect(effect: Mapping[str, Any]) -> str:
+    """Why a proven threshold is not used; empty = it is.
+
+    Args:
+        effect: of the threshold, with intervals, on labels that it was not chosen by.
+    """
+    if "ci95" not in effect:
+        return "an earlier version proved the threshold without its cost (`serendip judge distil`)"
+    lost, fall = effect["ci95"]["lost"][1], effect["ci95"]["fall"][0]
+    if lost > MOST_LOST:
+        return f"it may hide {lost:.0%} of the relevant items, more than {MOST_LOST:.0%}"
+    return "" if fall > 0 else "it is not proven to lower the irrelevant share"
 
 
 def _reason_against(context: JobContext, version: Version | None) -> str:
