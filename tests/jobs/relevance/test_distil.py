@@ -368,3 +368,19 @@ def test_a_workspace_with_images_is_refused(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text((shop / "labels.csv").read_text())
     with pytest.raises(UnsupportedError, match="the relevance model reads text only"):
         invoke(*distil(tmp_path))
+
+
+def test_a_damaged_model_stops_no_training_that_does_not_name_it(
+    shop: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    with (open_current_version(copy / "relevance").folder / "relevance.json").open("a") as stream:
+        stream.write(" ")
+    named = (copy / "serendip.toml").read_text()
+    with pytest.raises(ArtefactError, match="relevance"):
+        decide_filters(JobContext.open(copy))
+    (copy / "serendip.toml").write_text(named.partition("[surfaces.search.relevance_filter]")[0])
+    decisions, version = decide_filters(JobContext.open(copy))
+    assert version is None
+    assert decisions["search"].reason.endswith("(`serendip judge distil`)")
+    assert not any(one.on for one in decisions.values())

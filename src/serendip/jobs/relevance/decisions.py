@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.errors import NotTrainedError, UnsupportedError
+from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import (
     RelevanceTexts,
@@ -61,20 +61,18 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], Vers
     """Decide for all surfaces; the relevance model is None if no surface needs it.
 
     Raises:
-        ArtefactError: the relevance model is damaged.
+        ArtefactError: a surface names a threshold, and the relevance model is damaged.
         NotTrainedError: a surface names a threshold, and there is no relevance model.
     """
     surfaces = context.settings.all_surfaces()
-    name = current_model_name(context.workspace.relevance)
-    version = open_current_version(context.workspace.relevance) if name else None
-    unusable = _reason_against(context, version)
+    named = [name for name, one in surfaces.items() if _names_threshold(one)]
+    version, unusable = _open_model(context, must_open=bool(named))
     decisions = {
         surface: _decide(config, version, unusable) for surface, config in surfaces.items()
     }
     if not any(decision.on for decision in decisions.values()):
         return decisions, None
     if version is None:
-        named = [surface for surface, decision in decisions.items() if decision.on]
         raise NotTrainedError(
             f"surfaces.{named[0]}.relevance_filter has a threshold, and "
             f"{context.workspace.relevance} has no relevance model.",
@@ -83,11 +81,28 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], Vers
     return decisions, version
 
 
+def _names_threshold(config: SurfaceConfig) -> bool:
+    chosen = config.relevance_filter
+    return chosen.enabled and chosen.threshold is not None
+
+
+def _open_model(context: JobContext, must_open: bool) -> tuple[Version | None, str]:
+    """The relevance model, None without one, and why no surface can use it by itself."""
+    folder = context.workspace.relevance
+    try:
+        version = open_current_version(folder) if current_model_name(folder) else None
+    except ArtefactError as error:
+        if must_open:
+            raise
+        return None, f"{error.message} (`serendip judge distil`)"
+    return version, _reason_against(context, version)
+
+
 def _decide(config: SurfaceConfig, version: Version | None, unusable: str) -> FilterDecision:
     chosen = config.relevance_filter
     if not chosen.enabled:
         return FilterDecision.off("the settings switch it off")
-    if chosen.threshold is not None:
+    if _names_threshold(config):
         return FilterDecision(True, chosen.threshold, NAMED)
     if version is None or unusable:
         return FilterDecision.off(unusable)
