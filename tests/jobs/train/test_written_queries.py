@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, Rec
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import GateResult
 from serendip.jobs.train.written_queries import (
+    GATE,
     MANIFEST_KEY,
     WrittenQueryUse,
     check_written_queries,
@@ -28,7 +30,6 @@ from serendip.runtime.progress import TrainOptions
 
 BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}
 USE = WrittenQueryUse(12, 0.5, "abc")
-NAME = "no search worse by written queries"
 
 
 @pytest.fixture
@@ -110,10 +111,18 @@ def record_of(values: list[float]) -> QualityRecord:
     return QualityRecord({"search": RecordedSurface(keys, keys, np.array(["all"]), column)})
 
 
-def put_in_force(workspace: Workspace, record: QualityRecord, use: WrittenQueryUse) -> None:
-    """Publish nothing but a record, and what the manifest says of written queries."""
-    facts = {MANIFEST_KEY: asdict(use)}
+def put_in_force(
+    workspace: Workspace,
+    record: QualityRecord,
+    use: WrittenQueryUse,
+    gates: Sequence[GateResult] = (),
+) -> None:
+    """Publish nothing but a record, what was learned from written queries, and the gates."""
+    facts = {MANIFEST_KEY: asdict(use), "gates": [asdict(gate) for gate in gates]}
     publish(workspace.generations, lambda folder: record.save(folder / RECORD_FILE), facts)
+
+
+BEFORE = [0.5 + 0.01 * (number % 5) for number in range(60)]
 
 
 def test_a_training_with_written_queries_must_not_lose_any_search(shop: Path) -> None:
@@ -122,23 +131,54 @@ def test_a_training_with_written_queries_must_not_lose_any_search(shop: Path) ->
     def check(use: WrittenQueryUse, record: QualityRecord | None) -> list[GateResult]:
         return check_written_queries(use, record, workspace.generations, ["search"])
 
-    before = [0.5 + 0.01 * (number % 5) for number in range(60)]
-    (untested,) = check(USE, record_of(before))
-    assert untested.passed and "not measured" in untested.detail
-
-    put_in_force(workspace, record_of(before), WrittenQueryUse())
+    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
     assert check(WrittenQueryUse(), record_of([0.0] * 60)) == []
-    (better,) = check(USE, record_of([value + 0.1 for value in before]))
-    assert better.passed and better.name == NAME
+    (better,) = check(USE, record_of([value + 0.1 for value in BEFORE]))
+    assert better.passed and better.name == GATE
     assert better.detail.startswith("12 queries; search, all: nDCG@10 0.5200 -> 0.6200 (+0.1000")
     # A loss of 1 % that is shown: the gate of all surfaces tolerates it, this one does not.
-    (worse,) = check(USE, record_of([value - 0.005 for value in before]))
+    (worse,) = check(USE, record_of([value - 0.005 for value in BEFORE]))
     assert not worse.passed
-    noisy = [value + (0.2 if number % 2 else -0.201) for number, value in enumerate(before)]
+    noisy = [value + (0.2 if number % 2 else -0.201) for number, value in enumerate(BEFORE)]
     (unclear,) = check(USE, record_of(noisy))
     assert unclear.passed
-    (few,) = check(USE, record_of(before[:20]))
-    assert few.passed and "too few users" in few.detail
 
-    put_in_force(workspace, record_of(before), USE)
-    assert check(USE, record_of([0.0] * 60)) == []
+
+def test_what_was_not_measured_does_not_pass(shop: Path) -> None:
+    workspace = Workspace.open(shop)
+
+    def check(record: QualityRecord | None, use: WrittenQueryUse = USE) -> GateResult:
+        (result,) = check_written_queries(use, record, workspace.generations, ["search"])
+        return result
+
+    first = check(record_of(BEFORE))
+    assert not first.passed and "not measured: no generation is in force" in first.detail
+    assert "training_weight = 0" in first.detail
+    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
+    few = check(record_of(BEFORE[:20]))
+    assert not few.passed and "too few users have searched" in few.detail
+    without_record = check(None)
+    assert not without_record.passed and "the data are too few" in without_record.detail
+    # Published by force: neither the same queries nor others are compared with anything by it.
+    put_in_force(workspace, record_of(BEFORE), USE, [few])
+    for use in (USE, WrittenQueryUse(13, 0.5, "abd")):
+        later = check(record_of(BEFORE), use)
+        assert not later.passed and "not measured" in later.detail
+
+
+def test_the_same_queries_are_measured_once_and_others_again(shop: Path) -> None:
+    workspace, other = Workspace.open(shop), WrittenQueryUse(13, 0.5, "abd")
+
+    def check(use: WrittenQueryUse, values: list[float]) -> list[GateResult]:
+        return check_written_queries(use, record_of(values), workspace.generations, ["search"])
+
+    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
+    gates = check(USE, BEFORE)
+    for _ in range(2):  # The second generation knows it from the first.
+        put_in_force(workspace, record_of(BEFORE), USE, gates)
+        gates = check(USE, [0.0] * 60)
+        assert gates[0].passed and "the same ones" in gates[0].detail
+    (worse,) = check(other, [value - 0.1 for value in BEFORE])
+    assert not worse.passed and "nDCG@10" in worse.detail
+    (equal,) = check(other, BEFORE)
+    assert equal.passed

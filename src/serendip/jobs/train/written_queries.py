@@ -4,8 +4,9 @@
 With ``[queries] training_weight`` the retriever learns from most of them too, beside logged queries
 and those from the fields of items: synthetic query generation (InPars, Bonifacio et al. 2022).
 Nobody has checked that such a query asks for its item, so a training that learns from them is
-compared with the generation in force: no search may be worse. Without the setting a training is the
-same, bit by bit, as one that has no written queries for the retriever.
+compared with the generation in force: no search may be shown to be worse, and what was not measured
+does not pass. Without the setting a training is the same, bit by bit, as one that has no written
+queries for the retriever.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ RANKER_EVERY = 4
 scores of queries that it was trained on say little about others."""
 
 MANIFEST_KEY = "written_queries"
+
+GATE = "no search is shown to be worse by written queries"
 
 
 def select_for_ranker(
@@ -111,10 +114,12 @@ class WrittenQueryUse:
 def check_written_queries(
     use: WrittenQueryUse, record: QualityRecord | None, generations: Path, searches: Sequence[str]
 ) -> list[GateResult]:
-    """Check that no search is worse than that of the generation in force.
+    """Check that no search is shown to be worse than that of the generation in force.
 
     Unlike the gate of all surfaces, this one tolerates no margin: it fails if the 95 % interval of
-    the difference lies below 0.
+    the difference lies below 0. It also fails if nothing was measured: without a record of both, if
+    too few users have searched, or if the generation in force learned from written queries that
+    were not compared with anything themselves.
 
     Args:
         use: of this training.
@@ -123,26 +128,44 @@ def check_written_queries(
         searches: names of the surfaces that search.
 
     Returns:
-        one result, or none if the training learned from no written queries, or from the same ones
-        as the generation in force.
+        one result, or none if the training learned from no written queries.
     """
-    name = "no search worse by written queries"
+    if not use.queries:
+        return []
+    passed, detail = _compare_searches(use, record, generations, searches)
+    return [GateResult(GATE, passed, f"{use.queries} queries; {detail}")]
+
+
+def _compare_searches(
+    use: WrittenQueryUse, record: QualityRecord | None, generations: Path, searches: Sequence[str]
+) -> tuple[bool, str]:
+    """Whether the gate is passed, and its detail."""
     try:
         current = open_current(generations, verify=False)
         before = QualityRecord.open(current.folder / RECORD_FILE)
     except (NotTrainedError, ArtefactError):
-        current, before = None, None
-    same = current is not None and WrittenQueryUse.of_manifest(current.manifest) == use
-    if not use.queries or same:
-        return []
+        return False, _not_measured("no generation is in force")
+    earlier = WrittenQueryUse.of_manifest(current.manifest)
+    if earlier.queries and not _has_passed(current.manifest):
+        return False, _not_measured(f"{current.name} learned from some that were not")
+    if earlier == use:
+        return True, f"{current.name} learned from the same ones, which were compared"
     if record is None or before is None:
-        detail = f"{use.queries} queries, not measured: no generation in force has a record"
-        return [GateResult(name, True, detail)]
+        return False, _not_measured("the data are too few")
     changes = [
         change
         for surface in searches
         if (change := compare_surface(surface, record, before)) is not None
     ]
-    detail = "; ".join(map(str, changes)) or "not measured: too few users have searched"
-    passed = not any(change.is_worse for change in changes)
-    return [GateResult(name, passed, f"{use.queries} queries; {detail}")]
+    if not changes:
+        return False, _not_measured("too few users have searched")
+    return not any(change.is_worse for change in changes), "; ".join(map(str, changes))
+
+
+def _has_passed(manifest: Mapping[str, Any]) -> bool:
+    """Whether the searches of a generation have passed this gate."""
+    return any(gate["name"] == GATE and gate["passed"] for gate in manifest.get("gates", ()))
+
+
+def _not_measured(reason: str) -> str:
+    return f"not measured: {reason}; train once with [queries] training_weight = 0"
