@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pytest
 from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY
+from serendip.data.store.generated_texts import GeneratedText, text_digest
 from serendip.engine.generations import publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
+from serendip.jobs.enrich.write import collect_queries
 from serendip.jobs.suggestions.build import build_queries
+from serendip.jobs.suggestions.parts import Phrases, part_of
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, RecordedSurface
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import GateResult
@@ -105,6 +109,39 @@ def test_the_ranker_is_asked_nothing_that_the_retriever_has_learned(
     assert select_for_retriever(shared.workspace, only_fields, catalogue) == []
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
+    shop: Path, weight: float
+) -> None:
+    context = weigh(shop, weight)
+    texts = collect_queries(context.workspace, context.dataset)
+    with closing(context.workspace.open_store()) as store:
+        store.generated_texts.put(texts)
+        assert store.generated_texts.activate(texts) == len(texts) > 0
+    context = JobContext.open(shop)
+    catalogue, config = context.dataset.catalogue, context.settings.queries
+    read = ", ".join(item.generated_text for item in catalogue.items).split(", ")
+    of_ranker = select_for_ranker(context.workspace, config, catalogue, 100)
+    of_retriever = select_for_retriever(context.workspace, config, catalogue)
+    parts = [
+        {*read} - {""},
+        *({query.text for query in part} for part in (of_ranker, of_retriever)),
+    ]
+    assert [bool(part) for part in parts] == [True, True, weight > 0]
+    assert set().union(*parts) == BY_LLM.keys()
+    assert sum(map(len, parts)) == len(BY_LLM)
+    # Of texts that have queries of another part too, whatever it is.
+    (item_id, query) = next((BY_LLM[text], text) for text in BY_LLM if part_of(text) == "ranker")
+    item = catalogue[catalogue.vocabulary.number(item_id)]
+    more = GeneratedText(item_id, "queries", "queries", query, "m", "p", text_digest(item))
+    with closing(context.workspace.open_store()) as store:
+        store.generated_texts.put([more])
+        store.generated_texts.activate([*texts, more])
+    catalogue = JobContext.open(shop).dataset.catalogue
+    asked = {query.text for query in select_for_ranker(context.workspace, config, catalogue, 100)}
+    assert asked == parts[1] - {query}
+
+
 def record_of(values: list[float]) -> QualityRecord:
     keys = np.arange(len(values), dtype=np.uint64)
     column = np.array(values)[:, None]
@@ -182,3 +219,9 @@ def test_the_same_queries_are_measured_once_and_others_again(shop: Path) -> None
     assert not worse.passed and "nDCG@10" in worse.detail
     (equal,) = check(other, BEFORE)
     assert equal.passed
+
+
+def test_phrases_are_whole_words_of_one_text() -> None:
+    phrases = Phrases(["An Evening of a, cheap kayaks", "red boat", ""])
+    assert all(text in phrases for text in ("evening of A", "CHEAP kayaks", "red", "a cheap"))
+    assert not any(text in phrases for text in ("kayak", "kayaks red", "boats", "", "!"))

@@ -1,8 +1,9 @@
 """Queries that an LLM wrote for items, as training data, and the gate for their use.
 
 ``serendip queries build --llm`` writes them. The ranker learns from them as ``written`` searches.
-With ``[queries] training_weight`` the retriever learns from most of them too, beside logged queries
-and those from the fields of items: synthetic query generation (InPars, Bonifacio et al. 2022).
+With ``[queries] training_weight`` the retriever learns from others of them (``suggestions.parts``),
+beside logged queries and those from the fields of items: synthetic query generation (InPars,
+Bonifacio et al. 2022).
 Nobody has checked that such a query asks for its item, so a training that learns from them is
 compared with the generation in force: no search may be shown to be worse, and what was not measured
 does not pass. Without the setting a training is the same, bit by bit, as one that has no written
@@ -11,7 +12,6 @@ queries for the retriever.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
+from serendip.jobs.suggestions.parts import part_of, select_unread
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_surface
 from serendip.jobs.train.gates import GateResult
@@ -34,10 +35,6 @@ from serendip.search.suggestions.config import QueriesConfig
 MOST_QUERIES = 10_000
 """Largest number of queries that the retriever learns from."""
 
-RANKER_EVERY = 4
-"""One in so many queries is the ranker's alone, where the retriever learns from the others: its
-scores of queries that it was trained on say little about others."""
-
 MANIFEST_KEY = "written_queries"
 
 GATE = "no search is shown to be worse by written queries"
@@ -46,10 +43,14 @@ GATE = "no search is shown to be worse by written queries"
 def select_for_ranker(
     workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue, count: int
 ) -> list[Candidate]:
-    """Queries that the ranker may learn from: of more than ``count`` a sample, always the same."""
+    """Queries that the ranker may learn from: of more than ``count`` a sample, always the same.
+
+    Where the retriever learns from such queries, only the ranker's part: scores of queries that the
+    retriever was trained on say little about others.
+    """
     queries = _read(workspace, config, catalogue)
     if config.training_weight > 0:
-        queries = [query for query in queries if _is_of_ranker(query)]
+        queries = [query for query in queries if part_of(query.text) == "ranker"]
     return _sample(queries, count)
 
 
@@ -60,20 +61,16 @@ def select_for_retriever(
     if config.training_weight == 0:
         return []
     queries = _read(workspace, config, catalogue)
-    return _sample([query for query in queries if not _is_of_ranker(query)], MOST_QUERIES)
+    return _sample([query for query in queries if part_of(query.text) != "ranker"], MOST_QUERIES)
 
 
 def _read(
     workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue
 ) -> list[Candidate]:
+    """Written queries, less those that the texts of their items contain."""
     if workspace is None or "llm" not in config.sources:
         return []
-    return read_written_queries(workspace, catalogue)
-
-
-def _is_of_ranker(query: Candidate) -> bool:
-    """Whether a query is the ranker's: by its text, so that it is so in every catalogue."""
-    return zlib.crc32(query.text.encode()) % RANKER_EVERY == 0
+    return select_unread(read_written_queries(workspace, catalogue), catalogue)
 
 
 def _sample(queries: Sequence[Candidate], count: int) -> list[Candidate]:
