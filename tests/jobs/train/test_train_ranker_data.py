@@ -33,7 +33,7 @@ from serendip.jobs.train.ranker_data import (
     label_logged_requests,
     train_ranker,
 )
-from serendip.jobs.train.ranker_rows import build_rows
+from serendip.jobs.train.ranker_rows import RowMaking, build_rows
 from serendip.jobs.train.search_rows import label_judged, read_judged_files
 from serendip.models.ranker.config import SearchesConfig
 from serendip.runtime.progress import TrainOptions
@@ -276,6 +276,24 @@ def test_the_ranker_orders_search_where_the_labels_are_right_and_not_where_they_
     assert (order.compared, order.users, order.note) == (60, 60, "")
     assert order.low is not None
     assert (order.low > 0) is not is_noise
+
+
+def test_of_many_searches_an_even_share_is_compared(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, split, past = fitted
+    state = fitter.append_new_items(past, split)
+    judged = judged_tales(fitter, state, is_noise=False)
+    labelled = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    monkeypatch.setattr(ranker_rows, "MOST_COMPARED", 12)
+    making = RowMaking(quick(fitter.settings), TrainOptions(), 60, 60, np.random.default_rng(0))
+    making.add([("search", labelled[:25]), ("search", labelled[25:])], state)
+    groups = np.concatenate([part.rows.group for part in making.compared])
+    assert np.unique(groups).tolist() == list(range(4, 60, 5))
+    rows = making.rows()
+    assert rows is not None
+    assert np.unique(rows.group).tolist() == list(range(60))
+    assert len(groups) == 12 * state.num_items  # all candidates, not a sample
 
 
 def test_three_sources_of_searches_weigh_what_the_settings_say(
