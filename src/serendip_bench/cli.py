@@ -258,6 +258,27 @@ def _print_texts(title: str, document: Mapping[str, Any]) -> None:
         typer.echo(f"  {row['search']:<6} {row['text']:<9} {row['nDCG@10']:.4f}{change}")
 
 
+@app.command("label-quality")
+def label_quality(
+    json: FileOption,
+    seeds: SeedsOption = 3,
+    plot: Annotated[Path | None, typer.Option(help="An SVG file to draw.")] = None,
+) -> None:
+    """Gain of search against the quality of labels and queries that an LLM writes; no data."""
+    from serendip_bench.label_quality.run import LabelQualityBench, run_label_quality
+
+    terminal = Terminal(as_json=True)
+    document = run_label_quality(LabelQualityBench(json, plot, seeds), terminal.options())
+    for row in document["rows"]:
+        low, high = row["ci95"]
+        typer.echo(
+            f"{row['kind']:<16} {row['precision']:.2f}  {row['without']:.4f} -> {row['with']:.4f}  "
+            f"{row['gain']:+.4f} ({low:+.4f} to {high:+.4f})  gate passed in "
+            f"{sum(row['gate'])} of {len(row['gate'])}"
+        )
+    typer.echo(f"Results: {json}")
+
+
 @app.command("spelling")
 def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None:
     """Effect of one typo on search, and of spelling correction on clean queries."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from wire_client import WireClient, error_of
 
 from serendip.data.allowed_items import AllowedItems
+from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
 from serendip.engine.fallback import list_popular
@@ -77,6 +79,16 @@ def test_deleted_and_future_items_are_on_no_rung(shop):
         assert "new" in ids(answer)
         with pytest.raises(UnknownItemError):
             engine.fall_back(Request("similar", item_ids=(best[0],)))
+
+
+def test_what_the_user_hid_is_on_no_rung(shop):
+    with closing(Engine.open(shop)) as engine:
+        hidden = ids(engine.fall_back(Request("home", "u1", k=2)))
+        for item_id in hidden:
+            engine.add_events([Event("u1", item_id, time.time(), "hide")])
+        engine.recommend(Request("home", "u1"))  # reads the past, whatever fails afterwards
+        assert not set(hidden) & set(ids(engine.fall_back(Request("home", "u1", k=60))))
+        assert set(hidden) <= set(ids(engine.fall_back(Request("home", "u2", k=60))))
 
 
 class Counts:

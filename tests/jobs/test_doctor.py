@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from stored_files import damage_index
 
+from serendip.data.store.database import may_corrupt_log
 from serendip.engine.workspace import Workspace
 from serendip.jobs.doctor import check_workspace
 
@@ -35,3 +37,41 @@ def test_a_damaged_segment_fails_its_check_with_its_name_and_the_next_step(fresh
         f"{path.parent.name} of the event log is damaged: times.npy is altered" in check["message"]
     )
     assert "Restore the folder `log`" in check["message"]
+
+
+def test_a_damaged_generation_fails_its_check_and_a_sound_one_passes(shop: Path) -> None:
+    workspace = Workspace.open(shop)
+    checks = {check["name"]: check for check in check_workspace(workspace)}
+    assert checks["generation"]["status"] == "PASS"
+    assert checks["generation"]["total"] > 5
+    (path,) = (shop / "generations").glob("gen-1/counts.npy")
+    path.write_bytes(path.read_bytes()[:-1])
+    checks = {check["name"]: check for check in check_workspace(workspace)}
+    assert checks["generation"]["status"] == "FAIL"
+    assert "counts.npy is altered" in checks["generation"]["message"]
+
+
+def test_the_disk_and_the_version_of_sqlite_are_told(fresh: Path) -> None:
+    checks = {check["name"]: check for check in check_workspace(Workspace.open(fresh))}
+    assert checks["disk"]["message"].endswith("are free") == (checks["disk"]["status"] == "PASS")
+    assert checks["SQLite"]["message"].startswith("SQLite 3.")
+    assert checks["generation"]["message"] == "none is published yet"
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 46, 1), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 53, 4), False),
+    ],
+)
+def test_versions_of_sqlite_that_can_corrupt_a_log_are_known(version, expected) -> None:
+    assert may_corrupt_log(version) is expected

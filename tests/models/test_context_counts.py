@@ -125,7 +125,7 @@ def test_parts_that_items_have():
 
 def test_nothing_is_read_that_the_settings_do_not_name_or_the_events_lack():
     codes = np.zeros((20, 2), np.int32)
-    nothing = ContextCounts.of(world(), codes, ContextConfig())
+    nothing = ContextCounts.of(world(), codes, ContextConfig(features=()))
     assert (nothing.fields, nothing.parts) == ({}, frozenset())
     named = ContextConfig(features=("country", "device", "price", "age"))
     plain = ContextCounts.of(build_small_world(20, 400), codes, named)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -91,3 +96,20 @@ def test_the_oldest_graph_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) ->
     export(Scaled(3.0))
     assert len(onnx._TRACED) == 1
     assert first not in onnx._TRACED
+
+
+def test_a_session_collects_no_usage_data(tmp_path: Path) -> None:
+    model, home = tmp_path / "model.onnx", tmp_path / "home"
+    model.write_bytes(export(Scaled(1.0)))
+    home.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from serendip.models.onnx import open_session; "
+        "print(open_session(Path(sys.argv[1]).read_bytes()).get_inputs()[0].name)"
+    )
+    hidden = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"HOME": os.fspath(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, os.fspath(model)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert (done.stdout, done.stderr) == ("gate\n", "")
+    assert list(home.iterdir()) == []

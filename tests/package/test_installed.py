@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from packaging.utils import canonicalize_name
 
 from serendip import __version__
+from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
 from serendip.runtime.extras import TRAINING_PACKAGES
 
 ROOT = Path(__file__).parents[2]
@@ -194,6 +197,13 @@ def _serve(programs: Path, folder: Path, *options: str) -> Iterator[HTTPConnecti
             process.send_signal(signal.SIGTERM)
 
 
+def _post(connection: HTTPConnection, path: str, body: Any) -> tuple[int, str]:
+    headers = {"content-type": "application/json"}
+    connection.request("POST", path, json.dumps(body), headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
 def _ask(connection: HTTPConnection, path: str, key: str = "") -> tuple[int, Any]:
     connection.request("GET", path, headers={"authorization": f"Bearer {key}"} if key else {})
     answer = connection.getresponse()
@@ -212,6 +222,50 @@ def test_the_wheel_serves_a_prepared_generation(installed: Path, stand: Path) ->
         assert status == 200
         assert "<title>" in page
         assert _ask(connection, "/static/vendor/htmx.min.js")[0] == 200
+
+
+def test_the_wheel_takes_events_and_items_into_its_answers(installed: Path, stand: Path) -> None:
+    with _serve(installed, stand) as connection:
+        posted = {
+            "items": [
+                {"item_id": "zz1", "title": "A horror tale", "attributes": {"genre": "horror"}}
+            ]
+        }
+        assert _post(connection, "/v1/items", posted)[0] == 200
+        event = {"user_id": "u8", "item_id": "zz1", "timestamp": time.time(), "action": "rate"}
+        assert _post(connection, "/v1/events", {"events": [event]})[0] == 200
+        paths = (
+            "/v1/items/zz1/similar?k=5",
+            "/v1/recommend?user_id=u8&k=5",
+            "/v1/search?q=tale&user_id=u8&k=5",
+        )
+        for path in paths:
+            status, found = _ask(connection, path)
+            assert (status, len(found["items"]), found["degraded"]) == (200, 5, [])
+        assert _ask(connection, "/v1/explain?item_id=i1&user_id=u8")[0] == 200
+        assert _ask(connection, "/?user=u8")[0] == 200
+
+
+SEARCH_AN_INDEX = """
+import sys
+from pathlib import Path
+import numpy as np
+from serendip.models.ann_index import ApproximateIndex
+index = ApproximateIndex.open(Path(sys.argv[1]))
+query = np.load(sys.argv[2])
+print(index.is_exact, index.search(query, 3)[0].item_nums.tolist())
+"""
+
+
+def test_the_wheel_searches_an_index_of_a_large_catalogue(installed: Path, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(1_000, 8)).astype(np.float32)
+    config = ApproximateIndexConfig(exact_up_to=0)
+    index = ApproximateIndex.build(vectors, vectors[:50], config)
+    index.save(tmp_path)
+    np.save(tmp_path / "query.npy", vectors[:1])
+    paths = (tmp_path, tmp_path / "query.npy")
+    found = _run(installed / "python", "-c", SEARCH_AN_INDEX, *paths)
+    assert found == f"False {index.search(vectors[:1], 3)[0].item_nums.tolist()}\n"
 
 
 def test_the_wheel_listens_for_others_once_there_is_a_key(installed: Path, stand: Path) -> None:

@@ -226,8 +226,9 @@ class Engine:
     def fall_back(self, request: Request) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
 
-        Neither the store nor the encoder is asked, and nothing of the user is known; what was left
-        out is in ``degraded``. See ``engine.fallback``.
+        Neither the store nor the encoder is asked; of the user it is known what the last request
+        read, so that what they rejected is not shown. ``degraded`` says what was left out. See
+        ``engine.fallback``.
 
         Raises:
             UnsupportedError, UnknownItemError, DataError: as ``recommend``.
@@ -235,10 +236,13 @@ class Engine:
         surface, state = find_surface(self._surfaces, request.surface), self.state
         offset = decode_cursor(request.cursor)
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
+        past = self._query_builder.cached_past(state, request.user_id)
         query = Query(
             surface=surface.task,
             text=request.text,
             is_literal=request.literal,
+            history=past.history,
+            rejected=past.rejected,
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
             time=self._clock(),
             country=request.country,

@@ -1,9 +1,10 @@
 """What is answered when a run fails or takes too long: rungs that need less and less.
 
 - content: the sources that know what items are and what their words say, merged by rank fusion: no
-  learned models of behaviour, no features, no ranker, nothing of the user;
+  learned models of behaviour, no features, no ranker;
 - popular: the most chosen items, and of those that nobody has chosen the newest: no models at all.
 
+Of the user it is known what is cached: the filters leave out what they rejected or have chosen.
 The filters that decide what may be shown are never left out: if they fail, so does the request. A
 search has no popular rung, as items that do not match are no answer.
 """
@@ -42,7 +43,7 @@ def fall_back(
     """Items from the highest rung that has any, and the names of the rungs above it.
 
     Args:
-        query: without anything of a user.
+        query: with a past of the user only if that was in memory.
         surface: of the request.
         state: to answer from.
         wanted: number of items, from the first position on.

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 import threading
 import time
 import wave
@@ -35,6 +34,7 @@ from serendip.errors import SerendipError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.background import BackgroundProcess
 from serendip.runtime.progress import SilentProgress
+from serendip.runtime.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
 
@@ -177,9 +177,9 @@ def _follow(folder: Path) -> None:
 
 def _warm_up(media: Mapping[str, Media]) -> None:
     """Load the networks: encode a small file of each modality."""
-    with tempfile.TemporaryDirectory(prefix="serendip-media-") as folder:
+    with scratch_folder() as folder:
         for name, source in media.items():
-            path = Path(folder) / name
+            path = folder / name
             _WRITE_SAMPLE[name](path)
             source.encoder.encode([path])
 

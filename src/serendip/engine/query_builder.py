@@ -88,6 +88,11 @@ class QueryBuilder:
         """How often events had been removed from the log when a past was read last."""
         return self._user_histories.removals
 
+    def cached_past(self, state: EngineState, user_id: str) -> UserPast:
+        """What the last request of a user read, without the store; empty if nothing is cached."""
+        past = self._user_histories.cached(user_id) or UserPast()
+        return past.known(state.num_items)
+
     def read_past(self, state: EngineState, user_id: str) -> UserPast:
         """What is known of a user now; empty for an unknown visitor."""
         if not user_id:

@@ -173,6 +173,14 @@ class UserHistories:
             return past
         return replace(past, country=user.country or past.country, groups=user.groups)
 
+    def cached(self, user_id: str) -> UserPast | None:
+        """What the last request of a user read, without the log; None = nothing is cached.
+
+        Takes no lock, so it answers while another request waits for the log.
+        """
+        history = self._cache.get(user_id)
+        return None if history is None else history.past
+
     @property
     def removals(self) -> int:
         """How often events had been removed from the log when it was read last."""

@@ -1,7 +1,8 @@
-"""``serendip doctor``: named checks of the data in the store and of the items' media files."""
+"""``serendip doctor``: named checks of the data, the generation, the disk and the media files."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -11,11 +12,15 @@ from serendip.content.config import open_media
 from serendip.content.encoders.media_files import Media
 from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.item import Item
+from serendip.data.store.database import may_corrupt_log, sqlite_version
 from serendip.data.store.store import Store
+from serendip.engine.generations import open_current
 from serendip.engine.workspace import Workspace
-from serendip.errors import ExtraMissing, StorageError
+from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
 from serendip.runtime.progress import Progress, SilentProgress
 
+_MIB = 1 << 20
+_LEAST_FREE = 256 * _MIB
 _RESTORE = "restore it from a backup, or run `serendip import` for a new one from your files alone"
 
 
@@ -30,6 +35,7 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
         if results[0].status != "FAIL":
             results.append(_check_log(store))
         if results[-1].status != "FAIL":
+            results += [_check_sqlite(), _check_generation(workspace), _check_disk(workspace)]
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
     return [asdict(result) for result in results]
@@ -53,6 +59,44 @@ def _check_log(store: Store) -> CheckResult:
     except StorageError as error:
         return CheckResult(name, "FAIL", 1, 1, str(error))
     return CheckResult(name, "PASS", 0, count, "the segments of the event log are intact")
+
+
+def _check_sqlite() -> CheckResult:
+    """Check that this version of SQLite keeps what several processes write."""
+    version = sqlite_version()
+    text = ".".join(map(str, version))
+    if may_corrupt_log(version):
+        message = (
+            f"SQLite {text} can corrupt a write-ahead log that two processes write: install "
+            "pysqlite3, or SQLite 3.51.3 or later"
+        )
+        return CheckResult("SQLite", "WARN", 1, 1, message)
+    return CheckResult("SQLite", "PASS", 0, 1, f"SQLite {text}")
+
+
+def _check_generation(workspace: Workspace) -> CheckResult:
+    """Check the files of the published generation against its manifest."""
+    name = "generation"
+    try:
+        found = open_current(workspace.generations)
+    except NotTrainedError:
+        return CheckResult(name, "PASS", 0, 0, "none is published yet")
+    except ArtefactError as error:
+        return CheckResult(name, "FAIL", 1, 1, str(error))
+    count = len(found.manifest["files"])
+    return CheckResult(name, "PASS", 0, count, f"the files of {found.name} are intact")
+
+
+def _check_disk(workspace: Workspace) -> CheckResult:
+    """Check that there is room for the next generation, and for the database to grow as much."""
+    free = shutil.disk_usage(workspace.folder).free
+    kept = (workspace.database, *workspace.generations.glob("*/*"))
+    needed = max(_LEAST_FREE, sum(path.stat().st_size for path in kept if path.is_file()))
+    message = f"{free // _MIB:,} MiB are free"
+    if free < needed:
+        message += f"; a training and new events may need {needed // _MIB:,}"
+        return CheckResult("disk", "WARN", 1, 1, message)
+    return CheckResult("disk", "PASS", 0, 1, message)
 
 
 def _check_media(workspace: Workspace, store: Store, progress: Progress) -> list[CheckResult]:

@@ -67,14 +67,14 @@ _FILE, _ARRAYS = "context.json", "arrays"
 class ContextConfig(Config):
     """``[context]``: what the ranker reads of the context of a request."""
 
-    features: tuple[ContextPart, ...] | Literal["auto"] = ()
+    features: tuple[ContextPart, ...] | Literal["auto"] = AUTO
     """Parts of the context that are read, where the data have them: ``country``, ``device``, local
     ``hour`` and ``weekday``, the ``session`` (the last half hour against the past before), the
     user's ``category`` and ``price`` level against the item's, ``age`` of the item, and the groups
-    that the attributes of the ``user`` make, such as those with the same plan. They are
-    read without a test, and ``country`` also by the retriever and by the source
-    ``popular-country``; ``[]`` = none. ``auto`` in place of the list: the training tests each part
-    on the newest events, and the ranker reads those that make its order better."""
+    that the attributes of the ``user`` make, such as those with the same plan. ``auto``: the
+    training tests each part on the newest events, and the ranker reads those that make its order
+    better. Parts that a list names are read without a test, and ``country`` also by the retriever
+    and by the source ``popular-country``; ``[]`` = none."""
 
     timezone: str = "UTC"
     """IANA time zone of hours and weekdays where ``timezones`` has none for the country."""

@@ -30,6 +30,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList, tie_order
 from serendip.errors import ArtefactError
+from serendip.runtime.scratch import PREFIX as SCRATCH_PREFIX
 from serendip.search.documents import (
     FIELDS,
     GENERATED,
@@ -326,7 +327,7 @@ def _open_index(folder: Path) -> tuple[Any, Any]:
     """
     import tantivy
 
-    links = Path(tempfile.mkdtemp(prefix="serendip-words-"))
+    links = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
     try:
         for file in folder.resolve().iterdir():
             (links / file.name).symlink_to(file)

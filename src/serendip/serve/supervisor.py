@@ -24,7 +24,6 @@ import selectors
 import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from types import FrameType
 from typing import NoReturn, TypeAlias
 
 from serendip.errors import NotTrainedError, SerendipError
+from serendip.runtime.scratch import scratch_folder
 from serendip.serve.companion import Companion
 from serendip.serve.exposure import LOCAL, Exposure
 from serendip.serve.limits import DRAIN_S
@@ -137,13 +137,13 @@ def supervise(
     listener = exposure.listen()
     address = format_address(listener, exposure.host)
     on_listening(address)
-    with tempfile.TemporaryDirectory(prefix="serendip-", ignore_cleanup_errors=True) as folder:
-        os.environ[COUNTERS_VARIABLE] = folder  # read when prometheus-client is imported
+    with scratch_folder() as folder:
+        os.environ[COUNTERS_VARIABLE] = os.fspath(folder)  # read when prometheus-client is imported
         load()
         gc.collect()
         gc.freeze()  # a later collection would write to, and so copy, every shared page
-        shared, ready = Path(folder), partial(on_ready, address)
-        Supervisor(work, workers, listener, shared, ready, companion).run()
+        ready = partial(on_ready, address)
+        Supervisor(work, workers, listener, folder, ready, companion).run()
 
 
 class Supervisor:

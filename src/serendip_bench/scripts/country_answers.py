@@ -7,8 +7,9 @@ columns, the country among them, and two engines are fitted on the first 80 % of
 the parts of the context that ``--features`` names, and with none. Both answer the home surface at
 moments of the rest, of each customer at most ``--requests``, drawn at random; differences are
 paired by customer, with a bootstrap interval, for all requests, for those from abroad and for
-customers without a past. ``overlap`` is the share of common items in the top ten of a new visitor
-from each pair of the six countries with most customers.
+customers without a past. ``choice`` says what each part was worth where ``--features`` is auto, and
+``ranker_cpu_s`` what the ranker cost. ``overlap`` is the share of common items in the top ten of a
+new visitor from each pair of the six countries with most customers.
 """
 
 from __future__ import annotations
@@ -45,10 +46,12 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.init.workspace import start_workspace
 from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.train.engine_fit import fit_engine
+from serendip.jobs.train.context_choice import ContextChoice
+from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
 from serendip.models.context_counts import ContextConfig
 from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 from serendip_bench.datasets.retail import read_retail
 
 METRICS = ("nDCG@10", "Recall@10")
@@ -82,18 +85,23 @@ def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[s
     """Fit both engines and compare their answers."""
     split = _sample_requests(temporal(context.dataset, 0.8), most_of_customer)
     without = context.settings.model_copy(update={"context": ContextConfig(features=())})
-    lists, overlap, read = {}, {}, {}
+    lists, overlap, read, spent = {}, {}, {}, {}
     for name, settings in (("with", context.settings), ("without", without)):
         (scratch / name).mkdir()
-        fitter = replace(Fitter.of(context, scratch / name), settings=settings)
+        clock = StageClock()
+        fitter = replace(Fitter.of(context, scratch / name), settings=settings, clock=clock)
         fitted = fit_engine(fitter, split.train, "past", context.options)
+        spent[name] = sum(stage.cpu_s for stage in clock.stages if stage.name == "train ranker")
         state = fitter.append_new_items(fitted, split)
         home = settings.all_surfaces()["home"]
         lists[name] = rank(split.targets.queries(), home, state)[1][ENGINE]
         overlap[name] = _overlap(split, state, context)
         read[name] = state.context.present
+    choice = ContextChoice.open(older_folder(replace(fitter, scratch=scratch / "with"), "past"))
     return {
         "reads": read,
+        "choice": choice.as_dict(),
+        "ranker_cpu_s": spent,
         "overlap": overlap,
         "requests": len(split.targets),
         **_compare(split, lists),

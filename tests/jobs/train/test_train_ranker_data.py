@@ -334,6 +334,26 @@ def test_each_source_has_its_own_share_of_the_compared_searches() -> None:
     assert not making._compares(replace(labelled, by_llm=True))
 
 
+def test_of_many_searches_an_even_share_is_compared(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, split, past = fitted
+    state = fitter.append_new_items(past, split)
+    judged = judged_tales(fitter, state, is_noise=False)
+    labelled = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    monkeypatch.setattr(ranker_rows, "MOST_COMPARED", 12)
+    making = RowMaking(
+        quick(fitter.settings), TrainOptions(), 60, {"labelled": 60}, np.random.default_rng(0)
+    )
+    making.add([("search", labelled[:25]), ("search", labelled[25:])], state)
+    groups = np.concatenate([part.rows.group for part in making.compared])
+    assert np.unique(groups).tolist() == list(range(4, 60, 5))
+    rows = making.rows()
+    assert rows is not None
+    assert np.unique(rows.group).tolist() == list(range(60))
+    assert len(groups) == 12 * state.num_items  # all candidates, not a sample
+
+
 def test_three_sources_of_searches_weigh_what_the_settings_say(
     fitted: tuple[Fitter, Split, EngineState], tmp_path: Path
 ) -> None:

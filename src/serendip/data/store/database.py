@@ -19,16 +19,22 @@ from typing import TYPE_CHECKING
 
 from serendip.data.store.commit_watch import CommitWatch
 from serendip.data.store.sqlite_file import SqliteFile
-from serendip.errors import BusyError, StorageError
+from serendip.errors import BusyError, DiskFullError, StorageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
+    from sqlalchemy.exc import SQLAlchemyError
 
 PATIENT_S = 60.0
 """How long a command waits for other writers."""
 
 _POOL = 16
 _WRITES = "serendip_writes"
+
+_DISK_FAILS = "SQLITE_IOERR"
+_AFTER_FAILED_SYNC = "Nothing more is written. Check the disk, then restart."
+"""After a failed sync the system may have dropped what it did not write, and a second sync that
+succeeds says nothing about it."""
 
 
 class Database:
@@ -51,6 +57,7 @@ class Database:
         self.name = self._file.name if self._file else str(self._engine.url.database)
         self._num_users, self._users_lock = 0, threading.Lock()
         self._watch = CommitWatch(self._file)
+        self._failed_sync = ""
 
     @classmethod
     def with_tables(cls, url_or_path: str | Path, tables: MetaData) -> Database:
@@ -138,10 +145,18 @@ class Database:
     @contextmanager
     def begin_write(self, connection: Connection) -> Iterator[None]:
         """Begin a transaction that holds the write lock from its start."""
+        from sqlalchemy.exc import OperationalError
+
         self._require_same_file()
+        if self._failed_sync:
+            raise StorageError(self._failed_sync, _AFTER_FAILED_SYNC)
         connection.execution_options(**{_WRITES: True})
-        with connection.begin():
-            yield
+        try:
+            with connection.begin():
+                yield
+        except OperationalError as error:
+            self._note_failed_write(error)
+            raise
         self._require_same_file()  # replaced meanwhile: the write went into an unlinked file
 
     def integrity(self) -> list[str]:
@@ -192,8 +207,8 @@ class Database:
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
-        if self._file is None:
-            return ""
+        if self._file is None or self._failed_sync:
+            return self._failed_sync
         with self._in_use():  # normal connections replace limited ones where possible
             return self._file.problem()
 
@@ -260,17 +275,34 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, failure) as error:
-            cause = getattr(error, "orig", error)
-            if str(getattr(cause, "sqlite_errorname", "")).startswith("SQLITE_BUSY"):
-                raise BusyError(
-                    f"database {self.name} is locked by another writer.",
-                    "Nothing was written. Try again when the other command has ended.",
-                ) from error
-            reason = str(cause or error).splitlines()[0]
-            raise StorageError(
-                f"database {self.name}: {reason}.",
-                "Nothing was written. Check free space, permissions and other writers.",
-            ) from error
+            raise self._translate(error) from error
+
+    def _note_failed_write(self, error: SQLAlchemyError) -> None:
+        """Write nothing more after an error of the disk that is not for want of room."""
+        name = _name_of(error)
+        if name.startswith(_DISK_FAILS) and not (self._file and self._file.is_full_error(name)):
+            self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
+
+    def _translate(self, error: Exception) -> StorageError:
+        """The error of this code for one of the driver."""
+        name = _name_of(error)
+        if name.startswith("SQLITE_BUSY"):
+            return BusyError(
+                f"database {self.name} is locked by another writer.",
+                "Nothing was written. Try again when the other command has ended.",
+            )
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        message = f"database {self.name}: {reason}."
+        if self._file is not None and self._file.is_full_error(name):
+            return DiskFullError(message, "Nothing was written. Free some space.")
+        return StorageError(
+            message, "Nothing was written. Check free space, permissions and other writers."
+        )
+
+
+def _name_of(error: Exception) -> str:
+    """SQLite's name of an error, such as ``SQLITE_FULL``; empty for other databases."""
+    return str(getattr(getattr(error, "orig", error), "sqlite_errorname", ""))
 
 
 def _engine(source: SqliteFile | str) -> Engine:
@@ -287,6 +319,22 @@ def _engine(source: SqliteFile | str) -> Engine:
     )
     _take_lock_at_begin(engine)
     return engine
+
+
+def sqlite_version() -> tuple[int, int, int]:
+    """Version of the SQLite that is used."""
+    major, minor, patch = _sqlite_module().sqlite_version_info
+    return major, minor, patch
+
+
+def may_corrupt_log(version: tuple[int, int, int]) -> bool:
+    """Whether a version of SQLite can corrupt a write-ahead log that two processes write.
+
+    See "WAL-reset bug" of sqlite.org/wal.html: 3.7.0 to 3.51.2, mended in 3.44.6 and 3.50.7.
+    """
+    if version[:2] in ((3, 44), (3, 50)):
+        return version < ((3, 44, 6) if version[1] == 44 else (3, 50, 7))
+    return (3, 7, 0) <= version < (3, 51, 3)
 
 
 def _sqlite_module() -> ModuleType:

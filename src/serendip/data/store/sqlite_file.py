@@ -109,6 +109,10 @@ class SqliteFile:
             return f"database {self.name} cannot be written to: its disk is full."
         return ""
 
+    def is_full_error(self, name: str) -> bool:
+        """Whether an error of this name says that the disk is full."""
+        return name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and self._is_full())
+
     def scrub(self) -> bool:
         """Write the file again without the bytes of deleted rows, and empty the write-ahead log.
 

@@ -4,13 +4,13 @@ The gate searches held-out queries without and with the texts. The texts become 
 interval of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is
 active. The search has no trained parts: BM25 with the weights of the settings and cosines of the
 text encoder, combined by reciprocal rank fusion over all items. Items without a label count as
-irrelevant.
+irrelevant. A query that a text under test consists of, or contains as a phrase, is left out if such
+texts are written queries: it would find its own words.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import closing
@@ -46,7 +46,9 @@ from serendip.jobs.enrich.judged_queries import (
     read_judged,
 )
 from serendip.jobs.enrich.write import select_thin_items
+from serendip.jobs.suggestions.parts import Phrases
 from serendip.runtime.atomic_files import write_json
+from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 
@@ -74,8 +76,8 @@ class HybridSearch:
         Builds a lexical index and compares each query with all items; ``vectors`` (Q, C) are the
         queries' text vectors.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            index = LexicalIndex.build(Catalogue(self.items), Path(folder) / "words", self.config)
+        with scratch_folder() as folder:
+            index = LexicalIndex.build(Catalogue(self.items), folder / "words", self.config)
         rows = [
             self._score(index, text, vector, gains)
             for text, vector, gains in zip(queries.texts, vectors, queries.gains, strict=True)
@@ -139,7 +141,8 @@ def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
                 f"there are no texts by {' or '.join(gate.sources)} for the current items.",
                 "Run `serendip enrich run` first.",
             )
-        queries = _read_queries(workspace, gate, dataset)
+        made_of_queries = Phrases(text.text for text in texts if text.source == "queries")
+        queries = _read_queries(workspace, gate, dataset).without(made_of_queries)
         report: dict[str, Any] = {
             "sources": list(gate.sources),
             "texts": len(texts),

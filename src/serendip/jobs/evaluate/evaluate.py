@@ -8,7 +8,6 @@ The report names what was made and what was left out.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -42,6 +41,7 @@ from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress, PartsStatus
 from serendip.runtime.progress import BothProgress, Progress, TrainOptions
+from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock, StageCost
 
 MIN_EVENTS = 100
@@ -165,8 +165,8 @@ def _judge_splits(
     if len(tasks) > 1:
         with clock.stage(ENCODE):
             encode_items_once(executor, folder, context.options.device, clock.progress)
-    with tempfile.TemporaryDirectory() as scratch:
-        files = [Path(scratch, f"{task.name}.json") for task in tasks]
+    with scratch_folder() as scratch:
+        files = [scratch / f"{task.name}.json" for task in tasks]
         shown = [
             replace(task, status=os.fspath(file)) for task, file in zip(tasks, files, strict=True)
         ]
@@ -197,8 +197,8 @@ class EncodeTask:
 
 def encode_items_once(executor: Executor, folder: str, device: str, progress: Progress) -> None:
     """Fill the vector cache of a workspace before several processes read it."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, "items.json")
+    with scratch_folder() as scratch:
+        file = scratch / "items.json"
         parts = PartsStatus([file])
         with progress.step(ENCODE, parts.share, parts.note):
             next(iter(executor.map(_encode_items, [EncodeTask(folder, device, str(file))])))

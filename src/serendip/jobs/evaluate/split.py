@@ -7,7 +7,6 @@ recommenders alone.
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +37,7 @@ from serendip.models.context_counts import ContextConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import SilentProgress, TrainOptions
+from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
 
 HASH_IDS = "hash IDs"
@@ -137,8 +137,8 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     context = JobContext.open(Path(task.workspace), options, StageClock(progress=progress))
     whole = _make_split(task, context.dataset)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
-    with tempfile.TemporaryDirectory() as scratch:
-        fitter = Fitter.of(context, Path(scratch))
+    with scratch_folder() as scratch:
+        fitter = Fitter.of(context, scratch)
         with clock.stage(f"fit {split.name}"):
             past = fit_engine(fitter, split.train, "past", context.options)
             state = fitter.append_new_items(past, split)

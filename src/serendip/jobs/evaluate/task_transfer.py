@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,6 +40,7 @@ from serendip.runtime.atomic_files import write_text
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.extras import require_training
 from serendip.runtime.progress import TrainOptions
+from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
 
 TRAINED_SHARE, TEST_FROM = 0.8, 0.9
@@ -110,8 +110,8 @@ def judge_group(task: GroupTask) -> GroupAnswers:
     context = JobContext.open(Path(task.workspace))
     dataset, settings, clock = context.dataset, context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
-    with tempfile.TemporaryDirectory() as scratch:
-        fitter = Fitter.of(context, Path(scratch))
+    with scratch_folder() as scratch:
+        fitter = Fitter.of(context, scratch)
         prepared = fitter.prepare(split.train, context.options)
         requests = build_task_requests(split, fitter, prepared, find_test_start(dataset))
     config = group_config(settings.models.retriever, task.group)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
+from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
@@ -144,8 +144,8 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
     log, settings = context.log, context.settings
     catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
     popularity = counts.astype(np.float32)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "search"
+    with scratch_folder() as scratch:
+        folder = scratch / "search"
         searcher = Searcher.build(catalogue, popularity, folder, settings.search)
         builder = SuggestionBuilder(catalogue, counts, searcher, settings.queries, written)
         return builder.build(log.searches, context.options.progress)

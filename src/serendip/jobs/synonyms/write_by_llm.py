@@ -7,12 +7,10 @@ pairs. Answers that repeat their term, retrieve no item, are unsafe or not plain
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from serendip.data.item import Catalogue
@@ -23,6 +21,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.llm_job import LlmJob, Question, run_llm_job
 from serendip.jobs.synonyms.mine import add_proposals, is_minable
 from serendip.llm.tasks import WrittenSynonyms, synonyms_task
+from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalIndex, word_counts
 from serendip.search.phrases import phrases_of
 from serendip.search.suggestions.candidates import logged_queries
@@ -76,8 +75,8 @@ class SynonymWriting:
     def index(self) -> LexicalIndex:
         """Lexical index of the catalogue."""
         config, catalogue = self.context.settings.search.lexical, self.context.dataset.catalogue
-        with tempfile.TemporaryDirectory() as scratch:  # open files can be read after deletion
-            return LexicalIndex.build(catalogue, Path(scratch) / "words", config)
+        with scratch_folder() as scratch:  # open files can be read after deletion
+            return LexicalIndex.build(catalogue, scratch / "words", config)
 
     @cached_property
     def terms(self) -> list[str]:

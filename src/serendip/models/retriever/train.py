@@ -438,6 +438,8 @@ class RetrieverTraining:
         if not len(tuned.items):
             return unused
         vector = QualityVector(values, find_weights([tuned], values, loss, self.seed))
+        if not vector.weights.any():  # so that requests of other tasks need not be scored
+            return unused
         others = [TASK_OF[task] for task in self.validation.tasks if TASK_OF[task] != HOME]
         parts = chain([checked], (self._held_out(task, affinity) for task in others))
         is_kept = all(keeps_relevance(part, vector.added, loss) for part in parts)

@@ -384,7 +384,7 @@ class ErasurePlaceOut(TypedDict):
 
 
 class ErasureOut(TypedDict):
-    """The receipt of an erasure; asking again gives the present state."""
+    """The receipt of an erasure, with the state of every place at this moment."""
 
     kind: Literal["user", "item"]
     """What was erased."""
@@ -484,6 +484,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         431: "The address and the headers are too large.",
         500: "The service failed; the log has the cause under the request id.",
         503: "The service is loading or cannot store now; Retry-After says when to try again.",
+        507: "The disk is full; nothing was stored.",
     }.items()
 } | {"default": {"model": ErrorOut, "description": "Any other error."}}
 """Error responses of every route. One of them adds the schema to the document, the others refer to

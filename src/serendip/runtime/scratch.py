@@ -1,0 +1,54 @@
+"""Folders for a job's intermediate files, which do not outlive it for long, however it ends.
+
+A process that is killed cannot remove its folder. The operating system releases its lock on the
+folder, though, and the next job that makes one removes all that nobody holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PREFIX = "serendip-scratch-"
+"""Of the names of all these folders, in the folder for temporary files of the system."""
+_YOUNG_S = 60.0
+"""Age up to which a folder may be one that is not locked yet."""
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new folder that is removed after the block, or by a later job if the process is killed."""
+    remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+        handle = os.open(name, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            yield Path(name)
+        finally:
+            os.close(handle)
+
+
+def remove_abandoned() -> None:
+    """Remove the folders of processes of this user that ended without doing so."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            _remove_if_abandoned(path)
+        except OSError:  # held, or removed by another job in between
+            continue
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(handle)
+        if found.st_uid == os.geteuid() and time.time() - found.st_mtime > _YOUNG_S:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path)
+    finally:
+        os.close(handle)

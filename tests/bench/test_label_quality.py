@@ -1,0 +1,74 @@
+"""What an LLM of known quality writes: good answers help search, and the gates refuse bad ones."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from serendip.llm.tasks import judge_task
+from serendip.runtime.progress import TrainOptions
+from serendip_bench.label_quality.run import Labeller, Trial, draw
+from serendip_bench.label_quality.world import SearchWorld
+
+WORLD = SearchWorld()
+
+
+def test_a_world_is_the_same_for_the_same_seed_and_titles_never_have_words_of_needs() -> None:
+    asked = WORLD.held_out_queries(50)
+    assert asked == SearchWorld().held_out_queries(50) != SearchWorld(seed=1).held_out_queries(50)
+    titles = " ".join(WORLD.title(number) for number in range(WORLD.num_items)).split()
+    for text, need in asked:
+        assert WORLD.need_asked(text) == need
+        assert text.split()[0] not in titles
+        assert all(WORLD.need_of(int(item[1:])) == need for item in WORLD.items_of(need))
+
+
+def test_written_queries_ask_for_their_item_as_often_as_stated() -> None:
+    for precision in (0.0, 0.75, 1.0):
+        written = WORLD.written_queries(precision, of_each=3)
+        right = [
+            WORLD.need_asked(text) == WORLD.need_of(int(item[1:])) for text, item in written.items()
+        ]
+        assert sum(right) / len(right) == pytest.approx(precision, abs=0.08)
+
+
+def test_a_labeller_is_right_as_often_as_stated_and_where_a_worse_one_is() -> None:
+    task, found = judge_task(), Counter[float]()
+    pairs = [
+        (text, WORLD.title(number))
+        for text, _ in WORLD.held_out_queries(20)
+        for number in range(0, WORLD.num_items, 4)
+    ]
+    for text, title in pairs:
+        request = task.request({"query": text, "item": {"title": title}}, max_tokens=10)
+        is_good = WORLD.need_of(int(title.split()[-1])) == WORLD.need_asked(text)
+        labels = [
+            json.loads(Labeller(WORLD, precision)(request))["label"]
+            for precision in (0.5, 0.8, 1.0)
+        ]
+        right = [label == ("good" if is_good else "bad") for label in labels]
+        assert right == sorted(right)
+        found.update({0.5: right[0], 0.8: right[1], 1.0: right[2]})
+    for precision, count in found.items():
+        assert count / len(pairs) == pytest.approx(precision, abs=0.06)
+
+
+def test_good_labels_and_queries_help_and_the_gate_refuses_labels_of_a_coin(
+    tmp_path: Path,
+) -> None:
+    trial = Trial.of(WORLD, tmp_path, TrainOptions(0))
+    with_labels, without, verdict = trial.labels(0.9)
+    assert verdict.passed
+    assert with_labels.mean() > without.mean() + 0.02
+    coin = trial.labels(0.5)[2]
+    assert not coin.passed and coin.detail < 0.1
+    with_queries, plain, verdict = trial.written(0.9)
+    assert verdict.passed
+    assert with_queries.mean() > plain.mean() + 0.01
+    row = {"precision": 0.9, "gain": 0.1, "ci95": [0.05, 0.2]}
+    rows = [{**row, "kind": "labels", "gate": [True]}, {**row, "kind": "labels", "gate": [False]}]
+    draw([*rows, {**row, "kind": "written queries", "gate": [False, True]}], tmp_path / "plot.svg")
+    assert (tmp_path / "plot.svg").read_text().startswith("<?xml")

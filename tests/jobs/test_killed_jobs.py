@@ -1,0 +1,60 @@
+"""Jobs that are killed leave no folder that the next run does not remove."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from processes import wait_until
+
+
+def _start(words: list[str], folder: Path, temporary: Path) -> subprocess.Popen[bytes]:
+    """A command whose temporary files are in a folder of their own."""
+    environment = {**os.environ, "TMPDIR": os.fspath(temporary)}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    command = [sys.executable, "-m", "serendip", *words, "-w", os.fspath(folder)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment)
+
+
+def _kill_once(is_so: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+    """Kill a job as soon as something is so."""
+    with process:
+        wait_until(lambda: is_so() or process.poll() is not None, "the middle of the job")
+        process.kill()
+    assert process.returncode == -9, "the job ended before"
+
+
+def test_the_scratch_folder_of_a_killed_job_is_removed_by_the_next(
+    fresh: Path, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    words = ["queries", "build"]
+    _kill_once(lambda: [*temporary.iterdir()], _start(words, fresh, temporary))
+    left = [*temporary.iterdir()]
+    assert left
+    for path in left:
+        os.utime(path, (0, 0))  # as if it had been killed an hour ago
+    with _start(words, fresh, temporary) as process:
+        assert process.wait() == 0
+    assert [*temporary.iterdir()] == []
+
+
+def test_the_word_index_of_a_killed_training_is_removed_by_the_next(
+    fresh: Path, tmp_path: Path
+) -> None:
+    training, temporary = fresh / "training", tmp_path / "temporary"
+    temporary.mkdir()
+
+    def folders() -> set[Path]:
+        return {path for path in training.glob("*") if path.is_dir()}
+
+    _kill_once(folders, _start(["train"], fresh, temporary))
+    left = folders()
+    assert left
+    _kill_once(lambda: folders() - left, _start(["train"], fresh, temporary))
+    assert folders().isdisjoint(left)

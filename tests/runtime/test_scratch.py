@@ -1,0 +1,82 @@
+"""Folders of intermediate files go with their process, at the latest with the next job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from serendip.runtime.scratch import PREFIX, scratch_folder
+
+HOLD = """
+import sys
+from serendip.runtime.scratch import scratch_folder
+with scratch_folder() as folder:
+    (folder / "half").write_text("written")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files, of this process and its children."""
+    monkeypatch.setenv("TMPDIR", os.fspath(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+@contextmanager
+def _holder() -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process with a folder that looks old."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD], text=True, stdin=-1, stdout=-1, env=environment
+    ) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        os.utime(folder, (0, 0))
+        yield process, folder
+        process.kill()
+
+
+def test_a_folder_is_removed_after_its_block(temporary: Path) -> None:
+    with scratch_folder() as folder:
+        assert folder.parent == temporary
+        assert folder.name.startswith(PREFIX)
+        (folder / "part").write_text("x")
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_folder_of_a_killed_process_is_removed_by_the_next_job(temporary: Path) -> None:
+    with _holder() as (process, folder):
+        process.kill()
+        process.wait()
+        assert (folder / "half").exists()
+        with scratch_folder() as own:
+            assert list(temporary.iterdir()) == [own]
+
+
+def test_the_folder_of_a_running_process_stays(temporary: Path) -> None:
+    with _holder() as (_, folder), scratch_folder() as own:
+        assert set(temporary.iterdir()) == {folder, own}
+        assert (folder / "half").exists()
+
+
+def test_what_may_not_be_locked_yet_and_what_others_made_stays(temporary: Path) -> None:
+    young, other, link = (
+        temporary / name for name in (f"{PREFIX}young", "serendip-shop", f"{PREFIX}link")
+    )
+    young.mkdir()
+    other.mkdir()
+    link.symlink_to(other)
+    os.utime(other, (0, 0))
+    with scratch_folder():
+        assert {young, other, link} < set(temporary.iterdir())
+        assert link.is_symlink()
