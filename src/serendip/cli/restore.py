@@ -20,6 +20,9 @@ def run(
         Path | None,
         typer.Option(help="The workspace that was backed up: erase again who was erased there."),
     ] = None,
+    without_generation: Annotated[
+        bool, typer.Option("--without-generation", help="Leave out a generation that is damaged.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Restore into a folder that is missing or empty; a workspace is never overwritten."""
@@ -28,7 +31,7 @@ def run(
     terminal = Terminal(json)
     progress = terminal.options().progress
     with progress.step("restore"):
-        summary = restore(source, workspace, progress, erasures_of)
+        summary = restore(source, workspace, progress, erasures_of, not without_generation)
     generation = summary.generation or "no generation: run `serendip train`"
     terminal.say(f"{summary.items:,} items, {summary.events:,} events, {generation}.")
     if erasures_of is None:

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from serendip.engine.fallback import PERSONAL
 from serendip.errors import DataError
 from serendip.evaluate.runs import Values
 from serendip.runtime.progress import Progress
@@ -109,7 +110,13 @@ def _request(
     answer = response.read()
     if response.status >= 300:
         raise DataError(f"{method} {path}: status {response.status}, {answer[:300]!r}.")
-    return json.loads(answer)
+    document = json.loads(answer)
+    if PERSONAL in document.get("degraded", ()):
+        raise DataError(
+            f"{method} {path}: answered from less, by a service that failed or was too slow.",
+            "See its messages; beside other work a machine may be too slow for the deadline.",
+        )
+    return document
 
 
 def _read_cpu_s(pid: int) -> float:

@@ -25,7 +25,7 @@ from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError
 from serendip.jobs.backup import folder as backup_folder
 from serendip.jobs.backup.folder import name_problem
 from serendip.jobs.backup.restore import restore
-from serendip.jobs.backup.save import back_up
+from serendip.jobs.backup.save import back_up, verify
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import SilentProgress
 from serendip.runtime.versions import seal
@@ -355,3 +355,57 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
     restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
     with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
         assert store.history("u1", 9) == []
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    _rewrite(path, bytes(content))
+
+
+def test_a_damaged_segment_is_not_backed_up_as_if_it_were_sound(
+    fresh: Path, tmp_path: Path
+) -> None:
+    _flip(_segment_file(fresh, "times.npy"))
+    with pytest.raises(StorageError, match=r"times\.npy is altered"):
+        save(fresh, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_damaged_generation_does_not_keep_items_and_events_from_coming_back(
+    shop: Path, tmp_path: Path
+) -> None:
+    save(shop, tmp_path / "sound")
+    for folder in (shop, tmp_path / "sound"):
+        _flip(max((folder / "generations").glob("gen-*/*"), key=lambda path: path.stat().st_size))
+    summary = back_up(Workspace.open(shop), str(tmp_path / "later"), SILENT)
+    assert summary.generation == ""
+    assert "altered" in summary.damage
+    assert restore(str(tmp_path / "later"), tmp_path / "r1", SILENT).items == summary.items
+    with pytest.raises(ArtefactError) as refused:
+        restore(str(tmp_path / "sound"), tmp_path / "r2", SILENT)
+    assert "--without-generation" in str(refused.value.hint)
+    again = restore(str(tmp_path / "sound"), tmp_path / "r2", SILENT, with_generation=False)
+    assert (again.items, again.events, again.generation) == (summary.items, summary.events, "")
+
+
+def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
+    assert verify(str(saved), SILENT) == sum(path.is_file() for path in saved.rglob("*")) - 1
+    _flip(_segment_file(saved, "times.npy"))
+    with pytest.raises(ArtefactError, match=r"times\.npy' is altered"):
+        verify(str(saved), SILENT)
+
+
+def test_what_a_disk_keeps_otherwise_is_no_backup(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = backup_folder.BackupFolder.write_manifest
+
+    def write_and_rot(folder: backup_folder.BackupFolder, text: str) -> None:
+        write(folder, text)
+        _flip(_segment_file(Path(folder.path), "times.npy"))
+
+    monkeypatch.setattr(backup_folder.BackupFolder, "write_manifest", write_and_rot)
+    with pytest.raises(StorageError, match="reads back otherwise"):
+        save(fresh, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()

@@ -45,6 +45,7 @@ REQUESTS = [
     ("get", "/v1/users/{user_id}/history", "/v1/users/u/history", None),
     ("get", "/v1/users/{user_id}", "/v1/users/u", None),
     ("put", "/v1/users/{user_id}", "/v1/users/u", {"attributes": {"age": 3, "tags": ["a"]}}),
+    ("delete", "/v1/users/{user_id}", "/v1/users/u", None),
     ("get", "/v1/items/{item_id}", "/v1/items/f1", None),
     ("post", "/v1/items", "/v1/items", {"item_id": "n", "attributes": {"a": 1.5, "b": ["c"]}}),
     ("get", "/v1/items/{item_id}", "/v1/items/n", None),

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from serendip.errors import ArtefactError, ConfigError, StorageError
+from serendip.runtime.progress import Progress
 from serendip.runtime.versions import MANIFEST, unseal
 
 if TYPE_CHECKING:
@@ -153,9 +154,25 @@ class BackupFolder:
         with self.fs.open_output_stream(path, compression=None) as out:
             out.write(text.encode())
 
-    def has_manifest(self) -> bool:
-        """Whether a complete backup is there, as far as is known without the network."""
-        return not self.is_local or Path(self.path, MANIFEST).exists()
+    def find_damage(self, manifest: Mapping[str, Any], progress: Progress) -> str:
+        """Read every file again; what is not as the manifest says, empty = nothing.
+
+        Raises:
+            ArtefactError: there is a link, a device or anything else that is no plain file.
+            StorageError: it cannot be read.
+        """
+        if difference := find_difference(manifest, self.files()):
+            return difference
+        names = sorted(manifest["files"])
+        try:
+            for name in progress.track(names, "files", len(names)):
+                with self.reading(name) as stream, open(os.devnull, "wb") as nowhere:
+                    size, checksum = copy_stream(stream, nowhere, manifest["sizes"][name])
+                if (size, checksum) != (manifest["sizes"][name], manifest["files"][name]):
+                    return f"{name[:80]!r} is altered"
+        except OSError as error:
+            raise StorageError(f"{self.name} cannot be read: {error}.") from None
+        return ""
 
     def remove(self) -> None:
         """Remove the folder and everything in it."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from serendip.data.store.store import Store
 from serendip.engine.generations import current_name, open_current
@@ -24,7 +24,10 @@ from serendip.jobs.backup.folder import BackupFolder, copy_stream, find_differen
 from serendip.runtime.atomic_files import flush_folder, flush_tree
 from serendip.runtime.progress import Progress
 
+T = TypeVar("T")
+
 _AGAIN = "Restore another backup; nothing was changed."
+_OTHERWISE = "Restore --without-generation, and train again; nothing was changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,11 @@ class RestoreSummary:
 
 
 def restore(
-    source: str, folder: Path, progress: Progress, erasures_of: Path | None = None
+    source: str,
+    folder: Path,
+    progress: Progress,
+    erasures_of: Path | None = None,
+    with_generation: bool = True,
 ) -> RestoreSummary:
     """Make a workspace of a backup.
 
@@ -65,6 +72,8 @@ def restore(
         progress: of the files.
         erasures_of: the workspace that was backed up, or a later copy of it: whoever was erased
             from it is erased again; None = nobody is.
+        with_generation: whether to restore the generation; without it, nothing of it is read, so
+            that one that is damaged does not keep items and events from coming back.
 
     Raises:
         ConfigError: the folder is not empty, or the settings in the backup are wrong.
@@ -77,8 +86,11 @@ def restore(
             "Restore into a new folder, check it, and put it in the place of the old one.",
         )
     backup = BackupFolder.of(source)
-    manifest = backup.read_manifest()
-    if difference := find_difference(manifest, backup.files()):
+    manifest, found = backup.read_manifest(), backup.files()
+    if not with_generation:
+        manifest = {**manifest, "files": _without_generation(manifest["files"])}
+        found = _without_generation(found)
+    if difference := find_difference(manifest, found):
         raise ArtefactError(f"{backup.name}: {difference}.", _AGAIN)
     target = Path(os.path.abspath(folder))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +112,10 @@ def restore(
     return RestoreSummary(str(folder), str(manifest["created"]), *counts, *erased)
 
 
+def _without_generation(files: Mapping[str, T]) -> dict[str, T]:
+    return {name: value for name, value in files.items() if not name.startswith("generations/")}
+
+
 def _copy(
     backup: BackupFolder, manifest: Mapping[str, Any], staged: Path, progress: Progress
 ) -> None:
@@ -111,7 +127,8 @@ def _copy(
         with backup.reading(name) as stream, path.open("xb") as out:
             size, checksum = copy_stream(stream, out, manifest["sizes"][name])
         if (size, checksum) != (manifest["sizes"][name], manifest["files"][name]):
-            raise ArtefactError(f"{backup.name}: {name[:80]!r} is altered.", _AGAIN)
+            hint = _OTHERWISE if name.startswith("generations/") else _AGAIN
+            raise ArtefactError(f"{backup.name}: {name[:80]!r} is altered.", hint)
 
 
 def _verify(staged: Path) -> tuple[int, int, str]:
