@@ -75,6 +75,7 @@ def test_with_a_weight_it_learns_them_after_all_others(shop: Path, tmp_path: Pat
     assert is_by_llm[-int(is_by_llm.sum()) :].all()
     assert set(queries.weights[is_by_llm].tolist()) == {0.25}
     assert set(queries.weights[~is_by_llm].tolist()) == {1.0}
+    assert np.array_equal(queries.checked, ~is_by_llm)
     for row in np.flatnonzero(is_by_llm).tolist():
         assert catalogue[int(queries.items[row])].item_id == BY_LLM[queries.texts[row]]
     use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)

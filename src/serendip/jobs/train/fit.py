@@ -333,7 +333,7 @@ class Fitter:
         """Queries by an LLM for the retriever, with their weight; none at the weight 0."""
         config = self.settings.queries
         by_llm = select_for_retriever(self.workspace, config, catalogue)
-        return self._as_examples(by_llm, fusion).weighed(config.training_weight)
+        return self._as_examples(by_llm, fusion).as_unchecked(config.training_weight)
 
     def _as_examples(self, queries: Sequence[Candidate], fusion: Fusion) -> QueryExamples:
         """Written queries with their vectors."""
