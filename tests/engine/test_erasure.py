@@ -17,7 +17,7 @@ from serendip.data.item import Item
 from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.user import User
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import Eraser, remove_remains
+from serendip.engine.erasure import RETRY_S, Eraser, RemainsRemover, remove_remains
 from serendip.engine.generations import current_name, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
@@ -25,6 +25,7 @@ from serendip.errors import DataError, NotTrainedError, UnknownItemError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
+from serendip.runtime.atomic_files import exclusive_lock
 
 PERSON, TEXT, COUNTRY = "canary-7f3d@example.com", "comedy tale canaryquery", "Canaryland"
 
@@ -51,7 +52,12 @@ def find(folder: Path, *texts: str) -> set[str]:
 
 
 def settle(engine: Engine) -> None:
-    """Wait for the end of the process that removes bytes."""
+    """Wait for the end of the process that removes bytes beside an engine."""
+    settle_threads()
+
+
+def settle_threads() -> None:
+    """Wait for the end of all processes that remove bytes."""
     import threading
 
     for thread in threading.enumerate():
@@ -183,7 +189,12 @@ def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine
     with pytest.raises(DataError, match="cannot be erased"):
         engine.erase_user("")
     receipt = engine.erase_user("never seen")
-    assert (receipt.events, receipt.is_complete) == (0, True)
+    assert receipt.events == 0
+    assert {place for place, state in states(receipt).items() if state == "pending"} == {"database"}
+    settle(engine)
+    again = engine._eraser.find_receipt("never seen")
+    assert again is not None
+    assert again.is_complete
 
 
 def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
@@ -216,3 +227,26 @@ def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
         assert store.item("odd") is None
         with pytest.raises(UnknownItemError):
             eraser.erase_item("never seen")
+
+
+def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fresh: Path) -> None:
+    workspace, now = Workspace.open(fresh), [0.0]
+    remover = RemainsRemover(fresh, lambda: now[0])
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        with exclusive_lock(fresh / "log"):
+            eraser.erase_user("u1")
+            remover.begin()
+            settle_threads()
+        assert eraser.has_remains()
+        remover.resume(eraser.has_remains)
+        settle_threads()
+        assert eraser.has_remains()
+        now[0] += RETRY_S
+        remover.resume(eraser.has_remains)
+        settle_threads()
+        assert not eraser.has_remains()
+        eraser.erase_user("u2")
+        import_files(workspace)
+        assert not eraser.has_remains()
+    remover.close()

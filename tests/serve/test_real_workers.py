@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from processes import children, connection_each
 from test_real_service import publish_copy
 
 from serendip.engine.engine import Engine
+from serendip.engine.erasure import Eraser
+from serendip.engine.workspace import Workspace
 
 MANY = 20_000
 
@@ -146,7 +148,7 @@ def test_an_event_is_in_the_history_and_its_item_in_no_feed_of_either_worker(sho
 
 
 def test_an_erased_user_is_known_to_neither_worker_and_their_bytes_go(shop: Path) -> None:
-    user = "/v1/users/u1"
+    user, workspace = "/v1/users/u1", Workspace.open(shop)
     with pair(shop) as service, service.workers() as (one, other):
         assert other.read(f"{user}/history?limit=9")["events"]
         event = {"user_id": "u1", "item_id": "i1", "timestamp": 1.7e9, "action": "like"}
@@ -160,8 +162,10 @@ def test_an_erased_user_is_known_to_neither_worker_and_their_bytes_go(shop: Path
         assert other.write("POST", "/v1/events", event) == {"received": 1, "new": 0}
         pending, end = {"event log"}, time.monotonic() + 60
         while pending != {"generations"} and time.monotonic() < end:
-            places = other.write("DELETE", user)["places"]
-            pending = {place["place"] for place in places if place["state"] == "pending"}
+            with closing(workspace.open_store()) as store:
+                receipt = Eraser(workspace, store).find_receipt("u1")
+            assert receipt is not None
+            pending = {place.place for place in receipt.places if place.state == "pending"}
         assert pending == {"generations"}
 
 

@@ -189,10 +189,12 @@ class Engine:
     def catch_up(self) -> None:
         """Apply what other engines wrote since the last call: items, deletions, events.
 
-        Opening also applies what an import changed since the training.
+        Opening also applies what an import changed since the training. A removal of bytes of erased
+        users that was interrupted is gone on with.
         """
         self._live.catch_up()
         self._totals.follow()
+        self._remover.resume(self._eraser.has_remains)
 
     @property
     def item_version(self) -> int:

@@ -17,7 +17,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -47,7 +47,10 @@ BACKUP_SCRATCH = ".backup-"
 EXPORTS = ("users.parquet", "queries.parquet")
 """Files of exported vectors that name users, or what they typed."""
 
-_AGAIN = "`serendip erase` goes on with it, as does the next import or training"
+RETRY_S = 30.0
+"""Seconds until a service looks again whether bytes are left to remove."""
+
+_AGAIN = "a running service goes on with it, as do `serendip erase`, an import and a training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +299,12 @@ class RemainsRemover:
 
     Args:
         folder: the workspace.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder, self._clock = folder, clock
+        self._looked_at = clock()
         self._lock = threading.Lock()
         self._process: BackgroundProcess[str] | None = None
         self._is_wanted = self._is_closed = False
@@ -311,8 +316,21 @@ class RemainsRemover:
             if self._process is None and not self._is_closed:
                 self._start()
 
+    def resume(self, has_remains: Callable[[], bool]) -> None:
+        """Go on with a removal that was interrupted, here or in another process; returns at once.
+
+        It looks at most every ``RETRY_S`` seconds, first after as many.
+        """
+        with self._lock:
+            now = self._clock()
+            if self._process is not None or now - self._looked_at < RETRY_S:
+                return
+            self._looked_at = now
+        if has_remains():
+            self.begin()
+
     def close(self) -> None:
-        """End the process if there is one; the next erasure goes on."""
+        """End the process if there is one; whoever serves next goes on."""
         with self._lock:
             self._is_closed, process = True, self._process
         if process is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from serendip.data.files.media_columns import extract_media
 from serendip.data.files.readers import read_events, read_items, read_users
+from serendip.engine.erasure import remove_remains
 from serendip.engine.workspace import Workspace
 
 IMPORT_DIGEST = "import_digest"
@@ -18,7 +19,8 @@ IMPORT_DIGEST = "import_digest"
 def import_files(workspace: Workspace) -> dict[str, Any]:
     """Import all files in place of the previous import; data posted to the API stay.
 
-    Pictures and sounds that the items file holds as bytes become files of the workspace.
+    Bytes of erased users and items that are left are removed at the end. Pictures and sounds that
+    the items file holds as bytes become files of the workspace.
 
     Returns:
         ``items`` and ``events``: number of rows in the database; ``users``: of the users file,
@@ -39,7 +41,8 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
         summary = {"items": store.count_items(), "events": store.count_events()}
         if counts.erased_events:
             summary["erased_events"] = counts.erased_events
-        return summary if users.path is None else {**summary, "users": counts.users}
+    remove_remains(str(workspace.folder))
+    return summary if users.path is None else {**summary, "users": counts.users}
 
 
 def read_import_digest(workspace: Workspace) -> str | None:

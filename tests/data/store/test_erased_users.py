@@ -195,3 +195,46 @@ def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
             assert quick.has_remains()
         quick.remove_erased()
         assert not quick.has_remains()
+
+
+def test_an_erasure_during_a_scrub_is_not_forgotten(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_events([Event(name, "a", BEFORE) for name in ("first", "second-canary")])
+    store.erase_user("first", MOMENT)
+    scrub = Database.scrub
+    with closing(Store.open(tmp_path / "s.db")) as other:
+
+        def scrub_slowly(self: Database) -> bool:
+            done = scrub(self)
+            other.erase_user("second-canary", MOMENT)
+            return done
+
+        monkeypatch.setattr(Database, "scrub", scrub_slowly)
+        store.remove_erased()
+        monkeypatch.undo()
+        assert other.has_remains()
+        store.remove_erased()
+        assert not other.has_remains()
+    assert not any(b"second-canary" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+
+
+def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
+    store: Store, tmp_path: Path
+) -> None:
+    from serendip.data.log.event_table import tabulate_events
+    from serendip.data.store.item_rows import tabulate_items
+
+    everybody = [User(f"canary-{number}-", {"plan": "x" * 60}) for number in range(300)]
+    for users in (everybody, []):
+        store.import_tables(
+            lambda: tabulate_items([]),
+            lambda: tabulate_events([Event("v", "a", BEFORE)]),
+            lambda users=users: users,  # type: ignore[misc]
+        )
+    found = [path for path in tmp_path.glob("s.db*") if b"canary-7-" in path.read_bytes()]
+    assert found
+    assert store.erase_user("canary-7-", MOMENT)[1] == 0
+    assert store.has_remains()
+    store.remove_erased()
+    assert not any(b"canary-7-" in path.read_bytes() for path in tmp_path.glob("s.db*"))

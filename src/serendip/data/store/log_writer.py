@@ -43,8 +43,8 @@ T = TypeVar("T")
 
 _NAME_KEY = "log name"
 
-REMAINS_KEY, REMAINS = "deleted rows", "remain"
-"""Key of the meta table and its value while the database file may have bytes of erased rows."""
+REMAINS_KEY = "deleted rows"
+"""Key of the meta table whose value is not empty while the file may have bytes of erased rows."""
 
 MERGE_FACTOR = 4
 """A compaction merges a segment that has at most this many times the events that it writes anyway:
@@ -219,7 +219,8 @@ class LogWriter:
             had_attributes = self._users.erase(connection, user_id)
             if in_tail or places or had_attributes:
                 self._count_removal(connection)
-                connection.execute(self._set_meta, {"key": REMAINS_KEY, "value": REMAINS})
+            # Whatever is found: rows that an import or a compaction removed before leave bytes, too.
+            connection.execute(self._set_meta, remains_note())
             earlier = self._erased.among(connection, [user_id]).find(user_id)
             latest = moment if earlier is None else max(moment, earlier.moment)
             removals = LogView(connection, self._folder).position().removals
@@ -330,6 +331,14 @@ class LogWriter:
 
     def _read(self, read: Callable[[LogView], T]) -> T:
         return read_log(self._database, self._folder, read)
+
+
+def remains_note() -> dict[str, str]:
+    """Row of the meta table by which an erasure asks for a scrub.
+
+    Each is another one, so that whoever scrubs takes back no note that was made meanwhile.
+    """
+    return {"key": REMAINS_KEY, "value": secrets.token_hex(8)}
 
 
 def _merged(facts: Sequence[SegmentFacts], events: int) -> list[SegmentFacts]:

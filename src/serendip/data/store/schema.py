@@ -338,6 +338,11 @@ EVENT_MARK = select(
     select(META.c.value).where(META.c.key == bindparam("key")).scalar_subquery(),
 )
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
+CLEAR_META = (
+    META.update()
+    .where(META.c.key == bindparam("name"), META.c.value == bindparam("seen"))
+    .values(value="")
+)
 BACKUPS = select(BACKUP_TABLE).order_by(BACKUP_TABLE.c.created)
 ADD_BACKUP = BACKUP_TABLE.insert()
 FORGET_BACKUP = BACKUP_TABLE.delete().where(BACKUP_TABLE.c.target == bindparam("place"))

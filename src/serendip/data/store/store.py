@@ -35,7 +35,7 @@ from serendip.data.store.item_rows import (
 from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
-from serendip.data.store.log_writer import REMAINS, REMAINS_KEY, LogWriter
+from serendip.data.store.log_writer import REMAINS_KEY, LogWriter, remains_note
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
@@ -286,8 +286,7 @@ class Store:
             is_known = connection.execute(self._sql.BLANK_ITEM, values).rowcount > 0
             self.generated_texts.remove_of(connection, item_id)
             if is_known:
-                notes = {REMAINS_KEY: REMAINS, ITEM_ERASURE_KEY: str(version)}
-                rows = [{"key": key, "value": value} for key, value in notes.items()]
+                rows = [remains_note(), {"key": ITEM_ERASURE_KEY, "value": str(version)}]
                 connection.execute(self._set_meta, rows)
         return is_known
 
@@ -461,13 +460,16 @@ class Store:
             StorageError: another process is writing segments, or the disk is full.
         """
         count = self._writer.rewrite()
-        if self.has_remains() and self._database.scrub():
-            self.set_meta(REMAINS_KEY, "")
+        note = self.meta(REMAINS_KEY)
+        if note and self._database.scrub():
+            with self._database.write() as connection:  # unless somebody was erased meanwhile
+                values = {"name": REMAINS_KEY, "seen": note}
+                connection.execute(self._sql.CLEAR_META, values)
         return count
 
     def has_remains(self) -> bool:
         """Whether the database file may still have bytes of erased rows."""
-        return self.meta(REMAINS_KEY) == REMAINS
+        return bool(self.meta(REMAINS_KEY))
 
     def copy_database(self, path: Path) -> None:
         """Copy the database as of this moment, without the segments that it names.

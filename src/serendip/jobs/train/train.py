@@ -17,7 +17,7 @@ from typing import Any
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.data.item_quality import QUALITIES
-from serendip.engine.erasure import SCRATCH
+from serendip.engine.erasure import SCRATCH, remove_remains
 from serendip.engine.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS, publish
 from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.stages.surfaces import RETRIEVER
@@ -164,6 +164,7 @@ def train_workspace(
             generation = publish_draft(shown, draft)
         note_forced(context.workspace, generation, draft.gates)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
+    remove_remains(str(context.workspace.folder))
     return generation
 
 
