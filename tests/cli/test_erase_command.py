@@ -22,6 +22,9 @@ def test_users_are_erased_with_their_bytes_and_a_receipt_without_their_ids(fresh
     with closing(Workspace.open(fresh).open_store()) as store:
         assert store.history("u1", 9) == store.history("u2", 9) == []
         assert (store.count_hidden_segments(), store.has_remains()) == (0, False)
+    code, again = invoke("erase", "receipt", "u1", "never erased", "-w", str(fresh))
+    (shown,), first = again["receipts"], document["receipts"][0]
+    assert (code, shown["erased_at"], shown["digest"]) == (0, first["erased_at"], first["digest"])
     done = serendip_here("erase", "user", "u1", "-w", fresh)
     assert done.stdout.splitlines()[0].endswith(", 0 events")
     assert "u1" not in done.stdout

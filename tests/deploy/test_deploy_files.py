@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from processes import wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
@@ -50,9 +51,15 @@ def metrics(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> di
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("Ready:"))
         connection = HTTPConnection("127.0.0.1", urlsplit(line.split()[1]).port, timeout=30)
-        for path in ("/v1/search?q=tale&page=99", "/v1/search?q=tale", "/health/ready", "/metrics"):
+
+        def read(path: str) -> str:
             connection.request("GET", path)
-            text = connection.getresponse().read().decode()
+            return connection.getresponse().read().decode()
+
+        for path in ("/v1/search?q=tale", "/health/ready"):
+            read(path)
+        wait_until(lambda: "serendip_last_training{" in read("/metrics"), "the last training")
+        text = read("/metrics")
         connection.close()
         process.send_signal(signal.SIGTERM)
     found: dict[str, set[str]] = {}

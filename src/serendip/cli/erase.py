@@ -29,9 +29,27 @@ def erase_users(
 ) -> None:
     """Erase users: events, attributes and all that is known of them.
 
-    A running service obeys at once. Called again, it shows what has become of what was pending.
+    A running service obeys at once. Called again, it erases what came since.
     """
     _erase(lambda eraser: [eraser.erase_user(user_id) for user_id in ids], workspace, json)
+
+
+@app.command("receipt")
+def show_receipts(
+    ids: IdsArgument, workspace: WorkspaceOption = Path(), json: JsonOption = False
+) -> None:
+    """Show what has become of users' last erasures; erases nothing."""
+    from serendip.engine.erasure import Eraser
+    from serendip.engine.workspace import Workspace
+
+    terminal, opened = Terminal(json), Workspace.open(workspace)
+    with closing(opened.open_store()) as store:
+        eraser = Eraser(opened, store)
+        found = [eraser.find_receipt(user_id) for user_id in ids]
+    receipts = [receipt for receipt in found if receipt is not None]
+    if missing := len(found) - len(receipts):
+        terminal.say(f"{missing:,} of {len(found):,} users were never erased.")
+    _show_all(terminal, receipts)
 
 
 @app.command("item")
@@ -58,6 +76,10 @@ def _erase(
         except StorageError as error:  # Everybody obeys already; the receipts say what is left.
             terminal.say(f"WARNING: bytes are left: {error}")
         receipts = [eraser.renew(receipt) for receipt in erased]
+    _show_all(terminal, receipts)
+
+
+def _show_all(terminal: Terminal, receipts: Sequence[ErasureReceipt]) -> None:
     for receipt in receipts:
         _show(terminal, receipt)
     terminal.result({"receipts": [receipt.as_dict() for receipt in receipts]})

@@ -6,8 +6,8 @@ segments of the event log and the database file again, and removes exported vect
 in proportion to the log and may be interrupted at any moment: the next erasure, import or training
 goes on with it. What a generation learned ends with the next training (``engine.generations``).
 
-A receipt has no id of a user, so that it can be kept. Asking for one again, with the id, gives the
-present state.
+A receipt has no id of a user, so that it can be kept. ``Eraser.find_receipt`` gives, for the id,
+the receipt of the last erasure with the present state; erasing again is another erasure.
 """
 
 from __future__ import annotations
@@ -107,13 +107,21 @@ class Eraser:
         self._workspace, self._store = workspace, store
 
     def erase_user(self, user_id: str) -> ErasureReceipt:
-        """Erase a user, or tell what became of one who was erased and did not come back.
+        """Erase a user: what happened until now.
 
         Raises:
             StorageError: the database cannot be written to; nothing is erased.
         """
         erasure, events = self._store.erase_user(user_id)
         return self._user_receipt(erasure, events)
+
+    def find_receipt(self, user_id: str) -> ErasureReceipt | None:
+        """A user's last erasure with the present state of the places; erases nothing.
+
+        None if the user never was erased.
+        """
+        erasure = self._store.erasure(user_id)
+        return None if erasure is None else self._user_receipt(erasure, 0)
 
     def renew(self, receipt: ErasureReceipt) -> ErasureReceipt:
         """The same receipt with the present state of the places."""

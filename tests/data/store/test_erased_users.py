@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,17 @@ def test_somebody_who_came_back_can_be_erased_again(store: Store) -> None:
     assert (found.moment, len(store.erasures().by_digest)) == (AFTER, 1)
 
 
+def test_a_second_erasure_counts_whatever_is_stored(store: Store) -> None:
+    store.erase_user("u", BEFORE)
+    assert store.erase_user("u", AFTER)[0].moment == AFTER
+    assert store.put_events([Event("u", "late", MOMENT)]) == 0
+    assert store.erase_user("u", MOMENT)[0].moment == AFTER
+    store.import_all([], [Event("u", "a", AFTER + 1)])
+    learned = store.log.mark().removals  # by a training or a backup
+    store.import_all([], [Event("v", "a", AFTER)])
+    assert store.erase_user("u", AFTER + 2)[0].removals > learned
+
+
 def test_an_unknown_user_is_remembered_and_removes_nothing(store: Store) -> None:
     store.put_events([Event("v", "a", BEFORE)])
     mark = store.log.mark()
@@ -111,6 +123,35 @@ def test_an_erasure_does_not_wait_for_who_writes_segments(store: Store, tmp_path
         events = Watched([Event("u", "b", BEFORE), Event("v", "b", BEFORE)])
         store.import_all([], events)
         assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
+
+
+def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of somebody who has nothing stored yet, too: the first import is the usual case."""
+    from serendip.data.store.log_writer import Import, LogWriter
+
+    with closing(Store.open(tmp_path / "s.db")) as other:
+        prepare = LogWriter.prepare
+
+        def prepare_slowly(self: LogWriter, events: Any) -> Import:
+            prepared = prepare(self, events)
+            for name in names:
+                other.erase_user(name, MOMENT)
+            return prepared
+
+        monkeypatch.setattr(LogWriter, "prepare", prepare_slowly)
+        names = ["u"]
+        both = [Event(name, "a", BEFORE) for name in "uvw"]
+        counts = store.import_all([], both)
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
+        assert (counts.events, counts.erased_events, other.count_events()) == (2, 1, 2)
+        names = ["v", "w"]
+        counts = store.import_all([], [*both, Event("w", "b", AFTER), Event("x", "a", BEFORE)])
+        assert (items_of(other, "v"), items_of(other, "w")) == ([], ["b"])
+        assert (counts.events, counts.erased_events, other.count_events()) == (2, 3, 2)
+    store.remove_erased()
+    assert (items_of(store, "w"), items_of(store, "x")) == (["b"], ["a"])
 
 
 @pytest.mark.parametrize("writes", ["compact", "remove_erased"])

@@ -214,3 +214,10 @@ def test_what_earlier_versions_wrote_is_not_read():
     assert SearchOrder.read(order.as_dict()) == order
     assert SearchOrder.read(None) is None
     assert SearchOrder.read({"by_ranker": True, "searches": {}, "order_from": 200.0}) is None
+    both = {name: value for name, value in order.as_dict().items() if name != "source"}
+    assert SearchOrder.read(both) == order
+
+
+def test_what_a_later_version_wrote_beside_is_ignored():
+    order = SearchOrder(True, {"logged": 3}, 400, 120, 0.5, 0.4, 0.1, 0.05, 0.15, source="logged")
+    assert SearchOrder.read({**order.as_dict(), "of_tomorrow": 3}) == order

@@ -67,6 +67,12 @@ class Erasures:
             return None
         return self.by_digest.get(digest_of(user_id, self.secret))
 
+    def since(self, earlier: Erasures) -> Erasures:
+        """Those that are not among earlier ones as they are now."""
+        known = earlier.by_digest
+        new = {name: one for name, one in self.by_digest.items() if known.get(name) != one}
+        return Erasures(self.secret, new)
+
     def is_late(self, user_id: str, timestamp: float) -> bool:
         """Whether an event happened before its user was erased."""
         erasure = self.find(user_id)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult
 
     from serendip.data.store.database import Database
+    from serendip.data.store.erased_users import Erasures
 
 T = TypeVar("T")
 
@@ -346,6 +347,19 @@ class LogView:
         one = next(one for one in self._segments if one.facts.name == segment)
         names: list[str] = one.segment.user_ids.to_pylist()
         return names
+
+    def late_events(self, segment: str, erasures: Erasures) -> dict[int, tuple[int, int]]:
+        """Number of a user in a segment -> how many events there happened before their erasure, and
+        how many they have; of those with any.
+        """
+        one = next(one for one in self._segments if one.facts.name == segment).segment
+        found = {}
+        for number, name in enumerate(one.user_ids.to_pylist()):
+            if (erasure := erasures.find(name)) is not None:
+                times = one.times[one.offsets[number] : one.offsets[number + 1]]
+                if late := int(np.count_nonzero(times <= erasure.moment)):
+                    found[number] = (late, len(times))
+        return found
 
     def has_event(self, event_id: str) -> bool:
         """Whether a segment has an event that was sent with this id."""

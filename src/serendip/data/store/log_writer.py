@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -61,6 +61,7 @@ class Import:
         position: of the log when the events were compared with it.
         num_events: number of events in the segment.
         num_erased: number of events that are left out, as their users were erased after them.
+        erasures: that these are.
     """
 
     events: pa.Table | None
@@ -68,6 +69,7 @@ class Import:
     position: LogPosition
     num_events: int
     num_erased: int
+    erasures: Erasures
 
 
 class LogWriter:
@@ -118,7 +120,8 @@ class LogWriter:
             table = without_empty_columns(new)
             segment = self._folder.write(self._log_name(), table, np.arange(len(table)))
         has_ids = "event_id" in without_empty_columns(events).column_names
-        return Import(events if has_ids else None, segment, position, len(new), int(is_late.sum()))
+        kept = events if has_ids else None
+        return Import(kept, segment, position, len(new), int(is_late.sum()), erasures)
 
     def publish(self, connection: Connection, prepared: Import) -> Import:
         """Replace the events of earlier imports, within a write transaction.
@@ -138,9 +141,37 @@ class LogWriter:
             last = number + prepared.num_events
             self._add(connection, prepared.segment, "file", number + 1, last, prepared.num_events)
             self._sql.set_last_number(connection, last)
-            self._hide_erased(connection, prepared.segment[0], prepared.position.removals)
+            prepared = self._leave_out(connection, prepared, prepared.segment[0])
         connection.execute(self._sql.FORGET_HIDDEN)
         return prepared
+
+    def _leave_out(self, connection: Connection, prepared: Import, segment: str) -> Import:
+        """Leave out of an import what happened before erasures since it was prepared.
+
+        Whoever has nothing else in the segment is hidden there. For others it is written again, so
+        that what happened after their erasure stays.
+        """
+        new = self._erased.all(connection).since(prepared.erasures)
+        if not new.by_digest:
+            return prepared
+        view = LogView(connection, self._folder)
+        found = view.late_events(segment, new)
+        if not found:
+            return prepared
+        count = sum(late for late, _ in found.values())
+        if all(late == total for late, total in found.values()):
+            rows = [{"segment": segment, "number": number} for number in found]
+            connection.execute(self._sql.HIDE, rows)
+        else:
+            facts = next(one for one in view.facts if one.name == segment)
+            table = view.segment_table(facts)
+            table = table.filter(_as_mask(~new.late_rows(table)))
+            seqs = np.asarray(table["seq"], np.int64)
+            connection.execute(self._sql.DROP_SEGMENT, {"segment": segment})
+            added = self._write(table.drop_columns(["seq"]), seqs)
+            self._add(connection, added, "file", *_range(seqs))
+        num_events, num_erased = prepared.num_events - count, prepared.num_erased + count
+        return replace(prepared, num_events=num_events, num_erased=num_erased)
 
     def compact(self) -> int:
         """Move the events of the tail into a segment; readers meet each event once.
@@ -176,7 +207,7 @@ class LogWriter:
             moment: Unix seconds; what happened until then is never stored again.
 
         Returns:
-            the erasure, or the earlier one if nothing came since, and the number of events removed.
+            the erasure, and the number of events removed.
         """
         self._read(LogView.open_segments)  # verified before the write lock is taken
         with self._database.write() as connection:
@@ -186,14 +217,13 @@ class LogWriter:
                 rows = [{"segment": name, "number": number} for name, number, _ in places]
                 connection.execute(self._sql.HIDE, rows)
             had_attributes = self._users.erase(connection, user_id)
-            earlier = self._erased.among(connection, [user_id]).find(user_id)
             if in_tail or places or had_attributes:
                 self._count_removal(connection)
                 connection.execute(self._set_meta, {"key": REMAINS_KEY, "value": REMAINS})
-            elif earlier is not None:
-                return earlier, 0
+            earlier = self._erased.among(connection, [user_id]).find(user_id)
+            latest = moment if earlier is None else max(moment, earlier.moment)
             removals = LogView(connection, self._folder).position().removals
-            erasure = self._erased.record(connection, user_id, moment, removals)
+            erasure = self._erased.record(connection, user_id, latest, removals)
         return erasure, int(in_tail) + sum(events for *_, events in places)
 
     def rewrite(self) -> int:

@@ -394,8 +394,8 @@ class Store:
             moment: Unix seconds; None = the clock's.
 
         Returns:
-            the erasure, and the number of events removed. A user who has nothing stored and was
-            erased before keeps that erasure.
+            the erasure, and the number of events removed. Each call is an erasure of its own, also
+            of a user who has nothing stored; ``erasure`` reads the last one.
 
         Raises:
             DataError: the id is not valid.

@@ -384,7 +384,7 @@ class ErasurePlaceOut(TypedDict):
 
 
 class ErasureOut(TypedDict):
-    """The receipt of an erasure; asking again gives the present state."""
+    """The receipt of an erasure, with the state of every place at this moment."""
 
     kind: Literal["user", "item"]
     """What was erased."""

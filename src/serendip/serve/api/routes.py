@@ -283,8 +283,8 @@ class Routes:
     async def erase_user(self, user_id: Annotated[IdInPath, Path()]) -> Response:
         """Erase a user: events, attributes and all that is known of them, also in other workers.
 
-        Earlier events are not stored again. The answer is a receipt; asking again gives the present
-        state of what was pending.
+        Earlier events are not stored again. The answer is a receipt; asking again is another
+        erasure, of what came since.
         """
         receipt = await self._pool.write(lambda engine: engine.erase_user(user_id))
         return _respond(responses.build_erasure(receipt))
