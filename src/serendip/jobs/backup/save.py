@@ -8,21 +8,23 @@ is written, and what was written to a disk is read once more.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from serendip import __version__
-from serendip.data.store.backups import Backup
+from serendip.data.store.backups import Backup, Backups
 from serendip.engine.erasure import BACKUP_SCRATCH
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, SerendipError, StorageError
 from serendip.jobs.backup.folder import FORMAT, BackupFolder, mask_uri
 from serendip.jobs.backup.stage import StagedFacts, stage
+from serendip.jobs.backup.target import BackupTarget
 from serendip.runtime.atomic_files import LOCK, exclusive_lock, flush_tree
 from serendip.runtime.progress import Progress
 from serendip.runtime.versions import seal
@@ -77,14 +79,10 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
     with closing(workspace.open_store()) as store:
         with suppress(StorageError):  # Somebody writes segments: then the copy is noted as older.
             store.remove_erased()
-        with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=BACKUP_SCRATCH) as scratch:
-            staged = Path(scratch)
-            with exclusive_lock(staged):
-                facts = stage(workspace, store, staged)
-                sizes = _write(folder, staged, moment, facts, progress)
-        store.backups.add(
-            Backup(moment.timestamp(), place_of(target), facts.removals, facts.item_version)
-        )
+        with _scratch(workspace.folder) as staged:
+            facts = stage(workspace, store, staged)
+            note = Backup(moment.timestamp(), place_of(target), facts.removals, facts.item_version)
+            sizes = _write(folder, staged, note, facts, store.backups, progress)
     return BackupSummary(
         folder.name,
         moment.isoformat(timespec="seconds"),
@@ -116,36 +114,77 @@ def place_of(target: str) -> str:
     return mask_uri(target) if "://" in target else os.path.abspath(target)
 
 
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder in another one; it is locked before it has the name that others look for."""
+    made = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
+    staged = made.with_name(made.name.replace(".new-", BACKUP_SCRATCH, 1))
+    try:
+        with exclusive_lock(made):
+            made.rename(staged)
+            try:
+                yield staged
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def _write(
-    folder: BackupFolder, staged: Path, moment: datetime, facts: StagedFacts, progress: Progress
+    folder: BackupFolder,
+    staged: Path,
+    note: Backup,
+    facts: StagedFacts,
+    backups: Backups,
+    progress: Progress,
+) -> dict[str, int]:
+    """Write a backup that is in the list from before its first byte; relative path -> size."""
+    target = BackupTarget(folder)
+    try:
+        target.claim()
+    except OSError as error:
+        raise StorageError(f"{folder.name} cannot be written: {error}.") from None
+    try:
+        backups.add(note)
+        return _write_files(folder, target, staged, note, facts, progress)
+    except BaseException as error:
+        is_gone = target.remove()
+        if is_gone:
+            backups.forget(note.target)
+        if not isinstance(error, OSError | SerendipError):
+            raise
+        hint = "Nothing is left there." if is_gone else "Delete what is left there."
+        raise StorageError(f"{folder.name} cannot be written: {error}.", hint) from None
+
+
+def _write_files(
+    folder: BackupFolder,
+    target: BackupTarget,
+    staged: Path,
+    note: Backup,
+    facts: StagedFacts,
+    progress: Progress,
 ) -> dict[str, int]:
     """Write all staged files and the manifest; relative path -> size."""
     sizes: dict[str, int] = {}
     checksums: dict[str, str] = {}
     paths = list(_plain_files(staged))
-    try:
-        for path in progress.track(paths, "files", len(paths)):
-            name = path.relative_to(staged).as_posix()
-            sizes[name], checksums[name] = folder.write(name, path)
-        manifest = {
-            "format": FORMAT,
-            "code_version": __version__,
-            "created": moment.isoformat(timespec="seconds"),
-            **{key: value for key, value in asdict(facts).items() if key != "damage"},
-            "sizes": sizes,
-            "files": checksums,
-        }
-        folder.write_manifest(seal(manifest))
-        if folder.is_local:
-            flush_tree(Path(folder.path))
-            if damage := folder.find_damage(manifest, progress):
-                raise StorageError(f"it reads back otherwise: {damage}.")
-    except (OSError, SerendipError) as error:
-        with suppress(OSError):
-            folder.remove()
-        raise StorageError(
-            f"{folder.name} cannot be written: {error}.", "Nothing is left there."
-        ) from None
+    for path in progress.track(paths, "files", len(paths)):
+        name = path.relative_to(staged).as_posix()
+        sizes[name], checksums[name] = target.write(name, path)
+    manifest = {
+        "format": FORMAT,
+        "code_version": __version__,
+        "created": datetime.fromtimestamp(note.created, UTC).isoformat(timespec="seconds"),
+        **{key: value for key, value in asdict(facts).items() if key != "damage"},
+        "sizes": sizes,
+        "files": checksums,
+    }
+    target.write_manifest(seal(manifest))
+    if folder.is_local:
+        flush_tree(Path(folder.path))
+        if damage := folder.find_damage(manifest, progress):
+            raise StorageError(f"it reads back otherwise: {damage}.")
     return sizes
 
 

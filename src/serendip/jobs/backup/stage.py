@@ -57,7 +57,7 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
         if (workspace.folder / name).is_file():
             shutil.copyfile(workspace.folder / name, staged / name)
     for name in _VERSIONED:
-        _link_tree(workspace.folder / name, staged / name)
+        _stage_versions(workspace.folder / name, staged / name)
     for _ in range(_TRIES):
         shutil.rmtree(staged / LOG_FOLDER, ignore_errors=True)
         (staged / DATABASE_FILE).unlink(missing_ok=True)
@@ -71,6 +71,17 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
     raise StorageError(
         "segments of the event log are replaced again and again.", "Try again later."
     )
+
+
+def _stage_versions(source: Path, target: Path) -> None:
+    """Link a folder whose versions a command may be removing."""
+    for _ in range(_TRIES):
+        try:
+            _link_tree(source, target)
+            return
+        except FileNotFoundError:
+            shutil.rmtree(target, ignore_errors=True)
+    raise StorageError(f"files in {source} are replaced again and again.", "Try again later.")
 
 
 def _facts_of(copy: Store) -> StagedFacts:
