@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from processes import wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
@@ -50,9 +51,15 @@ def metrics(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> di
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("Ready:"))
         connection = HTTPConnection("127.0.0.1", urlsplit(line.split()[1]).port, timeout=30)
-        for path in ("/v1/search?q=tale&page=99", "/v1/search?q=tale", "/health/ready", "/metrics"):
+
+        def read(path: str) -> str:
             connection.request("GET", path)
-            text = connection.getresponse().read().decode()
+            return connection.getresponse().read().decode()
+
+        for path in ("/v1/search?q=tale", "/health/ready"):
+            read(path)
+        wait_until(lambda: "serendip_last_training{" in read("/metrics"), "the last training")
+        text = read("/metrics")
         connection.close()
         process.send_signal(signal.SIGTERM)
     found: dict[str, set[str]] = {}
@@ -208,3 +215,32 @@ def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "serve --port 8080" in UNIT
+
+
+def test_nobody_else_reads_the_state_folder() -> None:
+    # Without a mode systemd opens the folder for everybody again at each start.
+    assert "StateDirectoryMode=0700\n" in UNIT
+    assert "UMask=0077\n" in UNIT
+
+
+def test_containers_have_a_place_for_backups() -> None:
+    assert "backups:/backups" in SERVICES["train"]["volumes"]
+    # A new volume has the owner of the folder that it covers, else nobody but root writes to it.
+    assert re.search(r"install -d -o serendip -g serendip .*/workspace /backups\b", CONTAINERFILE)
+    guide = (ROOT / "docs" / "guide" / "containers.md").read_text()
+    for command in ("backup /backups/", "restore /backups/", "erase user"):
+        assert command in guide
+
+
+def test_what_has_no_hash_is_only_what_the_guide_names() -> None:
+    unhashed = [
+        words
+        for words in re.findall(r"uv pip install ([^\\\n]*)", CONTAINERFILE)
+        if "--require-hashes" not in words and "--no-deps" not in words
+    ]
+    assert [words.split()[-1] for words in unhashed] == ["setuptools", "${TORCH}"]
+    assert re.findall(r"^ARG TORCH=(.*)$", CONTAINERFILE, re.MULTILINE) == [
+        '"-c locks/all.txt torch"'
+    ]
+    guide = (ROOT / "docs" / "guide" / "containers.md").read_text()
+    assert "but for torch and what it needs" in guide

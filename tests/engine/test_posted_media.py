@@ -167,7 +167,11 @@ def test_files_that_cannot_be_used_are_named_and_the_words_stay(
             assert rows(engine, item.item_id)[2] == [[True, False, True]]
         assert "is a broken image" in engine.files(items[2])["image"].problem
     logged = [record.getMessage() for record in caplog.records]
-    assert sum("is known by its text, without image" in line for line in logged) == 4
+    (line,) = [line for line in logged if "without image" in line]
+    assert "of the 4 files that `cover` names" in line
+    sent = [*problems.values(), "gone.png", "passwd", "example.com"]
+    sent += [repr(item.item_id) for item in items]
+    assert [words for words in sent if any(words in line for line in logged)] == []
 
 
 def test_another_picture_under_the_same_name_counts_once_the_item_is_posted_again(

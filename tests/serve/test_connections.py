@@ -146,6 +146,43 @@ def test_a_head_just_below_the_limit_is_accepted(server):
         assert read_all(connection).startswith(b"HTTP/1.1 200")
 
 
+CHUNKED = (
+    b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"1\r\n \r\n0\r\n"
+)
+
+
+@pytest.mark.parametrize("trailers", [b"a: b\r\n" * 2_000, b"y" * 12_000])
+def test_what_follows_a_body_has_the_limit_of_a_head(server, trailers):
+    sent = 0
+    with server.connect() as connection:
+        connection.sendall(CHUNKED + b"x: ")
+        connection.settimeout(0.02)
+        answer = b""
+        while not answer and sent < 20 * MAX_HEAD_BYTES:
+            connection.sendall(trailers)
+            sent += len(trailers)
+            try:
+                answer = connection.recv(65536)
+            except TimeoutError:
+                continue
+    error_of(answer, 431, "too_large")
+    assert MAX_HEAD_BYTES < sent < 4 * MAX_HEAD_BYTES
+
+
+def test_headers_after_a_body_are_dropped_and_large_bodies_in_chunks_are_read(server):
+    head = CHUNKED.partition(b"1\r\n \r\n")[0].replace(b"search", b"events")
+    last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    chunk = b"1000\r\n" + b" " * 4096 + b"\r\n"
+    with server.connect() as connection:
+        connection.sendall(head + chunk * 100 + b"0\r\nHost: other\r\n\r\n" + last)
+        answer = read_all(connection)
+    first, _, second = answer.removeprefix(b"HTTP/1.1 ").partition(b"HTTP/1.1 ")
+    assert first.startswith(b"422 ")
+    assert b"the body is empty" in first  # that is, it holds only blanks
+    assert second.startswith(b"200 ")
+
+
 SLOW = {
     "head": [b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"],
     "head in drops": [b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX:", *[b"y"] * 400],
@@ -200,6 +237,32 @@ def test_a_broken_request_behind_one_that_is_computed_does_not_answer_it(server)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.count(b"HTTP/1.1") == 1
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["surface"] == "search"
+
+
+BROKEN_BEHIND = {
+    "a head that stays unfinished": (6, b"GET /v1/se"),
+    "a broken head": (2, b"nonsense\r\n\r\n"),
+    "a broken chunk": (2, BROKEN["a broken chunk"]),
+    "a body that stays unfinished": (
+        3,
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_BEHIND)
+def test_requests_before_a_broken_or_late_one_are_all_answered_and_no_failure(tmp_path, name):
+    count, broken = BROKEN_BEHIND[name]
+    good = b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running(tmp_path) as server:
+        with server.connect() as connection:
+            connection.sendall(good * count + broken)
+            answer = read_all(connection)
+        assert server.get("/health/live")[0] == 200
+        log = server.log.read_text()
+    assert answer.count(b"HTTP/1.1 200 ") == answer.count(b"HTTP/1.1 ") == count
+    assert "Traceback" not in log
+    assert "ERROR" not in log
 
 
 def test_nothing_is_computed_for_clients_that_hung_up_and_no_traceback_tells_of_them(tmp_path):

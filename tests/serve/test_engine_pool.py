@@ -16,8 +16,17 @@ from wire_client import WireClient, error_of
 
 from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
-from serendip.errors import ArtefactError, BusyError, SerendipError, StorageError
-from serendip.serve.engine_holder import READERS, EngineHolder, EnginePool
+from serendip.errors import (
+    ArtefactError,
+    BusyError,
+    LateError,
+    OverloadError,
+    SerendipError,
+    StorageError,
+)
+from serendip.serve.engine_holder import READERS, SPARE, EngineHolder, EnginePool
+from serendip.serve.limits import ServiceLimits
+from serendip.serve.page.quality import REPORT_PATH
 
 READS = ["/v1/search?q=horror+tale&user_id=u1", "/v1/recommend?surface=home&user_id=u1"]
 READS += [
@@ -190,6 +199,78 @@ def test_ready_and_metrics_are_answered_while_all_threads_are_taken():
         assert [response.result().status_code for response in responses] == [200] * (READERS + 1)
 
 
+def fail(engine: TinyEngine) -> str:
+    raise RuntimeError
+
+
+def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
+    holder, go, failed = EngineHolder(), threading.Event(), threading.Semaphore(0)
+    holder.swap(TinyEngine())
+    pool = EnginePool(holder, waiting_reads=3)
+
+    def fail_quickly(engine: TinyEngine) -> str:
+        failed.release()
+        return fail(engine)
+
+    def wait(engine: TinyEngine) -> str:
+        assert go.wait(timeout=30)
+        return "from less"
+
+    async def scene() -> tuple[set[asyncio.Task[str]], list[object]]:
+        tasks = []
+        for _ in range(SPARE + 3 + 1):
+            tasks.append(asyncio.create_task(pool.read_or(fail_quickly, wait)))
+            await asyncio.to_thread(failed.acquire)
+        done, _ = await asyncio.wait(tasks, timeout=4, return_when=asyncio.FIRST_COMPLETED)
+        go.set()
+        return done, await asyncio.gather(*tasks, return_exceptions=True)
+
+    done, results = asyncio.run(scene())
+    assert [type(task.exception()) for task in done] == [OverloadError]
+    assert results.count("from less") == SPARE + 3
+
+
+def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
+    holder, go = EngineHolder(), threading.Event()
+    holder.swap(TinyEngine())
+    pool = EnginePool(holder, deadline_s=0.05)
+    try:
+        with pytest.raises(LateError):
+            asyncio.run(pool.read_or(fail, lambda engine: go.wait(timeout=5)))
+    finally:
+        go.set()
+
+
+def test_files_are_read_while_all_places_of_rankings_are_taken():
+    taken, go = threading.Semaphore(0), threading.Event()
+
+    class Stuck(TinyEngine):
+        def recommend(self, request):
+            taken.release()
+            assert go.wait(timeout=30)
+            return super().recommend(request)
+
+    client = WireClient(Stuck(), limits=ServiceLimits(waiting_requests=1, deadline_s=20))
+
+    async def scene() -> list[int]:
+        stuck = []
+        for _ in range(READERS):
+            stuck.append(asyncio.create_task(client.ask_async("GET", "/v1/search?q=film")))
+            await asyncio.to_thread(taken.acquire)
+        waiting = asyncio.create_task(client.ask_async("GET", "/v1/search?q=film"))
+        asked = [client.ask_async("GET", path) for path in ("/media/items/f1", REPORT_PATH)]
+        answers = [(await asyncio.wait_for(one, 10)).status_code for one in asked]
+        assert not waiting.done()
+        go.set()
+        await asyncio.gather(*stuck, waiting)
+        return answers
+
+    try:
+        assert asyncio.run(scene()) == [404, 404]
+    finally:
+        go.set()
+
+
 def test_while_it_is_loading_the_answer_says_when_to_try_again():
     client = WireClient()
     client.holder.close()
@@ -218,4 +299,3 @@ def test_messages_with_file_names_are_logged_and_not_in_the_answer(failure, star
     assert error_of(answer)["message"].startswith(start)
     assert "/home" not in answer.text + page.text
     assert [str(failure) in record.getMessage() for record in caplog.records] == [True, True]
-    assert error_of(answer)["request_id"] in caplog.records[0].getMessage()

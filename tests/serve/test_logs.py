@@ -13,7 +13,7 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.errors import StorageError
-from serendip.serve.logs import set_up
+from serendip.serve.logs import FailureLog, set_up
 
 MAIL, QUERY, USER = "canary.mail@example.com", "canaryquery words", "canary-user-7"
 CANARIES = ("canary.mail", "canaryquery", "canary-user")
@@ -33,11 +33,12 @@ def text_log() -> Iterator[io.StringIO]:
 
 def written(form) -> Iterator[io.StringIO]:
     stream = io.StringIO()
-    level = logging.getLogger("serendip").level
+    levels = {name: logging.getLogger(name).level for name in ("serendip", "uvicorn.error")}
     handler = set_up(form, stream)
     yield stream
     logging.getLogger().removeHandler(handler)
-    logging.getLogger("serendip").setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 class Failing(TinyEngine):
@@ -153,6 +154,41 @@ def test_a_failure_that_is_answered_from_less_is_told_likewise(log):
     assert line["error"][0] == "RuntimeError"
     assert line["request_id"] == answer.headers["x-request-id"]
     assert "canary" not in log.getvalue()
+
+
+def test_failures_of_one_type_are_told_once_a_minute_with_their_number(log):
+    now = [0.0]
+    failures = FailureLog(logging.getLogger("serendip.test"), lambda: now[0])
+    for second in range(0, 130, 5):
+        now[0] = float(second)
+        failures.write("answering from less", RuntimeError("secret"))
+        failures.write("answering from less", StorageError("the disk is full."))
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["level"] for line in lines] == ["error", "warning"] * 3
+    assert [line["message"] for line in lines[::2]] == [
+        "answering from less",
+        *["answering from less (11 more before)"] * 2,
+    ]
+    assert lines[1]["message"] == "answering from less: the disk is full."
+    assert lines[0]["error"] == ["RuntimeError"]
+
+
+def test_the_id_of_a_request_is_once_in_a_line(text_log):
+    failure = Failing(lambda words: StorageError("database s.db: disk is full."))
+    stored = WireClient(failure).post("/v1/events", json={"user_id": "u", "item_id": "f1"})
+    failed = WireClient(Failing(RuntimeError)).get("/v1/users")
+    lines = [line for line in text_log.getvalue().splitlines() if not line.startswith("  ")]
+    assert len(lines) == 2
+    for line, answer in zip(lines, [stored, failed], strict=True):
+        assert line.count(answer.headers["x-request-id"]) == 1
+
+
+def test_warnings_of_the_http_server_about_what_clients_send_are_not_written(log):
+    logging.getLogger("uvicorn.error").warning("Unsupported upgrade request.")
+    logging.getLogger("other.package").warning("written")
+    logging.getLogger("uvicorn.error").error("failed")
+    messages = [json.loads(line)["message"] for line in log.getvalue().splitlines()]
+    assert messages == ["written", "failed"]
 
 
 def test_what_the_disk_says_is_told_in_its_own_words(log):

@@ -20,24 +20,37 @@ def run(
     forget: Annotated[
         bool, typer.Option("--forget", help="Only note that the backup there was deleted.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only read the backup there, and compare checksums.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Copy database, event log, published generation and settings; others read and write on."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.backup.save import back_up, place_of
+    from serendip.jobs.backup.save import verify as verify_backup
 
-    terminal, opened = Terminal(json), Workspace.open(workspace)
+    terminal = Terminal(json)
+    progress = terminal.options().progress
+    if verify:
+        with progress.step("verify"):
+            files = verify_backup(target, progress)
+        terminal.say(f"{files:,} files are as the manifest says: {target}")
+        terminal.result({"target": target, "files": files})
+        return
+    opened = Workspace.open(workspace)
     if forget:
         with closing(opened.open_store()) as store:
             known = store.backups.forget(place_of(target))
         terminal.say(f"{target} {'is' if known else 'was'} not in the list of backups any more.")
         terminal.result({"target": target, "known": known})
         return
-    progress = terminal.options().progress
     with progress.step("backup"):
         summary = back_up(opened, target, progress)
     terminal.say(
         f"{summary.items:,} items and {summary.events:,} events, {summary.files:,} files of "
         f"{summary.bytes / 1e6:,.0f} MB: {summary.target}"
     )
+    if summary.damage:
+        terminal.say(f"The generation is damaged and not in it: {summary.damage}")
     terminal.result(summary.as_dict())

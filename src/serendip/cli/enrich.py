@@ -74,6 +74,10 @@ def run(
     with terminal.job("texts for thin items", workspace) as context:
         summary = write_texts(context, writing)
     terminal.result(summary)
+    if estimate and writer == Writer.QUERIES:
+        count = summary["estimate"]["texts"]
+        terminal.say(f"texts for {count:,} of {summary['items']:,} items, at no cost")
+        return
     if estimate:
         terminal.say(f"{summary['thin']:,} of {summary['items']:,} items are thin")
         return

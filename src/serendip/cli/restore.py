@@ -15,26 +15,37 @@ HELP = "Make a workspace of a backup, after everything in it was verified."
 
 def run(
     source: Annotated[str, typer.Argument(help="Folder or URI of the backup.")],
-    workspace: WorkspaceOption = Path(),
     erasures_of: Annotated[
-        Path | None,
-        typer.Option(help="The workspace that was backed up: erase again who was erased there."),
-    ] = None,
+        str,
+        typer.Option(
+            help="The workspace that was backed up: erase again who was erased there; or none."
+        ),
+    ],
+    workspace: WorkspaceOption = Path(),
+    without_generation: Annotated[
+        bool, typer.Option("--without-generation", help="Leave out a generation that is damaged.")
+    ] = False,
+    revoke_keys: Annotated[
+        bool, typer.Option("--revoke-keys", help="Revoke all API keys, and void visitors' cookies.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Restore into a folder that is missing or empty; a workspace is never overwritten."""
     from serendip.jobs.backup.restore import restore
 
     terminal = Terminal(json)
+    known = None if erasures_of == "none" else Path(erasures_of)
     progress = terminal.options().progress
     with progress.step("restore"):
-        summary = restore(source, workspace, progress, erasures_of)
+        summary = restore(source, workspace, progress, known, not without_generation, revoke_keys)
     generation = summary.generation or "no generation: run `serendip train`"
     terminal.say(f"{summary.items:,} items, {summary.events:,} events, {generation}.")
-    if erasures_of is None:
-        terminal.say("Whoever was erased after the backup is back: see --erasures-of.")
+    if known is None:
+        terminal.say("Whoever was erased after the backup is back: erase them again.")
     else:
         terminal.say(
             f"Erased again: {summary.erased_users:,} users, {summary.erased_items:,} items."
         )
+    if summary.active_keys:
+        terminal.say(f"These API keys are accepted: {', '.join(summary.active_keys)}.")
     terminal.result(summary.as_dict())

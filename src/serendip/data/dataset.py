@@ -95,20 +95,29 @@ class QueryExamples:
         texts: Q strings.
         vectors: (Q, D) float32 unit vectors of the texts.
         items: (Q,) int32 the relevant item of each.
-        weights: (Q,) float32 weight of each in a loss; None = 1.
+        weights: (Q,) float32 > 0, the weight of each in a training; None = 1.
+        unchecked: (Q,) bool, that nothing but a training may use: nobody has checked that they ask
+            for their items. None = none are.
     """
 
     texts: Sequence[str]
     vectors: FloatArray
     items: IntArray
     weights: FloatArray | None = None
+    unchecked: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def weighed(self, weight: float) -> QueryExamples:
-        """The same queries, each with this weight."""
-        return replace(self, weights=np.full(len(self), weight, np.float32))
+    def as_unchecked(self, weight: float) -> QueryExamples:
+        """The same queries, each unchecked and with this weight."""
+        weights = np.full(len(self), weight, np.float32)
+        return replace(self, weights=weights, unchecked=np.ones(len(self), np.bool_))
+
+    @property
+    def checked(self) -> BoolArray:
+        """(Q,) bool, queries that validation may use."""
+        return np.ones(len(self), np.bool_) if self.unchecked is None else ~self.unchecked
 
     def joined(self, more: QueryExamples) -> QueryExamples:
         """Concatenate: these queries, then others."""
@@ -119,6 +128,9 @@ class QueryExamples:
             np.concatenate([self.vectors, more.vectors]),
             np.concatenate([self.items, more.items]),
             _join_weights(self, more),
+            None
+            if self.unchecked is None and more.unchecked is None
+            else ~np.concatenate([self.checked, more.checked]),
         )
 
 

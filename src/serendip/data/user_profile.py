@@ -1,6 +1,6 @@
 """Profile of a user in numbers: how often they come, and which attribute values they choose.
 
-A user's vector says what they would choose next. Models outside that foretell who comes back, or
+A user's vector says what they would choose next. Models outside that predict who comes back, or
 who belongs to an audience, also need what it leaves out: recency, frequency and rhythm of the
 visits (the features of RFM models, Fader, Hardie and Lee 2005), and preferences by name.
 

@@ -269,11 +269,11 @@ class Eraser:
         return ErasurePlace("generations", "pending", detail)
 
     def _backups(self, older: list[Backup]) -> ErasurePlace:
-        """Backups made before; those on a disk of this machine count only while they are there."""
-        names = [one.target for one in older if "://" in one.target or Path(one.target).exists()]
-        if not names:
+        """Backups made before, until somebody says that they are deleted: one may be elsewhere."""
+        if not older:
             return ErasurePlace("backups", "erased", "none from before is known")
-        detail = f"{', '.join(names)} were made before: delete them"
+        names = ", ".join(one.target for one in older)
+        detail = f"{names} were made before: delete them, then `serendip backup --forget`"
         return ErasurePlace("backups", "pending", detail)
 
     def _kept_of_users(self) -> Iterator[ErasurePlace]:

@@ -120,8 +120,8 @@ class PostedMediaEncoder:
         for name, source in self._media.items():
             vectors, report = source.encode(items, self._cache, SilentProgress(), name)
             problems = {skipped.item_id: skipped.reason for skipped in report.left_out}
-            for item_id, problem in problems.items():
-                _log.warning("item %r is known by its text, without %s: %s", item_id, name, problem)
+            if problems:  # ids and file names are of clients: the answers about the items hold them
+                _log.warning("posted items without %s: %s", name, report.message)
             for row, item in enumerate(items):
                 if file := item.field_text(source.field).strip():
                     yield EncodedFile(

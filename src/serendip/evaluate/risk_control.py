@@ -110,20 +110,28 @@ class LabelledSlates:
         }
 
     def intervals(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over groups, of both irrelevant shares and of the fall."""
+        """95 % bootstrap intervals over groups: both irrelevant shares, ``fall`` and ``lost``."""
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
+        is_removed = before & (self.probabilities >= threshold)
         group_ids, group_of = np.unique(self.groups, return_inverse=True)
-        sums = np.stack(  # (4, G)
+        shown = (before, before & self.is_irrelevant, after, after & self.is_irrelevant)
+        sums = np.stack(  # (5, G)
             [
                 np.bincount(group_of, mask, len(group_ids))
-                for mask in (before, before & self.is_irrelevant, after, after & self.is_irrelevant)
+                for mask in (*shown, is_removed & ~self.is_irrelevant)
             ]
         )
         random, count = np.random.default_rng(seed), len(group_ids)
-        draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T  # (D, 4)
+        draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T  # (D, 5)
         first, last = (draws[:, at + 1] / np.maximum(1, draws[:, at]) for at in (0, 2))
         fall = 1 - np.divide(last, first, out=np.ones_like(last), where=first > 0)
-        samples = {"irrelevant_before": first, "irrelevant_after": last, "fall": fall}
+        lost = draws[:, 4] / np.maximum(1, draws[:, 0] - draws[:, 1])
+        samples = {
+            "irrelevant_before": first,
+            "irrelevant_after": last,
+            "fall": fall,
+            "lost": lost,
+        }
         return {
             name: np.quantile(values, (0.025, 0.975)).tolist() for name, values in samples.items()
         }

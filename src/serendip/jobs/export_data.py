@@ -73,7 +73,7 @@ def export(
         partial(writer.write_settings, out, tables),
     )
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
         for step in progress.track(steps, "tables", len(steps)):
             step()
         flush_tree(out)

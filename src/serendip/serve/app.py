@@ -96,7 +96,7 @@ def build_app(
 
 async def _engine_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SerendipError)
-    return _build_response(request, ErrorResponse.public(error, get_request_id(request.scope)))
+    return _build_response(request, ErrorResponse.public(error))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

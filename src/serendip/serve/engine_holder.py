@@ -6,8 +6,8 @@ the store that it led to, whichever engine or worker it went through; an engine 
 older reads the store before its next answer.
 
 Reads and writes have separate threads, so no read waits for a write. Reads wait in a bounded queue
-(``read_queue``). SQLite allows one writer at a
-time, so there is one writer thread with a bounded queue; further writes are refused at once. If
+(``read_queue``), files and answers in place of failed reads in others. SQLite allows one writer at
+a time, so there is one writer thread with a bounded queue; further writes are refused at once. If
 another process locks the database for longer than the busy timeout, the waiting write and all
 writes queued behind it are refused: none waits longer than that.
 """
@@ -39,6 +39,7 @@ from serendip.serve.current_request import (
     set_current_request,
 )
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES
+from serendip.serve.logs import FailureLog
 from serendip.serve.read_queue import ReadQueue
 from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
 
@@ -193,11 +194,19 @@ class EngineHolder:
 
 ResultT = TypeVar("ResultT")
 
-READERS, SPARE = 4, 2
-"""Threads for reads, and for answers in place of reads that fail or take too long."""
+READERS, SPARE, FILES = 4, 2, 2
+"""Threads for reads, for answers in place of reads that fail or take too long, and for files."""
 
 _RETRY_S = 1.0
 """Seconds until an engine that could not read the store tries again."""
+
+
+class _Lane:
+    """Threads, and the bounded queue of the calls that wait for them."""
+
+    def __init__(self, name: str, threads: int, length: int) -> None:
+        self.queue = ReadQueue(length)
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
 
 class EnginePool:
@@ -206,7 +215,8 @@ class EnginePool:
     Args:
         holder: of the current engine.
         waiting_writes: maximum number of queued writes, besides the running one.
-        waiting_reads: maximum number of queued reads, besides the running ones.
+        waiting_reads: maximum number of queued reads, besides the running ones; as many files,
+            and as many answers in place of reads, may wait beside them.
         deadline_s: seconds that a read may take, waiting included.
     """
 
@@ -218,9 +228,10 @@ class EnginePool:
         deadline_s: float = LIMITS.deadline_s,
     ) -> None:
         self.holder, self._deadline_s = holder, deadline_s
-        self._queue = ReadQueue(waiting_reads)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self._spare = ThreadPoolExecutor(SPARE, thread_name_prefix="spare")
+        self._readers = _Lane("reader", READERS, waiting_reads)
+        self._spare = _Lane("spare", SPARE, waiting_reads)
+        self._files = _Lane("files", FILES, waiting_reads)
+        self._failures = FailureLog(_log)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._waiting_writes = waiting_writes
         self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
@@ -235,18 +246,14 @@ class EnginePool:
             ClientGoneError: the client hung up while it waited.
             LateError: it takes too long; a call that has begun goes on, and its result is dropped.
         """
-        joined_at, request = self._queue.join(), get_current_request()
-        running = self._readers.submit(self._read, call, joined_at, request)
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                return await asyncio.wrap_future(running)
-        except TimeoutError:
-            if running.done() and not running.cancelled():
-                raise  # it is the call that raised it
-            raise LateError("the answer takes too long.", "Try again in a moment.") from None
-        finally:
-            if running.cancelled():
-                self._queue.give_up()
+        return await self._run(self._readers, call)
+
+    async def read_file(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
+        """``read`` for a file that is passed on, such as a picture, in threads of its own.
+
+        So files take no places of rankings, and how long a ranking takes is measured alone.
+        """
+        return await self._run(self._files, call)
 
     async def read_or(
         self,
@@ -255,19 +262,18 @@ class EnginePool:
     ) -> ResultT:
         """``read``, and if that takes too long or fails, run ``otherwise`` in a spare thread.
 
-        Errors that a client can mend are raised as they are.
+        Errors that a client can mend are raised as they are, and those of ``otherwise``. It may
+        take, and wait, as long as a read. Failures of one type are logged once a minute.
         """
         try:
             return await self.read(call)
         except (ArtefactError, LateError, StorageError) as error:
-            _log.warning("answering from less: %s", error)
+            self._failures.write("answering from less", error)
         except SerendipError:
             raise
-        except Exception:  # noqa: BLE001 - whatever fails in a run, the fallback does without it
-            _log.exception("answering from less")
-        request = get_current_request()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._spare, self._read_now, otherwise, request)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the fallback does without it
+            self._failures.write("answering from less", error)
+        return await self._run(self._spare, otherwise)
 
     async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.
@@ -282,13 +288,29 @@ class EnginePool:
         future.add_done_callback(lambda _: self._queue_slots.release())
         return await asyncio.wrap_future(future)
 
+    async def _run(self, lane: _Lane, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
+        """Run a call in a thread of a lane, as ``read`` does."""
+        joined_at, request = lane.queue.join(), get_current_request()
+        running = lane.threads.submit(self._read, lane.queue, call, joined_at, request)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await asyncio.wrap_future(running)
+        except TimeoutError:
+            if running.done() and not running.cancelled():
+                raise  # it is the call that raised it
+            raise LateError("the answer takes too long.", "Try again in a moment.") from None
+        finally:
+            if running.cancelled():
+                lane.queue.give_up()
+
     def _read(
         self,
+        queue: ReadQueue,
         call: Callable[[EngineProtocol], ResultT],
         joined_at: float,
         request: CurrentRequest,
     ) -> ResultT:
-        with self._queue.leave(joined_at, request):
+        with queue.leave(joined_at, request):
             return self._read_now(call, request)
 
     def _read_now(

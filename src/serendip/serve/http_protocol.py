@@ -12,7 +12,11 @@ import math
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from serendip.serve.current_request import CLIENT, Client
@@ -56,9 +60,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._receive_timeout_s = receive_timeout_s
         self._client = Client()
-        self._is_in_head, self._head_bytes = True, 0
+        self._has_begun, self._is_in_head = False, False  # of the request that is being read
+        self._bytes_beside_body = 0  # since it began, or since the last part of its body
         self._late_at = math.inf
         self._refusal = _INVALID
+        self._has_refused = False
+        self._earlier: RequestResponseCycle | None = None  # the one before ``cycle``
         self._unread, self._unread_since = 0, 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,17 +79,27 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and refuse a head that is too large before it is complete."""
-        if self._is_in_head:
-            self._head_bytes += len(data)
+        """Parse what came, and refuse a head that is too large before it is complete.
+
+        The same bound holds for what follows a body in chunks.
+        """
+        if self._has_refused:
+            return
+        self._bytes_beside_body += len(data)
         super().data_received(data)
-        if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES:
+        if self._bytes_beside_body > MAX_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """The first byte of a request is there."""
         super().on_message_begin()
+        self._has_begun = self._is_in_head = True
         self._late_at = self.loop.time() + self._receive_timeout_s
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header is there; those after a body are dropped."""
+        if self._is_in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head of a request is there."""
@@ -91,26 +108,29 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refusal = _HEAD_TOO_LARGE
             raise ValueError("the parser ends, and the request is refused")
         self.scope["state"][CLIENT] = self._client
+        self._earlier = self.cycle
         super().on_headers_complete()
-        self._is_in_head = False
+        self._is_in_head, self._bytes_beside_body = False, 0
         self._late_at = self.loop.time() + self._receive_timeout_s
 
     def on_body(self, body: bytes) -> None:
         """A part of the body is there."""
         super().on_body(body)
+        self._bytes_beside_body = 0
         self._late_at += len(body) / MIN_BYTES_PER_S
 
     def on_message_complete(self) -> None:
         """The whole request is there."""
         super().on_message_complete()
-        self._is_in_head, self._head_bytes = True, 0
+        self._has_begun, self._bytes_beside_body = False, 0
         is_answered = self.cycle.response_complete  # before its body was there
         self._late_at = self.loop.time() + KEEP_ALIVE_S if is_answered else math.inf
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, unless some of it is there already."""
+        is_last = not self.pipeline
         super().on_response_complete()
-        if self._late_at == math.inf:
+        if is_last and self._late_at == math.inf:
             self._late_at = self.loop.time() + KEEP_ALIVE_S
 
     def send_400_response(self, msg: str) -> None:
@@ -134,24 +154,30 @@ class BoundedProtocol(HttpToolsProtocol):
     def _end_late(self, now: float) -> None:
         if self.flow.read_paused:  # the application has not asked for more of the body yet
             self._late_at = now + self._receive_timeout_s
-        elif self._is_in_head and not self._head_bytes:
+        elif not self._has_begun:
             self.transport.close()
         else:
             self._refuse(_LATE)
 
     def _refuse(self, error: ErrorResponse) -> None:
-        """Answer the request that is being read with an error, and end the connection."""
-        self._late_at = math.inf
-        cycle = self.cycle
-        if not self._is_in_head:
-            can_answer = not (cycle.response_started or self.pipeline)
-        elif cycle is None or cycle.response_complete:
-            can_answer = True
-        else:  # an earlier request is being answered, and is the last one
-            cycle.keep_alive = False
+        """Answer the request that is being read with an error, and end the connection.
+
+        If earlier ones are unanswered, they are answered instead: this one would be out of turn.
+        """
+        self._has_refused, self._late_at = True, math.inf
+        has_cycle = self._has_begun and not self._is_in_head
+        last = self._earlier if has_cycle else self.cycle
+        if last is not None and not last.response_complete:
+            if has_cycle:
+                self.pipeline.popleft()
+            last.keep_alive = False
             self.flow.pause_reading()
             return
-        if can_answer:
+        is_answered = has_cycle and self.cycle.response_started
+        if has_cycle:  # what runs learns that nobody waits for it
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if not is_answered:
             self.transport.write(self._encode(error))
         self.transport.close()
 

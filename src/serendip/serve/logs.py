@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, TextIO, TypeAlias
 
 from serendip.errors import (
@@ -19,6 +20,7 @@ from serendip.errors import (
     ConfigError,
     ExtraMissing,
     NotTrainedError,
+    SerendipError,
     StorageError,
 )
 from serendip.serve.current_request import get_current_request
@@ -31,12 +33,16 @@ ACCESS = "serendip.access"
 FIELDS = "fields"
 """Attribute of a record with further values, such as a status: a flat mapping."""
 
+_RARELY_S = 60.0
+
 _IMPERSONAL = (ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageError)
 _IMPERSONAL_OF_PYTHON = (OSError, ImportError, MemoryError)
 
 
 def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
     """Write messages of Serendip, and warnings of everything else, in this form from now on.
+
+    Of the HTTP server only errors are written.
 
     Args:
         form: of a message.
@@ -52,6 +58,9 @@ def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
     handler.setFormatter(_JsonLines() if form == "json" else _TextLines())
     root.addHandler(handler)
     logging.getLogger("serendip").setLevel(logging.INFO)
+    # Its warnings are about what clients send, with advice that is wrong here: anybody could fill
+    # the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     return handler
 
 
@@ -72,6 +81,33 @@ def log_answer(method: str, route: str, status: int, seconds: float) -> None:
             FIELDS: {"method": method, "route": route, "status": status, "ms": milliseconds},
         },
     )
+
+
+class FailureLog:
+    """Writes failures that answers survive: of each type the first one in a minute.
+
+    Args:
+        logger: to write to.
+        clock: seconds of a monotonic clock.
+    """
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logger, self._clock = logger, clock
+        self._written: dict[type[Exception], tuple[float, int]] = {}  # when; how many since
+
+    def write(self, message: str, error: Exception) -> None:
+        """Write a message about a failure, or count the failure for the next message."""
+        now = self._clock()
+        at, more = self._written.get(type(error), (-math.inf, 0))
+        if now - at < _RARELY_S:
+            self._written[type(error)] = (at, more + 1)
+            return
+        self._written[type(error)] = (now, 0)
+        before = f" ({more} more before)" if more else ""
+        if isinstance(error, SerendipError):
+            self._logger.warning("%s: %s%s", message, error, before)
+        else:
+            self._logger.error("%s%s", message, before, exc_info=error)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

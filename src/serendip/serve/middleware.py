@@ -59,11 +59,11 @@ class ErrorResponse:
         return cls(error.status, error.kind, error.message, error.hint, _headers_of(error))
 
     @classmethod
-    def public(cls, error: SerendipError, request_id: str) -> ErrorResponse:
+    def public(cls, error: SerendipError) -> ErrorResponse:
         """The same without details about the server's files, which are logged instead."""
         if not error.public_message:
             return cls.of(error)
-        _log.warning("request %s: %s", request_id, error)
+        _log.warning("%s", error)
         hint = "Try again in a moment." if error.retry_after_s else "The service's log has more."
         message = f"{error.public_message} Nothing was stored."
         return cls(error.status, error.kind, message, hint, _headers_of(error))
@@ -248,7 +248,7 @@ class GuardMiddleware:
             await _drain(receive, scope)
             await send_error(scope, answer, _too_large_error())
         except Exception:  # noqa: BLE001 - last resort: the client gets a response, the log the cause
-            _log.exception("request %s failed", scope["state"]["request_id"])
+            _log.exception("the request failed")
             if not answer.started:
                 await send_error(scope, answer, internal_error())
 

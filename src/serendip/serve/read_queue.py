@@ -5,10 +5,11 @@ more than it can compute. So the queue is bounded in length and in time, and wha
 any more is not computed.
 
 The bound in time is controlled delay (Nichols and Jacobson, 2012), as Maurer (2015) applies it to
-servers: a burst may wait, but once the queue has not been empty for the time of ``STANDS_AFTER``
-requests it stands, and only what has waited for less than the time of ``STANDING`` requests is
-computed, besides the last one in the queue. Answers then stay fast at any load, and a queue never
-grows old. How long a request takes is measured, so that the bounds fit any catalogue and machine.
+servers: a burst may wait, a standing queue may not. A queue stands, that is, it stays although work
+goes on, once it has not been empty while more requests were taken up than may wait. All that waited
+at the beginning has gone by then, so no burst is the cause: more comes than can be computed. Then
+only what has waited for less than the time of ``STANDING`` requests is computed, besides the last
+one in the queue. How long a request takes is measured, so that this fits any catalogue and machine.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from contextlib import contextmanager
 from serendip.errors import ClientGoneError, OverloadError
 from serendip.serve.current_request import CurrentRequest
 
-STANDS_AFTER, STANDING = 6.0, 0.25
-"""In times that a request takes on average."""
+STANDING = 2.0
+"""Times that a request takes on average, for which another waits at most in a standing queue."""
 
-_STANDS_AFTER_S, _STANDING_S = (0.5, 2.0), (0.002, 0.2)
-"""The least and the most of both, in seconds."""
+_STANDING_S = (0.002, 0.2)
+"""The least and the most of it, in seconds."""
 
 BURST_S = 2.0
-"""Seconds that a request waits at most while the queue does not stand."""
+"""Seconds that a request waits at most in any queue."""
 
 _FIRST_MEAN_S = 0.05
 _WEIGHT = 0.05
@@ -46,7 +47,7 @@ class ReadQueue:
     def __init__(self, length: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._length, self._clock = length, clock
         self._waiting = 0
-        self._empty_at = clock()
+        self._taken = 0  # since the queue was empty
         self._mean_s = _FIRST_MEAN_S
         self._lock = threading.Lock()
 
@@ -60,15 +61,13 @@ class ReadQueue:
         with self._lock:
             if self._waiting >= self._length:
                 raise _overload(f"{self._length} requests are waiting to be computed.")
-            if not self._waiting:
-                self._empty_at = now
             self._waiting += 1
         return now
 
     def give_up(self) -> None:
         """Let a request go that has not been taken up."""
         with self._lock:
-            self._waiting -= 1
+            self._drop_one()
 
     @contextmanager
     def leave(self, joined_at: float, request: CurrentRequest) -> Iterator[None]:
@@ -84,10 +83,9 @@ class ReadQueue:
         """
         begun = self._clock()
         with self._lock:
-            self._waiting -= 1
-            patience_s = self._patience(begun)
-            if not self._waiting:
-                self._empty_at = begun
+            self._drop_one()
+            self._taken += 1 if self._waiting else 0
+            patience_s = self._patience()
         if request.client.is_gone:
             raise ClientGoneError("the client has hung up before its request was computed.")
         if begun - joined_at > patience_s:
@@ -99,16 +97,17 @@ class ReadQueue:
             with self._lock:
                 self._mean_s += _WEIGHT * (seconds - self._mean_s)
 
-    def _patience(self, now: float) -> float:
+    def _drop_one(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self._taken = 0
+
+    def _patience(self) -> float:
         """Seconds that a request which leaves may have waited."""
-        stands_after_s = _clamp(STANDS_AFTER * self._mean_s, _STANDS_AFTER_S)
-        if not self._waiting or now - self._empty_at <= stands_after_s:
+        if self._taken <= self._length:
             return BURST_S
-        return _clamp(STANDING * self._mean_s, _STANDING_S)
-
-
-def _clamp(seconds: float, limits: tuple[float, float]) -> float:
-    return max(limits[0], min(seconds, limits[1]))
+        least_s, most_s = _STANDING_S
+        return max(least_s, min(STANDING * self._mean_s, most_s))
 
 
 def _overload(message: str) -> OverloadError:

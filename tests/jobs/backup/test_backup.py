@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
@@ -14,18 +16,22 @@ from pathlib import Path
 
 import pytest
 
+from serendip.data.api_key import issue_key
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
 from serendip.engine.engine import Engine
 from serendip.engine.erasure import Eraser
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError, StorageError
-from serendip.jobs.backup import folder as backup_folder
-from serendip.jobs.backup.folder import name_problem
+from serendip.jobs.backup import save as backup_save
+from serendip.jobs.backup import target as backup_target
+from serendip.jobs.backup.folder import BackupFolder, mask_uri, name_problem
 from serendip.jobs.backup.restore import restore
-from serendip.jobs.backup.save import back_up
+from serendip.jobs.backup.save import back_up, place_of, verify
+from serendip.jobs.backup.target import BackupTarget
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import SilentProgress
 from serendip.runtime.versions import seal
@@ -204,6 +210,19 @@ def _lose_segment(saved: Path) -> None:
     shutil.rmtree(folder)
 
 
+def _execute(saved: Path, statement: str) -> None:
+    """Change the database of a backup, and give it a manifest that fits."""
+    with closing(sqlite3.connect(saved / "serendip.db")) as connection:
+        connection.execute(statement)
+        connection.commit()
+    _add(saved, "serendip.db", (saved / "serendip.db").read_bytes())
+
+
+_TRIGGER = (
+    "CREATE TRIGGER again AFTER DELETE ON users BEGIN "
+    "INSERT INTO users VALUES (OLD.user_id, OLD.attributes, OLD.origin); END"
+)
+
 HOSTILE: dict[str, Callable[[Path], object]] = {
     "no manifest": lambda saved: (saved / "manifest.json").unlink(),
     "manifest halved": lambda saved: os.truncate(saved / "manifest.json", 99),
@@ -247,6 +266,14 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "pipe": lambda saved: os.mkfifo(saved / "pipe"),
     "no database": lambda saved: (saved / "serendip.db").unlink(),
     "damaged database": _damage_database,
+    "trigger": lambda saved: _execute(saved, _TRIGGER),
+    "view": lambda saved: _execute(saved, "CREATE VIEW other AS SELECT 1"),
+    "virtual table": lambda saved: _execute(saved, "CREATE VIRTUAL TABLE t USING fts5(x)"),
+    "constraint": lambda saved: _execute(saved, "CREATE TABLE t (x UNIQUE ON CONFLICT IGNORE)"),
+    "no time": lambda saved: _reseal(saved, lambda manifest: manifest.pop("created")),
+    "time of another type": lambda saved: _reseal(
+        saved, lambda manifest: manifest.update(created=[])
+    ),
     "lost segment": _lose_segment,
     "wrong settings": lambda saved: (
         _rewrite(saved / "serendip.toml", b"[nonsense]\n"),
@@ -279,7 +306,7 @@ def test_names_of_a_workspace_may_be_in_a_backup(name: str) -> None:
 def test_an_error_while_writing_leaves_nothing(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy, calls = backup_folder.copy_stream, []
+    copy, calls = backup_target.copy_stream, []
 
     def copy_some(*arguments: object) -> tuple[int, str]:
         calls.append(arguments)
@@ -287,7 +314,7 @@ def test_an_error_while_writing_leaves_nothing(
             raise OSError(28, "No space left on device")
         return copy(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(backup_folder, "copy_stream", copy_some)
+    monkeypatch.setattr(backup_target, "copy_stream", copy_some)
     with pytest.raises(StorageError, match="No space left"):
         save(fresh, tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
@@ -312,7 +339,8 @@ def test_who_was_erased_after_a_backup_is_erased_from_the_restored_one(
             for place in eraser.renew(receipt).places
             if place.state == "pending"
         }
-        assert pending == {"backups": f"{tmp_path / 'saved'} were made before: delete them"}
+        detail = "were made before: delete them, then `serendip backup --forget`"
+        assert pending == {"backups": f"{tmp_path / 'saved'} {detail}"}
     plain = restore(str(tmp_path / "saved"), tmp_path / "plain", SILENT)
     obedient = restore(str(tmp_path / "saved"), tmp_path / "obedient", SILENT, fresh)
     assert (plain.erased_users, plain.erased_items) == (0, 0)
@@ -324,8 +352,10 @@ def test_who_was_erased_after_a_backup_is_erased_from_the_restored_one(
             assert (store.item("i3") is not None) == item
             late = [Event("never seen", "i1", 1.0)]
             assert store.put_events(late) == count
-    shutil.rmtree(tmp_path / "saved")
+    (tmp_path / "saved").rename(tmp_path / "elsewhere")
     with closing(workspace.open_store()) as store:
+        assert not Eraser(workspace, store).renew(receipt).is_complete
+        store.backups.forget(place_of(str(tmp_path / "saved")))
         assert Eraser(workspace, store).renew(receipt).is_complete
 
 
@@ -355,3 +385,218 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
     restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
     with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
         assert store.history("u1", 9) == []
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    _rewrite(path, bytes(content))
+
+
+def test_a_damaged_segment_is_not_backed_up_as_if_it_were_sound(
+    fresh: Path, tmp_path: Path
+) -> None:
+    _flip(_segment_file(fresh, "times.npy"))
+    with pytest.raises(StorageError, match=r"times\.npy is altered"):
+        save(fresh, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_damaged_generation_does_not_keep_items_and_events_from_coming_back(
+    shop: Path, tmp_path: Path
+) -> None:
+    save(shop, tmp_path / "sound")
+    for folder in (shop, tmp_path / "sound"):
+        _flip(max((folder / "generations").glob("gen-*/*"), key=lambda path: path.stat().st_size))
+    summary = back_up(Workspace.open(shop), str(tmp_path / "later"), SILENT)
+    assert summary.generation == ""
+    assert "altered" in summary.damage
+    assert restore(str(tmp_path / "later"), tmp_path / "r1", SILENT).items == summary.items
+    with pytest.raises(ArtefactError) as refused:
+        restore(str(tmp_path / "sound"), tmp_path / "r2", SILENT)
+    assert "--without-generation" in str(refused.value.hint)
+    again = restore(str(tmp_path / "sound"), tmp_path / "r2", SILENT, with_generation=False)
+    assert (again.items, again.events, again.generation) == (summary.items, summary.events, "")
+
+
+def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
+    assert verify(str(saved), SILENT) == sum(path.is_file() for path in saved.rglob("*")) - 1
+    _flip(_segment_file(saved, "times.npy"))
+    with pytest.raises(ArtefactError, match=r"times\.npy' is altered"):
+        verify(str(saved), SILENT)
+
+
+def test_what_a_disk_keeps_otherwise_is_no_backup(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = BackupTarget.write_manifest
+
+    def write_and_rot(target: BackupTarget, text: str) -> None:
+        write(target, text)
+        _flip(_segment_file(tmp_path / "saved", "times.npy"))
+
+    monkeypatch.setattr(BackupTarget, "write_manifest", write_and_rot)
+    with pytest.raises(StorageError, match="reads back otherwise"):
+        save(fresh, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_copies_are_for_their_owner_alone(saved: Path, tmp_path: Path) -> None:
+    restore(str(saved), tmp_path / "restored", SILENT)
+    for folder in (saved, tmp_path / "restored"):
+        assert _mode(folder) == 0o700
+        assert {_mode(path) for path in folder.rglob("*") if path.is_file()} == {0o600}
+    assert _mode(saved / "log") == 0o700
+
+
+def test_of_two_backups_to_one_target_the_complete_one_stays(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, workspace = backup_save.stage, Workspace.open(fresh)
+
+    def stage_late(*arguments: object) -> object:
+        monkeypatch.setattr(backup_save, "stage", stage)
+        save(fresh, tmp_path / "saved")
+        return stage(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backup_save, "stage", stage_late)
+    with pytest.raises(ConfigError, match="is not empty"):
+        save(fresh, tmp_path / "saved")
+    assert verify(str(tmp_path / "saved"), SILENT) > 3
+    with closing(workspace.open_store()) as store:
+        assert [one.target for one in store.backups.all()] == [str(tmp_path / "saved")]
+
+
+@pytest.mark.parametrize("is_uri", [False, True])
+def test_two_that_begin_at_once_do_not_mix(tmp_path: Path, is_uri: bool) -> None:
+    place = (tmp_path / "a").as_uri() if is_uri else str(tmp_path / "a")
+    first, second = (BackupTarget(BackupFolder.of(place)) for _ in range(2))
+    first.claim()
+    with pytest.raises(ConfigError, match="is not empty"):
+        second.claim()
+    assert len(list((tmp_path / "a").iterdir())) == 1
+    assert first.remove()
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_failure_leaves_a_folder_of_the_admin_as_it_was(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "saved").mkdir(mode=0o750)
+    before = (tmp_path / "saved").stat()
+
+    def fail(*_: object) -> tuple[int, str]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup_target, "copy_stream", fail)
+    with pytest.raises(StorageError, match="Nothing is left there"):
+        save(fresh, tmp_path / "saved")
+    after = (tmp_path / "saved").stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert not list((tmp_path / "saved").iterdir())
+    with closing(Workspace.open(fresh).open_store()) as store:
+        assert store.backups.all() == []
+
+
+class Killed(BaseException):
+    """The process ends."""
+
+
+def test_a_backup_is_known_from_before_its_first_byte(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[str] = []
+
+    def look(*_: object) -> tuple[int, str]:
+        with closing(Workspace.open(fresh).open_store()) as store:
+            known.extend(one.target for one in store.backups.all())
+        raise Killed
+
+    monkeypatch.setattr(backup_target, "copy_stream", look)
+    with pytest.raises(Killed):
+        save(fresh, tmp_path / "saved")
+    assert known == [str(tmp_path / "saved")]
+
+
+def test_nobody_finds_the_scratch_of_a_backup_before_it_is_locked(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Path] = []
+
+    def lock(folder: Path) -> object:
+        found.extend(fresh.glob(".backup-*"))
+        return exclusive_lock(folder)
+
+    monkeypatch.setattr(backup_save, "exclusive_lock", lock)
+    save(fresh, tmp_path / "saved")
+    assert found == []
+    assert not list(fresh.glob(".new-*"))
+
+
+def test_a_killed_restore_is_cleaned_by_the_next_and_leaves_nothing_beside(
+    saved: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "restored"
+    (target / ".restoring" / "workspace" / "log").mkdir(parents=True)
+    (target / ".restoring" / "workspace" / "serendip.db").write_bytes(b"half")
+    with (
+        exclusive_lock(target / ".restoring"),
+        pytest.raises(StorageError, match="another process"),
+    ):
+        restore(str(saved), target, SILENT)
+    identity = target.stat().st_ino
+    assert restore(str(saved), target, SILENT).items == 60
+    assert target.stat().st_ino == identity  # a mount point, say
+    assert not (target / ".restoring").exists()
+
+
+def test_a_place_that_cannot_be_made_is_an_error_of_storage(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (Path("/proc/none/x"), tmp_path / "file" / "x"):
+        with pytest.raises(StorageError, match="cannot be restored"):
+            restore(str(saved), place, SILENT)
+
+
+def test_keys_that_were_revoked_since_stay_revoked(fresh: Path, tmp_path: Path) -> None:
+    stolen, good = (issue_key(name, ["read"], None, None) for name in ("stolen", "good"))
+    with closing(ApiKeys.open(fresh / "serendip.db")) as keys:
+        keys.add(stolen)
+        keys.add(good)
+        save(fresh, tmp_path / "saved")
+        keys.revoke(stolen.key.key_id, time.time())
+        secret = keys.read().secret
+    source, ids = str(tmp_path / "saved"), {stolen.key.key_id, good.key.key_id}
+    assert set(restore(source, tmp_path / "r1", SILENT).active_keys) == ids
+    newer = restore(source, tmp_path / "r2", SILENT, fresh)
+    assert newer.active_keys == (good.key.key_id,)
+    assert restore(source, tmp_path / "r3", SILENT, revoke_keys=True).active_keys == ()
+    with closing(ApiKeys.open(tmp_path / "r3" / "serendip.db")) as keys:
+        assert len(keys.read().secret) == len(secret)
+        assert keys.read().secret != secret
+
+
+def test_an_erased_item_that_the_backup_did_not_have_yet_stays_out(
+    fresh: Path, saved: Path, tmp_path: Path
+) -> None:
+    with closing(Workspace.open(fresh).open_store()) as store:
+        store.import_all([Item("new", "A canary")], [])
+        store.erase_item("new")
+    assert restore(str(saved), tmp_path / "restored", SILENT, fresh).erased_items == 0
+    with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
+        store.import_all([Item("new", "A canary")], [])
+        assert store.item("new") is None
+
+
+def test_a_backup_is_no_list_of_erasures(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a backup"):
+        restore(str(saved), tmp_path / "restored", SILENT, saved)
+
+
+def test_two_servers_are_two_places_and_no_password_is_kept() -> None:
+    place = "s3://key:secret@bucket/a?scheme=https&endpoint_override="
+    assert mask_uri(f"{place}one%3A9000") == "s3://bucket/a?endpoint_override=one%3A9000"
+    assert place_of(f"{place}one") != place_of(f"{place}two")

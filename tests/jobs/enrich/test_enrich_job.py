@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions.build import build_queries, hash_written_queries
+from serendip.jobs.suggestions.parts import Part, part_of
 from serendip.jobs.train.fingerprint import compute_fingerprint
 
 
@@ -196,39 +198,78 @@ def test_items_that_have_changed_are_judged_and_used_without_their_texts(shop: P
     assert found["items"] == NUM_ITEMS - 1
 
 
+def query_of(name: str, part: Part, start: int = 0) -> str:
+    """A query with a name that is dealt to a part."""
+    texts = (f"{name} tale {number}" for number in count(start))
+    return next(text for text in texts if part_of(text) == part)
+
+
 def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> None:
     run = ("run", "--writer", "queries")
     with pytest.raises(DataError, match="written no queries"):
         enrich(shop, *run)
-    # Two queries for each item, and one for an item that is gone.
-    written = {text: f"i{n}" for n, name in enumerate(NAMES) for text in (name, f"old {name}")}
+    # For each item two queries for its text, and one that others learn; one for a gone item.
+    texts = [[query_of(name, "texts"), query_of(name, "texts", 50)] for name in NAMES]
+    learned = [query_of(name, "ranker") for name in NAMES]
+    written = {
+        text: f"i{n}"
+        for n, queries in enumerate(zip(texts, learned, strict=True))
+        for text in (*queries[0], queries[1])
+    }
     build_queries(JobContext.open(shop), {**written, "gone": "no-such-item"})
     code, told = enrich(shop, *run, "--estimate")
-    assert (code, told["items"], written_of(shop)) == (0, NUM_ITEMS, [])
+    assert (code, told["items"], told["estimate"]["texts"]) == (0, NUM_ITEMS, NUM_ITEMS)
+    assert written_of(shop) == []
     code, told = enrich(shop, *run)
     assert (code, told["state"], told["texts"]) == (0, "complete", NUM_ITEMS)
     one = next(text for text in written_of(shop) if text.item_id == "i3")
-    assert one.text == f"{NAMES[3]}, old {NAMES[3]}"
+    assert one.text == ", ".join(texts[3])
     assert (one.field, one.source, one.model, one.active) == (
         *("queries", "queries", "written queries", False),
     )
     assert one.prompt and hash_written_queries(Workspace.open(shop)).startswith(one.prompt)
     assert used_by(shop) == {}
 
-    asked = judge(shop, NAMES)
-    code, found = enrich(shop, "gate", "--writer", "queries", "--judgements", asked)
+    gate = ("gate", "--writer", "queries", "--judgements")
+    for own in (NAMES, [queries[1].upper() for queries in texts]):  # A part, and one in capitals.
+        code, found = enrich(shop, *gate, judge(shop, own))
+        assert (code, found["verdict"], found["active"]) == (1, "refused", 0)
+        assert found["reason"].startswith("0 held-out queries")
+    asked = judge(shop, [f"cheap {name}" for name in NAMES])
+    code, found = enrich(shop, *gate, asked)
     assert (code, found["verdict"], found["active"]) == (0, "passed", NUM_ITEMS)
     assert used_by(shop)["i3"] == one.text
 
-    wrong = {text: f"i{(n + 31) % NUM_ITEMS}" for n, text in enumerate(NAMES)}
+    wrong = {queries[0]: f"i{(n + 31) % NUM_ITEMS}" for n, queries in enumerate(texts)}
     shutil.rmtree(shop / "queries")
     build_queries(JobContext.open(shop), wrong)
     enrich(shop, *run)
-    code, found = enrich(shop, "gate", "--writer", "queries", "--judgements", asked)
+    code, found = enrich(shop, *gate, asked)
     assert (code, found["verdict"], used_by(shop)) == (1, "failed", {})
     assert enrich(shop, "revert")[1]["removed"] == NUM_ITEMS
-    with pytest.raises(ConfigError, match="Add --fields queries"):
-        enrich(shop, *run, "--fields", "keywords")
+
+
+def test_a_source_that_writes_none_of_the_fields_is_refused_before_any_cost(shop: Path) -> None:
+    for writer, field, needed in (
+        ("queries", "keywords", "queries"),
+        ("rules", "queries", "keywords"),
+        ("llm", "queries", "keywords"),
+    ):
+        with pytest.raises(ConfigError, match=f"Add --fields {needed}"):
+            enrich(shop, "run", "--writer", writer, "--fields", field, "--budget", "1")
+
+
+def test_texts_of_queries_that_are_gone_are_deleted(shop: Path) -> None:
+    put(shop, NAMES[:5])
+    run = ("run", "--writer", "queries")
+    build_queries(JobContext.open(shop), {query_of(NAMES[n], "texts"): f"i{n}" for n in range(4)})
+    assert enrich(shop, *run)[1]["texts"] == 4
+    shutil.rmtree(shop / "queries")
+    build_queries(JobContext.open(shop), {query_of(NAMES[2], "texts"): "i2"})
+    assert enrich(shop, *run)[1]["texts"] == 1
+    kept = [text.item_id for text in written_of(shop) if text.source == "queries"]
+    assert kept == ["i2"]
+    assert len(written_of(shop)) == 5 + 1  # Those of the LLM stay.
 
 
 def generation(folder: Path) -> Path:

@@ -21,8 +21,14 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import CHECKED, P_IRRELEVANT, RelevanceFilterConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
+from serendip.evaluate.risk_control import LabelledSlates, safe_threshold
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.decisions import decide_filters, describe_decisions, read_decisions
+from serendip.jobs.relevance.decisions import (
+    decide_filters,
+    describe_decisions,
+    read_decisions,
+    reason_against_effect,
+)
 from serendip.jobs.relevance.report import compare_tenths
 from serendip.jobs.relevance.versions import open_current_version
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -261,6 +267,27 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     assert other["search"].reason.startswith("v1 was trained on title, description, genre by")
 
 
+def test_a_filter_that_keeps_its_bound_by_hiding_nearly_everything_is_not_used() -> None:
+    queries, random = 800, np.random.default_rng(0)
+    slates = np.repeat(np.arange(queries, dtype=np.int32), 10)
+    is_irrelevant = random.random(len(slates)) < 0.3
+    is_sure = ~is_irrelevant & (random.random(len(slates)) < 0.6)  # of these the model knows
+    timid, able = (
+        LabelledSlates(probabilities.astype(np.float32), is_irrelevant, slates, slates, 10)
+        for probabilities in (np.where(is_sure, 0.002, 0.5), np.where(is_irrelevant, 0.5, 0.002))
+    )
+    reasons = []
+    for one in (timid, able):
+        calibration, test = one.split_in_half()
+        threshold = safe_threshold(calibration, 0.05)
+        assert threshold is not None and threshold <= 0.5
+        effect = {**test.effect(threshold), "ci95": test.intervals(threshold)}
+        assert effect["ci95"]["lost"][0] <= effect["lost"] <= effect["ci95"]["lost"][1]
+        reasons.append(reason_against_effect(effect))
+    assert reasons[0].startswith("it may hide 4")
+    assert reasons[1] == ""
+
+
 def test_logged_texts_that_differ_from_the_gold_are_told_by_an_index() -> None:
     random = np.random.default_rng(0)
     gold, same = random.beta(2, 8, (2, 500)).astype(np.float32)
@@ -341,3 +368,19 @@ def test_a_workspace_with_images_is_refused(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text((shop / "labels.csv").read_text())
     with pytest.raises(UnsupportedError, match="the relevance model reads text only"):
         invoke(*distil(tmp_path))
+
+
+def test_a_damaged_model_stops_no_training_that_does_not_name_it(
+    shop: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    with (open_current_version(copy / "relevance").folder / "relevance.json").open("a") as stream:
+        stream.write(" ")
+    named = (copy / "serendip.toml").read_text()
+    with pytest.raises(ArtefactError, match="relevance"):
+        decide_filters(JobContext.open(copy))
+    (copy / "serendip.toml").write_text(named.partition("[surfaces.search.relevance_filter]")[0])
+    decisions, version = decide_filters(JobContext.open(copy))
+    assert version is None
+    assert decisions["search"].reason.endswith("(`serendip judge distil`)")
+    assert not any(one.on for one in decisions.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from serendip.jobs.train.search_order_choice import (
 )
 from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.models.ranker.search_order import SearchOrder
-from serendip.runtime.budget import TimeBudget
+from serendip.runtime.budget import Allowance, TimeBudget
 from serendip.runtime.progress import TrainOptions
 
 NAMES = ("told", "random")
@@ -127,17 +128,108 @@ def test_with_few_users_or_queries_nothing_is_compared(
     assert reason in order.note
 
 
-def test_without_time_sources_stay_fused(settings: Settings):
-    clock = iter(range(10**6))
-    budget = TimeBudget(2.0, clock=lambda: float(next(clock)))
-    options = TrainOptions(allowance=budget.allow("ranker", 1.0))
-    order = choose_search_order(world(ask(60), 3.0, 0.0), settings, options)
-    assert (order.by_ranker, order.compared) == (False, 60)
+def split_world(logged: tuple[int, float, float], labelled: tuple[int, float, float]):
+    """Logged and labelled searches, of each a number, and how well feature and fusion tell."""
+    requests = [*ask(logged[0]), *(search(1_000 + n, "labelled") for n in range(labelled[0]))]
+    asked = world(requests, 0.0, 0.0)
+    (part,) = asked.compared
+    is_logged = part.rows.group < logged[0]
+    told, by_fusion = (np.where(is_logged, logged[n], labelled[n]) for n in (1, 2))
+    features, chosen = part.rows.features.copy(), part.rows.labels[:, 0]
+    features[:, 0] += told * chosen
+    rows = replace(part.rows, features=features)
+    fused = (part.fused + by_fusion * chosen).astype(np.float32)
+    return replace(asked, rows=rows, compared=[SearchCandidates(rows, fused, part.pins)])
+
+
+FEATURE, FUSION = (3.0, 0.0), (0.0, 3.0)
+"""What tells the chosen items."""
+
+
+def test_many_labels_do_not_outvote_the_people_who_search(settings: Settings):
+    asked = split_world((60, *FUSION), (300, *FEATURE))
+    order = choose_search_order(asked, settings, TrainOptions())
+    assert (order.by_ranker, order.source) == (False, "logged")
+    assert (order.compared, order.users) == (60, 60)
+    assert order.high is not None and order.high < 0
+    assert "on 60 held-out logged searches" in order.describe()
+
+
+def test_the_ranker_orders_nothing_where_it_is_worse_on_labels(settings: Settings):
+    asked = split_world((300, *FEATURE), (60, *FUSION))
+    order = choose_search_order(asked, settings, TrainOptions())
+    assert (order.by_ranker, order.source, order.users) == (False, "labelled", 60)
+    assert order.high is not None and order.high < 0
+
+
+@pytest.mark.parametrize(
+    ("logged", "labelled", "by_ranker", "source"),
+    [
+        ((150, *FEATURE), (49, *FUSION), True, "logged"),  # too few to object
+        ((49, *FUSION), (150, *FEATURE), True, "labelled"),  # too few logged to decide
+        ((150, *FEATURE), (150, *FEATURE), True, "logged"),
+        ((49, *FEATURE), (49, *FEATURE), False, "logged"),
+    ],
+    ids=["few labels", "few logged", "both", "few of both"],
+)
+def test_logged_searches_decide_where_there_are_enough_and_else_labels(
+    settings: Settings, logged: tuple, labelled: tuple, by_ranker: bool, source: str
+):
+    order = choose_search_order(split_world(logged, labelled), settings, TrainOptions())
+    assert (order.by_ranker, order.source) == (by_ranker, source)
+    assert ("too few" in order.note) is (max(logged[0], labelled[0]) < MIN_USERS)
+
+
+def test_labels_by_an_llm_decide_nothing():
+    by_llm = search(1, "labelled")
+    assert by_llm.can_decide
+    assert not replace(by_llm, by_llm=True).can_decide
+    assert search(1).can_decide
+    assert not search(1, "written").can_decide
+
+
+def timed(ticks: float, step: float = 1.0) -> tuple[TrainOptions, count]:
+    """Options with a number of ticks; the clock moves by ``step`` whenever it is read."""
+    clock = count()
+    budget = TimeBudget(ticks, clock=lambda: step * next(clock))
+    return TrainOptions(allowance=budget.allow("ranker", 1.0)), clock
+
+
+@pytest.mark.parametrize("is_ranker", [True, False])
+def test_without_time_the_generation_in_force_decides(settings: Settings, is_ranker: bool):
+    for allowance in (Allowance("ranker", 0.0), timed(1e-9)[0].allowance):
+        options, asked = TrainOptions(allowance=allowance), world(ask(60), 3.0, 0.0)
+        in_force = SearchOrder(is_ranker, {"logged": 90}, 90, 90, 0.5, 0.4, 0.1, 0.05, 0.15)
+        kept = choose_search_order(asked, settings, options, in_force)
+        assert (kept.by_ranker, kept.compared, kept.ranker) == (is_ranker, 60, None)
+        assert "no time" in kept.note and "in force" in kept.note
+        alone = choose_search_order(asked, settings, options)
+        assert (alone.by_ranker, alone.compared, alone.ranker) == (False, 60, None)
+        assert "no time" in alone.note
+
+
+def never_ready(settings: Settings) -> Settings:
+    """Rankers that train for as long as they may."""
+    endless = {"epochs": 10_000, "patience": 10_000}
+    return settings.model_copy(update={"ranker": settings.ranker.model_copy(update=endless)})
+
+
+def test_a_ranker_that_the_time_ended_is_not_compared_and_has_one_fold_of_the_time(
+    settings: Settings,
+):
+    options, clock = timed(300)  # 90 for the choice, 30 for each fold
+    order = choose_search_order(world(ask(60), 3.0, 0.0), never_ready(settings), options)
+    assert (order.by_ranker, order.ranker) == (False, None)
     assert "no time" in order.note
+    assert 30 <= next(clock) <= 50
+    assert [(cut.name, cut.done) for cut in options.allowance.cuts] == [("ranker search order", 0)]
 
 
-def spelled(number: int) -> str:
-    return ("Red  shoe", "red shoe", f"x {number}")[number % 3]
+def test_a_comparison_within_its_time_is_that_without_a_budget(settings: Settings):
+    asked = world(ask(60), 3.0, 0.0)
+    in_time = choose_search_order(asked, settings, timed(1.0, step=0.0)[0])
+    assert in_time == choose_search_order(asked, settings, TrainOptions())
+    assert in_time.by_ranker and in_time.note == ""
 
 
 def test_words_are_learned_in_other_folds_only():
@@ -214,3 +306,10 @@ def test_what_earlier_versions_wrote_is_not_read():
     assert SearchOrder.read(order.as_dict()) == order
     assert SearchOrder.read(None) is None
     assert SearchOrder.read({"by_ranker": True, "searches": {}, "order_from": 200.0}) is None
+    both = {name: value for name, value in order.as_dict().items() if name != "source"}
+    assert SearchOrder.read(both) == order
+
+
+def test_what_a_later_version_wrote_beside_is_ignored():
+    order = SearchOrder(True, {"logged": 3}, 400, 120, 0.5, 0.4, 0.1, 0.05, 0.15, source="logged")
+    assert SearchOrder.read({**order.as_dict(), "of_tomorrow": 3}) == order

@@ -15,6 +15,7 @@ from serendip.jobs.train.search_rows import (
     count_searches,
     label_judged,
     read_judged_files,
+    read_queries_by_llm,
     weigh_searches,
 )
 from serendip.models.ranker.config import RankerRows, SearchesConfig
@@ -69,6 +70,14 @@ def test_of_two_labels_of_a_pair_that_of_the_later_file_counts(tmp_path: Path) -
     assert len(read_judged_files([], Vocabulary(["a"]))) == 0
     with pytest.raises(DataError, match=r"no-such\.csv"):
         read_judged_files([tmp_path / "no-such.csv"], Vocabulary(["a"]))
+
+
+def test_all_queries_of_a_file_that_names_a_model_are_of_an_llm(tmp_path: Path) -> None:
+    by_llm, people = tmp_path / "llm.csv", tmp_path / "people.csv"
+    by_llm.write_text("query,item_id,label,model\nlamp,a,good,m\nrug,a,bad,\n")
+    people.write_text("query,item_id,label,model\nlamp,a,good,\nsofa,a,good,\n")
+    assert read_queries_by_llm([by_llm, people]) == {"lamp", "rug"}
+    assert read_queries_by_llm([people]) == set()
 
 
 def test_a_later_bad_label_counts_where_the_query_has_no_good_one_beside(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import FloatArray
+from serendip.engine.generations import publish
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions.build import build_queries
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
+from serendip.models.ranker.search_order import SearchOrder
 
 LABELS = """
 [ranker.searches]
@@ -90,6 +92,23 @@ def test_labels_of_the_settings_are_searches_and_count_for_the_fingerprint(
     assert compute_fingerprint(context.workspace, 0) != before
     (one,) = fitter.labelled_searches(vocabulary, TEXT_ONLY)
     assert (one.query.text, one.source) == ("quiet", "labelled")
+    assert one.by_llm and not one.can_decide
     assert vocabulary.ids_of(one.items) == ["i5"]
     assert vocabulary.ids_of(one.irrelevant) == ["i7"]
     assert one.query.text_vector is not None
+    (shop / "labels.csv").write_text("query,item_id,label,source,name\nquiet,i5,good,people,ann\n")
+    (one,) = fitter.labelled_searches(vocabulary, TEXT_ONLY)
+    assert one.can_decide
+
+
+def test_the_order_in_force_is_that_of_the_manifest(shop: Path, tmp_path: Path) -> None:
+    context = JobContext.open(shop)
+    fitter = Fitter.of(context, tmp_path)
+    assert fitter.search_order_in_force() is None
+    order = SearchOrder(True, {"logged": 90}, 90, 90, 0.5, 0.4, 0.1, 0.05, 0.15, source="logged")
+    generations = context.workspace.generations
+    publish(generations, lambda folder: None, {"search": order.as_dict()})
+    assert fitter.search_order_in_force() == order
+    publish(generations, lambda folder: None, {"search": {"by_ranker": True, "order_from": 200.0}})
+    assert fitter.search_order_in_force() is None
+    assert replace(fitter, workspace=None).search_order_in_force() is None

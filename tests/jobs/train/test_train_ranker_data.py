@@ -33,7 +33,12 @@ from serendip.jobs.train.ranker_data import (
     label_logged_requests,
     train_ranker,
 )
-from serendip.jobs.train.ranker_rows import RowMaking, build_rows
+from serendip.jobs.train.ranker_rows import (
+    MOST_COMPARED,
+    RowMaking,
+    build_rows,
+    label_candidates,
+)
 from serendip.jobs.train.search_rows import label_judged, read_judged_files
 from serendip.models.ranker.config import SearchesConfig
 from serendip.runtime.progress import TrainOptions
@@ -278,6 +283,57 @@ def test_the_ranker_orders_search_where_the_labels_are_right_and_not_where_they_
     assert (order.low > 0) is not is_noise
 
 
+def test_labels_by_an_llm_are_learned_from_and_decide_nothing(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, past = fitted
+    state = fitter.append_new_items(past, split)
+    judged = judged_tales(fitter, state, is_noise=False)
+    vectors = fitter.cache.encode(fitter.encoder, judged.texts)
+    labelled = [("search", label_judged(judged, vectors, set(judged.texts)))]
+    settings = quick(fitter.settings)
+    ranker_fit = train_ranker(state, split, NO_EXAMPLES, labelled, settings, TrainOptions())
+    assert ranker_fit is not None
+    order = ranker_fit.ranker.search_order
+    assert order.searches["labelled"] == 60
+    assert (order.by_ranker, order.compared) == (False, 0)
+    assert "no search of people" in order.note
+
+
+def test_candidates_are_fused_for_searches_that_may_decide_only(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, past = fitted
+    state, settings = fitter.append_new_items(past, split), fitter.settings
+    judged = judged_tales(fitter, state, is_noise=False).rows([0])
+    (people,) = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    surface = settings.all_surfaces()["search"]
+    by_model = surface.model_copy(update={"scorer": "retriever"})
+    found = label_candidates([people], "search", state, settings, 0)
+    assert found.searches is not None and found.searches.fused.any()
+    others = (
+        ([replace(people, source="written")], settings),
+        ([replace(people, by_llm=True)], settings),
+        ([people], settings.model_copy(update={"surfaces": {"search": by_model}})),
+    )
+    for labelled, other in others:
+        unfused = label_candidates(labelled, "search", state, other, 0)
+        assert unfused.searches is None
+        np.testing.assert_array_equal(unfused.items, found.items)
+        np.testing.assert_array_equal(unfused.rows.features, found.rows.features)
+
+
+def test_each_source_has_its_own_share_of_the_compared_searches() -> None:
+    query = Query("search", text="tale")
+    logged = LabelledQuery(query, NO_ITEMS, [], source="logged")
+    labelled = replace(logged, source="labelled")
+    counts = {"logged": 60, "labelled": 3 * MOST_COMPARED}
+    making = RowMaking(Settings(), TrainOptions(), 3_060, counts, np.random.default_rng(0))
+    assert sum(making._compares(logged) for _ in range(60)) == 60
+    assert sum(making._compares(labelled) for _ in range(3 * MOST_COMPARED)) == MOST_COMPARED
+    assert not making._compares(replace(labelled, by_llm=True))
+
+
 def test_of_many_searches_an_even_share_is_compared(
     fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,7 +342,9 @@ def test_of_many_searches_an_even_share_is_compared(
     judged = judged_tales(fitter, state, is_noise=False)
     labelled = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
     monkeypatch.setattr(ranker_rows, "MOST_COMPARED", 12)
-    making = RowMaking(quick(fitter.settings), TrainOptions(), 60, 60, np.random.default_rng(0))
+    making = RowMaking(
+        quick(fitter.settings), TrainOptions(), 60, {"labelled": 60}, np.random.default_rng(0)
+    )
     making.add([("search", labelled[:25]), ("search", labelled[25:])], state)
     groups = np.concatenate([part.rows.group for part in making.compared])
     assert np.unique(groups).tolist() == list(range(4, 60, 5))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,14 +12,18 @@ import pytest
 from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY
+from serendip.data.store.generated_texts import GeneratedText, text_digest
 from serendip.engine.generations import publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
+from serendip.jobs.enrich.write import collect_queries
 from serendip.jobs.suggestions.build import build_queries
+from serendip.jobs.suggestions.parts import Phrases, part_of
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, RecordedSurface
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import GateResult
 from serendip.jobs.train.written_queries import (
+    GATE,
     MANIFEST_KEY,
     WrittenQueryUse,
     check_written_queries,
@@ -28,7 +34,6 @@ from serendip.runtime.progress import TrainOptions
 
 BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}
 USE = WrittenQueryUse(12, 0.5, "abc")
-NAME = "no search worse by written queries"
 
 
 @pytest.fixture
@@ -70,6 +75,7 @@ def test_with_a_weight_it_learns_them_after_all_others(shop: Path, tmp_path: Pat
     assert is_by_llm[-int(is_by_llm.sum()) :].all()
     assert set(queries.weights[is_by_llm].tolist()) == {0.25}
     assert set(queries.weights[~is_by_llm].tolist()) == {1.0}
+    assert np.array_equal(queries.checked, ~is_by_llm)
     for row in np.flatnonzero(is_by_llm).tolist():
         assert catalogue[int(queries.items[row])].item_id == BY_LLM[queries.texts[row]]
     use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)
@@ -104,16 +110,57 @@ def test_the_ranker_is_asked_nothing_that_the_retriever_has_learned(
     assert select_for_retriever(shared.workspace, only_fields, catalogue) == []
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
+    shop: Path, weight: float
+) -> None:
+    context = weigh(shop, weight)
+    texts = collect_queries(context.workspace, context.dataset)
+    with closing(context.workspace.open_store()) as store:
+        store.generated_texts.put(texts)
+        assert store.generated_texts.activate(texts) == len(texts) > 0
+    context = JobContext.open(shop)
+    catalogue, config = context.dataset.catalogue, context.settings.queries
+    read = ", ".join(item.generated_text for item in catalogue.items).split(", ")
+    of_ranker = select_for_ranker(context.workspace, config, catalogue, 100)
+    of_retriever = select_for_retriever(context.workspace, config, catalogue)
+    parts = [
+        {*read} - {""},
+        *({query.text for query in part} for part in (of_ranker, of_retriever)),
+    ]
+    assert [bool(part) for part in parts] == [True, True, weight > 0]
+    assert set().union(*parts) == BY_LLM.keys()
+    assert sum(map(len, parts)) == len(BY_LLM)
+    # Of texts that have queries of another part too, whatever it is.
+    (item_id, query) = next((BY_LLM[text], text) for text in BY_LLM if part_of(text) == "ranker")
+    item = catalogue[catalogue.vocabulary.number(item_id)]
+    more = GeneratedText(item_id, "queries", "queries", query, "m", "p", text_digest(item))
+    with closing(context.workspace.open_store()) as store:
+        store.generated_texts.put([more])
+        store.generated_texts.activate([*texts, more])
+    catalogue = JobContext.open(shop).dataset.catalogue
+    asked = {query.text for query in select_for_ranker(context.workspace, config, catalogue, 100)}
+    assert asked == parts[1] - {query}
+
+
 def record_of(values: list[float]) -> QualityRecord:
     keys = np.arange(len(values), dtype=np.uint64)
     column = np.array(values)[:, None]
     return QualityRecord({"search": RecordedSurface(keys, keys, np.array(["all"]), column)})
 
 
-def put_in_force(workspace: Workspace, record: QualityRecord, use: WrittenQueryUse) -> None:
-    """Publish nothing but a record, and what the manifest says of written queries."""
-    facts = {MANIFEST_KEY: asdict(use)}
+def put_in_force(
+    workspace: Workspace,
+    record: QualityRecord,
+    use: WrittenQueryUse,
+    gates: Sequence[GateResult] = (),
+) -> None:
+    """Publish nothing but a record, what was learned from written queries, and the gates."""
+    facts = {MANIFEST_KEY: asdict(use), "gates": [asdict(gate) for gate in gates]}
     publish(workspace.generations, lambda folder: record.save(folder / RECORD_FILE), facts)
+
+
+BEFORE = [0.5 + 0.01 * (number % 5) for number in range(60)]
 
 
 def test_a_training_with_written_queries_must_not_lose_any_search(shop: Path) -> None:
@@ -122,23 +169,60 @@ def test_a_training_with_written_queries_must_not_lose_any_search(shop: Path) ->
     def check(use: WrittenQueryUse, record: QualityRecord | None) -> list[GateResult]:
         return check_written_queries(use, record, workspace.generations, ["search"])
 
-    before = [0.5 + 0.01 * (number % 5) for number in range(60)]
-    (untested,) = check(USE, record_of(before))
-    assert untested.passed and "not measured" in untested.detail
-
-    put_in_force(workspace, record_of(before), WrittenQueryUse())
+    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
     assert check(WrittenQueryUse(), record_of([0.0] * 60)) == []
-    (better,) = check(USE, record_of([value + 0.1 for value in before]))
-    assert better.passed and better.name == NAME
+    (better,) = check(USE, record_of([value + 0.1 for value in BEFORE]))
+    assert better.passed and better.name == GATE
     assert better.detail.startswith("12 queries; search, all: nDCG@10 0.5200 -> 0.6200 (+0.1000")
     # A loss of 1 % that is shown: the gate of all surfaces tolerates it, this one does not.
-    (worse,) = check(USE, record_of([value - 0.005 for value in before]))
+    (worse,) = check(USE, record_of([value - 0.005 for value in BEFORE]))
     assert not worse.passed
-    noisy = [value + (0.2 if number % 2 else -0.201) for number, value in enumerate(before)]
+    noisy = [value + (0.2 if number % 2 else -0.201) for number, value in enumerate(BEFORE)]
     (unclear,) = check(USE, record_of(noisy))
     assert unclear.passed
-    (few,) = check(USE, record_of(before[:20]))
-    assert few.passed and "too few users" in few.detail
 
-    put_in_force(workspace, record_of(before), USE)
-    assert check(USE, record_of([0.0] * 60)) == []
+
+def test_what_was_not_measured_does_not_pass(shop: Path) -> None:
+    workspace = Workspace.open(shop)
+
+    def check(record: QualityRecord | None, use: WrittenQueryUse = USE) -> GateResult:
+        (result,) = check_written_queries(use, record, workspace.generations, ["search"])
+        return result
+
+    first = check(record_of(BEFORE))
+    assert not first.passed and "not measured: no generation is in force" in first.detail
+    assert "training_weight = 0" in first.detail
+    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
+    few = check(record_of(BEFORE[:20]))
+    assert not few.passed and "too few users have searched" in few.detail
+    without_record = check(None)
+    assert not without_record.passed and "the data are too few" in without_record.detail
+    # Published by force: neither the same queries nor others are compared with anything by it.
+    put_in_force(workspace, record_of(BEFORE), USE, [few])
+    for use in (USE, WrittenQueryUse(13, 0.5, "abd")):
+        later = check(record_of(BEFORE), use)
+        assert not later.passed and "not measured" in later.detail
+
+
+def test_the_same_queries_are_measured_once_and_others_again(shop: Path) -> None:
+    workspace, other = Workspace.open(shop), WrittenQueryUse(13, 0.5, "abd")
+
+    def check(use: WrittenQueryUse, values: list[float]) -> list[GateResult]:
+        return check_written_queries(use, record_of(values), workspace.generations, ["search"])
+
+    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
+    gates = check(USE, BEFORE)
+    for _ in range(2):  # The second generation knows it from the first.
+        put_in_force(workspace, record_of(BEFORE), USE, gates)
+        gates = check(USE, [0.0] * 60)
+        assert gates[0].passed and "the same ones" in gates[0].detail
+    (worse,) = check(other, [value - 0.1 for value in BEFORE])
+    assert not worse.passed and "nDCG@10" in worse.detail
+    (equal,) = check(other, BEFORE)
+    assert equal.passed
+
+
+def test_phrases_are_whole_words_of_one_text() -> None:
+    phrases = Phrases(["An Evening of a, cheap kayaks", "red boat", ""])
+    assert all(text in phrases for text in ("evening of A", "CHEAP kayaks", "red", "a cheap"))
+    assert not any(text in phrases for text in ("kayak", "kayaks red", "boats", "", "!"))

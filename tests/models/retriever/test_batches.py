@@ -146,7 +146,9 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
 
 
 @given(logs, configs, st.integers(0, 1000))
-def test_a_search_weighs_as_much_as_its_query_and_other_requests_1(log, config, seed) -> None:
+def test_a_search_weighs_as_much_as_the_heaviest_query_of_its_item_and_others_1(
+    log, config, seed
+) -> None:
     random = np.random.default_rng(seed)
     items = random.integers(0, len(log), 5).astype(np.int32)
     weights = np.array([1.0, 0.5, 0.25, 1.0, 2.0], np.float32)
@@ -155,7 +157,13 @@ def test_a_search_weighs_as_much_as_its_query_and_other_requests_1(log, config, 
     for batch in BatchBuilder(packed, queries, config).epoch(4, random):
         assert batch.weight is not None
         asked = batch.query != NONE
-        assert np.array_equal(batch.weight[asked], weights[batch.query[asked]])
+        slots = asked[0, batch.task[0] == SEARCH].size // 2
+        here, anywhere = batch.weight[:, -2 * slots : -slots], batch.weight[:, -slots:]
+        query = batch.query[:, -2 * slots : -slots]
+        largest = [weights[items == item].max() for item in items.tolist()]
+        assert np.array_equal(here[query != NONE], np.array(largest)[query[query != NONE]])
+        # These were drawn in proportion to their weights.
+        assert (anywhere == 1.0).all()
         assert (batch.weight[~asked] == 1.0).all()
 
 

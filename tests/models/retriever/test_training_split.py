@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.dataset import AlignedProjection
+from serendip.data.dataset import AlignedProjection, Dataset
 from serendip.models.retriever.batches import BatchBuilder
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import HOME, NONE, SEARCH
@@ -19,16 +20,26 @@ from serendip.testing import build_small_world
 
 @given(st.lists(st.sampled_from("abcdefghij"), max_size=40), st.floats(0.01, 0.99))
 def test_all_queries_of_some_texts_are_hidden(texts: list[str], share: float) -> None:
-    hidden = held_out_queries(texts, share)
+    checked = np.ones(len(texts), np.bool_)
+    hidden = held_out_queries(texts, share, checked)
     away = {text for text, is_hidden in zip(texts, hidden, strict=True) if is_hidden}
     left = {text for text, is_hidden in zip(texts, hidden, strict=True) if not is_hidden}
     assert not away & left
     assert len(away) == (max(1, int(share * len(set(texts)))) if len(set(texts)) > 1 else 0)
-    assert np.array_equal(hidden, held_out_queries(texts, share))
+    assert np.array_equal(hidden, held_out_queries(texts, share, checked))
 
 
 def test_without_a_share_nothing_is_hidden() -> None:
-    assert not held_out_queries(["a", "b"], 0.0).any()
+    assert not held_out_queries(["a", "b"], 0.0, np.ones(2, np.bool_)).any()
+
+
+def test_only_checked_texts_are_held_out_and_then_with_unchecked_queries_of_them() -> None:
+    texts = [*"abcd", *"efghijklmnop", "a", "b", "c", "d"]
+    checked = np.arange(len(texts)) < 4
+    hidden = held_out_queries(texts, 0.5, checked)
+    assert hidden[:4].sum() == 2
+    assert not hidden[4:16].any()
+    assert np.array_equal(hidden[:4], hidden[16:])
 
 
 def drawn_by(maker: BatchBuilder) -> set[int]:
@@ -54,9 +65,7 @@ class Watched(RetrieverTraining):
             yield one
 
 
-@pytest.fixture
-def watched() -> Watched:
-    dataset = build_small_world()
+def watch(dataset: Dataset) -> Watched:
     assert dataset.features is not None
     size = dataset.features.content.shape[1]
     alignment = AlignedProjection(np.zeros((size, 2), np.float32), np.zeros((2, size), np.float32))
@@ -68,15 +77,20 @@ def watched() -> Watched:
     return training
 
 
+@pytest.fixture
+def watched() -> Watched:
+    return watch(build_small_world())
+
+
 def hidden_ones() -> set[int]:
     queries = build_small_world().queries
     assert queries is not None
-    return set(np.flatnonzero(held_out_queries(queries.texts, 0.3)).tolist())
+    return set(np.flatnonzero(held_out_queries(queries.texts, 0.3, queries.checked)).tolist())
 
 
 def test_hidden_queries_are_not_learned_before_the_end(watched: Watched) -> None:
     assert drawn_by(watched.learned) == set(range(20)) - hidden_ones()
-    assert drawn_by(watched.validation) == set(range(20))
+    assert drawn_by(watched.last) == set(range(20))
 
 
 def test_the_last_pass_learns_the_held_back_events_and_no_others(watched: Watched) -> None:
@@ -119,3 +133,21 @@ def test_training_stops_by_known_words_too(watched: Watched) -> None:
     assert watched.validate() is not None
     assert watched.searched & hidden_ones()
     assert watched.searched - hidden_ones()
+
+
+def test_unchecked_queries_are_learned_and_decide_nothing() -> None:
+    dataset = build_small_world()
+    queries = dataset.queries
+    assert queries is not None
+    more = replace(queries, texts=[f"{text} by nobody" for text in queries.texts])
+    both = queries.joined(more.as_unchecked(1.0))  # As heavy as the others.
+    watched = watch(dataset.with_queries(both))
+    unchecked = set(range(len(queries), 2 * len(queries)))
+    assert drawn_by(watched.learned) == (set(range(20)) - hidden_ones()) | unchecked
+    assert drawn_by(watched.last) == set(range(20)) | unchecked
+    assert watched.validate() is not None
+    found = watched.affinity()
+    assert found is not None and found.known is not None
+    assert watched.searched and watched.searched_read
+    assert not (watched.searched | watched.searched_read) & unchecked
+    assert not found.known.know(more.texts).any()

@@ -111,11 +111,19 @@ class ApiKeys:
             connection.execute(self._sql.REVOKE, {"id": key_id, "moment": now + overlap_s})
         return issued
 
+    def renew_secret(self) -> None:
+        """Draw the secret of the workspace anew: cookies that were signed with it are void."""
+        with self._database.write() as connection:
+            self._draw_secret(connection)
+
     def _insert(self, connection: Connection, key: ApiKey) -> None:
         connection.execute(self._sql.INSERT, _to_row(key))
         if not connection.scalar(self._meta_value, {"name": _SECRET_KEY}):
-            secret = secrets.token_hex(_SECRET_BYTES)
-            connection.execute(self._set_meta, {"key": _SECRET_KEY, "value": secret})
+            self._draw_secret(connection)
+
+    def _draw_secret(self, connection: Connection) -> None:
+        secret = secrets.token_hex(_SECRET_BYTES)
+        connection.execute(self._set_meta, {"key": _SECRET_KEY, "value": secret})
 
     def _get(self, connection: Connection, key_id: str) -> ApiKey:
         row = connection.execute(self._sql.ONE, {"id": key_id}).one_or_none()

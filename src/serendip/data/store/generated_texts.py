@@ -73,15 +73,26 @@ class GeneratedTexts:
         """The texts in use, in the same order."""
         return [text for text in self.all() if text.active]
 
-    def put(self, texts: Iterable[GeneratedText]) -> None:
+    def put(self, texts: Sequence[GeneratedText], replaced: WrittenSource | None = None) -> None:
         """Add texts, or replace those of the same item, field and source.
 
         A replaced text becomes inactive; an unchanged one keeps its state. Those of items that were
         erased meanwhile are left out.
+
+        Args:
+            texts: to store.
+            replaced: source of which no other texts are kept; None = all are kept.
         """
         rows = [asdict(replace(text, active=False)) for text in texts]
-        if rows:
-            with self._database.write() as connection:
+        kept = {(text.item_id, text.field, text.source) for text in texts}
+        with self._database.write() as connection:
+            keys = connection.execute(self._sql.KEYS_OF_SOURCE, {"of": replaced}).all()
+            if gone := [tuple(key) for key in keys if tuple(key) not in kept]:
+                names = ("old_item_id", "old_field", "old_source")
+                connection.execute(
+                    self._sql.REMOVE_TEXT, [dict(zip(names, key, strict=True)) for key in gone]
+                )
+            if rows:
                 connection.execute(self._upsert, rows)
                 connection.execute(self._sql.REMOVE_OF_ERASED)
 

@@ -27,6 +27,10 @@ ACTIVATE = (
 )
 REMOVE_OF_ITEM = GENERATED_TEXTS.delete().where(GENERATED_TEXTS.c.item_id == bindparam("item"))
 REMOVE_OF_ERASED = GENERATED_TEXTS.delete().where(GENERATED_TEXTS.c.item_id.in_(BLANK_ITEMS))
+KEYS_OF_SOURCE = select(*_KEY).where(GENERATED_TEXTS.c.source == bindparam("of"))
+REMOVE_TEXT = GENERATED_TEXTS.delete().where(
+    and_(*(column == bindparam(f"old_{column.name}") for column in _KEY))
+)
 REMOVE = GENERATED_TEXTS.delete()
 
 

@@ -219,7 +219,7 @@ class LogWriter:
             had_attributes = self._users.erase(connection, user_id)
             if in_tail or places or had_attributes:
                 self._count_removal(connection)
-            # Whatever is found: rows that others removed before left bytes, too.
+            # Whatever is found: rows that an import or a compaction removed leave bytes, too.
             connection.execute(self._set_meta, remains_note())
             earlier = self._erased.among(connection, [user_id]).find(user_id)
             latest = moment if earlier is None else max(moment, earlier.moment)

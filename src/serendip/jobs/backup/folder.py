@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from serendip.errors import ArtefactError, ConfigError, StorageError
+from serendip.runtime.progress import Progress
 from serendip.runtime.versions import MANIFEST, unseal
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ class BackupFolder:
             raise ArtefactError(
                 f"{self.name} has format {manifest.get('format')}, this code reads {FORMAT}."
             )
+        if not isinstance(manifest.get("created"), str):
+            raise ArtefactError(f"{self.name}: {MANIFEST} does not say when it was created.")
         return manifest
 
     @contextmanager
@@ -137,29 +140,25 @@ class BackupFolder:
         with self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
             yield cast(BinaryIO, stream)
 
-    def write(self, name: str, source: Path) -> tuple[int, str]:
-        """Write a file; returns its size and SHA-256."""
-        path = f"{self.path}/{name}"
-        self.fs.create_dir(os.path.dirname(path), recursive=True)
-        with (
-            source.open("rb") as stream,
-            self.fs.open_output_stream(path, compression=None) as out,
-        ):
-            return copy_stream(stream, cast(BinaryIO, out), source.stat().st_size)
+    def find_damage(self, manifest: Mapping[str, Any], progress: Progress) -> str:
+        """Read every file again; what is not as the manifest says, empty = nothing.
 
-    def write_manifest(self, text: str) -> None:
-        """Write the manifest, last of all."""
-        path = f"{self.path}/{MANIFEST}"
-        with self.fs.open_output_stream(path, compression=None) as out:
-            out.write(text.encode())
-
-    def has_manifest(self) -> bool:
-        """Whether a complete backup is there, as far as is known without the network."""
-        return not self.is_local or Path(self.path, MANIFEST).exists()
-
-    def remove(self) -> None:
-        """Remove the folder and everything in it."""
-        self.fs.delete_dir(self.path)
+        Raises:
+            ArtefactError: there is a link, a device or anything else that is no plain file.
+            StorageError: it cannot be read.
+        """
+        if difference := find_difference(manifest, self.files()):
+            return difference
+        names = sorted(manifest["files"])
+        try:
+            for name in progress.track(names, "files", len(names)):
+                with self.reading(name) as stream, open(os.devnull, "wb") as nowhere:
+                    size, checksum = copy_stream(stream, nowhere, manifest["sizes"][name])
+                if (size, checksum) != (manifest["sizes"][name], manifest["files"][name]):
+                    return f"{name[:80]!r} is altered"
+        except OSError as error:
+            raise StorageError(f"{self.name} cannot be read: {error}.") from None
+        return ""
 
 
 def copy_stream(source: BinaryIO, target: BinaryIO, most: int) -> tuple[int, str]:
@@ -212,8 +211,14 @@ def find_difference(manifest: Mapping[str, Any], found: Mapping[str, int]) -> st
 
 
 def mask_uri(place: str) -> str:
-    """A URI without user, password and query, for people and logs."""
+    """A URI without user and password, for people, logs and the list of backups.
+
+    Of the query only the server stays: equal names on two servers are two places.
+    """
     if "://" not in place:
         return place
     parts = urlsplit(place)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    server = [pair for pair in parse_qsl(parts.query) if pair[0] == "endpoint_override"]
+    return urlunsplit(
+        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, urlencode(server), "")
+    )

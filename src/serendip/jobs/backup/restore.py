@@ -2,29 +2,38 @@
 
 A backup may come from anywhere. Nothing of it is put in place before its names, sizes and checksums
 are as its manifest says, the database and every segment are intact, and the settings can be read.
-The workspace appears whole or not at all, where none was.
+Its files move into their place together, the settings last: a folder without them is no workspace.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-from collections.abc import Mapping
-from contextlib import closing, suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from serendip.data.item import Item
+from serendip.data.store.api_keys import ApiKeys
+from serendip.data.store.foreign_parts import find_foreign_part
 from serendip.data.store.store import Store
 from serendip.engine.generations import current_name, open_current
-from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.engine.workspace import DATABASE_FILE, SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.jobs.backup.folder import BackupFolder, copy_stream, find_difference
-from serendip.runtime.atomic_files import flush_folder, flush_tree
+from serendip.runtime.atomic_files import exclusive_lock, flush_folder, flush_tree
 from serendip.runtime.progress import Progress
+from serendip.runtime.versions import MANIFEST
+
+T = TypeVar("T")
+
+_STAGING = ".restoring"
 
 _AGAIN = "Restore another backup; nothing was changed."
+_OTHERWISE = "Restore --without-generation, and train again; nothing was changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class RestoreSummary:
         generation: the published one; empty = none is.
         erased_users: users of the backup who were erased again.
         erased_items: items of the backup that were erased again.
+        active_keys: ids of the API keys that are accepted.
     """
 
     workspace: str
@@ -48,6 +58,7 @@ class RestoreSummary:
     generation: str
     erased_users: int
     erased_items: int
+    active_keys: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -55,7 +66,12 @@ class RestoreSummary:
 
 
 def restore(
-    source: str, folder: Path, progress: Progress, erasures_of: Path | None = None
+    source: str,
+    folder: Path,
+    progress: Progress,
+    erasures_of: Path | None = None,
+    with_generation: bool = True,
+    revoke_keys: bool = False,
 ) -> RestoreSummary:
     """Make a workspace of a backup.
 
@@ -64,40 +80,96 @@ def restore(
         folder: of the new workspace; missing or empty.
         progress: of the files.
         erasures_of: the workspace that was backed up, or a later copy of it: whoever was erased
-            from it is erased again; None = nobody is.
+            from it is erased again, and keys that are revoked there are revoked; None = nobody is.
+        with_generation: whether to restore the generation; without it, nothing of it is read, so
+            that one that is damaged does not keep items and events from coming back.
+        revoke_keys: whether to revoke all keys, and to draw the secret anew that signs cookies.
 
     Raises:
         ConfigError: the folder is not empty, or the settings in the backup are wrong.
         ArtefactError: the backup is incomplete, altered or hostile.
         StorageError: something cannot be read or written, or the database is damaged.
     """
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+    target = Path(os.path.abspath(folder))
+    if target.is_symlink() or (target.exists() and not _is_empty(target)):
         raise ConfigError(
             f"{folder} is not empty.",
             "Restore into a new folder, check it, and put it in the place of the old one.",
         )
+    if erasures_of is not None and (erasures_of / MANIFEST).exists():
+        raise ConfigError(
+            f"{erasures_of} is a backup, which opening would change.",
+            "Restore it into a folder of its own, and name that.",
+        )
     backup = BackupFolder.of(source)
-    manifest = backup.read_manifest()
-    if difference := find_difference(manifest, backup.files()):
+    manifest, found = backup.read_manifest(), backup.files()
+    if not with_generation:
+        manifest = {**manifest, "files": _without_generation(manifest["files"])}
+        found = _without_generation(found)
+    if difference := find_difference(manifest, found):
         raise ArtefactError(f"{backup.name}: {difference}.", _AGAIN)
-    target = Path(os.path.abspath(folder))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staged = target.with_name(f".{target.name}.restoring-{secrets.token_hex(4)}")
-    staged.mkdir()
     try:
-        _copy(backup, manifest, staged, progress)
-        counts = _verify(staged)
-        erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
-        flush_tree(staged)
-        if target.exists():
-            target.rmdir()
-        staged.rename(target)
-        flush_folder(target.parent)
+        with _staging(target) as staged:
+            _copy(backup, manifest, staged, progress)
+            counts = _verify(staged)
+            erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
+            keys = _settle_keys(staged, erasures_of, revoke_keys)
+            flush_tree(staged)
+            _put_in_place(staged, target)
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
+    return RestoreSummary(str(folder), manifest["created"], *counts, *erased, keys)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing but what a killed restore left is in a folder."""
+    return folder.is_dir() and all(path.name == _STAGING for path in folder.iterdir())
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """An empty folder inside the target, of one restore at a time; nothing is left of it."""
+    is_new = not target.exists()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if is_new:
+        target.mkdir(mode=0o700)
+    place = target / _STAGING
+    try:
+        with exclusive_lock(place):
+            staged = place / "workspace"
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir(mode=0o700)
+            try:
+                yield staged
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
-    return RestoreSummary(str(folder), str(manifest["created"]), *counts, *erased)
+        if is_new:
+            with suppress(OSError):  # The workspace is in it.
+                target.rmdir()
+
+
+def _put_in_place(staged: Path, target: Path) -> None:
+    """Move everything from a folder into the one around it, the settings last; all or nothing."""
+    moved: list[Path] = []
+    try:
+        for path in sorted(staged.iterdir(), key=lambda path: path.name == SETTINGS_FILE):
+            place = target / path.name
+            if place.exists():
+                raise FileExistsError(f"{place} was made meanwhile")
+            if path.name == SETTINGS_FILE:
+                flush_folder(target)
+            path.rename(place)
+            moved.append(place)
+    except OSError:
+        for place in reversed(moved):
+            place.rename(staged / place.name)
+        raise
+    flush_folder(target)
+
+
+def _without_generation(files: Mapping[str, T]) -> dict[str, T]:
+    return {name: value for name, value in files.items() if not name.startswith("generations/")}
 
 
 def _copy(
@@ -108,15 +180,24 @@ def _copy(
     for name in progress.track(names, "files", len(names)):
         path = staged / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with backup.reading(name) as stream, path.open("xb") as out:
+        with backup.reading(name) as stream, open(path, "xb", opener=_open_private) as out:
             size, checksum = copy_stream(stream, out, manifest["sizes"][name])
         if (size, checksum) != (manifest["sizes"][name], manifest["files"][name]):
-            raise ArtefactError(f"{backup.name}: {name[:80]!r} is altered.", _AGAIN)
+            hint = _OTHERWISE if name.startswith("generations/") else _AGAIN
+            raise ArtefactError(f"{backup.name}: {name[:80]!r} is altered.", hint)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _verify(staged: Path) -> tuple[int, int, str]:
     """Check everything that a service reads; numbers of items and events, and the generation."""
     workspace = Workspace.open(staged)
+    if foreign := find_foreign_part(workspace.database):
+        raise ArtefactError(
+            f"the database in the backup has a part that is not of this code: {foreign}.", _AGAIN
+        )
     with closing(workspace.open_store()) as store:
         if damage := store.integrity():
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
@@ -136,7 +217,30 @@ def _erase_again(staged: Path, known: Path) -> tuple[int, int]:
     ):
         users = store.erase_all(other.erasures())
         again = sorted(set(other.erased_items()) - set(store.erased_items()))
-        items = sum(store.erase_item(item_id) for item_id in again)
+        known_items = [item_id for item_id in again if store.erase_item(item_id)]
+        # An import must not bring back what the backup did not have yet, either.
+        for item_id in set(again).difference(known_items):
+            store.put_items([Item(item_id, item_id)])
+            store.erase_item(item_id)
         with suppress(StorageError):
             store.remove_erased()
-    return users, items
+    return users, len(known_items)
+
+
+def _settle_keys(staged: Path, known: Path | None, revoke_all: bool) -> tuple[str, ...]:
+    """Revoke keys that another copy of the workspace has revoked, or all; the ids of the others."""
+    now = time.time()
+    revoked: dict[str, float] = {}
+    if known is not None:
+        with closing(ApiKeys.open(Workspace.open(known).database)) as other:
+            found = other.read().keys.items()
+        revoked = {key_id: key.revoked for key_id, key in found if key.revoked is not None}
+    with closing(ApiKeys.open(staged / DATABASE_FILE)) as keys:
+        own = keys.read().keys
+        if revoke_all and own:
+            keys.renew_secret()
+            revoked = dict.fromkeys(own, now)
+        for key_id in own.keys() & revoked.keys():
+            keys.revoke(key_id, revoked[key_id])
+        left = keys.read().keys.items()
+    return tuple(key_id for key_id, key in left if key.state(now) == "active")

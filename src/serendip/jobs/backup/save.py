@@ -1,10 +1,8 @@
 """``serendip backup``: an online copy of a workspace, with a checksum of every file.
 
 The database is copied as of one moment while others read and write; events, items and deletions
-that were acknowledged before are in it. The segments that this copy names, and the published
-generation, never change: they are linked beside the workspace at once, so that none is removed
-while the copy is made, and then written to the target. If one was replaced just before it was
-linked, the database is copied again.
+that were acknowledged before are in it. What belongs to it is verified (``stage``) before anything
+is written, and what was written to a disk is read once more.
 """
 
 from __future__ import annotations
@@ -13,27 +11,23 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from serendip import __version__
-from serendip.data.store.backups import Backup
-from serendip.data.store.store import LOG_FOLDER, Store
+from serendip.data.store.backups import Backup, Backups
 from serendip.engine.erasure import BACKUP_SCRATCH
-from serendip.engine.generations import current_name
-from serendip.engine.workspace import DATABASE_FILE, Workspace
-from serendip.errors import ConfigError, SerendipError, StorageError
-from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder, mask_uri
+from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError, ConfigError, SerendipError, StorageError
+from serendip.jobs.backup.folder import FORMAT, BackupFolder, mask_uri
+from serendip.jobs.backup.stage import StagedFacts, stage
+from serendip.jobs.backup.target import BackupTarget
 from serendip.runtime.atomic_files import LOCK, exclusive_lock, flush_tree
 from serendip.runtime.progress import Progress
 from serendip.runtime.versions import seal
-
-_TRIES = 5
-_COPIED = tuple(name for name in FILES if name != DATABASE_FILE)
-_VERSIONED = tuple(name for name in FOLDERS if name not in (LOG_FOLDER, "generations"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,8 @@ class BackupSummary:
         bytes: size of all files.
         items: number of items that are not deleted.
         events: number of events.
-        generation: the published one; empty = none was.
+        generation: the published one; empty = none is in it.
+        damage: why the published generation is not in it; empty = it is, or there is none.
     """
 
     target: str
@@ -57,6 +52,7 @@ class BackupSummary:
     items: int
     events: int
     generation: str
+    damage: str
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -73,8 +69,8 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
 
     Raises:
         ConfigError: the target is not empty, or cannot be used.
-        StorageError: the database, a segment or the target cannot be read or written; nothing is
-            left at the target.
+        StorageError: the database or a segment is damaged, or the target cannot be read or written;
+            nothing is left at the target.
     """
     folder = BackupFolder.of(target)
     if folder.files():
@@ -83,12 +79,10 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
     with closing(workspace.open_store()) as store:
         with suppress(StorageError):  # Somebody writes segments: then the copy is noted as older.
             store.remove_erased()
-        with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=BACKUP_SCRATCH) as scratch:
-            staged = Path(scratch)
-            with exclusive_lock(staged):
-                facts = _stage(workspace, store, staged)
-                sizes = _write(folder, staged, moment, facts, progress)
-        store.backups.add(Backup(moment.timestamp(), place_of(target), **facts.place))
+        with _scratch(workspace.folder) as staged:
+            facts = stage(workspace, store, staged)
+            note = Backup(moment.timestamp(), place_of(target), facts.removals, facts.item_version)
+            sizes = _write(folder, staged, note, facts, store.backups, progress)
     return BackupSummary(
         folder.name,
         moment.isoformat(timespec="seconds"),
@@ -97,7 +91,22 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
         facts.items,
         facts.events,
         facts.generation,
+        facts.damage,
     )
+
+
+def verify(target: str, progress: Progress) -> int:
+    """Compare every file of a backup with its manifest; returns their number.
+
+    Raises:
+        ArtefactError: the backup is incomplete or altered.
+        StorageError: it cannot be read.
+    """
+    folder = BackupFolder.of(target)
+    manifest = folder.read_manifest()
+    if damage := folder.find_damage(manifest, progress):
+        raise ArtefactError(f"{folder.name}: {damage}.", "Make another backup.")
+    return len(manifest["files"])
 
 
 def place_of(target: str) -> str:
@@ -105,119 +114,77 @@ def place_of(target: str) -> str:
     return mask_uri(target) if "://" in target else os.path.abspath(target)
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What the copied database says."""
-
-    removals: int
-    item_version: int
-    items: int
-    events: int
-    generation: str = ""
-
-    @property
-    def place(self) -> dict[str, int]:
-        return {"removals": self.removals, "item_version": self.item_version}
-
-
-def _stage(workspace: Workspace, store: Store, staged: Path) -> _Facts:
-    """Copy the database, and link what belongs to it, into an empty folder."""
-    for name in _COPIED:
-        if (workspace.folder / name).is_file():
-            shutil.copyfile(workspace.folder / name, staged / name)
-    for name in _VERSIONED:
-        _link_tree(workspace.folder / name, staged / name)
-    for _ in range(_TRIES):
-        shutil.rmtree(staged / LOG_FOLDER, ignore_errors=True)
-        (staged / DATABASE_FILE).unlink(missing_ok=True)
-        store.copy_database(staged / DATABASE_FILE)
-        with closing(Store.open(staged / DATABASE_FILE)) as copy:
-            names = copy.segment_names()
-            # With bytes of somebody in its segments it is as old as an erasure may be.
-            removals = 0 if copy.count_hidden_segments() else copy.log.mark().removals
-            facts = _Facts(
-                removals, copy.max_version(), copy.count_items(), copy.count_recorded_events()
-            )
-        try:
-            for name in names:
-                segment = Path(LOG_FOLDER, name)
-                _link_tree(workspace.folder / segment, staged / segment, is_needed=True)
-        except FileNotFoundError:
-            continue
-        return _Facts(**{**asdict(facts), "generation": _stage_generation(workspace, staged)})
-    raise StorageError(
-        "segments of the event log are replaced again and again.", "Try again later."
-    )
-
-
-def _stage_generation(workspace: Workspace, staged: Path) -> str:
-    """Link the published generation; its name, empty = there is none."""
-    target = staged / "generations"
-    for _ in range(_TRIES):
-        if not (name := current_name(workspace.generations)):
-            return ""
-        try:
-            _link_tree(workspace.generations / name, target / name, is_needed=True)
-        except FileNotFoundError:  # A training has removed it just now.
-            shutil.rmtree(target, ignore_errors=True)
-            continue
-        (target / "CURRENT").write_text(f"{name}\n", encoding="ascii")
-        return name
-    raise StorageError("generations are replaced again and again.", "Try again later.")
-
-
-def _link_tree(source: Path, target: Path, is_needed: bool = False) -> None:
-    """Link or copy the plain files below a folder, which may be missing unless it is needed.
-
-    Raises:
-        FileNotFoundError: a file was removed meanwhile.
-    """
-    if not source.is_dir():
-        if is_needed:
-            raise FileNotFoundError(source)
-        return
-    for path in sorted(source.rglob("*")):
-        relative = path.relative_to(source)
-        is_hidden = any(part.startswith(".") and part != ".managed.json" for part in relative.parts)
-        if is_hidden or path.name == LOCK or path.is_symlink() or not path.is_file():
-            continue
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target / relative)
-        except FileNotFoundError:
-            raise
-        except OSError:  # This file system has no hard links.
-            shutil.copyfile(path, target / relative)
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder in another one; it is locked before it has the name that others look for."""
+    made = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
+    staged = made.with_name(made.name.replace(".new-", BACKUP_SCRATCH, 1))
+    try:
+        with exclusive_lock(made):
+            made.rename(staged)
+            try:
+                yield staged
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _write(
-    folder: BackupFolder, staged: Path, moment: datetime, facts: _Facts, progress: Progress
+    folder: BackupFolder,
+    staged: Path,
+    note: Backup,
+    facts: StagedFacts,
+    backups: Backups,
+    progress: Progress,
+) -> dict[str, int]:
+    """Write a backup that is in the list from before its first byte; relative path -> size."""
+    target = BackupTarget(folder)
+    try:
+        target.claim()
+    except OSError as error:
+        raise StorageError(f"{folder.name} cannot be written: {error}.") from None
+    try:
+        backups.add(note)
+        return _write_files(folder, target, staged, note, facts, progress)
+    except BaseException as error:
+        is_gone = target.remove()
+        if is_gone:
+            backups.forget(note.target)
+        if not isinstance(error, OSError | SerendipError):
+            raise
+        hint = "Nothing is left there." if is_gone else "Delete what is left there."
+        raise StorageError(f"{folder.name} cannot be written: {error}.", hint) from None
+
+
+def _write_files(
+    folder: BackupFolder,
+    target: BackupTarget,
+    staged: Path,
+    note: Backup,
+    facts: StagedFacts,
+    progress: Progress,
 ) -> dict[str, int]:
     """Write all staged files and the manifest; relative path -> size."""
     sizes: dict[str, int] = {}
     checksums: dict[str, str] = {}
     paths = list(_plain_files(staged))
-    try:
-        for path in progress.track(paths, "files", len(paths)):
-            name = path.relative_to(staged).as_posix()
-            sizes[name], checksums[name] = folder.write(name, path)
-        manifest = {
-            "format": FORMAT,
-            "code_version": __version__,
-            "created": moment.isoformat(timespec="seconds"),
-            **asdict(facts),
-            "sizes": sizes,
-            "files": checksums,
-        }
-        folder.write_manifest(seal(manifest))
-        if folder.is_local:
-            flush_tree(Path(folder.path))
-    except (OSError, SerendipError) as error:
-        with suppress(OSError):
-            folder.remove()
-        raise StorageError(
-            f"{folder.name} cannot be written: {error}.", "Nothing is left there."
-        ) from None
+    for path in progress.track(paths, "files", len(paths)):
+        name = path.relative_to(staged).as_posix()
+        sizes[name], checksums[name] = target.write(name, path)
+    manifest = {
+        "format": FORMAT,
+        "code_version": __version__,
+        "created": datetime.fromtimestamp(note.created, UTC).isoformat(timespec="seconds"),
+        **{key: value for key, value in asdict(facts).items() if key != "damage"},
+        "sizes": sizes,
+        "files": checksums,
+    }
+    target.write_manifest(seal(manifest))
+    if folder.is_local:
+        flush_tree(Path(folder.path))
+        if damage := folder.find_damage(manifest, progress):
+            raise StorageError(f"it reads back otherwise: {damage}.")
     return sizes
 
 

@@ -4,7 +4,8 @@ The gate searches held-out queries without and with the texts. The texts become 
 interval of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is
 active. The search has no trained parts: BM25 with the weights of the settings and cosines of the
 text encoder, combined by reciprocal rank fusion over all items. Items without a label count as
-irrelevant.
+irrelevant. A query that a text under test consists of, or contains as a phrase, is left out if such
+texts are written queries: it would find its own words.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from serendip.jobs.enrich.judged_queries import (
     read_judged,
 )
 from serendip.jobs.enrich.write import select_thin_items
+from serendip.jobs.suggestions.parts import Phrases
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalConfig, LexicalIndex
@@ -139,7 +141,8 @@ def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
                 f"there are no texts by {' or '.join(gate.sources)} for the current items.",
                 "Run `serendip enrich run` first.",
             )
-        queries = _read_queries(workspace, gate, dataset)
+        made_of_queries = Phrases(text.text for text in texts if text.source == "queries")
+        queries = _read_queries(workspace, gate, dataset).without(made_of_queries)
         report: dict[str, Any] = {
             "sources": list(gate.sources),
             "texts": len(texts),

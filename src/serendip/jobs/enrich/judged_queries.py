@@ -3,12 +3,13 @@
 The log is cut at the first cut of the evaluation report. Queries before the cut, by at least
 ``MIN_USERS`` people, may be used in a text. Queries after the cut that never occur before it
 evaluate the texts. So neither the gate nor the report evaluates with a query that a text was
-written from.
+written from. Of texts that consist of written queries no cut says so: the gate leaves out queries
+that they contain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,10 @@ class JudgedQueries:
             text: by_item for text, by_item in gains.items() if max(by_item.values(), default=0) > 0
         }
         return cls(list(usable), list(usable.values()))
+
+    def without(self, phrases: Container[str]) -> JudgedQueries:
+        """The queries that are not among some phrases."""
+        return self.rows([n for n, text in enumerate(self.texts) if text not in phrases])
 
     def rows(self, numbers: Sequence[int]) -> JudgedQueries:
         """Some of the queries."""

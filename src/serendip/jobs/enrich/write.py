@@ -7,6 +7,7 @@ items are left out.
 
 Written queries (``serendip queries build --llm``) are appended to their items, thin or not, which
 so are found by words that people would type (doc2query, Nogueira et al. 2019, arXiv:1904.08375).
+The retriever and the ranker learn from others of them (``suggestions.parts``).
 Each text is stored with its origin.
 
 Shapes: N items, C size of a text vector.
@@ -42,6 +43,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.judged_queries import cut_time, read_training_queries
 from serendip.jobs.llm_job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
+from serendip.jobs.suggestions.parts import part_of
 from serendip.llm.runner import CostEstimate
 from serendip.llm.tasks import Enrichment, enrich_task
 from serendip.runtime.atomic_files import exclusive_lock
@@ -132,6 +134,13 @@ def _donated_words(item: Item) -> frozenset[str]:
 MIN_DESCRIPTION_WORDS = 12
 """An item with a shorter description is thin."""
 
+_FIELDS: Mapping[WrittenSource, tuple[WrittenField, ...]] = {
+    "llm": ("keywords", "description", "attributes"),
+    "rules": ("keywords",),
+    "queries": ("queries",),
+}
+"""Fields that a source writes."""
+
 JOB = "enrich"
 
 Origin: TypeAlias = tuple[WrittenSource, str, str]
@@ -180,19 +189,22 @@ def write_texts(context: JobContext, writing: TextWriting) -> dict[str, Any]:
         DataError: the source is written queries, and there are none.
         StorageError: the database cannot be written, or another process writes texts.
     """
+    fields = _FIELDS[writing.source]
+    if not set(fields) & set(writing.fields):
+        raise ConfigError(
+            f"{writing.source} cannot write {', '.join(writing.fields)}.",
+            f"Add --fields {fields[0]}.",
+        )
     if writing.source == "llm":
         return _write_by_llm(context, writing)
-    field: WrittenField = "keywords" if writing.source == "rules" else "queries"
-    if field not in writing.fields:
-        raise ConfigError(
-            f"{writing.source} cannot write {', '.join(writing.fields)}.", f"Add --fields {field}."
-        )
     with exclusive_lock(job_folder(context.workspace, JOB)):
         thin, dataset = select_thin_items(context)
         head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
         if writing.source == "queries":
             texts = collect_queries(context.workspace, dataset)
-            stored = {} if writing.estimate_only else _store(context.workspace, texts)
+            if writing.estimate_only:
+                return {**head, "estimate": {"questions": 0, "price": 0.0, "texts": len(texts)}}
+            stored = _store(context.workspace, texts, replaced="queries")
             return {**head, "state": "complete", "reason": "", **stored}
         if writing.estimate_only:
             return {**head, "estimate": {"questions": len(thin), "price": 0.0}}
@@ -249,13 +261,15 @@ def write_by_rules(
 
 
 def collect_queries(workspace: Workspace, dataset: Dataset) -> list[GeneratedText]:
-    """The queries that an LLM wrote for items, one text per item.
+    """The part for texts of the queries that an LLM wrote for items, one text per item.
 
     Raises:
         DataError: there are none.
     """
     catalogue, by_item = dataset.catalogue, dict[int, list[str]]()
     for query in read_written_queries(workspace, catalogue):
+        if part_of(query.text) != "texts":
+            continue
         by_item.setdefault(int(query.items[0]), []).append(query.text)
     if not by_item:
         raise DataError(
@@ -292,8 +306,10 @@ def _make_text(item: Item, field: WrittenField, text: str, origin: Origin) -> Ge
     return GeneratedText(item.item_id, field, source, text, model, prompt, text_digest(item))
 
 
-def _store(workspace: Workspace, texts: Sequence[GeneratedText]) -> dict[str, Any]:
-    """Store the texts and count them."""
+def _store(
+    workspace: Workspace, texts: Sequence[GeneratedText], replaced: WrittenSource | None = None
+) -> dict[str, Any]:
+    """Store the texts and count them; other texts of the source ``replaced`` are deleted."""
     with closing(workspace.open_store()) as store:
-        store.generated_texts.put(texts)
+        store.generated_texts.put(texts, replaced)
     return {"texts": len(texts), "written": len({text.item_id for text in texts})}

@@ -2,7 +2,10 @@
 
 A surface has it if its settings name a threshold, or if ``serendip judge distil`` has proven one
 for lists like its own: the labels are of typed texts and items, so the proof is for surfaces that
-answer typed texts. The decision is made in training and is a part of the manifest.
+answer typed texts. A bound of the irrelevant share is not enough, as a filter that hides nearly
+everything keeps it: on labels that the threshold was not chosen by, the irrelevant share must fall
+and hardly any relevant item may be hidden. The decision is made in training and is a part of the
+manifest.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.errors import NotTrainedError, UnsupportedError
+from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import (
     RelevanceTexts,
@@ -22,6 +25,9 @@ from serendip.jobs.relevance.versions import (
 from serendip.runtime.versions import Version
 
 FILTERS_KEY = "relevance_filters"
+
+MOST_LOST = 0.05
+"""Share of the relevant items that a filter may hide: upper end of its 95 % interval."""
 
 NAMED, PROVEN = "the settings name the threshold", "labels prove the threshold"
 
@@ -55,20 +61,18 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], Vers
     """Decide for all surfaces; the relevance model is None if no surface needs it.
 
     Raises:
-        ArtefactError: the relevance model is damaged.
+        ArtefactError: a surface names a threshold, and the relevance model is damaged.
         NotTrainedError: a surface names a threshold, and there is no relevance model.
     """
     surfaces = context.settings.all_surfaces()
-    name = current_model_name(context.workspace.relevance)
-    version = open_current_version(context.workspace.relevance) if name else None
-    unusable = _reason_against(context, version)
+    named = [name for name, one in surfaces.items() if _names_threshold(one)]
+    version, unusable = _open_model(context, must_open=bool(named))
     decisions = {
         surface: _decide(config, version, unusable) for surface, config in surfaces.items()
     }
     if not any(decision.on for decision in decisions.values()):
         return decisions, None
     if version is None:
-        named = [surface for surface, decision in decisions.items() if decision.on]
         raise NotTrainedError(
             f"surfaces.{named[0]}.relevance_filter has a threshold, and "
             f"{context.workspace.relevance} has no relevance model.",
@@ -77,11 +81,28 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], Vers
     return decisions, version
 
 
+def _names_threshold(config: SurfaceConfig) -> bool:
+    chosen = config.relevance_filter
+    return chosen.enabled and chosen.threshold is not None
+
+
+def _open_model(context: JobContext, must_open: bool) -> tuple[Version | None, str]:
+    """The relevance model, None without one, and why no surface can use it by itself."""
+    folder = context.workspace.relevance
+    try:
+        version = open_current_version(folder) if current_model_name(folder) else None
+    except ArtefactError as error:
+        if must_open:
+            raise
+        return None, f"{error.message} (`serendip judge distil`)"
+    return version, _reason_against(context, version)
+
+
 def _decide(config: SurfaceConfig, version: Version | None, unusable: str) -> FilterDecision:
     chosen = config.relevance_filter
     if not chosen.enabled:
         return FilterDecision.off("the settings switch it off")
-    if chosen.threshold is not None:
+    if _names_threshold(config):
         return FilterDecision(True, chosen.threshold, NAMED)
     if version is None or unusable:
         return FilterDecision.off(unusable)
@@ -91,7 +112,26 @@ def _decide(config: SurfaceConfig, version: Version | None, unusable: str) -> Fi
     goal = f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
     if proof["safe_threshold"] is None:
         return FilterDecision.off(f"no threshold is proven for {goal}")
-    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {goal}")
+    against = reason_against_effect(proof["safe"])
+    return (
+        FilterDecision.off(against)
+        if against
+        else FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {goal}")
+    )
+
+
+def reason_against_effect(effect: Mapping[str, Any]) -> str:
+    """Why a proven threshold is not used; empty = it is.
+
+    Args:
+        effect: of the threshold, with intervals, on labels that it was not chosen by.
+    """
+    if "ci95" not in effect:
+        return "an earlier version proved the threshold without its cost (`serendip judge distil`)"
+    lost, fall = effect["ci95"]["lost"][1], effect["ci95"]["fall"][0]
+    if lost > MOST_LOST:
+        return f"it may hide {lost:.0%} of the relevant items, more than {MOST_LOST:.0%}"
+    return "" if fall > 0 else "it is not proven to lower the irrelevant share"
 
 
 def _reason_against(context: JobContext, version: Version | None) -> str:

@@ -257,7 +257,7 @@ def _evaluate_filter(
         "allowed": distillation.allowed,
         "confidence": distillation.confidence,
         "safe_threshold": safe,
-        "safe": None if safe is None else test.effect(safe),
+        "safe": None if safe is None else {**test.effect(safe), "ci95": test.intervals(safe)},
         "tenth_threshold": min(tenth, 1.0),
         "tenth": test.effect(tenth),
     }

@@ -194,7 +194,8 @@ def fit_older_part(
     with fitter.clock.stage("train ranker"):
         timed = fitter.with_time(options, "ranker")
         requests = [*logged, ("search", labelled)]
-        found = train_ranker(inner, split, written, requests, fitter.settings, timed)
+        in_force = fitter.search_order_in_force()
+        found = train_ranker(inner, split, written, requests, fitter.settings, timed, in_force)
     if found is not None:
         found.ranker.save(folder / _RANKER)
         found.choice.save(folder)

@@ -35,18 +35,21 @@ from serendip.data.repeats import learn_repeats
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split
 from serendip.data.vocabulary import Vocabulary
+from serendip.engine.generations import open_current
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
 from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.search_rows import label_judged, read_judged_files
+from serendip.jobs.train.search_rows import label_judged, read_judged_files, read_queries_by_llm
 from serendip.jobs.train.written_queries import select_for_ranker, select_for_retriever
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -330,7 +333,7 @@ class Fitter:
         """Queries by an LLM for the retriever, with their weight; none at the weight 0."""
         config = self.settings.queries
         by_llm = select_for_retriever(self.workspace, config, catalogue)
-        return self._as_examples(by_llm, fusion).weighed(config.training_weight)
+        return self._as_examples(by_llm, fusion).as_unchecked(config.training_weight)
 
     def _as_examples(self, queries: Sequence[Candidate], fusion: Fusion) -> QueryExamples:
         """Written queries with their vectors."""
@@ -347,8 +350,19 @@ class Fitter:
         if self.workspace is None:
             return []
         names = self.settings.ranker.searches.labels
-        judged = read_judged_files([self.workspace.folder / name for name in names], vocabulary)
-        return label_judged(judged, self.encode_texts(judged.texts, fusion))
+        paths = [self.workspace.folder / name for name in names]
+        judged, by_llm = read_judged_files(paths, vocabulary), read_queries_by_llm(paths)
+        return label_judged(judged, self.encode_texts(judged.texts, fusion), by_llm)
+
+    def search_order_in_force(self) -> SearchOrder | None:
+        """What orders search in the generation in force; None without a readable one."""
+        if self.workspace is None:
+            return None
+        try:
+            current = open_current(self.workspace.generations, verify=False)
+        except (ArtefactError, NotTrainedError):
+            return None
+        return SearchOrder.read(current.manifest.get("search"))
 
     def encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
         """(B, C) content vectors of typed texts."""

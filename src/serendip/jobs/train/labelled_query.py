@@ -11,6 +11,9 @@ from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.models.ranker.config import SearchSource
 
+OF_PEOPLE: tuple[SearchSource, ...] = ("logged", "labelled")
+"""Sources of searches that people made, or whose results somebody labelled."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuery:
@@ -27,6 +30,7 @@ class LabelledQuery:
         source: of a search; None = not a search.
         weight: of all its rows in the loss.
         user_id: external id of who asked, known or not to the models; empty = not known.
+        by_llm: whether labels are an LLM's.
     """
 
     query: Query
@@ -38,6 +42,12 @@ class LabelledQuery:
     source: SearchSource | None = None
     weight: float = 1.0
     user_id: str = ""
+    by_llm: bool = False
+
+    @property
+    def can_decide(self) -> bool:
+        """Whether it may decide what orders search: people made it, or labelled its items."""
+        return self.source in OF_PEOPLE and not self.by_llm
 
     def items_with(self, action: str) -> IntArray:
         """The chosen items with this label."""

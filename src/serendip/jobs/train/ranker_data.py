@@ -36,12 +36,13 @@ from serendip.jobs.train.examination import fit_examination, position_weights
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery, LabelledRequests
 from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.ranker_rows import OF_PEOPLE, RowMaking
+from serendip.jobs.train.ranker_rows import RowMaking, can_compare
 from serendip.jobs.train.search_order_choice import SampledSearches, choose_search_order
 from serendip.jobs.train.search_rows import SEARCH, weigh_searches, write_searches
 from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
 from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import TrainOptions
 
 NUM_SEARCH = 1_000
@@ -87,6 +88,7 @@ def train_ranker(
     labelled: LabelledRequests,
     settings: Settings,
     options: TrainOptions,
+    in_force: SearchOrder | None = None,
 ) -> RankerFit | None:
     """Train the ranker on requests of the newer part of a split.
 
@@ -100,6 +102,7 @@ def train_ranker(
         labelled: logged requests of the newer part, and queries with labels.
         settings: surfaces and the ranker's config.
         options: seed and progress.
+        in_force: what orders search in the generation in force; None = there is none.
 
     Returns:
         the ranker and the context that it reads; None if no candidate was a positive.
@@ -109,8 +112,14 @@ def train_ranker(
     asked = [*built, *_with_repeats(labelled, state.repeats)]
     requests = weigh_searches(asked, settings.ranker.searches)
     total = sum(len(of_surface) for _, of_surface in requests)
-    of_people = sum(one.source in OF_PEOPLE for _, of_surface in requests for one in of_surface)
-    making = RowMaking(settings, options, total, of_people, rng)
+    surfaces = settings.all_surfaces()
+    deciding = Counter(
+        request.source
+        for surface, of_surface in requests
+        for request in of_surface
+        if can_compare(request, surfaces[surface])
+    )
+    making = RowMaking(settings, options, total, deciding, rng)
     batches = _mix_batches(requests)
     state, choice, batches = _choose_context(state, batches, making)
     making.add(batches, state)
@@ -120,7 +129,7 @@ def train_ranker(
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
     rows = replace(rows, unseen=unseen)
     searches = SampledSearches.of(making, rows, state.feature_names)
-    order = choose_search_order(searches, settings, options)
+    order = choose_search_order(searches, settings, options, in_force)
     ordered = [task for task in range(len(TASKS)) if task != SEARCH]
     ordered += [SEARCH] if order.by_ranker else []
     ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)

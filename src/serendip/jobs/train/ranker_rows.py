@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from serendip.data.query import TASKS
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect, score
 from serendip.engine.stages.scoring import fuse_by_rank, organic_lists
+from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery
 from serendip.models.ranker.config import RankerRows, SearchSource
@@ -23,11 +25,8 @@ from serendip.runtime.progress import TrainOptions
 NEGATIVES = 40
 """Largest number of negatives per request."""
 
-OF_PEOPLE: tuple[SearchSource, ...] = ("logged", "labelled")
-"""Sources of searches that people made, or whose results somebody labelled."""
-
 MOST_COMPARED = 1_000
-"""Searches of people whose candidates are all kept, at most; about 60 kB each."""
+"""Searches of a source whose candidates are all kept, at most; about 60 kB each."""
 
 _SHARE_FOR_ROWS = 0.8
 """Share of the ranker's time for its rows; the rest is for its training."""
@@ -73,23 +72,23 @@ class RowMaking:
         settings: surfaces and the ranker's config.
         options: progress and time.
         total: number of all requests.
-        searches: number of those that are searches of people.
+        deciding: source -> number of those that may decide what orders search.
         rng: draws of negatives.
         parts: rows that were made.
         made: requests that have them.
-        compared: all candidates of up to ``MOST_COMPARED`` of the searches of people.
+        compared: all candidates of up to ``MOST_COMPARED`` of these searches per source.
     """
 
     settings: Settings
     options: TrainOptions
     total: int
-    searches: int
+    deciding: Mapping[SearchSource | None, int]
     rng: np.random.Generator
     parts: list[RankerRows] = field(default_factory=list)
     made: list[LabelledQuery] = field(default_factory=list)
     compared: list[SearchCandidates] = field(default_factory=list)
     time: Allowance = field(init=False)
-    _asked: int = 0
+    _asked: Counter[SearchSource | None] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.time = self.options.allowance.from_now(_SHARE_FOR_ROWS)
@@ -110,12 +109,15 @@ class RowMaking:
             self.made.extend(labelled)
 
     def _compares(self, request: LabelledQuery) -> bool:
-        """Whether the candidates of a request are kept: those of an even share of the searches."""
-        if request.source not in OF_PEOPLE:
+        """Whether the candidates of a request are kept: an even share of the searches of a source
+        that may decide.
+        """
+        if not request.can_decide:
             return False
-        share = min(1.0, MOST_COMPARED / max(1, self.searches))
-        self._asked += 1
-        return int(self._asked * share) > int((self._asked - 1) * share)
+        share = min(1.0, MOST_COMPARED / max(1, self.deciding[request.source]))
+        self._asked[request.source] += 1
+        count = self._asked[request.source]
+        return int(count * share) > int((count - 1) * share)
 
     def keep_columns(self, kept: BoolArray) -> None:
         """Drop the features of all rows where ``kept`` (F,) is false."""
@@ -135,7 +137,7 @@ class LabelledCandidates:
         rows: R candidates, request by request.
         items: (R,) int32 their item numbers.
         bounds: B + 1; the candidates of request b are rows ``bounds[b]:bounds[b + 1]``.
-        searches: the same rows, if the requests are searches.
+        searches: the same rows, if some of the requests may decide what orders search.
     """
 
     rows: RankerRows
@@ -156,6 +158,11 @@ class LabelledCandidates:
                 kept[begin:end] = chosen
                 kept[begin + _choose_negatives(request, items, chosen, rng)] = True
         return self.rows.at(kept)
+
+
+def can_compare(request: LabelledQuery, surface: SurfaceConfig) -> bool:
+    """Whether a request may decide what orders search: not if a model orders its surface."""
+    return request.can_decide and surface.scorer == RANKER
 
 
 def build_rows(
@@ -193,7 +200,8 @@ def label_candidates(
     config, actions = settings.all_surfaces()[surface], settings.ranker.actions
     queries = [request.query for request in labelled]
     shown = [request.shown for request in labelled]
-    scored = score(queries, config, state, shown)[0] if config.task == "search" else None
+    is_compared = any(can_compare(request, config) for request in labelled)
+    scored = score(queries, config, state, shown)[0] if is_compared else None
     if scored is None:
         candidates, features = collect(queries, config, state, shown)
     else:

@@ -2,13 +2,18 @@
 
 Searches of people, logged or labelled, are dealt into folds by their words. Rankers that have
 learned from the other folds order the candidates of each fold, all of them, exact titles first as
-in an answer, and so does rank fusion. **The rule**: the ranker orders search if the paired
-difference of nDCG@10 is ``better`` by the rules of ``evaluate/comparison.py``: at least 50 users,
-95 % interval above 0, and a gain of 1 % or more. Else sources are fused by rank, which needs no
-training and cannot learn from chance. A user counts once, with the mean of their searches; a query
+in an answer, and so does rank fusion. A user counts once, with the mean of their searches; a query
 without a user counts as one.
 
-Written queries decide nothing: they are not what people type. Gains are those of the training:
+**The rule**, with the verdicts of ``evaluate/comparison.py`` on nDCG@10: the ranker orders search
+if it is ``better`` (at least 50 users, 95 % interval of the paired difference above 0, a gain of
+1 % or more) on the logged searches, or on the labelled ones where the logged are of fewer users,
+and is not ``worse`` on the other source. Sources are never pooled: many labels would outvote the
+people who search. Else sources are fused by rank, which needs no training and cannot learn from
+chance.
+
+Written queries decide nothing: they are not what people type. Nor do labels by an LLM: the ranker
+that has learned them would be compared by the same habits. Gains are those of the training:
 grades of labelled items, inverse propensities of the positions of chosen ones. Candidates that no
 source proposed, as items that were shown some day, are left out. What was chosen was seen in some
 order, mostly that of the generation then in force, which the figures favour.
@@ -17,7 +22,9 @@ Values are sums of action probabilities by the weights of ``search``; its popula
 value and rejections are left out. The rankers of the folds learn from the searches of the other
 folds and from at most ``OTHERS`` requests of other kinds, so that the whole choice costs at most
 one and a half times the ranker's own training without its rows, mostly far less, and nothing
-without searches of people.
+without searches of people. Each fold has an equal share of the time. If that ends a training,
+nothing is compared, and search is ordered as in the generation in force: the load of a machine
+decides nothing.
 
 Shapes: R rows (request, candidate), F features, Q requests, H compared searches.
 """
@@ -31,16 +38,17 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.text import normalise
 from serendip.engine.settings import Settings
-from serendip.evaluate.comparison import BETTER, MIN_USERS, compare_values
+from serendip.evaluate.comparison import BETTER, MIN_USERS, WORSE, compare_values
 from serendip.evaluate.intervals import per_user
-from serendip.jobs.train.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker_rows import OF_PEOPLE, RowMaking, SearchCandidates
+from serendip.evaluate.runs import Values
+from serendip.jobs.train.labelled_query import OF_PEOPLE, LabelledQuery
+from serendip.jobs.train.ranker_rows import RowMaking, SearchCandidates
 from serendip.jobs.train.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
 from serendip.jobs.train.search_rows import count_searches
-from serendip.models.ranker.config import RankerRows
+from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.models.ranker.model import Ranker
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import SilentProgress, TrainOptions
@@ -78,7 +86,7 @@ class SampledSearches:
     @property
     def counts(self) -> Mapping[str, int]:
         """Source -> number of searches with a positive row."""
-        return count_searches(self.rows, [one.source for one in self.requests])
+        return count_searches(self.rows, [request.source for request in self.requests])
 
     def candidates(self) -> SearchCandidates | None:
         """Proposed candidates of the H searches with a gain among them; None without any."""
@@ -89,16 +97,17 @@ class SampledSearches:
     def users(self, groups: NDArray[np.integer]) -> list[str]:
         """Who made the requests of numbers (H,): ids, or the words of queries without one."""
         made = [self.requests[number] for number in groups.tolist()]
-        return [one.user_id or f"\0{normalise(one.query.text)}" for one in made]
+        return [request.user_id or f"\0{normalise(request.query.text)}" for request in made]
 
     def folds(self) -> IntArray:
-        """(Q,) fold of each search of people, -1 for other requests; equal words share one."""
+        """(Q,) fold of each logged or labelled search, -1 for others; equal words share one."""
+        is_search = np.array([request.source in OF_PEOPLE for request in self.requests], np.bool_)
         texts = [
-            normalise(one.query.text) if one.source in OF_PEOPLE else "" for one in self.requests
+            normalise(request.query.text) if is_of_people else ""
+            for request, is_of_people in zip(self.requests, is_search.tolist(), strict=True)
         ]
         names, text = np.unique(texts, return_inverse=True)
         fold = np.random.default_rng(0).permutation(len(names)) % FOLDS
-        is_search = np.array([one.source in OF_PEOPLE for one in self.requests], np.bool_)
         return np.where(is_search, fold[text], -1).astype(np.int32)
 
     def training_rows(self, folds: IntArray, fold: int) -> RankerRows:
@@ -110,69 +119,162 @@ class SampledSearches:
         return self.rows.at(kept[self.rows.group])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceComparison:
+    """Both orders on the held-out searches of one source.
+
+    Args:
+        order: that these searches alone ask for, with the figures; ``note`` = why there are none.
+        verdict: of the ranker against rank fusion; empty = nothing was compared.
+    """
+
+    order: SearchOrder
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceSearches:
+    """The searches of one source among H.
+
+    Args:
+        source: logged or labelled.
+        is_own: (H,) True for its searches.
+        users: who made its searches.
+        num_folds: number of folds that have some.
+    """
+
+    source: SearchSource
+    is_own: BoolArray
+    users: Sequence[str]
+    num_folds: int
+
+    @classmethod
+    def of_all(cls, searches: SampledSearches, groups: NDArray[np.integer]) -> list[Self]:
+        """Those of each source that has some of the requests of numbers (H,)."""
+        sources = np.array([searches.requests[number].source for number in groups.tolist()])
+        folds, found = searches.folds(), []
+        for source in OF_PEOPLE:
+            is_own = sources == source
+            own = groups[is_own]
+            if len(own):
+                found.append(cls(source, is_own, searches.users(own), len(np.unique(folds[own]))))
+        return found
+
+    def plain(self, learned: Mapping[str, int]) -> SearchOrder:
+        """Rank fusion, without figures."""
+        count, users = len(self.users), len(set(self.users))
+        return SearchOrder(False, learned, count, users, source=self.source)
+
+    def reason_against(self) -> str:
+        """Why nothing is compared on them; empty if they are enough."""
+        users = len(set(self.users))
+        if users < MIN_USERS:
+            return (
+                f"{self.source} searches of {users} users or queries are too few to compare on "
+                f"({MIN_USERS})"
+            )
+        return "" if self.num_folds > 1 else f"all {self.source} searches have the same words"
+
+    def compare(self, both: Values, learned: Mapping[str, int]) -> SourceComparison:
+        """Compare nDCG@10 (H, 2) of the ranker and of rank fusion on them."""
+        groups = np.unique(self.users, return_inverse=True)[1]
+        by_ranker, fused = per_user(both[self.is_own], groups).T  # (U,) each
+        compared = compare_values(("ranker", "rank fusion", "nDCG@10"), by_ranker, fused)
+        order = replace(
+            self.plain(learned),
+            by_ranker=compared.verdict == BETTER,
+            ranker=float(by_ranker.mean()),
+            fusion=float(fused.mean()),
+            difference=compared.difference,
+            low=compared.low,
+            high=compared.high,
+        )
+        return SourceComparison(order, compared.verdict)
+
+
 def choose_search_order(
-    searches: SampledSearches, settings: Settings, options: TrainOptions
+    searches: SampledSearches,
+    settings: Settings,
+    options: TrainOptions,
+    in_force: SearchOrder | None = None,
 ) -> SearchOrder:
     """Compare the ranker with rank fusion on held-out searches; see the rule above.
 
     Args:
         searches: with all rows of the ranker.
         settings: surfaces and the ranker's config.
-        options: seed and time; sources are fused by rank if the time ends before the last fold.
+        options: seed and time.
+        in_force: what orders search in the generation in force, which is kept if there is no time
+            for the comparison; None = rank fusion.
     """
     learned, found = searches.counts, searches.candidates()
     if found is None:
         return SearchOrder(searches=learned, note="no search of people can be compared on")
-    users = searches.users(np.unique(found.rows.group))  # H of them
-    plain = SearchOrder(False, learned, len(users), len(set(users)))
-    if note := _reason_against(searches, found, plain.users):
-        return replace(plain, note=note)
+    sources = SourceSearches.of_all(searches, np.unique(found.rows.group))
+    enough = [source for source in sources if not source.reason_against()]
+    if not enough:
+        most = max(sources, key=lambda source: len(set(source.users)))
+        return replace(most.plain(learned), note=most.reason_against())
     time = options.allowance.from_now(SHARE_OF_TIME, "search order")
     limited = replace(options, progress=SilentProgress(), allowance=time)
     values = _held_out_values(searches, found, settings, limited)
     if values is None:
-        return replace(plain, note="there was no time to compare it with the ranker")
+        return _without_time(enough[0].plain(learned), in_force)
     gains, requests = gains_of(found.rows), rows_of_requests(found.rows.group)
     both = [
         ndcg_of_requests(np.where(found.pins > 0, found.pins, order), gains, requests)
         for order in (values, found.fused)
     ]
-    groups = np.unique(users, return_inverse=True)[1]
-    by_ranker, fused = per_user(np.stack(both, axis=1), groups).T  # (U,) each
-    compared = compare_values(("ranker", "rank fusion", "nDCG@10"), by_ranker, fused)
-    return replace(
-        plain,
-        by_ranker=compared.verdict == BETTER,
-        ranker=float(by_ranker.mean()),
-        fusion=float(fused.mean()),
-        difference=compared.difference,
-        low=compared.low,
-        high=compared.high,
-    )
+    return _decide([source.compare(np.stack(both, axis=1), learned) for source in enough])
 
 
-def _reason_against(searches: SampledSearches, found: SearchCandidates, users: int) -> str:
-    """Why nothing is compared; empty if it is."""
-    if users < MIN_USERS:
-        return f"searches of {users} users or queries are too few to compare on ({MIN_USERS})"
-    folds = searches.folds()[found.rows.group]
-    return "" if len(np.unique(folds)) > 1 else "all searches of people have the same words"
+def _without_time(plain: SearchOrder, in_force: SearchOrder | None) -> SearchOrder:
+    """What orders search in the generation in force, if there is one."""
+    note = "there was no time to compare it with the ranker"
+    if in_force is None:
+        return replace(plain, note=note)
+    note = "there was no time for a comparison, and the generation in force is ordered by it"
+    return replace(plain, by_ranker=in_force.by_ranker, note=note)
+
+
+def _decide(compared: Sequence[SourceComparison]) -> SearchOrder:
+    """The order that the first source asks for; rank fusion if the ranker is worse on another."""
+    first, *others = compared
+    against = [other.order for other in others if other.verdict == WORSE]
+    return against[0] if first.order.by_ranker and against else first.order
 
 
 def _held_out_values(
     searches: SampledSearches, found: SearchCandidates, settings: Settings, options: TrainOptions
 ) -> FloatArray | None:
-    """(R,) values of candidates by rankers that have not seen their words; None = no time."""
+    """(R,) values of candidates by rankers that have not seen their words; None = no time.
+
+    A ranker whose training the time ended would be compared as if it were whole: nothing is.
+    """
     folds, values = searches.folds(), np.zeros(len(found.rows), np.float32)
     of_row = folds[found.rows.group]  # (R,)
-    for fold in np.unique(of_row).tolist():
-        if options.allowance.is_over:
-            return None
+    present = np.unique(of_row).tolist()
+    for place, fold in enumerate(present):
+        time = options.allowance.from_now(1 / (len(present) - place))
         learned = searches.training_rows(folds, fold)
-        ranker = Ranker(settings.ranker).train(learned, searches.names, options)
+        ranker = _train_in_time(settings, learned, searches.names, replace(options, allowance=time))
+        if ranker is None:
+            options.allowance.cut(place / len(present))
+            return None
         own = of_row == fold
         values[own] = ranker_values(ranker, found.rows.at(own), settings)
     return values
+
+
+def _train_in_time(
+    settings: Settings, rows: RankerRows, names: Sequence[str], options: TrainOptions
+) -> Ranker | None:
+    """Train a ranker; None if the time was over before the end."""
+    if options.allowance.is_over:
+        return None
+    time = replace(options.allowance, cuts=[])
+    ranker = Ranker(settings.ranker).train(rows, names, replace(options, allowance=time))
+    return None if time.cuts else ranker
 
 
 def gains_of(rows: RankerRows) -> FloatArray:

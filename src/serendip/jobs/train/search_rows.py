@@ -10,13 +10,14 @@ written     a query that was written for an item, by an LLM (``serendip queries 
 
 Each source has a weight in ``[ranker.searches]``. Written queries have more words of their items
 than queries that people type, so a ranker that has seen few others trusts words too much; whether
-it orders search is decided on searches of the other two sources (``search_order_choice``).
+it orders search is decided on searches of the other two sources (``search_order_choice``), without
+the queries of files of labels by an LLM: what labels alike may only teach.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +25,11 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import QueryExamples
+from serendip.data.files.tables import open_table
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.vocabulary import Vocabulary
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_gains
+from serendip.jobs.labels.pair_files import has_model_labels
 from serendip.jobs.train.labelled_query import LabelledQuery, LabelledRequests
 from serendip.jobs.train.ranker_actions import label_actions
 from serendip.models.ranker.config import (
@@ -40,12 +43,15 @@ SEARCH = TASKS.index("search")
 """Number of the task."""
 
 
-def label_judged(judged: JudgedQueries, vectors: FloatArray) -> list[LabelledQuery]:
+def label_judged(
+    judged: JudgedQueries, vectors: FloatArray, by_llm: Set[str] = frozenset()
+) -> list[LabelledQuery]:
     """Searches for labelled queries, without a user.
 
     Args:
         judged: Q queries; the weight of a relevant item is its gain.
         vectors: (Q, D) content vectors of the texts.
+        by_llm: texts of queries with labels by an LLM.
     """
     labelled = []
     for text, gains, vector in zip(judged.texts, judged.gains, vectors, strict=True):
@@ -60,6 +66,7 @@ def label_judged(judged: JudgedQueries, vectors: FloatArray) -> list[LabelledQue
                 weights=gain[relevant],
                 irrelevant=items[~relevant],
                 source="labelled",
+                by_llm=text in by_llm,
             )
         )
     return labelled
@@ -89,6 +96,16 @@ def read_judged_files(
     judged = JudgedQueries.of(gains)
     order = np.random.default_rng(0).permutation(len(judged))
     return judged.rows(np.sort(order[:most]).tolist())
+
+
+def read_queries_by_llm(paths: Sequence[Path]) -> set[str]:
+    """Texts of all queries of the files of labels that name a model.
+
+    Raises:
+        DataError: a file is missing or broken.
+    """
+    by_llm = [path for path in paths if has_model_labels(path)]
+    return {str(query) for path in by_llm for (query,) in open_table(path).rows(("query",))}
 
 
 def write_searches(

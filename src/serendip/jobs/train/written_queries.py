@@ -1,16 +1,17 @@
 """Queries that an LLM wrote for items, as training data, and the gate for their use.
 
 ``serendip queries build --llm`` writes them. The ranker learns from them as ``written`` searches.
-With ``[queries] training_weight`` the retriever learns from most of them too, beside logged queries
-and those from the fields of items: synthetic query generation (InPars, Bonifacio et al. 2022).
+With ``[queries] training_weight`` the retriever learns from others of them (``suggestions.parts``),
+beside logged queries and those from the fields of items: synthetic query generation (InPars,
+Bonifacio et al. 2022).
 Nobody has checked that such a query asks for its item, so a training that learns from them is
-compared with the generation in force: no search may be worse. Without the setting a training is the
-same, bit by bit, as one that has no written queries for the retriever.
+compared with the generation in force: no search may be shown to be worse, and what was not measured
+does not pass. Without the setting a training is the same, bit by bit, as one that has no written
+queries for the retriever.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
+from serendip.jobs.suggestions.parts import part_of, select_unread
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_surface
 from serendip.jobs.train.gates import GateResult
@@ -33,20 +35,22 @@ from serendip.search.suggestions.config import QueriesConfig
 MOST_QUERIES = 10_000
 """Largest number of queries that the retriever learns from."""
 
-RANKER_EVERY = 4
-"""One in so many queries is the ranker's alone, where the retriever learns from the others: its
-scores of queries that it was trained on say little about others."""
-
 MANIFEST_KEY = "written_queries"
+
+GATE = "no search is shown to be worse by written queries"
 
 
 def select_for_ranker(
     workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue, count: int
 ) -> list[Candidate]:
-    """Queries that the ranker may learn from: of more than ``count`` a sample, always the same."""
+    """Queries that the ranker may learn from: of more than ``count`` a sample, always the same.
+
+    Where the retriever learns from such queries, only the ranker's part: scores of queries that the
+    retriever was trained on say little about others.
+    """
     queries = _read(workspace, config, catalogue)
     if config.training_weight > 0:
-        queries = [query for query in queries if _is_of_ranker(query)]
+        queries = [query for query in queries if part_of(query.text) == "ranker"]
     return _sample(queries, count)
 
 
@@ -57,20 +61,16 @@ def select_for_retriever(
     if config.training_weight == 0:
         return []
     queries = _read(workspace, config, catalogue)
-    return _sample([query for query in queries if not _is_of_ranker(query)], MOST_QUERIES)
+    return _sample([query for query in queries if part_of(query.text) != "ranker"], MOST_QUERIES)
 
 
 def _read(
     workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue
 ) -> list[Candidate]:
+    """Written queries, less those that the texts of their items contain."""
     if workspace is None or "llm" not in config.sources:
         return []
-    return read_written_queries(workspace, catalogue)
-
-
-def _is_of_ranker(query: Candidate) -> bool:
-    """Whether a query is the ranker's: by its text, so that it is so in every catalogue."""
-    return zlib.crc32(query.text.encode()) % RANKER_EVERY == 0
+    return select_unread(read_written_queries(workspace, catalogue), catalogue)
 
 
 def _sample(queries: Sequence[Candidate], count: int) -> list[Candidate]:
@@ -111,10 +111,12 @@ class WrittenQueryUse:
 def check_written_queries(
     use: WrittenQueryUse, record: QualityRecord | None, generations: Path, searches: Sequence[str]
 ) -> list[GateResult]:
-    """Check that no search is worse than that of the generation in force.
+    """Check that no search is shown to be worse than that of the generation in force.
 
     Unlike the gate of all surfaces, this one tolerates no margin: it fails if the 95 % interval of
-    the difference lies below 0.
+    the difference lies below 0. It also fails if nothing was measured: without a record of both, if
+    too few users have searched, or if the generation in force learned from written queries that
+    were not compared with anything themselves.
 
     Args:
         use: of this training.
@@ -123,26 +125,44 @@ def check_written_queries(
         searches: names of the surfaces that search.
 
     Returns:
-        one result, or none if the training learned from no written queries, or from the same ones
-        as the generation in force.
+        one result, or none if the training learned from no written queries.
     """
-    name = "no search worse by written queries"
+    if not use.queries:
+        return []
+    passed, detail = _compare_searches(use, record, generations, searches)
+    return [GateResult(GATE, passed, f"{use.queries} queries; {detail}")]
+
+
+def _compare_searches(
+    use: WrittenQueryUse, record: QualityRecord | None, generations: Path, searches: Sequence[str]
+) -> tuple[bool, str]:
+    """Whether the gate is passed, and its detail."""
     try:
         current = open_current(generations, verify=False)
         before = QualityRecord.open(current.folder / RECORD_FILE)
     except (NotTrainedError, ArtefactError):
-        current, before = None, None
-    same = current is not None and WrittenQueryUse.of_manifest(current.manifest) == use
-    if not use.queries or same:
-        return []
+        return False, _not_measured("no generation is in force")
+    earlier = WrittenQueryUse.of_manifest(current.manifest)
+    if earlier.queries and not _has_passed(current.manifest):
+        return False, _not_measured(f"{current.name} learned from some that were not")
+    if earlier == use:
+        return True, f"{current.name} learned from the same ones, which were compared"
     if record is None or before is None:
-        detail = f"{use.queries} queries, not measured: no generation in force has a record"
-        return [GateResult(name, True, detail)]
+        return False, _not_measured("the data are too few")
     changes = [
         change
         for surface in searches
         if (change := compare_surface(surface, record, before)) is not None
     ]
-    detail = "; ".join(map(str, changes)) or "not measured: too few users have searched"
-    passed = not any(change.is_worse for change in changes)
-    return [GateResult(name, passed, f"{use.queries} queries; {detail}")]
+    if not changes:
+        return False, _not_measured("too few users have searched")
+    return not any(change.is_worse for change in changes), "; ".join(map(str, changes))
+
+
+def _has_passed(manifest: Mapping[str, Any]) -> bool:
+    """Whether the searches of a generation have passed this gate."""
+    return any(gate["name"] == GATE and gate["passed"] for gate in manifest.get("gates", ()))
+
+
+def _not_measured(reason: str) -> str:
+    return f"not measured: {reason}; train once with [queries] training_weight = 0"

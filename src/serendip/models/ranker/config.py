@@ -24,7 +24,7 @@ class SearchesConfig(Config):
 
     The first three keys are weights of the sources: of each search in the loss. 0 = the source is
     not read. Whether the ranker orders search is decided by the training, on held-out searches of
-    people: logged and labelled ones.
+    people: logged ones, or those labelled by people where too few are logged.
     """
 
     logged: float = Field(default=1.0, ge=0)
@@ -39,7 +39,8 @@ class SearchesConfig(Config):
 
     labels: tuple[str, ...] = ()
     """Files of labels (``serendip judge run`` and ``serendip judge label``), relative to the
-    workspace. Labels by an LLM should have passed ``serendip judge gate``."""
+    workspace. Labels by an LLM should have passed ``serendip judge gate``; they do not decide
+    whether the ranker orders search."""
 
     def weight(self, source: SearchSource) -> float:
         """Weight of a source."""

@@ -201,7 +201,7 @@ class Ranker:
         ranker.search_order = order or SearchOrder(
             TASKS.index("search") in ordered,
             dict(document.get("searches", {})),
-            note="an earlier version chose it by their number",
+            note="an earlier version chose it by another rule",
         )
         return ranker
 

@@ -13,6 +13,8 @@ from serendip.models.ranker.config import SEARCH_SOURCES
 class SearchOrder:
     """What orders search, and why; nDCG@10 is of held-out searches of people, a mean over users.
 
+    Figures are those of the source whose searches decided: ``logged`` or ``labelled``.
+
     Args:
         by_ranker: whether the ranker does; else sources are fused by rank.
         searches: source -> number of searches that the ranker has learned from; empty = there is
@@ -25,6 +27,7 @@ class SearchOrder:
         low: lower end of the 95 % interval of the paired difference.
         high: its upper end.
         note: why nothing was compared; empty = both were.
+        source: whose held-out searches decided; empty = nobody's, or both, as earlier versions did.
     """
 
     by_ranker: bool = False
@@ -37,6 +40,7 @@ class SearchOrder:
     low: float | None = None
     high: float | None = None
     note: str = ""
+    source: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -44,10 +48,14 @@ class SearchOrder:
 
     @classmethod
     def read(cls, document: Mapping[str, Any] | None) -> Self | None:
-        """Rebuild from ``as_dict``; None if an earlier version wrote it, by another rule."""
-        if document is None or document.keys() != {one.name for one in fields(cls)}:
+        """Rebuild from ``as_dict``; None if an earlier version wrote it, by another rule.
+
+        Further keys, which a later version wrote, are ignored; ``source`` may be missing.
+        """
+        names = {known.name for known in fields(cls)}
+        if document is None or not names - {"source"} <= document.keys():
             return None
-        return cls(**document)
+        return cls(**{name: value for name, value in document.items() if name in names})
 
     def describe(self) -> str:
         """One sentence for people."""
@@ -58,11 +66,14 @@ class SearchOrder:
         if self.note:
             return f"ordered by {self._name()}, as {self.note}; {learned}"
         return (
-            f"ordered by {self._name()}: on {self.compared:,} held-out searches of "
+            f"ordered by {self._name()}: on {self.compared:,} held-out {self._searches()} of "
             f"{self.users:,} users or queries the ranker has nDCG@10 {self.ranker:.4f} and rank "
             f"fusion {self.fusion:.4f} ({self.difference:+.4f}, {self.low:+.4f} to "
             f"{self.high:+.4f}); {learned}"
         )
+
+    def _searches(self) -> str:
+        return f"{self.source} searches" if self.source else "searches"
 
     def _name(self) -> str:
         return "the ranker" if self.by_ranker else "rank fusion"

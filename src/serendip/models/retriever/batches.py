@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever.config import RetrieverConfig, block_size
@@ -111,6 +111,13 @@ class ItemQueries:
         order = np.argsort(self._items, kind="stable")
         self._order = order if drawn is None else order[drawn[order]]
         self._ordered = self._items[self._order]
+        self._sums: TimeArray | None = None
+        if self._weights is not None:
+            # (drawn + 1,) weights of the queries before each, in the order of their items
+            self._sums = np.append(0.0, np.cumsum(self._weights[self._order], dtype=np.float64))
+            largest = np.zeros(int(self._items.max(initial=-1)) + 1, np.float32)
+            np.maximum.at(largest, self._ordered, self._weights[self._order])
+            self._item_weights = largest[self._items]  # (Q,)
 
     def __len__(self) -> int:
         return len(self._order)
@@ -120,16 +127,30 @@ class ItemQueries:
         return self._at(np.searchsorted(self._ordered, items), items)
 
     def any_of(self, items: LongArray, random: np.random.Generator) -> LongArray:
-        """Random query of each item; -1 = the item has none."""
+        """Random query of each item, in proportion to its weight; -1 = the item has none."""
         low = np.searchsorted(self._ordered, items)
-        count = np.searchsorted(self._ordered, items, side="right") - low
-        return self._at(low + (random.random(items.shape) * count).astype(np.int64), items)
+        high = np.searchsorted(self._ordered, items, side="right")
+        return self._at(self._draw(low, high, random.random(items.shape)), items)
+
+    def _draw(self, low: LongArray, high: LongArray, share: TimeArray) -> LongArray:
+        """Positions low <= p < high at a share in [0, 1) of the weights between the two."""
+        if self._sums is None:
+            drawn: LongArray = low + (share * (high - low)).astype(np.int64)
+            return drawn
+        before = self._sums[low]
+        places = np.searchsorted(self._sums, before + share * (self._sums[high] - before), "right")
+        return np.clip(places - 1, low, np.maximum(high - 1, low)).astype(np.int64)
 
     def anything(
         self, shape: tuple[int, ...], random: np.random.Generator
     ) -> tuple[LongArray, LongArray]:
-        """Draw any queries, each with its item."""
-        queries = self._order[random.integers(0, len(self._order), shape)]
+        """Draw any queries in proportion to their weights, each with its item."""
+        if self._sums is None:
+            places = random.integers(0, len(self._order), shape)
+        else:
+            ends = np.zeros(shape, np.int64), np.full(shape, len(self._order))
+            places = self._draw(*ends, random.random(shape))
+        queries = self._order[places]
         return queries, self._items[queries]
 
     @property
@@ -138,11 +159,15 @@ class ItemQueries:
         return self._weights is not None
 
     def weights_of(self, queries: LongArray) -> FloatArray:
-        """Weights of queries of any shape; 1 for -1 and without weights."""
+        """Weights (any shape) in the loss of what ``any_of`` has drawn; 1 for -1 and unweighted.
+
+        A query is drawn of its item in proportion to its weight, so the weight left for the loss is
+        the largest of the item's queries.
+        """
         ones = np.ones(queries.shape, np.float32)
         if self._weights is None:
             return ones
-        return np.where(queries == NONE, ones, self._weights[queries])
+        return np.where(queries == NONE, ones, self._item_weights[queries])
 
     def _at(self, places: LongArray, items: LongArray) -> LongArray:
         """Queries at positions in item order; -1 if the query there is of another item."""
@@ -381,7 +406,7 @@ class BatchBuilder:
         """Search requests of random queries, without history: they cover items without events."""
         shape = (len(rows.begin), self._num_slots(rows))
         query, target = self.queries.anything(shape, random)
-        nothing, weight = np.full_like(query, NONE), self.queries.weights_of(query)
+        nothing, weight = np.full_like(query, NONE), np.ones(shape, np.float32)
         return _requests(SEARCH, np.zeros_like(query), nothing, query, target, weight)
 
     def _num_slots(self, rows: RowBounds) -> int:

@@ -176,19 +176,25 @@ class RetrieverTraining:
 
     @cached_property
     def validation(self) -> BatchBuilder:
-        """The validation events, and all queries; the last pass learns them."""
-        return self._builder(PackedLog(self.split.log, self.split.is_validation))
+        """The validation events, and the queries that were checked."""
+        log = PackedLog(self.split.log, self.split.is_validation)
+        return self._builder(log, self.split.checked)
+
+    @cached_property
+    def last(self) -> BatchBuilder:
+        """The validation events, and all queries, for the last pass."""
+        return self._builder(self.validation.log)
 
     @cached_property
     def read(self) -> BatchBuilder:
-        """The validation events, and the queries that are not held out."""
-        return self._builder(self.validation.log, ~self.split.hidden)
+        """The validation events, and the checked queries that are not held out."""
+        return self._builder(self.validation.log, self.split.checked & ~self.split.hidden)
 
     @cached_property
     def unread(self) -> BatchBuilder:
-        """The validation events, and the held-out queries; all queries without any."""
-        hidden = self.split.hidden
-        return self._builder(self.validation.log, hidden if hidden.any() else None)
+        """The validation events, and the held-out queries; all without any. Only checked ones."""
+        hidden, checked = self.split.hidden, self.split.checked
+        return self._builder(self.validation.log, checked & hidden if hidden.any() else checked)
 
     @cached_property
     def whole(self) -> BatchBuilder:
@@ -210,7 +216,7 @@ class RetrieverTraining:
         Rows without a held-back event are left out: at this rate a pass over them changes little.
         """
         if self.held_back:
-            self._run_epoch(self.validation, self.num_epochs)
+            self._run_epoch(self.last, self.num_epochs)
 
     def learn_everything(self) -> None:
         """Train on all events, continuing from an earlier training."""
@@ -393,7 +399,7 @@ class RetrieverTraining:
         if SEARCH in map(TASK_OF.__getitem__, self.read.tasks):
             requests = partial(self._validation_requests, SEARCH, self.read)
             trained = TrainedQueries.of(
-                compress(self._texts(), ~self.split.hidden),
+                compress(self._texts(), self.split.checked & ~self.split.hidden),
                 tune_content_weights(requests, aligned, content, query_vectors),
             )
         return ContentScores(self.aligned_rows, weights, len(query_vectors) > 0, trained)
@@ -404,7 +410,7 @@ class RetrieverTraining:
     def earlier_affinity(self) -> ContentScores | None:
         """Content scores with the weights of the earlier training; None without an alignment.
 
-        All queries are trained now.
+        All checked queries are trained now.
         """
         assert self.start is not None
         if self.alignment is None or self.start.content_weights is None:
@@ -414,7 +420,9 @@ class RetrieverTraining:
             self.aligned_rows,
             self.start.content_weights,
             len(self.module.query_vectors) > 0,
-            None if known is None else TrainedQueries.of(self._texts(), known),
+            None
+            if known is None
+            else TrainedQueries.of(compress(self._texts(), self.split.checked), known),
         )
 
     def earlier_quality(self) -> QualityVector | None:

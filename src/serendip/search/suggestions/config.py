@@ -86,7 +86,8 @@ class QueriesConfig(Config):
     training_weight: NonNegativeFloat = 0.0
     """Weight of a query that an LLM wrote for an item, as an example from which the retriever
     learns search; a logged query weighs 1. 0 = it learns from none. A training that learns from
-    them is published only if no search becomes worse by it."""
+    them is published only if it is compared with the generation in force and no search is shown to
+    be worse."""
 
     @field_validator("templates")
     @classmethod

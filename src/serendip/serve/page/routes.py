@@ -26,7 +26,6 @@ from serendip.serve.key_ring import KeyRing
 from serendip.serve.middleware import (
     ErrorResponse,
     content_security_policy,
-    get_request_id,
 )
 from serendip.serve.page import views
 from serendip.serve.page.assets import HTML, environment, static_file
@@ -175,7 +174,7 @@ class Pages:
             item = engine.item(item_id)
             return engine.pictures.read(item) if item else None
 
-        picture = await self._pool.read(load)
+        picture = await self._pool.read_file(load)
         if picture is None:
             return self._error(
                 ErrorResponse(404, "no_picture", f"there is no picture of {item_id[:80]!r} here.")
@@ -187,7 +186,7 @@ class Pages:
 
     async def report(self, request: Request) -> Response:
         """The report on the quality of the engine."""
-        body = await self._pool.read(lambda engine: engine.report.read())
+        body = await self._pool.read_file(lambda engine: engine.report.read())
         if body is None:
             hint = "`serendip evaluate` makes it."
             return self._error(ErrorResponse(404, "no_report", "there is no report yet.", hint))
@@ -200,7 +199,7 @@ class Pages:
         def describe(engine: EngineProtocol) -> QualityLine | None:
             return build_quality_line(engine.report, was_running=True)
 
-        line = await self._pool.read(describe)
+        line = await self._pool.read_file(describe)
         body = self._templates.get_template("_quality.html").render(quality=line) if line else ""
         return Response(body, media_type=HTML, headers=_NOT_STORED)
 
@@ -235,7 +234,7 @@ class Pages:
             try:
                 return await endpoint(request)
             except SerendipError as error:
-                return self._error(ErrorResponse.public(error, get_request_id(request.scope)))
+                return self._error(ErrorResponse.public(error))
 
         return answer
 

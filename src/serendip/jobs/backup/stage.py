@@ -1,0 +1,167 @@
+"""The files of a backup, collected beside the workspace and verified, before they are written.
+
+The segments that the copied database names, and the published generation, never change: they are
+linked at once, so that none is removed while the backup is made. If one was replaced just before it
+was linked, it is looked for again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from serendip.data.store.store import LOG_FOLDER, Store
+from serendip.engine.generations import current_name, open_current
+from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.errors import ArtefactError, StorageError
+from serendip.jobs.backup.folder import FILES, FOLDERS
+from serendip.runtime.atomic_files import LOCK
+
+_TRIES = 5
+_COPIED = tuple(name for name in FILES if name != DATABASE_FILE)
+_VERSIONED = tuple(name for name in FOLDERS if name not in (LOG_FOLDER, "generations"))
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFacts:
+    """What the copied database says.
+
+    Args:
+        removals: how often events had been removed from the log; 0 = bytes of erased users are in
+            its segments, so that it is as old as any erasure.
+        item_version: of the items in it.
+        items: number of items that are not deleted.
+        events: number of events.
+        generation: the published one; empty = none is in the backup.
+        damage: why the published generation is not in it; empty = it is, or there is none.
+    """
+
+    removals: int
+    item_version: int
+    items: int
+    events: int
+    generation: str = ""
+    damage: str = ""
+
+
+def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
+    """Copy the database, link what belongs to it into an empty folder, and verify both.
+
+    Raises:
+        StorageError: the database or a segment is damaged or cannot be read.
+    """
+    for name in _COPIED:
+        if (workspace.folder / name).is_file():
+            shutil.copyfile(workspace.folder / name, staged / name)
+    for name in _VERSIONED:
+        _stage_versions(workspace.folder / name, staged / name)
+    for _ in range(_TRIES):
+        shutil.rmtree(staged / LOG_FOLDER, ignore_errors=True)
+        (staged / DATABASE_FILE).unlink(missing_ok=True)
+        store.copy_database(staged / DATABASE_FILE)
+        with closing(Store.open(staged / DATABASE_FILE)) as copy:
+            if not _stage_segments(workspace, store, copy, staged):
+                continue
+            facts = _facts_of(copy)
+        generation, damage = _stage_generation(workspace, staged)
+        return replace(facts, generation=generation, damage=damage)
+    raise StorageError(
+        "segments of the event log are replaced again and again.", "Try again later."
+    )
+
+
+def _stage_versions(source: Path, target: Path) -> None:
+    """Link a folder whose versions a command may be removing."""
+    for _ in range(_TRIES):
+        try:
+            _link_tree(source, target)
+            return
+        except FileNotFoundError:
+            shutil.rmtree(target, ignore_errors=True)
+    raise StorageError(f"files in {source} are replaced again and again.", "Try again later.")
+
+
+def _facts_of(copy: Store) -> StagedFacts:
+    if damage := copy.integrity():
+        raise StorageError(f"the database is damaged: {damage[0]}.", "See `serendip doctor`.")
+    removals = 0 if copy.count_hidden_segments() else copy.log.mark().removals
+    return StagedFacts(
+        removals, copy.max_version(), copy.count_items(), copy.count_recorded_events()
+    )
+
+
+def _stage_segments(workspace: Workspace, store: Store, copy: Store, staged: Path) -> bool:
+    """Link and verify the segments that the copy names; False = one was replaced just before.
+
+    Raises:
+        StorageError: a segment that counts is missing or damaged.
+    """
+    names = copy.segment_names()
+    try:
+        for name in names:
+            segment = Path(LOG_FOLDER, name)
+            _link_tree(workspace.folder / segment, staged / segment, is_needed=True)
+        copy.verify_log()
+    except (FileNotFoundError, StorageError) as error:
+        if not set(names) <= set(store.segment_names()):
+            return False
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"the event log cannot be read: {error}.") from None
+    return True
+
+
+def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
+    """Link and verify the published generation; its name, empty = none, and what is damaged.
+
+    A damaged one is left out: another training makes a new one, of what is in the database.
+    """
+    target, name = staged / "generations", ""
+    for _ in range(_TRIES):
+        try:
+            if not (name := current_name(workspace.generations)):
+                return "", ""
+            _link_tree(workspace.generations / name, target / name, is_needed=True)
+            (target / "CURRENT").write_text(f"{name}\n", encoding="ascii")
+            open_current(target)
+            return name, ""
+        except (FileNotFoundError, ArtefactError) as error:
+            shutil.rmtree(target, ignore_errors=True)
+            if _is_published(workspace, name):
+                return "", str(error)
+    raise StorageError("generations are replaced again and again.", "Try again later.")
+
+
+def _is_published(workspace: Workspace, name: str) -> bool:
+    """Whether a generation is still the published one, or the pointer to it is unreadable."""
+    try:
+        return current_name(workspace.generations) == name
+    except ArtefactError:
+        return True
+
+
+def _link_tree(source: Path, target: Path, is_needed: bool = False) -> None:
+    """Link or copy the plain files below a folder, which may be missing unless it is needed.
+
+    Raises:
+        FileNotFoundError: a file was removed meanwhile.
+    """
+    if not source.is_dir():
+        if is_needed:
+            raise FileNotFoundError(source)
+        return
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        is_hidden = any(part.startswith(".") and part != ".managed.json" for part in relative.parts)
+        if is_hidden or path.name == LOCK or path.is_symlink() or not path.is_file():
+            continue
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target / relative)
+        except FileNotFoundError:
+            raise
+        except OSError:  # This file system has no hard links.
+            shutil.copyfile(path, target / relative)
