@@ -91,11 +91,11 @@ def test_a_missing_package_of_the_extra_is_named_with_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_training()
-    for name in ("torch", "faiss"):
+    for name in ("torch", "onnx"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     with pytest.raises(ExtraMissing) as caught:
         require_training()
     assert str(caught.value) == (
-        "this needs the extra `train`, of which torch, faiss cannot be imported. "
+        "this needs the extra `train`, of which torch, onnx cannot be imported. "
         'Run `pip install "serendip[train]"`.'
     )

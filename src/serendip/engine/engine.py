@@ -11,13 +11,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
 from serendip.content.posted_media import NO_POSTED_MEDIA, FileProblem, PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import NO_ITEMS, IntArray
+from serendip.data.arrays import IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_starts import Promise
@@ -237,19 +235,7 @@ class Engine:
         """
         surface, state = find_surface(self._surfaces, request.surface), self.state
         offset = decode_cursor(request.cursor)
-        sources = [find_item_number(item_id, state) for item_id in request.item_ids]
-        past = self._query_builder.cached_past(state, request.user_id)
-        query = Query(
-            surface=surface.task,
-            text=request.text,
-            is_literal=request.literal,
-            history=past.history,
-            rejected=past.rejected,
-            source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
-            time=self._clock(),
-            country=request.country,
-            device=request.device,
-        )
+        query = self._query_builder.build_from_memory(state, request)
         items, missing = fall_back(query, surface, state, offset + request.k + 1)
         return build_fallback(items, missing, state, self.generation, request, offset)
 

@@ -88,10 +88,26 @@ class QueryBuilder:
         """How often events had been removed from the log when a past was read last."""
         return self._user_histories.removals
 
-    def cached_past(self, state: EngineState, user_id: str) -> UserPast:
-        """What the last request of a user read, without the store; empty if nothing is cached."""
-        past = self._user_histories.cached(user_id) or UserPast()
-        return past.known(state.num_items)
+    def build_from_memory(self, state: EngineState, request: Request) -> Query:
+        """As ``build``, but neither the store nor the encoder is asked.
+
+        Of the user it is known what the last request read; nothing if it is not cached any more.
+        """
+        surface = find_surface(self._surfaces, request.surface)
+        sources = [find_item_number(item_id, state) for item_id in request.item_ids]
+        past = self._user_histories.cached(request.user_id) or UserPast()
+        known = past.known(state.num_items)
+        return Query(
+            surface=surface.task,
+            text=request.text,
+            is_literal=request.literal,
+            history=known.history,
+            rejected=known.rejected,
+            source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
+            time=self._clock(),
+            country=request.country,
+            device=request.device,
+        )
 
     def read_past(self, state: EngineState, user_id: str) -> UserPast:
         """What is known of a user now; empty for an unknown visitor."""
