@@ -87,6 +87,9 @@ path = "events.csv"
 name = "hashing"
 fields = ["title"]
 
+[context]
+features = []
+
 [models.retriever]
 embedding_size = 16
 search_size = 16
@@ -94,6 +97,7 @@ epochs = 6
 batch_size = 64
 max_len = 8
 """
+"""Searches of a world have no context, so none of its parts is chosen, and none is learned from."""
 
 Kind = Literal["labels", "written queries"]
 
