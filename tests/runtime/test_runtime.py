@@ -246,3 +246,11 @@ def test_threads_are_limited_in_one_place(monkeypatch: pytest.MonkeyPatch) -> No
     assert limit_threads() == 7 == num_threads()
     assert limit_threads(1) == 1 == num_threads()
     assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+
+def test_a_limit_that_comes_after_numpy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    for name in names:
+        monkeypatch.setenv(name, "")
+    with pytest.warns(RuntimeWarning, match="OMP_NUM_THREADS=1"):
+        limit_threads(1)

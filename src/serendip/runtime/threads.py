@@ -5,14 +5,16 @@ slower, and the small matrices here gain nothing from a second thread: training 
 twice the CPU seconds for the same wall time. So the default is one thread, and work is parallel by
 processes; ``OMP_NUM_THREADS`` overrides it.
 
-``limit_threads`` must run before numpy is imported, as in the CLI. Later calls only affect torch
-and ``num_threads``, which sessions and indexes read.
+``limit_threads`` must run before numpy is imported, as in the CLI, and warns where that is too
+late: threads that spin beside every product of matrices double the CPU time of a request. Later
+calls only affect torch and ``num_threads``, which sessions and indexes read.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 _VARIABLES = (
     "OMP_NUM_THREADS",
@@ -21,6 +23,8 @@ _VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+_OF_NUMPY = _VARIABLES[:-1]
+"""The variables that numpy's linear algebra reads when it is loaded."""
 
 
 def limit_threads(count: int | None = None) -> int:
@@ -30,6 +34,13 @@ def limit_threads(count: int | None = None) -> int:
         the number of threads set.
     """
     threads = count or num_threads()
+    if "numpy" in sys.modules and not any(os.environ.get(name) for name in _OF_NUMPY):
+        warnings.warn(
+            "numpy was imported before limit_threads() and keeps one thread per core. "
+            "Call it first, or set OMP_NUM_THREADS=1.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     for name in _VARIABLES:
         os.environ[name] = str(threads)
     if "torch" in sys.modules:

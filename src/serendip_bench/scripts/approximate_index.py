@@ -15,11 +15,11 @@ import json
 import time
 from typing import Any
 
-import numpy as np
-
 from serendip.runtime.threads import limit_threads
 
 limit_threads()
+
+import numpy as np
 
 from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray

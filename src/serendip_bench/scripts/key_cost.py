@@ -23,12 +23,15 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from serendip.runtime.threads import limit_threads
+
+limit_threads(1)
+
 from serendip.data.api_key import READ, issue_key
 from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.runtime.threads import limit_threads
 from serendip.serve.access import VISITOR_COOKIE, Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
@@ -104,7 +107,6 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=4_000)
     parser.add_argument("--keys", type=int, default=100)
     options = parser.parse_args()
-    limit_threads(1)
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(Store.create(Path(folder) / "keys.db")),

@@ -12,11 +12,11 @@ import argparse
 import json
 import time
 
-import numpy as np
-
 from serendip.runtime.threads import limit_threads
 
 limit_threads()
+
+import numpy as np
 
 from serendip.engine.feature_names import feature_names
 from serendip.engine.models_config import ModelsConfig

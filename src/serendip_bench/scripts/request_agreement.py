@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
+
+import numpy as np
 
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.item_list import ItemList

@@ -28,12 +28,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from fastapi import FastAPI
-
 from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
+
+import numpy as np
+from fastapi import FastAPI
 
 from serendip.data.event import Event
 from serendip.engine.engine import Engine

@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
 import faiss
+import numpy as np
 
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.data.arrays import FloatArray, IntArray
