@@ -221,7 +221,7 @@ class Eraser:
             detail = f"deleted rows are still to be overwritten in the file: {_AGAIN}"
             yield ErasurePlace("database", "pending", detail)
         else:
-            yield ErasurePlace("database", "erased", "rows, free pages and the write-ahead log")
+            yield ErasurePlace("database", "erased", self._store.scrubbed)
 
     def _exported(self, moment: float) -> ErasurePlace:
         names = [path.name for path in self._exports_before(moment)]

@@ -19,6 +19,7 @@ from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
 from serendip.data.item_features import TokenReader
 from serendip.data.item_quality import QualityConfig
 from serendip.data.repeats import RepeatConfig
+from serendip.data.store.config import StoreConfig
 from serendip.engine.durations import Duration, OptionalDuration
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
@@ -118,6 +119,9 @@ class Settings(Config):
     users: UsersConfig = UsersConfig()
     """The users file."""
 
+    store: StoreConfig = StoreConfig()
+    """The database of items, users, keys and the newest events."""
+
     actions: ActionRules = ActionRules()
     """Classes of events: ignored, likes, negative."""
 
@@ -206,11 +210,11 @@ class Settings(Config):
         return surfaces
 
     def learned_from(self) -> dict[str, Any]:
-        """Everything that decides what is learned, as plain values: not the LLM, the page, the
-        service, the gate or when a training is due.
+        """Everything that decides what is learned, as plain values: not the database, the LLM, the
+        page, the service, the gate or when a training is due.
         """
         left_out: Any = {"train": {"schedule", "stale"}}
-        left_out |= dict.fromkeys(("llm", "page", "serve", "gate"), True)
+        left_out |= dict.fromkeys(("store", "llm", "page", "serve", "gate"), True)
         return self.model_dump(mode="json", exclude=left_out)
 
     @property
