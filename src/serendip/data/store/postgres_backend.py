@@ -102,6 +102,7 @@ class PostgresBackend:
             ) from None
         self.name = self._url.database or "postgresql"
         self.failure: type[Exception] = psycopg.Error
+        self._lost: type[Exception] = psycopg.OperationalError
         self._lock_timeout = f"{max(1, round(busy_s * 1000))}ms"
         self._engine = self._build_engine()
 
@@ -184,28 +185,32 @@ class PostgresBackend:
         connection.exec_driver_sql(_SET_LAST_NUMBER, (table, column, number))
 
     def translate(self, error: Exception) -> StorageError:
-        """The error of this code for one of the driver; it shows no URL."""
+        """The error of this code for one of the driver; its message names no server."""
         cause = getattr(error, "orig", None) or error
         state = str(getattr(cause, "sqlstate", None) or "")
-        lines = str(cause).splitlines()
-        message = f"database {self.name}: {lines[0] if lines else type(cause).__name__}."
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
         if state in _BUSY_STATES:
             return BusyError(
                 f"database {self.name} is locked by another writer.",
                 "Nothing was written. Try again when the other command has ended.",
             )
         if state in _TOO_MANY_STATES:
-            return BusyError(message, "Raise max_connections of the server, or use fewer workers.")
+            return BusyError(
+                f"database {self.name}: its server has no connection left.",
+                "Nothing was written. Raise max_connections, or use fewer workers.",
+            )
         if state in _FULL_STATES:
-            return DiskFullError(message, "Nothing was written. Free some space on the server.")
-        if getattr(error, "connection_invalidated", False) or state.startswith(_LOST_STATES):
+            hint = "Nothing was written. Free some space on the server."
+            return DiskFullError(f"database {self.name}: {reason}.", hint)
+        if isinstance(cause, self._lost) and (not state or state.startswith(_LOST_STATES)):
             return StorageError(
-                message,
-                "Whether a write under way was stored is not known: send it again. Events with an "
-                "event_id are stored once.",
+                f"database {self.name}: its server does not answer.",
+                f"{reason}. Whether a write under way was stored is not known: send it again; "
+                "events with an event_id are stored once.",
             )
         return StorageError(
-            message, "Nothing was written. Check the server and the rights of its user."
+            f"database {self.name}: {reason}.",
+            "Nothing was written. Check the server and the rights of its user.",
         )
 
     def is_failed_sync(self, error: Exception) -> bool:

@@ -145,8 +145,8 @@ def _summarise(connection: Connection, table: Table) -> CopiedTable:
 def _read(connection: Connection, table: Table) -> Iterator[Sequence[Any]]:
     """All rows in the order of their keys, by the thousand."""
     statement = table.select().order_by(*table.primary_key.columns)
-    result = connection.execution_options(stream_results=True).execute(statement)
-    yield from result.partitions(_CHUNK)
+    with connection.execute(statement, execution_options={"stream_results": True}) as result:
+        yield from result.partitions(_CHUNK)
 
 
 def _encode(row: Sequence[Any]) -> bytes:
