@@ -220,7 +220,8 @@ class Engine:
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
-        result = run([query], surface, state)[0]
+        # One more than the page: then it is known whether there is another one.
+        result = run([query], surface, state, offset + request.k + 1)[0]
         return build_answer(result, state, self.generation, request, offset)
 
     def fall_back(self, request: Request) -> Answer:
