@@ -421,6 +421,39 @@ def served(
     typer.echo(f"Results: {json}")
 
 
+@app.command("reliability")
+def reliability(
+    quick: Annotated[bool, typer.Option("--quick", help="Small counts, for a change.")] = False,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Harness names, comma-separated; default: all.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Results file, written after each harness.")
+    ] = None,
+) -> None:
+    """Kills, power cuts, overload and more, many times over: is what is promised kept?
+
+    Ends with code 1 if a promise is broken, or if a negative control is not noticed.
+    """
+    from serendip.runtime.atomic_files import write_json
+    from serendip_bench.reliability.run import format_result, run_harnesses, select_harnesses
+
+    results: dict[str, Mapping[str, Any]] = {}
+
+    def report(name: str, result: Mapping[str, Any]) -> None:
+        for line in format_result(name, result):
+            typer.echo(line)
+        results[name] = result
+        if json is not None:
+            write_json(json, {"harnesses": results})
+
+    harnesses = select_harnesses(only, quick)
+    document = run_harnesses(harnesses, Terminal(as_json=True).options().progress, report)
+    if json is not None:
+        write_json(json, document)
+    raise typer.Exit(0 if document["is_kept"] else 1)
+
+
 def _print_slices(slices: Mapping[str, Any]) -> None:
     for name, row in slices.items():
         typer.echo(
