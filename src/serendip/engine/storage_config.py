@@ -9,7 +9,8 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.objects.mirror import Mirror, Place
-from serendip.data.objects.object_store import ObjectStore, open_object_store
+from serendip.data.objects.object_store import ObjectStore
+from serendip.data.objects.url import open_object_store
 
 _GIB = 1 << 30
 

@@ -11,7 +11,8 @@ from object_stores import Killed, MortalStore, raise_killed, s3_server
 
 from serendip.data.objects.mirror import Mirror
 from serendip.data.objects.mirrored_versions import MirroredVersions
-from serendip.data.objects.object_store import ObjectStore, open_object_store
+from serendip.data.objects.object_store import ObjectStore
+from serendip.data.objects.url import open_object_store
 from serendip.errors import ArtefactError, ConfigError, ConflictError, StorageError
 
 

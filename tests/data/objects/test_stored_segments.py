@@ -10,7 +10,8 @@ from object_stores import Killed, MortalStore, raise_killed
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.objects.mirror import Mirror
-from serendip.data.objects.object_store import ObjectStore, open_object_store
+from serendip.data.objects.object_store import ObjectStore
+from serendip.data.objects.url import open_object_store
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 

@@ -1,4 +1,4 @@
-"""What a place that many machines reach must be able to do, and how one is opened by its URL.
+"""What a place that many machines reach must be able to do.
 
 An object has a name with slashes and a content that appears whole or not at all. Small ones, the
 pointers, are replaced on a condition: that nobody else replaced them since they were read.
@@ -70,23 +70,3 @@ class ObjectStore(Protocol):
 
     def within(self, folder: str) -> ObjectStore:
         """The objects below a folder of this place."""
-
-
-def open_object_store(url: str) -> ObjectStore:
-    """Open a place by its URL; nothing is read yet.
-
-    Args:
-        url: ``s3://bucket/prefix``, ``gs://bucket/prefix``, or the path of a folder that all
-            machines mount.
-
-    Raises:
-        ConfigError: there is no such kind of place, or it cannot be used.
-        ExtraMissing: the package for buckets is not installed.
-    """
-    if "://" in url and not url.startswith("file://"):
-        from serendip.data.objects.bucket import Bucket
-
-        return Bucket.open(url)
-    from serendip.data.objects.shared_folder import SharedFolder
-
-    return SharedFolder(Path(url.removeprefix("file://")).absolute())
