@@ -569,6 +569,7 @@ def load_shared(folder: Path) -> None:
     if isinstance(encoder, UniversalSentenceEncoder):
         encoder.encode(["a text"])
     with suppress(ArtefactError):  # The worker that opens the generation says what is wrong.
-        name = current_name(workspace.generations)
-        if name and any((workspace.generations / name).rglob(INDEX_FILE)):
+        # Of the copies here: a client of an object store must not be forked.
+        name = current_name(workspace.generation_folder)
+        if name and any((workspace.generation_folder / name).rglob(INDEX_FILE)):
             load_faiss()

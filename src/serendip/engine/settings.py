@@ -25,6 +25,7 @@ from serendip.engine.models_config import ModelsConfig
 from serendip.engine.serve_config import ServeConfig
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
+from serendip.engine.storage_config import StorageConfig
 from serendip.llm.config import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
@@ -166,6 +167,9 @@ class Settings(Config):
     page: PageConfig = PageConfig()
     """The page for people: pictures of items."""
 
+    storage: StorageConfig = StorageConfig()
+    """Where generations and the event log lie that several machines share."""
+
     serve: ServeConfig = ServeConfig()
     """Who may reach the service, and how often. `serendip serve` reads it when it starts."""
 
@@ -207,10 +211,10 @@ class Settings(Config):
 
     def learned_from(self) -> dict[str, Any]:
         """Everything that decides what is learned, as plain values: not the LLM, the page, the
-        service, the gate or when a training is due.
+        storage, the service, the gate or when a training is due.
         """
         left_out: Any = {"train": {"schedule", "stale"}}
-        left_out |= dict.fromkeys(("llm", "page", "serve", "gate"), True)
+        left_out |= dict.fromkeys(("llm", "page", "storage", "serve", "gate"), True)
         return self.model_dump(mode="json", exclude=left_out)
 
     @property

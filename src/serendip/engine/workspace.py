@@ -6,7 +6,7 @@
     serendip.db         items and the newest events
     log/                all other events; with the database, the only source of truth
     cache/              vectors by content hash, also of files of posted items; converted weights
-    generations/        published generations
+    generations/        published generations; copies of them with `[storage]`
     semantic_ids/       versions of semantic IDs, from `serendip ids build`
     relevance/          versions of the relevance model, from `serendip judge distil`
     queries/            versions of suggested queries, from `serendip queries build`
@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.config import Overrides, read_toml, validate
+from serendip.data.objects.mirror import Place
 from serendip.data.store.database import PATIENT_S
-from serendip.data.store.store import Store
+from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.settings import Settings
 from serendip.errors import DataError
 from serendip.search.synonyms import Synonyms, read_synonyms
@@ -73,9 +74,22 @@ class Workspace:
         return self.cache / "posted_media" / "files.db"
 
     @property
-    def generations(self) -> Path:
-        """Folder of published generations."""
+    def generations(self) -> Place:
+        """Place of published generations."""
+        return self._place("generations")
+
+    @property
+    def generation_folder(self) -> Path:
+        """Folder, on this machine, of published generations."""
         return self.folder / "generations"
+
+    @property
+    def log(self) -> Place:
+        """Place of the segments of the event log."""
+        return self._place(LOG_FOLDER)
+
+    def _place(self, name: str) -> Place:
+        return self.settings.storage.place(self.folder / name)
 
     @property
     def semantic_ids(self) -> Path:
@@ -127,7 +141,7 @@ class Workspace:
 
     def create_store(self) -> Store:
         """Open the database, created if missing; the caller closes it. Only imports use it."""
-        return Store.create(self.database)
+        return Store.create(self.database, self.log)
 
     def open_store(self, busy_timeout_s: float = PATIENT_S) -> Store:
         """Open the existing database; the caller closes it.
@@ -139,4 +153,4 @@ class Workspace:
             StorageError: the database is missing (reading and serving never create an empty one)
                 or cannot be opened.
         """
-        return Store.open(self.database, busy_timeout_s)
+        return Store.open(self.database, busy_timeout_s, self.log)

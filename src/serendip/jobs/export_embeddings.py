@@ -95,7 +95,7 @@ def embed(
     texts = _read_texts(workspace, file) if kind == "queries" else []
     with closing(Engine.open(folder)) as engine:
         rows = _select_rows(engine, kind, texts)
-        space = open_space(workspace.generations / engine.generation)
+        space = open_space(workspace.generation_folder / engine.generation)
         require_writable(target)
         facts = _describe_space(engine.generation, space)
         _write(target, ID_COLUMN[kind], rows, space, facts, progress)

@@ -22,10 +22,14 @@ LOCK = ".lock"
 
 
 @contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold an exclusive lock of a folder, which is created if missing.
 
     The operating system releases the lock when the process ends, also after a crash.
+
+    Args:
+        folder: to lock.
+        wait: for a process that holds it, instead of an error.
 
     Raises:
         StorageError: another process holds the lock.
@@ -34,7 +38,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StorageError(
                 f"another process is writing to {folder}.",

@@ -235,6 +235,21 @@ class LogWriter:
         with self.exclusive():
             return self._rewrite_all()
 
+    def rename(self) -> None:
+        """Give the log and all its segments another name, as a copy of it must have.
+
+        Two logs of one name in one place would each remove the segments of the other. Nobody else
+        may use the database meanwhile.
+        """
+        facts, name = self._read(lambda view: view.facts), secrets.token_hex(4)
+        rows = [{"old": one.name, "new": self._folder.rename(one.name, name)} for one in facts]
+        with self._database.write() as connection:
+            if rows:
+                connection.execute(self._sql.RENAME_SEGMENT, rows)
+                connection.execute(self._sql.RENAME_HIDDEN, rows)
+            connection.execute(self._set_meta, {"key": _NAME_KEY, "value": name})
+        self._name = name
+
     def _rewrite_all(self) -> int:
         count = 0
         while True:
@@ -314,7 +329,7 @@ class LogWriter:
 
     def _remove_others(self) -> None:
         facts = self._read(lambda view: view.facts)
-        self._folder.remove_others(self._log_name(), {one.name for one in facts})
+        self._folder.keep_only(self._log_name(), {one.name for one in facts})
 
     def _log_name(self) -> str:
         """Random name of this database's log, made by its first writer of segments."""

@@ -326,6 +326,14 @@ SEGMENT_FACTS = select(
 ).order_by(SEGMENTS.c.first_seq, SEGMENTS.c.name)
 ADD_SEGMENT = SEGMENTS.insert()
 DROP_SEGMENT = SEGMENTS.delete().where(SEGMENTS.c.name == bindparam("segment"))
+RENAME_SEGMENT = (
+    SEGMENTS.update().where(SEGMENTS.c.name == bindparam("old")).values(name=bindparam("new"))
+)
+RENAME_HIDDEN = (
+    HIDDEN_USERS.update()
+    .where(HIDDEN_USERS.c.segment == bindparam("old"))
+    .values(segment=bindparam("new"))
+)
 DROP_FILE_SEGMENTS = SEGMENTS.delete().where(SEGMENTS.c.origin == FROM_FILE)
 HIDDEN = select(HIDDEN_USERS.c.segment, HIDDEN_USERS.c.number)
 HIDE = HIDDEN_USERS.insert()

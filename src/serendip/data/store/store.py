@@ -22,6 +22,7 @@ from serendip.data.item import Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
+from serendip.data.objects.mirror import Place
 from serendip.data.store.backups import Backups
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
@@ -163,14 +164,14 @@ class Store:
 
     Args:
         database: with the tables of ``schema``.
-        log: folder of the segments.
+        log: place of the segments.
 
     Attributes:
         users: the users with attributes.
         backups: that were made.
     """
 
-    def __init__(self, database: Database, log: Path) -> None:
+    def __init__(self, database: Database, log: Place) -> None:
         from serendip.data.store import schema
 
         self._database = database
@@ -185,26 +186,31 @@ class Store:
         self._set_meta = schema.upsert_meta(database.dialect)
 
     @classmethod
-    def create(cls, path: str | Path) -> Self:
+    def create(cls, path: str | Path, log: Place | None = None) -> Self:
         """Open a database, creating file and tables where they are missing.
 
         Args:
-            path: of a SQLite file; the segments are in the folder ``log`` beside it.
+            path: of a SQLite file.
+            log: place of the segments; None = the folder ``log`` beside the file.
 
         Raises:
             StorageError: the database cannot be opened or written to.
         """
         from serendip.data.store.schema import METADATA
 
-        return cls(Database.with_tables(path, METADATA), Path(path).with_name(LOG_FOLDER))
+        place = log or Path(path).with_name(LOG_FOLDER)
+        return cls(Database.with_tables(path, METADATA), place)
 
     @classmethod
-    def open(cls, path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
+    def open(
+        cls, path: str | Path, busy_timeout_s: float = PATIENT_S, log: Place | None = None
+    ) -> Self:
         """Open an existing database; writes nothing, so a full or read-only disk is enough.
 
         Args:
-            path: of a SQLite file; the segments are in the folder ``log`` beside it.
+            path: of a SQLite file.
             busy_timeout_s: how long a write waits for other writers of a SQLite file.
+            log: place of the segments; None = the folder ``log`` beside the file.
 
         Raises:
             StorageError: the database or a table is missing, or it cannot be opened.
@@ -212,7 +218,7 @@ class Store:
         from serendip.data.store.schema import METADATA
 
         database = Database.existing(path, METADATA, busy_timeout_s)
-        return cls(database, Path(path).with_name(LOG_FOLDER))
+        return cls(database, log or Path(path).with_name(LOG_FOLDER))
 
     def keep_open(self) -> None:
         """Open all connections and segments, so that a file deleted later stays readable.
@@ -230,6 +236,14 @@ class Store:
     def integrity(self) -> list[str]:
         """Damage that SQLite reports in the file; empty = none."""
         return self._database.integrity()
+
+    def rename_log(self) -> None:
+        """Make the log another one than that which this store is a copy of.
+
+        Whoever writes to one of them never touches segments of the other, even in one place. Nobody
+        else may use the store meanwhile, and what it has open must be opened anew.
+        """
+        self._writer.rename()
 
     def close(self) -> None:
         """Close all connections."""
