@@ -227,7 +227,7 @@ class Explainer:
         else:
             effects = self.influence.strengths(context)[:, rows]  # (T, C)
             strengths = np.where(shown > rule.min_vote, effects, 0.0)
-        order = np.argsort(-strengths, axis=0, kind="stable")
+        order = np.lexsort((-shown, -strengths), axis=0)  # of equally strong votes the larger
         best = order[:most]  # (most, C)
         strongest = shown[best, np.arange(len(rows))]  # (most, C)
         shares = strengths[best, np.arange(len(rows))]  # (most, C)
