@@ -231,7 +231,8 @@ class Settings(Config):
         defaults = {
             name: surface.with_actions(actions) for name, surface in DEFAULT_SURFACES.items()
         }
-        return {**defaults, **self.surfaces}
+        surfaces = {**defaults, **self.surfaces}
+        return {name: surface.with_name(name) for name, surface in surfaces.items()}
 
 
 def _require_known(key: str, names: Iterable[str], allowed: Sequence[str]) -> None:

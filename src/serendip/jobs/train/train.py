@@ -33,8 +33,13 @@ from serendip.engine.training_record import (
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.decisions import FILTERS_KEY, decide_filters, decisions_as_dict
-from serendip.jobs.relevance.versions import load_relevance_model
+from serendip.jobs.relevance.decisions import (
+    FILTERS_KEY,
+    MODELS_KEY,
+    decide_filters,
+    decisions_as_dict,
+)
+from serendip.jobs.relevance.versions import load_relevance_models
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
@@ -97,7 +102,8 @@ class Draft:
     """A generation before it is published.
 
     Args:
-        relevance: version of the relevance model that surfaces filter by; None = no surface does.
+        relevance: versions of the relevance models that surfaces filter by, by the surface of their
+            labels.
         facts: for the manifest.
         older: for the next training to continue from; None = there were too few data.
         record: answers of the fit on the older part; None = the data are too few.
@@ -105,7 +111,7 @@ class Draft:
     """
 
     state: EngineState
-    relevance: Version | None
+    relevance: Mapping[str, Version]
     facts: Mapping[str, Any]
     older: OlderFit | None = None
     record: QualityRecord | None = None
@@ -157,7 +163,7 @@ def train_workspace(
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
             draft = fit(shown, Path(scratch), warm, executor)
-            for step in (add_relevance_model, run_gates):
+            for step in (add_relevance_models, run_gates):
                 draft = step(shown, draft)
             if not force:
                 require_passed(draft.gates)
@@ -220,7 +226,7 @@ def fit(
             **describe_ids(version, earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},
-        "relevance_model": relevance.name if relevance else None,
+        MODELS_KEY: {labels: version.name for labels, version in relevance.items()},
         FILTERS_KEY: decisions_as_dict(filters),
         "settings": context.settings.learned_from(),
         "encoder": describe_encoder(context),
@@ -239,13 +245,13 @@ def fit(
     return Draft(state, relevance, facts, older, record)
 
 
-def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
-    """Add the distilled relevance model if a surface filters by it."""
-    if draft.relevance is None:
+def add_relevance_models(context: JobContext, draft: Draft) -> Draft:
+    """Add the distilled relevance models that surfaces filter by."""
+    if not draft.relevance:
         return draft
     with context.clock.stage("relevance model"):
-        model = load_relevance_model(context, draft.relevance, context.dataset.catalogue.items)
-        return replace(draft, state=draft.state.with_relevance_model(model))
+        models = load_relevance_models(context, draft.relevance, context.dataset.catalogue)
+        return replace(draft, state=draft.state.with_relevance_models(models))
 
 
 class WordTables:
