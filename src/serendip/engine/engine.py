@@ -111,7 +111,6 @@ class Engine:
             store.log,
             settings.actions,
             int(manifest.get("event_seq", 0)),
-            int(manifest.get("event_removals", -1)),
             clock,
             Promise.largest(surface.promise for surface in self._surfaces.values()),
         )

@@ -13,6 +13,7 @@ the receipt of the last erasure with the present state; erasing again is another
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import threading
@@ -22,7 +23,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from serendip.content.posted_media import PostedMediaTable
 from serendip.data.store.backups import Backup
@@ -48,8 +49,13 @@ BACKUP_SCRATCH = ".backup-"
 EXPORTS = ("users.parquet", "queries.parquet")
 """Files of exported vectors that name users, or what they typed."""
 
-RETRY_S = 30.0
-"""Seconds until a service looks again whether bytes are left to remove."""
+RETRY_S, LONGEST_RETRY_S = 30.0, 1_800.0
+"""Seconds until a service looks again whether bytes are left to remove: at first, and at most if
+they stay, as of a segment that is damaged."""
+
+REST = 4.0
+"""Times that a removal took, for which a service waits before the next one: each writes segments
+and tables again as a whole, however many were erased, so that many erasures share one."""
 
 _AGAIN = "a running service goes on with it, as do `serendip erase`, an import and a training"
 
@@ -153,7 +159,10 @@ class Eraser:
         """Whether ``remove_remains`` has anything to do in the log, the database or exports."""
         store = self._store
         return bool(
-            store.has_remains() or store.count_hidden_segments() or self._exports_of_erased()
+            store.has_remains()
+            or store.count_hidden_segments()
+            or store.waiting_segments()
+            or self._exports_of_erased()
         )
 
     def remove_remains(self) -> None:
@@ -173,7 +182,8 @@ class Eraser:
     def _user_receipt(self, erasure: UserErasure, events: int) -> ErasureReceipt:
         places = (
             ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
-            *self._remains(),
+            self._log(erasure.digest),
+            self._database(),
             self._exported(erasure.moment),
             self._scratch_place(),
             self._generations(with_erased(self._workspace.generations, erasure.removals)),
@@ -186,7 +196,8 @@ class Eraser:
 
     def _item_places(self) -> Iterator[ErasurePlace]:
         yield ErasurePlace("answers", "erased", "no worker shows the item any more")
-        yield from self._remains()
+        yield self._log()
+        yield self._database()
         yield self._scratch_place()
         names = with_erased_item(self._workspace.generations, self._store.last_item_erasure())
         yield self._generations(names)
@@ -210,18 +221,24 @@ class Eraser:
         remark = "a picture or sound of the item is a file of yours, in media if an import wrote it"
         yield self._kept_files(remark)
 
-    def _remains(self) -> Iterator[ErasurePlace]:
-        """The event log and the database file."""
+    def _log(self, digest: str = "") -> ErasurePlace:
+        """The event log: of one user, or of whoever is erased."""
+        if digest and (damaged := self._store.waiting_segments(digest)):
+            detail = (
+                f"{', '.join(damaged)} cannot be read by anybody and was left out; once its files "
+                f"are restored or an import replaces it, nothing of it is shown: {_AGAIN}"
+            )
+            return ErasurePlace("event log", "pending", detail)
         if segments := self._store.count_hidden_segments():
             detail = f"{segments} segments are still to be written again: {_AGAIN}"
-            yield ErasurePlace("event log", "pending", detail)
-        else:
-            yield ErasurePlace("event log", "erased", "no segment has anything")
+            return ErasurePlace("event log", "pending", detail)
+        return ErasurePlace("event log", "erased", "no segment has anything")
+
+    def _database(self) -> ErasurePlace:
         if self._store.has_remains():
             detail = f"deleted rows are still to be overwritten in the file: {_AGAIN}"
-            yield ErasurePlace("database", "pending", detail)
-        else:
-            yield ErasurePlace("database", "erased", "rows, free pages and the write-ahead log")
+            return ErasurePlace("database", "pending", detail)
+        return ErasurePlace("database", "erased", "rows, free pages and the write-ahead log")
 
     def _exported(self, moment: float) -> ErasurePlace:
         names = [path.name for path in self._exports_before(moment)]
@@ -325,40 +342,69 @@ def remove_remains(folder: str) -> None:
         _log.warning("bytes of erased users or items will be removed later: %s", error)
 
 
+class Removal(Protocol):
+    """A process that removes bytes."""
+
+    def run(self) -> int:
+        """Run it to its end; the exit code."""
+        ...
+
+    def stop(self) -> None:
+        """End it."""
+        ...
+
+
+def _open_process(folder: str) -> Removal:
+    return BackgroundProcess(remove_remains, folder)
+
+
 class RemainsRemover:
     """Removes bytes beside a service: one process at a time, and another one for later erasures.
+
+    It rests between two of them, so that any number of erasures takes a bounded share of a core.
 
     Args:
         folder: the workspace.
         clock: monotonic seconds.
+        open_process: makes the process for a workspace, which is not started yet.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder, self._clock = folder, clock
-        self._looked_at = clock()
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+        open_process: Callable[[str], Removal] = _open_process,
+    ) -> None:
+        self._folder, self._clock, self._open_process = folder, clock, open_process
+        self._looked_at, self._retry_s = clock(), RETRY_S
+        self._rests_until = -math.inf
         self._lock = threading.Lock()
-        self._process: BackgroundProcess[str] | None = None
+        self._process: Removal | None = None
         self._is_wanted = self._is_closed = False
 
     def begin(self) -> None:
-        """Remove the bytes of all who are erased by now; returns at once."""
+        """Remove the bytes of all who are erased by now, after the rest; returns at once."""
         with self._lock:
-            self._is_wanted = True
-            if self._process is None and not self._is_closed:
-                self._start()
+            self._is_wanted, self._retry_s = True, RETRY_S
+            self._start_if_due()
 
     def resume(self, has_remains: Callable[[], bool]) -> None:
-        """Go on with a removal that was interrupted, here or in another process; returns at once.
+        """Go on with what was begun or interrupted, here or in another process; returns at once.
 
-        It looks at most every ``RETRY_S`` seconds, first after as many.
+        It looks for what was interrupted after ``RETRY_S`` seconds first, and each time that some
+        is found after twice as many.
         """
         with self._lock:
+            self._start_if_due()
             now = self._clock()
-            if self._process is not None or now - self._looked_at < RETRY_S:
+            if self._process is not None or now - self._looked_at < self._retry_s:
                 return
             self._looked_at = now
         if has_remains():
-            self.begin()
+            with self._lock:
+                self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
+                self._is_wanted = True
+                self._start_if_due()
 
     def close(self) -> None:
         """End the process if there is one; whoever serves next goes on."""
@@ -367,14 +413,20 @@ class RemainsRemover:
         if process is not None:
             process.stop()
 
-    def _start(self) -> None:
-        self._process = BackgroundProcess(remove_remains, os.fspath(self._folder))
+    def _start_if_due(self) -> None:
+        if not self._is_wanted or self._process is not None or self._is_closed:
+            return
+        if self._clock() < self._rests_until:
+            return
+        self._process = self._open_process(os.fspath(self._folder))
         self._is_wanted = False
         threading.Thread(target=self._run, args=(self._process,), name="eraser").start()
 
-    def _run(self, process: BackgroundProcess[str]) -> None:
+    def _run(self, process: Removal) -> None:
+        begun = self._clock()
         process.run()
         with self._lock:
             self._process = None
-            if self._is_wanted and not self._is_closed:
-                self._start()
+            ended = self._clock()
+            self._rests_until = ended + REST * (ended - begun)
+            self._start_if_due()

@@ -11,7 +11,7 @@ corrupt a write-ahead log (WAL) that two connections write and checkpoint at the
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -174,10 +174,13 @@ class Database:
             return [error.message]
         return [str(line) for line in lines if line != "ok"]
 
-    def scrub(self) -> bool:
-        """Write the file again without the bytes of deleted rows, and empty the write-ahead log.
+    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+        """Remove the bytes of deleted rows from tables, and empty the write-ahead log.
 
-        Writers wait meanwhile; it needs the size of the file twice.
+        Writers wait meanwhile, in proportion to the size of the tables; it needs that size twice.
+
+        Args:
+            tables: by name; None = the whole file is written again.
 
         Returns:
             whether all bytes are gone: somebody may still be reading an older state from the log.
@@ -189,7 +192,7 @@ class Database:
         if self._file is None:
             return True
         with self._errors():
-            return self._file.scrub()
+            return self._file.scrub(tables)
 
     def copy_to(self, path: Path) -> None:
         """Write a copy as of this moment, without the bytes of deleted rows, to a new SQLite file.

@@ -7,7 +7,8 @@ the event log: what the API appended since the last compaction; ``segments`` nam
 count (``data/log``). ``users`` holds attributes of users, ``api_keys`` the keys of the service
 without their secrets. ``generated_texts`` holds generated texts, apart from the catalogue's own
 columns. ``erased_users`` knows by digests who was erased, ``hidden_users`` which users of a segment
-nobody reads any more; ``backups`` names the backups that were made.
+nobody reads any more, ``waiting_erasures`` who was erased while a segment could not be read;
+``backups`` names the backups that were made.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
@@ -147,6 +148,7 @@ ERASED_USERS = Table(
     Column("digest", String(64), primary_key=True),
     Column("moment", Double, nullable=False),
     Column("removals", BigInteger, nullable=False),
+    Column("until", Double, nullable=True, info=ADDED_LATER),
     info=ADDED_LATER,
 )
 
@@ -155,6 +157,14 @@ HIDDEN_USERS = Table(
     METADATA,
     Column("segment", String(64), primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
+    info=ADDED_LATER,
+)
+
+WAITING_ERASURES = Table(
+    "waiting_erasures",
+    METADATA,
+    Column("segment", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True),
     info=ADDED_LATER,
 )
 
@@ -286,6 +296,7 @@ TAIL_IDS_AFTER = select(EVENTS.c.event_id).where(
 )
 CUT_TAIL = EVENTS.delete().where(EVENTS.c.seq <= bindparam("until"))
 ERASE_USER = EVENTS.delete().where(EVENTS.c.user_id == bindparam("user"))
+NEWEST_OF_USER = select(func.max(EVENTS.c.timestamp)).where(EVENTS.c.user_id == bindparam("user"))
 REQUESTED = (
     select(*_EVENT, EVENTS.c.seq)
     .where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
@@ -339,6 +350,14 @@ HIDDEN = select(HIDDEN_USERS.c.segment, HIDDEN_USERS.c.number)
 HIDE = HIDDEN_USERS.insert()
 FORGET_HIDDEN = HIDDEN_USERS.delete().where(HIDDEN_USERS.c.segment.not_in(select(SEGMENTS.c.name)))
 """Nothing is hidden in segments that do not count any more."""
+WAITING = select(WAITING_ERASURES.c.segment, WAITING_ERASURES.c.digest)
+WAIT = WAITING_ERASURES.insert()
+END_WAITING = WAITING_ERASURES.delete().where(
+    WAITING_ERASURES.c.segment == bindparam("name"), WAITING_ERASURES.c.digest == bindparam("who")
+)
+FORGET_WAITING = WAITING_ERASURES.delete().where(
+    WAITING_ERASURES.c.segment.not_in(select(SEGMENTS.c.name))
+)
 
 EVENT_MARK = select(
     MAX_SEQ.scalar_subquery(),

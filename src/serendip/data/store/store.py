@@ -36,7 +36,7 @@ from serendip.data.store.item_rows import (
 from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
-from serendip.data.store.log_writer import REMAINS_KEY, LogWriter, remains_note
+from serendip.data.store.log_writer import ITEM_REMAINS_KEY, REMAINS_KEY, LogWriter, remains_note
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
@@ -54,6 +54,12 @@ LOG_FOLDER = "log"
 """Folder of the segments, beside the database."""
 
 _MOST = 2**31 - 1
+
+_MOST_IN_TAIL = 50_000
+"""Events in the database of which bytes are removed there; more are moved into a segment first, so
+that writers never wait for long."""
+
+_SCRUBBED_KEY = "user changes at scrub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +310,10 @@ class Store:
                 connection.execute(self._upsert_items, row)
                 connection.execute(self._sql.BLANK_ITEM, values)
             self.generated_texts.remove_of(connection, item_id)
-            rows = [remains_note(), {"key": ITEM_ERASURE_KEY, "value": str(version)}]
+            rows = [
+                remains_note(ITEM_REMAINS_KEY),
+                {"key": ITEM_ERASURE_KEY, "value": str(version)},
+            ]
             connection.execute(self._set_meta, rows)
         return is_known
 
@@ -403,8 +412,9 @@ class Store:
     def erase_user(self, user_id: str, moment: float | None = None) -> tuple[UserErasure, int]:
         """Remove a user: all events, and their attributes. Every reader obeys from now on.
 
-        What happened until now is never stored again, by an import or the API. The bytes are gone
-        after ``remove_erased``.
+        What happened until now is never stored again, by an import or the API, nor is what was
+        erased of clocks that are ahead. A segment that cannot be read is left for later. The bytes
+        are gone after ``remove_erased``.
 
         Args:
             user_id: external id.
@@ -439,7 +449,7 @@ class Store:
         user_ids = self._read(LogView.user_ids) | {user.user_id for user in self.users.all()}
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
-            self._writer.erase_user(user_id, erasure.moment)
+            self._writer.erase_user(user_id, erasure.moment, erasure.until)
         done = {one.digest for one in found.values()}
         removals = self.log.mark().removals
         with self._database.write() as connection:
@@ -466,10 +476,20 @@ class Store:
         """Number of segments that still have bytes of erased users."""
         return self._read(lambda view: len(view.hidden))
 
+    def waiting_segments(self, digest: str | None = None) -> list[str]:
+        """Segments that could not be read when users were erased, and wait for it.
+
+        Args:
+            digest: of one user; None = of any.
+        """
+        waiting = self._read(lambda view: view.waiting)
+        return sorted(name for name, who in waiting.items() if digest is None or digest in who)
+
     def remove_erased(self) -> int:
         """Remove the bytes of erased users from the segments and the database file.
 
-        An interrupted call is continued by the next one, and by an import or a compaction.
+        An interrupted call is continued by the next one, and by an import or a compaction. Segments
+        that cannot be read are left.
 
         Returns:
             number of segments that were written again.
@@ -477,17 +497,29 @@ class Store:
         Raises:
             StorageError: another process is writing segments, or the disk is full.
         """
-        count = self._writer.rewrite()
-        note = self.meta(REMAINS_KEY)
-        if note and self._database.scrub():
+        count = self._writer.rewrite(_MOST_IN_TAIL)
+        notes = {key: self.meta(key) for key in (REMAINS_KEY, ITEM_REMAINS_KEY)}
+        if any(notes.values()) and self._scrub(with_items=bool(notes[ITEM_REMAINS_KEY])):
             with self._database.write() as connection:  # unless somebody was erased meanwhile
-                values = {"name": REMAINS_KEY, "seen": note}
+                values = [{"name": key, "seen": note} for key, note in notes.items() if note]
                 connection.execute(self._sql.CLEAR_META, values)
         return count
 
+    def _scrub(self, with_items: bool) -> bool:
+        """Remove the bytes of deleted rows; whether all are gone.
+
+        Those of users are in two tables, of which one seldom changes.
+        """
+        changes = self.users.changes()
+        tables = ["events"] if str(changes) == self.meta(_SCRUBBED_KEY) else ["events", "users"]
+        is_done = self._database.scrub(None if with_items else tables)
+        if is_done:
+            self.set_meta(_SCRUBBED_KEY, str(changes))
+        return is_done
+
     def has_remains(self) -> bool:
         """Whether the database file may still have bytes of erased rows."""
-        return bool(self.meta(REMAINS_KEY))
+        return bool(self.meta(REMAINS_KEY) or self.meta(ITEM_REMAINS_KEY))
 
     def copy_database(self, path: Path) -> None:
         """Copy the database as of this moment, without the segments that it names.
