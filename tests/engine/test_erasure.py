@@ -337,6 +337,8 @@ def test_a_receipt_names_exports_and_what_an_export_left_behind(fresh: Path) -> 
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         user, item = states(eraser.erase_user("u1")), states(eraser.erase_item("i1"))
-    assert (user["exported vectors"], user["exports"]) == ("pending", "kept")
-    assert (item["exported vectors"], item["exports"]) == ("kept", "kept")
+        assert (user["exported vectors"], user["exports"]) == ("pending", "erased")
+        assert (item["exported vectors"], item["exports"]) == ("kept", "erased")
+        eraser.remove_remains()
+        assert not (workspace.embeddings / "users.parquet.part").exists()
     assert item["reports, synonyms, labels, answers of an LLM"] == "kept"

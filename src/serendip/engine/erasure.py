@@ -28,12 +28,13 @@ from typing import Any, Literal, Protocol
 from serendip.content.posted_media import PostedMediaTable
 from serendip.data.store.backups import Backup
 from serendip.data.store.erased_users import UserErasure
+from serendip.data.store.exports import Export
 from serendip.data.store.store import Store
 from serendip.data.store.validation import id_problem
 from serendip.engine.generations import with_erased, with_erased_item
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, SerendipError, StorageError
-from serendip.runtime.atomic_files import exclusive_lock, is_locked
+from serendip.runtime.atomic_files import exclusive_lock, is_being_written, is_locked
 from serendip.runtime.background import BackgroundProcess
 
 _log = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class Eraser:
             store.has_remains()
             or store.count_hidden_segments()
             or store.waiting_segments()
-            or self._exports_of_erased()
+            or self._vectors_of_erased()
         )
 
     def remove_remains(self) -> None:
@@ -172,7 +173,7 @@ class Eraser:
             StorageError: another process is writing segments, or the disk is full; what is left is
                 removed by the next call.
         """
-        for path in self._exports_of_erased():
+        for path in self._vectors_of_erased():
             path.unlink(missing_ok=True)
         for folder, locked in self._scratch().items():
             with suppress(StorageError), exclusive_lock(locked):  # of one that was killed
@@ -184,7 +185,8 @@ class Eraser:
             ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
             self._log(erasure.digest),
             self._database(),
-            self._exported(erasure.moment),
+            self._vectors(erasure.removals),
+            self._exports([one for one in self._noted() if one.removals < erasure.removals]),
             self._scratch_place(),
             self._generations(with_erased(self._workspace.generations, erasure.removals)),
             self._backups(
@@ -207,8 +209,8 @@ class Eraser:
         )
         detail = "its id, so that no import brings it back; events of users name it, too"
         yield ErasurePlace("id of the item", "kept", detail)
+        yield self._exports([one for one in self._noted() if one.item_version < version])
         yield self._kept_cache()
-        yield self._kept_exports()
         detail = (
             "embeddings/items.parquet has its id and vector until the next `serendip embed items`"
         )
@@ -240,29 +242,52 @@ class Eraser:
             return ErasurePlace("database", "pending", detail)
         return ErasurePlace("database", "erased", "rows, free pages and the write-ahead log")
 
-    def _exported(self, moment: float) -> ErasurePlace:
-        names = [path.name for path in self._exports_before(moment)]
-        if names:
+    def _vectors(self, removals: int) -> ErasurePlace:
+        """The vectors that ``embed`` wrote where it does by itself."""
+        if running := [path.name for path in self._vectors_before(removals, is_running=True)]:
+            detail = f"{', '.join(running)}: an `embed` runs, which leaves the user out at its end"
+            return ErasurePlace("exported vectors", "pending", detail)
+        if names := [path.name for path in self._vectors_before(removals)]:
             detail = f"{', '.join(names)} in embeddings: {_AGAIN}"
             return ErasurePlace("exported vectors", "pending", detail)
-        if parts := [f"{name}.part" for name in EXPORTS if self._part_of(name).exists()]:
+        return ErasurePlace("exported vectors", "erased", "embeddings has none from before")
+
+    def _vectors_before(self, removals: int, is_running: bool = False) -> list[Path]:
+        """Files of vectors, whole or halved, that were begun before a number of removals.
+
+        Args:
+            removals: of the log.
+            is_running: whether those that a process is writing are asked for, or all others.
+        """
+        noted = {self._workspace.folder / one.path: one.removals for one in self._noted()}
+        found = []
+        for name in EXPORTS:
+            path = self._workspace.embeddings / name
+            if noted.get(path, -1) < removals:
+                halves = sorted(path.parent.glob(f"{name}.*"))
+                is_locked = is_being_written(path)
+                found += halves if is_locked == is_running else []
+                found += [path] if path.exists() and not is_running else []
+        return found
+
+    def _exports(self, older: list[Export]) -> ErasurePlace:
+        """What commands wrote where they were told to; it is not the engine's to delete."""
+        folder = self._workspace.folder
+        own = {self._workspace.embeddings / name for name in EXPORTS}
+        paths = {one.path: folder / one.path for one in older if folder / one.path not in own}
+        is_there = [name for name, path in paths.items() if path.exists() or is_being_written(path)]
+        if is_there:
+            detail = f"{', '.join(is_there)}: written or begun before; delete it"
+            return ErasurePlace("exports", "pending", detail)
+        if moved := [name for name in paths if Path(name).is_absolute()]:
             detail = (
-                f"{', '.join(parts)}: an export under way or killed; delete it and what it made"
+                f"{', '.join(moved)} was written before and is not there: delete what became of it"
             )
-            return ErasurePlace("exported vectors", "pending", detail)
-        detail = "embeddings has none from before; delete what an `embed` made that ran meanwhile"
-        return ErasurePlace("exported vectors", "erased", detail)
+            return ErasurePlace("exports", "kept", detail)
+        return ErasurePlace("exports", "erased", "none from before is known")
 
-    def _part_of(self, name: str) -> Path:
-        return self._workspace.embeddings / f"{name}.part"
-
-    @staticmethod
-    def _kept_exports() -> ErasurePlace:
-        detail = (
-            "what `export`, `embed --out` and `recommend --batch` wrote, in the workspace or "
-            "elsewhere: nobody notes where; delete what is from before"
-        )
-        return ErasurePlace("exports", "kept", detail)
+    def _noted(self) -> list[Export]:
+        return self._store.exports.all()
 
     def _scratch_place(self) -> ErasurePlace:
         """Copies of the log that a training or a backup works with."""
@@ -295,7 +320,6 @@ class Eraser:
 
     def _kept_of_users(self) -> Iterator[ErasurePlace]:
         yield self._kept_cache()
-        yield self._kept_exports()
         detail = "figures of groups, and queries that several people typed; no ids"
         yield ErasurePlace("reports, synonyms, labels, answers of an LLM", "kept", detail)
         yield self._kept_files("imports leave out what they have about the user from before")
@@ -319,13 +343,9 @@ class Eraser:
         backups = sorted(self._workspace.folder.glob(f"{BACKUP_SCRATCH}*"))
         return found | {path: path for path in backups}
 
-    def _exports_of_erased(self) -> list[Path]:
-        moments = [one.moment for one in self._store.erasures().by_digest.values()]
-        return self._exports_before(max(moments, default=0.0))
-
-    def _exports_before(self, moment: float) -> list[Path]:
-        paths = [self._workspace.embeddings / name for name in EXPORTS]
-        return [path for path in paths if path.exists() and path.stat().st_mtime <= moment]
+    def _vectors_of_erased(self) -> list[Path]:
+        removals = [one.removals for one in self._store.erasures().by_digest.values()]
+        return self._vectors_before(max(removals, default=-1))
 
 
 def remove_remains(folder: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.sponsored import SPONSORED
+from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
-from serendip.runtime.atomic_files import open_parquet, require_writable
+from serendip.jobs.noted_export import NotedExport
+from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
 from serendip.runtime.progress import Progress
 
 BATCH = 128
@@ -58,6 +62,19 @@ def recommend_all(
     if k < 1:
         raise DataError(f"k = {k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
+    opened = Workspace.open(workspace)
+    with closing(opened.open_store()) as store:
+        export = NotedExport(opened, store, out)
+        return _recommend_all(
+            workspace, Request(surface, country=country, device=device), k, out, progress, export
+        )
+
+
+def _recommend_all(
+    workspace: Path, request: Request, k: int, out: Path, progress: Progress, export: NotedExport
+) -> dict[str, Any]:
+    """``recommend_all`` for a request without a user."""
+    surface = request.surface
     engine = Engine.open(workspace)
     try:
         _require_user_only(engine, surface)
@@ -66,16 +83,14 @@ def recommend_all(
         starts = range(0, len(users), BATCH)
         for begin in progress.track(starts, f"{surface} for all users", len(starts)):
             part = users[begin : begin + BATCH]
-            queries = engine.queries(
-                Request(surface, user, country=country, device=device) for user in part
-            )
+            queries = engine.queries(replace(request, user_id=user) for user in part)
             for user, result in zip(part, engine.run(queries, surface), strict=True):
                 best = result.items.take(np.arange(min(k, len(result.items))))
                 rows.add(user, best, engine.item_ids(best.item_nums))
-        _write(rows.columns, out)
+        _write(rows.columns, out, export)
         return {
             "users": len(users),
-            "rows": len(rows.columns["rank"]),
+            "rows": count_rows(out),
             "users_by_items": {str(count): rows.lengths[count] for count in sorted(rows.lengths)},
             "generation": engine.generation,
             "out": str(out),
@@ -117,7 +132,7 @@ def _require_user_only(engine: Engine, surface: str) -> None:
         )
 
 
-def _write(columns: dict[str, list[Any]], out: Path) -> None:
+def _write(columns: dict[str, list[Any]], out: Path, export: NotedExport) -> None:
     import pyarrow as pa
 
     types = {
@@ -129,5 +144,5 @@ def _write(columns: dict[str, list[Any]], out: Path) -> None:
         PROPENSITY: pa.float64(),
     }
     schema = pa.schema([(name, types[name]) for name in columns])
-    with open_parquet(out, schema) as file:
+    with open_parquet(out, schema, export.finish_users) as file:
         file.write_table(pa.table(columns, schema=schema))

@@ -8,7 +8,7 @@ count (``data/log``). ``users`` holds attributes of users, ``api_keys`` the keys
 without their secrets. ``generated_texts`` holds generated texts, apart from the catalogue's own
 columns. ``erased_users`` knows by digests who was erased, ``hidden_users`` which users of a segment
 nobody reads any more, ``waiting_erasures`` who was erased while a segment could not be read;
-``backups`` names the backups that were made.
+``backups`` names the backups that were made, ``exports`` the files with users or items.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
@@ -173,6 +173,15 @@ BACKUP_TABLE = Table(
     METADATA,
     Column("created", Double, primary_key=True),
     Column("target", Text, nullable=False),
+    Column("removals", BigInteger, nullable=False),
+    Column("item_version", BigInteger, nullable=False),
+    info=ADDED_LATER,
+)
+
+EXPORT_TABLE = Table(
+    "exports",
+    METADATA,
+    Column("path", Text, primary_key=True),
     Column("removals", BigInteger, nullable=False),
     Column("item_version", BigInteger, nullable=False),
     info=ADDED_LATER,
@@ -373,6 +382,10 @@ CLEAR_META = (
 BACKUPS = select(BACKUP_TABLE).order_by(BACKUP_TABLE.c.created)
 ADD_BACKUP = BACKUP_TABLE.insert()
 FORGET_BACKUP = BACKUP_TABLE.delete().where(BACKUP_TABLE.c.target == bindparam("place"))
+EXPORTS = select(EXPORT_TABLE).order_by(EXPORT_TABLE.c.path)
+EXPORT = select(EXPORT_TABLE).where(EXPORT_TABLE.c.path == bindparam("place"))
+ADD_EXPORT = EXPORT_TABLE.insert()
+FORGET_EXPORT = EXPORT_TABLE.delete().where(EXPORT_TABLE.c.path == bindparam("place"))
 LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
 
 

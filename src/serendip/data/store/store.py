@@ -26,6 +26,7 @@ from serendip.data.objects.mirror import Place
 from serendip.data.store.backups import Backups
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
+from serendip.data.store.exports import Exports
 from serendip.data.store.generated_texts import GeneratedTexts
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
@@ -175,6 +176,7 @@ class Store:
     Attributes:
         users: the users with attributes.
         backups: that were made.
+        exports: that were written.
     """
 
     def __init__(self, database: Database, log: Place) -> None:
@@ -187,6 +189,7 @@ class Store:
         self._writer = LogWriter(database, self._segments, self.users)
         self._erased = ErasedUsers(database)
         self.backups = Backups(database)
+        self.exports = Exports(database)
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
