@@ -92,6 +92,15 @@ def open_current(generations: Path, verify: bool = True) -> Version:
     return current
 
 
+def open_named(generations: Path, name: str) -> Version:
+    """Open a generation whose files another process has verified.
+
+    Raises:
+        ArtefactError: the manifest is missing, unreadable or newer than this code.
+    """
+    return _versions(generations).open(name, verify=False)
+
+
 def open_newest(generations: Path) -> Version | None:
     """Open the newest readable generation, which a rollback may have left; None without one.
 
