@@ -30,6 +30,7 @@ from serendip.llm.config import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
+from serendip.runtime.executor_config import ExecutorConfig
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
 
@@ -164,6 +165,9 @@ class Settings(Config):
     gate: GateConfig = GateConfig()
     """What a new generation must pass to be published."""
 
+    engine: ExecutorConfig = ExecutorConfig()
+    """Where jobs run: processes of this machine, or a cluster."""
+
     page: PageConfig = PageConfig()
     """The page for people: pictures of items."""
 
@@ -211,10 +215,10 @@ class Settings(Config):
 
     def learned_from(self) -> dict[str, Any]:
         """Everything that decides what is learned, as plain values: not the LLM, the page, the
-        storage, the service, the gate or when a training is due.
+        storage, the service, the gate, the engine or when a training is due.
         """
         left_out: Any = {"train": {"schedule", "stale"}}
-        left_out |= dict.fromkeys(("llm", "page", "storage", "serve", "gate"), True)
+        left_out |= dict.fromkeys(("llm", "page", "storage", "serve", "gate", "engine"), True)
         return self.model_dump(mode="json", exclude=left_out)
 
     @property
