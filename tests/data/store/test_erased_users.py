@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_server import StorePlace
 
 from serendip.data.event import Event
 from serendip.data.item import Item
@@ -20,12 +21,6 @@ from serendip.data.user import User
 from serendip.errors import StorageError
 
 BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "s.db")) as opened:
-        yield opened
 
 
 def items_of(store: Store, user_id: str) -> list[str]:
@@ -194,11 +189,11 @@ def test_only_a_digest_is_kept_and_another_database_has_another_one(tmp_path: Pa
         assert not path.is_file() or b"somebody" not in path.read_bytes()
 
 
-def test_an_erasure_does_not_wait_for_who_writes_segments(store: Store, tmp_path: Path) -> None:
+def test_an_erasure_does_not_wait_for_who_writes_segments(place: StorePlace, store: Store) -> None:
     """An import reads its files for minutes: whoever is erased meanwhile is not in its segment."""
     store.put_events([Event("u", "a", BEFORE), Event("v", "a", BEFORE)])
     store.compact()
-    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as other:
+    with closing(place.open(busy_timeout_s=0.0)) as other:
 
         class Watched(list[Event]):
             def __iter__(self) -> Iterator[Event]:
@@ -211,12 +206,12 @@ def test_an_erasure_does_not_wait_for_who_writes_segments(store: Store, tmp_path
 
 
 def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of somebody who has nothing stored yet, too: the first import is the usual case."""
     from serendip.data.store.log_writer import Import, LogWriter
 
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
         prepare = LogWriter.prepare
 
         def prepare_slowly(self: LogWriter, events: Any) -> Import:
@@ -241,7 +236,7 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
 
 @pytest.mark.parametrize("writes", ["compact", "remove_erased"])
 def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
     from serendip.data.log.segment_folder import SegmentFolder
 
@@ -249,7 +244,7 @@ def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
     store.compact()
     store.put_events([Event(name, "b", BEFORE) for name in "uvwx"])
     store.erase_user("w", MOMENT)
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
         write = SegmentFolder.write
 
         def write_slowly(self: SegmentFolder, *arguments: object) -> tuple[str, str]:
@@ -268,12 +263,13 @@ def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
     assert store.count_events() == 4
 
 
-def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
-    store: Store, tmp_path: Path
+def test_a_reader_keeps_the_bytes_and_the_next_call_removes_them(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as quick:
+    monkeypatch.setattr("serendip.data.store.postgres_backend.READERS_S", 0.0)
+    with closing(place.open(busy_timeout_s=0.0)) as quick:
         quick.put_events([Event("u", "a", BEFORE)])
-        with closing(Database(tmp_path / "s.db")) as database, database.read() as connection:
+        with closing(place.database()) as database, database.read() as connection:
             connection.exec_driver_sql("SELECT * FROM events").all()
             quick.erase_user("u", MOMENT)
             quick.remove_erased()
@@ -283,12 +279,12 @@ def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
 
 
 def test_an_erasure_during_a_scrub_is_not_forgotten(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put_events([Event(name, "a", BEFORE) for name in ("first", "second-canary")])
     store.erase_user("first", MOMENT)
     scrub = Database.scrub
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
 
         def scrub_slowly(self: Database, tables: Sequence[str] | None = None) -> bool:
             done = scrub(self, tables)
@@ -301,11 +297,11 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
         assert other.has_remains()
         store.remove_erased()
         assert not other.has_remains()
-    assert not any(b"second-canary" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+    assert not place.has_bytes(b"second-canary")
 
 
 def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
-    store: Store, tmp_path: Path
+    place: StorePlace, store: Store
 ) -> None:
     from serendip.data.log.event_table import tabulate_events
     from serendip.data.store.item_rows import tabulate_items
@@ -317,12 +313,11 @@ def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
             lambda: tabulate_events([Event("v", "a", BEFORE)]),
             lambda users=users: users,  # type: ignore[misc]
         )
-    found = [path for path in tmp_path.glob("s.db*") if b"canary-7-" in path.read_bytes()]
-    assert found
+    assert place.has_bytes(b"canary-7-")
     assert store.erase_user("canary-7-", MOMENT)[1] == 0
     assert store.has_remains()
     store.remove_erased()
-    assert not any(b"canary-7-" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+    assert not place.has_bytes(b"canary-7-")
 
 
 def canary(number: int) -> str:

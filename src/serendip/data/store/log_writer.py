@@ -94,6 +94,7 @@ class LogWriter:
         self._users, self._erased = users, ErasedUsers(database)
         self._set_meta = schema.upsert_meta(database.dialect)
         self._name = ""
+        self._require_lock: Callable[[], None] = lambda: None
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -102,7 +103,10 @@ class LogWriter:
         Raises:
             StorageError: another process is writing segments.
         """
-        with self._folder.exclusive():
+        with (
+            self._database.exclusive("segments") as self._require_lock,
+            self._folder.exclusive(),
+        ):
             self._remove_others()
             yield
             self._remove_others()
@@ -146,7 +150,7 @@ class LogWriter:
             number = self._last_number(connection)
             last = number + prepared.num_events
             self._add(connection, prepared.segment, "file", number + 1, last, prepared.num_events)
-            self._sql.set_last_number(connection, last)
+            self._database.set_last_number(connection, "events", "seq", last)
             prepared = self._leave_out(connection, prepared, prepared.segment[0])
         self._forget(connection)
         return prepared
@@ -371,6 +375,7 @@ class LogWriter:
         last_seq: int,
         events: int,
     ) -> None:
+        self._require_lock()  # else somebody removes what no row names yet
         name, checksum = segment
         facts = {"name": name, "checksum": checksum, "origin": origin, "events": events}
         values = {**facts, "first_seq": first_seq, "last_seq": last_seq}
@@ -379,7 +384,7 @@ class LogWriter:
     def _last_number(self, connection: Connection) -> int:
         """The largest sequence number ever given out."""
         mark = LogView(connection, self._folder).position()
-        return max(mark.seq, self._sql.last_number(connection))
+        return max(mark.seq, self._database.last_number(connection, "events", "seq"))
 
     def _count_removal(self, connection: Connection) -> None:
         removals = LogView(connection, self._folder).position().removals + 1

@@ -154,7 +154,12 @@ def train_workspace(
         options=replace(options, progress=BothProgress(options.progress, status)),
         clock=replace(clock, progress=BothProgress(clock.progress, status)),
     )
-    with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
+    with (
+        exclusive_lock(folder),
+        context.workspace.exclusive("training"),
+        status.job(),
+        _recorded_failure(folder, reasons),
+    ):
         require_training()
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
@@ -333,7 +338,8 @@ def publish_draft(context: JobContext, draft: Draft) -> Version:
     space, facts = continue_space(generations, draft.state)
     with context.clock.stage("publish"):
         save = partial(_save, draft, space)
-        return publish(generations, save, {**draft.facts, "space": facts})
+        with context.workspace.exclusive("generations"):
+            return publish(generations, save, {**draft.facts, "space": facts})
 
 
 def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
