@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from serendip.data.store.config import Place
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.store import Store
 
@@ -118,7 +118,7 @@ class StorePlace:
     """
 
     def __init__(self, folder: Path, server: PostgresServer | None = None) -> None:
-        self.place: Place = folder / "s.db" if server is None else server.empty_url()
+        self.place: DatabasePlace = folder / "s.db" if server is None else server.empty_url()
         self.folder, self._server = folder, server
         self.log = folder / "log"
 

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +20,9 @@ from serendip.errors import ConfigError, SerendipError
 
 if TYPE_CHECKING:
     from serendip.config import ConfigT
+    from serendip.data.objects.mirror import Place
     from serendip.data.store.api_keys import ApiKeys
-    from serendip.data.store.config import Place, StoreConfig
+    from serendip.data.store.config import DatabasePlace, StoreConfig
     from serendip.engine.engine import Engine
     from serendip.engine.serve_config import ServeConfig
     from serendip.engine.training_record import TrainingRecord
@@ -138,7 +139,7 @@ def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
     return read("serve", ServeConfig), read("store", StoreConfig)
 
 
-def _build_exposure(config: ServeConfig, database: Place, host: str, port: int) -> Exposure:
+def _build_exposure(config: ServeConfig, database: DatabasePlace, host: str, port: int) -> Exposure:
     """Where the service listens, and for whom."""
     from serendip.runtime.budget import parse_duration
     from serendip.serve.exposure import Exposure
@@ -222,7 +223,11 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     """The generations of a workspace; the engine is imported once one is opened."""
     from serendip.serve.generation_watch import PublishedGenerations
 
-    generations = workspace / "generations"
+    @cache
+    def generations() -> Place:
+        from serendip.engine.workspace import Workspace
+
+        return Workspace.open(workspace).generations
 
     def open_engine() -> Engine:
         from serendip.engine.engine import Engine
@@ -237,12 +242,12 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     def current() -> str:
         from serendip.engine.generations import current_name
 
-        return current_name(generations)
+        return current_name(generations())
 
     def files_state(name: str) -> Hashable:
         from serendip.engine.generations import files_state
 
-        return files_state(generations, name)
+        return files_state(generations(), name)
 
     def last_training() -> TrainingRecord | None:
         from serendip.engine.training_record import TrainingRecord

@@ -6,7 +6,7 @@
     serendip.db         items and the newest events, unless they are on a server
     log/                all other events; with the database, the only source of truth
     cache/              vectors by content hash, also of files of posted items; converted weights
-    generations/        published generations
+    generations/        published generations; copies of them with `[storage]`
     semantic_ids/       versions of semantic IDs, from `serendip ids build`
     relevance/          versions of the relevance model, from `serendip judge distil`
     queries/            versions of suggested queries, from `serendip queries build`
@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.config import Overrides, read_toml, validate
-from serendip.data.store.config import Place
+from serendip.data.objects.mirror import Place
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S
 from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.settings import Settings
@@ -75,9 +76,22 @@ class Workspace:
         return self.cache / "posted_media" / "files.db"
 
     @property
-    def generations(self) -> Path:
-        """Folder of published generations."""
+    def generations(self) -> Place:
+        """Place of published generations."""
+        return self._place("generations")
+
+    @property
+    def generation_folder(self) -> Path:
+        """Folder, on this machine, of published generations."""
         return self.folder / "generations"
+
+    @property
+    def log(self) -> Place:
+        """Place of the segments of the event log."""
+        return self._place(LOG_FOLDER)
+
+    def _place(self, name: str) -> Place:
+        return self.settings.storage.place(self.folder / name)
 
     @property
     def semantic_ids(self) -> Path:
@@ -123,14 +137,9 @@ class Workspace:
             return Synonyms()
 
     @property
-    def database(self) -> Place:
+    def database(self) -> DatabasePlace:
         """The database of items and events: a file, or a URL, which nobody shows."""
         return self.settings.store.place(self.folder)
-
-    @property
-    def log(self) -> Path:
-        """Folder of the event log's segments."""
-        return self.folder / LOG_FOLDER
 
     def create_store(self) -> Store:
         """Open the database, created if missing; the caller closes it. Only imports use it."""

@@ -17,6 +17,7 @@ from serendip.data.store.store import Store
 from serendip.engine.generations import open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
+from serendip.jobs.storage import check_storage
 from serendip.runtime.progress import Progress, SilentProgress
 
 _MIB = 1 << 20
@@ -36,6 +37,7 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
             results.append(_check_log(store))
         if results[-1].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace), _check_disk(workspace)]
+            results += check_storage(workspace)
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
     return [asdict(result) for result in results]
@@ -91,7 +93,7 @@ def _check_generation(workspace: Workspace) -> CheckResult:
 def _check_disk(workspace: Workspace) -> CheckResult:
     """Check that there is room for the next generation, and for the database to grow as much."""
     free = shutil.disk_usage(workspace.folder).free
-    kept = (workspace.folder / DATABASE_FILE, *workspace.generations.glob("*/*"))
+    kept = (workspace.folder / DATABASE_FILE, *workspace.generation_folder.glob("*/*"))
     needed = max(_LEAST_FREE, sum(path.stat().st_size for path in kept if path.is_file()))
     message = f"{free // _MIB:,} MiB are free"
     if free < needed:

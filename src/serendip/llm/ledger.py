@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from serendip.data.store.config import Place
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import Database
 from serendip.llm.config import Bill
 
@@ -69,7 +69,7 @@ class Ledger:
         self._database, self._sql = database, ledger_table
 
     @classmethod
-    def open(cls, place: Place) -> Self:
+    def open(cls, place: DatabasePlace) -> Self:
         """Open a database; file and table are created if necessary.
 
         Raises:

@@ -21,7 +21,8 @@ from serendip.errors import DataError, StorageError
 
 USERS, ITEMS = "uvw", "abc"
 ERASED_AT = 2.0
-"""Of the times from 0 to 5: an event of an erased user counts only if it happened later."""
+"""Of the times from 0 to 5: an event of an erased user counts only if it happened later, and later
+than all that was erased."""
 
 EVENTS = st.builds(
     Event,
@@ -54,7 +55,7 @@ class PlainLog:
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, Event]] = []
-        self.erased: set[str] = set()
+        self.erased: dict[str, float] = {}
 
     def take(self, step: str, what: object) -> None:
         if step == "post":
@@ -63,13 +64,14 @@ class PlainLog:
             self.rows = [row for row in self.rows if row[0] == "api"]
             self._append("file", what)
         elif step == "erase":
+            own = [event.timestamp for _, event in self.rows if event.user_id == what]
             self.rows = [row for row in self.rows if row[1].user_id != what]
-            self.erased.add(str(what))
+            self.erased[str(what)] = max(ERASED_AT, *own, self.erased.get(str(what), 0.0))
 
     def _append(self, origin: str, events: object) -> None:
         assert isinstance(events, list)
         for event in events:
-            if event.user_id in self.erased and event.timestamp <= ERASED_AT:
+            if event.timestamp <= self.erased.get(event.user_id, -1.0):
                 continue
             known = {old.event_id for _, old in self.rows} - {""}
             if event.event_id not in known:

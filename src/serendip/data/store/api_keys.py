@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from serendip.data.api_key import ApiKey, IssuedKey, issue_key
-from serendip.data.store.config import Place
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.errors import DataError
 
@@ -47,7 +47,7 @@ class ApiKeys:
         self._set_meta = schema.upsert_meta(database.dialect)
 
     @classmethod
-    def open(cls, place: Place, busy_timeout_s: float = PATIENT_S) -> Self:
+    def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
         """Open the keys of an existing database.
 
         Raises:

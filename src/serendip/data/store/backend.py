@@ -5,7 +5,7 @@ Everything else of the store is the same for both: tables, statements, transacti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -116,7 +116,7 @@ class Backend(Protocol):
         """Name and version of the database."""
         ...
 
-    def scrub(self) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None) -> bool:
         """Write the tables again without the bytes of deleted rows; whether all are gone."""
         ...
 

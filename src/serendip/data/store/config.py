@@ -15,7 +15,7 @@ DATABASE_FILE = "serendip.db"
 
 SCHEME = "postgresql+psycopg"
 
-Place: TypeAlias = str | Path
+DatabasePlace: TypeAlias = str | Path
 """Of a database: path of a SQLite file, or URL of a PostgreSQL database, which nobody shows."""
 
 
@@ -34,7 +34,7 @@ class StoreConfig(Config):
             raise ValueError(f"give {SCHEME}://user@host/database, or nothing for a file")
         return url
 
-    def place(self, folder: Path) -> Place:
+    def place(self, folder: Path) -> DatabasePlace:
         """The database of a workspace.
 
         Args:

@@ -10,13 +10,13 @@ What differs between the two is behind ``backend.Backend``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serendip.data.store.backend import WRITES
-from serendip.data.store.config import Place
+from serendip.data.store.config import DatabasePlace
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Database:
     """
 
     def __init__(
-        self, place: Place, create: bool = False, busy_timeout_s: float = PATIENT_S
+        self, place: DatabasePlace, create: bool = False, busy_timeout_s: float = PATIENT_S
     ) -> None:
         self._backend = _open_backend(place, create, busy_timeout_s)
         self._engine = self._backend.create_engine()
@@ -53,7 +53,7 @@ class Database:
         self._failed_sync = ""
 
     @classmethod
-    def with_tables(cls, place: Place, tables: MetaData) -> Database:
+    def with_tables(cls, place: DatabasePlace, tables: MetaData) -> Database:
         """Open a database, creating file, tables and later columns where they are missing.
 
         Raises:
@@ -71,7 +71,7 @@ class Database:
 
     @classmethod
     def existing(
-        cls, place: Place, tables: MetaData, busy_timeout_s: float = PATIENT_S
+        cls, place: DatabasePlace, tables: MetaData, busy_timeout_s: float = PATIENT_S
     ) -> Database:
         """Open an existing database that has these tables.
 
@@ -206,10 +206,13 @@ class Database:
         with self._errors():
             return self._backend.version()
 
-    def scrub(self) -> bool:
-        """Write everything again without the bytes of deleted rows.
+    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+        """Remove the bytes of deleted rows from tables.
 
-        Writers wait meanwhile; it needs the size of the database twice.
+        Writers wait meanwhile, in proportion to the size of the tables; it needs that size twice.
+
+        Args:
+            tables: by name; None = everything is written again.
 
         Returns:
             whether all bytes are gone: somebody may still be reading an older state.
@@ -219,7 +222,7 @@ class Database:
             StorageError: it cannot be written.
         """
         with self._errors():
-            return self._backend.scrub()
+            return self._backend.scrub(tables)
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows, to a new one.
@@ -302,7 +305,7 @@ class Database:
             raise self._backend.translate(error) from error
 
 
-def _open_backend(place: Place, create: bool, busy_timeout_s: float) -> Backend:
+def _open_backend(place: DatabasePlace, create: bool, busy_timeout_s: float) -> Backend:
     if "://" in str(place):
         from serendip.data.store.postgres_backend import PostgresBackend
 

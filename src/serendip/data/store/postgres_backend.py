@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -257,7 +257,7 @@ class PostgresBackend:
             version = connection.exec_driver_sql("SHOW server_version").scalar_one()
         return f"PostgreSQL {str(version).split()[0]}"
 
-    def scrub(self) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None) -> bool:
         """Write the tables that an erasure touches again (``VACUUM FULL``).
 
         Bytes stay in the server's write-ahead log until it recycles it, and in its backups.
@@ -276,7 +276,7 @@ class PostgresBackend:
                     return False
                 time.sleep(0.1)
             try:
-                for table in _ERASABLE:
+                for table in _ERASABLE if tables is None else tables:
                     connection.execute(f"VACUUM (FULL) {table}")
             except psycopg.errors.LockNotAvailable:
                 return False

@@ -7,7 +7,8 @@ the event log: what the API appended since the last compaction; ``segments`` nam
 count (``data/log``). ``users`` holds attributes of users, ``api_keys`` the keys of the service
 without their secrets. ``generated_texts`` holds generated texts, apart from the catalogue's own
 columns. ``erased_users`` knows by digests who was erased, ``hidden_users`` which users of a segment
-nobody reads any more; ``backups`` names the backups that were made.
+nobody reads any more, ``waiting_erasures`` who was erased while a segment could not be read;
+``backups`` names the backups that were made, ``exports`` the files with users or items.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
@@ -156,6 +157,7 @@ ERASED_USERS = Table(
     Column("digest", name_type(64), primary_key=True),
     Column("moment", Double, nullable=False),
     Column("removals", BigInteger, nullable=False),
+    Column("until", Double, nullable=True, info=ADDED_LATER),
     info=ADDED_LATER,
 )
 
@@ -167,11 +169,28 @@ HIDDEN_USERS = Table(
     info=ADDED_LATER,
 )
 
+WAITING_ERASURES = Table(
+    "waiting_erasures",
+    METADATA,
+    Column("segment", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    info=ADDED_LATER,
+)
+
 BACKUP_TABLE = Table(
     "backups",
     METADATA,
     Column("created", Double, primary_key=True),
     Column("target", TEXT, nullable=False),
+    Column("removals", BigInteger, nullable=False),
+    Column("item_version", BigInteger, nullable=False),
+    info=ADDED_LATER,
+)
+
+EXPORT_TABLE = Table(
+    "exports",
+    METADATA,
+    Column("path", TEXT, primary_key=True),
     Column("removals", BigInteger, nullable=False),
     Column("item_version", BigInteger, nullable=False),
     info=ADDED_LATER,
@@ -292,6 +311,7 @@ TAIL_IDS_AFTER = select(EVENTS.c.event_id).where(
 )
 CUT_TAIL = EVENTS.delete().where(EVENTS.c.seq <= bindparam("until"))
 ERASE_USER = EVENTS.delete().where(EVENTS.c.user_id == bindparam("user"))
+NEWEST_OF_USER = select(func.max(EVENTS.c.timestamp)).where(EVENTS.c.user_id == bindparam("user"))
 REQUESTED = (
     select(*_EVENT, EVENTS.c.seq)
     .where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
@@ -332,11 +352,27 @@ SEGMENT_FACTS = select(
 ).order_by(SEGMENTS.c.first_seq, SEGMENTS.c.name)
 ADD_SEGMENT = SEGMENTS.insert()
 DROP_SEGMENT = SEGMENTS.delete().where(SEGMENTS.c.name == bindparam("segment"))
+RENAME_SEGMENT = (
+    SEGMENTS.update().where(SEGMENTS.c.name == bindparam("old")).values(name=bindparam("new"))
+)
+RENAME_HIDDEN = (
+    HIDDEN_USERS.update()
+    .where(HIDDEN_USERS.c.segment == bindparam("old"))
+    .values(segment=bindparam("new"))
+)
 DROP_FILE_SEGMENTS = SEGMENTS.delete().where(SEGMENTS.c.origin == FROM_FILE)
 HIDDEN = select(HIDDEN_USERS.c.segment, HIDDEN_USERS.c.number)
 HIDE = HIDDEN_USERS.insert()
 FORGET_HIDDEN = HIDDEN_USERS.delete().where(HIDDEN_USERS.c.segment.not_in(select(SEGMENTS.c.name)))
 """Nothing is hidden in segments that do not count any more."""
+WAITING = select(WAITING_ERASURES.c.segment, WAITING_ERASURES.c.digest)
+WAIT = WAITING_ERASURES.insert()
+END_WAITING = WAITING_ERASURES.delete().where(
+    WAITING_ERASURES.c.segment == bindparam("name"), WAITING_ERASURES.c.digest == bindparam("who")
+)
+FORGET_WAITING = WAITING_ERASURES.delete().where(
+    WAITING_ERASURES.c.segment.not_in(select(SEGMENTS.c.name))
+)
 
 EVENT_MARK = select(
     MAX_SEQ.scalar_subquery(),
@@ -352,6 +388,10 @@ CLEAR_META = (
 BACKUPS = select(BACKUP_TABLE).order_by(BACKUP_TABLE.c.created)
 ADD_BACKUP = BACKUP_TABLE.insert()
 FORGET_BACKUP = BACKUP_TABLE.delete().where(BACKUP_TABLE.c.target == bindparam("place"))
+EXPORTS = select(EXPORT_TABLE).order_by(EXPORT_TABLE.c.path)
+EXPORT = select(EXPORT_TABLE).where(EXPORT_TABLE.c.path == bindparam("place"))
+ADD_EXPORT = EXPORT_TABLE.insert()
+FORGET_EXPORT = EXPORT_TABLE.delete().where(EXPORT_TABLE.c.path == bindparam("place"))
 LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
 
 

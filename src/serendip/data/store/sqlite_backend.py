@@ -9,7 +9,7 @@ corrupt a write-ahead log (WAL) that two connections write and checkpoint at the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -145,9 +145,9 @@ class SqliteBackend:
         """Name and version."""
         return f"SQLite {'.'.join(map(str, sqlite_version()))}"
 
-    def scrub(self) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None) -> bool:
         """Write the file again without the bytes of deleted rows, and empty the write-ahead log."""
-        return self._file.scrub()
+        return self._file.scrub(tables)
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows."""

@@ -3,6 +3,8 @@
 A backup may come from anywhere. Nothing of it is put in place before its names, sizes and checksums
 are as its manifest says, the database and every segment are intact, and the settings can be read.
 Its files move into their place together, the settings last: a folder without them is no workspace.
+Its event log has another name than that which was backed up: where both lie in one storage, none
+removes segments of the other.
 """
 
 from __future__ import annotations
@@ -118,6 +120,8 @@ def restore(
         with _staging(target) as staged:
             _copy(backup, manifest, staged, progress)
             counts = _verify(staged, bool(database))
+            with closing(Store.open(staged / DATABASE_FILE)) as store:
+                store.rename_log()
             erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
             keys = _settle_keys(staged, erasures_of, revoke_keys)
             with _rows_moved(staged, database):
@@ -230,9 +234,9 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
         store.verify_log()
         counts = store.count_items(), store.count_events()
-    name = current_name(workspace.generations)
+    name = current_name(workspace.generation_folder)
     if name:
-        open_current(workspace.generations)
+        open_current(workspace.generation_folder)
     return *counts, name
 
 

@@ -102,6 +102,7 @@ def _stage_segments(workspace: Workspace, store: Store, copy: Store, staged: Pat
         StorageError: a segment that counts is missing or damaged.
     """
     names = copy.segment_names()
+    store.verify_log()  # those of an object store are here then
     try:
         for name in names:
             segment = Path(LOG_FOLDER, name)
@@ -126,7 +127,10 @@ def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
         try:
             if not (name := current_name(workspace.generations)):
                 return "", ""
-            _link_tree(workspace.generations / name, target / name, is_needed=True)
+            generation = open_current(workspace.generations, verify=False)
+            if generation.name != name:
+                continue
+            _link_tree(generation.folder, target / name, is_needed=True)
             (target / "CURRENT").write_text(f"{name}\n", encoding="ascii")
             open_current(target)
             return name, ""

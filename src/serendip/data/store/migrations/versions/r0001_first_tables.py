@@ -93,6 +93,12 @@ def _create_people() -> None:
         _name("digest", primary_key=True),
         Column("moment", Double, nullable=False),
         _number("removals"),
+        Column("until", Double),
+    )
+    op.create_table(
+        "exports",
+        _text("path", primary_key=True),
+        *(_number("removals"), _number("item_version")),
     )
     op.create_table(
         "backups",
