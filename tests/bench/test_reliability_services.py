@@ -16,12 +16,17 @@ from serendip_bench.reliability.hot_swaps import HotSwaps
 from serendip_bench.reliability.inputs.cases import list_cases
 from serendip_bench.reliability.inputs.fuzz import Fuzz
 from serendip_bench.reliability.inputs.verdict import Tally
+from serendip_bench.reliability.service_kills import ServiceKills
 from serendip_bench.reliability.services import Reply
 
 
 def test_no_damaged_file_is_read(trained_folder: Path) -> None:
     harness = Damage(flips=12, cuts=3, exchanges=3, control=3, workspace=trained_folder)
     kept(harness.run(SilentProgress()))
+
+
+def test_a_killed_service_has_stored_what_it_acknowledged(trained_folder: Path) -> None:
+    kept(ServiceKills(kills=2, control_kills=1, workspace=trained_folder).run(SilentProgress()))
 
 
 def test_a_swap_fails_no_request(trained_folder: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -22,6 +23,8 @@ from serendip.runtime import versions
 from serendip.serve import read_queue
 from serendip.serve.api import strict_route
 from serendip.serve.generation_watch import Follower
+
+_LATER_S = 0.1
 
 
 @contextmanager
@@ -81,6 +84,20 @@ def commit_each_event() -> Iterator[None]:
         return sum(put(self, [event]) for event in events)
 
     with _replaced(Store, "put_events", put_each):
+        yield
+
+
+@contextmanager
+def acknowledge_before_commit() -> Iterator[None]:
+    """Events are stored a moment after they are acknowledged."""
+    put = Store.put_events
+
+    def put_later(self: Store, events: Iterable[Event]) -> int:
+        rows = list(events)
+        threading.Timer(_LATER_S, put, (self, rows)).start()
+        return len(rows)
+
+    with _replaced(Store, "put_events", put_later):
         yield
 
 

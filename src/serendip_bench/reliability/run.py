@@ -24,10 +24,12 @@ from serendip_bench.reliability.inputs.fuzz import Fuzz
 from serendip_bench.reliability.overload import Overload
 from serendip_bench.reliability.power_cuts import PowerCuts
 from serendip_bench.reliability.publish_kills import PublishKills
+from serendip_bench.reliability.service_kills import ServiceKills
 from serendip_bench.reliability.writer_kills import WriterKills
 
 HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "writer-kills": (WriterKills(), WriterKills(kills=40, control_kills=40)),
+    "service-kills": (ServiceKills(), ServiceKills(kills=10, control_kills=2)),
     "power-cuts": (PowerCuts(), PowerCuts(cuts=100, control_cuts=30, rounds=2, operations=25)),
     "publish-kills": (PublishKills(), PublishKills(kills=250, control_kills=40)),
     "damage": (Damage(), Damage(flips=60, cuts=10, exchanges=10)),
