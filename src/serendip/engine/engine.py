@@ -33,7 +33,7 @@ from serendip.engine.answer import (
 )
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
 from serendip.engine.fallback import fall_back
-from serendip.engine.generations import current_name, open_current, open_earlier
+from serendip.engine.generations import current_name, open_current, open_earlier, open_named
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
@@ -111,7 +111,6 @@ class Engine:
             store.log,
             settings.actions,
             int(manifest.get("event_seq", 0)),
-            int(manifest.get("event_removals", -1)),
             clock,
             Promise.largest(surface.promise for surface in self._surfaces.values()),
         )
@@ -138,6 +137,25 @@ class Engine:
         """
         workspace = Workspace.open(Path(folder))
         return cls._open_generation(workspace, open_current(workspace.generations), clock)
+
+    @classmethod
+    def open_named(
+        cls, folder: Path | str, name: str, clock: Callable[[], float] = time.time
+    ) -> Engine:
+        """Open a generation by name; its files were verified by the process that names it.
+
+        Args:
+            folder: the workspace.
+            name: of the generation.
+            clock: as in ``open``.
+
+        Raises:
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+            ArtefactError: the generation is missing or unreadable.
+            StorageError: the database is missing or cannot be read.
+        """
+        workspace = Workspace.open(Path(folder))
+        return cls._open_generation(workspace, open_named(workspace.generations, name), clock)
 
     @classmethod
     def open_earlier(cls, folder: Path | str) -> Engine:
@@ -220,7 +238,8 @@ class Engine:
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
-        result = run([query], surface, state)[0]
+        # One more than the page: then it is known whether there is another one.
+        result = run([query], surface, state, offset + request.k + 1)[0]
         return build_answer(result, state, self.generation, request, offset)
 
     def fall_back(self, request: Request) -> Answer:
@@ -568,6 +587,7 @@ def load_shared(folder: Path) -> None:
     if isinstance(encoder, UniversalSentenceEncoder):
         encoder.encode(["a text"])
     with suppress(ArtefactError):  # The worker that opens the generation says what is wrong.
-        name = current_name(workspace.generations)
-        if name and any((workspace.generations / name).rglob(INDEX_FILE)):
+        # Of the copies here: a client of an object store must not be forked.
+        name = current_name(workspace.generation_folder)
+        if name and any((workspace.generation_folder / name).rglob(INDEX_FILE)):
             load_faiss()

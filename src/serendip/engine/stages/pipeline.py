@@ -32,12 +32,24 @@ CATALOGUE, CANDIDATES = "catalogue", "candidates"
 TRACE_LABELS = {CATALOGUE: "In the catalogue", CANDIDATES: "Candidates, each once"}
 
 
-def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> list[Result]:
-    """Answer queries of one surface; row b depends on query b only."""
+def run(
+    queries: Sequence[Query],
+    surface: SurfaceConfig,
+    state: EngineState,
+    max_items: int | None = None,
+) -> list[Result]:
+    """Answer queries of one surface; row b depends on query b only.
+
+    Args:
+        queries: of one surface.
+        surface: its settings.
+        state: to answer from.
+        max_items: length at which the lists end; None = all items.
+    """
     if not queries:
         return []
     selector, traces = score(queries, surface, state)
-    return selector.results(traces)
+    return selector.results(traces, max_items)
 
 
 def score(
