@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -216,13 +216,18 @@ def judge(
     models: ModelsOption = None,
     seeds: SeedsOption = 3,
     cache: CacheOption = None,
+    part: Annotated[
+        Literal["dev", "test"],
+        typer.Option(help="Gold labels that figures are about: test, or dev to choose on."),
+    ] = "test",
 ) -> None:
     """Detection of irrelevant items, on pairs judged by people."""
     from serendip_bench.relevance_judges.registry import select_judges
     from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
     terminal = Terminal(as_json=True)
-    bench = JudgeBench(data, json, select_judges(models), test, seeds, cache)
+    judges = select_judges(models)
+    bench = JudgeBench(data, json, judges, test, seeds, cache, part=part)
     document = run_judge(bench, terminal.options(), build_row_printer(terminal, _JUDGE_COLUMNS))
     summaries = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
     print_summary({**document, "summary": {"models": summaries}}, _JUDGE_COLUMNS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +20,16 @@ from serendip_bench.reliability.syscalls import read_calls, record
 from serendip_bench.reliability.workload import Contents, list_operations
 from serendip_bench.reliability.writer_kills import WriterKills
 
-NEEDS_STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+def _can_trace() -> bool:
+    """Whether strace is installed and this machine lets processes be traced."""
+    if shutil.which("strace") is None:
+        return False
+    traced = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False)
+    return traced.returncode == 0
+
+
+NEEDS_STRACE = pytest.mark.skipif(not _can_trace(), reason="strace cannot trace a process here")
 
 
 def kept(findings: Findings) -> Findings:

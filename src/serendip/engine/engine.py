@@ -33,7 +33,7 @@ from serendip.engine.answer import (
 )
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
 from serendip.engine.fallback import fall_back
-from serendip.engine.generations import current_name, open_current, open_earlier
+from serendip.engine.generations import current_name, open_current, open_earlier, open_named
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
@@ -114,7 +114,6 @@ class Engine:
             store.log,
             settings.actions,
             int(manifest.get("event_seq", 0)),
-            int(manifest.get("event_removals", -1)),
             clock,
             Promise.largest(surface.promise for surface in self._surfaces.values()),
         )
@@ -141,6 +140,25 @@ class Engine:
         """
         workspace = Workspace.open(Path(folder))
         return cls._open_generation(workspace, open_current(workspace.generations), clock)
+
+    @classmethod
+    def open_named(
+        cls, folder: Path | str, name: str, clock: Callable[[], float] = time.time
+    ) -> Engine:
+        """Open a generation by name; its files were verified by the process that names it.
+
+        Args:
+            folder: the workspace.
+            name: of the generation.
+            clock: as in ``open``.
+
+        Raises:
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+            ArtefactError: the generation is missing or unreadable.
+            StorageError: the database is missing or cannot be read.
+        """
+        workspace = Workspace.open(Path(folder))
+        return cls._open_generation(workspace, open_named(workspace.generations, name), clock)
 
     @classmethod
     def open_earlier(cls, folder: Path | str) -> Engine:

@@ -97,6 +97,15 @@ def open_current(generations: Place, verify: bool = True) -> Version:
     return current
 
 
+def open_named(generations: Place, name: str) -> Version:
+    """Open a generation whose files another process has verified.
+
+    Raises:
+        ArtefactError: the manifest is missing, unreadable or newer than this code.
+    """
+    return _versions(generations).open(name, verify=False)
+
+
 def open_newest(generations: Place) -> Version | None:
     """Open the newest readable generation, which a rollback may have left; None without one.
 

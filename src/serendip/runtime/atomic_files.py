@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -51,17 +51,7 @@ def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process holds the exclusive lock of a folder."""
-    try:
-        handle = os.open(folder / LOCK, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return _has_lock(folder / LOCK)
 
 
 def write_synced(path: Path, text: str) -> None:
@@ -153,23 +143,30 @@ def require_writable(out: Path) -> None:
 
 
 @contextmanager
-def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
+def open_parquet(
+    out: Path, schema: Any, finish: Callable[[Path], None] = lambda part: None
+) -> Iterator[Any]:
     """Open a ``pyarrow.parquet.ParquetWriter`` whose file replaces ``out`` at the end.
+
+    Until then it has a lock and the ending ``.part``: one without a lock is of a killed process.
 
     Args:
         out: the file; unchanged until all rows are written.
         schema: of pyarrow.
+        finish: is called with the whole file before it replaces ``out``.
 
     Raises:
-        StorageError: the file cannot be written.
+        StorageError: the file cannot be written, or another process is writing it.
     """
     import pyarrow.parquet as pq
 
     part = _temporary_path(out)
     try:
-        with pq.ParquetWriter(part, schema) as writer:
-            yield writer
-        part.replace(out)
+        with _lock_file(part):
+            with pq.ParquetWriter(part, schema) as writer:
+                yield writer
+            finish(part)
+            part.replace(out)
     except OSError as error:
         raise StorageError(
             f"{out} cannot be written: {error.strerror or error}.",
@@ -177,6 +174,43 @@ def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
         ) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def count_rows(path: Path) -> int:
+    """Number of rows of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[None]:
+    """Hold a lock of a file, which is made if missing."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_being_written(out: Path) -> bool:
+    """Whether a process writes what will replace a Parquet file."""
+    return _has_lock(_temporary_path(out))
+
+
+def _has_lock(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _temporary_path(out: Path) -> Path:

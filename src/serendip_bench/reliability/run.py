@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from serendip.data.store.database import sqlite_version
+from serendip.data.store.sqlite_backend import sqlite_version
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.harness import Findings, Harness

@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "folder":
         return open_object_store(str(tmp_path / "shared"))
     url = request.getfixturevalue("bucket_url")
-    return open_object_store(f"{url}/{request.node.originalname}")
+    return open_object_store(f"{url}/{tmp_path.name}")
 
 
 def write(text: str):

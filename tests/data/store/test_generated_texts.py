@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -25,10 +22,9 @@ RUG = Item("b", "Rug")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "serendip.db")) as opened:
-        opened.put_items([LAMP, RUG])
-        yield opened
+def store(store: Store) -> Store:
+    store.put_items([LAMP, RUG])
+    return store
 
 
 def text(item: Item, words: str, field: str = "keywords", source: str = "rules") -> GeneratedText:

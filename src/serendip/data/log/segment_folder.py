@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,22 +69,52 @@ class SegmentFolder:
         self._mirror = place if isinstance(place, Mirror) else None
         self._open: dict[str, Segment] = {}
         self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, frozenset[str]], frozenset[int]] = {}
 
     def open_all(self, facts: Collection[SegmentFacts]) -> list[Segment]:
         """Open segments that are not open yet, and forget all others.
 
         Raises:
             SegmentMissing: a segment is not there.
-            StorageError: a segment is damaged.
+            SegmentDamaged: a segment is damaged.
+        """
+        opened = [self.open(one) for one in facts]
+        with self._lock:
+            self._open = {segment.name: segment for segment in opened}
+            self._drop_old_copies()
+        return opened
+
+    def open(self, facts: SegmentFacts) -> Segment:
+        """Open a segment if it is not open yet.
+
+        Raises:
+            SegmentMissing: it is not there.
+            SegmentDamaged: it is damaged.
         """
         with self._lock:
-            new = [one for one in facts if one.name not in self._open]
-            for one in new:
-                self._open[one.name] = self._open_one(one)
-            self._open = {one.name: self._open[one.name] for one in facts}
-            if new:
-                self._drop_old_copies()
-            return list(self._open.values())
+            segment = self._open.get(facts.name)
+            if segment is None:
+                segment = self._open_one(facts)
+                self._open[facts.name] = segment
+            return segment
+
+    def find_users(
+        self, segment: Segment, digests: frozenset[str], digest: Callable[[str], str]
+    ) -> frozenset[int]:
+        """Numbers of the users of a segment who have one of some digests; remembers the last ones.
+
+        Args:
+            segment: whose users are asked for.
+            digests: of ids.
+            digest: id -> digest, the same at every call.
+        """
+        key = segment.name, digests
+        found = self._waiting.get(key)
+        if found is None:
+            names = enumerate(segment.user_ids.to_pylist())
+            found = frozenset(number for number, name in names if digest(name) in digests)
+            self._waiting = {key: found}
+        return found
 
     def _open_one(self, facts: SegmentFacts) -> Segment:
         """Open a segment; one that is missing or damaged here is fetched first."""

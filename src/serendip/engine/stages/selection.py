@@ -1,9 +1,9 @@
 """The last step of a run: scored candidates become the list that is shown.
 
-The list filters remove candidates, then one pass fills the slate: at positions where a list rule
-may act, the first rule that names a row decides, and the best organic rows take all others. A
-position depends on those before it only, so a slate that ends where a page ends is the beginning of
-the whole one, and every page is a part of the same list.
+The list filters remove candidates and may order the rest, then one pass fills the slate: at
+positions where a list rule may act, the first rule that names a row decides, and the best organic
+rows take all others. A position depends on those before it only, so a slate that ends where a page
+ends is the beginning of the whole one, and every page is a part of the same list.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Selector:
             if stage.is_on(state) and stage.is_ready(state)
         ]
         for stage, kept in self._filtered(row, order, filters):
-            order = order[kept.mask]
+            order = order[kept.rows]
             if item not in self.candidates.items[order]:
                 return stage
         return None
@@ -236,9 +236,9 @@ class Selector:
         max_items: int | None = None
         for stage, kept in self._filtered(row, order, filters):
             numbers = {
-                name: values[kept.mask] for name, values in {**numbers, **kept.numbers}.items()
+                name: values[kept.rows] for name, values in {**numbers, **kept.numbers}.items()
             }
-            order = order[kept.mask]
+            order = order[kept.rows]
             max_items = kept.max_items if max_items is None else max_items
             trace.update(kept.counts)
             trace[stage.trace_key] = len(order)
@@ -251,7 +251,7 @@ class Selector:
         for stage in filters:
             kept = stage.keep(self._ordered(row, order))
             yield stage, kept
-            order = order[kept.mask]
+            order = order[kept.rows]
 
     def _ordered(self, row: int, order: NDArray[np.intp]) -> OrderedCandidates:
         return OrderedCandidates(

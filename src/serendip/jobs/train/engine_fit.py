@@ -50,7 +50,6 @@ from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, t
 from serendip.models.context_counts import AUTO
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import CutShort, TimeBudget
-from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.job_status import FileProgress, JobStatus
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, StageCost
@@ -383,21 +382,20 @@ class ThisProcess:
 
 
 class OtherProcess:
-    """Fits the older part in another process if the executor has two.
+    """Fits the older part in another process if the executor of the options has two.
 
     Args:
         workspace: of the fitter.
-        executor: where it runs; None = two local processes if there are two cores.
     """
 
-    def __init__(self, workspace: Path, executor: Executor | None = None) -> None:
-        self._workspace, self._executor = workspace, executor or LocalExecutor()
+    def __init__(self, workspace: Path) -> None:
+        self._workspace = workspace
 
     def open(
         self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
     ) -> AbstractContextManager[Iterator[None]]:
         """Steps of the older part, until the context is left."""
-        if self._executor.workers == 1:
+        if options.executor.workers == 1:
             return ThisProcess().open(fitter, dataset, folder, options)
         return self._open(fitter, dataset, folder, options)
 
@@ -417,7 +415,7 @@ class OtherProcess:
             left,
             fitter.on_older is not None,
         )
-        with self._executor.stream(fit_older_task, task) as costs:
+        with options.executor.stream(fit_older_task, task) as costs:
             yield _await_steps(costs, fitter, folder / _STATUS, options)
 
 
