@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,37 @@ import numpy as np
 
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
+from serendip.engine.explain import Explainer
+from serendip.engine.influence import find_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
+from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
+from serendip.engine.wording import choose_language
 from serendip.errors import DataError, UnsupportedError
+from serendip.jobs.context import JobContext
+from serendip.jobs.llm_job import LlmJob
+from serendip.jobs.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.runtime.atomic_files import open_parquet, require_writable
-from serendip.runtime.progress import Progress
+from serendip.runtime.progress import Progress, TrainOptions
 
 BATCH = 128
+REASON = "reason"
+_WORD_SCORES = ("title match", "bm25")
 _NEEDED = {"query": "a text", "items": "an item"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonOptions:
+    """How the reasons of a file are told.
+
+    Args:
+        language: of the sentences, as in ``Request.language``.
+        job: words them by the LLM of ``[llm]``; None = they are made by templates.
+    """
+
+    language: str = ""
+    job: LlmJob | None = None
 
 
 def recommend_all(
@@ -30,6 +53,7 @@ def recommend_all(
     progress: Progress,
     country: str = "",
     device: str = "",
+    reasons: ReasonOptions | None = None,
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
@@ -45,9 +69,12 @@ def recommend_all(
         progress: of the users.
         country: of all requests; empty = that of each user.
         device: of all requests; empty = unknown.
+        reasons: adds the column ``reason``; None = no such column. A job that only estimates its
+            cost writes no file.
 
     Returns:
-        numbers of users and rows, number of users by number of items, and the generation.
+        numbers of users and rows, number of users by number of items, the generation, and the
+        report of the LLM if it words the reasons.
 
     Raises:
         DataError: ``k`` is less than 1.
@@ -72,13 +99,18 @@ def recommend_all(
             for user, result in zip(part, engine.run(queries, surface), strict=True):
                 best = result.items.take(np.arange(min(k, len(result.items))))
                 rows.add(user, best, engine.item_ids(best.item_nums))
-        _write(rows.columns, out)
+                if reasons is not None:
+                    rows.reasons += _tell_reasons(result, best, engine, reasons.language)
+        facts = _word(rows, engine, workspace, reasons, progress)
+        if reasons is None or reasons.job is None or not reasons.job.estimate_only:
+            _write(rows.columns, out)
         return {
             "users": len(users),
             "rows": len(rows.columns["rank"]),
             "users_by_items": {str(count): rows.lengths[count] for count in sorted(rows.lengths)},
             "generation": engine.generation,
             "out": str(out),
+            **facts,
         }
     finally:
         engine.close()
@@ -92,6 +124,7 @@ class _Rows:
             name: [] for name in ("user_id", "rank", "item_id", "score")
         }
         self.lengths: Counter[int] = Counter()
+        self.reasons: list[ShownReason] = []
 
     def add(self, user: str, best: ItemList, item_ids: list[str]) -> None:
         """Add the list of a user."""
@@ -106,6 +139,38 @@ class _Rows:
             drawn = best.fields[PROPENSITY].astype(np.float64).tolist()
             known = [None if math.isnan(chance) else chance for chance in drawn]
             self.columns.setdefault(PROPENSITY, []).extend(known)
+
+
+def _tell_reasons(
+    result: Result, best: ItemList, engine: Engine, language: str
+) -> list[ShownReason]:
+    """The reason for each item of a list, beside its title."""
+    state, items = engine.state, best.item_nums
+    influence = find_influence(result.query, state, best)
+    explainer = Explainer(state, result.query, items, choose_language(language), influence)
+    told = explainer.named_reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
+    titles = map(state.catalogue.title, items.tolist())
+    return [ShownReason(title, reason) for title, reason in zip(titles, told, strict=True)]
+
+
+def _word(
+    rows: _Rows,
+    engine: Engine,
+    workspace: Path,
+    reasons: ReasonOptions | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Fill the column of the reasons; the report of the LLM, if one words them."""
+    if reasons is None:
+        return {}
+    wordings = Wordings({}, {})
+    if reasons.job is not None:
+        context = JobContext.open(workspace, TrainOptions(progress=progress))
+        wordings = word_reasons(context, reasons.job, rows.reasons, engine.state.catalogue)
+    rows.columns[REASON] = [
+        wordings.sentences.get(shown, shown.reason.text) for shown in rows.reasons
+    ]
+    return {"llm": wordings.report} if reasons.job is not None else {}
 
 
 def _require_user_only(engine: Engine, surface: str) -> None:
@@ -127,6 +192,7 @@ def _write(columns: dict[str, list[Any]], out: Path) -> None:
         "score": pa.float32(),
         SPONSORED: pa.bool_(),
         PROPENSITY: pa.float64(),
+        REASON: pa.string(),
     }
     schema = pa.schema([(name, types[name]) for name in columns])
     with open_parquet(out, schema) as file:
