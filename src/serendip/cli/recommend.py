@@ -63,8 +63,10 @@ def run(
             raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
         from serendip.jobs.export_recommendations import ReasonOptions, recommend_all
         from serendip.jobs.llm_job import LlmJob
+        from serendip.runtime.atomic_files import require_writable
         from serendip.runtime.executor_config import EngineChoice
 
+        require_writable(out)
         options = terminal.engine_options(workspace, EngineChoice(engine, address))
         llm_job = None if spend is None else LlmJob(job, spend, estimate)
         told = ReasonOptions(language, llm_job) if reasons else None
