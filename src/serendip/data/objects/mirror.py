@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
@@ -47,6 +47,20 @@ class Mirror:
     folder: Path
     objects: ObjectStore
     most_bytes: int | None = None
+    _outages: set[str] = field(default_factory=set, compare=False)
+
+    def note_outage(self, problem: str) -> None:
+        """Log once that the store is out of reach, and once that it is not any more.
+
+        Args:
+            problem: why it is out of reach; empty = it is not.
+        """
+        if problem and not self._outages:
+            _log.warning("what this machine has copies of is used: %s", problem)
+            self._outages.add(problem)
+        elif self._outages and not problem:
+            _log.info("%s can be reached again", self.objects.name)
+            self._outages.clear()
 
     def names(self) -> list[str]:
         """Names of the complete folders in the store."""

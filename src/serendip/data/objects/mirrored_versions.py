@@ -118,8 +118,9 @@ class MirroredVersions(Versions):
         try:
             stored = self._read_pointer()
         except StorageError as error:
-            _log.warning("the newest known generation is used: %s", error)
+            self.mirror.note_outage(str(error))
             return super().current_name()
+        self.mirror.note_outage("")
         return super().current_name() if stored is None else self._parse(stored)
 
     def has_pointer(self) -> bool:

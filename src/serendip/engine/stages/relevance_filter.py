@@ -120,28 +120,30 @@ class RelevanceFilter(ListFilter):
             kept,
             {P_IRRELEVANT: probabilities},
             {CHECKED: int(np.isfinite(probabilities).sum())},
-            order=move_up(kept, probabilities, ordered),
+            order=move_up(kept, probabilities, ordered.is_organic, ordered.is_pinned),
         )
 
 
 def move_up(
-    kept: BoolArray, probabilities: FloatArray, ordered: OrderedCandidates
+    kept: BoolArray, probabilities: FloatArray, is_organic: BoolArray, is_pinned: BoolArray
 ) -> NDArray[np.intp]:
     """Rows that stay, best first: what left the first positions is replaced by the surest rows.
 
+    Rows that move up keep their order among themselves.
+
     Args:
-        kept: (R,) rows that stay.
+        kept: (R,) rows that stay, of candidates in order.
         probabilities: (R,) P(irrelevant); NaN = unknown, which never moves a row up.
-        ordered: R candidates.
+        is_organic: (R,) rows that take positions by themselves.
+        is_pinned: (R,) rows that have the first positions.
     """
-    first = max(FIRST, int(ordered.is_pinned.sum()))
-    is_first = np.cumsum(ordered.is_organic) <= first
-    missing = int((is_first & ordered.is_organic & ~kept).sum())
+    is_first = np.cumsum(is_organic) <= max(FIRST, int(is_pinned.sum()))
+    missing = int((is_first & is_organic & ~kept).sum())
     rows = np.flatnonzero(kept)
     if not missing:
         return rows
     behind = rows[~is_first[rows]]
-    able = behind[ordered.is_organic[behind] & np.isfinite(probabilities[behind])]
+    able = behind[is_organic[behind] & np.isfinite(probabilities[behind])]
     surest = able[np.argsort(probabilities[able], kind="stable")[:missing]]
     rest = behind[~np.isin(behind, surest)]
     return np.concatenate([rows[is_first[rows]], np.sort(surest), rest])
