@@ -21,7 +21,7 @@ lint: .venv/.lint
 	$(BIN)/lint-imports
 
 # What is promised about kills, power cuts and full disks, tried; ARGS=--quick tries less. Needs strace.
-reliability: .venv/.base
+reliability: .venv/.reliability
 	$(BIN)/serendip bench reliability $(ARGS)
 
 # torch comes by plain pip: where a CPU wheel is provided pip finds it, and uv then keeps it.
@@ -43,6 +43,10 @@ reliability: .venv/.base
 
 .venv/.lint: .venv/.base
 	$(UV) -e '.[test,lint]'
+	touch $@
+
+.venv/.reliability: .venv/.base
+	$(UV) -e '.[reliability]'
 	touch $@
 
 clean:

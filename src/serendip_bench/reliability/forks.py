@@ -1,20 +1,37 @@
-"""Work in short-lived processes that are killed; a fork spares each the start of Python."""
+"""Work in short-lived processes that are killed.
+
+A fork spares each of them the start of Python. They are forked from a server process that has
+imported what they need and has no threads, whatever the process that asks for them has.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import select
-import signal
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 MEMORY_DISK = Path("/dev/shm")
 
-_FAILED = 70
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    [
+        "serendip.cli.main",
+        "serendip.engine.engine",
+        "serendip.serve.app",
+        "serendip.serve.server",
+        "serendip.data.store.schema",
+        "serendip.data.store.staging",
+        "serendip.data.store.upgrade",
+        "pyarrow.parquet",
+    ]
+)
 
 
 @contextmanager
@@ -25,61 +42,82 @@ def trial_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def run(work: Callable[[], object]) -> int:
-    """Run work in a child process.
+def start(work: Callable[..., object], *arguments: Any) -> tuple[BaseProcess, Connection]:
+    """Start work in a process of its own.
 
     Args:
-        work: may kill itself; whatever it raises is printed.
+        work: a function of a module, called with a handle to write bytes to, then the arguments.
+        arguments: of the function.
+
+    Returns:
+        the process, and what reads the bytes; it ends when the process does.
+    """
+    reader, writer = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_work, args=(writer, work, arguments))
+    process.start()
+    writer.close()
+    return process, reader
+
+
+def _work(writer: Connection, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    work(writer.fileno(), *arguments)
+
+
+def run(work: Callable[..., object], *arguments: Any) -> int:
+    """Run work in a process of its own until it ends.
+
+    Args:
+        work: as in ``start``; it may kill itself, and what it raises is printed.
+        arguments: of the function.
 
     Returns:
         exit code; negative = the signal that ended it.
     """
-    return _wait(_begin(work))
+    process, reader = start(work, *arguments)
+    with closing(reader):
+        return _wait(process)
 
 
-def run_killed(work: Callable[[int], object], marks: int, after_s: float) -> tuple[int, int]:
-    """Run work in a child process and kill it at a moment, unless it ended before.
+def run_killed(
+    work: Callable[..., object], arguments: tuple[Any, ...], marks: int, after_s: float
+) -> tuple[int, int]:
+    """Run work in a process of its own and kill it at a moment, unless it ended before.
 
     Args:
-        work: called with a handle into which it writes a byte for each step.
+        work: as in ``start``; it writes a byte for each step.
+        arguments: of the function.
         marks: kill it some time after that many bytes have come; 0 = after its start.
         after_s: that time, in seconds.
 
     Returns:
         exit code as in ``run``, and how many bytes came in all.
     """
-    reader, writer = os.pipe()
-    child = _begin(lambda: work(writer))
-    os.close(writer)
-    process = os.pidfd_open(child)
-    try:
-        count = _read_marks(reader, marks)
-        if not select.select([process], [], [], after_s)[0]:
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-        code = _wait(child)
-        return code, count + _read_marks(reader, sys.maxsize)
-    finally:
-        os.close(process)
-        os.close(reader)
+    process, reader = start(work, *arguments)
+    with closing(reader):
+        count = _read_marks(reader.fileno(), marks)
+        if not wait([process.sentinel], after_s):
+            process.kill()
+        code = _wait(process)
+        return code, count + _read_marks(reader.fileno(), sys.maxsize)
 
 
-def _begin(work: Callable[[], object]) -> int:
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return child
-    code = _FAILED
-    try:
-        work()
-        code = 0
-    except BaseException:  # noqa: BLE001 - nothing of the parent may go on in the child
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+def server_pid() -> int:
+    """The process that all others are forked from."""
+    process, reader = start(_write_parent)
+    with closing(reader):
+        text = os.read(reader.fileno(), 64)
+        _wait(process)
+    return int(text)
 
 
-def _wait(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def _write_parent(out: int) -> None:
+    os.write(out, str(os.getppid()).encode())
+
+
+def _wait(process: BaseProcess) -> int:
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 def _read_marks(reader: int, most: int) -> int:

@@ -116,10 +116,10 @@ class _Trials:
     def _kill_once(self, template: Path, change: Callable[[Path], object], step: int) -> None:
         folder = Path(shutil.copytree(template, self._folder / "trial", symlinks=True))
         if step:
-            code = run(lambda: _die_before(step, folder, change))
+            code = run(_die_before, step, folder, change)
         else:
             after_s = self._rng.uniform(0, _LONGEST_S)
-            code = run_killed(lambda _: change(folder), 0, after_s)[0]
+            code = run_killed(_do, (change, folder), 0, after_s)[0]
         if code == -signal.SIGKILL:
             self.kills += 1
         elif step and code == 0:
@@ -129,7 +129,11 @@ class _Trials:
         shutil.rmtree(folder)
 
 
-def _die_before(step: int, folder: Path, change: Callable[[Path], object]) -> None:
+def _do(out: int, change: Callable[[Path], object], folder: Path) -> None:
+    change(folder)
+
+
+def _die_before(out: int, step: int, folder: Path, change: Callable[[Path], object]) -> None:
     """Do something, and die before a step of it."""
     left, sync = iter(range(step - 1)), os.fsync
 

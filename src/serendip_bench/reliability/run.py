@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from serendip.data.store.sqlite_backend import sqlite_version
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.progress import Progress
+from serendip_bench.reliability.damage import Damage
+from serendip_bench.reliability.forks import server_pid
+from serendip_bench.reliability.full_disk import FullDisk
+from serendip_bench.reliability.group_commit import GroupCommit
 from serendip_bench.reliability.harness import Findings, Harness
+from serendip_bench.reliability.hot_swaps import HotSwaps
+from serendip_bench.reliability.inputs.fuzz import Fuzz
+from serendip_bench.reliability.overload import Overload
 from serendip_bench.reliability.power_cuts import PowerCuts
 from serendip_bench.reliability.publish_kills import PublishKills
+from serendip_bench.reliability.service_kills import ServiceKills
 from serendip_bench.reliability.writer_kills import WriterKills
 
 HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "writer-kills": (WriterKills(), WriterKills(kills=40, control_kills=40)),
+    "service-kills": (ServiceKills(), ServiceKills(kills=10, control_kills=2)),
     "power-cuts": (PowerCuts(), PowerCuts(cuts=100, control_cuts=30, rounds=2, operations=25)),
     "publish-kills": (PublishKills(), PublishKills(kills=250, control_kills=40)),
+    "damage": (Damage(), Damage(flips=60, cuts=10, exchanges=10)),
+    "full-disk": (FullDisk(), FullDisk(rounds=1, writes=5)),
+    "hot-swaps": (HotSwaps(), HotSwaps(swaps=5, requests=1_000, control_swaps=2)),
+    "overload": (Overload(), Overload(seconds=16, control_seconds=8)),
+    "group-commit": (GroupCommit(), GroupCommit(batches=200, singles=200)),
+    "fuzz": (Fuzz(), Fuzz(schema_cases=200, mutations=500, made_by_hand=300, control=200)),
 }
 """Each harness by its name: as it counts, and small."""
 
@@ -109,6 +126,8 @@ def format_result(name: str, result: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _cpu_s() -> float:
-    """CPU-seconds of this process and of its children that have ended."""
+    """CPU-seconds of this process, and of those that it started or had forked and that ended."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    fields = Path(f"/proc/{server_pid()}/stat").read_text().rpartition(")")[2].split()
+    forked = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return forked + sum(usage.ru_utime + usage.ru_stime for usage in usages)

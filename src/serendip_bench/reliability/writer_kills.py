@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from serendip.data.store.store import Store
@@ -21,7 +21,6 @@ from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.workload import (
     DATABASE,
     Contents,
-    Operation,
     find_fault,
     list_operations,
     work,
@@ -100,42 +99,37 @@ def _kill(kills: int, seed: int, early: bool, progress: Progress) -> _Tally:
 
 
 class _Site:
-    """One workspace, its ledger, and what it must have."""
+    """One workspace, and what it must have."""
 
     def __init__(self, folder: Path, seed: int, early: bool) -> None:
-        self._folder, self._early = folder, early
+        self._folder, self._seed, self._early = folder, seed, early
         self._operations = list_operations(seed)
-        self._coming: list[Operation] = []
+        self._running = next(self._operations)
         self._expected = Contents()
 
     def kill_once(self, marks: int, after_s: float, tally: _Tally) -> str:
         """Let a child write until it is killed; a fault in words, empty = none."""
-        code, acknowledged = run_killed(self._write, marks, after_s)
+        arguments = (self._folder, self._seed, self._running.number, self._early)
+        code, acknowledged = run_killed(_write, arguments, marks, after_s)
         tally.kills += 1
         if code >= 0:
             return f"the writer ended by itself with code {code}"
         tally.acknowledged += acknowledged
         for _ in range(acknowledged):
-            self._expected = self._expected.after(self._take())
-        return self._compare()
-
-    def _write(self, ledger: int) -> None:
-        work(self._folder, self._peek(), lambda _: os.write(ledger, b"."), self._early)
-
-    def _peek(self) -> Iterator[Operation]:
-        """The coming operations; for a child, so that the parent still has them to come."""
-        yield from self._coming
-        yield from self._operations
-
-    def _take(self) -> Operation:
-        return self._coming.pop(0) if self._coming else next(self._operations)
-
-    def _compare(self) -> str:
-        running = self._take()
-        after = self._expected.after(running)
-        state, fault = find_fault(self._folder, (self._expected, after))
-        if state == 0:
-            self._coming.insert(0, running)
-        elif state == 1:
-            self._expected = after
+            self._go_on()
+        state, fault = find_fault(
+            self._folder, (self._expected, self._expected.after(self._running))
+        )
+        if state == 1:
+            self._go_on()
         return fault
+
+    def _go_on(self) -> None:
+        self._expected = self._expected.after(self._running)
+        self._running = next(self._operations)
+
+
+def _write(ledger: int, folder: Path, seed: int, first: int, early: bool) -> None:
+    """Do operations from a number on."""
+    operations = islice(list_operations(seed), first, None)
+    work(folder, operations, lambda _: os.write(ledger, b"."), early)
