@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +25,12 @@ class Nodes:
     def __init__(self, cluster: Any, executor: Executor) -> None:
         self.cluster, self.executor = cluster, executor
 
-    def pid_of_raylet(self, node: Any) -> int:
-        """Process of a node."""
-        from ray._private.ray_constants import PROCESS_TYPE_RAYLET
-
-        return int(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid)
+    def kill_second(self) -> None:
+        """Kill the process of the second node, by force."""
+        (node,) = self.cluster.worker_nodes
+        for name, processes in node.all_processes.items():
+            if name.lower() == "raylet":
+                os.kill(processes[0].process.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -42,16 +44,14 @@ def two_nodes(folder: Path) -> Iterator[Nodes]:
     # takes a second in each of the many processes; without it nothing is missing here.
     (folder / "rfc3987_syntax.py").write_text('raise ImportError("left out")\n')
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
-    from serendip.runtime.executor_config import ExecutorConfig, secure_ray
+    from serendip.runtime.engines import secure_ray
+    from serendip.runtime.executor_config import ExecutorConfig
 
     secure_ray("")
-    import ray
-
-    from serendip.runtime.ray_cluster import RayExecutor, start_nodes
+    from serendip.runtime.ray_cluster import RayExecutor, end_nodes, start_nodes
 
     cluster = start_nodes([1, 1])
     try:
         yield Nodes(cluster, RayExecutor(ExecutorConfig(name="ray", address=cluster.address)))
     finally:
-        ray.shutdown()
-        cluster.shutdown()
+        end_nodes(cluster)

@@ -5,16 +5,29 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from executor_contract import ExecutorContract, square
+from processes import wait_until
 from ray_nodes import Nodes, two_nodes
 
+from serendip.content import text_vectors
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.text import HashingEncoder
+from serendip.content.features import encode_items
+from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
-from serendip.runtime.executor import Executor
-from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, secure_ray
+from serendip.jobs import export_embeddings, export_recommendations
+from serendip.jobs.export_embeddings import embed
+from serendip.jobs.export_recommendations import recommend_all
+from serendip.runtime.engines import secure_ray
+from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
+from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
+from serendip.runtime.progress import TrainOptions
 
 if find_spec("ray") is None:  # it reads the environment when it is imported, so not here
     pytest.skip("Ray is not installed", allow_module_level=True)
@@ -74,6 +87,57 @@ class TestRayExecutor(ExecutorContract):
     ) -> None:
         with executor.stream(die_between, str(tmp_path / "died")) as results:
             assert list(results) == [1, 2, 3]
+
+
+def write_all(
+    shop: Path, folder: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, bytes]:
+    """What the jobs of a shop write in small tasks: name -> bytes."""
+    monkeypatch.setattr(export_recommendations, "USERS_PER_TASK", 32)
+    monkeypatch.setattr(export_embeddings, "ROWS_PER_TASK", 32)
+    monkeypatch.setattr(text_vectors, "BATCHES_PER_TASK", 4)
+    options, now = TrainOptions(executor=executor), 2e9
+    recommend_all(shop, "home", 10, folder / "answers", options, now=now)
+    embed(shop, "users", folder / "users", options, now=now)
+    with closing(Workspace.open(shop).open_store()) as store:
+        items = store.items()
+    cache = VectorCache(folder / "cache", batch_size=8)
+    encode_items(items, HashingEncoder(), cache, ("title", "genre"), options=options)
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_jobs_write_the_same_bytes_with_each_engine(
+    nodes: Nodes, trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for executor in (IN_PROCESS, LocalExecutor(2), nodes.executor):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        found.append(write_all(trained_folder, folder, executor, monkeypatch))
+    assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock"}
+    assert found[0] == found[1] == found[2]
+
+
+def wait_on_node(task: tuple[str, int]) -> int:
+    """Tell that it runs, then wait for the end of the second node."""
+    folder, number = task
+    Path(folder, f"runs-{number}").touch()
+    wait_until(Path(folder, "killed").exists, "the end of the other node")
+    return number
+
+
+def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_path: Path) -> None:
+    tasks = [(str(tmp_path), number) for number in range(4)]
+
+    def kill() -> None:
+        wait_until(lambda: len([*tmp_path.glob("runs-*")]) == 2, "tasks on both nodes")
+        nodes.kill_second()
+        (tmp_path / "killed").touch()
+
+    with ThreadPoolExecutor(1) as beside:
+        killing = beside.submit(kill)
+        assert list(nodes.executor.map(wait_on_node, tasks)) == [0, 1, 2, 3]
+        killing.result()
 
 
 def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

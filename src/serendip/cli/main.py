@@ -35,6 +35,7 @@ from serendip.cli import (
     restore,
     rollback,
     serve,
+    shard,
     status,
     store,
     synonyms,
@@ -52,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback),
+    *(init, import_, doctor, train, status, evaluate, serve, shard, recommend, rollback),
     *(backup, restore, export, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)

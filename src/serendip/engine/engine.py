@@ -49,6 +49,7 @@ from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
+from serendip.engine.shards import opener_of
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
@@ -56,6 +57,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, StorageError
 from serendip.models.ann_index import INDEX_FILE, load_faiss
+from serendip.models.sharded_index import opening_shards
+from serendip.runtime.budget import parse_duration
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -179,7 +182,10 @@ class Engine:
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
-        state = EngineState.open(generation.folder).with_synonyms(synonyms)
+        serve = workspace.settings.serve
+        deadline_s = parse_duration(serve.shard_deadline)
+        with opening_shards(opener_of(serve.shards, deadline_s, generation)):
+            state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)
         with ExitStack() as undo:
@@ -309,7 +315,8 @@ class Engine:
         if normalise(request.text):
             suggestions = self._suggester.complete(state, request, user, context)
         else:
-            suggestions = self._suggester.recommend(state, request, user, context)
+            now = self._query_builder.now
+            suggestions = self._suggester.recommend(state, request, user, context, now)
         return build_suggestions(self.generation, suggestions)
 
     def explain(self, request: Request, item_id: str) -> Explanation:

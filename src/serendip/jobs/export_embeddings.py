@@ -75,7 +75,7 @@ class _VectorRows:
 
 
 @dataclass(frozen=True, slots=True)
-class VectorTask:
+class EmbedTask:
     """Users or queries to encode.
 
     Args:
@@ -143,31 +143,43 @@ def embed(
             space = open_space(workspace.generation_folder / engine.generation)
             require_writable(target)
             facts = _describe_space(engine.generation, space)
-            task = VectorTask(str(folder), engine.generation, at, kind)
-            blocks = _compute_blocks(rows, task, options)
+            task = EmbedTask(str(folder), engine.generation, at, kind)
+            blocks = _compute_blocks(engine, rows, task, options)
             _write(target, ID_COLUMN[kind], rows, space, facts, blocks, finish)
     return {"kind": kind, "rows": count_rows(target), **facts, "out": str(target)}
 
 
-def _compute_blocks(rows: _VectorRows, task: VectorTask, options: TrainOptions) -> Iterator[Block]:
-    """The blocks of all rows, ``BATCH`` at a time."""
-    starts = range(0, len(rows.ids), BATCH)
-    here = options.executor.workers == 1 or len(rows.ids) <= ROWS_PER_TASK
-    if here or task.kind == "items":  # whose vectors are only read
-        found = (rows.read(slice(begin, begin + BATCH)) for begin in starts)
+def _compute_blocks(
+    engine: Engine, rows: _VectorRows, task: EmbedTask, options: TrainOptions
+) -> Iterator[Block]:
+    """The blocks of all rows, which are those of its tasks wherever these run."""
+    ids = [
+        tuple(rows.ids[begin : begin + ROWS_PER_TASK])
+        for begin in range(0, len(rows.ids), ROWS_PER_TASK)
+    ]
+    tasks = [replace(task, ids=part) for part in ids]
+    if task.kind == "items":  # whose vectors are only read
+        parts = iter([_read_all(rows)])
+    elif options.executor.workers == 1 or len(tasks) <= 1:
+        parts = (_read_all(_rows_of(engine, one.kind, one.ids)) for one in tasks)
     else:
-        tasks = [
-            replace(task, ids=tuple(rows.ids[begin : begin + ROWS_PER_TASK]))
-            for begin in range(0, len(rows.ids), ROWS_PER_TASK)
-        ]
-        found = (block for part in options.executor.map(encode_rows, tasks) for block in part)
-    return options.progress.track(found, f"{ID_COLUMN[task.kind]} vectors", len(starts))
+        parts = map(iter, options.executor.map(encode_rows, tasks))
+    blocks = (block for part in parts for block in part)
+    return options.progress.track(
+        blocks, f"{ID_COLUMN[task.kind]} vectors", -(-len(rows.ids) // BATCH)
+    )
 
 
-def encode_rows(task: VectorTask) -> list[Block]:
+def encode_rows(task: EmbedTask) -> list[Block]:
     """The blocks of a task, in a process of an executor, which may be given several tasks."""
-    rows = _rows_of(_open_once(task.workspace, task.generation, task.now), task.kind, task.ids)
-    return [rows.read(slice(begin, begin + BATCH)) for begin in range(0, len(task.ids), BATCH)]
+    engine = _open_once(task.workspace, task.generation, task.now)
+    return list(_read_all(_rows_of(engine, task.kind, task.ids)))
+
+
+def _read_all(rows: _VectorRows) -> Iterator[Block]:
+    """Blocks of ``BATCH`` rows."""
+    for begin in range(0, len(rows.ids), BATCH):
+        yield rows.read(slice(begin, begin + BATCH))
 
 
 @lru_cache(maxsize=1)

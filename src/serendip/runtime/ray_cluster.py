@@ -81,7 +81,7 @@ def connect(config: ExecutorConfig) -> None:
 def start_nodes(cores: Sequence[int]) -> Cluster:
     """Start a cluster on this machine that ends with this process: a node for each entry.
 
-    It has no dashboard and listens on the loopback interface (``secure_ray``).
+    It has no dashboard and listens on the loopback interface (``engines.secure_ray``).
 
     Args:
         cores: of each node; tasks do not heed what cores there really are.
@@ -112,6 +112,12 @@ def add_node(cluster: Cluster, cores: int) -> Any:
         **ports,
         **first,
     )
+
+
+def end_nodes(cluster: Cluster) -> None:
+    """Disconnect this process, and end a cluster that it started."""
+    ray.shutdown()
+    cluster.shutdown()
 
 
 class RayExecutor:

@@ -32,3 +32,10 @@ def store(place: StorePlace) -> Iterator[Store]:
     """A store without rows."""
     with closing(place.create()) as opened:
         yield opened
+
+
+@pytest.fixture
+def file_store(file_place: StorePlace) -> Iterator[Store]:
+    """A store without rows on SQLite, for tests about the file."""
+    with closing(file_place.create()) as opened:
+        yield opened

@@ -129,6 +129,18 @@ def test_wrong_rights_and_names_are_refused(name, scopes, message):
         issue_key(name, scopes)
 
 
+@pytest.mark.parametrize("limit", [-1, 2**31])
+def test_a_limit_that_no_database_keeps_is_refused(limit):
+    with pytest.raises(DataError, match="no number of requests from 1 to"):
+        issue_key("", ["read"], requests_per_minute=limit)
+
+
+def test_the_largest_limit_and_the_latest_end_are_read_back(keys):
+    issued = issue_key("", ["read"], 1e12, 2**31 - 1)
+    keys.add(issued)
+    assert keys.read().keys[issued.key.key_id] == issued.key
+
+
 def test_a_database_of_an_earlier_version_gets_the_table(tmp_path):
     path = tmp_path / "serendip.db"
     with closing(Store.create(path)) as store:

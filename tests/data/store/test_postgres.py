@@ -14,7 +14,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.config import StoreConfig
 from serendip.data.store.database import Database
-from serendip.data.store.migrations import HEAD, VERSION_TABLE
+from serendip.data.store.migrations import HEAD, VERSION_TABLE, is_behind, migrate
 from serendip.data.store.schema import METADATA
 from serendip.data.store.store import Store
 from serendip.errors import ConfigError, StorageError
@@ -74,6 +74,19 @@ def test_a_database_without_tables_is_not_opened_and_a_newer_one_is_refused(
     postgres_server.execute(f"UPDATE {schema}.{VERSION_TABLE} SET version_num = '9999'")
     with pytest.raises(StorageError, match="has revision 9999, this code"):
         Store.open(url, log=tmp_path / "log")
+
+
+def test_a_database_of_an_earlier_revision_gets_what_it_lacks(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres_server.new_url()
+    with closing(Database(url)) as database, database.write() as connection:
+        migrate(connection, "0001")
+    with closing(Store.open(url, log=tmp_path / "log")) as store:
+        assert store.put_events([Event("u", "a", 1.0)]) == 1
+        assert store.waiting_segments() == []
+    with closing(Database(url)) as database, database.read() as connection:
+        assert not is_behind(connection, "shop")
 
 
 def test_processes_that_create_the_tables_at_once_agree(

@@ -87,9 +87,11 @@ def test_a_task_needs_nothing_but_its_files(tmp_path: Path) -> None:
     assert [stage.name for stage in steps[0].stages] == ["content and codes", "align content"]
     assert [stage.name for stage in steps[2].stages] == ["train ranker", "gate requests"]
     assert not steps[0].cuts
-    assert (scratch / "ranker").is_dir()
-    record = QualityRecord.open(scratch / RECORD_FILE)
+    (attempt,) = {Path(step.folder) for step in steps}
+    assert attempt.parent == scratch
+    assert (attempt / "ranker").is_dir()
+    record = QualityRecord.open(attempt / RECORD_FILE)
     assert record is not None and "home" in record.surfaces
-    ids = np.load(scratch / "learned" / "retriever" / "network" / "tower.ids.npy")
+    ids = np.load(attempt / "learned" / "retriever" / "network" / "tower.ids.npy")
     assert np.isfinite(ids).all()
     assert math.isinf(TimeBudget().allow("", 1.0).seconds)

@@ -172,8 +172,8 @@ HIDDEN_USERS = Table(
 WAITING_ERASURES = Table(
     "waiting_erasures",
     METADATA,
-    Column("segment", String(64), primary_key=True),
-    Column("digest", String(64), primary_key=True),
+    Column("segment", name_type(64), primary_key=True),
+    Column("digest", name_type(64), primary_key=True),
     info=ADDED_LATER,
 )
 

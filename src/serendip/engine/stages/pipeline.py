@@ -25,6 +25,7 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
+from serendip.models.sharded_index import watch_shards
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"
 """Counts of the run itself in a trace."""
@@ -169,10 +170,14 @@ def _retrieve(
     proposals = {}
     for source in sources:
         try:
-            proposals[source.name] = source.retrieve(batch, batch.surface.sources[source.name])
+            with watch_shards() as missing:
+                quota = batch.surface.sources[source.name]
+                proposals[source.name] = source.retrieve(batch, quota)
         except (SerendipError, RuntimeError, KeyError, OSError):
             batch.degraded.append(source.name)
             continue
+        if missing:  # it proposes items of the other shards only
+            batch.degraded.append(source.name)
         for trace, items in zip(traces, proposals[source.name], strict=True):
             trace[source.trace_key] = len(items)
     return proposals

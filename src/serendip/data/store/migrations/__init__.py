@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0001"
+HEAD = "0002"
 """The last revision, here so that a service needs no Alembic to see that there is nothing to do."""
 
 VERSION_TABLE = "serendip_version"
@@ -43,17 +43,22 @@ def is_behind(connection: Connection, name: str) -> bool:
     return True
 
 
-def migrate(connection: Connection) -> None:
-    """Run all revisions that a database lacks, within a write transaction."""
+def migrate(connection: Connection, revision: str = HEAD) -> None:
+    """Run all revisions that a database lacks, within a write transaction.
+
+    Args:
+        connection: to the database.
+        revision: the last one to run.
+    """
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
 
-    if _revision(connection) == HEAD:
+    if _revision(connection) == revision:
         return
     scripts = _scripts()
 
-    def steps(revision: object, context: object) -> object:
-        return scripts._upgrade_revs(HEAD, revision)  # type: ignore[arg-type]
+    def steps(present: object, context: object) -> object:
+        return scripts._upgrade_revs(revision, present)  # type: ignore[arg-type]
 
     with EnvironmentContext(Config(), scripts, fn=steps) as environment:
         environment.configure(connection=connection, version_table=VERSION_TABLE)
