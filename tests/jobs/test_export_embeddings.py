@@ -20,9 +20,11 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.user_profile import ACTIVITY, PARTS
 from serendip.engine.engine import Engine
+from serendip.engine.erasure import Eraser
 from serendip.engine.generations import publish
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
+from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs import export_embeddings
 from serendip.jobs.export_embeddings import Kind, embed, read_queries
@@ -243,3 +245,31 @@ def test_a_failure_half_way_leaves_the_file_that_was_there(
 def test_a_place_that_cannot_be_written_is_refused(shop: Path) -> None:
     with pytest.raises(ConfigError, match="it is a folder"):
         embed(shop, "items", shop, TrainOptions())
+
+
+@pytest.mark.parametrize("kind", ["users", "queries"])
+def test_whoever_is_erased_while_vectors_are_written_is_not_in_the_file(
+    shop: Path, kind: Kind
+) -> None:
+    workspace = Workspace.open(shop)
+    with closing(workspace.open_store()) as store:
+        store.put_events(
+            [
+                Event("leaver", "i1", 1.7e9, "click", query="a query of one person"),
+                Event("u1", "i1", 1.7e9, "click", query="another query"),
+            ]
+        )
+
+        class Erasing(SilentProgress):
+            def track(self, items, label, total):
+                for item in items:
+                    yield item
+                    store.erase_user("leaver")
+
+        summary = embed(shop, kind, None, TrainOptions(progress=Erasing()))
+        table = pq.read_table(workspace.embeddings / f"{kind}.parquet")
+        assert summary["rows"] == table.num_rows
+        ids = table.column(0).to_pylist()
+        assert not {"leaver", "a query of one person"} & {*ids}
+        assert {"users": "u1", "queries": "another query"}[kind] in ids
+        assert not Eraser(workspace, store)._vectors_of_erased()

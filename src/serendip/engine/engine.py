@@ -49,6 +49,7 @@ from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
+from serendip.engine.shards import opener_of
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
@@ -56,6 +57,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, StorageError
 from serendip.models.ann_index import INDEX_FILE, load_faiss
+from serendip.models.sharded_index import opening_shards
+from serendip.runtime.budget import parse_duration
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -111,7 +114,6 @@ class Engine:
             store.log,
             settings.actions,
             int(manifest.get("event_seq", 0)),
-            int(manifest.get("event_removals", -1)),
             clock,
             Promise.largest(surface.promise for surface in self._surfaces.values()),
         )
@@ -180,7 +182,10 @@ class Engine:
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
-        state = EngineState.open(generation.folder).with_synonyms(synonyms)
+        serve = workspace.settings.serve
+        deadline_s = parse_duration(serve.shard_deadline)
+        with opening_shards(opener_of(serve.shards, deadline_s, generation)):
+            state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)
         with ExitStack() as undo:
@@ -239,7 +244,8 @@ class Engine:
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
-        result = run([query], surface, state)[0]
+        # One more than the page: then it is known whether there is another one.
+        result = run([query], surface, state, offset + request.k + 1)[0]
         return build_answer(result, state, self.generation, request, offset)
 
     def fall_back(self, request: Request) -> Answer:
@@ -309,7 +315,8 @@ class Engine:
         if normalise(request.text):
             suggestions = self._suggester.complete(state, request, user, context)
         else:
-            suggestions = self._suggester.recommend(state, request, user, context)
+            now = self._query_builder.now
+            suggestions = self._suggester.recommend(state, request, user, context, now)
         return build_suggestions(self.generation, suggestions)
 
     def explain(self, request: Request, item_id: str) -> Explanation:
@@ -587,6 +594,7 @@ def load_shared(folder: Path) -> None:
     if isinstance(encoder, UniversalSentenceEncoder):
         encoder.encode(["a text"])
     with suppress(ArtefactError):  # The worker that opens the generation says what is wrong.
-        name = current_name(workspace.generations)
-        if name and any((workspace.generations / name).rglob(INDEX_FILE)):
+        # Of the copies here: a client of an object store must not be forked.
+        name = current_name(workspace.generation_folder)
+        if name and any((workspace.generation_folder / name).rglob(INDEX_FILE)):
             load_faiss()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -25,15 +25,17 @@ from serendip.data.arrays import FloatArray
 from serendip.data.files.columns import guess_mapping
 from serendip.data.files.tables import open_table
 from serendip.data.query import Query
+from serendip.data.store.store import Store
 from serendip.data.user_profile import ACTIVITY, PreferenceTable, measure_activity
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.jobs.noted_export import NotedExport
 from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
-from serendip.runtime.atomic_files import open_parquet, require_writable
+from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
 from serendip.runtime.progress import TrainOptions
 
 Kind = Literal["items", "users", "queries"]
@@ -132,17 +134,19 @@ def embed(
     """
     workspace = Workspace.open(folder)
     target = out or workspace.embeddings / f"{kind}.parquet"
-    texts = _read_texts(workspace, file) if kind == "queries" else []
     at = time.time() if now is None else now
-    with closing(Engine.open(folder, lambda: at)) as engine:
-        rows = _select_rows(engine, kind, texts)
-        space = open_space(workspace.generations / engine.generation)
-        require_writable(target)
-        facts = _describe_space(engine.generation, space)
-        task = EmbedTask(str(folder), engine.generation, at, kind)
-        blocks = _compute_blocks(engine, rows, task, options)
-        _write(target, ID_COLUMN[kind], rows, space, facts, blocks)
-    return {"kind": kind, "rows": len(rows.ids), **facts, "out": str(target)}
+    with closing(workspace.open_store()) as store:
+        finish = _finisher(workspace, store, target, kind, file)
+        texts = _read_texts(workspace, file) if kind == "queries" else []
+        with closing(Engine.open(folder, lambda: at)) as engine:
+            rows = _select_rows(engine, kind, texts)
+            space = open_space(workspace.generation_folder / engine.generation)
+            require_writable(target)
+            facts = _describe_space(engine.generation, space)
+            task = EmbedTask(str(folder), engine.generation, at, kind)
+            blocks = _compute_blocks(engine, rows, task, options)
+            _write(target, ID_COLUMN[kind], rows, space, facts, blocks, finish)
+    return {"kind": kind, "rows": count_rows(target), **facts, "out": str(target)}
 
 
 def _compute_blocks(
@@ -223,6 +227,20 @@ def _read_cells(path: Path) -> Iterator[str]:
         raise DataError(f"{path.name}, {location}: {reason}.", "Correct the row.")
 
 
+def _finisher(
+    workspace: Workspace, store: Store, target: Path, kind: Kind, file: Path | None
+) -> Callable[[Path], None]:
+    """What is done with the whole file before it gets its name; notes it if it is of people."""
+    if kind == "items":
+        return lambda part: None
+    export = NotedExport(workspace, store, target)
+    if kind == "users":
+        return export.finish_users
+    if file is not None:
+        return export.finish
+    return partial(export.finish_queries, ignored=workspace.settings.actions.ignore)
+
+
 def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
     """Queries of a file, or else of the event log; at least one."""
     if file is None:
@@ -296,6 +314,7 @@ def _write(
     space: VectorSpace,
     facts: Mapping[str, Any],
     blocks: Iterable[Block],
+    finish: Callable[[Path], None],
 ) -> None:
     """Write ids, vectors, turned into the vector space, and profiles, with the metadata."""
     import pyarrow as pa
@@ -311,7 +330,7 @@ def _write(
         [(id_column, pa.string()), *columns], metadata={**texts, "dot_product": _DOT_PRODUCT}
     )
     begin = 0
-    with open_parquet(out, schema) as file:
+    with open_parquet(out, schema, finish) as file:
         for vectors, profile in blocks:
             ids = rows.ids[begin : begin + len(vectors)]
             rotated = zip((space.rotate(vectors), *profile), sizes.values(), strict=True)

@@ -33,12 +33,17 @@ from serendip.engine.training_record import (
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.decisions import FILTERS_KEY, decide_filters, decisions_as_dict
-from serendip.jobs.relevance.versions import load_relevance_model
+from serendip.jobs.relevance.decisions import (
+    FILTERS_KEY,
+    MODELS_KEY,
+    decide_filters,
+    decisions_as_dict,
+)
+from serendip.jobs.relevance.versions import load_relevance_models
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
-from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
+from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
@@ -96,7 +101,8 @@ class Draft:
     """A generation before it is published.
 
     Args:
-        relevance: version of the relevance model that surfaces filter by; None = no surface does.
+        relevance: versions of the relevance models that surfaces filter by, by the surface of their
+            labels.
         facts: for the manifest.
         older: for the next training to continue from; None = there were too few data.
         record: answers of the fit on the older part; None = the data are too few.
@@ -104,7 +110,7 @@ class Draft:
     """
 
     state: EngineState
-    relevance: Version | None
+    relevance: Mapping[str, Version]
     facts: Mapping[str, Any]
     older: OlderFit | None = None
     record: QualityRecord | None = None
@@ -148,13 +154,18 @@ def train_workspace(
         options=replace(options, progress=BothProgress(options.progress, status)),
         clock=replace(clock, progress=BothProgress(clock.progress, status)),
     )
-    with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
+    with (
+        exclusive_lock(folder),
+        context.workspace.exclusive("training"),
+        status.job(),
+        _recorded_failure(folder, reasons),
+    ):
         require_training()
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
             draft = fit(shown, Path(scratch), warm)
-            for step in (add_relevance_model, run_gates):
+            for step in (add_relevance_models, run_gates):
                 draft = step(shown, draft)
             if not force:
                 require_passed(draft.gates)
@@ -216,7 +227,7 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
             **describe_ids(version, earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},
-        "relevance_model": relevance.name if relevance else None,
+        MODELS_KEY: {labels: version.name for labels, version in relevance.items()},
         FILTERS_KEY: decisions_as_dict(filters),
         "settings": context.settings.learned_from(),
         "encoder": describe_encoder(context),
@@ -235,13 +246,13 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
     return Draft(state, relevance, facts, older, record)
 
 
-def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
-    """Add the distilled relevance model if a surface filters by it."""
-    if draft.relevance is None:
+def add_relevance_models(context: JobContext, draft: Draft) -> Draft:
+    """Add the distilled relevance models that surfaces filter by."""
+    if not draft.relevance:
         return draft
     with context.clock.stage("relevance model"):
-        model = load_relevance_model(context, draft.relevance, context.dataset.catalogue.items)
-        return replace(draft, state=draft.state.with_relevance_model(model))
+        models = load_relevance_models(context, draft.relevance, context.dataset.catalogue)
+        return replace(draft, state=draft.state.with_relevance_models(models))
 
 
 class WordTables:
@@ -267,7 +278,8 @@ class WordTables:
         catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
         with clock.stage("suggested queries"):
             written = read_written_queries(context.workspace, catalogue)
-            builder = SuggestionBuilder(catalogue, counts, searcher, config, written)
+            starts = find_starts(log.dataset)
+            builder = SuggestionBuilder(catalogue, counts, searcher, config, written, starts)
             built = builder.build(log.searches, context.options.progress)
             seed = context.options.seed
             self._queries = built.table
@@ -327,7 +339,8 @@ def publish_draft(context: JobContext, draft: Draft) -> Version:
     space, facts = continue_space(generations, draft.state)
     with context.clock.stage("publish"):
         save = partial(_save, draft, space)
-        return publish(generations, save, {**draft.facts, "space": facts})
+        with context.workspace.exclusive("generations"):
+            return publish(generations, save, {**draft.facts, "space": facts})
 
 
 def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
