@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
+    AddressOption,
+    EngineOption,
     EstimateLlmOption,
     JsonOption,
     LlmBudgetOption,
@@ -37,6 +39,8 @@ def run(
     k: Annotated[int, typer.Option("-k", help="Largest number of items per user.")] = 10,
     batch: Annotated[bool, typer.Option("--batch", help="Write all users to --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     reasons: Annotated[
         bool, typer.Option("--reasons", help="With --batch: a column with the reason of each item.")
     ] = False,
@@ -59,12 +63,17 @@ def run(
             raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
         from serendip.jobs.export_recommendations import ReasonOptions, recommend_all
         from serendip.jobs.llm_job import LlmJob
+        from serendip.runtime.atomic_files import require_writable
+        from serendip.runtime.executor_config import EngineChoice
 
-        progress = terminal.options().progress
+        require_writable(out)
+        options = terminal.engine_options(workspace, EngineChoice(engine, address))
         llm_job = None if spend is None else LlmJob(job, spend, estimate)
         told = ReasonOptions(language, llm_job) if reasons else None
-        with progress.step("recommendations"):
-            summary = recommend_all(workspace, surface, k, out, progress, country, device, told)
+        with options.progress.step("recommendations"):
+            summary = recommend_all(
+                workspace, surface, k, out, options, country, device, reasons=told
+            )
         _print_batch(terminal, summary)
         return
     from dataclasses import asdict
@@ -72,16 +81,16 @@ def run(
     from serendip.engine.engine import Engine
     from serendip.engine.request import Request
 
-    engine = Engine.open(workspace)
+    opened = Engine.open(workspace)
     request = Request(surface, user, query, tuple(item or ()), country, k=k, device=device)
-    answer = engine.recommend(request)
+    answer = opened.recommend(request)
     for position, result in enumerate(answer.items, 1):
-        shown = engine.item(result.item_id)
+        shown = opened.item(result.item_id)
         title = shown.title if shown else ""
         reason = f"Sponsored. {result.reason}" if result.sponsored else result.reason
         terminal.say(f"{position:3}  {title or result.item_id:<44} {result.score:8.4f}  {reason}")
     terminal.result(asdict(answer))
-    engine.close()
+    opened.close()
 
 
 def _print_batch(terminal: Terminal, summary: Mapping[str, Any]) -> None:

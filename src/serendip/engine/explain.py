@@ -252,13 +252,16 @@ class Explainer:
         else:
             effects = self.influence.strengths(context)[:, rows]  # (T, C)
             strengths = np.where(shown > rule.min_vote, effects, 0.0)
-        order = np.argsort(-strengths, axis=0, kind="stable")
+        order = np.lexsort((-shown, -strengths), axis=0)  # of equally strong votes the larger
         best = order[:most]  # (most, C)
         strongest = shown[best, np.arange(len(rows))]  # (most, C)
         shares = strengths[best, np.arange(len(rows))]  # (most, C)
         sentence: Sentence = {"en": rule.sentence}
         sentence = {**sentence, "ko": rule.korean} if rule.korean else sentence
-        columns, ranks = np.nonzero((strongest.T > rule.min_vote) & (shares.T > 0))
+        is_told = strongest > rule.min_vote  # (most, C)
+        if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
+            is_told &= shares > 0
+        columns, ranks = np.nonzero(is_told.T)
         found = (
             rows[columns],
             *(each[ranks, columns] for each in (context[best], strongest, shares)),

@@ -31,7 +31,7 @@ from serendip.engine.influence import find_influence, measure_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.pipeline import features_of
-from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter, query_words
+from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -187,15 +187,11 @@ def _p_irrelevant(
     query: Query, item: int, surface: SurfaceConfig, state: EngineState
 ) -> dict[str, float]:
     """P(irrelevant) of an item that is not in the list, if the surface filters by it."""
-    model = state.relevance_model
-    is_on = RelevanceFilter(surface.relevance_filter, surface.needs == "query").is_on(state)
-    if model is None or not is_on:
+    stage = RelevanceFilter(surface.relevance_filter)
+    if not stage.is_on(state):
         return {}
-    text_and_vector = query_words(model, state, query)
-    if text_and_vector is None:
-        return {}
-    probabilities = model.probabilities(*text_and_vector, np.array([item], np.int32))  # (1,)
-    return {P_IRRELEVANT: float(probabilities[0])}
+    probabilities = stage.predict(state, query, np.array([item], np.int32))  # (1,)
+    return {} if probabilities is None else {P_IRRELEVANT: float(probabilities[0])}
 
 
 def _parts(items: ItemList) -> list[dict[str, float]]:
