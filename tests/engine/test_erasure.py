@@ -17,7 +17,7 @@ from serendip.data.item import Item
 from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.user import User
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import RETRY_S, Eraser, RemainsRemover, remove_remains
+from serendip.engine.erasure import REST, RETRY_S, Eraser, RemainsRemover, remove_remains
 from serendip.engine.generations import current_name, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
@@ -253,6 +253,82 @@ def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fr
     remover.close()
 
 
+class Removal:
+    """Stands for a process that takes ten seconds."""
+
+    def __init__(self, now: list[float]) -> None:
+        self._now, self.begun = now, list[float]()
+
+    def __call__(self, folder: str) -> Removal:
+        return self
+
+    def run(self) -> int:
+        self.begun.append(self._now[0])
+        self._now[0] += 10.0
+        return 0
+
+    def stop(self) -> None:
+        pass
+
+
+def test_erasures_share_removals_and_a_service_rests_between_them(tmp_path: Path) -> None:
+    now = [0.0]
+    removal = Removal(now)
+    remover = RemainsRemover(tmp_path, lambda: now[0], removal)
+    for _ in range(200):  # erasures, one per second
+        remover.begin()
+        settle_threads()
+        now[0] += 1.0
+    assert [int(begun // 10) for begun in removal.begun] == [0, 5, 10, 15, 20]
+    now[0] += 10 * REST
+    remover.resume(lambda: False)  # what the last ones asked for
+    settle_threads()
+    assert len(removal.begun) == 6
+    remover.resume(lambda: False)
+    assert len(removal.begun) == 6
+    remover.close()
+
+
+def test_what_stays_is_looked_for_less_and_less_often(tmp_path: Path) -> None:
+    now, looks = [0.0], list[float]()
+    remover = RemainsRemover(tmp_path, lambda: now[0], Removal([0.0]))
+
+    def has_remains() -> bool:
+        looks.append(now[0])
+        return True
+
+    while now[0] < 9 * RETRY_S:
+        remover.resume(has_remains)
+        settle_threads()
+        now[0] += RETRY_S / 2
+    assert looks == [RETRY_S, 3 * RETRY_S, 7 * RETRY_S]
+    remover.close()
+
+
+def test_a_receipt_names_a_segment_that_cannot_be_read(fresh: Path) -> None:
+    workspace = Workspace.open(fresh)
+    with closing(workspace.open_store()) as store:
+        (name,) = store.segment_names()
+        store.put_events([Event("u1", "i1", 1.7e9)])
+    path = fresh / "log" / name / "times.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        receipt = eraser.erase_user("u1")
+        eraser.remove_remains()
+        receipt = eraser.renew(receipt)
+        assert (receipt.events, states(receipt)["event log"]) == (1, "pending")
+        assert states(receipt)["database"] == "erased"
+        assert name in repr(receipt)
+    path.write_bytes(content)
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        assert store.history("u1", 9) == []
+        eraser.remove_remains()
+        assert states(eraser.renew(receipt))["event log"] == "erased"
+
+
 def test_a_receipt_names_exports_and_what_an_export_left_behind(fresh: Path) -> None:
     workspace = Workspace.open(fresh)
     workspace.embeddings.mkdir()
@@ -261,6 +337,8 @@ def test_a_receipt_names_exports_and_what_an_export_left_behind(fresh: Path) -> 
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         user, item = states(eraser.erase_user("u1")), states(eraser.erase_item("i1"))
-    assert (user["exported vectors"], user["exports"]) == ("pending", "kept")
-    assert (item["exported vectors"], item["exports"]) == ("kept", "kept")
+        assert (user["exported vectors"], user["exports"]) == ("pending", "erased")
+        assert (item["exported vectors"], item["exports"]) == ("kept", "erased")
+        eraser.remove_remains()
+        assert not (workspace.embeddings / "users.parquet.part").exists()
     assert item["reports, synonyms, labels, answers of an LLM"] == "kept"

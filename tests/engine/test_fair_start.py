@@ -226,9 +226,7 @@ def test_a_log_that_is_read_at_once_or_piece_by_piece_tells_the_same(
     log, state = opened._store.log, opened.state
     promised = opened.settings.all_surfaces()["home"].promise
     begin, rules = log.mark(), opened.settings.actions
-    whole, pieces = (
-        LiveCounts(log, rules, begin.seq, begin.removals, clock, promised) for _ in range(2)
-    )
+    whole, pieces = (LiveCounts(log, rules, begin.seq, clock, promised) for _ in range(2))
     by_piece, numbers = state, np.arange(state.num_items, dtype=np.int32)
     for user in USERS[:10]:
         show(opened, user, clock)

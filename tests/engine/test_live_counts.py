@@ -11,7 +11,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
-from serendip.engine.live_counts import FOLLOW_S, LiveCounts
+from serendip.engine.live_counts import FOLLOW_S, RECOUNT_SHARE, LiveCounts
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
@@ -84,7 +84,7 @@ def test_what_becomes_popular_is_shown(engine: Engine) -> None:
 
 def test_the_log_is_read_at_most_every_half_second(engine: Engine) -> None:
     now = [100.0]
-    counts = LiveCounts(engine._store.log, engine.settings.actions, 0, 0, lambda: now[0])
+    counts = LiveCounts(engine._store.log, engine.settings.actions, 0, lambda: now[0])
     assert counts.is_due
     counts.follow(engine.state)
     now[0] += FOLLOW_S / 2
@@ -111,8 +111,66 @@ def test_a_log_that_an_import_replaced_is_not_counted_again(shop: Path) -> None:
         import_files(Workspace.open(shop))
         engine.catch_up()
         np.testing.assert_array_equal(engine.state.counts, before)
+        engine.add_events(events("i5", 2))
+        import_files(Workspace.open(shop))
+        engine.catch_up()
+        assert engine.state.counts.sum() == before.sum() + 2
     with closing(Engine.open(shop)) as again:
-        np.testing.assert_array_equal(again.state.counts, before)
+        assert again.state.counts.sum() == before.sum() + 2
         again.add_events(events("i5", 2))
         again.catch_up()
-        assert again.state.counts.sum() == before.sum() + 2
+        assert again.state.counts.sum() == before.sum() + 4
+
+
+def test_an_erasure_takes_away_what_the_person_did_and_nothing_else(shop: Path) -> None:
+    popular = ("popularity", "popularity-recent")
+    with closing(Engine.open(shop)) as engine:
+        engine.add_items([Item("new", "A new tale", attributes={"genre": "horror"})])
+        before = np.array(engine.state.counts)
+        engine.add_events([*events("i3", 5), *events("new", 3), *events("i4", 1)])
+        engine.catch_up()
+        with closing(Workspace.open(shop).open_store()) as store:
+            store.compact()
+        engine.erase_user("visitor2")  # one of i3, one of new
+        engine.add_events([Event("visitor9", "i4", START, "rate", 5.0)])
+        engine.catch_up()
+        wanted = before.copy()
+        for item, count in (("i3", 4), ("new", 2), ("i4", 2)):
+            wanted[engine.state.catalogue.vocabulary.number(item)] += count
+        with closing(Engine.open(shop)) as again:
+            for one in (engine, again):
+                np.testing.assert_array_equal(one.state.counts, wanted)
+            for name in popular:
+                scores = [one.state.models[name].score_all([Query()]) for one in (engine, again)]
+                np.testing.assert_array_equal(*scores)
+
+
+def test_many_erasures_are_counted_within_a_share_of_the_time(engine: Engine) -> None:
+    """While the rest lasts, new events count and erased ones stay."""
+    now, store = [100.0], engine._store
+
+    def tick() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    counts = LiveCounts(store.log, engine.settings.actions, store.log.mark().seq, tick)
+    before, state = count_of(engine, "i3"), counts.follow(engine.state)
+    number = state.catalogue.vocabulary.number("i3")
+
+    def follow() -> int:
+        nonlocal state
+        state = counts.follow(state)
+        return int(state.counts[number]) - before
+
+    store.put_events(events("i3", 5))
+    assert follow() == 5
+    store.erase_user("visitor0")
+    assert follow() == 4
+    store.erase_user("visitor1")
+    store.put_events([Event("visitor9", "i3", START, "rate", 5.0)])
+    assert follow() == 5  # while it rests, new events count and erased ones stay
+    now[0] += 1.0 / RECOUNT_SHARE
+    assert follow() == 4
+    now[0] -= 3_600.0  # set back
+    store.erase_user("visitor2")
+    assert follow() == 3

@@ -32,6 +32,9 @@ MAX_POSITION = 2**31 - 1
 EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0
 """Unix seconds of the years 1 to 9999, the range of calendar dates."""
 
+MAX_CLOCK_LEAD_S = 24 * 3600.0
+"""Seconds by which the timestamp of an event of the API may exceed the server's clock."""
+
 MAX_ROW_CHARS = 16 * 1024 * 1024
 """Characters of one row or cell of a file; a longer one is refused unread."""
 

@@ -13,6 +13,7 @@ the receipt of the last erasure with the present state; erasing again is another
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import threading
@@ -22,17 +23,18 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from serendip.content.posted_media import PostedMediaTable
 from serendip.data.store.backups import Backup
 from serendip.data.store.erased_users import UserErasure
+from serendip.data.store.exports import Export
 from serendip.data.store.store import Store
 from serendip.data.store.validation import id_problem
 from serendip.engine.generations import with_erased, with_erased_item
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, SerendipError, StorageError
-from serendip.runtime.atomic_files import exclusive_lock, is_locked
+from serendip.runtime.atomic_files import exclusive_lock, is_being_written, is_locked
 from serendip.runtime.background import BackgroundProcess
 
 _log = logging.getLogger(__name__)
@@ -48,8 +50,13 @@ BACKUP_SCRATCH = ".backup-"
 EXPORTS = ("users.parquet", "queries.parquet")
 """Files of exported vectors that name users, or what they typed."""
 
-RETRY_S = 30.0
-"""Seconds until a service looks again whether bytes are left to remove."""
+RETRY_S, LONGEST_RETRY_S = 30.0, 1_800.0
+"""Seconds until a service looks again whether bytes are left to remove: at first, and at most if
+they stay, as of a segment that is damaged."""
+
+REST = 4.0
+"""Times that a removal took, for which a service waits before the next one: each writes segments
+and tables again as a whole, however many were erased, so that many erasures share one."""
 
 _AGAIN = "a running service goes on with it, as do `serendip erase`, an import and a training"
 
@@ -153,7 +160,10 @@ class Eraser:
         """Whether ``remove_remains`` has anything to do in the log, the database or exports."""
         store = self._store
         return bool(
-            store.has_remains() or store.count_hidden_segments() or self._exports_of_erased()
+            store.has_remains()
+            or store.count_hidden_segments()
+            or store.waiting_segments()
+            or self._vectors_of_erased()
         )
 
     def remove_remains(self) -> None:
@@ -163,7 +173,7 @@ class Eraser:
             StorageError: another process is writing segments, or the disk is full; what is left is
                 removed by the next call.
         """
-        for path in self._exports_of_erased():
+        for path in self._vectors_of_erased():
             path.unlink(missing_ok=True)
         for folder, locked in self._scratch().items():
             with suppress(StorageError), exclusive_lock(locked):  # of one that was killed
@@ -173,8 +183,10 @@ class Eraser:
     def _user_receipt(self, erasure: UserErasure, events: int) -> ErasureReceipt:
         places = (
             ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
-            *self._remains(),
-            self._exported(erasure.moment),
+            self._log(erasure.digest),
+            self._database(),
+            self._vectors(erasure.removals),
+            self._exports([one for one in self._noted() if one.removals < erasure.removals]),
             self._scratch_place(),
             self._generations(with_erased(self._workspace.generations, erasure.removals)),
             self._backups(
@@ -186,7 +198,8 @@ class Eraser:
 
     def _item_places(self) -> Iterator[ErasurePlace]:
         yield ErasurePlace("answers", "erased", "no worker shows the item any more")
-        yield from self._remains()
+        yield self._log()
+        yield self._database()
         yield self._scratch_place()
         names = with_erased_item(self._workspace.generations, self._store.last_item_erasure())
         yield self._generations(names)
@@ -196,8 +209,8 @@ class Eraser:
         )
         detail = "its id, so that no import brings it back; events of users name it, too"
         yield ErasurePlace("id of the item", "kept", detail)
+        yield self._exports([one for one in self._noted() if one.item_version < version])
         yield self._kept_cache()
-        yield self._kept_exports()
         detail = (
             "embeddings/items.parquet has its id and vector until the next `serendip embed items`"
         )
@@ -210,42 +223,71 @@ class Eraser:
         remark = "a picture or sound of the item is a file of yours, in media if an import wrote it"
         yield self._kept_files(remark)
 
-    def _remains(self) -> Iterator[ErasurePlace]:
-        """The event log and the database file."""
+    def _log(self, digest: str = "") -> ErasurePlace:
+        """The event log: of one user, or of whoever is erased."""
+        if digest and (damaged := self._store.waiting_segments(digest)):
+            detail = (
+                f"{', '.join(damaged)} cannot be read by anybody and was left out; once its files "
+                f"are restored or an import replaces it, nothing of it is shown: {_AGAIN}"
+            )
+            return ErasurePlace("event log", "pending", detail)
         if segments := self._store.count_hidden_segments():
             detail = f"{segments} segments are still to be written again: {_AGAIN}"
-            yield ErasurePlace("event log", "pending", detail)
-        else:
-            yield ErasurePlace("event log", "erased", "no segment has anything")
+            return ErasurePlace("event log", "pending", detail)
+        return ErasurePlace("event log", "erased", "no segment has anything")
+
+    def _database(self) -> ErasurePlace:
         if self._store.has_remains():
             detail = f"deleted rows are still to be overwritten in the file: {_AGAIN}"
-            yield ErasurePlace("database", "pending", detail)
-        else:
-            yield ErasurePlace("database", "erased", "rows, free pages and the write-ahead log")
+            return ErasurePlace("database", "pending", detail)
+        return ErasurePlace("database", "erased", self._store.scrubbed)
 
-    def _exported(self, moment: float) -> ErasurePlace:
-        names = [path.name for path in self._exports_before(moment)]
-        if names:
+    def _vectors(self, removals: int) -> ErasurePlace:
+        """The vectors that ``embed`` wrote where it does by itself."""
+        if running := [path.name for path in self._vectors_before(removals, is_running=True)]:
+            detail = f"{', '.join(running)}: an `embed` runs, which leaves the user out at its end"
+            return ErasurePlace("exported vectors", "pending", detail)
+        if names := [path.name for path in self._vectors_before(removals)]:
             detail = f"{', '.join(names)} in embeddings: {_AGAIN}"
             return ErasurePlace("exported vectors", "pending", detail)
-        if parts := [f"{name}.part" for name in EXPORTS if self._part_of(name).exists()]:
+        return ErasurePlace("exported vectors", "erased", "embeddings has none from before")
+
+    def _vectors_before(self, removals: int, is_running: bool = False) -> list[Path]:
+        """Files of vectors, whole or halved, that were begun before a number of removals.
+
+        Args:
+            removals: of the log.
+            is_running: whether those that a process is writing are asked for, or all others.
+        """
+        noted = {self._workspace.folder / one.path: one.removals for one in self._noted()}
+        found = []
+        for name in EXPORTS:
+            path = self._workspace.embeddings / name
+            if noted.get(path, -1) < removals:
+                halves = sorted(path.parent.glob(f"{name}.*"))
+                is_locked = is_being_written(path)
+                found += halves if is_locked == is_running else []
+                found += [path] if path.exists() and not is_running else []
+        return found
+
+    def _exports(self, older: list[Export]) -> ErasurePlace:
+        """What commands wrote where they were told to; it is not the engine's to delete."""
+        folder = self._workspace.folder
+        own = {self._workspace.embeddings / name for name in EXPORTS}
+        paths = {one.path: folder / one.path for one in older if folder / one.path not in own}
+        is_there = [name for name, path in paths.items() if path.exists() or is_being_written(path)]
+        if is_there:
+            detail = f"{', '.join(is_there)}: written or begun before; delete it"
+            return ErasurePlace("exports", "pending", detail)
+        if moved := [name for name in paths if Path(name).is_absolute()]:
             detail = (
-                f"{', '.join(parts)}: an export under way or killed; delete it and what it made"
+                f"{', '.join(moved)} was written before and is not there: delete what became of it"
             )
-            return ErasurePlace("exported vectors", "pending", detail)
-        detail = "embeddings has none from before; delete what an `embed` made that ran meanwhile"
-        return ErasurePlace("exported vectors", "erased", detail)
+            return ErasurePlace("exports", "kept", detail)
+        return ErasurePlace("exports", "erased", "none from before is known")
 
-    def _part_of(self, name: str) -> Path:
-        return self._workspace.embeddings / f"{name}.part"
-
-    @staticmethod
-    def _kept_exports() -> ErasurePlace:
-        detail = (
-            "what `export`, `embed --out` and `recommend --batch` wrote, in the workspace or "
-            "elsewhere: nobody notes where; delete what is from before"
-        )
-        return ErasurePlace("exports", "kept", detail)
+    def _noted(self) -> list[Export]:
+        return self._store.exports.all()
 
     def _scratch_place(self) -> ErasurePlace:
         """Copies of the log that a training or a backup works with."""
@@ -278,7 +320,6 @@ class Eraser:
 
     def _kept_of_users(self) -> Iterator[ErasurePlace]:
         yield self._kept_cache()
-        yield self._kept_exports()
         detail = "figures of groups, and queries that several people typed; no ids"
         yield ErasurePlace("reports, synonyms, labels, answers of an LLM", "kept", detail)
         yield self._kept_files("imports leave out what they have about the user from before")
@@ -302,13 +343,9 @@ class Eraser:
         backups = sorted(self._workspace.folder.glob(f"{BACKUP_SCRATCH}*"))
         return found | {path: path for path in backups}
 
-    def _exports_of_erased(self) -> list[Path]:
-        moments = [one.moment for one in self._store.erasures().by_digest.values()]
-        return self._exports_before(max(moments, default=0.0))
-
-    def _exports_before(self, moment: float) -> list[Path]:
-        paths = [self._workspace.embeddings / name for name in EXPORTS]
-        return [path for path in paths if path.exists() and path.stat().st_mtime <= moment]
+    def _vectors_of_erased(self) -> list[Path]:
+        removals = [one.removals for one in self._store.erasures().by_digest.values()]
+        return self._vectors_before(max(removals, default=-1))
 
 
 def remove_remains(folder: str) -> None:
@@ -325,40 +362,69 @@ def remove_remains(folder: str) -> None:
         _log.warning("bytes of erased users or items will be removed later: %s", error)
 
 
+class Removal(Protocol):
+    """A process that removes bytes."""
+
+    def run(self) -> int:
+        """Run it to its end; the exit code."""
+        ...
+
+    def stop(self) -> None:
+        """End it."""
+        ...
+
+
+def _open_process(folder: str) -> Removal:
+    return BackgroundProcess(remove_remains, folder)
+
+
 class RemainsRemover:
     """Removes bytes beside a service: one process at a time, and another one for later erasures.
+
+    It rests between two of them, so that any number of erasures takes a bounded share of a core.
 
     Args:
         folder: the workspace.
         clock: monotonic seconds.
+        open_process: makes the process for a workspace, which is not started yet.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder, self._clock = folder, clock
-        self._looked_at = clock()
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+        open_process: Callable[[str], Removal] = _open_process,
+    ) -> None:
+        self._folder, self._clock, self._open_process = folder, clock, open_process
+        self._looked_at, self._retry_s = clock(), RETRY_S
+        self._rests_until = -math.inf
         self._lock = threading.Lock()
-        self._process: BackgroundProcess[str] | None = None
+        self._process: Removal | None = None
         self._is_wanted = self._is_closed = False
 
     def begin(self) -> None:
-        """Remove the bytes of all who are erased by now; returns at once."""
+        """Remove the bytes of all who are erased by now, after the rest; returns at once."""
         with self._lock:
-            self._is_wanted = True
-            if self._process is None and not self._is_closed:
-                self._start()
+            self._is_wanted, self._retry_s = True, RETRY_S
+            self._start_if_due()
 
     def resume(self, has_remains: Callable[[], bool]) -> None:
-        """Go on with a removal that was interrupted, here or in another process; returns at once.
+        """Go on with what was begun or interrupted, here or in another process; returns at once.
 
-        It looks at most every ``RETRY_S`` seconds, first after as many.
+        It looks for what was interrupted after ``RETRY_S`` seconds first, and each time that some
+        is found after twice as many.
         """
         with self._lock:
+            self._start_if_due()
             now = self._clock()
-            if self._process is not None or now - self._looked_at < RETRY_S:
+            if self._process is not None or now - self._looked_at < self._retry_s:
                 return
             self._looked_at = now
         if has_remains():
-            self.begin()
+            with self._lock:
+                self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
+                self._is_wanted = True
+                self._start_if_due()
 
     def close(self) -> None:
         """End the process if there is one; whoever serves next goes on."""
@@ -367,14 +433,20 @@ class RemainsRemover:
         if process is not None:
             process.stop()
 
-    def _start(self) -> None:
-        self._process = BackgroundProcess(remove_remains, os.fspath(self._folder))
+    def _start_if_due(self) -> None:
+        if not self._is_wanted or self._process is not None or self._is_closed:
+            return
+        if self._clock() < self._rests_until:
+            return
+        self._process = self._open_process(os.fspath(self._folder))
         self._is_wanted = False
         threading.Thread(target=self._run, args=(self._process,), name="eraser").start()
 
-    def _run(self, process: BackgroundProcess[str]) -> None:
+    def _run(self, process: Removal) -> None:
+        begun = self._clock()
         process.run()
         with self._lock:
             self._process = None
-            if self._is_wanted and not self._is_closed:
-                self._start()
+            ended = self._clock()
+            self._rests_until = ended + REST * (ended - begun)
+            self._start_if_due()

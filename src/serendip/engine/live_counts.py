@@ -1,30 +1,31 @@
 """Live counts: interactions with items, and impressions of new ones, follow the log untrained.
 
-A generation has the counts of the log that it was trained on. Events appended since, by this or by
-any other process, are read from the log in its order, each once, and change the counts of a state
-and the models of popularity. Where a surface promises impressions to new items, the first events
-and the impressions of items that are owed some are counted, too. So a restart gives the same counts
-as following all the time. The log is read at most every ``FOLLOW_S`` seconds, so that a busy engine
-counts many events at once.
+A generation has the counts of the log that it was trained on. Events of the API appended since, by
+this or by any other process, are read from the log in its order, each once, and change the counts
+of a state and the models of popularity. Where a surface promises impressions to new items, the
+first events and the impressions of items that are owed some are counted, too. The log is read at
+most every ``FOLLOW_S`` seconds, so that a busy engine counts many events at once.
 
-An import, which removes events and appends others, repeats what is counted already, and an erasure
-takes away what is: then what was appended until that is noticed is left out, and the counts go on
-with the events after it, until the next training counts everything anew.
+What an import appends repeats what is counted already and is left out. After an erasure, which
+removes events that were counted, all events since the training are counted anew; after many of
+them not more often than a share of the time allows. So a restart gives the same counts as following
+all the time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.event import ActionRules, EventColumns
 from serendip.data.feedback import Feedback
-from serendip.data.growing_rows import replace_rows
-from serendip.data.item_starts import NO_PROMISE, Promise
+from serendip.data.growing_rows import append_rows, replace_rows
+from serendip.data.item_starts import NO_PROMISE, ItemStarts, Promise
 from serendip.data.search_log import IMPRESSION
 from serendip.data.store.log_reader import EventLogReader
 from serendip.engine.state import EngineState
@@ -33,7 +34,10 @@ from serendip.models.popularity import Popularity
 FOLLOW_S = 0.5
 """Seconds between two readings of the log."""
 
-_MOST_EVENTS = 2**31 - 1
+RECOUNT_SHARE = 0.05
+"""Share of the time in which everything since the training may be counted anew."""
+
+_LONGEST_REST_S = 60.0
 _MOST_EARLY = 10_000
 """Events that are kept until their items are known."""
 
@@ -55,6 +59,40 @@ class _Counted:
     is_impression: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trained:
+    """What a state counts before any event after its training.
+
+    Args:
+        counts: (N,) interactions of each item.
+        popularity: name -> model that follows them.
+        starts: of the items.
+    """
+
+    counts: IntArray
+    popularity: Mapping[str, Popularity]
+    starts: ItemStarts
+
+    @classmethod
+    def of(cls, state: EngineState) -> Self:
+        """The counts of a state."""
+        models = state.models.items()
+        popularity = {name: one for name, one in models if isinstance(one, Popularity)}
+        return cls(state.counts, popularity, state.starts)
+
+    def put_back(self, state: EngineState) -> EngineState:
+        """A later state with these counts; items that are new in it have none."""
+        numbers = np.arange(len(self.counts), state.num_items, dtype=np.int32)
+        features = state.features.rows(numbers)
+        models = {name: one.with_items(features) for name, one in self.popularity.items()}
+        return replace(
+            state,
+            counts=append_rows(self.counts, np.zeros(len(numbers), np.int32)),
+            models={**state.models, **models},
+            starts=self.starts.with_items(len(numbers)),
+        )
+
+
 class LiveCounts:
     """Counts the events that were appended to a log after a training; not safe for many threads.
 
@@ -62,7 +100,6 @@ class LiveCounts:
         log: of the store.
         rules: which events are interactions.
         seq: number of the last event that the generation was trained on.
-        removals: number of imports and erasures before the training; -1 = not known.
         clock: returns seconds.
         promise: the largest of any surface.
     """
@@ -72,12 +109,14 @@ class LiveCounts:
         log: EventLogReader,
         rules: ActionRules,
         seq: int,
-        removals: int,
         clock: Callable[[], float] = time.time,
         promise: Promise = NO_PROMISE,
     ) -> None:
         self._log, self._rules = log, rules
-        self._seq, self._removals = seq, removals
+        self._trained_seq = self._seq = seq
+        self._trained: _Trained | None = None
+        self._removals = -1
+        self._rests_until = -np.inf
         self._clock, self._followed_at, self._promise = clock, -np.inf, promise
         self._early: list[_Counted] = []  # of items that this engine does not know yet
 
@@ -87,13 +126,37 @@ class LiveCounts:
         return not 0 <= self._clock() - self._followed_at < FOLLOW_S
 
     def follow(self, state: EngineState) -> EngineState:
-        """The state with the events that were appended since the last call."""
+        """The state with the events that were appended since the last call.
+
+        Args:
+            state: at first that of the generation, later what the last call returned, with items
+                that were added since.
+        """
         self._followed_at = self._clock()
-        mark, events, _ = self._log.after(self._seq, _MOST_EVENTS)
-        is_same_log, self._removals = mark.removals == self._removals, mark.removals
+        mark, events = self._log.posted_after(self._seq)
+        if self._trained is None:
+            self._trained, self._removals = _Trained.of(state), mark.removals
+        elif mark.removals != self._removals and self._may_recount():
+            return self._recount(self._trained.put_back(state))
         self._seq = mark.seq
-        if not is_same_log:
-            return state
+        return self._count(state, events)
+
+    def _recount(self, state: EngineState) -> EngineState:
+        """Count everything since the training."""
+        begun = self._clock()
+        mark, events = self._log.posted_after(self._trained_seq)
+        self._seq, self._removals, self._early = mark.seq, mark.removals, []
+        state = self._count(state, events)
+        ended = self._clock()
+        self._rests_until = ended + min((ended - begun) / RECOUNT_SHARE, _LONGEST_REST_S)
+        return state
+
+    def _may_recount(self) -> bool:
+        """Whether the rest after the last count of everything is over, or the clock was set."""
+        return not 0 < self._rests_until - self._clock() <= _LONGEST_REST_S
+
+    def _count(self, state: EngineState, events: EventColumns) -> EngineState:
+        """The state with these events, and with earlier ones whose items are known by now."""
         new = [*self._early, *self._read(events)]
         item_nums = state.catalogue.vocabulary.numbers(one.item_id for one in new)
         unknown = np.flatnonzero(item_nums < 0)[-_MOST_EARLY:].tolist()

@@ -27,6 +27,7 @@ from serendip.engine.answer import (
     encode_cursor,
 )
 from serendip.engine.explain import Explainer
+from serendip.engine.influence import find_influence, measure_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.pipeline import features_of
@@ -91,7 +92,8 @@ def build_answer(
     if request.reasons:
         word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
         language = choose_language(request.language)
-        explainer = Explainer(state, result.query, page.item_nums, language)
+        influence = find_influence(result.query, state, page)
+        explainer = Explainer(state, result.query, page.item_nums, language, influence)
         reasons = explainer.reasons(*word_scores)
     sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist()
     ids = state.catalogue.vocabulary.ids_of(page.item_nums)
@@ -159,15 +161,17 @@ def build_explanation(
         state: that the result was computed from.
         request: as the caller sent it.
     """
-    positions = np.flatnonzero(result.items.item_nums == item)
+    positions, number = np.flatnonzero(result.items.item_nums == item), np.array([item], np.int32)
     if len(positions):
-        parts = _parts(result.items.take(positions[:1]))[0]
+        listed = result.items.take(positions[:1])
+        influence, parts = find_influence(result.query, state, listed), _parts(listed)[0]
     else:
         features = features_of(query, item, surface, state)  # (F,)
+        influence = measure_influence(result.query, state, number, features[None])
         numbers = dict(zip(state.feature_names, features.tolist(), strict=True))
         parts = _finite({**numbers, **_p_irrelevant(result.query, item, surface, state)})
     language = choose_language(request.language)
-    explainer = Explainer(state, result.query, np.array([item], np.int32), language)
+    explainer = Explainer(state, result.query, number, language, influence)
     return Explanation(
         state.catalogue[item].item_id,
         tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORD_SCORES))[0]),

@@ -24,10 +24,11 @@ from serendip.data.attributes import Attribute
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.log.event_table import list_events
-from serendip.data.store.store import StoreTables
+from serendip.data.store.store import Store, StoreTables
 from serendip.data.user import User
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ConfigError, StorageError
+from serendip.jobs.noted_export import NotedExport
 from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _AT_ONCE = 65_536
+_TRIES = 3
+"""Times that all is written if users or items are erased meanwhile."""
 
 Row = dict[str, Any]
 
@@ -64,23 +67,37 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty.", "Give each export a folder of its own.")
     with closing(workspace.open_store()) as store:
-        tables = store.tables()
-    writer = FORMATS[format_name]()
-    steps: Sequence[Callable[[], None]] = (
-        partial(writer.write_items, out, tables.items),
-        partial(writer.write_users, out, tables.users),
-        partial(writer.write_events, out, tables.events),
-        partial(writer.write_settings, out, tables),
-    )
-    try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for step in progress.track(steps, "tables", len(steps)):
-            step()
-        flush_tree(out)
-    except OSError as error:
-        raise StorageError(f"{out} cannot be written: {error}.") from None
+        tables = _write(workspace, store, out, FORMATS[format_name](), progress)
     counts = {"items": len(tables.items), "users": len(tables.users), "events": len(tables.events)}
     return {"out": os.fspath(out), "format": format_name, **counts}
+
+
+def _write(
+    workspace: Workspace, store: Store, out: Path, writer: ExportFormat, progress: Progress
+) -> StoreTables:
+    """Write the tables, and again, a few times, if somebody was erased meanwhile."""
+    for _ in range(_TRIES):
+        noted = NotedExport(workspace, store, out)
+        tables = store.tables()
+        steps: Sequence[Callable[[], None]] = (
+            partial(writer.write_items, out, tables.items),
+            partial(writer.write_users, out, tables.users),
+            partial(writer.write_events, out, tables.events),
+            partial(writer.write_settings, out, tables),
+        )
+        try:
+            out.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in out.iterdir():
+                path.unlink()
+            for step in progress.track(steps, "tables", len(steps)):
+                step()
+            flush_tree(out)
+        except OSError as error:
+            raise StorageError(f"{out} cannot be written: {error}.") from None
+        noted.end()
+        if not noted.has_erased():
+            break
+    return tables
 
 
 class ExportFormat(Protocol):

@@ -1,25 +1,114 @@
-"""``serendip recommend --batch``: writes recommendations for all users to a Parquet file."""
+"""``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
+
+Users are answered in tasks of the executor, from one generation and at one time, so that the file
+does not depend on who answered whom, or when.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
+from serendip.engine.explain import Explainer
+from serendip.engine.influence import find_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
+from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
+from serendip.engine.wording import choose_language
+from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
-from serendip.runtime.atomic_files import open_parquet, require_writable
-from serendip.runtime.progress import Progress
+from serendip.jobs.context import JobContext
+from serendip.jobs.llm_job import LlmJob
+from serendip.jobs.noted_export import NotedExport
+from serendip.jobs.reason_wording import ShownReason, Wordings, word_reasons
+from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
+from serendip.runtime.progress import TrainOptions
 
 BATCH = 128
+"""Users whose candidates are scored together."""
+
+USERS_PER_TASK = 32 * BATCH
+"""A process opens the generation for each task, which costs as much as a hundred answers or so."""
+
+REASON = "reason"
+_COLUMNS = ("user_id", "rank", "item_id", "score")
+_WORD_SCORES = ("title match", "bm25")
 _NEEDED = {"query": "a text", "items": "an item"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonOptions:
+    """How the reasons of a file are told.
+
+    Args:
+        language: of the sentences, as in ``Request.language``.
+        job: words them by the LLM of ``[llm]``; None = they are made by templates.
+    """
+
+    language: str = ""
+    job: LlmJob | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTask:
+    """Users to answer.
+
+    Args:
+        workspace: its folder.
+        generation: name of the one that answers.
+        now: Unix seconds, the time of all requests.
+        surface: that needs only a user.
+        k: largest number of items per user.
+        country: of all requests; empty = that of each user.
+        device: of all requests; empty = unknown.
+        language: of the reasons, as in ``Request.language``; None = none are told.
+        users: their ids.
+    """
+
+    workspace: str
+    generation: str
+    now: float
+    surface: str
+    k: int
+    country: str
+    device: str
+    language: str | None
+    users: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"the answers for {len(self.users):,} users"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRows:
+    """Rows of the file.
+
+    Args:
+        columns: by name.
+        lengths: number of users by number of items.
+        reasons: of the rows, if they are told.
+    """
+
+    columns: dict[str, list[Any]]
+    lengths: Counter[int] = field(default_factory=Counter)
+    reasons: list[ShownReason] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, *others: str) -> Self:
+        """No rows yet, of the columns that every file has and some others."""
+        return cls({name: [] for name in (*_COLUMNS, *others)})
 
 
 def recommend_all(
@@ -27,9 +116,11 @@ def recommend_all(
     surface: str,
     k: int,
     out: Path,
-    progress: Progress,
+    options: TrainOptions,
     country: str = "",
     device: str = "",
+    now: float | None = None,
+    reasons: ReasonOptions | None = None,
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
@@ -42,12 +133,16 @@ def recommend_all(
         surface: that needs only a user.
         k: largest number of items per user, at least 1.
         out: Parquet file, written atomically.
-        progress: of the users.
+        options: progress of the users, and the executor that answers them.
         country: of all requests; empty = that of each user.
         device: of all requests; empty = unknown.
+        now: Unix seconds, the time of all requests; None = the present.
+        reasons: adds the column ``reason``; None = no such column. A job that only estimates its
+            cost writes no file.
 
     Returns:
-        numbers of users and rows, number of users by number of items, and the generation.
+        numbers of users and rows, number of users by number of items, the generation, and the
+        report of the LLM if it words the reasons.
 
     Raises:
         DataError: ``k`` is less than 1.
@@ -58,54 +153,118 @@ def recommend_all(
     if k < 1:
         raise DataError(f"k = {k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
-    engine = Engine.open(workspace)
-    try:
-        _require_user_only(engine, surface)
-        rows = _Rows()
-        users = [user for user, _ in engine.users(limit=2**31 - 1)]
-        starts = range(0, len(users), BATCH)
-        for begin in progress.track(starts, f"{surface} for all users", len(starts)):
-            part = users[begin : begin + BATCH]
-            queries = engine.queries(
-                Request(surface, user, country=country, device=device) for user in part
+    opened, at = Workspace.open(workspace), time.time() if now is None else now
+    with closing(opened.open_store()) as store:
+        export = NotedExport(opened, store, out)
+        with closing(Engine.open(workspace, lambda: at)) as engine:
+            _require_user_only(engine, surface)
+            users = [user for user, _ in engine.users(limit=2**31 - 1)]
+            language = None if reasons is None else reasons.language
+            task = AnswerTask(
+                str(workspace), engine.generation, at, surface, k, country, device, language
             )
-            for user, result in zip(part, engine.run(queries, surface), strict=True):
-                best = result.items.take(np.arange(min(k, len(result.items))))
-                rows.add(user, best, engine.item_ids(best.item_nums))
-        _write(rows.columns, out)
-        return {
-            "users": len(users),
-            "rows": len(rows.columns["rank"]),
-            "users_by_items": {str(count): rows.lengths[count] for count in sorted(rows.lengths)},
-            "generation": engine.generation,
-            "out": str(out),
-        }
-    finally:
-        engine.close()
+            tasks = [
+                replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
+                for begin in range(0, len(users), USERS_PER_TASK)
+            ]
+            if options.executor.workers == 1 or len(tasks) <= 1:
+                parts: Iterator[AnswerRows] = (answer(engine, task) for task in tasks)
+            else:
+                parts = options.executor.map(answer_users, tasks)
+            shown: Iterable[AnswerRows] = options.progress.track(
+                parts, f"{surface} for all users", len(tasks)
+            )
+            facts: dict[str, Any] = {}
+            if reasons is not None:
+                context = JobContext.open(workspace, options)
+                shown, facts = _word(shown, engine, context, reasons.job)
+            if reasons is None or reasons.job is None or not reasons.job.estimate_only:
+                empty = AnswerRows.empty(*(() if reasons is None else (REASON,)))
+                lengths, rows = _write(shown, empty, out, export), count_rows(out)
+            else:
+                lengths, rows = Counter[int](), 0
+    return {
+        "users": len(users),
+        "rows": rows,
+        "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
+        "generation": task.generation,
+        "out": str(out),
+        **facts,
+    }
 
 
-class _Rows:
-    """Columns of the file, and number of users by length of their list."""
+def answer_users(task: AnswerTask) -> AnswerRows:
+    """``answer`` in a process of an executor, which may be given several tasks."""
+    return answer(_open_once(task.workspace, task.generation, task.now), task)
 
-    def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {
-            name: [] for name in ("user_id", "rank", "item_id", "score")
-        }
-        self.lengths: Counter[int] = Counter()
 
-    def add(self, user: str, best: ItemList, item_ids: list[str]) -> None:
-        """Add the list of a user."""
-        self.lengths[len(best)] += 1
-        self.columns["user_id"] += [user] * len(best)
-        self.columns["rank"] += list(range(1, len(best) + 1))
-        self.columns["item_id"] += item_ids
-        self.columns["score"] += best.scores.tolist()
-        if SPONSORED in best.fields:
-            self.columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
-        if PROPENSITY in best.fields:
-            drawn = best.fields[PROPENSITY].astype(np.float64).tolist()
-            known = [None if math.isnan(chance) else chance for chance in drawn]
-            self.columns.setdefault(PROPENSITY, []).extend(known)
+@lru_cache(maxsize=1)
+def _open_once(workspace: str, generation: str, now: float) -> Engine:
+    return Engine.open_named(workspace, generation, lambda: now)
+
+
+def answer(engine: Engine, task: AnswerTask) -> AnswerRows:
+    """Rows of the users of a task, in their order."""
+    rows = AnswerRows.empty()
+    for begin in range(0, len(task.users), BATCH):
+        part = task.users[begin : begin + BATCH]
+        queries = engine.queries(
+            Request(task.surface, user, country=task.country, device=task.device) for user in part
+        )
+        for user, result in zip(part, engine.run(queries, task.surface), strict=True):
+            best = result.items.take(np.arange(min(task.k, len(result.items))))
+            _add(rows, user, best, engine.item_ids(best.item_nums))
+            if task.language is not None:
+                rows.reasons.extend(_tell_reasons(result, best, engine, task.language))
+    return rows
+
+
+def _add(rows: AnswerRows, user: str, best: ItemList, item_ids: list[str]) -> None:
+    """Add the list of a user."""
+    columns = rows.columns
+    rows.lengths[len(best)] += 1
+    columns["user_id"] += [user] * len(best)
+    columns["rank"] += list(range(1, len(best) + 1))
+    columns["item_id"] += item_ids
+    columns["score"] += best.scores.tolist()
+    if SPONSORED in best.fields:
+        columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
+    if PROPENSITY in best.fields:
+        drawn = best.fields[PROPENSITY].astype(np.float64).tolist()
+        known = [None if math.isnan(chance) else chance for chance in drawn]
+        columns.setdefault(PROPENSITY, []).extend(known)
+
+
+def _tell_reasons(
+    result: Result, best: ItemList, engine: Engine, language: str
+) -> list[ShownReason]:
+    """The reason for each item of a list, beside its title."""
+    state, items = engine.state, best.item_nums
+    influence = find_influence(result.query, state, best)
+    explainer = Explainer(state, result.query, items, choose_language(language), influence)
+    told = explainer.named_reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
+    titles = map(state.catalogue.title, items.tolist())
+    return [ShownReason(title, reason) for title, reason in zip(titles, told, strict=True)]
+
+
+def _word(
+    parts: Iterable[AnswerRows], engine: Engine, context: JobContext, job: LlmJob | None
+) -> tuple[Iterable[AnswerRows], dict[str, Any]]:
+    """The parts with the column of the reasons; the report of the LLM, if one words them."""
+    if job is None:
+        return _fill_reasons(parts, Wordings({}, {})), {}
+    whole = list(parts)
+    told = [shown for part in whole for shown in part.reasons]
+    wordings = word_reasons(context, job, told, engine.state.catalogue)
+    return _fill_reasons(whole, wordings), {"llm": wordings.report}
+
+
+def _fill_reasons(parts: Iterable[AnswerRows], wordings: Wordings) -> Iterator[AnswerRows]:
+    for part in parts:
+        part.columns[REASON] = [
+            wordings.sentences.get(shown, shown.reason.text) for shown in part.reasons
+        ]
+        yield part
 
 
 def _require_user_only(engine: Engine, surface: str) -> None:
@@ -117,7 +276,10 @@ def _require_user_only(engine: Engine, surface: str) -> None:
         )
 
 
-def _write(columns: dict[str, list[Any]], out: Path) -> None:
+def _write(
+    parts: Iterable[AnswerRows], empty: AnswerRows, out: Path, export: NotedExport
+) -> Counter[int]:
+    """Write rows as they come, a row group for each part; number of users by number of items."""
     import pyarrow as pa
 
     types = {
@@ -127,7 +289,20 @@ def _write(columns: dict[str, list[Any]], out: Path) -> None:
         "score": pa.float32(),
         SPONSORED: pa.bool_(),
         PROPENSITY: pa.float64(),
+        REASON: pa.string(),
     }
-    schema = pa.schema([(name, types[name]) for name in columns])
-    with open_parquet(out, schema) as file:
-        file.write_table(pa.table(columns, schema=schema))
+    lengths, left = Counter[int](), iter(parts)
+    for first in left:
+        lengths.update(first.lengths)
+        if first.columns["rank"]:
+            break
+    else:
+        first = empty
+    schema = pa.schema([(name, types[name]) for name in first.columns])
+    with open_parquet(out, schema, export.finish_users) as file:
+        file.write_table(pa.table(first.columns, schema=schema))
+        for part in left:
+            lengths.update(part.lengths)
+            if part.columns["rank"]:
+                file.write_table(pa.table(part.columns, schema=schema))
+    return lengths

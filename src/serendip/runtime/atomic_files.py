@@ -11,8 +11,8 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,23 @@ LOCK = ".lock"
 
 
 @contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold an exclusive lock of a folder, which is created if missing.
 
     The operating system releases the lock when the process ends, also after a crash.
 
+    Args:
+        folder: to lock.
+        wait: for a process that holds it, instead of an error.
+
     Raises:
         StorageError: another process holds the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StorageError(
                 f"another process is writing to {folder}.",
@@ -47,17 +51,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process holds the exclusive lock of a folder."""
-    try:
-        handle = os.open(folder / LOCK, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return _has_lock(folder / LOCK)
 
 
 def write_synced(path: Path, text: str) -> None:
@@ -66,6 +60,18 @@ def write_synced(path: Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents if missing, and wait until their names are on disk.
+
+    The name of a folder that exists is flushed, too: who made it may have been killed before that.
+    """
+    made = [path for path in folder.parents if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder, *made):
+        with suppress(PermissionError):  # a parent that is not ours to read was not made here
+            flush_folder(path.parent)
 
 
 def flush_tree(folder: Path) -> None:
@@ -108,7 +114,7 @@ def write_text(path: Path, text: str) -> None:
     """
     part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_synced(part, text)
         part.replace(path)
         flush_folder(path.parent)
@@ -137,23 +143,30 @@ def require_writable(out: Path) -> None:
 
 
 @contextmanager
-def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
+def open_parquet(
+    out: Path, schema: Any, finish: Callable[[Path], None] = lambda part: None
+) -> Iterator[Any]:
     """Open a ``pyarrow.parquet.ParquetWriter`` whose file replaces ``out`` at the end.
+
+    Until then it has a lock and the ending ``.part``: one without a lock is of a killed process.
 
     Args:
         out: the file; unchanged until all rows are written.
         schema: of pyarrow.
+        finish: is called with the whole file before it replaces ``out``.
 
     Raises:
-        StorageError: the file cannot be written.
+        StorageError: the file cannot be written, or another process is writing it.
     """
     import pyarrow.parquet as pq
 
     part = _temporary_path(out)
     try:
-        with pq.ParquetWriter(part, schema) as writer:
-            yield writer
-        part.replace(out)
+        with _lock_file(part):
+            with pq.ParquetWriter(part, schema) as writer:
+                yield writer
+            finish(part)
+            part.replace(out)
     except OSError as error:
         raise StorageError(
             f"{out} cannot be written: {error.strerror or error}.",
@@ -161,6 +174,43 @@ def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
         ) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def count_rows(path: Path) -> int:
+    """Number of rows of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[None]:
+    """Hold a lock of a file, which is made if missing."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_being_written(out: Path) -> bool:
+    """Whether a process writes what will replace a Parquet file."""
+    return _has_lock(_temporary_path(out))
+
+
+def _has_lock(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _temporary_path(out: Path) -> Path:

@@ -46,9 +46,6 @@ MAX_WAITING_WRITES = 64
 MAX_SOURCE_ITEMS = 100
 """Context items per request: the cart, the current item."""
 
-MAX_CLOCK_LEAD_S = 24 * 3600.0
-"""Seconds by which the timestamp of an event may exceed the server's clock."""
-
 DRAIN_S = 10
 """Seconds that running requests get to finish when the service, or one worker of it, ends."""
 

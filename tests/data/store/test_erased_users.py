@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_server import StorePlace
 
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.store.database import Database
 from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.store.store import Store
 from serendip.data.user import User
+from serendip.errors import StorageError
 
 BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "s.db")) as opened:
-        yield opened
 
 
 def items_of(store: Store, user_id: str) -> list[str]:
@@ -38,7 +36,7 @@ def test_what_happened_before_is_not_stored_again_and_what_happens_later_is(stor
 
 
 def test_files_do_not_bring_an_erased_user_back(store: Store) -> None:
-    events = [Event("u", "a", BEFORE), Event("v", "a", BEFORE), Event("u", "b", AFTER)]
+    events = [Event("u", "a", BEFORE), Event("v", "a", BEFORE)]
     users = [User("u", {"plan": "paid"}), User("v", {"plan": "free"})]
 
     def import_files() -> tuple[int, int, int]:
@@ -50,12 +48,92 @@ def test_files_do_not_bring_an_erased_user_back(store: Store) -> None:
         )
         return counts.events, counts.erased_events, counts.users
 
-    assert import_files() == (3, 0, 2)
+    assert import_files() == (2, 0, 2)
     store.erase_user("u", MOMENT)
+    events.append(Event("u", "b", AFTER))
     assert (items_of(store, "u"), store.users.get("u")) == ([], None)
     assert import_files() == (2, 1, 1)
     assert (items_of(store, "u"), items_of(store, "v")) == (["b"], ["a"])
     assert store.users.all() == [User("v", {"plan": "free"})]
+
+
+def test_what_was_erased_of_a_clock_that_is_ahead_does_not_come_back(store: Store) -> None:
+    """The API accepts times of the next day, and a feed in local time has those of every hour."""
+    posted = [Event("u", "a", MOMENT + ahead, event_id=f"e{ahead}") for ahead in (60, 3_600)]
+    filed = [Event("u", "b", MOMENT + 7_200), Event("v", "b", BEFORE)]
+    store.import_all([], filed)
+    store.put_events(posted[:1])
+    store.compact()
+    store.put_events(posted[1:])
+    erasure, count = store.erase_user("u", MOMENT)
+    assert (erasure.moment, count) == (MOMENT, 3)
+    assert store.put_events([*posted, Event("u", "a", MOMENT + 90)]) == 0
+    counts = store.import_all([], filed)
+    assert (counts.events, counts.erased_events) == (1, 1)
+    assert store.put_events([Event("u", "c", MOMENT + 7_201)]) == 1
+    assert items_of(store, "u") == ["c"]
+
+
+def test_a_time_of_another_century_in_a_file_shuts_nobody_out_of_the_api(store: Store) -> None:
+    wrong = Event("u", "a", MOMENT + 1e10)
+    store.import_all([], [wrong])
+    store.erase_user("u", MOMENT)
+    assert store.import_all([], [wrong]).erased_events == 1
+    assert store.put_events([Event("u", "b", MOMENT + MAX_CLOCK_LEAD_S)]) == 0
+    assert store.put_events([Event("u", "c", MOMENT + MAX_CLOCK_LEAD_S + 1)]) == 1
+
+
+def damaged(folder: Path, name: str) -> Path:
+    """Alter a byte of a segment; returns the file with its content before."""
+    path = folder / "log" / name / "times.npy"
+    kept = path.with_name("times.kept")
+    content = path.read_bytes()
+    kept.write_bytes(content)
+    kept.rename(folder / "times.kept")
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return folder / "times.kept"
+
+
+def test_a_damaged_segment_refuses_no_erasure_and_is_obeyed_once_it_is_whole(
+    place: StorePlace, store: Store
+) -> None:
+    store.import_all([], [Event(name, "a", BEFORE) for name in "uvw"])
+    (broken,) = store.segment_names()
+    store.put_events([Event(name, "b", BEFORE) for name in "uvw"])
+    store.compact()
+    store.erase_user("w", MOMENT)  # hidden in both
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
+        other.users.put(User("u", {"plan": "paid"}))
+        erasure, count = other.erase_user("u", MOMENT)
+        assert (count, other.users.get("u")) == (1, None)
+        assert other.erase_user("u", MOMENT)[1] == 0  # again
+        assert other.remove_erased() == 1
+        assert other.waiting_segments(erasure.digest) == other.waiting_segments() == [broken]
+        assert other.count_hidden_segments() == 1
+        with pytest.raises(StorageError, match="damaged"):
+            other.history("u", 9)
+    kept.rename(place.log / broken / "times.npy")
+    with closing(place.open()) as other:
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
+        assert other.totals().users(9) == [("v", 2)]
+        assert (other.count_events(), len(other.content().events)) == (2, 2)
+        assert other.remove_erased() == 1
+        assert (other.waiting_segments(), other.count_hidden_segments()) == ([], 0)
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
+
+
+def test_an_import_replaces_a_damaged_segment_and_nothing_waits_for_it(
+    place: StorePlace, store: Store
+) -> None:
+    events = [Event(name, "a", BEFORE) for name in "uv"]
+    store.import_all([], events)
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
+        other.erase_user("u", MOMENT)
+        assert other.import_all([], events).erased_events == 1
+        assert other.waiting_segments() == []
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
 
 
 def test_an_event_id_of_a_late_event_is_free_for_another_one(store: Store) -> None:
@@ -111,11 +189,11 @@ def test_only_a_digest_is_kept_and_another_database_has_another_one(tmp_path: Pa
         assert not path.is_file() or b"somebody" not in path.read_bytes()
 
 
-def test_an_erasure_does_not_wait_for_who_writes_segments(store: Store, tmp_path: Path) -> None:
+def test_an_erasure_does_not_wait_for_who_writes_segments(place: StorePlace, store: Store) -> None:
     """An import reads its files for minutes: whoever is erased meanwhile is not in its segment."""
     store.put_events([Event("u", "a", BEFORE), Event("v", "a", BEFORE)])
     store.compact()
-    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as other:
+    with closing(place.open(busy_timeout_s=0.0)) as other:
 
         class Watched(list[Event]):
             def __iter__(self) -> Iterator[Event]:
@@ -128,12 +206,12 @@ def test_an_erasure_does_not_wait_for_who_writes_segments(store: Store, tmp_path
 
 
 def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of somebody who has nothing stored yet, too: the first import is the usual case."""
     from serendip.data.store.log_writer import Import, LogWriter
 
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
         prepare = LogWriter.prepare
 
         def prepare_slowly(self: LogWriter, events: Any) -> Import:
@@ -158,7 +236,7 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
 
 @pytest.mark.parametrize("writes", ["compact", "remove_erased"])
 def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
     from serendip.data.log.segment_folder import SegmentFolder
 
@@ -166,7 +244,7 @@ def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
     store.compact()
     store.put_events([Event(name, "b", BEFORE) for name in "uvwx"])
     store.erase_user("w", MOMENT)
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
         write = SegmentFolder.write
 
         def write_slowly(self: SegmentFolder, *arguments: object) -> tuple[str, str]:
@@ -185,12 +263,13 @@ def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
     assert store.count_events() == 4
 
 
-def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
-    store: Store, tmp_path: Path
+def test_a_reader_keeps_the_bytes_and_the_next_call_removes_them(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as quick:
+    monkeypatch.setattr("serendip.data.store.postgres_backend.READERS_S", 0.0)
+    with closing(place.open(busy_timeout_s=0.0)) as quick:
         quick.put_events([Event("u", "a", BEFORE)])
-        with closing(Database(tmp_path / "s.db")) as database, database.read() as connection:
+        with closing(place.database()) as database, database.read() as connection:
             connection.exec_driver_sql("SELECT * FROM events").all()
             quick.erase_user("u", MOMENT)
             quick.remove_erased()
@@ -200,15 +279,15 @@ def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
 
 
 def test_an_erasure_during_a_scrub_is_not_forgotten(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put_events([Event(name, "a", BEFORE) for name in ("first", "second-canary")])
     store.erase_user("first", MOMENT)
     scrub = Database.scrub
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
 
-        def scrub_slowly(self: Database) -> bool:
-            done = scrub(self)
+        def scrub_slowly(self: Database, tables: Sequence[str] | None = None) -> bool:
+            done = scrub(self, tables)
             other.erase_user("second-canary", MOMENT)
             return done
 
@@ -218,11 +297,11 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
         assert other.has_remains()
         store.remove_erased()
         assert not other.has_remains()
-    assert not any(b"second-canary" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+    assert not place.has_bytes(b"second-canary")
 
 
 def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
-    store: Store, tmp_path: Path
+    place: StorePlace, store: Store
 ) -> None:
     from serendip.data.log.event_table import tabulate_events
     from serendip.data.store.item_rows import tabulate_items
@@ -234,12 +313,93 @@ def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
             lambda: tabulate_events([Event("v", "a", BEFORE)]),
             lambda users=users: users,  # type: ignore[misc]
         )
-    found = [path for path in tmp_path.glob("s.db*") if b"canary-7-" in path.read_bytes()]
-    assert found
+    assert place.has_bytes(b"canary-7-")
     assert store.erase_user("canary-7-", MOMENT)[1] == 0
     assert store.has_remains()
     store.remove_erased()
-    assert not any(b"canary-7-" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+    assert not place.has_bytes(b"canary-7-")
+
+
+def canary(number: int) -> str:
+    return f"<canary{number}>"
+
+
+def found(folder: Path, numbers: Sequence[int]) -> list[int]:
+    """Those whose names are in the file of the database or its write-ahead log."""
+    content = b"".join(path.read_bytes() for path in sorted(folder.glob("s.db*")))
+    return [number for number in numbers if canary(number).encode() in content]
+
+
+def scatter(store: Store, count: int) -> None:
+    """Events in an order that splits pages again and again, as those of a service do."""
+    order, names = random.Random(1), [canary(number) for number in range(count)]
+    for step in range(6):
+        order.shuffle(names)
+        store.put_events(
+            Event(
+                name, "a", BEFORE + step, query="q" * order.randrange(60), event_id=f"{name}{step}"
+            )
+            for name in names
+        )
+    for name in names[:200]:
+        store.users.put(User(name, {"plan": name * order.randrange(9)}))
+
+
+def test_no_byte_is_left_and_the_file_is_not_written_again_for_it(
+    file_store: Store, tmp_path: Path
+) -> None:
+    file_store.put_items([Item(f"i{number}", "x" * 900) for number in range(500)])
+    scatter(file_store, 300)
+    file_store.put_items([Item(f"i{number}", "x" * 900) for number in range(500, 4_000)])
+    erased = range(0, 300, 3)
+    for number in erased:
+        file_store.erase_user(canary(number), MOMENT)
+    path = tmp_path / "s.db"
+    with closing(Database(path)) as database:
+        assert database.scrub([])
+    assert found(tmp_path, erased)  # overwriting alone leaves copies in pages that were split
+    before = pages(path)
+    file_store.remove_erased()
+    assert found(tmp_path, erased) == []
+    assert found(tmp_path, range(1, 300, 3)) == [*range(1, 300, 3)]
+    changed = sum(one != other for one, other in zip(before, pages(path), strict=False))
+    assert changed < len(before) / 4
+    assert (file_store.count_items(), file_store.count_events()) == (4_000, 6 * 200)
+    assert file_store.integrity() == []
+
+
+def pages(path: Path) -> list[bytes]:
+    content = path.read_bytes()
+    return [content[begin : begin + 4096] for begin in range(0, len(content), 4096)]
+
+
+def test_a_file_of_an_earlier_version_is_written_again_once(
+    file_store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.db"
+    with closing(Database(path)) as database, database.write() as connection:
+        connection.exec_driver_sql("PRAGMA user_version=0")
+        connection.exec_driver_sql("PRAGMA secure_delete=OFF")
+        connection.exec_driver_sql("CREATE TABLE old AS SELECT '<canary0>' AS name")
+        connection.exec_driver_sql("DROP TABLE old")
+    assert found(tmp_path, [0])
+    file_store.erase_user("u", MOMENT)
+    file_store.remove_erased()
+    assert found(tmp_path, [0]) == []
+    with closing(Database(path)) as database, database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA user_version").scalar_one() == 1
+
+
+def test_a_long_tail_is_moved_before_bytes_are_removed(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that writers wait for what is short."""
+    monkeypatch.setattr("serendip.data.store.store._MOST_IN_TAIL", 3)
+    store.put_events([Event(canary(number), "a", BEFORE) for number in range(5)])
+    store.erase_user(canary(0), MOMENT)
+    store.remove_erased()
+    assert not any(place.has_bytes(canary(number).encode()) for number in (0, 1))
+    assert (store.count_events(), len(items_of(store, canary(1)))) == (4, 1)
 
 
 def test_an_erased_item_that_was_never_stored_is_not_imported(store: Store) -> None:

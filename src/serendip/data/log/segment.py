@@ -59,7 +59,11 @@ _REPAIR = (
 )
 
 
-class SegmentMissing(StorageError):
+class SegmentDamaged(StorageError):
+    """A segment cannot be read: files of it are altered, or not there."""
+
+
+class SegmentMissing(SegmentDamaged):
     """The files of a segment are not there: replaced a moment ago, or lost."""
 
 
@@ -163,13 +167,15 @@ class Segment:
 
         Raises:
             SegmentMissing: the folder is not there.
-            StorageError: a file is missing, altered or of another format.
+            SegmentDamaged: a file is missing, altered or of another format.
         """
         try:
             return cls._map_files(folder, checksum)
-        except (OSError, StorageError):
-            if folder.is_dir():
+        except (OSError, SegmentDamaged) as error:
+            if folder.is_dir() and isinstance(error, SegmentDamaged):
                 raise
+            if folder.is_dir():
+                raise _not_readable(folder, error) from None
             raise SegmentMissing(
                 f"segment {folder.name} of the event log is missing.", _REPAIR
             ) from None
@@ -422,17 +428,15 @@ def _verify(folder: Path, checksum: str) -> None:
         manifest = unseal((folder / MANIFEST).read_bytes())
         actual = compute_checksums(folder)
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"segment {folder.name} of the event log is not readable: {error}.", _REPAIR
-        ) from None
+        raise _not_readable(folder, error) from None
     if manifest.get("format") != FORMAT:
-        raise StorageError(
+        raise SegmentDamaged(
             f"segment {folder.name} of the event log has format {manifest.get('format')}, this "
             f"code reads {FORMAT}.",
             _REPAIR,
         )
     if manifest[CHECKSUM] != checksum:
-        raise StorageError(
+        raise SegmentDamaged(
             f"segment {folder.name} of the event log is not the one that the database names.",
             _REPAIR,
         )
@@ -440,6 +444,12 @@ def _verify(folder: Path, checksum: str) -> None:
     for name in sorted(set(expected) | set(actual)):
         if expected.get(name) != actual.get(name):
             state = "missing" if name not in actual else "altered"
-            raise StorageError(
+            raise SegmentDamaged(
                 f"segment {folder.name} of the event log is damaged: {name} is {state}.", _REPAIR
             )
+
+
+def _not_readable(folder: Path, error: Exception) -> SegmentDamaged:
+    return SegmentDamaged(
+        f"segment {folder.name} of the event log is not readable: {error}.", _REPAIR
+    )

@@ -1,8 +1,10 @@
 """The users who were erased, known by keyed digests of their ids alone.
 
 What happened before the erasure of a user is never stored again: late events and rows of files are
-left out. What happens after it is of somebody who came back, and stored. Attributes in files have
-no time: they are left out for good, those of the API are stored.
+left out. What happens after it is of somebody who came back, and stored. Clocks may be ahead: what
+has no later time than anything that was erased counts as before, so that it does not come back when
+it is sent or imported again. Attributes in files have no time: they are left out for good, those of
+the API are stored.
 
 The key of the digests is in the same database: they hide who was erased from people who see a
 receipt or a list, not from somebody who has the database and guesses an id.
@@ -13,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray
+from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.log.event_table import read_codes, read_numbers
 from serendip.data.user import User
 from serendip.errors import DataError
@@ -39,14 +42,17 @@ class UserErasure:
 
     Args:
         digest: of the user's id.
-        moment: Unix seconds; what happened until then is erased.
+        moment: Unix seconds at which it was asked for.
         removals: number of removals of the log with which it took effect; a generation that was
             trained on a log with fewer may have learned from the user.
+        until: Unix seconds; what happened until then is never stored again. The moment, or the
+            time of the newest event that was erased if that is later.
     """
 
     digest: str
     moment: float
     removals: int
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +80,24 @@ class Erasures:
         return Erasures(self.secret, new)
 
     def is_late(self, user_id: str, timestamp: float) -> bool:
-        """Whether an event happened before its user was erased."""
+        """Whether an event that the API receives happened before its user was erased.
+
+        The API never stored one further ahead of the clock than it accepts, files may have: whoever
+        came back is left out for no longer than that.
+        """
         erasure = self.find(user_id)
-        return erasure is not None and timestamp <= erasure.moment
+        if erasure is None:
+            return False
+        return timestamp <= min(erasure.until, erasure.moment + MAX_CLOCK_LEAD_S)
 
     def late_rows(self, events: pa.Table) -> BoolArray:
-        """(E,) True for events of a table that happened before their users were erased."""
+        """(E,) True for events of files that happened before their users were erased."""
         if not self.by_digest:
             return np.zeros(len(events), np.bool_)
         codes, user_ids = read_codes(events, "user_id")
         found = [self.find(user_id) for user_id in user_ids.to_pylist()]
-        moments = np.array([-np.inf if one is None else one.moment for one in found])
-        late: BoolArray = read_numbers(events, "timestamp") <= moments[codes]
+        ends = np.array([-np.inf if one is None else one.until for one in found])
+        late: BoolArray = read_numbers(events, "timestamp") <= ends[codes]
         return late
 
 
@@ -95,7 +107,7 @@ class ErasedUsers:
     def __init__(self, database: Database) -> None:
         from serendip.data.store import erased_users_sql, schema
 
-        self._sql, self._meta_value = erased_users_sql, schema.META_VALUE
+        self._sql = erased_users_sql
         self._upsert = erased_users_sql.upsert(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
 
@@ -118,22 +130,18 @@ class ErasedUsers:
         return self._read(connection, select)
 
     def record(
-        self, connection: Connection, user_id: str, moment: float, removals: int
+        self, connection: Connection, user_id: str, moment: float, removals: int, until: float
     ) -> UserErasure:
         """Note that a user is erased, within a write transaction."""
-        secret = self._secret(connection) or self._draw_secret(connection)
-        erasure = UserErasure(digest_of(user_id, secret), moment, removals)
+        secret = read_secret(connection) or self._draw_secret(connection)
+        erasure = UserErasure(digest_of(user_id, secret), moment, removals, until)
         self.put(connection, [erasure])
         return erasure
 
     def put(self, connection: Connection, erasures: Sequence[UserErasure]) -> None:
         """Add erasures of the same secret, or replace those of the same users."""
-        rows = [
-            {"digest": one.digest, "moment": one.moment, "removals": one.removals}
-            for one in erasures
-        ]
-        if rows:
-            connection.execute(self._upsert, rows)
+        if erasures:
+            connection.execute(self._upsert, [asdict(one) for one in erasures])
 
     def adopt(self, connection: Connection, erasures: Erasures) -> list[UserErasure]:
         """Use the key of another copy of this database; which of its erasures are new here.
@@ -156,7 +164,7 @@ class ErasedUsers:
         return [
             one
             for digest, one in erasures.by_digest.items()
-            if digest not in known or known[digest].moment < one.moment
+            if digest not in known or _extent(known[digest]) < _extent(one)
         ]
 
     def left(self, connection: Connection, users: Sequence[User]) -> list[User]:
@@ -165,19 +173,30 @@ class ErasedUsers:
         return [user for user in users if erasures.find(user.user_id) is None]
 
     def _read(self, connection: Connection, select: Any) -> Erasures:
-        secret = self._secret(connection)
+        secret = read_secret(connection)
         if not secret:
             return Erasures()
-        found = [UserErasure(row[0], float(row[1]), int(row[2])) for row in select(secret)]
+        found = [
+            UserErasure(digest, float(moment), int(removals), float(until))
+            for digest, moment, removals, until in select(secret)
+        ]
         return Erasures(secret, {one.digest: one for one in found})
-
-    def _secret(self, connection: Connection) -> bytes:
-        return bytes.fromhex(connection.scalar(self._meta_value, {"name": _SECRET_KEY}) or "")
 
     def _draw_secret(self, connection: Connection) -> bytes:
         secret = secrets.token_bytes(_SECRET_BYTES)
         connection.execute(self._set_meta, {"key": _SECRET_KEY, "value": secret.hex()})
         return secret
+
+
+def read_secret(connection: Connection) -> bytes:
+    """The key of the digests of one database; empty = nobody was ever erased."""
+    from serendip.data.store.schema import META_VALUE
+
+    return bytes.fromhex(connection.scalar(META_VALUE, {"name": _SECRET_KEY}) or "")
+
+
+def _extent(erasure: UserErasure) -> tuple[float, float]:
+    return erasure.moment, erasure.until
 
 
 def digest_of(user_id: str, secret: bytes) -> str:

@@ -72,3 +72,17 @@ class EventLogReader:
 
         mark, rows = read_log(self._database, self._folder, read)
         return mark, EventColumns.of_rows([row[:-1] for row in rows]), [row[-1] for row in rows]
+
+    def posted_after(self, seq: int) -> tuple[LogPosition, EventColumns]:
+        """Events of the API appended after number ``seq``, in order of time; none of an import.
+
+        Returns:
+            position of the log, and the events.
+        """
+
+        def read(view: LogView) -> tuple[LogPosition, list[LogRow]]:
+            mark = view.position()
+            return mark, view.after(seq, with_imports=False) if seq < mark.seq else []
+
+        mark, rows = read_log(self._database, self._folder, read)
+        return mark, EventColumns.of_rows([row[:-1] for row in rows])

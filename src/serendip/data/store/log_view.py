@@ -7,9 +7,9 @@ meets each event once, whatever happens meanwhile.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -25,8 +25,9 @@ from serendip.data.log.event_table import (
     tabulate_rows,
     without_empty_columns,
 )
-from serendip.data.log.segment import Segment, SegmentMissing
+from serendip.data.log.segment import Segment, SegmentDamaged, SegmentMissing
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
+from serendip.data.store.erased_users import digest_of, read_secret
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +44,8 @@ LogRow: TypeAlias = tuple[str, str, float, str, float | None, str, int, int]
 """User, item, Unix seconds, action, value, country, session and sequence number of an event."""
 
 _TRIES = 3
+_FEW = 64
+"""Of fewer than one in so many rows, the users are looked up; else all hidden rows are marked."""
 _FETCHED = 10_000
 
 
@@ -57,6 +60,23 @@ class LogPosition:
 
     removals: int
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserPlace:
+    """Events of a user in one segment.
+
+    Args:
+        segment: its name.
+        number: of the user in it.
+        events: number of events.
+        newest: Unix seconds of the last of them.
+    """
+
+    segment: str
+    number: int
+    events: int
+    newest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +109,12 @@ class _Visible:
 
     def left(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Rows without those of hidden users."""
-        return rows[self.is_left[rows]] if self.hidden else rows
+        if not self.hidden or not len(rows):
+            return rows
+        if len(rows) > len(self.segment) // _FEW:
+            return rows[self.is_left[rows]]
+        users = self.segment.users_of(rows)
+        return rows[~np.isin(users, np.fromiter(self.hidden, np.int32))]
 
     def has_event(self, event_id: str) -> bool:
         """Whether an event that is left was sent with this id."""
@@ -191,21 +216,54 @@ class LogView:
         """The segments that count; their files are verified when a store opens them first."""
         return self._folder.open_all(self.facts)
 
+    def damaged(self) -> frozenset[str]:
+        """Names of the segments that cannot be read; the others are open afterwards."""
+        found = set()
+        for facts in self.facts:
+            try:
+                self._folder.open(facts)
+            except SegmentDamaged:
+                found.add(facts.name)
+        return frozenset(found)
+
     @cached_property
     def _segments(self) -> list[_Visible]:
-        hidden = self.hidden
-        return [
-            _Visible(segment, facts, hidden.get(facts.name, frozenset()))
-            for segment, facts in zip(self.open_segments(), self.facts, strict=True)
-        ]
+        self.open_segments()
+        return [self._visible(facts) for facts in self.facts]
+
+    def _visible(self, facts: SegmentFacts) -> _Visible:
+        """One segment; no other one is opened."""
+        segment = self._folder.open(facts)
+        hidden = self.hidden.get(facts.name, frozenset())
+        if digests := self.waiting.get(facts.name):
+            hidden |= self._find_users(segment, digests)
+        return _Visible(segment, facts, hidden)
+
+    def _visible_of(self, name: str) -> _Visible:
+        return self._visible(next(facts for facts in self.facts if facts.name == name))
 
     @cached_property
     def hidden(self) -> dict[str, frozenset[int]]:
         """Segment -> numbers of the erased users in it, of the segments that have any."""
-        numbers = defaultdict(set)
-        for segment, number in self.connection.execute(self._sql.HIDDEN):
-            numbers[segment].add(int(number))
-        return {segment: frozenset(found) for segment, found in numbers.items()}
+        return _grouped(self.connection.execute(self._sql.HIDDEN))
+
+    @cached_property
+    def waiting(self) -> dict[str, frozenset[str]]:
+        """Segment -> digests of who was erased while it could not be read."""
+        return _grouped(self.connection.execute(self._sql.WAITING))
+
+    def waiting_in(self, name: str) -> frozenset[int]:
+        """Numbers in a segment of who was erased while it could not be read.
+
+        Raises:
+            SegmentDamaged: it still cannot be read.
+        """
+        facts = next(facts for facts in self.facts if facts.name == name)
+        return self._find_users(self._folder.open(facts), self.waiting[name])
+
+    def _find_users(self, segment: Segment, digests: frozenset[str]) -> frozenset[int]:
+        secret = read_secret(self.connection)
+        return self._folder.find_users(segment, digests, partial(digest_of, secret=secret))
 
     def items(self) -> Iterable[Any]:
         """Rows of the items that are not deleted, in order of first insertion."""
@@ -227,13 +285,17 @@ class LogView:
 
     def count(self) -> int:
         """Number of events."""
-        hidden = sum(len(one.hidden_rows) for one in self._segments) if self.hidden else 0
+        has_hidden = self.hidden or self.waiting
+        hidden = sum(len(one.hidden_rows) for one in self._segments) if has_hidden else 0
         return self.count_recorded() - hidden
 
     def count_recorded(self) -> int:
         """Number of events, those of hidden users included; opens no segment."""
-        in_tail = int(self.connection.scalar(self._sql.COUNT_EVENTS) or 0)
-        return in_tail + sum(facts.events for facts in self.facts)
+        return self.count_tail() + sum(facts.events for facts in self.facts)
+
+    def count_tail(self) -> int:
+        """Number of events of the tail."""
+        return int(self.connection.scalar(self._sql.COUNT_EVENTS) or 0)
 
     def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
         """Number of events appended after a sequence number, without some actions."""
@@ -250,13 +312,18 @@ class LogView:
         older = [one.log_rows(one.rows_of(user_id, without)) for one in self._segments]
         return _in_order([rows, *older])
 
-    def after(self, seq: int) -> list[LogRow]:
+    def after(self, seq: int, with_imports: bool = True) -> list[LogRow]:
         """Events of all users appended after a sequence number, in order of time."""
         rows = _log_rows(self.connection.execute(self._sql.EVENTS_AFTER, {"after": seq}))
-        if not any(facts.last_seq > seq for facts in self.facts):
+        newer = [
+            facts
+            for facts in self.facts
+            if facts.last_seq > seq and (with_imports or facts.origin == self._sql.FROM_API)
+        ]
+        if not newer:
             return rows
-        moved = [one.log_rows(one.rows_after(seq)) for one in self._segments]
-        return _in_order([rows, *moved])
+        moved = map(self._visible, newer)
+        return _in_order([rows, *(one.log_rows(one.rows_after(seq)) for one in moved)])
 
     def history(self, user_id: str, most: int, without: Sequence[str]) -> list[Event]:
         """The last ``most`` events of a user, without some actions, oldest first."""
@@ -320,18 +387,21 @@ class LogView:
 
     def segment_table(self, facts: SegmentFacts) -> pa.Table:
         """All columns of a segment's events, with their ``seq``, in order of user and time."""
-        one = next(one for one in self._segments if one.facts == facts)
+        one = self._visible(facts)
         table = one.segment.table(one.segment.columns)
         table = table.append_column("seq", to_arrow(one.seqs(slice(None))))
         return table.take(to_arrow(np.flatnonzero(one.is_left))) if one.hidden else table
 
-    def places_of_user(self, user_id: str) -> list[tuple[str, int, int]]:
-        """(segment, number of a user in it, number of their events), where they have any."""
+    def places_of_user(self, user_id: str, without: Collection[str]) -> list[UserPlace]:
+        """Where a user has events, in all segments but those of some names."""
         places = []
-        for one in self._segments:
+        for one in (self._visible(facts) for facts in self.facts if facts.name not in without):
             number = one.segment.number_of(user_id)
             if number is not None and number not in one.hidden:
-                places.append((one.facts.name, number, len(one.rows_of(user_id, ()))))
+                rows = one.segment.rows_of(user_id)
+                newest = float(one.segment.times[rows.stop - 1])
+                place = UserPlace(one.facts.name, number, rows.stop - rows.start, newest)
+                places.append(place)
         return places
 
     def user_ids(self) -> set[str]:
@@ -344,20 +414,19 @@ class LogView:
 
     def users_of(self, segment: str) -> list[str]:
         """Ids of the users of a segment, by their numbers."""
-        one = next(one for one in self._segments if one.facts.name == segment)
-        names: list[str] = one.segment.user_ids.to_pylist()
+        names: list[str] = self._visible_of(segment).segment.user_ids.to_pylist()
         return names
 
     def late_events(self, segment: str, erasures: Erasures) -> dict[int, tuple[int, int]]:
         """Number of a user in a segment -> how many events there happened before their erasure, and
         how many they have; of those with any.
         """
-        one = next(one for one in self._segments if one.facts.name == segment).segment
+        one = self._visible_of(segment).segment
         found = {}
         for number, name in enumerate(one.user_ids.to_pylist()):
             if (erasure := erasures.find(name)) is not None:
                 times = one.times[one.offsets[number] : one.offsets[number + 1]]
-                if late := int(np.count_nonzero(times <= erasure.moment)):
+                if late := int(np.count_nonzero(times <= erasure.until)):
                     found[number] = (late, len(times))
         return found
 
@@ -370,12 +439,9 @@ class LogView:
         import pyarrow as pa
 
         in_tail = self.connection.scalars(self._sql.TAIL_IDS_AFTER, {"after": 0}).all()
+        # An import replaces the others, damaged or not.
         facts = [one for one in self.facts if one.origin == self._sql.FROM_API]
-        opened = self._folder.open_all(facts)  # an import replaces the others, damaged or not
-        of_segments = [
-            _Visible(segment, one, self.hidden.get(one.name, frozenset())).event_ids()
-            for segment, one in zip(opened, facts, strict=True)
-        ]
+        of_segments = [self._visible(one).event_ids() for one in facts]
         return pa.concat_arrays([pa.array(in_tail, "string"), *of_segments])
 
     def count_users(self, most: int, without: Sequence[str]) -> dict[str, int]:
@@ -443,6 +509,14 @@ def read_log(database: Database, folder: SegmentFolder, read: Callable[[LogView]
 
 
 _USERS = ("user_id", "events")
+
+
+def _grouped(rows: Iterable[Any]) -> dict[str, frozenset[Any]]:
+    """Segment -> what the rows have of it."""
+    found = defaultdict(set)
+    for segment, value in rows:
+        found[segment].add(value)
+    return {segment: frozenset(values) for segment, values in found.items()}
 
 
 def _users_schema() -> pa.Schema:

@@ -11,9 +11,11 @@ compaction, each of these segments is written again without the hidden users.
 
 from __future__ import annotations
 
+import logging
+import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +30,7 @@ from serendip.data.log.event_table import (
     read_codes,
     without_empty_columns,
 )
+from serendip.data.log.segment import SegmentDamaged
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.log_view import REMOVALS_KEY, LogPosition, LogView, read_log
@@ -41,10 +44,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 _NAME_KEY = "log name"
 
-REMAINS_KEY = "deleted rows"
-"""Key of the meta table whose value is not empty while the file may have bytes of erased rows."""
+REMAINS_KEY, ITEM_REMAINS_KEY = "deleted rows", "deleted rows of items"
+"""Keys of the meta table whose values are not empty while the file may have bytes of erased rows:
+of users, and of items."""
 
 MERGE_FACTOR = 4
 """A compaction merges a segment that has at most this many times the events that it writes anyway:
@@ -88,6 +94,7 @@ class LogWriter:
         self._users, self._erased = users, ErasedUsers(database)
         self._set_meta = schema.upsert_meta(database.dialect)
         self._name = ""
+        self._require_lock: Callable[[], None] = lambda: None
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -96,7 +103,10 @@ class LogWriter:
         Raises:
             StorageError: another process is writing segments.
         """
-        with self._folder.exclusive():
+        with (
+            self._database.exclusive("segments") as self._require_lock,
+            self._folder.exclusive(),
+        ):
             self._remove_others()
             yield
             self._remove_others()
@@ -140,9 +150,9 @@ class LogWriter:
             number = self._last_number(connection)
             last = number + prepared.num_events
             self._add(connection, prepared.segment, "file", number + 1, last, prepared.num_events)
-            self._sql.set_last_number(connection, last)
+            self._database.set_last_number(connection, "events", "seq", last)
             prepared = self._leave_out(connection, prepared, prepared.segment[0])
-        connection.execute(self._sql.FORGET_HIDDEN)
+        self._forget(connection)
         return prepared
 
     def _leave_out(self, connection: Connection, prepared: Import, segment: str) -> Import:
@@ -181,40 +191,46 @@ class LogWriter:
         """
         with self.exclusive():
             self._rewrite_all()
-            before, tail, facts = self._read(
-                lambda view: (view.position(), view.tail(), view.facts)
-            )
-            if not len(tail):
-                return 0
-            merged = _merged(facts, len(tail))
-            older = [self._read(partial(LogView.segment_table, facts=one)) for one in merged]
-            table, seqs = _join([*older, tail])
-            added = self._write(table, seqs)
-            with self._database.write() as connection:
-                connection.execute(
-                    self._sql.CUT_TAIL, {"until": int(np.asarray(tail["seq"]).max())}
-                )
-                self._replace(connection, merged, added, seqs, "api", before)
+            return self._move_tail()
+
+    def _move_tail(self) -> int:
+        before, tail, facts = self._read(lambda view: (view.position(), view.tail(), view.facts))
+        if not len(tail):
+            return 0
+        merged = _merged(facts, len(tail))
+        older = [self._read(partial(LogView.segment_table, facts=one)) for one in merged]
+        table, seqs = _join([*older, tail])
+        added = self._write(table, seqs)
+        with self._database.write() as connection:
+            connection.execute(self._sql.CUT_TAIL, {"until": int(np.asarray(tail["seq"]).max())})
+            self._replace(connection, merged, added, seqs, "api", before)
         return len(tail)
 
-    def erase_user(self, user_id: str, moment: float) -> tuple[UserErasure, int]:
+    def erase_user(
+        self, user_id: str, moment: float, until: float = -math.inf
+    ) -> tuple[UserErasure, int]:
         """Remove a user's events from everything that reads the log, and their attributes.
 
-        Their bytes are still in segments until ``rewrite``.
+        Their bytes are still in segments until ``rewrite``. In a segment that cannot be read they
+        are removed as soon as it can be.
 
         Args:
             user_id: external id.
             moment: Unix seconds; what happened until then is never stored again.
+            until: the same for the times of events; at least ``moment`` and the time of every event
+                that is removed.
 
         Returns:
             the erasure, and the number of events removed.
         """
-        self._read(LogView.open_segments)  # verified before the write lock is taken
+        damaged = self._read(LogView.damaged)  # verified before the write lock is taken
         with self._database.write() as connection:
-            places = LogView(connection, self._folder).places_of_user(user_id)
+            view = LogView(connection, self._folder)
+            places = view.places_of_user(user_id, damaged)
+            in_tail_until = connection.scalar(self._sql.NEWEST_OF_USER, {"user": user_id})
             in_tail = connection.execute(self._sql.ERASE_USER, {"user": user_id}).rowcount
             if places:
-                rows = [{"segment": name, "number": number} for name, number, _ in places]
+                rows = [{"segment": one.segment, "number": one.number} for one in places]
                 connection.execute(self._sql.HIDE, rows)
             had_attributes = self._users.erase(connection, user_id)
             if in_tail or places or had_attributes:
@@ -222,30 +238,86 @@ class LogWriter:
             # Whatever is found: rows that an import or a compaction removed leave bytes, too.
             connection.execute(self._set_meta, remains_note())
             earlier = self._erased.among(connection, [user_id]).find(user_id)
-            latest = moment if earlier is None else max(moment, earlier.moment)
             removals = LogView(connection, self._folder).position().removals
-            erasure = self._erased.record(connection, user_id, latest, removals)
-        return erasure, int(in_tail) + sum(events for *_, events in places)
+            ends = [moment, until, in_tail_until or moment, *(one.newest for one in places)]
+            if earlier is not None:
+                moment, ends = max(moment, earlier.moment), [*ends, earlier.until]
+            erasure = self._erased.record(connection, user_id, moment, removals, max(ends))
+            self._let_wait(connection, view, erasure.digest, damaged)
+        return erasure, int(in_tail) + sum(one.events for one in places)
 
-    def rewrite(self) -> int:
+    def _let_wait(
+        self, connection: Connection, view: LogView, digest: str, damaged: frozenset[str]
+    ) -> None:
+        """Note who is erased in segments that cannot be read, once each."""
+        rows = [
+            {"segment": facts.name, "digest": digest}
+            for facts in view.facts
+            if facts.name in damaged and digest not in view.waiting.get(facts.name, ())
+        ]
+        if rows:
+            connection.execute(self._sql.WAIT, rows)
+
+    def _end_waiting(self) -> None:
+        """Hide whoever was erased while a segment could not be read, where it can be by now."""
+        for name in sorted(self._read(lambda view: view.waiting)):
+            with suppress(SegmentDamaged):
+                self._read(partial(LogView.waiting_in, name=name))  # before the write lock is taken
+                with self._database.write() as connection:
+                    view = LogView(connection, self._folder)
+                    new = view.waiting_in(name) - view.hidden.get(name, frozenset())
+                    if new:
+                        rows = [{"segment": name, "number": number} for number in sorted(new)]
+                        connection.execute(self._sql.HIDE, rows)
+                    done = [{"name": name, "who": digest} for digest in view.waiting[name]]
+                    connection.execute(self._sql.END_WAITING, done)
+
+    def rewrite(self, most_in_tail: int) -> int:
         """Write every segment that has erased users again without them; returns their number.
 
-        Each takes effect by itself: an interrupted call goes on where it was.
+        A tail of more events than ``most_in_tail`` is moved into a segment.
+
+        Each takes effect by itself: an interrupted call goes on where it was. Those that cannot be
+        read are left for a later one.
         """
         with self.exclusive():
-            return self._rewrite_all()
+            count = self._rewrite_all()
+            if self._read(LogView.count_tail) > most_in_tail:
+                self._move_tail()
+            return count
+
+    def rename(self) -> None:
+        """Give the log and all its segments another name, as a copy of it must have.
+
+        Two logs of one name in one place would each remove the segments of the other. Nobody else
+        may use the database meanwhile.
+        """
+        facts, name = self._read(lambda view: view.facts), secrets.token_hex(4)
+        rows = [{"old": one.name, "new": self._folder.rename(one.name, name)} for one in facts]
+        with self._database.write() as connection:
+            if rows:
+                connection.execute(self._sql.RENAME_SEGMENT, rows)
+                connection.execute(self._sql.RENAME_HIDDEN, rows)
+            connection.execute(self._set_meta, {"key": _NAME_KEY, "value": name})
+        self._name = name
 
     def _rewrite_all(self) -> int:
-        count = 0
+        self._end_waiting()
+        count, left = 0, set[str]()
         while True:
             before, facts, hidden = self._read(
                 lambda view: (view.position(), view.facts, view.hidden)
             )
-            found = [one for one in facts if one.name in hidden]
+            found = [one for one in facts if one.name in hidden and one.name not in left]
             if not found:
                 return count
             one = found[0]
-            table = self._read(partial(LogView.segment_table, facts=one))
+            try:
+                table = self._read(partial(LogView.segment_table, facts=one))
+            except SegmentDamaged as error:
+                _log.warning("erased users are removed from it later: %s", error)
+                left.add(one.name)
+                continue
             seqs = np.asarray(table["seq"], np.int64)
             table = table.drop_columns(["seq"])
             added = self._write(table, seqs) if len(table) else None
@@ -269,7 +341,12 @@ class LogWriter:
         if added is not None:
             self._add(connection, added, origin, *_range(seqs))
             self._hide_erased(connection, added[0], before.removals)
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        """Forget what was erased in segments that do not count any more."""
         connection.execute(self._sql.FORGET_HIDDEN)
+        connection.execute(self._sql.FORGET_WAITING)
 
     def _hide_erased(self, connection: Connection, segment: str, removals: int) -> None:
         """Hide the users in a new segment who were erased since its events were read."""
@@ -298,6 +375,7 @@ class LogWriter:
         last_seq: int,
         events: int,
     ) -> None:
+        self._require_lock()  # else somebody removes what no row names yet
         name, checksum = segment
         facts = {"name": name, "checksum": checksum, "origin": origin, "events": events}
         values = {**facts, "first_seq": first_seq, "last_seq": last_seq}
@@ -306,7 +384,7 @@ class LogWriter:
     def _last_number(self, connection: Connection) -> int:
         """The largest sequence number ever given out."""
         mark = LogView(connection, self._folder).position()
-        return max(mark.seq, self._sql.last_number(connection))
+        return max(mark.seq, self._database.last_number(connection, "events", "seq"))
 
     def _count_removal(self, connection: Connection) -> None:
         removals = LogView(connection, self._folder).position().removals + 1
@@ -314,7 +392,7 @@ class LogWriter:
 
     def _remove_others(self) -> None:
         facts = self._read(lambda view: view.facts)
-        self._folder.remove_others(self._log_name(), {one.name for one in facts})
+        self._folder.keep_only(self._log_name(), {one.name for one in facts})
 
     def _log_name(self) -> str:
         """Random name of this database's log, made by its first writer of segments."""
@@ -333,12 +411,12 @@ class LogWriter:
         return read_log(self._database, self._folder, read)
 
 
-def remains_note() -> dict[str, str]:
+def remains_note(key: str = REMAINS_KEY) -> dict[str, str]:
     """Row of the meta table by which an erasure asks for a scrub.
 
     Each is another one, so that whoever scrubs takes back no note that was made meanwhile.
     """
-    return {"key": REMAINS_KEY, "value": secrets.token_hex(8)}
+    return {"key": key, "value": secrets.token_hex(8)}
 
 
 def _merged(facts: Sequence[SegmentFacts], events: int) -> list[SegmentFacts]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
@@ -25,8 +27,11 @@ from serendip.errors import StorageError
 Limit: TypeAlias = Literal["", "full", "read-only", "frozen"]
 
 _ROOM = 1 << 20
-_CHECKPOINTS = 3
-"""Attempts to empty the write-ahead log; each waits for readers as long as a write for writers."""
+_CHECKPOINTS, _CHECKPOINT_MS = 4, 500
+"""Attempts to empty the write-ahead log, and how long each waits for readers."""
+
+_OVERWRITES = 1
+"""``user_version`` of a file in which all that was ever deleted is overwritten."""
 
 _NO_ROOM, _LOCKED = ("SQLITE_IOERR", "SQLITE_FULL"), ("SQLITE_BUSY", "SQLITE_LOCKED")
 
@@ -113,21 +118,56 @@ class SqliteFile:
         """Whether an error of this name says that the disk is full."""
         return name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and self._is_full())
 
-    def scrub(self) -> bool:
-        """Write the file again without the bytes of deleted rows, and empty the write-ahead log.
+    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+        """Remove the bytes of deleted rows, and empty the write-ahead log.
 
-        ``VACUUM``, as ``secure_delete`` leaves copies of rows that a page was split with.
+        What is deleted is overwritten (``secure_delete``). But a page that was split keeps copies
+        of rows that moved, so tables from which bytes must go are emptied and filled again: all of
+        their pages are overwritten then. It takes time in proportion to these tables alone. A file
+        in which an earlier version deleted is written again as a whole, once.
+
+        Args:
+            tables: by name; None = the whole file is written again.
 
         Returns:
             whether the log is empty; a reader of an older state keeps it for a while.
         """
         connection = self.connect()
         try:
-            connection.execute("VACUUM")
-            checkpoints = (self._checkpoint(connection) for _ in range(_CHECKPOINTS))
-            return any(checkpoints)
+            ((overwrites,),) = connection.execute("PRAGMA user_version").fetchall()
+            if tables is None or not overwrites:
+                connection.execute("VACUUM")
+                connection.execute(f"PRAGMA user_version={_OVERWRITES}")
+            else:
+                self._fill_again(connection, tables)
+            return self._empty_log(connection)
         finally:
             connection.close()
+
+    def _fill_again(self, connection: Any, tables: Sequence[str]) -> None:
+        """Empty tables and fill them again, in one transaction."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for table in tables:
+                connection.execute(f'CREATE TEMP TABLE kept AS SELECT * FROM main."{table}"')
+                connection.execute(f'DELETE FROM main."{table}"')
+                connection.execute(f'INSERT INTO main."{table}" SELECT * FROM kept ORDER BY rowid')
+                connection.execute("DROP TABLE temp.kept")
+            connection.execute("COMMIT")
+        except self._module.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _empty_log(self, connection: Any) -> bool:
+        """Empty the write-ahead log; writers wait for no longer than ``_CHECKPOINT_MS`` at once."""
+        most_ms = min(_CHECKPOINT_MS, int(1000 * self._busy_s))
+        connection.execute(f"PRAGMA busy_timeout={most_ms}")
+        for attempt in range(_CHECKPOINTS):
+            time.sleep(attempt * most_ms / 1000)
+            if self._checkpoint(connection):
+                return True
+        return False
 
     def copy_to(self, path: Path) -> None:
         """Write the file as of this moment to a new one, without the bytes of deleted rows.
@@ -176,6 +216,7 @@ class SqliteFile:
         """Open a connection and say what limits it."""
         try:
             normal = self._connect(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
+            self._mark_new(normal)
             return normal, "" if self._is_writable() else "read-only"
         except self._module.OperationalError as error:
             reason = getattr(error, "sqlite_errorname", "")
@@ -184,6 +225,13 @@ class SqliteFile:
             if reason.startswith(_NO_ROOM):
                 return self._connect("mode=rw&vfs=unix-excl", "synchronous=FULL"), "full"
             raise
+
+    def _mark_new(self, connection: Any) -> None:
+        """Note in a file without any table that whatever will be deleted is overwritten."""
+        if self._mode == "rwc":
+            ((version,),) = connection.execute("PRAGMA schema_version").fetchall()
+            if not version:
+                connection.execute(f"PRAGMA user_version={_OVERWRITES}")
 
     def _frozen_mode(self) -> tuple[str, ...]:
         """Connection parameters for a file whose ``-shm`` is missing and cannot be created."""
@@ -201,7 +249,7 @@ class SqliteFile:
             isolation_level=None,  # autocommit: ``Database`` begins transactions
         )
         try:
-            for pragma in (*pragmas, "schema_version"):  # the last one reads the file
+            for pragma in (*pragmas, "secure_delete=ON", "schema_version"):  # the last one reads
                 connection.execute(f"PRAGMA {pragma}").fetchall()
         except self._module.Error:
             connection.close()

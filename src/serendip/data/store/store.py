@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -22,9 +23,12 @@ from serendip.data.item import Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
+from serendip.data.objects.mirror import Place
 from serendip.data.store.backups import Backups
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
+from serendip.data.store.exports import Exports
 from serendip.data.store.generated_texts import GeneratedTexts
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
@@ -35,7 +39,7 @@ from serendip.data.store.item_rows import (
 from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
-from serendip.data.store.log_writer import REMAINS_KEY, LogWriter, remains_note
+from serendip.data.store.log_writer import ITEM_REMAINS_KEY, REMAINS_KEY, LogWriter, remains_note
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
@@ -44,6 +48,7 @@ from serendip.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from sqlalchemy import Connection, MetaData
 
 T = TypeVar("T")
 
@@ -53,6 +58,20 @@ LOG_FOLDER = "log"
 """Folder of the segments, beside the database."""
 
 _MOST = 2**31 - 1
+
+_MOST_IN_TAIL = 50_000
+"""Events in the database of which bytes are removed there; more are moved into a segment first, so
+that writers never wait for long."""
+
+_SCRUBBED_KEY = "user changes at scrub"
+
+
+def _log_place(place: DatabasePlace, log: Place | None) -> Place:
+    if log is not None:
+        return log
+    if "://" in str(place):
+        raise ValueError("a database on a server has no folder: name that of the segments")
+    return Path(place).with_name(LOG_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +182,15 @@ class Store:
 
     Args:
         database: with the tables of ``schema``.
-        log: folder of the segments.
+        log: place of the segments.
 
     Attributes:
         users: the users with attributes.
         backups: that were made.
+        exports: that were written.
     """
 
-    def __init__(self, database: Database, log: Path) -> None:
+    def __init__(self, database: Database, log: Place) -> None:
         from serendip.data.store import schema
 
         self._database = database
@@ -180,39 +200,56 @@ class Store:
         self._writer = LogWriter(database, self._segments, self.users)
         self._erased = ErasedUsers(database)
         self.backups = Backups(database)
+        self.exports = Exports(database)
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
 
+    @staticmethod
+    def exists(place: DatabasePlace) -> bool:
+        """Whether there is a database, with or without rows.
+
+        Raises:
+            StorageError: its server cannot be reached.
+        """
+        if "://" not in str(place):
+            return Path(place).exists()
+        with closing(Database(place)) as database:
+            return database.has_tables()
+
     @classmethod
-    def create(cls, path: str | Path) -> Self:
+    def create(cls, place: DatabasePlace, log: Place | None = None) -> Self:
         """Open a database, creating file and tables where they are missing.
 
         Args:
-            path: of a SQLite file; the segments are in the folder ``log`` beside it.
+            place: of the database.
+            log: place of the segments; None = the folder ``log`` beside the SQLite file.
 
         Raises:
             StorageError: the database cannot be opened or written to.
         """
         from serendip.data.store.schema import METADATA
 
-        return cls(Database.with_tables(path, METADATA), Path(path).with_name(LOG_FOLDER))
+        return cls(Database.with_tables(place, METADATA), _log_place(place, log))
 
     @classmethod
-    def open(cls, path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
+    def open(
+        cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S, log: Place | None = None
+    ) -> Self:
         """Open an existing database; writes nothing, so a full or read-only disk is enough.
 
         Args:
-            path: of a SQLite file; the segments are in the folder ``log`` beside it.
-            busy_timeout_s: how long a write waits for other writers of a SQLite file.
+            place: of the database.
+            busy_timeout_s: how long a write waits for other writers.
+            log: place of the segments; None = the folder ``log`` beside the SQLite file.
 
         Raises:
             StorageError: the database or a table is missing, or it cannot be opened.
         """
         from serendip.data.store.schema import METADATA
 
-        database = Database.existing(path, METADATA, busy_timeout_s)
-        return cls(database, Path(path).with_name(LOG_FOLDER))
+        log = _log_place(place, log)
+        return cls(Database.existing(place, METADATA, busy_timeout_s), log)
 
     def keep_open(self) -> None:
         """Open all connections and segments, so that a file deleted later stays readable.
@@ -228,8 +265,59 @@ class Store:
         return self._database.problem()
 
     def integrity(self) -> list[str]:
-        """Damage that SQLite reports in the file; empty = none."""
+        """Damage that the database reports; empty = none."""
         return self._database.integrity()
+
+    def rename_log(self) -> None:
+        """Make the log another one than that which this store is a copy of.
+
+        Whoever writes to one of them never touches segments of the other, even in one place. Nobody
+        else may use the store meanwhile, and what it has open must be opened anew.
+        """
+        self._writer.rename()
+
+    @property
+    def database(self) -> Database:
+        """The database of the rows."""
+        return self._database
+
+    @contextmanager
+    def frozen(self) -> Iterator[Connection]:
+        """A transaction in which nobody else writes, for a copy of everything."""
+        with self._database.write() as connection:
+            yield connection
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether the rows are in no file of this workspace."""
+        return self._database.dialect != "sqlite"
+
+    @property
+    def scrubbed(self) -> str:
+        """What has no bytes of erased rows after ``remove_erased``, for receipts."""
+        return self._database.scrubbed
+
+    def weaknesses(self) -> list[str]:
+        """What of the database's version or settings may lose data, as sentences."""
+        return self._database.weaknesses()
+
+    def database_version(self) -> str:
+        """Name and version of the database."""
+        return self._database.version()
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Be the only process of all machines with this database that does something.
+
+        Args:
+            name: of what is done.
+
+        Raises:
+            StorageError: another process does it, or the lock was lost meanwhile.
+        """
+        with self._database.exclusive(name) as require_held:
+            yield
+            require_held()
 
     def close(self) -> None:
         """Close all connections."""
@@ -290,7 +378,10 @@ class Store:
                 connection.execute(self._upsert_items, row)
                 connection.execute(self._sql.BLANK_ITEM, values)
             self.generated_texts.remove_of(connection, item_id)
-            rows = [remains_note(), {"key": ITEM_ERASURE_KEY, "value": str(version)}]
+            rows = [
+                remains_note(ITEM_REMAINS_KEY),
+                {"key": ITEM_ERASURE_KEY, "value": str(version)},
+            ]
             connection.execute(self._set_meta, rows)
         return is_known
 
@@ -320,7 +411,10 @@ class Store:
                 if not (row["event_id"] and view.has_event(row["event_id"]))
                 and not erasures.is_late(row["user_id"], row["timestamp"])
             ]
-            return connection.execute(self._insert_events, new).rowcount if new else 0
+            if not new:
+                return 0
+            counted = connection.execution_options(preserve_rowcount=True)
+            return counted.execute(self._insert_events, new).rowcount
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -389,8 +483,9 @@ class Store:
     def erase_user(self, user_id: str, moment: float | None = None) -> tuple[UserErasure, int]:
         """Remove a user: all events, and their attributes. Every reader obeys from now on.
 
-        What happened until now is never stored again, by an import or the API. The bytes are gone
-        after ``remove_erased``.
+        What happened until now is never stored again, by an import or the API, nor is what was
+        erased of clocks that are ahead. A segment that cannot be read is left for later. The bytes
+        are gone after ``remove_erased``.
 
         Args:
             user_id: external id.
@@ -425,7 +520,7 @@ class Store:
         user_ids = self._read(LogView.user_ids) | {user.user_id for user in self.users.all()}
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
-            self._writer.erase_user(user_id, erasure.moment)
+            self._writer.erase_user(user_id, erasure.moment, erasure.until)
         done = {one.digest for one in found.values()}
         removals = self.log.mark().removals
         with self._database.write() as connection:
@@ -452,10 +547,20 @@ class Store:
         """Number of segments that still have bytes of erased users."""
         return self._read(lambda view: len(view.hidden))
 
+    def waiting_segments(self, digest: str | None = None) -> list[str]:
+        """Segments that could not be read when users were erased, and wait for it.
+
+        Args:
+            digest: of one user; None = of any.
+        """
+        waiting = self._read(lambda view: view.waiting)
+        return sorted(name for name, who in waiting.items() if digest is None or digest in who)
+
     def remove_erased(self) -> int:
         """Remove the bytes of erased users from the segments and the database file.
 
-        An interrupted call is continued by the next one, and by an import or a compaction.
+        An interrupted call is continued by the next one, and by an import or a compaction. Segments
+        that cannot be read are left.
 
         Returns:
             number of segments that were written again.
@@ -463,25 +568,44 @@ class Store:
         Raises:
             StorageError: another process is writing segments, or the disk is full.
         """
-        count = self._writer.rewrite()
-        note = self.meta(REMAINS_KEY)
-        if note and self._database.scrub():
+        count = self._writer.rewrite(_MOST_IN_TAIL)
+        notes = {key: self.meta(key) for key in (REMAINS_KEY, ITEM_REMAINS_KEY)}
+        if any(notes.values()) and self._scrub(with_items=bool(notes[ITEM_REMAINS_KEY])):
             with self._database.write() as connection:  # unless somebody was erased meanwhile
-                values = {"name": REMAINS_KEY, "seen": note}
+                values = [{"name": key, "seen": note} for key, note in notes.items() if note]
                 connection.execute(self._sql.CLEAR_META, values)
         return count
 
+    def _scrub(self, with_items: bool) -> bool:
+        """Remove the bytes of deleted rows; whether all are gone.
+
+        Those of users are in two tables, of which one seldom changes.
+        """
+        changes = self.users.changes()
+        tables = ["events"] if str(changes) == self.meta(_SCRUBBED_KEY) else ["events", "users"]
+        is_done = self._database.scrub(None if with_items else tables)
+        if is_done:
+            self.set_meta(_SCRUBBED_KEY, str(changes))
+        return is_done
+
     def has_remains(self) -> bool:
         """Whether the database file may still have bytes of erased rows."""
-        return bool(self.meta(REMAINS_KEY))
+        return bool(self.meta(REMAINS_KEY) or self.meta(ITEM_REMAINS_KEY))
 
-    def copy_database(self, path: Path) -> None:
-        """Copy the database as of this moment, without the segments that it names.
+    def copy_database(self, path: Path, *others: MetaData) -> None:
+        """Copy the database as of this moment to a SQLite file, without the segments that it names.
+
+        Args:
+            path: of the new file.
+            others: further tables that the database may have.
 
         Raises:
             StorageError: the copy cannot be written.
         """
-        self._database.copy_to(path)
+        if not self._database.copy_file(path):
+            from serendip.data.store.table_copy import copy_database
+
+            copy_database(self._database, path, [self._sql.METADATA, *others])
 
     def segment_names(self) -> list[str]:
         """Names of the segments that count; they are not opened."""

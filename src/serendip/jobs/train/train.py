@@ -43,7 +43,7 @@ from serendip.jobs.relevance.versions import load_relevance_models
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
-from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
+from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
@@ -72,7 +72,6 @@ from serendip.models.embedding_space import VectorSpace
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.executor import Executor
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import BothProgress
@@ -127,7 +126,6 @@ def train_workspace(
     warm: bool = False,
     reasons: Sequence[str] = (),
     force: bool = False,
-    executor: Executor | None = None,
 ) -> Version:
     """Train a generation on all data of the database and publish it.
 
@@ -135,12 +133,11 @@ def train_workspace(
     ended is in ``training/last.json``.
 
     Args:
-        context: workspace, seed, progress and time.
+        context: workspace, seed, progress, time, and the executor that fits parts that do not need
+            each other; the generation is the same with each.
         warm: continue from the generation in force if that is possible (``warm_start``).
         reasons: why the training is due, for the record; empty = a person asked for it.
         force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
-        executor: where parts that do not need each other are fitted; None = two local processes if
-            there are two cores. The generation is the same.
 
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
@@ -157,12 +154,17 @@ def train_workspace(
         options=replace(options, progress=BothProgress(options.progress, status)),
         clock=replace(clock, progress=BothProgress(clock.progress, status)),
     )
-    with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
+    with (
+        exclusive_lock(folder),
+        context.workspace.exclusive("training"),
+        status.job(),
+        _recorded_failure(folder, reasons),
+    ):
         require_training()
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
-            draft = fit(shown, Path(scratch), warm, executor)
+            draft = fit(shown, Path(scratch), warm)
             for step in (add_relevance_models, run_gates):
                 draft = step(shown, draft)
             if not force:
@@ -187,9 +189,7 @@ def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def fit(
-    context: JobContext, scratch: Path, warm: bool = False, executor: Executor | None = None
-) -> Draft:
+def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
     """Fit features, models, word index and ranker on the snapshot of the database.
 
     Word indexes are written to ``scratch``, which must exist until the draft is published.
@@ -210,7 +210,7 @@ def fit(
     )
     media = fitter.check_media(dataset, context.options)
     tables = WordTables(context)
-    beside = OtherProcess(context.workspace.folder, executor)
+    beside = OtherProcess(context.workspace.folder)
     fitted, older = fit_both_parts(fitter, dataset, _ALL, context.options, tables.build, beside)
     state = tables.add_to(fitted)
     facts = {
@@ -220,6 +220,7 @@ def fit(
         ERASED: context.snapshot.last_erasure,
         ERASED_ITEMS: context.snapshot.last_item_erasure,
         "seed": context.options.seed,
+        "engine": context.options.executor.name,
         **_data_facts(dataset),
         "semantic_ids": {
             **asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
@@ -277,7 +278,8 @@ class WordTables:
         catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
         with clock.stage("suggested queries"):
             written = read_written_queries(context.workspace, catalogue)
-            builder = SuggestionBuilder(catalogue, counts, searcher, config, written)
+            starts = find_starts(log.dataset)
+            builder = SuggestionBuilder(catalogue, counts, searcher, config, written, starts)
             built = builder.build(log.searches, context.options.progress)
             seed = context.options.seed
             self._queries = built.table
@@ -337,7 +339,8 @@ def publish_draft(context: JobContext, draft: Draft) -> Version:
     space, facts = continue_space(generations, draft.state)
     with context.clock.stage("publish"):
         save = partial(_save, draft, space)
-        return publish(generations, save, {**draft.facts, "space": facts})
+        with context.workspace.exclusive("generations"):
+            return publish(generations, save, {**draft.facts, "space": facts})
 
 
 def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from serendip.data import Event, Item
 from serendip.data.attributes import Attribute as StoredAttribute
-from serendip.data.limits import MAX_ATTRIBUTES, MAX_POSITION
+from serendip.data.limits import MAX_ATTRIBUTES, MAX_CLOCK_LEAD_S, MAX_POSITION
 from serendip.data.user import User
 from serendip.engine.request import Request
 from serendip.errors import DataError
@@ -171,7 +171,7 @@ class SimilarQuery(_ItemsQuery):
         return self._build_request("similar", item_ids=(item_id,))
 
 
-class SuggestQuery(RequestModel):
+class SuggestQuery(_WordedQuery):
     """A request for query suggestions."""
 
     q: Text = ""
@@ -188,7 +188,13 @@ class SuggestQuery(RequestModel):
 
     def build_request(self) -> Request:
         """Build the request to the engine."""
-        return Request(user_id=self.user_id, text=self.q, k=self.k, after=self.after)
+        return Request(
+            user_id=self.user_id,
+            text=self.q,
+            k=self.k,
+            after=self.after,
+            language=self.language,
+        )
 
 
 class ExplainQuery(_WordedQuery):
@@ -305,7 +311,7 @@ class EventIn(RowModel):
         if not self.item_id and not self.query:
             raise DataError("an event has neither item_id nor query.", "Send one of them.")
         timestamp = now if self.timestamp is None else self.timestamp
-        if timestamp > now + limits.MAX_CLOCK_LEAD_S:
+        if timestamp > now + MAX_CLOCK_LEAD_S:
             raise DataError(
                 f"timestamp = {timestamp:.0f} lies in the future.",
                 "Send Unix seconds in UTC, not milliseconds.",
