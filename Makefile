@@ -1,4 +1,4 @@
-# The three commands: make demo, make test, make lint. Each sets up what it needs.
+# The commands: make demo, make test, make lint, make reliability. Each sets up what it needs.
 # Elsewhere, for a CPU-only torch: make demo TORCH_ARGS="--index-url <the CPU index of PyTorch>"
 PY ?= python3
 ARGS ?=
@@ -19,6 +19,10 @@ lint: .venv/.lint
 	$(BIN)/ruff format --check src tests examples dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is promised about kills, power cuts and full disks, tried; ARGS=--quick tries less. Needs strace.
+reliability: .venv/.reliability
+	$(BIN)/serendip bench reliability $(ARGS)
 
 # torch comes by plain pip: where a CPU wheel is provided pip finds it, and uv then keeps it.
 .venv/.base: pyproject.toml src/serendip/content/encoders/models.lock
@@ -41,7 +45,11 @@ lint: .venv/.lint
 	$(UV) -e '.[test,lint]'
 	touch $@
 
+.venv/.reliability: .venv/.base
+	$(UV) -e '.[reliability]'
+	touch $@
+
 clean:
 	rm -rf .venv demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint reliability clean

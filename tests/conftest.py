@@ -24,11 +24,21 @@ for folder in (
     sys.path.append(str(Path(__file__).parent / folder))
 
 import stand as stand_world  # noqa: E402
+from postgres_server import PostgresServer  # noqa: E402
 from small_shop import import_shop  # noqa: E402
 
 from serendip.engine.engine import Engine  # noqa: E402
 from serendip.jobs.context import JobContext  # noqa: E402
 from serendip.jobs.train.train import train_workspace  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this process, started by the first test that asks for it."""
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    server = PostgresServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,6 @@ def test_every_declared_package_is_imported_or_runs_behind_another() -> None:
     imported = set().union(*(_imported(ast.parse(path.read_text()).body) for path in FILES))
     behind = {
         *("httptools", "uvloop"),  # uvicorn chooses them
-        "onnxscript",  # the exporter of torch
         "symspellpy",  # its list of words is read
     }
     assert BASE | EXTRAS["train"] == (imported & (BASE | EXTRAS["train"])) | behind

@@ -89,6 +89,7 @@ def test_every_module_is_reached_by_a_command_the_service_or_the_public_api() ->
     scripts = {
         "serendip.__main__",
         "serendip.jobs.demo_movielens",  # run as a process of its own
+        *(_module(path) for path in FILES if path.match("migrations/versions/*.py")),  # by Alembic
         *(_module(path) for path in BENCH_FILES if path.parent.name == "scripts"),
     }
     public = {"serendip.testing"}

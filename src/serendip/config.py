@@ -9,6 +9,7 @@ names the file, the key and the value. A variable such as ``SERENDIP_TRAIN__BUDG
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply.", "Use fewer nested tables.") from None
 
+
+_SECRET = re.compile(r"(.*_)?(password|secret|token|api_key)")
+_PASSWORD_IN_URL = re.compile(r"(\w+://)\S*@")
+_SECRET_IN_QUERY = re.compile(
+    r"([?&;#][\w.-]*(?:password|secret|token|key|signature)=)[^&#\s]+", re.IGNORECASE
+)
+MASK = "***"
 
 _PREFIX, _SEPARATOR = "SERENDIP_", "__"
 
@@ -184,7 +192,8 @@ def validate(
         if first["type"] == "missing":
             raise ConfigError(f"{origin}: `{location}` is missing.") from None
         # The values of a whole table would only hide the message.
-        value = "" if isinstance(first["input"], Mapping) else f" = {first['input']!r}"
+        shown = mask(str(first["loc"][-1]) if first["loc"] else "", first["input"])
+        value = "" if isinstance(first["input"], Mapping) else f" = {shown!r}"
         problem = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{origin}: `{location}`{value}: {problem}.") from None
 
@@ -209,3 +218,19 @@ def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for part in get_args(annotation):
         yield from _tables(part)
+
+
+def mask(key: str, value: Any) -> Any:
+    """A value of a setting without passwords, for messages and for people.
+
+    Args:
+        key: of the setting.
+        value: as in JSON.
+    """
+    if value and _SECRET.fullmatch(key):
+        return MASK
+    if isinstance(value, list):
+        return [mask(key, one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return _SECRET_IN_QUERY.sub(rf"\1{MASK}", _PASSWORD_IN_URL.sub(rf"\1{MASK}@", value))

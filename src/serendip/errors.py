@@ -14,6 +14,7 @@
       StorageError       the database cannot be read or written now      exit 8, HTTP 503
         BusyError        the database is locked by other writes          exit 8, HTTP 503
         DiskFullError    the disk of the database is full                exit 8, HTTP 507
+        ConflictError    another machine published meanwhile             exit 8, HTTP 503
       UnauthenticatedError  a request has no valid key                   exit 1, HTTP 401
       ForbiddenError     a key or a visitor may not do this              exit 1, HTTP 403
       RateLimitError     too many requests                               exit 1, HTTP 429
@@ -131,6 +132,13 @@ class DiskFullError(StorageError):
 
     status, kind = 507, "storage_full"
     public_message = "the disk of the database is full."
+
+
+class ConflictError(StorageError):
+    """Another machine published a generation meanwhile; what it published stays in force."""
+
+    kind = "conflict"
+    public_message = "another machine published meanwhile."
 
 
 class UnauthenticatedError(SerendipError):

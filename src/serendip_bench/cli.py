@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -216,13 +216,18 @@ def judge(
     models: ModelsOption = None,
     seeds: SeedsOption = 3,
     cache: CacheOption = None,
+    part: Annotated[
+        Literal["dev", "test"],
+        typer.Option(help="Gold labels that figures are about: test, or dev to choose on."),
+    ] = "test",
 ) -> None:
     """Detection of irrelevant items, on pairs judged by people."""
     from serendip_bench.relevance_judges.registry import select_judges
     from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
     terminal = Terminal(as_json=True)
-    bench = JudgeBench(data, json, select_judges(models), test, seeds, cache)
+    judges = select_judges(models)
+    bench = JudgeBench(data, json, judges, test, seeds, cache, part=part)
     document = run_judge(bench, terminal.options(), build_row_printer(terminal, _JUDGE_COLUMNS))
     summaries = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
     print_summary({**document, "summary": {"models": summaries}}, _JUDGE_COLUMNS)
@@ -419,6 +424,39 @@ def served(
         values = ", ".join(f"{key} {value:,.1f}" for key, value in cost.items())
         typer.echo(f"  {name:<11} {values}")
     typer.echo(f"Results: {json}")
+
+
+@app.command("reliability")
+def reliability(
+    quick: Annotated[bool, typer.Option("--quick", help="Small counts, for a change.")] = False,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Harness names, comma-separated; default: all.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Results file, written after each harness.")
+    ] = None,
+) -> None:
+    """Kills, power cuts, overload and more, many times over: is what is promised kept?
+
+    Ends with code 1 if a promise is broken, or if a negative control is not noticed.
+    """
+    from serendip.runtime.atomic_files import write_json
+    from serendip_bench.reliability.run import format_result, run_harnesses, select_harnesses
+
+    results: dict[str, Mapping[str, Any]] = {}
+
+    def report(name: str, result: Mapping[str, Any]) -> None:
+        for line in format_result(name, result):
+            typer.echo(line)
+        results[name] = result
+        if json is not None:
+            write_json(json, {"harnesses": results})
+
+    harnesses = select_harnesses(only, quick)
+    document = run_harnesses(harnesses, Terminal(as_json=True).options().progress, report)
+    if json is not None:
+        write_json(json, document)
+    raise typer.Exit(0 if document["is_kept"] else 1)
 
 
 def _print_slices(slices: Mapping[str, Any]) -> None:

@@ -171,7 +171,12 @@ def test_a_store_that_cannot_be_read_leaves_items_to_be_found(engine, monkeypatc
 @pytest.mark.parametrize("place", ["query", "features", "scorers", "selection"])
 def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, monkeypatch, place):
     go = threading.Event()
-    reached = break_at(monkeypatch, place, lambda: go.wait(60))
+
+    def hang() -> None:
+        go.wait(60)
+        raise RuntimeError("too late")  # so that no thread of this test goes on in the next one
+
+    reached = break_at(monkeypatch, place, hang)
     client = WireClient(engine, limits=ServiceLimits(deadline_s=0.05))
     try:
         bodies = [client.get(path).json() for path in ASKED]

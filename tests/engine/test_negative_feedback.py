@@ -16,7 +16,7 @@ from serendip.engine.query_suggestions import UserContext
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import gather
 from serendip.jobs.export_recommendations import recommend_all
-from serendip.runtime.progress import SilentProgress
+from serendip.runtime.progress import TrainOptions
 
 USER = "visitor"
 RECOMMENDS = [
@@ -144,7 +144,7 @@ def test_a_batch_leaves_out_the_rejected_items_of_each_user(rated: Engine, shop:
     best = rated.recommend(Request("home", "u0", k=5)).items[0].item_id
     rated.add_events([did("rate", best, 1.0, "u0"), did("hide", "i1", user="only-hides")])
     out = shop / "recs.parquet"
-    recommend_all(shop, "home", 60, out, SilentProgress())
+    recommend_all(shop, "home", 60, out, TrainOptions())
     rows = pq.read_table(out).to_pylist()
     for user, unwanted in (("u0", best), ("only-hides", "i1")):
         answered = {row["item_id"] for row in rows if row["user_id"] == user}

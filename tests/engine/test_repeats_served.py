@@ -24,7 +24,6 @@ from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.train import train_workspace
-from serendip.runtime.executor import LocalExecutor
 
 DAY = 86_400
 BEGIN = 1_600_000_000
@@ -98,7 +97,7 @@ def test_the_trained_ranker_knows_how_often_an_item_was_chosen(grocery: Path) ->
 def test_what_came_again_is_a_slice_of_the_report_and_of_the_record_for_the_gate(
     grocery: Path,
 ) -> None:
-    report = evaluate_workspace(JobContext.open(grocery), LocalExecutor(1))
+    report = evaluate_workspace(JobContext.open(grocery))
     (cut,) = report["protocols"]["temporal"]["cuts"]
     home = report["surfaces"]["home"]
     again, first = home["slices"]["repeats"], home["slices"]["first choices"]

@@ -26,16 +26,18 @@ def build_slates(
     return LabelledSlates(np.array(probabilities, np.float32), is_irrelevant, slate, slate, size)
 
 
-def test_removed_items_are_replaced_by_the_next_ones() -> None:
-    slates = build_slates([0.1, 0.9, 0.2, 0.3, 0.8, 0.7, 0.6], "rirriri", [0, 0, 0, 0, 5, 5, 5], 2)
+def test_removed_items_are_replaced_by_the_surest_ones_behind() -> None:
+    slates = build_slates([0.1, 0.9, 0.3, 0.2, 0.8, 0.7, 0.6], "rirrirr", [0, 0, 0, 0, 5, 5, 5], 2)
     assert slates.is_shown(np.inf).tolist() == [True, True, False, False, True, True, False]
-    assert slates.is_shown(0.75).tolist() == [True, False, True, False, False, True, True]
+    # Row 3 is surer than row 2, which is before it.
+    assert slates.is_shown(0.75).tolist() == [True, False, False, True, False, True, True]
     assert slates.is_shown(0.0).tolist() == [False] * 7
     effect = slates.effect(0.75)
-    assert (effect["irrelevant_before"], effect["irrelevant_after"]) == (0.5, 0.25)
-    assert (effect["replaced"], effect["lost"], effect["shown"]) == (0.5, 0.0, 1.0)
+    assert (effect["irrelevant_before"], effect["irrelevant_after"]) == (0.5, 0.0)
+    assert (effect["replaced"], effect["lost"], effect["kept"], effect["shown"]) == (0.5, 0, 2, 1)
     strict = slates.effect(0.25)
     assert (strict["replaced"], strict["lost"], strict["shown"]) == (0.75, 0.5, 0.5)
+    assert strict["kept"] == 1.0
 
 
 @given(
@@ -43,15 +45,25 @@ def test_removed_items_are_replaced_by_the_next_ones() -> None:
     st.integers(1, 5),
     st.floats(0, 1.1),
 )
-def test_the_order_of_slates_does_not_matter(rows, size, threshold) -> None:
+def test_what_moves_up_is_better_than_what_went_in_any_order_of_slates(
+    rows, size, threshold
+) -> None:
     probabilities, labels, numbers = (np.array(column) for column in zip(*rows, strict=True))
     slate = numbers.astype(np.int32)
     slates = LabelledSlates(probabilities.astype(np.float32), labels, slate, slate, size)
     mask = slates.is_shown(threshold)
     for number in np.unique(numbers):
         pairs = np.flatnonzero(numbers == number)
-        expected = [place for place in pairs if slates.probabilities[place] < threshold][:size]
-        assert np.flatnonzero(mask & (numbers == number)).tolist() == expected
+        passing = [place for place in pairs if slates.probabilities[place] < threshold]
+        stay = [place for place in passing if place in pairs[:size]]
+        behind = [place for place in passing if place not in pairs[:size]]
+        behind.sort(key=lambda place: slates.probabilities[place])
+        expected = stay + behind[: min(size, len(pairs)) - len(stay)]
+        assert np.flatnonzero(mask & (numbers == number)).tolist() == sorted(expected)
+        if behind and len(stay) < min(size, len(pairs)):
+            removed = [place for place in pairs[:size] if place not in passing]
+            worst_up = max(slates.probabilities[place] for place in expected if place in behind)
+            assert worst_up < min(slates.probabilities[place] for place in removed)
 
 
 def draw(seed: int, count: int, size: int = 10, each: int = 30, group: int = 1) -> LabelledSlates:

@@ -29,14 +29,14 @@ from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedErr
 from serendip.jobs import export_embeddings
 from serendip.jobs.export_embeddings import Kind, embed, read_queries
 from serendip.jobs.train.carry_over import continue_space, require_retriever
-from serendip.runtime.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.versions import compute_checksums, seal
 
 NETWORK = 24
 
 
 def written(shop: Path, kind: Kind, file: Path | None = None) -> tuple[list[str], np.ndarray]:
-    summary = embed(shop, kind, shop / f"{kind}.pq", SilentProgress(), file)
+    summary = embed(shop, kind, shop / f"{kind}.pq", TrainOptions(), file)
     table = pq.read_table(shop / f"{kind}.pq")
     ids, vectors, *_ = table.columns
     assert summary["rows"] == table.num_rows
@@ -86,7 +86,7 @@ def test_dot_products_are_the_scores_of_the_retriever_on_any_axes(shop: Path, tu
 
 
 def test_the_file_says_what_its_vectors_are(shop: Path) -> None:
-    summary = embed(shop, "items", None, SilentProgress())
+    summary = embed(shop, "items", None, TrainOptions())
     out = shop / "embeddings" / "items.parquet"
     assert summary["out"] == str(out)
     schema = pq.read_schema(out)
@@ -146,7 +146,7 @@ def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(
     shop: Path,
 ) -> None:
     with pytest.raises(DataError, match=r"event log has no queries.*--file"):
-        embed(shop, "queries", None, SilentProgress())
+        embed(shop, "queries", None, TrainOptions())
     engine = Engine.open(shop)
     asked = ("tale 9", "horror", "tale 9", "")
     engine.add_events([Event("u", "i9", time.time(), query=text) for text in asked])
@@ -186,10 +186,10 @@ def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
     shutil.rmtree(folder / "space")
     accept_changes(folder)
     with pytest.raises(ArtefactError, match=r"no readable space.*serendip train"):
-        embed(shop, "items", None, SilentProgress())
+        embed(shop, "items", None, TrainOptions())
     (shop / "generations" / "CURRENT").unlink()
     with pytest.raises(NotTrainedError, match="serendip train"):
-        embed(shop, "items", None, SilentProgress())
+        embed(shop, "items", None, TrainOptions())
 
 
 def test_another_model_in_place_of_the_retriever_has_no_space(shop: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_generation_without_a_retriever_is_refused(shop: Path) -> None:
 
     publish(shop / "generations", save, {"item_version": manifest["item_version"]})
     with pytest.raises(UnsupportedError, match="no model 'retriever', only popularity, "):
-        embed(shop, "items", None, SilentProgress())
+        embed(shop, "items", None, TrainOptions())
 
 
 def test_a_failure_half_way_leaves_the_file_that_was_there(
@@ -237,14 +237,14 @@ def test_a_failure_half_way_leaves_the_file_that_was_there(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        embed(shop, "items", out, Stops())
+        embed(shop, "items", out, TrainOptions(progress=Stops()))
     assert out.read_text() == "earlier"
     assert not list(shop.glob("*.part"))
 
 
 def test_a_place_that_cannot_be_written_is_refused(shop: Path) -> None:
     with pytest.raises(ConfigError, match="it is a folder"):
-        embed(shop, "items", shop, SilentProgress())
+        embed(shop, "items", shop, TrainOptions())
 
 
 @pytest.mark.parametrize("kind", ["users", "queries"])
@@ -266,7 +266,7 @@ def test_whoever_is_erased_while_vectors_are_written_is_not_in_the_file(
                     yield item
                     store.erase_user("leaver")
 
-        summary = embed(shop, kind, None, Erasing())
+        summary = embed(shop, kind, None, TrainOptions(progress=Erasing()))
         table = pq.read_table(workspace.embeddings / f"{kind}.parquet")
         assert summary["rows"] == table.num_rows
         ids = table.column(0).to_pylist()

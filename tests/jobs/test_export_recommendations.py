@@ -13,7 +13,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.export_recommendations import recommend_all
-from serendip.runtime.progress import SilentProgress
+from serendip.runtime.progress import TrainOptions
 
 USERS = 45
 
@@ -25,7 +25,7 @@ def add_settings(shop: Path, lines: str) -> None:
 
 def rows_of(shop: Path, surface: str, k: int = 10, country: str = "") -> tuple[dict, list[dict]]:
     out = shop / "out.parquet"
-    summary = recommend_all(shop, surface, k, out, SilentProgress(), country)
+    summary = recommend_all(shop, surface, k, out, TrainOptions(), country)
     return summary, pq.read_table(out).to_pylist()
 
 

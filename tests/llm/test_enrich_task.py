@@ -15,7 +15,7 @@ from serendip.llm.config import Prices
 from serendip.llm.ledger import Ledger
 from serendip.llm.prompts import data_id
 from serendip.llm.runner import Outcome, RunOptions, ask_all
-from serendip.llm.tasks import Enrichment, WrongAnswer, enrich_task
+from serendip.llm.tasks import Enrichment, WrongAnswer, enrich_task, queries_task
 
 TASK = enrich_task()
 SHOE: dict[str, Any] = {
@@ -208,3 +208,12 @@ def test_a_model_that_obeys_the_data_can_leave_no_address(ledger: Ledger) -> Non
     outcome, _ = run(fooled, ledger, twins)
     assert outcome.answers == [None] * 4
     assert all(text.startswith("invalid") for text in outcome.failures.values())
+
+
+@pytest.mark.parametrize("sign", ["\0", "\\u0000"])
+def test_an_answer_with_a_nul_character_is_wrong_in_every_task(sign: str) -> None:
+    data = {"item": {"title": "Runner 3"}}
+    queries = json.dumps({"id": data_id(data), "queries": ["shoes @"]}).replace("@", sign)
+    with pytest.raises(WrongAnswer):
+        queries_task().read(queries, data)
+    assert queries_task().read(queries.replace(sign, ""), data).queries == ["shoes "]

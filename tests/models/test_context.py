@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.query import History, Query
-from serendip.models.context import RECALLED_STEPS, build_context_matrix, compute_context_weights
+from serendip.models.context import (
+    RECALLED_STEPS,
+    build_context_matrix,
+    compute_context_weights,
+    compute_growth_without,
+)
 
 
 def _history(items: list[int], liked: list[bool], recalled: int = 0) -> Query:
@@ -38,3 +43,16 @@ def test_source_items_replace_the_history_and_count_once() -> None:
     query = Query(source_items=np.array([3, 1, 3, 9, -1], np.int32))
     items, weights = compute_context_weights(query, 4, 0.5)
     assert (items.tolist(), weights.tolist()) == ([1, 3], [1.0, 1.0])
+
+
+def test_weights_grow_as_those_of_a_history_without_the_item() -> None:
+    query = _history([6, 3, 8, 1, 8, 4, *range(10, 20)], [False] * 16, recalled=1)
+    context, weights = compute_context_weights(query, 20, 0.8)
+    left_out = np.array([8, 4, 6, 0], np.int32)
+    growth = compute_growth_without(query.history, context, left_out, 0.8)
+    for item, factors in zip(left_out, growth, strict=True):
+        less = Query(history=query.history.without(np.array([item])))
+        kept, expected = compute_context_weights(less, 20, 0.8)
+        grown = factors * weights
+        assert context[grown > 0].tolist() == kept.tolist()
+        np.testing.assert_allclose(grown[grown > 0], expected, rtol=1e-6)

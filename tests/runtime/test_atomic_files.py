@@ -1,11 +1,30 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from serendip.errors import ConfigError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, write_json, write_synced, write_text
+
+
+def test_the_name_of_a_new_folder_is_synced_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, synced = os.fsync, []
+
+    def note(handle: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = tmp_path / "a" / "b"
+    with exclusive_lock(folder):
+        assert {*map(Path, synced)} == {tmp_path / "a", tmp_path}
+    synced.clear()
+    with exclusive_lock(folder):  # whoever made it may have been killed before the sync
+        assert Path(synced[0]) == tmp_path / "a"
 
 
 def test_a_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
+from executor_contract import ExecutorContract
 
-from serendip.errors import ConfigError, SerendipError
-from serendip.runtime.executor import LocalExecutor
+from serendip.errors import ConfigError
+from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.threads import limit_threads, num_threads
 from serendip.runtime.timing import StageClock
 
@@ -26,34 +27,18 @@ def fail(number: int) -> int:
     raise ValueError(f"task {number}")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_the_order_of_the_tasks(workers: int) -> None:
-    found = list(LocalExecutor(workers).map(square, [3, 1, 2]))
+class TestLocalExecutor(ExecutorContract):
+    @pytest.fixture
+    def executor(self) -> Executor:
+        return LocalExecutor(2)
+
+
+def test_one_worker_is_this_process() -> None:
+    found = list(IN_PROCESS.map(square, [3, 1, 2]))
     assert [result for result, _ in found] == [9, 1, 4]
-    own = {process == os.getpid() for _, process in found}
-    assert own == {workers == 1}
-
-
-def test_no_tasks_give_no_results() -> None:
-    assert list(LocalExecutor(2).map(square, [])) == []
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_a_task_reaches_the_caller(workers: int) -> None:
+    assert {process for _, process in found} == {os.getpid()}
     with pytest.raises(ValueError, match="task 7"):
-        list(LocalExecutor(workers).map(fail, [7]))
-
-
-def note(task: tuple[str, str]) -> str:
-    """Write the names that were there before, then one's own."""
-    folder, name = task
-    there = sorted(os.listdir(folder))
-    Path(folder, name).touch()
-    return f"{name} after {there}"
-
-
-def end_at_once(number: int) -> None:
-    os._exit(number)
+        list(IN_PROCESS.map(fail, [7]))
 
 
 def test_every_task_has_a_process_of_its_own() -> None:
@@ -62,22 +47,11 @@ def test_every_task_has_a_process_of_its_own() -> None:
     assert len({os.getpid(), *(process for _, process in found)}) == 4
 
 
-def test_a_task_starts_after_those_it_needs(tmp_path: Path) -> None:
-    tasks = [(str(tmp_path), name) for name in "abc"]
-    found = list(LocalExecutor(2).as_finished(note, tasks, {0: [1, 2], 1: [2]}))
-    assert found == ["c after []", "b after ['c']", "a after ['b', 'c']"]
-
-
 def test_after_an_error_nothing_new_starts_and_what_ran_is_not_lost() -> None:
     executor, found = LocalExecutor(1), []
     with pytest.raises(ValueError, match="task 7"):
         found += executor.as_finished(fail, [7, 8])
     assert found == []
-
-
-def test_a_process_that_is_ended_from_outside_is_named() -> None:
-    with pytest.raises(SerendipError, match="process of 9 was killed"):
-        list(LocalExecutor(2).as_finished(end_at_once, [9]))
 
 
 def count_up(limit: int) -> Generator[tuple[int, int]]:
@@ -90,39 +64,18 @@ def fail_second(number: int) -> Generator[int]:
     raise ConfigError(f"task {number}", "Give another.")
 
 
-def end_second(number: int) -> Generator[int]:
-    yield number
-    os._exit(number)
-
-
 def wait_after_first(folder: str) -> Generator[int]:
     yield os.getpid()
     Path(folder, "waits").touch()
     threading.Event().wait(600)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_results_of_one_task_come_one_after_the_other(workers: int) -> None:
-    with LocalExecutor(workers).stream(count_up, 3) as results:
-        found = list(results)
-    assert [number for number, _ in found] == [0, 1, 2]
-    own = {process == os.getpid() for _, process in found}
-    assert own == {workers == 1}
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_a_stream_comes_after_its_results(workers: int) -> None:
-    with LocalExecutor(workers).stream(fail_second, 7) as results:
+def test_with_one_worker_a_stream_goes_on_whenever_a_result_is_read() -> None:
+    with IN_PROCESS.stream(count_up, 3) as results:
+        assert list(results) == [(number, os.getpid()) for number in range(3)]
+    with IN_PROCESS.stream(fail_second, 7) as results:
         assert next(results) == 7
-        with pytest.raises(ConfigError, match="task 7") as caught:
-            next(results)
-    assert caught.value.hint == "Give another."
-
-
-def test_a_stream_whose_process_is_killed_says_so() -> None:
-    with LocalExecutor(2).stream(end_second, 9) as results:
-        assert next(results) == 9
-        with pytest.raises(SerendipError, match="process of 9 was killed"):
+        with pytest.raises(ConfigError, match="task 7"):
             next(results)
 
 
@@ -158,7 +111,7 @@ def test_a_stream_that_is_left_has_ended(tmp_path: Path) -> None:
 
 _PARENT = """
 import os, time
-from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 
 def work(name):
     with open(name, "w") as stream:
@@ -171,7 +124,7 @@ if __name__ == "__main__":
 
 _STREAM = """
 import os, signal, time
-from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 
 def work(name):
     with open(name, "w") as stream:

@@ -95,3 +95,10 @@ def test_deleted_items_are_never_answered(titles):
     assert newer.nearest("the matirx") == []
     assert numbers(newer.completions("matri", 5)) == [1]
     assert numbers(newer.completions("", 2)) == [11, 1]
+
+
+def test_a_prefix_of_several_words_begins_at_a_later_word_of_a_title():
+    index = titled("Of the old man", "An old man", "Old")
+    assert numbers(index.completions("the old ma", 5)) == [0]
+    assert index.complete_items("old ma", 5) == [0, 1]
+    assert index.complete_items("the young m", 5) == []

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import (
+    AddressOption,
+    EngineOption,
+    JsonOption,
+    Terminal,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from serendip.jobs.export_embeddings import Kind
@@ -32,10 +38,14 @@ def items(
 
 @app.command("users")
 def users(
-    workspace: WorkspaceOption = Path(), out: OutOption = None, json: JsonOption = False
+    workspace: WorkspaceOption = Path(),
+    out: OutOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Export one vector per user with events."""
-    _embed(workspace, "users", out, Terminal(json))
+    _embed(workspace, "users", out, Terminal(json), engine=engine, address=address)
 
 
 @app.command("queries")
@@ -48,21 +58,30 @@ def queries(
         ),
     ] = None,
     out: OutOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Export one vector per query."""
-    _embed(workspace, "queries", out, Terminal(json), file)
+    _embed(workspace, "queries", out, Terminal(json), file, engine, address)
 
 
 def _embed(
-    workspace: Path, kind: Kind, out: Path | None, terminal: Terminal, file: Path | None = None
+    workspace: Path,
+    kind: Kind,
+    out: Path | None,
+    terminal: Terminal,
+    file: Path | None = None,
+    engine: str | None = None,
+    address: str | None = None,
 ) -> None:
     """Export the vectors of a kind and print a summary."""
     from serendip.jobs.export_embeddings import embed
+    from serendip.runtime.executor_config import EngineChoice
 
-    progress = terminal.options().progress
-    with progress.step("vectors"):
-        summary = embed(workspace, kind, out, progress, file)
+    options = terminal.engine_options(workspace, EngineChoice(engine, address))
+    with options.progress.step("vectors"):
+        summary = embed(workspace, kind, out, options, file)
     terminal.say(
         f"{summary['rows']:,} vectors of {summary['dimensions']} numbers in {summary['out']}"
     )

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import (
+    AddressOption,
+    DeviceOption,
+    EngineOption,
+    JsonOption,
+    SeedOption,
+    Terminal,
+    WorkspaceOption,
+)
 
 NAME = "evaluate"
 HELP = "Evaluate every surface on held-out events and write report.json and report.html."
@@ -29,15 +37,19 @@ def run(
         bool,
         typer.Option("--alignment", help="Compare one retriever for all tasks with specialists."),
     ] = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Evaluate the engine and its baselines on the events after the last cut."""
     from serendip.engine.quality_report import REPORT_HTML
     from serendip.jobs.evaluate.evaluate import evaluate_workspace
     from serendip.jobs.evaluate.task_transfer import align_workspace
+    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
-    with terminal.job("evaluation", workspace, seed, device) as context:
+    choice = EngineChoice(engine, address)
+    with terminal.job("evaluation", workspace, seed, device, engine=choice) as context:
         report = align_workspace(context) if alignment else evaluate_workspace(context, full=full)
     if alignment:
         sentences, page = report["recommendation"]["sentences"], "alignment.html"

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
+    AddressOption,
     DeviceOption,
+    EngineOption,
     JsonOption,
     SeedOption,
     Terminal,
@@ -28,13 +30,17 @@ def build(
     refit: Annotated[bool, typer.Option("--refit", help="Fit the codebooks again.")] = False,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Assign codes to new and changed items, or to all items with --refit."""
     from serendip.jobs.semantic_ids.build import build_ids
+    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
-    with terminal.job("semantic IDs", workspace, seed, device) as context:
+    choice = EngineChoice(engine, address)
+    with terminal.job("semantic IDs", workspace, seed, device, engine=choice) as context:
         version, is_new = build_ids(context, refit)
     changes = version.manifest["changes"]
     if is_new:

@@ -70,7 +70,7 @@ def _describe_agreement(row: dict[str, Any]) -> str:
 
 
 NAME = "judge"
-HELP = "Label query-item pairs, compare labellers, and distil a relevance model from the labels."
+HELP = "Label pairs of requests and items, compare labellers, distil a relevance model from labels."
 
 
 class Format(StrEnum):
@@ -80,19 +80,48 @@ class Format(StrEnum):
     """``{"messages": [...]}`` per line, as fine-tuning APIs and trainers read it."""
 
 
+_LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are of typed texts."
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("label")(label)
 app.command("agreement")(agreement)
 
 
+@app.command("lists")
+def lists(
+    surface: Annotated[str, typer.Option(help="Surface, such as home or digest.")],
+    out: Annotated[Path, typer.Option(help="CSV file of lists, to be labelled as pairs.")],
+    workspace: WorkspaceOption = Path(),
+    users: Annotated[int, typer.Option(help="Number of lists, each of another user.")] = 200,
+    length: Annotated[
+        int, typer.Option(help="Items of a list: the ten shown ones and those that may move up.")
+    ] = 20,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Draw lists of a surface to label, each with a short description of its user's past."""
+    from serendip.jobs.labels.draw_lists import ListDrawing, draw_lists
+
+    terminal = Terminal(json)
+    with terminal.job("lists", workspace, seed) as context:
+        result = draw_lists(context, ListDrawing(surface, out, users, length))
+    terminal.result(result)
+    terminal.say(f"{result['lists']:,} lists, {result['pairs']:,} pairs in {out}")
+
+
 @app.command("run")
 def run(
-    pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
+    pairs: Annotated[
+        Path, typer.Option(help="File with the columns query and item_id, or of `judge lists`.")
+    ],
     out: Annotated[Path, typer.Option(help="CSV file of labels.")],
     budget: Annotated[float, typer.Option(help="Most that all runs of the job may cost.")],
     workspace: WorkspaceOption = Path(),
     job: Annotated[str, typer.Option(help="Name in the ledger; default: that of --out.")] = "",
-    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
+    prompt: Annotated[
+        str,
+        typer.Option(help="Prompt, with its version; default: judge-list-1 for lists, or judge-1."),
+    ] = "",
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")] = False,
     batch_file: Annotated[
         Path | None, typer.Option(help="Send nothing; write the questions for a batch API.")
@@ -200,6 +229,7 @@ def distil(
         float, typer.Option(help="Share of the shown items that may be irrelevant.")
     ] = 0.05,
     confidence: Annotated[float, typer.Option(help="Confidence of that guarantee.")] = 0.95,
+    lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -208,7 +238,7 @@ def distil(
     from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
-    distillation = Distillation(labels, gold, floor, seen or (), allowed, confidence)
+    distillation = Distillation(labels, gold, floor, seen or (), allowed, confidence, lists)
     with terminal.job("relevance model", workspace, seed) as context:
         result = distil_labels(context, distillation)
     terminal.result(result)
@@ -226,6 +256,7 @@ def report(
     surface: Annotated[
         list[str] | None, typer.Option(help="A surface; repeatable. Default: all.")
     ] = None,
+    lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure the relevance filter of each surface: irrelevant items, its cost in clicks, drift."""
@@ -233,7 +264,7 @@ def report(
 
     terminal = Terminal(json)
     with terminal.job("report on the relevance filter", workspace) as context:
-        document = report_relevance(context, gold, surface or ())
+        document = report_relevance(context, gold, surface or (), lists)
     terminal.result(document)
     for line in _describe_report(document):
         terminal.say(line)
@@ -268,17 +299,30 @@ def _describe_distillation(result: dict[str, Any]) -> list[str]:
     return [
         f"{result['version']}: AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
         f"{result['pairs']['gold']:,} pairs of {result['queries']['gold']:,} unseen queries",
+        *_describe_users(result),
         f"  {guarantee}: "
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
         f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
         f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",
         "  next: "
         + (
-            "set `threshold` of [surfaces.search.relevance_filter] to use it all the same"
+            f"`threshold` of [surfaces.{result['labels']}.relevance_filter] uses it all the same"
             if threshold is None
-            else "`serendip train` filters search by it"
+            else f"`serendip train` filters {result['labels']} by it, if it hides little"
         ),
     ]
+
+
+def _describe_users(result: dict[str, Any]) -> Iterator[str]:
+    """Whether the model knows the user; nothing, if the requests have none."""
+    if result["user_gain"] is None:
+        return
+    does = "knows" if result["knows_users"] else "does not know"
+    yield (
+        f"  the model {does} the user: what they chose lowers the loss of held-out requests by "
+        f"{result['user_gain']['fall']:.3f} (standard error {result['user_gain']['error']:.3f}); "
+        f"AUROC without it {result['auroc_without_users']:.3f}"
+    )
 
 
 def _describe_report(document: dict[str, Any]) -> Iterator[str]:
@@ -287,8 +331,9 @@ def _describe_report(document: dict[str, Any]) -> Iterator[str]:
         state = "off" if threshold is None else f"on from {threshold:.3f}"
         yield f"{name}: {state}: {surface['reason']}"
         yield from _describe_effect(surface["gold"] or {}, surface["log"] or {})
-    if document["drift"] and document["drift"]["warning"]:
-        yield f"warning: {document['drift']['warning']}"
+    for name, drift in document["drift"].items():
+        if drift["warning"]:
+            yield f"warning: {name}: {drift['warning']}"
 
 
 def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]:
@@ -309,6 +354,13 @@ def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]
             f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
             f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
             f"{log['requests']:,} logged requests"
+        )
+    kept = log.get("expected_choices_kept")
+    if kept:
+        low, high = kept["ci95"]
+        yield (
+            f"  expected: {kept['value']:.1%} of the choices of the first positions "
+            f"({low:.1%} to {high:.1%}), by the ranker's own probabilities"
         )
 
 

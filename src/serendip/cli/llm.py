@@ -23,12 +23,11 @@ def group() -> None:
 @app.command("ledger")
 def ledger(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     """Show requests, outcomes, tokens and price per job and model."""
-    from serendip.engine.workspace import DATABASE_FILE, Workspace
+    from serendip.engine.workspace import Workspace
     from serendip.llm.ledger import Ledger
 
     terminal = Terminal(json)
-    path = Workspace.open(workspace).folder / DATABASE_FILE
-    with closing(Ledger.open(path)) as database:
+    with closing(Ledger.open(Workspace.open(workspace).database)) as database:
         jobs, failures = database.summary(), database.failures()
     terminal.result({"jobs": jobs, "failures": failures})
     if not jobs:

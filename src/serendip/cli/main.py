@@ -35,7 +35,9 @@ from serendip.cli import (
     restore,
     rollback,
     serve,
+    shard,
     status,
+    store,
     synonyms,
     train,
 )
@@ -51,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback),
+    *(init, import_, doctor, train, status, evaluate, serve, shard, recommend, rollback),
     *(backup, restore, export, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
@@ -63,6 +65,7 @@ app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(keys.app, name=keys.NAME, help=keys.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
+app.add_typer(store.app, name=store.NAME, help=store.HELP)
 app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
 app.add_typer(queries.app, name=queries.NAME, help=queries.HELP)
 for plugin in sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name):

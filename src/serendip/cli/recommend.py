@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import (
+    AddressOption,
+    EngineOption,
+    JsonOption,
+    Terminal,
+    WorkspaceOption,
+)
 from serendip.errors import ConfigError
 
 NAME = "recommend"
@@ -29,6 +35,8 @@ def run(
     k: Annotated[int, typer.Option("-k", help="Largest number of items per user.")] = 10,
     batch: Annotated[bool, typer.Option("--batch", help="Write all users to --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Recommend with the published generation."""
@@ -37,10 +45,11 @@ def run(
         if out is None:
             raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
         from serendip.jobs.export_recommendations import recommend_all
+        from serendip.runtime.executor_config import EngineChoice
 
-        progress = terminal.options().progress
-        with progress.step("recommendations"):
-            summary = recommend_all(workspace, surface, k, out, progress, country, device)
+        options = terminal.engine_options(workspace, EngineChoice(engine, address))
+        with options.progress.step("recommendations"):
+            summary = recommend_all(workspace, surface, k, out, options, country, device)
         terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {out}")
         for count, users in summary["users_by_items"].items():
             terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")
@@ -51,13 +60,13 @@ def run(
     from serendip.engine.engine import Engine
     from serendip.engine.request import Request
 
-    engine = Engine.open(workspace)
+    opened = Engine.open(workspace)
     request = Request(surface, user, query, tuple(item or ()), country, k=k, device=device)
-    answer = engine.recommend(request)
+    answer = opened.recommend(request)
     for position, result in enumerate(answer.items, 1):
-        shown = engine.item(result.item_id)
+        shown = opened.item(result.item_id)
         title = shown.title if shown else ""
         reason = f"Sponsored. {result.reason}" if result.sponsored else result.reason
         terminal.say(f"{position:3}  {title or result.item_id:<44} {result.score:8.4f}  {reason}")
     terminal.result(asdict(answer))
-    engine.close()
+    opened.close()

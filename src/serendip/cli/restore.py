@@ -28,6 +28,14 @@ def run(
     revoke_keys: Annotated[
         bool, typer.Option("--revoke-keys", help="Revoke all API keys, and void visitors' cookies.")
     ] = False,
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="SERENDIP_COPY_TO",
+            show_envvar=True,
+            help="URL of an empty PostgreSQL database for the rows. Default: a file.",
+        ),
+    ] = "",
     json: JsonOption = False,
 ) -> None:
     """Restore into a folder that is missing or empty; a workspace is never overwritten."""
@@ -37,9 +45,16 @@ def run(
     known = None if erasures_of == "none" else Path(erasures_of)
     progress = terminal.options().progress
     with progress.step("restore"):
-        summary = restore(source, workspace, progress, known, not without_generation, revoke_keys)
+        summary = restore(
+            *(source, workspace, progress, known),
+            not without_generation,
+            revoke_keys,
+            database,
+        )
     generation = summary.generation or "no generation: run `serendip train`"
     terminal.say(f"{summary.items:,} items, {summary.events:,} events, {generation}.")
+    if database:
+        terminal.say("Set [store] url, or SERENDIP_STORE__URL, to that database, then open it.")
     if known is None:
         terminal.say("Whoever was erased after the backup is back: erase them again.")
     else:

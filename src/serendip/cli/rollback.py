@@ -16,6 +16,8 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     from serendip.engine.workspace import Workspace
 
     terminal = Terminal(json)
-    generation = rollback(Workspace.open(workspace).generations)
+    opened = Workspace.open(workspace)
+    with opened.exclusive("generations"):
+        generation = rollback(opened.generations)
     terminal.say(f"{generation.name} is current.")
     terminal.result({"generation": generation.name})

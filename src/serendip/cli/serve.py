@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,10 @@ from serendip.cli.terminal import Terminal, WorkspaceOption
 from serendip.errors import ConfigError, SerendipError
 
 if TYPE_CHECKING:
+    from serendip.config import ConfigT
+    from serendip.data.objects.mirror import Place
     from serendip.data.store.api_keys import ApiKeys
+    from serendip.data.store.config import DatabasePlace, StoreConfig
     from serendip.engine.engine import Engine
     from serendip.engine.serve_config import ServeConfig
     from serendip.engine.training_record import TrainingRecord
@@ -45,7 +48,7 @@ def run(
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.
-_SETTINGS_FILE, _DATABASE_FILE, _TRAINING_FOLDER = "serendip.toml", "serendip.db", "training"
+_SETTINGS_FILE, _TRAINING_FOLDER = "serendip.toml", "training"
 
 
 def serve_workspace(
@@ -78,9 +81,9 @@ def serve_workspace(
             "Give the workspace with -w FOLDER, or create one with `serendip init`.",
         )
 
-    config = _read_config(settings)
+    config, store = _read_configs(settings)
     set_up_logs(config.log_format)
-    exposure = _build_exposure(config, workspace / _DATABASE_FILE, host, port)
+    exposure = _build_exposure(config, store.place(workspace), host, port)
 
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
@@ -120,17 +123,23 @@ def serve_workspace(
         supervise(work, workers, exposure, load, say_ready, say_listening, companion)
 
 
-def _read_config(settings: Path) -> ServeConfig:
-    """``[serve]``, the only table that is read here."""
+def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
+    """``[serve]`` and ``[store]``, the only tables that are read here."""
     from serendip.config import Overrides, read_toml, validate
+    from serendip.data.store.config import StoreConfig
     from serendip.engine.serve_config import ServeConfig
 
     overrides = Overrides.of(os.environ)
-    table = overrides.apply(read_toml(settings)).get("serve", {})
-    return validate(ServeConfig, table, f"{settings}: [serve]", overrides.table("serve"))
+    tables = overrides.apply(read_toml(settings))
+
+    def read(name: str, config: type[ConfigT]) -> ConfigT:
+        origin = f"{settings}: [{name}]"
+        return validate(config, tables.get(name, {}), origin, overrides.table(name))
+
+    return read("serve", ServeConfig), read("store", StoreConfig)
 
 
-def _build_exposure(config: ServeConfig, database: Path, host: str, port: int) -> Exposure:
+def _build_exposure(config: ServeConfig, database: DatabasePlace, host: str, port: int) -> Exposure:
     """Where the service listens, and for whom."""
     from serendip.runtime.budget import parse_duration
     from serendip.serve.exposure import Exposure
@@ -220,7 +229,11 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     """The generations of a workspace; the engine is imported once one is opened."""
     from serendip.serve.generation_watch import PublishedGenerations
 
-    generations = workspace / "generations"
+    @cache
+    def generations() -> Place:
+        from serendip.engine.workspace import Workspace
+
+        return Workspace.open(workspace).generations
 
     def open_engine() -> Engine:
         from serendip.engine.engine import Engine
@@ -235,12 +248,12 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     def current() -> str:
         from serendip.engine.generations import current_name
 
-        return current_name(generations)
+        return current_name(generations())
 
     def files_state(name: str) -> Hashable:
         from serendip.engine.generations import files_state
 
-        return files_state(generations, name)
+        return files_state(generations(), name)
 
     def last_training() -> TrainingRecord | None:
         from serendip.engine.training_record import TrainingRecord

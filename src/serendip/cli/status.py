@@ -11,6 +11,7 @@ from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
     from serendip.jobs.status import GenerationChanges, InForce, WorkspaceStatus
+    from serendip.jobs.storage import StorageStatus
     from serendip.jobs.train.staleness import GenerationAge
 
 NAME = "status"
@@ -39,6 +40,8 @@ def describe(status: WorkspaceStatus) -> Iterator[str]:
         yield from _describe_changes(status.changes)
     yield from describe_age(status.age)
     yield from _describe_trainings(status)
+    if status.storage is not None:
+        yield from _describe_storage(status.storage)
 
 
 def _describe_generation(generation: InForce) -> Iterator[str]:
@@ -111,6 +114,20 @@ def _describe_trainings(status: WorkspaceStatus) -> Iterator[str]:
     if last.failures and status.age.wait_until:
         wait = _moment(status.age.wait_until)
         yield f"             {last.failures} in a row published nothing; the next one from {wait}"
+
+
+def _describe_storage(storage: StorageStatus) -> Iterator[str]:
+    yield f"storage      {storage.url}"
+    if storage.problem:
+        known = storage.in_force_here or "no generation"
+        yield f"  problem    {storage.problem}"
+        yield f"             this machine goes on with {known}"
+    for place in storage.places:
+        mib = sum(place.copies.values()) / (1 << 20)
+        yield f"  {place.url}: {', '.join(place.stored) or 'nothing yet'}"
+        yield f"             copies in {place.folder}: {len(place.copies)}, {mib:,.1f} MiB"
+    if storage.in_force != storage.in_force_here and not storage.problem:
+        yield f"             this machine has not opened {storage.in_force or 'one'} yet"
 
 
 def _moment(seconds: float) -> str:

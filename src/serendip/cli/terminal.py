@@ -18,6 +18,7 @@ from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.jobs.context import JobContext
+    from serendip.runtime.executor_config import EngineChoice
     from serendip.runtime.progress import TrainOptions
     from serendip.runtime.timing import StageCost
 
@@ -31,6 +32,19 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 SeedOption = Annotated[int, typer.Option("--seed", help="Root of all randomness.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Device of content encoders: cpu, cuda, mps.")
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine", help="Where it runs: local or ray. Default: `[engine]` of the settings."
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="With --engine ray: the cluster, such as auto; empty = one of this machine alone.",
+    ),
 ]
 EstimateOption = Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")]
 EstimateLlmOption = Annotated[
@@ -130,6 +144,17 @@ class Terminal:
 
         return TrainOptions(seed=seed, progress=open_progress(), device=device)
 
+    def engine_options(self, workspace: Path, engine: EngineChoice) -> TrainOptions:
+        """Execution options with the executor of a workspace.
+
+        Args:
+            workspace: its folder.
+            engine: what was told beside its settings.
+        """
+        from serendip.jobs.context import JobContext
+
+        return JobContext.open(workspace, self.options(), engine=engine).options
+
     @contextmanager
     def job(
         self,
@@ -138,6 +163,7 @@ class Terminal:
         seed: int = 0,
         device: str = "cpu",
         budget: str | None = None,
+        engine: EngineChoice | None = None,
     ) -> Iterator[JobContext]:
         """Context of a job that is shown while the ``with`` block runs.
 
@@ -149,6 +175,7 @@ class Terminal:
             seed: root of all randomness.
             device: of the training.
             budget: time of the training, such as ``10m``; None = that of the settings.
+            engine: where it was told to run; None = nowhere, so in this process.
         """
         from serendip.jobs.context import JobContext
         from serendip.runtime.timing import StageClock
@@ -156,7 +183,7 @@ class Terminal:
         options = self.options(seed, device)
         clock = StageClock(self.print_stage, options.progress)
         with options.progress.step(name):
-            yield JobContext.open(workspace, options, clock, budget)
+            yield JobContext.open(workspace, options, clock, budget, engine)
 
 
 def require_budget(llm: bool, budget: float | None, estimate: bool) -> float | None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import (
+    AddressOption,
+    DeviceOption,
+    EngineOption,
+    JsonOption,
+    SeedOption,
+    Terminal,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from serendip.jobs.train.staleness import GenerationAge
@@ -48,16 +56,20 @@ def run(
     budget: BudgetOption = None,
     if_stale: IfStaleOption = False,
     force: ForceOption = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Train and publish a generation; a running service switches to it by itself."""
     from serendip.jobs.train.train import train_workspace
+    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
     reasons = find_reasons(workspace, terminal) if if_stale else ()
     if if_stale and not reasons:
         return
-    with terminal.job("training", workspace, seed, device, budget) as context:
+    choice = EngineChoice(engine, address)
+    with terminal.job("training", workspace, seed, device, budget, engine=choice) as context:
         generation = train_workspace(context, warm=if_stale, reasons=reasons, force=force)
     manifest = generation.manifest
     terminal.print_semantic_ids(manifest["semantic_ids"])

@@ -37,7 +37,7 @@ class VectorCache:
 
     def __init__(self, folder: Path, batch_size: int = 1024) -> None:
         self.folder = folder
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._files: dict[str, VectorFile] = {}
 
     def encode(
@@ -102,6 +102,24 @@ class VectorCache:
                 reasons[row] = broken.get(keys[row].tobytes(), "")
         return vectors, reasons
 
+    def missing(self, encoder: Encoder[str], texts: Sequence[str]) -> list[str]:
+        """Texts that have no vector yet, each once, in their order."""
+        keys, _ = _build_keys(encoder, texts)
+        rows = np.flatnonzero(~self._open_file(encoder).holds(keys)).tolist()
+        return list({keys[row].tobytes(): texts[row] for row in rows}.values())
+
+    def store(self, encoder: Encoder[str], texts: Sequence[str], vectors: FloatArray) -> None:
+        """Store vectors (N, D) of texts, a batch at a time.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        keys, _ = _build_keys(encoder, texts)
+        for begin in range(0, len(texts), self.batch_size):
+            rows = range(begin, min(begin + self.batch_size, len(texts)))
+            named = {keys[row].tobytes(): vectors[row] for row in rows}
+            _append(self._open_file(encoder), named)
+
     def _encode_new(
         self,
         encoder: Encoder[InputT],
@@ -111,7 +129,7 @@ class VectorCache:
         batch_size: int | None,
     ) -> dict[bytes, str]:
         """Encode and store (key, input) pairs; key -> reason of those that cannot be read."""
-        file, step, broken = self._open_file(encoder), batch_size or self._batch_size, {}
+        file, step, broken = self._open_file(encoder), batch_size or self.batch_size, {}
         starts = range(0, len(new), step)
         reporter = progress or SilentProgress()
         for begin in reporter.track(starts, f"Encoding {what}", len(starts)) if new else ():

@@ -15,6 +15,7 @@ from serendip.content.encoders.media_files import Media, MediaReport
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
+from serendip.content.text_vectors import encode_ahead
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures, ModalityVectors
@@ -35,8 +36,10 @@ def encode_items(
 
     Files that cannot be used are missing; ``encode_media`` reports them.
     """
-    progress = (options or TrainOptions()).progress
+    options = options or TrainOptions()
+    progress = options.progress
     texts = [item.text(fields) for item in items]
+    encode_ahead(texts, encoder, cache, options)
     vectors = cache.encode(encoder, texts, progress)
     encoded = {TEXT: ModalityVectors(vectors, find_present(texts))}
     return encoded | encode_media(items, cache, media or {}, progress)[0]

@@ -22,9 +22,10 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_features import ModalityVectors
 from serendip.data.numeric import unit
+from serendip.data.row_array import dot_items
 from serendip.errors import ArtefactError, DataError
 
 TEXT = "text"
@@ -131,6 +132,14 @@ class Fusion:
             for name, block in self.blocks.items()
         ]
         return unit(np.concatenate(parts, axis=1))
+
+    def compare_text(
+        self, fused: FloatArray, items: IntArray, text_vector: FloatArray
+    ) -> FloatArray:
+        """Cosines (C,) of the text of items (C,), of fused rows (N, sum of P), with a query's."""
+        if not self.blocks:
+            return dot_items(fused, items, text_vector)
+        return np.asarray(self.extract_text_part(fused[items]) @ text_vector, np.float32)
 
     def extract_text_part(self, fused: FloatArray) -> FloatArray:
         """Keep only the text block of fused rows (N, sum of P), and normalise them.

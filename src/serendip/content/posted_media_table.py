@@ -15,7 +15,8 @@ from sqlalchemy import (
     bindparam,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+
+from serendip.data.store.upsert import insert_into
 
 METADATA = MetaData()
 
@@ -46,6 +47,6 @@ ANNOUNCE = (
 
 def upsert(dialect: str) -> Any:
     """Insert results, or replace those of the same item and modality."""
-    insert = postgresql.insert(FILES) if dialect == "postgresql" else sqlite.insert(FILES)
+    insert = insert_into(dialect, FILES)
     changes = {name: insert.excluded[name] for name in _RESULT}
     return insert.on_conflict_do_update(index_elements=[*_KEY], set_=changes)

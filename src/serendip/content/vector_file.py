@@ -81,6 +81,11 @@ class VectorFile:
                 self._map.madvise(mmap.MADV_DONTNEED)
         return vectors, found
 
+    def holds(self, keys: Keys) -> BoolArray:
+        """(N,) whether there is a row for each key (N, 32), without reading the rows."""
+        self._refresh()
+        return self._find(keys) >= 0
+
     def _check(self, places: NDArray[np.int64]) -> None:
         """Compare rows with their CRC, each once."""
         for place in places[~self._is_checked[places]].tolist():

@@ -30,6 +30,7 @@ class ItemSet:
     def __init__(self, mask: BoolArray) -> None:
         self.mask = mask
         self._intersections: WeakKeyDictionary[ItemSet, ItemSet] = WeakKeyDictionary()
+        self._parts: dict[tuple[int, int], ItemSet] = {}
 
     @classmethod
     def all(cls, num_items: int) -> Self:
@@ -60,6 +61,13 @@ class ItemSet:
     def bits(self) -> NDArray[np.uint8]:
         """(ceil(N / 8),) the set as a bitmap, lowest bit first."""
         return np.packbits(self.mask, bitorder="little")
+
+    def part(self, begin: int, end: int) -> ItemSet:
+        """The items with numbers in [begin, end), numbered from 0; made once for each range."""
+        found = self._parts.get((begin, end))
+        if found is None:
+            self._parts[begin, end] = found = ItemSet(self.mask[begin:end])
+        return found
 
     def intersection(self, other: ItemSet) -> ItemSet:
         """Items of both sets; computed once for each pair of sets."""
@@ -118,6 +126,11 @@ class AllowedItems:
         if len(self.excluded):
             inside = distinct(np.concatenate([self.excluded, inside]))
         return AllowedItems(self.shared, inside.astype(np.int32, copy=False))
+
+    def within_range(self, begin: int, end: int) -> AllowedItems:
+        """Those with numbers in [begin, end), numbered from 0."""
+        first, last = np.searchsorted(self.excluded, (begin, end))
+        return AllowedItems(self.shared.part(begin, end), self.excluded[first:last] - begin)
 
     def admits(self, item_nums: IntArray) -> BoolArray:
         """Which of some items (C,), all in [0, N), may be shown."""

@@ -35,6 +35,7 @@ _PREFIX = "serendip"
 _ID_BYTES, _SECRET_BYTES = 6, 32
 _MAX_TEXT = 128
 MAX_NAME_CHARS = 100
+MAX_REQUESTS_PER_MINUTE = 2**31 - 1
 
 KeyState = Literal["active", "expired", "revoked"]
 
@@ -104,7 +105,7 @@ def issue_key(
         now: Unix seconds; None = the clock's.
 
     Raises:
-        DataError: the name or a scope is wrong.
+        DataError: the name, a scope or the limit is wrong.
     """
     chosen = frozenset(scopes)
     if unknown := sorted(chosen - set(SCOPES)):
@@ -113,6 +114,10 @@ def issue_key(
         raise DataError("a key without a scope allows nothing.", f"Use: {', '.join(SCOPES)}.")
     if len(name) > MAX_NAME_CHARS or not name.isprintable():
         raise DataError(f"name {name[:40]!r} is not a line of at most {MAX_NAME_CHARS} characters.")
+    if not 1 <= (requests_per_minute or 1) <= MAX_REQUESTS_PER_MINUTE:
+        raise DataError(
+            f"{requests_per_minute} is no number of requests from 1 to {MAX_REQUESTS_PER_MINUTE}."
+        )
     created = time.time() if now is None else now
     key_id = secrets.token_hex(_ID_BYTES)
     text = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"

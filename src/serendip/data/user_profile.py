@@ -117,10 +117,21 @@ class PreferenceTable:
         """(3 K,) float32 mean share of each value over all, the liked and the newest events."""
         nums = history.item_nums
         return np.concatenate(
-            [self._mean(part) for part in (nums, nums[history.liked], nums[-NEWEST:])]
+            [self.shares_of(part) for part in (nums, nums[history.liked], nums[-NEWEST:])]
         )
 
-    def _mean(self, item_nums: IntArray) -> FloatArray:
-        """(K,) of items (M,); 0 without any."""
+    def usual_shares(self) -> FloatArray:
+        """(K,) float32 mean share of each value over all items."""
+        means = self._weights.sum(axis=0) / max(1, self._weights.shape[0])
+        return np.asarray(means, np.float32)
+
+    def mean_over(self, item_nums: IntArray, columns: FloatArray) -> FloatArray:
+        """(M, P) means over the values of each item (M,) of numbers of the values (K, P)."""
+        weights = self._weights[item_nums]  # (M, K)
+        totals = np.asarray(weights.sum(axis=1)).reshape(-1, 1)
+        return np.asarray(weights @ columns / np.maximum(totals, 1e-6), np.float32)
+
+    def shares_of(self, item_nums: IntArray) -> FloatArray:
+        """(K,) float32 mean share of each value over items (M,); 0 without any."""
         means = self._weights[item_nums].sum(axis=0) / max(1, len(item_nums))
         return np.asarray(means, np.float32)

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from serendip.config import Overrides, find_key, normalise_key, read_toml, validate
+from serendip.config import Overrides, find_key, mask, normalise_key, read_toml, validate
 from serendip.engine.settings import Settings
 from serendip.engine.workspace import SETTINGS_FILE
-
-_SECRET = re.compile(r"(.*_)?(password|secret|token|api_key)")
-_PASSWORD_IN_URL = re.compile(r"(\w+://)\S*@")
-_SECRET_IN_QUERY = re.compile(
-    r"([?&;#][\w.-]*(?:password|secret|token|key|signature)=)[^&#\s]+", re.IGNORECASE
-)
-MASK = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ def read_effective_settings(folder: Path, environment: Mapping[str, str]) -> lis
         found.append(
             EffectiveSetting(
                 ".".join(keys),
-                _mask(keys[-1], value),
+                mask(keys[-1], value),
                 "environment" if variable else "file" if is_in_file else "default",
                 variable or (str(path) if is_in_file else ""),
             )
@@ -97,14 +89,3 @@ def _is_in(tables: Any, keys: tuple[str, ...]) -> bool:
             return False
         tables = tables[name]
     return True
-
-
-def _mask(key: str, value: Any) -> Any:
-    """The value without what nobody should read over a shoulder."""
-    if value and _SECRET.fullmatch(key):
-        return MASK
-    if isinstance(value, list):
-        return [_mask(key, one) for one in value]
-    if not isinstance(value, str):
-        return value
-    return _SECRET_IN_QUERY.sub(rf"\1{MASK}", _PASSWORD_IN_URL.sub(rf"\1{MASK}@", value))

@@ -34,7 +34,7 @@ from serendip.engine.answer import (
 )
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
 from serendip.engine.fallback import fall_back
-from serendip.engine.generations import current_name, open_current, open_earlier
+from serendip.engine.generations import current_name, open_current, open_earlier, open_named
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
@@ -50,6 +50,7 @@ from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
+from serendip.engine.shards import opener_of
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
@@ -57,6 +58,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, SerendipError, StorageError
 from serendip.models.ann_index import INDEX_FILE, load_faiss
+from serendip.models.sharded_index import opening_shards
+from serendip.runtime.budget import parse_duration
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -143,6 +146,25 @@ class Engine:
         return cls._open_generation(workspace, open_current(workspace.generations), clock)
 
     @classmethod
+    def open_named(
+        cls, folder: Path | str, name: str, clock: Callable[[], float] = time.time
+    ) -> Engine:
+        """Open a generation by name; its files were verified by the process that names it.
+
+        Args:
+            folder: the workspace.
+            name: of the generation.
+            clock: as in ``open``.
+
+        Raises:
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+            ArtefactError: the generation is missing or unreadable.
+            StorageError: the database is missing or cannot be read.
+        """
+        workspace = Workspace.open(Path(folder))
+        return cls._open_generation(workspace, open_named(workspace.generations, name), clock)
+
+    @classmethod
     def open_earlier(cls, folder: Path | str) -> Engine:
         """Open the newest undamaged generation before the published one, if that is damaged.
 
@@ -164,7 +186,10 @@ class Engine:
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
-        state = EngineState.open(generation.folder).with_synonyms(synonyms)
+        serve = workspace.settings.serve
+        deadline_s = parse_duration(serve.shard_deadline)
+        with opening_shards(opener_of(serve.shards, deadline_s, generation)):
+            state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)
         with ExitStack() as undo:
@@ -234,7 +259,8 @@ class Engine:
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
-        result = run([query], surface, state)[0]
+        # One more than the page: then it is known whether there is another one.
+        result = run([query], surface, state, offset + request.k + 1)[0]
         return build_answer(result, state, self.generation, request, offset)
 
     def fall_back(self, request: Request) -> Answer:
@@ -582,6 +608,7 @@ def load_shared(folder: Path) -> None:
     if isinstance(encoder, UniversalSentenceEncoder):
         encoder.encode(["a text"])
     with suppress(ArtefactError):  # The worker that opens the generation says what is wrong.
-        name = current_name(workspace.generations)
-        if name and any((workspace.generations / name).rglob(INDEX_FILE)):
+        # Of the copies here: a client of an object store must not be forked.
+        name = current_name(workspace.generation_folder)
+        if name and any((workspace.generation_folder / name).rglob(INDEX_FILE)):
             load_faiss()

@@ -240,7 +240,7 @@ class Eraser:
         if self._store.has_remains():
             detail = f"deleted rows are still to be overwritten in the file: {_AGAIN}"
             return ErasurePlace("database", "pending", detail)
-        return ErasurePlace("database", "erased", "rows, free pages and the write-ahead log")
+        return ErasurePlace("database", "erased", self._store.scrubbed)
 
     def _vectors(self, removals: int) -> ErasurePlace:
         """The vectors that ``embed`` wrote where it does by itself."""

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import IntArray, locate
+from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
 from serendip.engine.feature_names import models_of_kind
+from serendip.engine.influence import Influence
 from serendip.engine.reason_choice import (
     DECISIVE,
     Ground,
@@ -57,6 +58,8 @@ _POPULAR_SHARE = 0.2
 _SECOND = 0.5
 """Strength of what is true of an item for everybody, or of its whole group."""
 
+_TINY = 1e-12
+
 _LAST = 0.01
 """Strength of a ground that is told where there is no other one."""
 
@@ -73,12 +76,14 @@ class Explainer:
         query: the request with the user's history.
         items: (C,) int32 items to explain.
         language: of the sentences.
+        influence: of the history on the values of the items; None = not known.
     """
 
     state: EngineState
     query: Query
     items: IntArray
     language: Language = DEFAULT
+    influence: Influence | None = None
 
     def evidence(self, matches: Sequence[float], scores: Sequence[float]) -> list[list[Evidence]]:
         """The evidence for each item, strongest kind first, no sentence twice.
@@ -146,7 +151,7 @@ class Explainer:
             yield from self._again_grounds()
         if self._has_context:
             if not self.query.text or most > 1:
-                for model in self._voting_models("count"):
+                for model in self._strong_models():
                     yield from self._vote_grounds(model, rows, most)
             yield from self._taste_grounds()
         yield from self._country_grounds()
@@ -197,34 +202,54 @@ class Explainer:
         models = [self.state.models[name] for name in models_of_kind(self.state.models, kind)]
         return [model for model in models if model.evidence is not None]
 
+    def _strong_models(self) -> list[Recommender]:
+        """Models whose votes are strong grounds: of counts, and all where votes are known."""
+        known = {} if self.influence is None else self.influence.votes
+        similar = [model for model in self._voting_models("similarity") if model.name in known]
+        return self._voting_models("count") + similar
+
     def _vote_grounds(self, model: Recommender, rows: Rows, most: int) -> Iterator[Ground]:
         """The strongest votes of one model, at most ``most`` for an item.
 
-        The strength of a vote is its share of all votes of the model for the item: where one item
-        of the context gives most of a score, the score falls without it.
+        A vote is as strong as what the value of the item loses without the item that gives it.
+        Where that is not known, its strength is its share of all votes of the model for the item.
         """
         rule = model.evidence
         if rule is not None and not rule.covers_new_items:
             rows = rows[self.state.counts[self.items[rows]] > 0]
-        given = model.compute_votes(self.query, self.items[rows]) if len(rows) else None
+        given = self._votes(model, rows) if len(rows) else None
         if rule is None or given is None or not len(given[0]):
             return
         context, votes = given  # (T,), (T, C)
         shown = np.where(self.state.hidden[context][:, None], 0.0, votes)
-        order = shown.argmax(0)[None] if most == 1 else np.argsort(-shown, axis=0, kind="stable")
+        if self.influence is None:
+            strengths = shown / np.maximum(np.maximum(shown, 0.0).sum(0), _TINY)  # (T, C)
+        else:
+            effects = self.influence.strengths(context)[:, rows]  # (T, C)
+            strengths = np.where(shown > rule.min_vote, effects, 0.0)
+        order = np.lexsort((-shown, -strengths), axis=0)  # of equally strong votes the larger
         best = order[:most]  # (most, C)
         strongest = shown[best, np.arange(len(rows))]  # (most, C)
-        together = np.maximum(shown, 0.0).sum(0)  # (C,)
-        shares = strongest / np.where(together > 0, together, 1.0)  # (most, C)
+        shares = strengths[best, np.arange(len(rows))]  # (most, C)
         sentence: Sentence = {"en": rule.sentence}
         sentence = {**sentence, "ko": rule.korean} if rule.korean else sentence
-        columns, ranks = np.nonzero(strongest.T > rule.min_vote)
+        is_told = strongest > rule.min_vote  # (most, C)
+        if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
+            is_told &= shares > 0
+        columns, ranks = np.nonzero(is_told.T)
         found = (
             rows[columns],
             *(each[ranks, columns] for each in (context[best], strongest, shares)),
         )
         for row, item, weight, share in zip(*(each.tolist() for each in found), strict=True):
             yield Ground(row, rule.kind, share, weight, sentence, rests_on=(item,))
+
+    def _votes(self, model: Recommender, rows: Rows) -> tuple[IntArray, FloatArray] | None:
+        """Items (T,) of the context and their votes (T, C) for some items."""
+        known = None if self.influence is None else self.influence.votes.get(model.name)
+        if known is None:
+            return model.compute_votes(self.query, self.items[rows])
+        return known.context, known.given[:, rows]
 
     def _new_grounds(self, votes: Sequence[Ground]) -> Iterator[Ground]:
         """What an item that nobody has chosen yet is like: its strongest vote."""
@@ -246,6 +271,10 @@ class Explainer:
                 continue
             word = max(shared, key=lambda word: taste.values[word].strength)
             strength, items = taste.values[word]
+            if self.influence is not None:
+                strength = self.influence.strength_of_set(items, taste.size, row)
+            if strength <= 0:
+                continue
             sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
             if not len(self.query.source_items):
                 sentence, names = VALUE_OF_PAST, {**names, "count": len(items), "size": taste.size}

@@ -5,6 +5,9 @@ The folder ``generations/`` of a workspace has one folder ``gen-<n>`` per genera
 One process at a time publishes or rolls back: it locks the file ``.lock``, and the operating system
 releases the lock when the process ends, even by a crash.
 
+They may lie in an object store instead, where several machines publish and read
+(``data.objects.mirrored_versions``); the folder here then has copies.
+
 A generation that was trained after users were erased ends those that were trained before: its
 publication removes them, and no rollback leads to them.
 """
@@ -16,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from serendip.data.objects.mirror import Mirror, Place, local_folder, place_name
+from serendip.data.objects.mirrored_versions import MirroredVersions
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.versions import Version, Versions
@@ -32,7 +37,7 @@ ITEM_VERSION, ERASED_ITEMS = "item_version", "erased_at_item_version"
 item was erased that is not in it."""
 
 
-def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str, Any]) -> Version:
+def publish(generations: Place, write: Callable[[Path], None], facts: Mapping[str, Any]) -> Version:
     """Write a new generation with its manifest and make it current.
 
     Args:
@@ -43,14 +48,14 @@ def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str
     Raises:
         StorageError: another process is publishing or rolling back there now.
     """
-    with exclusive_lock(generations):
+    with exclusive_lock(local_folder(generations)):
         versions = _versions(generations)
         generation = versions.publish(write, {"previous": versions.readable_name(), **facts})
         _remove_old(versions, generation)
     return generation
 
 
-def rollback(generations: Path) -> Version:
+def rollback(generations: Place) -> Version:
     """Make the generation current that was current before the current one.
 
     Damaged generations are skipped. If the pointer ``CURRENT`` cannot be read, the newest undamaged
@@ -61,12 +66,12 @@ def rollback(generations: Path) -> Version:
         ArtefactError: all earlier generations are damaged.
         StorageError: another process is publishing or rolling back there now.
     """
-    with exclusive_lock(generations):
+    with exclusive_lock(local_folder(generations)):
         versions = _versions(generations)
         name = versions.readable_name()
         if name:
             target = _first_sound(versions, _before(versions, name), name)
-        elif (generations / versions.pointer).exists():
+        elif versions.has_pointer():
             target = _first_sound(versions, reversed(versions.names()), versions.pointer)
         else:
             raise _nothing_published(generations)
@@ -74,7 +79,7 @@ def rollback(generations: Path) -> Version:
     return target
 
 
-def open_current(generations: Path, verify: bool = True) -> Version:
+def open_current(generations: Place, verify: bool = True) -> Version:
     """Open the published generation.
 
     Args:
@@ -92,7 +97,16 @@ def open_current(generations: Path, verify: bool = True) -> Version:
     return current
 
 
-def open_newest(generations: Path) -> Version | None:
+def open_named(generations: Place, name: str) -> Version:
+    """Open a generation whose files another process has verified.
+
+    Raises:
+        ArtefactError: the manifest is missing, unreadable or newer than this code.
+    """
+    return _versions(generations).open(name, verify=False)
+
+
+def open_newest(generations: Place) -> Version | None:
     """Open the newest readable generation, which a rollback may have left; None without one.
 
     Its files are not verified.
@@ -101,28 +115,28 @@ def open_newest(generations: Path) -> Version | None:
     return next(_readable(versions, reversed(versions.names())), None)
 
 
-def open_previous(generations: Path, name: str) -> Version | None:
-    """Open the newest readable generation before a named one; None without one.
-
-    Its files are not verified.
-    """
+def read_previous(generations: Place, name: str) -> Mapping[str, Any] | None:
+    """Manifest of the newest readable generation before a named one; None without one."""
     versions = _versions(generations)
-    return next(_readable(versions, _before(versions, name)), None)
+    for earlier in _before(versions, name):
+        with suppress(ArtefactError):
+            return versions.read_manifest(earlier)
+    return None
 
 
-def in_force_since(generations: Path) -> float:
+def in_force_since(generations: Place) -> float:
     """Unix seconds at which the published generation was made current, by a training or a rollback.
 
     Raises:
         NotTrainedError: none is published.
     """
     try:
-        return (generations / _versions(generations).pointer).stat().st_mtime
+        return _versions(generations).current_since()
     except FileNotFoundError:
         raise _nothing_published(generations) from None
 
 
-def open_earlier(generations: Path) -> Version:
+def open_earlier(generations: Place) -> Version:
     """Open the newest undamaged generation before the published one, which is damaged.
 
     Follows ``previous`` from manifest to manifest; if a manifest cannot be read, the next lower
@@ -139,7 +153,7 @@ def open_earlier(generations: Path) -> Version:
     return _first_sound(versions, _before(versions, name), name)
 
 
-def with_erased(generations: Path, removals: int) -> list[str]:
+def with_erased(generations: Place, removals: int) -> list[str]:
     """Names of the generations that may have learned from an erased user, oldest first.
 
     Args:
@@ -150,7 +164,7 @@ def with_erased(generations: Path, removals: int) -> list[str]:
     return [name for name in versions.names() if _fact(versions, name, REMOVALS) < removals]
 
 
-def with_erased_item(generations: Path, version: int) -> list[str]:
+def with_erased_item(generations: Place, version: int) -> list[str]:
     """Names of the generations that may have an erased item, oldest first.
 
     Args:
@@ -161,29 +175,27 @@ def with_erased_item(generations: Path, version: int) -> list[str]:
     return [name for name in versions.names() if _fact(versions, name, ITEM_VERSION) < version]
 
 
-def current_name(generations: Path) -> str:
+def current_name(generations: Place) -> str:
     """Name of the published generation; empty = none is published."""
     return _versions(generations).current_name()
 
 
-def files_state(generations: Path, name: str) -> Hashable:
+def files_state(generations: Place, name: str) -> Hashable:
     """A value that changes whenever a file of a generation is written, added or removed."""
-    states = []
-    for path in sorted((generations / name).rglob("*")):
-        with suppress(OSError):  # The file was removed in between.
-            status = path.stat()
-            states.append((str(path), status.st_ino, status.st_size, status.st_ctime_ns))
-    return tuple(states)
+    return _versions(generations).files_state(name)
 
 
-def _versions(generations: Path) -> Versions:
+def _versions(generations: Place) -> Versions:
     repair = "Run `serendip rollback`, or train again."
-    return Versions(generations, repair, prefix="gen-", pointer="CURRENT", format=2)
+    names: Any = {"prefix": "gen-", "pointer": "CURRENT", "format": 2}
+    if isinstance(generations, Mirror):
+        return MirroredVersions(generations.folder, repair, **names, mirror=generations)
+    return Versions(generations, repair, **names)
 
 
-def _nothing_published(generations: Path) -> NotTrainedError:
+def _nothing_published(generations: Place) -> NotTrainedError:
     return NotTrainedError(
-        f"no generation is published in {generations}.", "Run `serendip train` first."
+        f"no generation is published in {place_name(generations)}.", "Run `serendip train` first."
     )
 
 
@@ -229,29 +241,29 @@ def _name_before(versions: Versions, current: str) -> str:
     number = versions.number
     older = [name for name in versions.names() if number(name) < number(current)]
     try:
-        version = versions.open(current, verify=False)
+        manifest = versions.read_manifest(current)
     except ArtefactError:
         return max(older, key=number, default="")
-    ended = _ended_by(versions, version)
+    ended = _ended_by(versions, current, manifest)
     older = [name for name in older if name not in ended]
-    previous = str(version.manifest.get("previous", ""))
+    previous = str(manifest.get("previous", ""))
     return previous if previous in older else max(older, key=number, default="")
 
 
-def _ended_by(versions: Versions, generation: Version) -> set[str]:
+def _ended_by(versions: Versions, current: str, manifest: Mapping[str, Any]) -> set[str]:
     """Names of generations that may have users or items that were erased before this one."""
     ended: set[str] = set()
     for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION)):
-        limit = int(generation.manifest.get(erased, 0))
+        limit = int(manifest.get(erased, 0))
         names = versions.names() if limit else ()
         ended |= {name for name in names if _fact(versions, name, present) < limit}
-    return ended - {generation.name}
+    return ended - {current}
 
 
 def _fact(versions: Versions, name: str, key: str) -> int:
     """A number of a manifest, 0 without it; -1 = the manifest cannot be read."""
     try:
-        return int(versions.open(name, verify=False).manifest.get(key, 0))
+        return int(versions.read_manifest(name).get(key, 0))
     except ArtefactError:
         return -1
 
@@ -261,7 +273,7 @@ def _remove_old(versions: Versions, current: Version) -> None:
 
     Those that an erasure ended go, too.
     """
-    ended = _ended_by(versions, current)
+    ended = _ended_by(versions, current.name, current.manifest)
     kept = {current.name, _name_before(versions, current.name), *versions.names()[-KEEP:]}
     for name in versions.names():
         if name not in kept or name in ended:

@@ -27,10 +27,11 @@ from serendip.engine.answer import (
     encode_cursor,
 )
 from serendip.engine.explain import Explainer
+from serendip.engine.influence import find_influence, measure_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.pipeline import features_of
-from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter, query_words
+from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -91,7 +92,8 @@ def build_answer(
     if request.reasons:
         word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
         language = choose_language(request.language)
-        explainer = Explainer(state, result.query, page.item_nums, language)
+        influence = find_influence(result.query, state, page)
+        explainer = Explainer(state, result.query, page.item_nums, language, influence)
         reasons = explainer.reasons(*word_scores)
     sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist()
     ids = state.catalogue.vocabulary.ids_of(page.item_nums)
@@ -159,15 +161,17 @@ def build_explanation(
         state: that the result was computed from.
         request: as the caller sent it.
     """
-    positions = np.flatnonzero(result.items.item_nums == item)
+    positions, number = np.flatnonzero(result.items.item_nums == item), np.array([item], np.int32)
     if len(positions):
-        parts = _parts(result.items.take(positions[:1]))[0]
+        listed = result.items.take(positions[:1])
+        influence, parts = find_influence(result.query, state, listed), _parts(listed)[0]
     else:
         features = features_of(query, item, surface, state)  # (F,)
+        influence = measure_influence(result.query, state, number, features[None])
         numbers = dict(zip(state.feature_names, features.tolist(), strict=True))
         parts = _finite({**numbers, **_p_irrelevant(result.query, item, surface, state)})
     language = choose_language(request.language)
-    explainer = Explainer(state, result.query, np.array([item], np.int32), language)
+    explainer = Explainer(state, result.query, number, language, influence)
     return Explanation(
         state.catalogue[item].item_id,
         tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORD_SCORES))[0]),
@@ -183,15 +187,11 @@ def _p_irrelevant(
     query: Query, item: int, surface: SurfaceConfig, state: EngineState
 ) -> dict[str, float]:
     """P(irrelevant) of an item that is not in the list, if the surface filters by it."""
-    model = state.relevance_model
-    is_on = RelevanceFilter(surface.relevance_filter, surface.needs == "query").is_on(state)
-    if model is None or not is_on:
+    stage = RelevanceFilter(surface.relevance_filter)
+    if not stage.is_on(state):
         return {}
-    text_and_vector = query_words(model, state, query)
-    if text_and_vector is None:
-        return {}
-    probabilities = model.probabilities(*text_and_vector, np.array([item], np.int32))  # (1,)
-    return {P_IRRELEVANT: float(probabilities[0])}
+    probabilities = stage.predict(state, query, np.array([item], np.int32))  # (1,)
+    return {} if probabilities is None else {P_IRRELEVANT: float(probabilities[0])}
 
 
 def _parts(items: ItemList) -> list[dict[str, float]]:

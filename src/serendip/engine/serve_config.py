@@ -28,6 +28,13 @@ def _check_network(text: str) -> str:
     return text
 
 
+def _check_address(text: str) -> str:
+    host, separator, port = text.rpartition(":")
+    if not (host and separator and port.isdecimal() and int(port) < 65_536):
+        raise ValueError("give host:port")
+    return text
+
+
 class ServeConfig(Config):
     """``[serve]``: who may reach the service, how often, and how much may wait."""
 
@@ -57,6 +64,14 @@ class ServeConfig(Config):
     """Time that computing an answer may take, waiting included. Then items are answered from less:
     from words and content, else the most chosen ones, which `degraded` says; other answers get 503
     and `Retry-After`."""
+
+    shards: tuple[Annotated[str, AfterValidator(_check_address)], ...] = ()
+    """Addresses `host:port` of `serendip shard`, in the order of their parts: they search the
+    indexes of the generation, and this service needs no memory for that. None by default."""
+
+    shard_deadline: Duration = "0.2s"
+    """Time that a search waits for shards. Those that are late are left out of the answer, and the
+    models whose items they have are named in `degraded`."""
 
     log_format: Literal["text", "json"] = "text"
     """Form of the messages on standard error: lines for people, or one JSON object per line."""

@@ -19,16 +19,19 @@ from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
 from serendip.data.item_features import TokenReader
 from serendip.data.item_quality import QualityConfig
 from serendip.data.repeats import RepeatConfig
+from serendip.data.store.config import StoreConfig
 from serendip.engine.durations import Duration, OptionalDuration
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.serve_config import ServeConfig
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
+from serendip.engine.storage_config import StorageConfig
 from serendip.llm.config import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
+from serendip.runtime.executor_config import ExecutorConfig
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
 
@@ -118,6 +121,9 @@ class Settings(Config):
     users: UsersConfig = UsersConfig()
     """The users file."""
 
+    store: StoreConfig = StoreConfig()
+    """The database of items, users, keys and the newest events."""
+
     actions: ActionRules = ActionRules()
     """Classes of events: ignored, likes, negative."""
 
@@ -163,8 +169,14 @@ class Settings(Config):
     gate: GateConfig = GateConfig()
     """What a new generation must pass to be published."""
 
+    engine: ExecutorConfig = ExecutorConfig()
+    """Where jobs run: processes of this machine, or a cluster."""
+
     page: PageConfig = PageConfig()
     """The page for people: pictures of items."""
+
+    storage: StorageConfig = StorageConfig()
+    """Where generations and the event log lie that several machines share."""
 
     serve: ServeConfig = ServeConfig()
     """Who may reach the service, and how often. `serendip serve` reads it when it starts."""
@@ -206,11 +218,12 @@ class Settings(Config):
         return surfaces
 
     def learned_from(self) -> dict[str, Any]:
-        """Everything that decides what is learned, as plain values: not the LLM, the page, the
-        service, the gate or when a training is due.
+        """Everything that decides what is learned, as plain values: not the database, the storage,
+        the LLM, the page, the service, the gate, the engine or when a training is due.
         """
         left_out: Any = {"train": {"schedule", "stale"}}
-        left_out |= dict.fromkeys(("llm", "page", "serve", "gate"), True)
+        places = ("store", "storage")
+        left_out |= dict.fromkeys((*places, "llm", "page", "serve", "gate", "engine"), True)
         return self.model_dump(mode="json", exclude=left_out)
 
     @property
@@ -227,7 +240,8 @@ class Settings(Config):
         defaults = {
             name: surface.with_actions(actions) for name, surface in DEFAULT_SURFACES.items()
         }
-        return {**defaults, **self.surfaces}
+        surfaces = {**defaults, **self.surfaces}
+        return {name: surface.with_name(name) for name, surface in surfaces.items()}
 
 
 def _require_known(key: str, names: Iterable[str], allowed: Sequence[str]) -> None:

@@ -34,7 +34,9 @@ from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
-from serendip.models.relevance.model import RelevanceModel
+from serendip.models.relevance.features import open_item_texts, save_item_texts
+from serendip.models.relevance.model import RelevanceModel, save_model
+from serendip.models.relevance.model import open_model as open_relevance_model
 from serendip.search.config import SearchConfig
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
@@ -47,10 +49,13 @@ _ARRAYS = ("codes", "counts", "quality")
 _CONTENT_FOLDER = "content"
 _IDS_FOLDER, _CELLS_FOLDER, _VALUES_FOLDER = "ids", "cells", "values"
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
-_RELEVANCE_FOLDER = "relevance"
+_RELEVANCE_FOLDER, _LISTS_FOLDER, _ITEMS_FOLDER = "relevance", "relevance_lists", "_items"
 _REPEATS_FILE, _STARTS_FOLDER = "repeat_after.npy", "starts"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.arrow"
 _QUERIES_FOLDER, _CONTEXT_FOLDER = "queries", "context"
+TYPED_TEXTS = "search"
+"""Surface whose labels, of typed texts, serve all surfaces that answer these."""
+
 _SPARE = 1_024
 """Items that can be posted before a mask is copied."""
 
@@ -74,7 +79,8 @@ class EngineState:
         mean_quality: quality of items that are posted later.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps text vectors into the space of the content vectors.
-        relevance_model: predicts P(irrelevant); None = none was distilled.
+        relevance_model: predicts P(irrelevant) of typed texts; None = none was distilled.
+        relevance_lists: the same of surfaces by labels of their own lists, by surface.
         queries: verified queries to suggest.
         query_ranker: orders them.
         context: what is known of countries, devices and times of requests.
@@ -98,6 +104,7 @@ class EngineState:
     code_names: Mapping[str, str]
     fusion: Fusion = TEXT_ONLY
     relevance_model: RelevanceModel | None = None
+    relevance_lists: Mapping[str, RelevanceModel] = field(default_factory=dict)
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
     context: ContextCounts = field(default_factory=ContextCounts)
@@ -179,6 +186,9 @@ class EngineState:
             searcher=searcher,
             suggester=self.suggester.with_searcher(searcher),
             relevance_model=model and model.without(numbers),
+            relevance_lists={
+                name: one.without(numbers) for name, one in self.relevance_lists.items()
+            },
             repeats=self.repeats.with_changed_items(numbers, items, features.codes),
         )
 
@@ -212,9 +222,15 @@ class EngineState:
         searcher = self.searcher.with_rewrites(rewrites)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
-    def with_relevance_model(self, model: RelevanceModel) -> EngineState:
-        """A copy with a relevance model of its items."""
-        return replace(self, relevance_model=model)
+    def with_relevance_models(self, models: Mapping[str, RelevanceModel]) -> EngineState:
+        """A copy with relevance models of its items, by the surface of their labels."""
+        lists = {name: model for name, model in models.items() if name != TYPED_TEXTS}
+        typed = models.get(TYPED_TEXTS)
+        return replace(self, relevance_model=typed, relevance_lists=lists)
+
+    def find_relevance_model(self, labels: str) -> RelevanceModel | None:
+        """The relevance model of the labels of a surface; None without any."""
+        return self.relevance_model if labels == TYPED_TEXTS else self.relevance_lists.get(labels)
 
     def with_queries(self, queries: QueryTable, ranker: QueryRanker) -> EngineState:
         """A copy with queries to suggest and their ranker."""
@@ -242,6 +258,7 @@ class EngineState:
             "codebook_size": self.features.codebook_size,
             "ranker": self.ranker is not None,
             "relevance_model": self.relevance_model is not None,
+            "relevance_lists": sorted(self.relevance_lists),
             "code_names": dict(self.code_names),
             "search": self.searcher.config.model_dump(mode="json"),
             "mean_quality": self.mean_quality,
@@ -266,12 +283,20 @@ class EngineState:
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
         self.context.save(folder / _CONTEXT_FOLDER)
-        if self.relevance_model is not None:
-            self.relevance_model.save(folder / _RELEVANCE_FOLDER)
+        self._save_relevance(folder)
         if len(self.queries):
             self.queries.save(folder / _QUERIES_FOLDER)
             self.query_ranker.save(folder / _QUERIES_FOLDER)
         self.searcher.rewrites.save(folder)
+
+    def _save_relevance(self, folder: Path) -> None:
+        """Write the relevance models; the items' texts, which all of them read, once."""
+        if self.relevance_model is not None:
+            self.relevance_model.save(folder / _RELEVANCE_FOLDER)
+        for name, model in self.relevance_lists.items():
+            save_model(model, folder / _LISTS_FOLDER / name)
+            if self.relevance_model is None and name == min(self.relevance_lists):
+                save_item_texts(model.items, folder / _LISTS_FOLDER / _ITEMS_FOLDER)
 
     @classmethod
     def open(cls, folder: Path) -> EngineState:
@@ -324,17 +349,12 @@ class EngineState:
             mean_quality=document["mean_quality"],
             code_names=document["code_names"],
             fusion=fusion,
-            relevance_model=(
-                RelevanceModel.open(folder / _RELEVANCE_FOLDER)
-                if document.get("relevance_model")
-                else None
-            ),
             queries=queries,
             query_ranker=query_ranker,
             context=context,
             repeats=repeats,
             starts=_starts(folder / _STARTS_FOLDER),
-        )
+        ).with_relevance_models(_relevance_models(folder, document, catalogue))
 
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
@@ -373,6 +393,20 @@ def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:
     if not folder.is_dir():
         return QueryTable.empty(), QueryRanker.prior()
     return QueryTable.open(folder), QueryRanker.open(folder)
+
+
+def _relevance_models(
+    folder: Path, document: Mapping[str, Any], catalogue: Catalogue
+) -> dict[str, RelevanceModel]:
+    """Relevance models by the surface of their labels; none if no surface filters."""
+    models, lists = {}, document.get("relevance_lists", ())
+    if document.get("relevance_model"):
+        models[TYPED_TEXTS] = RelevanceModel.open(folder / _RELEVANCE_FOLDER, catalogue)
+    if lists:
+        own = folder / _LISTS_FOLDER
+        items = models[TYPED_TEXTS].items if models else open_item_texts(own / _ITEMS_FOLDER)
+        models |= {name: open_relevance_model(own / name, items, catalogue) for name in lists}
+    return models
 
 
 def _repeats(folder: Path, facts: Mapping[str, Any] | None) -> Repeats:

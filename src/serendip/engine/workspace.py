@@ -3,10 +3,10 @@
 ::
 
     serendip.toml       the settings
-    serendip.db         items and the newest events
+    serendip.db         items and the newest events, unless they are on a server
     log/                all other events; with the database, the only source of truth
     cache/              vectors by content hash, also of files of posted items; converted weights
-    generations/        published generations
+    generations/        published generations; copies of them with `[storage]`
     semantic_ids/       versions of semantic IDs, from `serendip ids build`
     relevance/          versions of the relevance model, from `serendip judge distil`
     queries/            versions of suggested queries, from `serendip queries build`
@@ -23,12 +23,16 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.config import Overrides, read_toml, validate
+from serendip.data.objects.mirror import Place
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S
-from serendip.data.store.store import Store
+from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.settings import Settings
 from serendip.errors import DataError
 from serendip.search.synonyms import Synonyms, read_synonyms
@@ -36,7 +40,6 @@ from serendip.search.synonyms import Synonyms, read_synonyms
 _log = logging.getLogger(__name__)
 
 SETTINGS_FILE = "serendip.toml"
-DATABASE_FILE = "serendip.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,22 @@ class Workspace:
         return self.cache / "posted_media" / "files.db"
 
     @property
-    def generations(self) -> Path:
-        """Folder of published generations."""
+    def generations(self) -> Place:
+        """Place of published generations."""
+        return self._place("generations")
+
+    @property
+    def generation_folder(self) -> Path:
+        """Folder, on this machine, of published generations."""
         return self.folder / "generations"
+
+    @property
+    def log(self) -> Place:
+        """Place of the segments of the event log."""
+        return self._place(LOG_FOLDER)
+
+    def _place(self, name: str) -> Place:
+        return self.settings.storage.place(self.folder / name)
 
     @property
     def semantic_ids(self) -> Path:
@@ -121,13 +137,31 @@ class Workspace:
             return Synonyms()
 
     @property
-    def database(self) -> Path:
-        """File of the database of items and events."""
-        return self.folder / DATABASE_FILE
+    def database(self) -> DatabasePlace:
+        """The database of items and events: a file, or a URL, which nobody shows."""
+        return self.settings.store.place(self.folder)
 
     def create_store(self) -> Store:
         """Open the database, created if missing; the caller closes it. Only imports use it."""
-        return Store.create(self.database)
+        return Store.create(self.database, self.log)
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Be the only process of all machines with this database that does something.
+
+        Of a workspace on one machine the lock of a folder says the same: this one adds nothing.
+
+        Args:
+            name: of what is done.
+
+        Raises:
+            StorageError: another process does it, or the database cannot be opened.
+        """
+        if not self.settings.store.url:
+            yield
+            return
+        with closing(self.open_store()) as store, store.exclusive(name):
+            yield
 
     def open_store(self, busy_timeout_s: float = PATIENT_S) -> Store:
         """Open the existing database; the caller closes it.
@@ -139,4 +173,4 @@ class Workspace:
             StorageError: the database is missing (reading and serving never create an empty one)
                 or cannot be opened.
         """
-        return Store.open(self.database, busy_timeout_s)
+        return Store.open(self.database, busy_timeout_s, self.log)

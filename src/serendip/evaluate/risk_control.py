@@ -1,9 +1,10 @@
 """Distribution-free risk control: the loosest filter threshold with a bound on irrelevant items.
 
-A filter removes items whose P(irrelevant) is at least the threshold, and the next ones move up. The
-excess of a slate is the number of irrelevant items shown, minus the allowed share of the items
-shown; a threshold is safe if the mean excess is not above 0. Slates of one group (an occupation
-with many titles, say) are correlated, so the sample is of groups, each with the mean of its slates.
+A filter removes items whose P(irrelevant) is at least the threshold; of the first positions their
+places are taken by the items behind with the lowest P(irrelevant). The excess of a slate is the
+number of irrelevant items shown, minus the allowed share of the items shown; a threshold is safe if
+the mean excess is not above 0. Slates of one group (an occupation with many titles, say) are
+correlated, so the sample is of groups, each with the mean of its slates.
 The test bets, group by group, against the hypothesis that the bound is violated: if it is violated,
 the capital exceeds 1 / delta with a probability of at most delta (Waudby-Smith and Ramdas 2020).
 This holds for any number of groups, if they are independent and identically distributed.
@@ -59,6 +60,13 @@ class LabelledSlates:
         """The slates with the highest similarity (P,) first."""
         return self._select(np.lexsort((-similarity, self.slates)))
 
+    def split(
+        self, is_first: BoolArray, similarity: FloatArray
+    ) -> tuple[LabelledSlates, LabelledSlates]:
+        """The slates of a mask (P,), and the others; the highest similarity (P,) comes first."""
+        order = np.lexsort((-similarity, self.slates))
+        return self._select(order[is_first[order]]), self._select(order[~is_first[order]])
+
     def split_in_half(self) -> tuple[LabelledSlates, LabelledSlates]:
         """Two halves of the groups, by seed 0: to choose a threshold, and to evaluate it."""
         group_ids, group_of = np.unique(self.groups, return_inverse=True)
@@ -75,24 +83,32 @@ class LabelledSlates:
         return LabelledSlates(*columns, self.size)
 
     def is_shown(self, threshold: float) -> BoolArray:
-        """(P,) pairs that are shown if all with at least this probability are removed."""
+        """(P,) pairs that are shown if all with at least this probability are removed.
+
+        What is removed from the first positions is replaced by the surest pairs behind these.
+        """
+        is_first = self._first()
+        passes = self.probabilities < threshold
+        missing = np.bincount(self.slates, is_first & ~passes, int(self.slates.max(initial=-1)) + 1)
+        able = np.flatnonzero(~is_first & passes)
+        rows = able[np.lexsort((self.probabilities[able], self.slates[able]))]
+        shown: BoolArray = is_first & passes
+        shown[rows[_ranks(self.slates[rows]) < missing[self.slates[rows]]]] = True
+        return shown
+
+    def _first(self) -> BoolArray:
+        """(P,) the first ``size`` pairs of each slate."""
         order = np.argsort(self.slates, kind="stable")
-        passes = (self.probabilities < threshold)[order]
-        rank, slates = passes.cumsum(), self.slates[order]
-        starts = np.flatnonzero(np.diff(slates, prepend=-1))
-        before = np.repeat(  # (P,) pairs of earlier slates that pass
-            np.concatenate([[0], rank])[starts], np.diff(np.append(starts, len(slates)))
-        )
-        mask = np.zeros(len(order), np.bool_)
-        mask[order] = passes & (rank - before <= self.size)
+        mask = np.zeros(len(self.slates), np.bool_)
+        mask[order[_ranks(self.slates[order]) < self.size]] = True
         return mask
 
     def effect(self, threshold: float) -> dict[str, float]:
         """Irrelevant share of the shown pairs before and after, and what it costs.
 
         ``fall`` is the relative decrease of the irrelevant share, ``replaced`` the share of the
-        shown pairs that are removed, ``lost`` that of the relevant ones, ``shown`` the number of
-        pairs shown after the filter, relative to before.
+        shown pairs that are removed, ``lost`` that of the relevant ones, ``kept`` the number of
+        relevant pairs shown after the filter, relative to before, ``shown`` that of all pairs.
         """
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
         is_removed = before & (self.probabilities >= threshold)
@@ -106,11 +122,14 @@ class LabelledSlates:
                 (is_removed & ~self.is_irrelevant).sum()
                 / max(1, (before & ~self.is_irrelevant).sum())
             ),
+            "kept": float(
+                (after & ~self.is_irrelevant).sum() / max(1, (before & ~self.is_irrelevant).sum())
+            ),
             "shown": float(after.sum() / max(1, before.sum())),
         }
 
     def intervals(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over groups: both irrelevant shares, ``fall`` and ``lost``."""
+        """95 % bootstrap intervals over groups: irrelevant shares, ``fall``, ``lost``, ``kept``."""
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
         is_removed = before & (self.probabilities >= threshold)
         group_ids, group_of = np.unique(self.groups, return_inverse=True)
@@ -131,6 +150,7 @@ class LabelledSlates:
             "irrelevant_after": last,
             "fall": fall,
             "lost": lost,
+            "kept": (draws[:, 2] - draws[:, 3]) / np.maximum(1, draws[:, 0] - draws[:, 1]),
         }
         return {
             name: np.quantile(values, (0.025, 0.975)).tolist() for name, values in samples.items()
@@ -211,6 +231,12 @@ def _is_proven(excess: NDArray[np.float64], size: int, allowed: float, delta: fl
     stake = np.minimum(stake, _MAX_STAKE / (1 - zero))
     capital = np.log1p(-stake * (values - zero)).cumsum()  # (G,) logarithm
     return bool(capital.max(initial=0.0) >= np.log(1 / delta))
+
+
+def _ranks(slates: IntArray) -> NDArray[np.intp]:
+    """(P,) rank of each row in its slate, from 0; rows of one slate are adjacent."""
+    starts = np.flatnonzero(np.diff(slates, prepend=-1))
+    return np.arange(len(slates)) - np.repeat(starts, np.diff(np.append(starts, len(slates))))
 
 
 def _share(labels: BoolArray, mask: BoolArray) -> float:

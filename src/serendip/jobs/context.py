@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.search_log import Log, read_log
 from serendip.runtime.budget import TimeBudget, parse_duration
+from serendip.runtime.engines import open_executor
+from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
@@ -32,7 +34,7 @@ class JobContext:
 
     Args:
         workspace: paths and settings.
-        options: seed, progress and device.
+        options: seed, progress, device and executor.
         clock: measures the stages.
         budget: time of the job, from its beginning.
     """
@@ -49,6 +51,7 @@ class JobContext:
         options: TrainOptions | None = None,
         clock: StageClock | None = None,
         budget: str | None = None,
+        engine: EngineChoice | None = None,
     ) -> JobContext:
         """Read the settings of a folder.
 
@@ -57,15 +60,22 @@ class JobContext:
             options: seed, progress and device.
             clock: measures the stages.
             budget: time of trainings, such as ``10m``; None = that of the settings.
+            engine: what was told beside ``[engine]``, which is read for it; None = the executor of
+                the options, as in a task of an executor.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong, or the
-                budget.
+                budget, or the engine cannot be used.
+            ExtraMissing: the package of the engine is not installed.
         """
         workspace = Workspace.open(folder)
         text = budget or workspace.settings.train.budget
         time_budget = TimeBudget(parse_duration(text) if text else None)
-        return cls(workspace, options or TrainOptions(), clock or StageClock(), time_budget)
+        options = options or TrainOptions()
+        if engine is not None:
+            executor = open_executor(engine.apply(workspace.settings.engine))
+            options = replace(options, executor=executor)
+        return cls(workspace, options, clock or StageClock(), time_budget)
 
     @property
     def settings(self) -> Settings:

@@ -28,7 +28,7 @@ from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import check_report
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.background import BackgroundProcess
-from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FAILED, RUNNING, JobStatus
 from serendip.runtime.progress import TrainOptions
@@ -63,7 +63,7 @@ def build_demo(
     require_training()
     with clock.stage("data files"):
         write_demo_files(folder)
-    context = JobContext.open(folder, options, clock)
+    context = JobContext.open(folder, options, clock, engine=EngineChoice())
     workspace = context.workspace
     with clock.stage("import"):
         if read_import_digest(workspace) is None:
@@ -223,6 +223,6 @@ def _evaluate_alone(task: QualityTask) -> None:
     """Evaluate in this process, with no others beside it: one core is left to the service."""
     try:
         context = JobContext.open(Path(task.folder), TrainOptions(seed=task.seed))
-        evaluate_workspace(context, LocalExecutor(1))
+        evaluate_workspace(context)
     except SerendipError:
         sys.exit(1)  # the status names the reason

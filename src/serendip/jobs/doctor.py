@@ -12,11 +12,12 @@ from serendip.content.config import open_media
 from serendip.content.encoders.media_files import Media
 from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.item import Item
-from serendip.data.store.database import may_corrupt_log, sqlite_version
+from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
 from serendip.engine.generations import open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
+from serendip.jobs.storage import check_storage
 from serendip.runtime.progress import Progress, SilentProgress
 
 _MIB = 1 << 20
@@ -35,7 +36,8 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
         if results[0].status != "FAIL":
             results.append(_check_log(store))
         if results[-1].status != "FAIL":
-            results += [_check_sqlite(), _check_generation(workspace), _check_disk(workspace)]
+            results += [_check_version(store), _check_generation(workspace), _check_disk(workspace)]
+            results += check_storage(workspace)
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
     return [asdict(result) for result in results]
@@ -48,7 +50,11 @@ def _check_integrity(store: Store) -> CheckResult:
         message = f"places in the database file are damaged: {_RESTORE}"
         examples = tuple(damage[:10])
         return CheckResult("database integrity", "FAIL", count, count, message, examples)
-    return CheckResult("database integrity", "PASS", 0, 1, "the database file is intact")
+    if store.is_on_server:
+        message = "the server checks its own files: `pg_amcheck`, data checksums"
+    else:
+        message = "the database file is intact"
+    return CheckResult("database integrity", "PASS", 0, 1, message)
 
 
 def _check_log(store: Store) -> CheckResult:
@@ -61,17 +67,14 @@ def _check_log(store: Store) -> CheckResult:
     return CheckResult(name, "PASS", 0, count, "the segments of the event log are intact")
 
 
-def _check_sqlite() -> CheckResult:
-    """Check that this version of SQLite keeps what several processes write."""
-    version = sqlite_version()
-    text = ".".join(map(str, version))
-    if may_corrupt_log(version):
-        message = (
-            f"SQLite {text} can corrupt a write-ahead log that two processes write: install "
-            "pysqlite3, or SQLite 3.51.3 or later"
-        )
-        return CheckResult("SQLite", "WARN", 1, 1, message)
-    return CheckResult("SQLite", "PASS", 0, 1, f"SQLite {text}")
+def _check_version(store: Store) -> CheckResult:
+    """Check that this version and its settings keep what was acknowledged."""
+    version = store.database_version()
+    name = version.split()[0]
+    if weaknesses := store.weaknesses():
+        count = len(weaknesses)
+        return CheckResult(name, "WARN", count, count, "; ".join(weaknesses))
+    return CheckResult(name, "PASS", 0, 1, version)
 
 
 def _check_generation(workspace: Workspace) -> CheckResult:
@@ -90,7 +93,7 @@ def _check_generation(workspace: Workspace) -> CheckResult:
 def _check_disk(workspace: Workspace) -> CheckResult:
     """Check that there is room for the next generation, and for the database to grow as much."""
     free = shutil.disk_usage(workspace.folder).free
-    kept = (workspace.database, *workspace.generations.glob("*/*"))
+    kept = (workspace.folder / DATABASE_FILE, *workspace.generation_folder.glob("*/*"))
     needed = max(_LEAST_FREE, sum(path.stat().st_size for path in kept if path.is_file()))
     message = f"{free // _MIB:,} MiB are free"
     if free < needed:

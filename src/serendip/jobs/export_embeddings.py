@@ -3,17 +3,21 @@
 They are the retriever's vectors in the vector space of the generation: the dot product of a user's
 or query's vector with an item's vector is the retriever's score. Users also have what a vector
 leaves out: their activity and the attribute values they prefer (``data.user_profile``).
+
+Users and queries are encoded in tasks of the executor, from one generation and at one time, so that
+the file does not depend on who encoded what, or when.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -32,7 +36,7 @@ from serendip.jobs.noted_export import NotedExport
 from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
-from serendip.runtime.progress import Progress
+from serendip.runtime.progress import TrainOptions
 
 Kind = Literal["items", "users", "queries"]
 
@@ -41,11 +45,18 @@ ID_COLUMN: Mapping[Kind, str] = {"items": "item_id", "users": "user_id", "querie
 BATCH = 512
 """Number of vectors that are computed at once, and of rows per row group of the file."""
 
+ROWS_PER_TASK = 16 * BATCH
+"""A process opens the generation for each task, which costs as much as a thousand vectors or so."""
+
 _DOT_PRODUCT = (
     "The dot product of a user's vector and an item's vector is the retriever's score for the task "
     "home, that of a query's vector for the task search; higher is better, the scale is arbitrary. "
     "Vectors of other generations with the same `space` can be combined with these."
 )
+
+
+Block: TypeAlias = tuple[FloatArray, Sequence[FloatArray]]
+"""Vectors of some rows in the retriever's space, and a block per column of the profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +65,44 @@ class _VectorRows:
 
     Args:
         ids: of the rows.
-        read: slice -> vectors in the retriever's space, and a block per column of the profile.
+        read: slice -> its block.
         profile: column of the profile -> names of its numbers.
     """
 
     ids: Sequence[str]
-    read: Callable[[slice], tuple[FloatArray, Sequence[FloatArray]]]
+    read: Callable[[slice], Block]
     profile: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedTask:
+    """Users or queries to encode.
+
+    Args:
+        workspace: its folder.
+        generation: name of the one that encodes.
+        now: Unix seconds, the time of all requests.
+        kind: users or queries.
+        ids: of the rows.
+    """
+
+    workspace: str
+    generation: str
+    now: float
+    kind: Kind
+    ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"the vectors of {len(self.ids):,} {self.kind}"
+
+
 def embed(
-    folder: Path, kind: Kind, out: Path | None, progress: Progress, file: Path | None = None
+    folder: Path,
+    kind: Kind,
+    out: Path | None,
+    options: TrainOptions,
+    file: Path | None = None,
+    now: float | None = None,
 ) -> dict[str, Any]:
     """Write an id and its ``vector`` for every item, every user with events, or every query.
 
@@ -77,8 +115,9 @@ def embed(
             queries.
         out: Parquet file, written atomically; None = ``<kind>.parquet`` in the workspace's
             ``embeddings``.
-        progress: of the rows.
+        options: progress of the rows, and the executor that encodes users and queries.
         file: of queries, see ``read_queries``; None = the queries of the event log.
+        now: Unix seconds, the time of all requests; None = the present.
 
     Returns:
         ``kind``, ``rows``, ``out`` and the metadata of the file: ``generation``, ``space``,
@@ -95,16 +134,57 @@ def embed(
     """
     workspace = Workspace.open(folder)
     target = out or workspace.embeddings / f"{kind}.parquet"
+    at = time.time() if now is None else now
     with closing(workspace.open_store()) as store:
         finish = _finisher(workspace, store, target, kind, file)
         texts = _read_texts(workspace, file) if kind == "queries" else []
-        with closing(Engine.open(folder)) as engine:
+        with closing(Engine.open(folder, lambda: at)) as engine:
             rows = _select_rows(engine, kind, texts)
-            space = open_space(workspace.generations / engine.generation)
+            space = open_space(workspace.generation_folder / engine.generation)
             require_writable(target)
             facts = _describe_space(engine.generation, space)
-            _write(target, ID_COLUMN[kind], rows, space, facts, progress, finish)
+            task = EmbedTask(str(folder), engine.generation, at, kind)
+            blocks = _compute_blocks(engine, rows, task, options)
+            _write(target, ID_COLUMN[kind], rows, space, facts, blocks, finish)
     return {"kind": kind, "rows": count_rows(target), **facts, "out": str(target)}
+
+
+def _compute_blocks(
+    engine: Engine, rows: _VectorRows, task: EmbedTask, options: TrainOptions
+) -> Iterator[Block]:
+    """The blocks of all rows, which are those of its tasks wherever these run."""
+    ids = [
+        tuple(rows.ids[begin : begin + ROWS_PER_TASK])
+        for begin in range(0, len(rows.ids), ROWS_PER_TASK)
+    ]
+    tasks = [replace(task, ids=part) for part in ids]
+    if task.kind == "items":  # whose vectors are only read
+        parts = iter([_read_all(rows)])
+    elif options.executor.workers == 1 or len(tasks) <= 1:
+        parts = (_read_all(_rows_of(engine, one.kind, one.ids)) for one in tasks)
+    else:
+        parts = map(iter, options.executor.map(encode_rows, tasks))
+    blocks = (block for part in parts for block in part)
+    return options.progress.track(
+        blocks, f"{ID_COLUMN[task.kind]} vectors", -(-len(rows.ids) // BATCH)
+    )
+
+
+def encode_rows(task: EmbedTask) -> list[Block]:
+    """The blocks of a task, in a process of an executor, which may be given several tasks."""
+    engine = _open_once(task.workspace, task.generation, task.now)
+    return list(_read_all(_rows_of(engine, task.kind, task.ids)))
+
+
+def _read_all(rows: _VectorRows) -> Iterator[Block]:
+    """Blocks of ``BATCH`` rows."""
+    for begin in range(0, len(rows.ids), BATCH):
+        yield rows.read(slice(begin, begin + BATCH))
+
+
+@lru_cache(maxsize=1)
+def _open_once(workspace: str, generation: str, now: float) -> Engine:
+    return Engine.open_named(workspace, generation, lambda: now)
 
 
 def read_queries(path: Path) -> list[str]:
@@ -176,12 +256,21 @@ def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
 
 def _select_rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _VectorRows:
     """Ids of a kind, and their vectors."""
+    if kind == "users":
+        return _rows_of(engine, kind, [user for user, _ in engine.users(limit=2**31 - 1)])
+    if kind == "queries":
+        return _rows_of(engine, kind, texts)
     state = engine.state
     retriever = require_retriever(state)
-    if kind == "items":
-        numbers = np.flatnonzero(~state.hidden).astype(np.int32)
-        ids = state.catalogue.vocabulary.ids_of(numbers)
-        return _VectorRows(ids, lambda rows: (retriever.vectors_of(numbers[rows]), ()))
+    numbers = np.flatnonzero(~state.hidden).astype(np.int32)
+    ids = state.catalogue.vocabulary.ids_of(numbers)
+    return _VectorRows(ids, lambda rows: (retriever.vectors_of(numbers[rows]), ()))
+
+
+def _rows_of(engine: Engine, kind: Kind, ids: Sequence[str]) -> _VectorRows:
+    """Some users or queries, and their vectors."""
+    state = engine.state
+    retriever = require_retriever(state)
 
     def encode(queries: Iterable[Query]) -> FloatArray:
         # Long histories are condensed to the relevant part, as they are in serving.
@@ -189,22 +278,21 @@ def _select_rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _VectorRow
 
     if kind == "queries":
 
-        def of_texts(rows: slice) -> tuple[FloatArray, Sequence[FloatArray]]:
-            return encode(engine.queries(Request("search", text=text) for text in texts[rows])), ()
+        def of_texts(rows: slice) -> Block:
+            return encode(engine.queries(Request("search", text=text) for text in ids[rows])), ()
 
-        return _VectorRows(texts, of_texts)
-    users = [user for user, _ in engine.users(limit=2**31 - 1)]
+        return _VectorRows(ids, of_texts)
     table = PreferenceTable.of(state.catalogue)
 
-    def of_users(rows: slice) -> tuple[FloatArray, Sequence[FloatArray]]:
-        queries = engine.queries(Request("home", user) for user in users[rows])
+    def of_users(rows: slice) -> Block:
+        queries = engine.queries(Request("home", user) for user in ids[rows])
         profile = [np.stack([measure_activity(query.history, query.time) for query in queries])]
         if table.names:
             profile.append(np.stack([table.shares(query.history) for query in queries]))
         return encode(queries), profile
 
     named = {"preferences": table.columns} if table.names else {}
-    return _VectorRows(users, of_users, {"activity": ACTIVITY, **named})
+    return _VectorRows(ids, of_users, {"activity": ACTIVITY, **named})
 
 
 def _describe_space(generation: str, space: VectorSpace) -> dict[str, Any]:
@@ -225,7 +313,7 @@ def _write(
     rows: _VectorRows,
     space: VectorSpace,
     facts: Mapping[str, Any],
-    progress: Progress,
+    blocks: Iterable[Block],
     finish: Callable[[Path], None],
 ) -> None:
     """Write ids, vectors, turned into the vector space, and profiles, with the metadata."""
@@ -241,14 +329,14 @@ def _write(
     schema = pa.schema(
         [(id_column, pa.string()), *columns], metadata={**texts, "dot_product": _DOT_PRODUCT}
     )
-    starts = range(0, len(rows.ids), BATCH)
+    begin = 0
     with open_parquet(out, schema, finish) as file:
-        for begin in progress.track(starts, f"{id_column} vectors", len(starts)):
-            part = slice(begin, begin + BATCH)
-            vectors, profile = rows.read(part)
-            blocks = zip((space.rotate(vectors), *profile), sizes.values(), strict=True)
+        for vectors, profile in blocks:
+            ids = rows.ids[begin : begin + len(vectors)]
+            rotated = zip((space.rotate(vectors), *profile), sizes.values(), strict=True)
             lists = [
-                pa.FixedSizeListArray.from_arrays(pa.array(block.ravel(), pa.float32()), size)
-                for block, size in blocks
+                pa.FixedSizeListArray.from_arrays(pa.array(column.ravel(), pa.float32()), size)
+                for column, size in rotated
             ]
-            file.write_table(pa.table([pa.array(rows.ids[part], pa.string()), *lists], schema))
+            file.write_table(pa.table([pa.array(ids, pa.string()), *lists], schema))
+            begin += len(vectors)

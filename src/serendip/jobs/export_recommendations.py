@@ -1,11 +1,18 @@
-"""``serendip recommend --batch``: writes recommendations for all users to a Parquet file."""
+"""``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
+
+Users are answered in tasks of the executor, from one generation and at one time, so that the file
+does not depend on who answered whom, or when.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +27,56 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.noted_export import NotedExport
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
-from serendip.runtime.progress import Progress
+from serendip.runtime.progress import TrainOptions
 
 BATCH = 128
+"""Users whose candidates are scored together."""
+
+USERS_PER_TASK = 32 * BATCH
+"""A process opens the generation for each task, which costs as much as a hundred answers or so."""
+
 _NEEDED = {"query": "a text", "items": "an item"}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTask:
+    """Users to answer.
+
+    Args:
+        workspace: its folder.
+        generation: name of the one that answers.
+        now: Unix seconds, the time of all requests.
+        surface: that needs only a user.
+        k: largest number of items per user.
+        country: of all requests; empty = that of each user.
+        device: of all requests; empty = unknown.
+        users: their ids.
+    """
+
+    workspace: str
+    generation: str
+    now: float
+    surface: str
+    k: int
+    country: str
+    device: str
+    users: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"the answers for {len(self.users):,} users"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRows:
+    """Rows of the file.
+
+    Args:
+        columns: by name.
+        lengths: number of users by number of items.
+    """
+
+    columns: dict[str, list[Any]]
+    lengths: Counter[int]
 
 
 def recommend_all(
@@ -31,9 +84,10 @@ def recommend_all(
     surface: str,
     k: int,
     out: Path,
-    progress: Progress,
+    options: TrainOptions,
     country: str = "",
     device: str = "",
+    now: float | None = None,
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
@@ -46,9 +100,10 @@ def recommend_all(
         surface: that needs only a user.
         k: largest number of items per user, at least 1.
         out: Parquet file, written atomically.
-        progress: of the users.
+        options: progress of the users, and the executor that answers them.
         country: of all requests; empty = that of each user.
         device: of all requests; empty = unknown.
+        now: Unix seconds, the time of all requests; None = the present.
 
     Returns:
         numbers of users and rows, number of users by number of items, and the generation.
@@ -62,65 +117,70 @@ def recommend_all(
     if k < 1:
         raise DataError(f"k = {k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
-    opened = Workspace.open(workspace)
+    opened, at = Workspace.open(workspace), time.time() if now is None else now
     with closing(opened.open_store()) as store:
         export = NotedExport(opened, store, out)
-        return _recommend_all(
-            workspace, Request(surface, country=country, device=device), k, out, progress, export
+        with closing(Engine.open(workspace, lambda: at)) as engine:
+            _require_user_only(engine, surface)
+            users = [user for user, _ in engine.users(limit=2**31 - 1)]
+            task = AnswerTask(str(workspace), engine.generation, at, surface, k, country, device)
+            tasks = [
+                replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
+                for begin in range(0, len(users), USERS_PER_TASK)
+            ]
+            if options.executor.workers == 1 or len(tasks) <= 1:
+                parts: Iterator[AnswerRows] = (answer(engine, task) for task in tasks)
+            else:
+                parts = options.executor.map(answer_users, tasks)
+            shown = options.progress.track(parts, f"{surface} for all users", len(tasks))
+            lengths = _write(shown, out, export)
+    return {
+        "users": len(users),
+        "rows": count_rows(out),
+        "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
+        "generation": task.generation,
+        "out": str(out),
+    }
+
+
+def answer_users(task: AnswerTask) -> AnswerRows:
+    """``answer`` in a process of an executor, which may be given several tasks."""
+    return answer(_open_once(task.workspace, task.generation, task.now), task)
+
+
+@lru_cache(maxsize=1)
+def _open_once(workspace: str, generation: str, now: float) -> Engine:
+    return Engine.open_named(workspace, generation, lambda: now)
+
+
+def answer(engine: Engine, task: AnswerTask) -> AnswerRows:
+    """Rows of the users of a task, in their order."""
+    rows = AnswerRows({name: [] for name in ("user_id", "rank", "item_id", "score")}, Counter())
+    for begin in range(0, len(task.users), BATCH):
+        part = task.users[begin : begin + BATCH]
+        queries = engine.queries(
+            Request(task.surface, user, country=task.country, device=task.device) for user in part
         )
+        for user, result in zip(part, engine.run(queries, task.surface), strict=True):
+            best = result.items.take(np.arange(min(task.k, len(result.items))))
+            _add(rows, user, best, engine.item_ids(best.item_nums))
+    return rows
 
 
-def _recommend_all(
-    workspace: Path, request: Request, k: int, out: Path, progress: Progress, export: NotedExport
-) -> dict[str, Any]:
-    """``recommend_all`` for a request without a user."""
-    surface = request.surface
-    engine = Engine.open(workspace)
-    try:
-        _require_user_only(engine, surface)
-        rows = _Rows()
-        users = [user for user, _ in engine.users(limit=2**31 - 1)]
-        starts = range(0, len(users), BATCH)
-        for begin in progress.track(starts, f"{surface} for all users", len(starts)):
-            part = users[begin : begin + BATCH]
-            queries = engine.queries(replace(request, user_id=user) for user in part)
-            for user, result in zip(part, engine.run(queries, surface), strict=True):
-                best = result.items.take(np.arange(min(k, len(result.items))))
-                rows.add(user, best, engine.item_ids(best.item_nums))
-        _write(rows.columns, out, export)
-        return {
-            "users": len(users),
-            "rows": count_rows(out),
-            "users_by_items": {str(count): rows.lengths[count] for count in sorted(rows.lengths)},
-            "generation": engine.generation,
-            "out": str(out),
-        }
-    finally:
-        engine.close()
-
-
-class _Rows:
-    """Columns of the file, and number of users by length of their list."""
-
-    def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {
-            name: [] for name in ("user_id", "rank", "item_id", "score")
-        }
-        self.lengths: Counter[int] = Counter()
-
-    def add(self, user: str, best: ItemList, item_ids: list[str]) -> None:
-        """Add the list of a user."""
-        self.lengths[len(best)] += 1
-        self.columns["user_id"] += [user] * len(best)
-        self.columns["rank"] += list(range(1, len(best) + 1))
-        self.columns["item_id"] += item_ids
-        self.columns["score"] += best.scores.tolist()
-        if SPONSORED in best.fields:
-            self.columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
-        if PROPENSITY in best.fields:
-            drawn = best.fields[PROPENSITY].astype(np.float64).tolist()
-            known = [None if math.isnan(chance) else chance for chance in drawn]
-            self.columns.setdefault(PROPENSITY, []).extend(known)
+def _add(rows: AnswerRows, user: str, best: ItemList, item_ids: list[str]) -> None:
+    """Add the list of a user."""
+    columns = rows.columns
+    rows.lengths[len(best)] += 1
+    columns["user_id"] += [user] * len(best)
+    columns["rank"] += list(range(1, len(best) + 1))
+    columns["item_id"] += item_ids
+    columns["score"] += best.scores.tolist()
+    if SPONSORED in best.fields:
+        columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
+    if PROPENSITY in best.fields:
+        drawn = best.fields[PROPENSITY].astype(np.float64).tolist()
+        known = [None if math.isnan(chance) else chance for chance in drawn]
+        columns.setdefault(PROPENSITY, []).extend(known)
 
 
 def _require_user_only(engine: Engine, surface: str) -> None:
@@ -132,7 +192,8 @@ def _require_user_only(engine: Engine, surface: str) -> None:
         )
 
 
-def _write(columns: dict[str, list[Any]], out: Path, export: NotedExport) -> None:
+def _write(parts: Iterable[AnswerRows], out: Path, export: NotedExport) -> Counter[int]:
+    """Write rows as they come, a row group for each part; number of users by number of items."""
     import pyarrow as pa
 
     types = {
@@ -143,6 +204,19 @@ def _write(columns: dict[str, list[Any]], out: Path, export: NotedExport) -> Non
         SPONSORED: pa.bool_(),
         PROPENSITY: pa.float64(),
     }
-    schema = pa.schema([(name, types[name]) for name in columns])
+    lengths, left = Counter[int](), iter(parts)
+    empty = AnswerRows({name: [] for name in ("user_id", "rank", "item_id", "score")}, Counter())
+    for first in left:
+        lengths.update(first.lengths)
+        if first.columns["rank"]:
+            break
+    else:
+        first = empty
+    schema = pa.schema([(name, types[name]) for name in first.columns])
     with open_parquet(out, schema, export.finish_users) as file:
-        file.write_table(pa.table(columns, schema=schema))
+        file.write_table(pa.table(first.columns, schema=schema))
+        for part in left:
+            lengths.update(part.lengths)
+            if part.columns["rank"]:
+                file.write_table(pa.table(part.columns, schema=schema))
+    return lengths

@@ -9,6 +9,7 @@ from typing import Any
 
 from serendip.data.files.media_columns import extract_media
 from serendip.data.files.readers import read_events, read_items, read_users
+from serendip.data.store.store import Store
 from serendip.engine.erasure import remove_remains
 from serendip.engine.workspace import Workspace
 
@@ -47,7 +48,7 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
 
 def read_import_digest(workspace: Workspace) -> str | None:
     """Hash of the last import; None if files or settings have changed since, or never imported."""
-    if not workspace.database.exists():
+    if not Store.exists(workspace.database):
         return None
     with closing(workspace.open_store()) as store:
         stored = store.meta(IMPORT_DIGEST)

@@ -159,6 +159,7 @@ def open_llm_job(
     with (
         open_llm(config) as llm,
         exclusive_lock(job_folder(workspace, job.name)),
+        workspace.exclusive(f"job {job.name}"),
         closing(Ledger.open(workspace.database)) as ledger,
     ):
         yield LlmSession(task, job, llm, ledger, options)

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from serendip.engine.generations import in_force_since, open_current, open_previous
+from serendip.engine.generations import in_force_since, open_current, read_previous
 from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.relevance.decisions import FilterDecision, read_decisions
+from serendip.jobs.storage import StorageStatus, read_storage
 from serendip.jobs.train.staleness import (
     LEARNED_TABLES,
     GenerationAge,
@@ -89,6 +90,7 @@ class WorkspaceStatus:
         training: the running training; None = none runs.
         last: how the last one ended; None = not known.
         schedule: how often the service checks; empty = it does not train.
+        storage: that machines share; None = this machine alone has everything.
     """
 
     in_force: InForce | None
@@ -98,6 +100,7 @@ class WorkspaceStatus:
     training: JobStatus | None
     last: TrainingRecord | None
     schedule: str
+    storage: StorageStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -130,6 +133,7 @@ def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStat
         running_training(workspace),
         TrainingRecord.read(workspace.training),
         workspace.settings.train.schedule or "",
+        read_storage(workspace),
     )
 
 
@@ -175,14 +179,13 @@ def _read_quality(workspace: Workspace, fingerprint: str) -> dict[str, float]:
 
 
 def _compare(workspace: Workspace, current: Version) -> GenerationChanges | None:
-    previous = open_previous(workspace.generations, current.name)
-    if previous is None:
+    before, now = read_previous(workspace.generations, current.name), current.manifest
+    if before is None:
         return None
-    before, now = previous.manifest, current.manifest
     names = [name for name in now["counts"] if name in before["counts"]]
     said = _gates(before)
     return GenerationChanges(
-        previous.name,
+        str(before["name"]),
         {name: (before["counts"][name], now["counts"][name]) for name in names},
         compare_settings(before["settings"], now["settings"], LEARNED_TABLES),
         {

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import Database
 from serendip.llm.config import Bill
 
@@ -69,7 +69,7 @@ class Ledger:
         self._database, self._sql = database, ledger_table
 
     @classmethod
-    def open(cls, url_or_path: str | Path) -> Self:
+    def open(cls, place: DatabasePlace) -> Self:
         """Open a database; file and table are created if necessary.
 
         Raises:
@@ -77,7 +77,7 @@ class Ledger:
         """
         from serendip.llm.ledger_table import METADATA
 
-        return cls(Database.with_tables(url_or_path, METADATA))
+        return cls(Database.with_tables(place, METADATA))
 
     def close(self) -> None:
         """Close all connections."""

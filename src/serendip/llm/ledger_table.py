@@ -1,4 +1,4 @@
-"""SQL table and statements of the ledger; SQLite serialises writers, so budgets are exact."""
+"""SQL table and statements of the ledger; writers come one at a time, so budgets are exact."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
-    Text,
     bindparam,
     case,
+    cast,
     func,
     insert,
     or_,
@@ -21,20 +20,22 @@ from sqlalchemy import (
     update,
 )
 
+from serendip.data.store.schema import TEXT, name_type
+
 METADATA = MetaData()
 
 CALLS = Table(
     "llm_calls",
     METADATA,
     Column("number", Integer, primary_key=True),
-    Column("job", Text, nullable=False),
-    Column("prompt", Text, nullable=False),
-    Column("prompt_digest", String(16), nullable=False),
-    Column("model", Text, nullable=False),
-    Column("data", String(64), nullable=False),
-    Column("state", String(8), nullable=False),
-    Column("failure", Text, nullable=False),
-    Column("answer", Text, nullable=False),
+    Column("job", TEXT, nullable=False),
+    Column("prompt", TEXT, nullable=False),
+    Column("prompt_digest", name_type(16), nullable=False),
+    Column("model", TEXT, nullable=False),
+    Column("data", name_type(64), nullable=False),
+    Column("state", name_type(8), nullable=False),
+    Column("failure", TEXT, nullable=False),
+    Column("answer", TEXT, nullable=False),
     Column("sent", BigInteger, nullable=True),
     Column("answered", BigInteger, nullable=True),
     Column("seconds", Double, nullable=True),
@@ -107,8 +108,8 @@ SUMMARY = (
             for state in ("ok", "failed", "batched")
         ),
         func.sum(case((CALLS.c.state == "sent", 1), else_=0)).label("unfinished"),
-        func.coalesce(func.sum(CALLS.c.sent), 0).label("tokens_sent"),
-        func.coalesce(func.sum(CALLS.c.answered), 0).label("tokens_answered"),
+        cast(func.coalesce(func.sum(CALLS.c.sent), 0), BigInteger).label("tokens_sent"),
+        cast(func.coalesce(func.sum(CALLS.c.answered), 0), BigInteger).label("tokens_answered"),
         func.coalesce(func.sum(CALLS.c.seconds), 0.0).label("seconds"),
         func.sum(CALLS.c.price).label("price"),
     )

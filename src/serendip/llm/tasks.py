@@ -71,6 +71,8 @@ class Task(Generic[AnswerT]):
             answer = self.answers.model_validate_json(_remove_fence(text))
         except ValidationError as error:
             raise WrongAnswer(self._describe_error(error)) from None
+        if "\0" in text or "\\u0000" in text:
+            raise WrongAnswer("it holds signs that are no text")
         if answer.id != data_id(data):
             raise WrongAnswer("id: not that of the data")
         return answer

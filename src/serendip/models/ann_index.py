@@ -24,6 +24,8 @@ Shapes: N items, B queries, D size of the vectors, M allowed items.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -178,6 +180,12 @@ class ApproximateIndex:
         """The items of ``search`` for one query (D,), in any order."""
         return self._find(np.ascontiguousarray(query, np.float32), k, allowed, products)[0]
 
+    def nearest_scored(
+        self, query: FloatArray, k: int, allowed: AllowedItems | None
+    ) -> tuple[IntArray, FloatArray]:
+        """The items (C,) of ``search`` for one query (D,) and their products (C,), in any order."""
+        return self._find(np.ascontiguousarray(query, np.float32), k, allowed, None)
+
     def _find(
         self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
@@ -198,13 +206,13 @@ class ApproximateIndex:
         """Score all allowed items for a query (D,), or look them up in its products (N,)."""
         if allowed is None:
             scores = self.vectors @ query if products is None else products
-            best = _find_top(scores, k)
+            best = find_top(scores, k)
             return best.astype(np.int32), scores[best]
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
         scores = vectors @ query if products is None else products[numbers]
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
-        best = _find_top(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
+        best = find_top(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
         return numbers[best], scores[best]
 
     def _allowed_vectors(self, items: ItemSet) -> tuple[IntArray, FloatArray]:
@@ -237,7 +245,7 @@ class ApproximateIndex:
         proposed = self._propose(query, pool, num_probes, allowed)
         numbers: IntArray = proposed[proposed >= 0].astype(np.int32)
         scores = dot_items(self.vectors, numbers, query)
-        best = _find_top(scores, k)
+        best = find_top(scores, k)
         return numbers[best], scores[best]
 
     def _propose(
@@ -265,7 +273,7 @@ class ApproximateIndex:
     def _choose_probes(self, queries: FloatArray) -> int:
         """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
         k = min(self.config.k, len(self))
-        exact = [set(_find_top(self.vectors @ query, k).tolist()) for query in queries]
+        exact = [set(find_top(self.vectors @ query, k).tolist()) for query in queries]
         probes = 1
         while probes < self._lists.nlist:
             found = (self._probe(query, k, probes, None)[0].tolist() for query in queries)
@@ -294,18 +302,44 @@ class ApproximateIndex:
         Raises:
             ArtefactError: the folder has no readable index.
         """
-        try:
-            text = (folder / "config.json").read_text(encoding="utf-8")
-            config = ApproximateIndexConfig.model_validate_json(text)
-            if not (folder / INDEX_FILE).exists():
-                return cls(config, map_array(folder / _VECTORS_FILE), None, 0)
-            vectors = open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
-            lists = load_faiss().read_index(str(folder / INDEX_FILE))
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable approximate index: {error}.", "Build it again."
-            ) from None
-        return cls(config, vectors, lists, int(lists.nprobe))
+        config, vectors = open_vectors(folder)
+        lists = open_lists(folder)
+        return cls(config, vectors, lists, 0 if lists is None else int(lists.nprobe))
+
+
+def open_vectors(folder: Path) -> tuple[ApproximateIndexConfig, FloatArray]:
+    """Settings of an index and its vectors (N, D), mapped into memory.
+
+    Raises:
+        ArtefactError: the folder has no readable index.
+    """
+    with _readable(folder):
+        text = (folder / "config.json").read_text(encoding="utf-8")
+        config = ApproximateIndexConfig.model_validate_json(text)
+        if not (folder / INDEX_FILE).exists():
+            return config, map_array(folder / _VECTORS_FILE)
+        return config, open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
+
+
+def open_lists(folder: Path) -> Any:
+    """The inverted file of an index, read into memory; None if it compares all items.
+
+    Raises:
+        ArtefactError: the folder has no readable index.
+    """
+    with _readable(folder):
+        path = folder / INDEX_FILE
+        return load_faiss().read_index(str(path)) if path.exists() else None
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ArtefactError(
+            f"{folder} has no readable approximate index: {error}.", "Build it again."
+        ) from None
 
 
 def _build_lists(vectors: FloatArray, seed: int) -> Any:
@@ -327,7 +361,7 @@ def _build_lists(vectors: FloatArray, seed: int) -> Any:
     return lists
 
 
-def _find_top(scores: FloatArray, k: int) -> NDArray[np.intp]:
+def find_top(scores: FloatArray, k: int) -> NDArray[np.intp]:
     """Indices (k,) of the k largest scores (N,), in any order; all N, if there are no more."""
     if k < 1 or k >= len(scores):
         return np.arange(len(scores))[: max(k, 0)]

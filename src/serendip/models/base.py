@@ -138,6 +138,11 @@ class Recommender(ABC):
         return self.origin or self.label[:1].lower() + self.label[1:]
 
     @property
+    def decay(self) -> float:
+        """Weight of an event of a context relative to the next one; 1 = all weigh the same."""
+        return float(getattr(self.config, "decay", 1.0))
+
+    @property
     def is_trained(self) -> bool:
         """True once ``train`` or ``open`` has run."""
         return self._num_items >= 0

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, distinct
-from serendip.data.query import Query
+from serendip.data.query import History, Query
 from serendip.models.linalg import Sparse, to_csr
 
 _MIN_WEIGHT = 1e-4
@@ -75,6 +76,37 @@ def compute_contexts(
 ) -> list[Context]:
     """``compute_context_weights`` of each query."""
     return [compute_context_weights(query, num_items, decay, like_weight) for query in queries]
+
+
+def compute_growth_without(
+    history: History, context: IntArray, left_out: IntArray, decay: float
+) -> FloatArray:
+    """Factors (M, T) by which the weights of a context grow if one of M items is left out of it.
+
+    The items before it become newer by one step for each of its events; its own weight becomes 0.
+    Exact for items with one event each; of an item with several, the newest one decides.
+
+    Args:
+        history: that the context is made from.
+        context: (T,) int32 items.
+        left_out: (M,) int32 items.
+        decay: in (0, 1], weight of an event relative to the next one.
+    """
+    events = history.item_nums[history.recalled :]  # (L,) those that decay with age
+    is_left_out = left_out[:, None] == events[None]  # (M, L)
+    newer = is_left_out[:, ::-1].cumsum(1)[:, ::-1]  # (M, L) its events from this one on
+    last = _last_places(events, context)  # (T,)
+    steps = np.where(last >= 0, newer[:, last], 0)  # (M, T)
+    growth = np.float32(decay) ** -steps.astype(np.float32)
+    growth[left_out[:, None] == context[None]] = 0.0
+    return growth
+
+
+def _last_places(events: IntArray, context: IntArray) -> NDArray[np.intp]:
+    """(T,) place of the newest event of each item; -1 = it has none."""
+    is_of = context[:, None] == events[None]  # (T, L)
+    places = len(events) - 1 - is_of[:, ::-1].argmax(1)
+    return np.where(is_of.any(1), places, -1)
 
 
 def average_contexts(contexts: Sequence[Context], vectors: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,23 @@ LOCK = ".lock"
 
 
 @contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold an exclusive lock of a folder, which is created if missing.
 
     The operating system releases the lock when the process ends, also after a crash.
 
+    Args:
+        folder: to lock.
+        wait: for a process that holds it, instead of an error.
+
     Raises:
         StorageError: another process holds the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StorageError(
                 f"another process is writing to {folder}.",
@@ -56,6 +60,18 @@ def write_synced(path: Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents if missing, and wait until their names are on disk.
+
+    The name of a folder that exists is flushed, too: who made it may have been killed before that.
+    """
+    made = [path for path in folder.parents if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder, *made):
+        with suppress(PermissionError):  # a parent that is not ours to read was not made here
+            flush_folder(path.parent)
 
 
 def flush_tree(folder: Path) -> None:
@@ -98,7 +114,7 @@ def write_text(path: Path, text: str) -> None:
     """
     part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_synced(part, text)
         part.replace(path)
         flush_folder(path.parent)

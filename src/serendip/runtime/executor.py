@@ -1,7 +1,8 @@
 """Executors run a function over tasks; here the protocol and an executor of local processes.
 
 The function is a module-level function of one plain argument, so that it can run in this process,
-in another one, or, with another executor, on another machine.
+in another one, or, with another executor, on another machine (``ray_cluster``). A task may run more
+than once, where a machine is lost; so it changes nothing but files of a folder of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -21,9 +23,10 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from serendip.errors import SerendipError
 from serendip.runtime.threads import limit_threads
@@ -36,13 +39,22 @@ class Executor(Protocol):
     """Maps a function over tasks.
 
     Attributes:
+        name: of the engine, for records of what ran where.
         workers: number of processes; with one, work that could run beside this process runs in it.
     """
 
+    name: str
     workers: int
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """Results in the order of ``tasks``; the first error is raised."""
+        """Results in the order of ``tasks``; the first error is raised.
+
+        At most two tasks per worker run or have a result that was not read, which bounds memory.
+        Closing the iterator starts nothing new.
+
+        Raises:
+            SerendipError: a process was killed.
+        """
         ...
 
     def as_finished(
@@ -69,7 +81,8 @@ class Executor(Protocol):
     ) -> AbstractContextManager[Iterator[Result]]:
         """Results of one task that yields several, while this process does something else.
 
-        Leaving the context ends the task, whether or not all results were read.
+        Leaving the context ends the task, whether or not all results were read. A task that is
+        started again goes on with the results that were not read.
 
         Args:
             work: a module-level generator function; its results are small plain values, large ones
@@ -101,16 +114,18 @@ class LocalExecutor:
     ``map`` runs in the current process.
     """
 
+    name = "local"
+
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or (2 if may_start_process() and count_cores() > 1 else 1)
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """Results in the order of ``tasks``."""
+        """See ``Executor.map``."""
         if self.workers == 1:
             yield from map(work, tasks)
             return
-        with _open_pool(max(1, min(self.workers, len(tasks)))) as pool:
-            yield from pool.map(work, tasks)
+        with ThreadPoolExecutor(self.workers) as threads:
+            yield from run_in_order(_submit_to(threads, work), tasks, self.workers)
 
     def as_finished(
         self,
@@ -119,27 +134,8 @@ class LocalExecutor:
         after: Mapping[int, Collection[int]] | None = None,
     ) -> Iterator[Result]:
         """See ``Executor.as_finished``; tasks that are ready start in their order."""
-        needs = {index: set((after or {}).get(index, ())) for index in range(len(tasks))}
-        running: dict[Future[Result], int] = {}
-        error: BaseException | None = None
         with ThreadPoolExecutor(self.workers) as threads:
-            while True:
-                ready = [index for index, missing in needs.items() if not missing and not error]
-                for index in ready[: self.workers - len(running)]:
-                    del needs[index]
-                    running[threads.submit(_run_in_process, work, tasks[index])] = index
-                if not running:
-                    break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    index = running.pop(future)
-                    if future.exception():
-                        error = error or future.exception()
-                        continue
-                    for missing in needs.values():
-                        missing.discard(index)
-                    yield future.result()
-        if error:
-            raise error
+            yield from run_when_ready(_submit_to(threads, work), tasks, self.workers, after)
 
     @contextmanager
     def stream(
@@ -153,7 +149,7 @@ class LocalExecutor:
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_send_results, args=(sender, work, task), daemon=True)
-        _set_malloc()
+        set_malloc()
         with blocked_interrupts():
             process.start()
         sender.close()
@@ -163,6 +159,59 @@ class LocalExecutor:
             process.terminate()
             process.join()
             receiver.close()
+
+
+IN_PROCESS: Final[Executor] = LocalExecutor(1)
+"""Nothing that need not run in a process of its own does."""
+
+
+def run_in_order(
+    submit: Callable[[Task], Future[Result]], tasks: Sequence[Task], workers: int
+) -> Iterator[Result]:
+    """Results in the order of the tasks, of which at most two per worker run or are unread."""
+    left, pending = iter(tasks), deque[Future[Result]]()
+    try:
+        while True:
+            pending.extend(map(submit, islice(left, 2 * workers - len(pending))))
+            if not pending:
+                return
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def run_when_ready(
+    submit: Callable[[Task], Future[Result]],
+    tasks: Sequence[Task],
+    workers: int,
+    after: Mapping[int, Collection[int]] | None = None,
+) -> Iterator[Result]:
+    """Results in the order of completion; see ``Executor.as_finished``."""
+    needs = {index: set((after or {}).get(index, ())) for index in range(len(tasks))}
+    running: dict[Future[Result], int] = {}
+    error: BaseException | None = None
+    try:
+        while True:
+            ready = [index for index, missing in needs.items() if not missing and not error]
+            for index in ready[: workers - len(running)]:
+                del needs[index]
+                running[submit(tasks[index])] = index
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                index = running.pop(future)
+                if future.exception():
+                    error = error or future.exception()
+                    continue
+                for missing in needs.values():
+                    missing.discard(index)
+                yield future.result()
+    finally:
+        for future in running:
+            future.cancel()
+    if error:
+        raise error
 
 
 def count_cores() -> int:
@@ -199,7 +248,7 @@ def _receive(receiver: Connection, process: SpawnProcess, name: str) -> Iterator
         try:
             kind, value = receiver.recv()
         except EOFError:
-            raise _killed(name) from None
+            raise killed(name) from None
         if kind == _END:
             process.join()  # ended by force it would leave its semaphores to the system
             return
@@ -218,23 +267,35 @@ def blocked_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _submit_to(
+    threads: ThreadPoolExecutor, work: Callable[[Task], Result]
+) -> Callable[[Task], Future[Result]]:
+    """What starts a task in a new process that a thread waits for."""
+
+    def submit(task: Task) -> Future[Result]:
+        return threads.submit(_run_in_process, work, task)
+
+    return submit
+
+
 def _run_in_process(work: Callable[[Task], Result], task: Task) -> Result:
     """Run one task in a new process."""
     with _open_pool(1) as pool:
         try:
             return pool.submit(work, task).result()
         except BrokenProcessPool:
-            raise _killed(str(task)) from None
+            raise killed(str(task)) from None
 
 
-def _killed(name: str) -> SerendipError:
+def killed(name: str) -> SerendipError:
+    """The error about a process that ended without a result."""
     return SerendipError(
         f"the process of {name} was killed.",
         "It probably ran out of memory: free some and run the command again.",
     )
 
 
-def _set_malloc() -> None:
+def set_malloc() -> None:
     """Settings of malloc for the processes that are started from now on."""
     os.environ.update(
         {name: os.environ.get(name, value) for name, value in _MALLOC_SETTINGS.items()}
@@ -243,7 +304,7 @@ def _set_malloc() -> None:
 
 def _open_pool(workers: int) -> ProcessPoolExecutor:
     """Spawned processes: forking a process with numeric threads can deadlock."""
-    _set_malloc()
+    set_malloc()
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, _initialise, max_tasks_per_child=1)
 

@@ -2,7 +2,8 @@
 
 ``SilentProgress`` is the default everywhere. The CLI passes that of ``progress_display``, with the
 time left; ``job_status`` writes the share of a whole job to a file, for other processes. Options
-(seed, progress, checkpoint, device) belong to a run; the settings of a model are its config.
+(seed, progress, checkpoint, device, executor) belong to a run, the settings of a model are its
+config.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from serendip.runtime.budget import UNLIMITED, Allowance
+from serendip.runtime.executor import IN_PROCESS, Executor
 
 T = TypeVar("T")
 
@@ -132,6 +134,7 @@ class TrainOptions:
             numbers. Removed at the end. None = no checkpoints.
         device: torch device of the content encoders.
         allowance: time that the training may take; it then ends at its best point so far.
+        executor: where parts that do not need each other run.
     """
 
     seed: int = 0
@@ -139,6 +142,7 @@ class TrainOptions:
     checkpoint: Path | None = None
     device: str = "cpu"
     allowance: Allowance = UNLIMITED
+    executor: Executor = IN_PROCESS
 
     def inside(self, name: str, share: float = 1.0) -> TrainOptions:
         """Options of a part of a training: a subfolder for its checkpoints, a share of the time."""

@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,8 +94,7 @@ class Versions:
         for start in (_BUILDING, _REMOVING):
             for leftover in self.folder.glob(f"{start}*"):
                 shutil.rmtree(leftover)
-        numbers = [self.number(path.name) for path in self.folder.glob(f"{self.prefix}*")]
-        name = f"{self.prefix}{max(numbers, default=0) + 1}"
+        name = self._take_name()
         building = self.folder / f"{_BUILDING}{name}"
         building.mkdir()
         write(building)
@@ -112,17 +111,26 @@ class Versions:
         text = seal(manifest)
         write_synced(building / MANIFEST, text)
         flush_tree(building)
+        self._put_in_place(building, name)
+        return Version(self.folder / name, json.loads(text))
+
+    def _take_name(self) -> str:
+        """The name of the next version, which no other one has or had."""
+        numbers = [self.number(path.name) for path in self.folder.glob(f"{self.prefix}*")]
+        return f"{self.prefix}{max(numbers, default=0) + 1}"
+
+    def _put_in_place(self, building: Path, name: str) -> None:
+        """Give a complete folder its name and make it current."""
         building.rename(self.folder / name)
         flush_folder(self.folder)
         self.make_current(name)
-        return Version(self.folder / name, json.loads(text))
 
     def _share_files(self, building: Path, checksums: Mapping[str, str]) -> None:
         """Replace large files by hard links to equal ones, of this version or the newest one."""
         known: dict[str, Path] = {}
-        for newest in self.names()[-1:]:
+        for newest in self.local_names()[-1:]:
             with suppress(ArtefactError):
-                files = self.open(newest, verify=False).manifest["files"]
+                files = self.read_local_manifest(newest)["files"]
                 known = {digest: self.folder / newest / name for name, digest in files.items()}
         for name, digest in checksums.items():
             path = building / name
@@ -150,11 +158,31 @@ class Versions:
             content = path.read_bytes()
         except FileNotFoundError:
             return ""
+        return self.parse_pointer(content, str(path))
+
+    def parse_pointer(self, content: bytes, origin: str) -> str:
+        """The name that a pointer has.
+
+        Raises:
+            ArtefactError: it has something else.
+        """
         name = content.decode("ascii", "replace").strip()
         if not self.number(name):
-            message = f"{path} has {name[:80]!r}, which is not the name of a version."
+            message = f"{origin} has {name[:80]!r}, which is not the name of a version."
             raise ArtefactError(message, self.repair)
         return name
+
+    def has_pointer(self) -> bool:
+        """Whether there is a pointer, readable or not."""
+        return (self.folder / self.pointer).exists()
+
+    def current_since(self) -> float:
+        """Unix seconds at which the pointer was set.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return (self.folder / self.pointer).stat().st_mtime
 
     def readable_name(self) -> str:
         """Name in the pointer; empty if there is no pointer or it is unreadable."""
@@ -179,25 +207,67 @@ class Versions:
             ArtefactError: its manifest is unreadable, altered or of another format, or a file is
                 missing, altered or not listed.
         """
-        folder = self.folder / name
+        manifest = self.read_local_manifest(name)
+        if verify:
+            self._verify(self.folder / name, manifest["files"])
+        return Version(self.folder / name, manifest)
+
+    def read_manifest(self, name: str) -> Mapping[str, Any]:
+        """The manifest of a version, of which nothing else is opened.
+
+        Raises:
+            ArtefactError: it is unreadable, altered or of another format.
+        """
+        return self.read_local_manifest(name)
+
+    def read_local_manifest(self, name: str) -> dict[str, Any]:
+        """The manifest of a version in the folder.
+
+        Raises:
+            ArtefactError: it is missing, altered or of another format.
+        """
+        path = self.folder / name / MANIFEST
         try:
-            manifest = unseal((folder / MANIFEST).read_bytes())
+            return self.parse_manifest(path.read_bytes(), str(path.parent))
         except (OSError, ValueError) as error:
-            message = f"{folder / MANIFEST} is not readable: {error}."
-            raise ArtefactError(message, self.repair) from None
+            raise ArtefactError(f"{path} is not readable: {error}.", self.repair) from None
+
+    def parse_manifest(self, content: bytes, origin: str) -> dict[str, Any]:
+        """Parse the manifest of a version.
+
+        Raises:
+            ValueError: it was altered.
+            ArtefactError: it has another format.
+        """
+        manifest = unseal(content)
         format_number = None if self.format is None else manifest.get("format")
         if format_number != self.format:
-            message = f"{folder} has format {format_number}, this code reads {self.format}."
+            message = f"{origin} has format {format_number}, this code reads {self.format}."
             raise ArtefactError(message, self.repair)
-        if verify:
-            self._verify(folder, manifest["files"])
-        return Version(folder, manifest)
+        return manifest
 
     def names(self) -> list[str]:
         """Names of complete versions, oldest first."""
+        return self.local_names()
+
+    def local_names(self) -> list[str]:
+        """Names of complete versions in the folder, oldest first."""
         folders = self.folder.glob(f"{self.prefix}*")
         complete = [path.name for path in folders if (path / MANIFEST).is_file()]
-        return sorted((name for name in complete if self.number(name)), key=self.number)
+        return self.sort(complete)
+
+    def sort(self, names: Iterable[str]) -> list[str]:
+        """Those that are names of versions, oldest first."""
+        return sorted((name for name in names if self.number(name)), key=self.number)
+
+    def files_state(self, name: str) -> Hashable:
+        """A value that changes whenever a file of a version is written, added or removed."""
+        states = []
+        for path in sorted((self.folder / name).rglob("*")):
+            with suppress(OSError):  # The file was removed in between.
+                status = path.stat()
+                states.append((str(path), status.st_ino, status.st_size, status.st_ctime_ns))
+        return tuple(states)
 
     def number(self, name: str) -> int:
         """Number of a version, 2 for ``v2``; 0 if ``name`` is not the name of a version."""
@@ -276,13 +346,14 @@ def compute_checksums(folder: Path) -> dict[str, str]:
     nodes = [(status.st_dev, status.st_ino) for status in map(Path.stat, paths)]
     distinct = dict(zip(nodes, paths, strict=True))
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
-        digests = dict(zip(distinct, pool.map(_hash_file, distinct.values()), strict=True))
+        digests = dict(zip(distinct, pool.map(hash_file, distinct.values()), strict=True))
     return {
         path.relative_to(folder).as_posix(): digests[node]
         for path, node in zip(paths, nodes, strict=True)
     }
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -355,7 +355,6 @@ class Searcher:
         """Items whose title completes the text, most popular first."""
         if len(key) < MIN_COMPLETED:
             return ItemList()
-        items = self.titles.completions(key, self.config.depth)
-        numbers = np.array([item.item_num for item in items], np.int32)
+        numbers = np.array(self.titles.complete_items(key, self.config.depth), np.int32)
         numbers = numbers[are_allowed(numbers, allowed)]
         return ItemList(numbers, (1.0 / np.arange(1, len(numbers) + 1)).astype(np.float32))

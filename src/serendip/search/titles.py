@@ -15,7 +15,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from functools import reduce
+from itertools import groupby, islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -137,15 +138,21 @@ class TitleTable:
 
     def with_word_starting(self, prefix: str) -> IntArray:
         """Rows of titles in which ``prefix`` begins at a later word."""
-        first = prefix.partition(" ")[0]
-        begin, end = _range(self.words, first)
-        if first != prefix:
-            end = begin + (begin < len(self.words) and self.words[begin] == first)
-        rows = np.unique(self.word_rows[self.word_starts[begin] : self.word_starts[end]])
-        if first == prefix:
-            return rows
+        *whole, last = prefix.split(" ")
+        if not whole:
+            begin, end = _range(self.words, last)
+            return np.unique(self.word_rows[self.word_starts[begin] : self.word_starts[end]])
+        rows = sorted((self._with_word(word) for word in whole), key=len)
+        having = reduce(np.intersect1d, rows)
         inside = f" {prefix}"
-        return np.array([row for row in rows.tolist() if inside in self.keys[row]], np.int32)
+        return np.array([row for row in having.tolist() if inside in self.keys[row]], np.int32)
+
+    def _with_word(self, word: str) -> IntArray:
+        """Rows of titles in which a word is a later one."""
+        row = bisect_left(self.words, word)
+        if row == len(self.words) or self.words[row] != word:
+            return self.word_rows[:0]
+        return self.word_rows[self.word_starts[row] : self.word_starts[row + 1]]
 
     def nearly_starting(self, prefix: str) -> IntArray:
         """Rows of titles with a prefix, from any word on, at most one edit from ``prefix``.
@@ -341,16 +348,24 @@ class TitleIndex:
 
     def bearers(self, key: str) -> list[TitledItem]:
         """Items whose title has this normal form, most popular first."""
-        return self._bearers(key, (table.items_titled(key) for table in self._tables))
+        items = self._bearers(key, (table.items_titled(key) for table in self._tables))
+        return self._titled(items)
 
-    def _bearers(self, key: str, items_of_tables: Iterable[list[int]]) -> list[TitledItem]:
+    def _titled(self, items: Iterable[int]) -> list[TitledItem]:
+        return [TitledItem(item, self.title(item), self.popularity_of(item)) for item in items]
+
+    def _bearers(self, key: str, items_of_tables: Iterable[list[int]]) -> list[int]:
         items = dict.fromkeys(item for items in items_of_tables for item in items)
         alive = [
-            TitledItem(item, self.title(item), self.popularity_of(item))
+            item
             for item in items
             if item not in self.deleted and (item not in self.changed or self._has_title(item, key))
         ]
-        return sorted(alive, key=_rank) if len(alive) > 1 else alive
+        return sorted(alive, key=self._rank) if len(alive) > 1 else alive
+
+    def _rank(self, item: int) -> tuple[float, int]:
+        """Sort key: most popular first, then by number."""
+        return -self.popularity_of(item), item
 
     def exact(self, text: str) -> IntArray:
         """Items with the title ``text``, best first.
@@ -386,22 +401,26 @@ class TitleIndex:
         Each item appears once; by popularity within a group. An empty prefix gives the most
         popular titles.
         """
-        found: dict[int, TitledItem] = {}
+        return self._titled(self.complete_items(prefix, k))
+
+    def complete_items(self, prefix: str, k: int) -> list[int]:
+        """Numbers of the items of ``completions``."""
+        found: dict[int, None] = {}
         for inside in (False, True):
             if len(found) < k and (prefix or not inside):
                 rows = [
                     table.with_word_starting(prefix) if inside else table.starting(prefix)
                     for table in self._tables
                 ]
-                for bearer in self._most_popular(rows, k + len(found)):
-                    found.setdefault(bearer.item_num, bearer)
-        return list(found.values())[:k]
+                found |= dict.fromkeys(self._most_popular(rows, k + len(found)))
+        return list(found)[:k]
 
     def near_completions(self, prefix: str, k: int) -> list[TitledItem]:
         """Completions of a prefix one edit from ``prefix``, most popular first."""
         if len(prefix) < MIN_LENGTH_ONE_EDIT:
             return []
-        return self._most_popular([table.nearly_starting(prefix) for table in self._tables], k)
+        rows = [table.nearly_starting(prefix) for table in self._tables]
+        return self._titled(self._most_popular(rows, k))
 
     @property
     def _tables(self) -> tuple[TitleTable, ...]:
@@ -415,15 +434,14 @@ class TitleIndex:
             key=lambda near: (-alive[near][0].popularity, near),
         )
 
-    def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[TitledItem]:
+    def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[int]:
         """The k most popular items of some rows of each table, without deleted ones."""
-        found: dict[int, TitledItem] = {}
+        found: set[int] = set()
         for table, rows in zip(self._tables, rows_by_table, strict=True):
-            best = self._bearers_of_best(table, rows, k)
-            found.update({bearer.item_num: bearer for bearer in best})
-        return sorted(found.values(), key=_rank)[:k]
+            found.update(self._bearers_of_best(table, rows, k))
+        return sorted(found, key=self._rank)[:k]
 
-    def _bearers_of_best(self, table: TitleTable, rows: IntArray, k: int) -> list[TitledItem]:
+    def _bearers_of_best(self, table: TitleTable, rows: IntArray, k: int) -> list[int]:
         """The best item of each of the most popular rows: k different ones, or all there are."""
         wanted = 2 * k + min(len(self.deleted) + len(self.changed), _SPARE)
         while True:
@@ -431,21 +449,20 @@ class TitleIndex:
             if len(rows) > wanted:
                 best = rows[np.argpartition(-table.popularity[rows], wanted - 1)[:wanted]]
             bearers = [bearer for row in best.tolist() for bearer in self._bearers_of(table, row)]
-            if len(best) == len(rows) or len({bearer.item_num for bearer in bearers}) >= k:
+            if len(best) == len(rows) or len(set(bearers)) >= k:
                 return bearers
             wanted *= 4
 
-    def _bearers_of(self, table: TitleTable, row: int) -> list[TitledItem]:
+    def _bearers_of(self, table: TitleTable, row: int) -> list[int]:
+        """The most popular item of a row that is there; none if all are gone."""
+        if not self.changed:  # Then there is no other table, and a row is in this order.
+            alive = (item for item in table.items_of(row) if item not in self.deleted)
+            return list(islice(alive, 1))
         key = table.keys[row]
         items = (
             table.items_of(row) if one is table else one.items_titled(key) for one in self._tables
         )
         return self._bearers(key, items)[:1]
-
-
-def _rank(item: TitledItem) -> tuple[float, int]:
-    """Sort key: most popular first, then by number."""
-    return -item.popularity, item.item_num
 
 
 def other_names(title: str) -> list[str]:

@@ -3,14 +3,19 @@
 A query is a text that somebody typed, or a job title. Texts are read first and pairs are drawn
 later, as some irrelevant pairs are chosen by the similarity of their texts.
 
+The labels are split once, by a seeded hash: on the part ``dev`` features and settings are chosen,
+the part ``test`` is reported and nothing is chosen on it.
+
 Shapes: Q queries, N items, P pairs, K folds, F features, C size of a text vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +29,19 @@ TRAIN_ONLY = -1
 EXTRA = -2
 """Fold of further training pairs, whose share of irrelevant items is not that of the gold labels:
 neither threshold nor calibration is fitted on them."""
+
+Part = Literal["dev", "test"]
+"""Part of the gold labels: to choose on, or untouched."""
+
+SPLIT_SEED = "serendip gold 1"
+
+
+def is_in_part(names: Sequence[str], part: Part) -> BoolArray:
+    """(n,) which names are of a part: half of all, whatever the other names are."""
+    digests = [hashlib.sha256(f"{SPLIT_SEED}\0{name}".encode()).digest() for name in names]
+    is_dev = np.array([digest[0] % 2 == 0 for digest in digests], np.bool_)
+    return is_dev if part == "dev" else ~is_dev
+
 
 _SIMILARITIES = [at for at, name in enumerate(PAIR_FEATURES) if name.endswith(": similarity")]
 
@@ -75,6 +93,7 @@ class GoldPairs:
         fold: (P,) int32 0 .. K - 1: a fold is tested by judges trained on all other pairs;
             ``TRAIN_ONLY`` and ``EXTRA`` are never tested.
         groups: (P,) int32 groups that intervals resample and that splits keep together.
+        in_part: (P,) pairs of the part that figures are about; None = all.
     """
 
     queries: IntArray
@@ -82,6 +101,7 @@ class GoldPairs:
     is_irrelevant: BoolArray
     fold: IntArray
     groups: IntArray
+    in_part: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -91,6 +111,11 @@ class GoldPairs:
         """(P,) the pairs that judges are tested on."""
         mask: BoolArray = self.fold >= 0
         return mask
+
+    @property
+    def is_counted(self) -> BoolArray:
+        """(P,) the tested pairs that figures are about."""
+        return self.is_test if self.in_part is None else self.is_test & self.in_part
 
     def check(self, source: str) -> GoldPairs:
         """The pairs, if each fold can be trained for and tested.
@@ -115,8 +140,14 @@ class GoldPairs:
 
     def where(self, mask: BoolArray) -> GoldPairs:
         """The pairs of a mask (P,)."""
-        columns = (self.queries, self.items, self.is_irrelevant, self.fold, self.groups)
-        return GoldPairs(*(column[mask] for column in columns))  # type: ignore[arg-type]
+        return GoldPairs(
+            self.queries[mask],
+            self.items[mask],
+            self.is_irrelevant[mask],
+            self.fold[mask],
+            self.groups[mask],
+            None if self.in_part is None else self.in_part[mask],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +157,9 @@ class RankedSlates:
     Args:
         pairs: of all slates, one slate per query.
         similarity: (P,) by which each slate is ranked, the highest first.
+
+    Where ``pairs.in_part`` is None, half of the groups choose a threshold and the other half
+    measures it; else the slates of the other part choose it.
     """
 
     pairs: GoldPairs

@@ -11,7 +11,8 @@ half those whose bodies are nearest, half drawn at random. Occupations without p
 irrelevant pairs on top, drawn alike, as unrelated occupations abound.
 
 Split. Both ends of a tested pair are unseen in training: occupations are split first, and a title
-goes with its occupations; titles with occupations on both sides are left out.
+goes with its occupations; titles with occupations on both sides are left out. The occupations that
+``dev`` is tested on are drawn first; ``test`` is tested on as many others.
 
 Slates. Candidates of a title are the nearest occupations, ranked by the query projection fitted on
 relevant training pairs; no judge decides what a slate holds. Titles are those of the test side.
@@ -54,6 +55,7 @@ from serendip_bench.relevance_judges.gold import (
     GoldPairs,
     GoldSlates,
     GoldTexts,
+    Part,
     RankedSlates,
 )
 
@@ -133,7 +135,9 @@ def read_onet(folder: Path) -> Onet:
     )
 
 
-def draw_onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0) -> GoldPairs:
+def draw_onet_pairs(
+    onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0, part: Part = "test"
+) -> GoldPairs:
     """Labelled pairs of both sides; see the module.
 
     Args:
@@ -141,12 +145,13 @@ def draw_onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int
         queries: the titles, with vectors to find near occupations by.
         items: the occupations with vectors.
         seed: of the split and of the random pairs.
+        part: that is tested.
 
     Raises:
         DataError: there are no pairs.
     """
     random = np.random.default_rng(seed)
-    train, test = split_onet(onet, random)
+    train, test = split_onet(onet, random, part)
     similarity = queries.vectors @ items.views[VIEWS.index("body")].T  # (titles, N)
     links = onet.links
     rows: list[tuple[int, int, bool, int]] = []
@@ -184,10 +189,11 @@ def draw_onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int
     )
 
 
-def split_onet(onet: Onet, random: np.random.Generator) -> tuple[BoolArray, BoolArray]:
-    """(N,) occupations of the training and of the test side."""
+def split_onet(onet: Onet, random: np.random.Generator, part: Part) -> tuple[BoolArray, BoolArray]:
+    """(N,) occupations of the training and of the test side of a part."""
     has_relatives = np.array([bool(jobs) for jobs in onet.relatives[NEAR_TIER]], np.bool_)
-    is_test = random.random(len(has_relatives)) < TEST_SHARE
+    draws = random.random(len(has_relatives))
+    is_test = draws < TEST_SHARE if part == "dev" else draws >= 1 - TEST_SHARE
     return ~is_test & has_relatives, is_test & has_relatives
 
 
@@ -243,15 +249,16 @@ LABELLED = 20
 _FOR_BOTH = slice(KINDS.index("for both"), None, len(KINDS))
 
 
-def rank_onet_slates(onet: Onet, gold: Gold, seed: int = 0) -> GoldSlates:
+def rank_onet_slates(onet: Onet, gold: Gold, seed: int = 0, part: Part = "test") -> GoldSlates:
     """``served`` and ``unseen`` slates of all test titles.
 
     Args:
         onet: as read.
         gold: its pairs; the query projection is fitted on the training pairs.
         seed: of the split, as in ``draw_onet_pairs``.
+        part: as there.
     """
-    train, test = split_onet(onet, np.random.default_rng(seed))
+    train, test = split_onet(onet, np.random.default_rng(seed), part)
     is_relevant = ~gold.pairs.is_test & ~gold.pairs.is_irrelevant
     relevant = gold.pairs.queries[is_relevant], gold.pairs.items[is_relevant]
     projection = QueryProjection.fit(

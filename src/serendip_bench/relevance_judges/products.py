@@ -2,7 +2,8 @@
 
 ``items.jsonl`` holds products, ``judgements.csv`` rows of ``query, item_id, label``: label I is
 irrelevant, E, S and C (exact, substitute, complement) are relevant. Queries are split into folds,
-so that every pair is tested by a judge that was not trained on its query. A second file of
+so that every pair is tested by a judge that was not trained on its query, and figures are about the
+queries of one part. A second file of
 judgements is for testing only: all of its pairs are tested by judges trained on the first file.
 
 Paper: Reddy et al. 2022, "Shopping Queries Dataset" (arXiv:2206.06588).
@@ -13,6 +14,7 @@ Shapes: Q queries.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,9 @@ from serendip_bench.relevance_judges.gold import (
     GoldPairs,
     GoldSlates,
     GoldTexts,
+    Part,
     RankedSlates,
+    is_in_part,
     mean_similarity,
 )
 
@@ -42,12 +46,15 @@ _COLUMNS = ("query", "item_id", "label")
 _BODY, _PASSAGES = ("bullet_points", "description"), ("category", "brand", "color")
 
 
-def read_judged_products(folder: Path, test: Path | None) -> tuple[GoldTexts, GoldPairs]:
+def read_judged_products(
+    folder: Path, test: Path | None, part: Part = "test"
+) -> tuple[GoldTexts, GoldPairs]:
     """Texts of products and queries, and the labelled pairs.
 
     Args:
         folder: of products and judgements.
         test: a second file of judgements, for testing only; None = folds of the first.
+        part: queries that figures are about; a second file is all about them.
 
     Raises:
         DataError: a file is missing or damaged, a label is unknown, no pair has a known product, or
@@ -78,6 +85,7 @@ def read_judged_products(folder: Path, test: Path | None) -> tuple[GoldTexts, Go
         np.array([label == IRRELEVANT for _, _, label in rows], np.bool_),
         fold,
         queries,
+        None if test is not None else is_in_part(texts, part)[queries],
     )
     products = GoldTexts(
         texts,
@@ -92,9 +100,14 @@ def read_judged_products(folder: Path, test: Path | None) -> tuple[GoldTexts, Go
     return products, pairs
 
 
-def rank_judged_products(gold: Gold) -> GoldSlates:
-    """The tested products of each query, ranked by mean similarity."""
-    pairs = gold.pairs.where(gold.pairs.is_test)
+def rank_judged_products(gold: Gold, part: Part = "test") -> GoldSlates:
+    """The tested products of each query, ranked by mean similarity.
+
+    ``dev`` chooses on its own lists only; for ``test`` those of ``dev`` choose the thresholds.
+    """
+    pairs = gold.pairs.where(gold.pairs.is_counted if part == "dev" else gold.pairs.is_test)
+    if part == "dev":
+        pairs = replace(pairs, in_part=None)
     return GoldSlates(
         {"judged": RankedSlates(pairs, mean_similarity(gold.compute_features(pairs)))}
     )

@@ -4,8 +4,12 @@ The pairs of a fold are predicted by judges trained on all other pairs; predicti
 pooled, and metrics have intervals over whole queries or occupations. Irrelevant is the positive
 class.
 
-A filter by a judge's probabilities is measured on slates, the first items by similarity: half of
-the slates choose the threshold, the other half measures its effect. There are two thresholds: the
+Figures are about one part of the gold labels: ``test``, which nothing was chosen on, or ``dev``.
+
+A filter by a judge's probabilities is measured on slates, the first items by similarity, and what
+it removes is replaced by the surest items behind these: half of the slates choose the threshold,
+the other half measures its effect; where all queries are folds, the part ``dev`` chooses for the
+part ``test``. There are two thresholds: the
 loosest safe one (at most 5 % of the shown items are irrelevant, at a confidence of 95 %), and the
 strictest that replaces at most a tenth of the shown items.
 
@@ -38,6 +42,7 @@ from serendip_bench.relevance_judges.gold import (
     GoldPairs,
     GoldSlates,
     GoldTexts,
+    Part,
     RankedSlates,
 )
 from serendip_bench.relevance_judges.judges import (
@@ -77,7 +82,10 @@ def measure_filter(slates: RankedSlates, probabilities: FloatArray) -> dict[str,
     labelled = LabelledSlates(
         probabilities, pairs.is_irrelevant, pairs.queries, pairs.groups, SLATE_SIZE
     )
-    calibration, test = labelled.sort_by(slates.similarity).split_in_half()
+    if pairs.in_part is None:
+        calibration, test = labelled.sort_by(slates.similarity).split_in_half()
+    else:
+        calibration, test = labelled.split(~pairs.in_part, slates.similarity)
     safe = safe_threshold(calibration, ALLOWED, CONFIDENCE)
     tenth = replacement_threshold(calibration, MAX_REPLACED)
     return {
@@ -115,12 +123,13 @@ class GoldSet:
     files: tuple[Path, ...]
 
 
-def read_gold_set(folder: Path, test: Path | None) -> GoldSet:
+def read_gold_set(folder: Path, test: Path | None, part: Part = "test") -> GoldSet:
     """The gold labels of a folder.
 
     Args:
         folder: of products and judgements, or of O*NET.
         test: a second file of judgements, for testing only; None = none.
+        part: that figures are about.
 
     Raises:
         ConfigError: ``test`` is given for O*NET.
@@ -135,14 +144,19 @@ def read_gold_set(folder: Path, test: Path | None) -> GoldSet:
         files = tuple(folder / name for name in ONET_FILES)
         return GoldSet(
             onet.texts,
-            lambda queries, items: draw_onet_pairs(onet, queries, items),
-            lambda gold: rank_onet_slates(onet, gold),
+            lambda queries, items: draw_onet_pairs(onet, queries, items, part=part),
+            lambda gold: rank_onet_slates(onet, gold, part=part),
             files,
         )
     if _has_files(folder, PRODUCTS_FILES):
-        texts, pairs = read_judged_products(folder, test)
+        texts, pairs = read_judged_products(folder, test, part)
         files = (*(folder / name for name in PRODUCTS_FILES), *([test] if test else []))
-        return GoldSet(texts, lambda queries, items: pairs, rank_judged_products, files)
+        return GoldSet(
+            texts,
+            lambda queries, items: pairs,
+            lambda gold: rank_judged_products(gold, part),
+            files,
+        )
     kinds = " or ".join(" and ".join(names) for names in (PRODUCTS_FILES, ONET_FILES))
     raise DataError(f"{folder} holds no judged pairs.", f"Name a folder with {kinds}.")
 
@@ -172,6 +186,7 @@ class JudgeBench:
         seeds: number of seeds of random judges.
         cache: folder of text vectors; None = beside the results.
         encoder: of all texts.
+        part: of the gold labels that figures are about.
     """
 
     data: Path
@@ -181,6 +196,7 @@ class JudgeBench:
     seeds: int = 3
     cache: Path | None = None
     encoder: TextEncoderConfig = ENCODER
+    part: Part = "test"
 
 
 def run_judge(
@@ -199,7 +215,7 @@ def run_judge(
         StorageError: another process writes the same file.
     """
     require_seeds(bench.seeds)
-    gold_set = read_gold_set(bench.data, bench.test)
+    gold_set = read_gold_set(bench.data, bench.test, bench.part)
     with open_work_folder(bench.file):
         encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
         queries, items = gold_set.texts.encode(encode)
@@ -219,13 +235,14 @@ def run_judge(
 
 
 def _head(bench: JudgeBench, files: Sequence[Path], pairs: GoldPairs) -> dict[str, Any]:
-    test = pairs.where(pairs.is_test)
+    test = pairs.where(pairs.is_counted)
     return {
         "dataset": bench.data.resolve().name,
+        "part": bench.part,
         "data": hash_files(list(files)),
         "encoder": bench.encoder.name,
         "positive": "bad",
-        "pairs": {"learned_only": len(pairs) - len(test), "judged": len(test)},
+        "pairs": {"learned_only": int((~pairs.is_test).sum()), "judged": len(test)},
         "bad_share": float(test.is_irrelevant.mean()),
         "units": len(np.unique(test.groups)),
     }
@@ -260,7 +277,8 @@ class JudgeInputs:
     def sample_for(self, judge: RelevanceJudge) -> JudgeInputs:
         """The pairs of a judge: a sample for a slow one."""
         pairs = self.gold.pairs
-        mask = _sample(pairs.is_test, judge.max_test) | _sample(~pairs.is_test, judge.max_train)
+        tested = pairs.is_test if judge.max_test is None else pairs.is_counted
+        mask = _sample(tested, judge.max_test) | _sample(~pairs.is_test, judge.max_train)
         gold = replace(self.gold, pairs=pairs.where(mask))
         unlabelled = self.pairs.where(mask)
         if not judge.can_filter:
@@ -301,7 +319,7 @@ def _row(judge: RelevanceJudge, all_inputs: JudgeInputs, options: TrainOptions) 
     with clock.stage("judge"):
         prepared = judge.prepare(gold, inputs.pairs, options)
         predictions, slates, predict, num_labels = _predict_folds(judge, inputs, prepared, options)
-    is_test = pairs.is_test
+    is_test = pairs.is_counted
     groups = np.unique(pairs.groups[is_test], return_inverse=True)[1].astype(np.int32)
     is_irrelevant, probabilities, is_filtered = (
         pairs.is_irrelevant[is_test],

@@ -16,6 +16,7 @@ import json
 import platform
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -27,13 +28,14 @@ _WARM_UP = 50
 
 def list_requests(netloc: str) -> dict[str, list[str]]:
     """Requests of each route, from users and titles of the service."""
-    connection = http.client.HTTPConnection(netloc)
-    rows = json.loads(fetch(connection, "/v1/users?limit=500"))["users"]
-    users = [user["user_id"] for user in rows] or [""]
-    titles: dict[str, str] = {}
-    for user in users[:25]:
-        path = f"/v1/recommend?{urlencode({'user_id': user, 'k': 20})}"
-        titles |= {i["item_id"]: i["title"] for i in json.loads(fetch(connection, path))["items"]}
+    with closing(http.client.HTTPConnection(netloc)) as connection:
+        rows = json.loads(fetch(connection, "/v1/users?limit=500"))["users"]
+        users = [user["user_id"] for user in rows] or [""]
+        titles: dict[str, str] = {}
+        for user in users[:25]:
+            path = f"/v1/recommend?{urlencode({'user_id': user, 'k': 20})}"
+            items = json.loads(fetch(connection, path))["items"]
+            titles |= {item["item_id"]: item["title"] for item in items}
     texts = [text for title in titles.values() for text in (title, title.split()[-1])]
     item_ids = list(titles)
     return {

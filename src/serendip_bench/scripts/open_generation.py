@@ -53,7 +53,7 @@ def main() -> None:
         from serendip_bench.large_state import write_workspace
 
         write_workspace(options.workspace, options.items)
-    result = measure(Workspace.open(options.workspace).generations)
+    result = measure(Workspace.open(options.workspace).generation_folder)
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1), encoding="utf-8")

@@ -46,6 +46,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer = b""
         self._status: asyncio.Future[int] | None = None
+        self.says_when = False
+        """Whether the last answer says when to ask again."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -60,6 +62,7 @@ class Connection(asyncio.Protocol):
             return
         length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
         if len(body) >= int(length):
+            self.says_when = b"\r\nretry-after: " in head.lower()
             self._status.set_result(int(head[9:12]))
             self._status = None
 
@@ -88,10 +91,12 @@ class Answers:
     statuses: Counter[int] = field(default_factory=Counter)
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
+    silent: int = 0
 
-    def add(self, status: int, milliseconds: float) -> None:
-        """Count an answer."""
+    def add(self, status: int, milliseconds: float, says_when: bool = True) -> None:
+        """Count an answer; ``silent`` are refusals that do not say when to ask again."""
         self.statuses[status] += 1
+        self.silent += status == 429 and not says_when
         (self.accepted if status == 200 else self.refused).append(milliseconds)
 
     def summarise(self) -> dict[str, Any]:
@@ -100,6 +105,7 @@ class Answers:
         found: dict[str, Any] = {
             "asked_per_s": round(asked / self.seconds, 1),
             "answered_per_s": round(self.statuses[200] / self.seconds, 1),
+            "refused_without_retry_after": self.silent,
             "shares": {str(s): round(n / asked, 4) for s, n in sorted(self.statuses.items())},
         }
         for name, times in (("ms", self.accepted), ("refused_ms", self.refused)):
@@ -142,7 +148,7 @@ async def ask_at_random(
     async def ask(path: str, due: float) -> None:
         connection = idle.pop() if idle else await connect(netloc)
         status = await connection.ask(path)
-        answers.add(status, (time.perf_counter() - due) * 1000)
+        answers.add(status, (time.perf_counter() - due) * 1000, connection.says_when)
         if status:
             idle.append(connection)
 
@@ -181,20 +187,28 @@ def read_memory(pid: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-async def measure(netloc: str, pid: int, options: argparse.Namespace) -> dict[str, Any]:
-    """All phases, one after the other."""
+async def measure(netloc: str, pid: int, seconds: float, times: float, seed: int) -> dict[str, Any]:
+    """All phases, one after the other.
+
+    Args:
+        netloc: of the service.
+        pid: of its process.
+        seconds: of the last phase; the others take a quarter.
+        times: requests per second of the last phase, as a multiple of what can be answered.
+        seed: of the moments and requests.
+    """
     routes = list_requests(netloc)
     paths = [
         path for group in zip(*(routes[name] for name in _MIX), strict=False) for path in group
     ]
     await ask_in_turn(netloc, paths, 8, _WARM_UP_S)
-    unloaded = await ask_in_turn(netloc, paths, 1, options.seconds / 4)
-    capacity = await ask_in_turn(netloc, paths, 8, options.seconds / 4)
+    unloaded = await ask_in_turn(netloc, paths, 1, seconds / 4)
+    capacity = await ask_in_turn(netloc, paths, 8, seconds / 4)
     before = read_memory(pid)
-    per_s = options.times * capacity.statuses[200] / capacity.seconds
+    per_s = times * capacity.statuses[200] / capacity.seconds
     overload, (health, most) = await asyncio.gather(
-        ask_at_random(netloc, paths, per_s, options.seconds, options.seed),
-        watch(netloc, pid, options.seconds),
+        ask_at_random(netloc, paths, per_s, seconds, seed),
+        watch(netloc, pid, seconds),
     )
     accepted = sorted(overload.accepted)
     ratio = (
@@ -205,9 +219,7 @@ async def measure(netloc: str, pid: int, options: argparse.Namespace) -> dict[st
         "capacity": capacity.summarise(),
         "overload": overload.summarise(),
         "health_ms": compute_percentiles(health),
-        "goodput_of_capacity": round(
-            overload.statuses[200] / overload.seconds * options.times / per_s, 3
-        ),
+        "goodput_of_capacity": round(overload.statuses[200] / overload.seconds * times / per_s, 3),
         "p99_of_unloaded": round(ratio, 2),
         "memory_mb": {
             "before": round(before),
@@ -226,7 +238,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with run_service(options.workspace) as service:
-        found = asyncio.run(measure(service.netloc, service.pid, options))
+        found = asyncio.run(
+            measure(service.netloc, service.pid, options.seconds, options.times, options.seed)
+        )
     found |= {"benchmark": "overload", "times": options.times, "python": platform.python_version()}
     print(json.dumps(found))
 

@@ -11,7 +11,7 @@ from judged_pairs import RANKS, write_judgements, write_onet, write_products
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.errors import ConfigError, DataError
-from serendip_bench.relevance_judges.gold import EXTRA, TRAIN_ONLY, Gold, GoldPairs
+from serendip_bench.relevance_judges.gold import EXTRA, TRAIN_ONLY, Gold, GoldPairs, is_in_part
 from serendip_bench.relevance_judges.onet import (
     LABELLED,
     NEAR_TIER,
@@ -19,8 +19,13 @@ from serendip_bench.relevance_judges.onet import (
     draw_onet_pairs,
     rank_onet_slates,
     read_onet,
+    split_onet,
 )
-from serendip_bench.relevance_judges.products import FOLDS, read_judged_products
+from serendip_bench.relevance_judges.products import (
+    FOLDS,
+    rank_judged_products,
+    read_judged_products,
+)
 from serendip_bench.relevance_judges.run import read_gold_set
 
 
@@ -233,3 +238,35 @@ def test_onet_without_relatives_has_no_pairs(tmp_path: Path) -> None:
     onet, encoder = read_onet(tmp_path), open_encoder(TextEncoderConfig(name="hashing"))
     with pytest.raises(DataError, match="none of 64 titles"):
         draw_onet_pairs(onet, *onet.texts.encode(encoder.encode))
+
+
+def test_the_parts_of_the_gold_are_halves_that_depend_on_nothing_else(onet: Onet) -> None:
+    names = [f"query {number}" for number in range(1_000)]
+    dev, test = (is_in_part(names, part) for part in ("dev", "test"))
+    assert (dev ^ test).all() and 450 < test.sum() < 550
+    assert is_in_part(names[::-1], "test").tolist() == test[::-1].tolist()
+    assert is_in_part(["lamp 0", "chair 1"], "test").tolist() == [False, True]
+    sides = [split_onet(onet, np.random.default_rng(0), part) for part in ("dev", "test")]
+    (_, dev_side), (train_of_test, test_side) = sides
+    assert dev_side.any() and test_side.any()
+    assert not (dev_side & test_side).any()
+    assert (dev_side <= train_of_test).all()  # what was chosen on is learned from
+
+
+def test_what_is_chosen_on_dev_never_reads_test(tmp_path: Path) -> None:
+    write_products(tmp_path)
+    encoder = open_encoder(TextEncoderConfig(name="hashing"))
+    found = {}
+    for part in ("dev", "test"):
+        texts, pairs = read_judged_products(tmp_path, None, part)
+        gold = Gold.of(texts, *texts.encode(encoder.encode), pairs)
+        slates = rank_judged_products(gold, part).kinds["judged"].pairs
+        found[part] = set(pairs.queries[pairs.is_counted].tolist())
+        if part == "dev":
+            assert slates.in_part is None
+            assert set(slates.queries.tolist()) == found["dev"]
+        else:
+            assert slates.in_part is not None
+            assert set(slates.queries[slates.in_part].tolist()) == found["test"]
+            assert set(slates.queries[~slates.in_part].tolist()) == found["dev"]
+    assert not found["dev"] & found["test"] and len(found["dev"] | found["test"]) == 20

@@ -66,11 +66,12 @@ def test_every_judge_has_rows_and_separates_kinds_of_products(products: Path) ->
         low, high = row["ci95"]["auroc"]
         assert low <= row["auroc"] <= high
         assert row["price_per_1000"] == 0
-        assert row["pairs"] == 400
+        assert row["pairs"] == 200  # of the ten queries that nothing is chosen on
         assert row["labels"] == 320
         assert row["calls_avoided"] == 1 - 320 / 20_000_000
-    assert document["pairs"] == {"learned_only": 0, "judged": 400}
-    assert (document["positive"], document["bad_share"], document["units"]) == ("bad", 0.8, 20)
+    assert document["pairs"] == {"learned_only": 0, "judged": 200}
+    assert (document["positive"], document["bad_share"], document["units"]) == ("bad", 0.8, 10)
+    assert document["part"] == "test"
     assert json.loads((products.parent / "judge.json").read_text()) == document
 
 
@@ -154,7 +155,7 @@ def test_a_slow_judge_is_tested_on_a_sample_and_filters_nothing(tmp_path: Path) 
 
 
 def test_a_filter_is_measured_on_slates_that_did_not_choose_its_threshold(products: Path) -> None:
-    """Half of 20 queries with 20 judged products, 4 of 5 irrelevant: ten hold all four."""
+    """Ten of 20 queries with 20 judged products, 4 of 5 irrelevant: ten hold all four."""
     document = run_bench(products, "filter.json", seeds=1)
     rows = {row["model"]: row["filter"]["judged"] for row in document["rows"]}
     for effect in rows.values():

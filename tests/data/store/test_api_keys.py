@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
+from postgres_server import StorePlace
 
 from serendip.data.api_key import SCOPES, issue_key, read_key_id
 from serendip.data.item import Item
@@ -17,16 +17,9 @@ from serendip.errors import DataError
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "serendip.db"
-    with closing(Store.create(path)) as store:
-        store.put_items([Item("a")])
-    return path
-
-
-@pytest.fixture
-def keys(path: Path) -> Iterator[ApiKeys]:
-    with closing(ApiKeys.open(path)) as keys:
+def keys(place: StorePlace) -> Iterator[ApiKeys]:
+    place.create().close()
+    with closing(ApiKeys.open(place.place)) as keys:
         yield keys
 
 
@@ -41,13 +34,12 @@ def test_a_key_is_read_back_without_its_text(keys):
     assert not key.matches("")
 
 
-def test_the_text_is_nowhere_in_the_files_of_the_workspace(keys, path):
+def test_the_text_is_nowhere_in_the_files_of_the_workspace(keys, place):
     issued = issue_key("shop", SCOPES)
     keys.add(issued)
     secret = issued.text.rpartition("_")[2].encode()
-    for file in path.parent.rglob("*"):
-        if file.is_file():
-            assert secret not in file.read_bytes()
+    assert place.has_bytes(issued.key.key_id.encode())
+    assert not place.has_bytes(secret)
     assert issued.text not in repr(issued)
     assert issued.key.hash not in repr(issued.key)
 
@@ -137,7 +129,22 @@ def test_wrong_rights_and_names_are_refused(name, scopes, message):
         issue_key(name, scopes)
 
 
-def test_a_database_of_an_earlier_version_gets_the_table(path):
+@pytest.mark.parametrize("limit", [-1, 2**31])
+def test_a_limit_that_no_database_keeps_is_refused(limit):
+    with pytest.raises(DataError, match="no number of requests from 1 to"):
+        issue_key("", ["read"], requests_per_minute=limit)
+
+
+def test_the_largest_limit_and_the_latest_end_are_read_back(keys):
+    issued = issue_key("", ["read"], 1e12, 2**31 - 1)
+    keys.add(issued)
+    assert keys.read().keys[issued.key.key_id] == issued.key
+
+
+def test_a_database_of_an_earlier_version_gets_the_table(tmp_path):
+    path = tmp_path / "serendip.db"
+    with closing(Store.create(path)) as store:
+        store.put_items([Item("a")])
     with closing(Database(path)) as database, database.write() as connection:
         connection.exec_driver_sql("DROP TABLE api_keys")
     with closing(ApiKeys.open(path)) as keys:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,10 +23,9 @@ ABROAD = Event("v", "a", 3.0, session_id="s1", country="Spain", device="tablet")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "serendip.db")) as store:
-        store.put_items([Item("a"), Item("b")])
-        yield store
+def store(store: Store) -> Store:
+    store.put_items([Item("a"), Item("b")])
+    return store
 
 
 def countries(store: Store) -> list[str]:
@@ -59,10 +56,10 @@ def test_an_erasure_leaves_those_of_others(store):
     assert store.users.get("u") is None
 
 
-def test_they_cost_nothing_where_no_event_has_them(store, tmp_path):
+def test_they_cost_nothing_where_no_event_has_them(place, store):
     store.put_events([PLAIN])
     store.compact()
-    (folder,) = (tmp_path / "log").glob("*/manifest.json")
+    (folder,) = place.log.glob("*/manifest.json")
     names = {path.name for path in folder.parent.iterdir()}
     assert not any("countr" in name or "device" in name for name in names)
     log = store.content().events
@@ -267,9 +264,9 @@ def test_a_country_that_is_too_long_is_refused_by_name(store):
         store.put_events([Event("u", "a", 1.0, country="x" * 600)])
 
 
-def test_the_index_of_a_segment_has_the_countries(store, tmp_path):
+def test_the_index_of_a_segment_has_the_countries(place, store):
     store.put_events([PHONE, PLAIN, ABROAD])
     store.compact()
     facts = store._read(lambda view: view.facts)
-    segment = Segment.open(tmp_path / "log" / facts[0].name, facts[0].checksum)
+    segment = Segment.open(place.log / facts[0].name, facts[0].checksum)
     assert segment.countries_of(np.arange(3)) == ["France", "", "Spain"]

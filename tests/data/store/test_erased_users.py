@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_server import StorePlace
 
 from serendip.data.event import Event
 from serendip.data.item import Item
@@ -20,12 +21,6 @@ from serendip.data.user import User
 from serendip.errors import StorageError
 
 BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "s.db")) as opened:
-        yield opened
 
 
 def items_of(store: Store, user_id: str) -> list[str]:
@@ -100,15 +95,15 @@ def damaged(folder: Path, name: str) -> Path:
 
 
 def test_a_damaged_segment_refuses_no_erasure_and_is_obeyed_once_it_is_whole(
-    store: Store, tmp_path: Path
+    place: StorePlace, store: Store
 ) -> None:
     store.import_all([], [Event(name, "a", BEFORE) for name in "uvw"])
     (broken,) = store.segment_names()
     store.put_events([Event(name, "b", BEFORE) for name in "uvw"])
     store.compact()
     store.erase_user("w", MOMENT)  # hidden in both
-    kept = damaged(tmp_path, broken)
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
         other.users.put(User("u", {"plan": "paid"}))
         erasure, count = other.erase_user("u", MOMENT)
         assert (count, other.users.get("u")) == (1, None)
@@ -118,8 +113,8 @@ def test_a_damaged_segment_refuses_no_erasure_and_is_obeyed_once_it_is_whole(
         assert other.count_hidden_segments() == 1
         with pytest.raises(StorageError, match="damaged"):
             other.history("u", 9)
-    kept.rename(tmp_path / "log" / broken / "times.npy")
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    kept.rename(place.log / broken / "times.npy")
+    with closing(place.open()) as other:
         assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
         assert other.totals().users(9) == [("v", 2)]
         assert (other.count_events(), len(other.content().events)) == (2, 2)
@@ -129,12 +124,12 @@ def test_a_damaged_segment_refuses_no_erasure_and_is_obeyed_once_it_is_whole(
 
 
 def test_an_import_replaces_a_damaged_segment_and_nothing_waits_for_it(
-    store: Store, tmp_path: Path
+    place: StorePlace, store: Store
 ) -> None:
     events = [Event(name, "a", BEFORE) for name in "uv"]
     store.import_all([], events)
-    damaged(tmp_path, store.segment_names()[0])
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
         other.erase_user("u", MOMENT)
         assert other.import_all([], events).erased_events == 1
         assert other.waiting_segments() == []
@@ -194,11 +189,11 @@ def test_only_a_digest_is_kept_and_another_database_has_another_one(tmp_path: Pa
         assert not path.is_file() or b"somebody" not in path.read_bytes()
 
 
-def test_an_erasure_does_not_wait_for_who_writes_segments(store: Store, tmp_path: Path) -> None:
+def test_an_erasure_does_not_wait_for_who_writes_segments(place: StorePlace, store: Store) -> None:
     """An import reads its files for minutes: whoever is erased meanwhile is not in its segment."""
     store.put_events([Event("u", "a", BEFORE), Event("v", "a", BEFORE)])
     store.compact()
-    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as other:
+    with closing(place.open(busy_timeout_s=0.0)) as other:
 
         class Watched(list[Event]):
             def __iter__(self) -> Iterator[Event]:
@@ -211,12 +206,12 @@ def test_an_erasure_does_not_wait_for_who_writes_segments(store: Store, tmp_path
 
 
 def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of somebody who has nothing stored yet, too: the first import is the usual case."""
     from serendip.data.store.log_writer import Import, LogWriter
 
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
         prepare = LogWriter.prepare
 
         def prepare_slowly(self: LogWriter, events: Any) -> Import:
@@ -241,7 +236,7 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
 
 @pytest.mark.parametrize("writes", ["compact", "remove_erased"])
 def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
     from serendip.data.log.segment_folder import SegmentFolder
 
@@ -249,7 +244,7 @@ def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
     store.compact()
     store.put_events([Event(name, "b", BEFORE) for name in "uvwx"])
     store.erase_user("w", MOMENT)
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
         write = SegmentFolder.write
 
         def write_slowly(self: SegmentFolder, *arguments: object) -> tuple[str, str]:
@@ -268,12 +263,13 @@ def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
     assert store.count_events() == 4
 
 
-def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
-    store: Store, tmp_path: Path
+def test_a_reader_keeps_the_bytes_and_the_next_call_removes_them(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as quick:
+    monkeypatch.setattr("serendip.data.store.postgres_backend.READERS_S", 0.0)
+    with closing(place.open(busy_timeout_s=0.0)) as quick:
         quick.put_events([Event("u", "a", BEFORE)])
-        with closing(Database(tmp_path / "s.db")) as database, database.read() as connection:
+        with closing(place.database()) as database, database.read() as connection:
             connection.exec_driver_sql("SELECT * FROM events").all()
             quick.erase_user("u", MOMENT)
             quick.remove_erased()
@@ -283,12 +279,12 @@ def test_a_reader_keeps_the_write_ahead_log_and_the_next_call_empties_it(
 
 
 def test_an_erasure_during_a_scrub_is_not_forgotten(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put_events([Event(name, "a", BEFORE) for name in ("first", "second-canary")])
     store.erase_user("first", MOMENT)
     scrub = Database.scrub
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
 
         def scrub_slowly(self: Database, tables: Sequence[str] | None = None) -> bool:
             done = scrub(self, tables)
@@ -301,11 +297,11 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
         assert other.has_remains()
         store.remove_erased()
         assert not other.has_remains()
-    assert not any(b"second-canary" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+    assert not place.has_bytes(b"second-canary")
 
 
 def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
-    store: Store, tmp_path: Path
+    place: StorePlace, store: Store
 ) -> None:
     from serendip.data.log.event_table import tabulate_events
     from serendip.data.store.item_rows import tabulate_items
@@ -317,12 +313,11 @@ def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
             lambda: tabulate_events([Event("v", "a", BEFORE)]),
             lambda users=users: users,  # type: ignore[misc]
         )
-    found = [path for path in tmp_path.glob("s.db*") if b"canary-7-" in path.read_bytes()]
-    assert found
+    assert place.has_bytes(b"canary-7-")
     assert store.erase_user("canary-7-", MOMENT)[1] == 0
     assert store.has_remains()
     store.remove_erased()
-    assert not any(b"canary-7-" in path.read_bytes() for path in tmp_path.glob("s.db*"))
+    assert not place.has_bytes(b"canary-7-")
 
 
 def canary(number: int) -> str:
@@ -351,26 +346,26 @@ def scatter(store: Store, count: int) -> None:
 
 
 def test_no_byte_is_left_and_the_file_is_not_written_again_for_it(
-    store: Store, tmp_path: Path
+    file_store: Store, tmp_path: Path
 ) -> None:
-    store.put_items([Item(f"i{number}", "x" * 900) for number in range(500)])
-    scatter(store, 300)
-    store.put_items([Item(f"i{number}", "x" * 900) for number in range(500, 4_000)])
+    file_store.put_items([Item(f"i{number}", "x" * 900) for number in range(500)])
+    scatter(file_store, 300)
+    file_store.put_items([Item(f"i{number}", "x" * 900) for number in range(500, 4_000)])
     erased = range(0, 300, 3)
     for number in erased:
-        store.erase_user(canary(number), MOMENT)
+        file_store.erase_user(canary(number), MOMENT)
     path = tmp_path / "s.db"
     with closing(Database(path)) as database:
         assert database.scrub([])
     assert found(tmp_path, erased)  # overwriting alone leaves copies in pages that were split
     before = pages(path)
-    store.remove_erased()
+    file_store.remove_erased()
     assert found(tmp_path, erased) == []
     assert found(tmp_path, range(1, 300, 3)) == [*range(1, 300, 3)]
     changed = sum(one != other for one, other in zip(before, pages(path), strict=False))
     assert changed < len(before) / 4
-    assert (store.count_items(), store.count_events()) == (4_000, 6 * 200)
-    assert store.integrity() == []
+    assert (file_store.count_items(), file_store.count_events()) == (4_000, 6 * 200)
+    assert file_store.integrity() == []
 
 
 def pages(path: Path) -> list[bytes]:
@@ -378,7 +373,9 @@ def pages(path: Path) -> list[bytes]:
     return [content[begin : begin + 4096] for begin in range(0, len(content), 4096)]
 
 
-def test_a_file_of_an_earlier_version_is_written_again_once(store: Store, tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_version_is_written_again_once(
+    file_store: Store, tmp_path: Path
+) -> None:
     path = tmp_path / "s.db"
     with closing(Database(path)) as database, database.write() as connection:
         connection.exec_driver_sql("PRAGMA user_version=0")
@@ -386,22 +383,22 @@ def test_a_file_of_an_earlier_version_is_written_again_once(store: Store, tmp_pa
         connection.exec_driver_sql("CREATE TABLE old AS SELECT '<canary0>' AS name")
         connection.exec_driver_sql("DROP TABLE old")
     assert found(tmp_path, [0])
-    store.erase_user("u", MOMENT)
-    store.remove_erased()
+    file_store.erase_user("u", MOMENT)
+    file_store.remove_erased()
     assert found(tmp_path, [0]) == []
     with closing(Database(path)) as database, database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA user_version").scalar_one() == 1
 
 
 def test_a_long_tail_is_moved_before_bytes_are_removed(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that writers wait for what is short."""
     monkeypatch.setattr("serendip.data.store.store._MOST_IN_TAIL", 3)
     store.put_events([Event(canary(number), "a", BEFORE) for number in range(5)])
     store.erase_user(canary(0), MOMENT)
     store.remove_erased()
-    assert found(tmp_path, [0, 1]) == []
+    assert not any(place.has_bytes(canary(number).encode()) for number in (0, 1))
     assert (store.count_events(), len(items_of(store, canary(1)))) == (4, 1)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from postgres_server import StorePlace
 from sqlalchemy import Engine
 from sqlalchemy import event as hooks
 
@@ -105,8 +104,18 @@ def counted(events: list[Event], without: tuple[str, ...]) -> list[tuple[str, in
 @settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_segments_and_tail_are_one_log(tmp_path_factory, steps):
+    require_one_log(StorePlace(tmp_path_factory.mktemp("s")), steps)
+
+
+@settings(max_examples=6, deadline=None)
+@given(STEPS)
+def test_they_are_one_log_on_a_server(postgres_server, tmp_path_factory, steps):
+    require_one_log(StorePlace(tmp_path_factory.mktemp("s"), postgres_server), steps)
+
+
+def require_one_log(place: StorePlace, steps: list[tuple[str, object]]) -> None:
     shown = ("impression",)
-    with closing(Store.create(tmp_path_factory.mktemp("s") / "s.db")) as store:
+    with closing(place.create()) as store:
         plain, followed = PlainLog(), store.totals(shown)
         for step, what in steps:
             do(store, step, what)
@@ -153,12 +162,6 @@ def rows_of(store: Store) -> list[tuple[object, ...]]:
     )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "s.db")) as opened:
-        yield opened
-
-
 def test_numbers_of_events_grow_through_imports_and_compactions(store):
     store.put_events([Event("u", "a", 5.0)])
     store.import_all([], [Event("u", "b", 1.0), Event("v", "b", 1.0)])
@@ -188,18 +191,18 @@ def test_a_compaction_removes_nothing_and_an_erasure_does(store):
     assert store.log.mark().removals == before.removals + 1
 
 
-def test_small_segments_of_the_api_are_merged(store, tmp_path):
+def test_small_segments_of_the_api_are_merged(place, store):
     store.import_all([], [Event("u", "a", 1.0)])
     for number in range(30):
         store.put_events([Event("u", "a", float(number), event_id=f"e{number}")])
         assert store.compact() == 1
     assert store.compact() == 0
-    assert len(list((tmp_path / "log").glob("segment-*"))) <= 4
+    assert len(list((place.log).glob("segment-*"))) <= 4
     assert store.count_events() == 31
     assert store.put_events([Event("u", "a", 1.0, event_id="e17")]) == 0
 
 
-def test_an_erased_user_is_in_no_file_of_the_log(store, tmp_path):
+def test_an_erased_user_is_in_no_file_of_the_log(place, store):
     events = [Event("u", "a", 1.0), Event("forget me", "a", 1.0, query="my secret query")]
     store.import_all([], events)
     store.put_events(events)
@@ -209,16 +212,16 @@ def test_an_erased_user_is_in_no_file_of_the_log(store, tmp_path):
     assert store.history("forget me", 9) == []
     assert store.remove_erased() == 2
     assert len(store.history("u", 9)) == 3
-    for path in tmp_path.rglob("*"):
+    for path in place.folder.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             assert b"forget me" not in content
             assert b"secret" not in content
 
 
-def test_readers_that_are_open_go_on_while_segments_are_replaced(store, tmp_path):
+def test_readers_that_are_open_go_on_while_segments_are_replaced(place, store):
     store.import_all([], [Event("u", "a", 1.0)])
-    with closing(Store.open(tmp_path / "s.db")) as reader:
+    with closing(place.open()) as reader:
         assert len(reader.history("u", 9)) == 1
         for _ in range(3):
             store.put_events([Event("u", "b", 2.0)])
@@ -228,7 +231,7 @@ def test_readers_that_are_open_go_on_while_segments_are_replaced(store, tmp_path
         assert len(reader.history("u", 9)) == 3
 
 
-def test_a_reader_meets_each_event_once_while_others_post_and_compact(store, tmp_path):
+def test_a_reader_meets_each_event_once_while_others_post_and_compact(place, store):
     count, met = 60, []
 
     def write() -> None:
@@ -237,7 +240,7 @@ def test_a_reader_meets_each_event_once_while_others_post_and_compact(store, tmp
             if number % 4 == 3:
                 store.compact()
 
-    with closing(Store.open(tmp_path / "s.db")) as reader, ThreadPoolExecutor(1) as pool:
+    with closing(place.open()) as reader, ThreadPoolExecutor(1) as pool:
         totals, writing = reader.totals(), pool.submit(write)
         while not writing.done():
             met.append([event.item_id for event in reader.history("u", 999)])
@@ -249,14 +252,15 @@ def test_a_reader_meets_each_event_once_while_others_post_and_compact(store, tmp
     assert len(met[-1]) == count
 
 
-def test_an_event_posted_while_an_import_is_written_came_first(store, tmp_path):
+def test_an_event_posted_while_an_import_is_written_came_first(place, store):
     posts = [Event("u", "posted", 1.0, event_id="e")]
     files = [Event("u", "imported", 2.0, event_id="e"), Event("u", "other", 3.0, event_id="f")]
 
     @hooks.listens_for(Engine, "before_cursor_execute")
     def executed(connection, cursor, statement, *_):
-        if statement == "BEGIN IMMEDIATE" and posts:  # the import's: its segment is written
-            with closing(Store.open(tmp_path / "s.db")) as other:
+        is_import = statement == "BEGIN IMMEDIATE" or "pg_advisory_xact_lock" in statement
+        if is_import and posts:  # its segment is written
+            with closing(place.open()) as other:
                 other.put_events([posts.pop()])
 
     try:
@@ -266,21 +270,21 @@ def test_an_event_posted_while_an_import_is_written_came_first(store, tmp_path):
     assert [event.item_id for event in store.history("u", 9)] == ["posted", "other"]
 
 
-def test_one_process_writes_segments_at_a_time(store, tmp_path):
+def test_one_process_writes_segments_at_a_time(place, store):
     store.put_events([Event("u", "a", 1.0)])
-    with SegmentFolder(tmp_path / "log").exclusive():
+    with SegmentFolder(place.log).exclusive():
         with pytest.raises(StorageError, match="another process is writing"):
             store.compact()
     assert store.compact() == 1
 
 
-def test_files_of_others_in_the_folder_are_left_alone(store, tmp_path):
-    (tmp_path / "log").mkdir()
-    (tmp_path / "log" / "access.log").write_text("mine")
+def test_files_of_others_in_the_folder_are_left_alone(place, store):
+    (place.log).mkdir()
+    (place.log / "access.log").write_text("mine")
     store.put_events([Event("u", "a", 1.0)])
     store.compact()
-    with closing(Store.create(tmp_path / "other.db")) as other:
+    with closing(Store.create(place.folder / "other.db")) as other:
         other.import_all([], [Event("v", "a", 1.0)])
         other.import_all([], [])
-    assert (tmp_path / "log" / "access.log").read_text() == "mine"
+    assert (place.log / "access.log").read_text() == "mine"
     assert len(store.history("u", 9)) == 1

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -19,16 +16,16 @@ from serendip.data.store.generated_texts import (
     without_generated,
 )
 from serendip.data.store.store import Store
+from serendip.errors import DataError
 
 LAMP = Item("a", "Lamp", "Gives light", {"kind": ("Home", "Light"), "price": 12.5})
 RUG = Item("b", "Rug")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "serendip.db")) as opened:
-        opened.put_items([LAMP, RUG])
-        yield opened
+def store(store: Store) -> Store:
+    store.put_items([LAMP, RUG])
+    return store
 
 
 def text(item: Item, words: str, field: str = "keywords", source: str = "rules") -> GeneratedText:
@@ -92,6 +89,12 @@ def test_a_replaced_text_is_not_active_and_an_equal_one_stays_so(store: Store) -
     assert store.generated_texts.activate(first) == 1
     assert [one.item_id for one in store.generated_texts.active()] == ["b"]
     assert store.generated_texts.activate([]) == 0
+
+
+def test_a_text_that_a_server_could_not_store_is_refused_by_both(store: Store) -> None:
+    with pytest.raises(DataError, match="text about item 'a' cannot be stored: it contains a NUL"):
+        store.generated_texts.put([text(RUG, "carpet"), text(LAMP, "lan\0tern")])
+    assert store.generated_texts.all() == []
 
 
 def test_without_texts_the_items_are_the_same_objects() -> None:

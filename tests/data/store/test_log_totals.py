@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,21 +11,14 @@ from sqlalchemy import Engine
 from sqlalchemy import event as hooks
 
 from serendip.data.event import Event
-from serendip.data.store.store import Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "s.db")) as opened:
-        yield opened
-
-
-def test_they_follow_events_of_any_writer_and_leave_out_what_does_not_count(store, tmp_path):
+def test_they_follow_events_of_any_writer_and_leave_out_what_does_not_count(place, store):
     totals = store.totals(("impression",))
     assert (totals.users(5), totals.num_events) == ([], 0)
     store.put_events([Event("u", "a", 1.0), Event("v", "a", 1.0, "impression")])
     assert (totals.users(5), totals.num_events) == ([("u", 1)], 2)
-    with closing(Store.open(tmp_path / "s.db")) as other:
+    with closing(place.open()) as other:
         other.put_events([Event("v", "a", 2.0), Event("v", "b", 3.0)])
     assert totals.num_events == 2
     assert (totals.users(5), totals.num_events) == ([("v", 2), ("u", 1)], 4)

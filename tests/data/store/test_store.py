@@ -9,19 +9,13 @@ from contextlib import closing, contextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from postgres_server import StorePlace
 
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.limits import MAX_ID_BYTES, MAX_TEXT_CHARS
-from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.errors import BusyError, DataError, StorageError
-
-
-@pytest.fixture
-def store(tmp_path):
-    with closing(Store.create(tmp_path / "s.db")) as opened:
-        yield opened
 
 
 def full_item():
@@ -81,11 +75,11 @@ def test_events_come_back_as_they_went_in(store):
     assert store.count_events() == store.log.mark().seq == 2
 
 
-def test_everything_is_there_after_opening_again(tmp_path):
-    with closing(Store.create(tmp_path / "s.db")) as store:
+def test_everything_is_there_after_opening_again(place):
+    with closing(place.create()) as store:
         store.put_items([full_item()])
         store.put_events([full_event()])
-    with closing(Store.open(tmp_path / "s.db")) as store:
+    with closing(place.open()) as store:
         assert (store.items(), store.history("u", 1)) == ([full_item()], [full_event()])
 
 
@@ -218,10 +212,25 @@ def test_a_query_without_a_click_is_an_event(store):
     assert store.put_events([Event("u", "", 1.0, "search", query="shoes")]) == 1
 
 
+BATCHES = st.lists(st.lists(st.integers(0, 8), max_size=6), max_size=6)
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 8), max_size=6), max_size=6))
+@given(BATCHES)
 def test_an_event_sent_again_changes_nothing(tmp_path_factory, batches):
-    with closing(Store.create(tmp_path_factory.mktemp("s") / "s.db")) as store:
+    require_each_event_once(StorePlace(tmp_path_factory.mktemp("s")), batches)
+
+
+@settings(max_examples=6, deadline=None)
+@given(BATCHES)
+def test_an_event_sent_again_changes_nothing_on_a_server(
+    postgres_server, tmp_path_factory, batches
+):
+    require_each_event_once(StorePlace(tmp_path_factory.mktemp("s"), postgres_server), batches)
+
+
+def require_each_event_once(place, batches):
+    with closing(place.create()) as store:
         seen = set()
         for number, batch in enumerate(batches):
             events = [Event(f"u{n}", f"i{number}", 1.0, event_id=f"e{n}") for n in batch]
@@ -290,12 +299,13 @@ def test_an_import_that_fails_leaves_the_former_state(store):
 KILLED = """
 import shutil
 import sys
+from pathlib import Path
 from sqlalchemy import Engine, event
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.store import Store
 
-moment = sys.argv[2]
+place, log, moment, command = sys.argv[1:]
 
 def stop_here():
     print("importing", flush=True)
@@ -316,8 +326,7 @@ def executed(connection, cursor, statement, *_):
     if statement.startswith(moment):
         stop_here()
 
-store = Store.create(sys.argv[1])
-command = sys.argv[3]
+store = Store.create(place, log=Path(log))
 if command == "import":
     store.import_all([Item("b")], events())
 elif command == "compact":
@@ -328,66 +337,63 @@ else:
 """
 
 
-def killed(path, moment, command):
+def killed(place, moment, command):
     """Kill a process that imports, compacts or erases at a moment."""
-    arguments = [sys.executable, "-c", KILLED, str(path), moment, command]
+    arguments = [sys.executable, "-c", KILLED, str(place.place), str(place.log), moment, command]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(arguments, **pipes, text=True) as process:
         assert process.stdout.readline() == "importing\n"
         os.kill(process.pid, signal.SIGKILL)
 
 
-def folders(path):
-    return {one.name for one in (path.parent / "log").iterdir()} - {".lock"}
+def folders(place):
+    return {one.name for one in place.log.iterdir()} - {".lock"}
 
 
 @pytest.mark.parametrize(
     "moment", ["reading", "INSERT INTO items", "DELETE FROM segments", "INSERT INTO segments"]
 )
-def test_a_process_killed_while_importing_leaves_the_former_state(tmp_path, moment):
-    path = tmp_path / "s.db"
-    with closing(Store.create(path)) as store:
+def test_a_process_killed_while_importing_leaves_the_former_state(file_place, moment):
+    with closing(file_place.create()) as store:
         store.import_all([Item("a")], [Event("u", "a", 1.0)])
-    (former,) = folders(path)
-    killed(path, moment, "import")
-    assert (folders(path) == {former}) == (moment == "reading")
-    with closing(Store.open(path)) as store:
+    (former,) = folders(file_place)
+    killed(file_place, moment, "import")
+    assert (folders(file_place) == {former}) == (moment == "reading")
+    with closing(file_place.open()) as store:
         assert (store.items(), store.totals().users(9)) == ([Item("a")], [("u", 1)])
         assert store.put_events([Event("u", "a", 2.0)]) == 1
         assert store.compact() == 1
-        assert len(folders(path)) == 2  # the halves of the killed import are gone
+        assert len(folders(file_place)) == 2  # the halves of the killed import are gone
         assert store.import_all([Item("c")], []).items == 1
-        assert len(folders(path)) == 1
+        assert len(folders(file_place)) == 1
 
 
 @pytest.mark.parametrize("moment", ["INSERT INTO segments", "DELETE FROM events", "removing"])
-def test_a_process_killed_while_compacting_loses_and_doubles_nothing(tmp_path, moment):
-    path = tmp_path / "s.db"
+def test_a_process_killed_while_compacting_loses_and_doubles_nothing(file_place, moment):
     events = [Event("u", "a", float(number), event_id=f"e{number}") for number in range(5)]
-    with closing(Store.create(path)) as store:
+    with closing(file_place.create()) as store:
         store.put_events(events[:2])
         store.compact()
         store.put_events(events[2:])
-    killed(path, moment, "compact")
-    with closing(Store.open(path)) as store:
+    killed(file_place, moment, "compact")
+    with closing(file_place.open()) as store:
         assert store.history("u", 9) == events
         assert store.count_events() == 5
         assert store.put_events(events) == 0
         assert store.put_events([Event("u", "a", 9.0)]) == 1
         store.compact()
         assert store.count_events() == 6
-    with closing(Database(path)) as database, database.read() as connection:
+    with closing(file_place.database()) as database, database.read() as connection:
         named = connection.exec_driver_sql("SELECT name FROM segments").scalars().all()
-    assert folders(path) == set(named)  # the halves of the killed compaction are gone
+    assert folders(file_place) == set(named)  # the halves of the killed compaction are gone
 
 
-def test_a_process_killed_while_erasing_erases_nothing(tmp_path):
-    path = tmp_path / "s.db"
-    with closing(Store.create(path)) as store:
+def test_a_process_killed_while_erasing_erases_nothing(file_place):
+    with closing(file_place.create()) as store:
         store.import_all([], [Event("u", "a", 1.0), Event("v", "a", 1.0)])
         store.put_events([Event("u", "b", 2.0)])
-    killed(path, "INSERT INTO erased_users", "erase")
-    with closing(Store.open(path)) as store:
+    killed(file_place, "INSERT INTO erased_users", "erase")
+    with closing(file_place.open()) as store:
         assert [event.item_id for event in store.history("u", 9)] == ["a", "b"]
         assert store.put_events([Event("u", "c", 3.0)]) == 1
         assert store.erase_user("u")[1] == 3
@@ -398,14 +404,15 @@ def test_a_process_killed_while_erasing_erases_nothing(tmp_path):
     "moment", ["DELETE FROM segments", "INSERT INTO segments", "DELETE FROM hidden", "removing"]
 )
 @pytest.mark.parametrize("next_step", ["remove", "compact", "import"])
-def test_whoever_writes_segments_next_ends_an_erasure_that_was_killed(tmp_path, moment, next_step):
-    path = tmp_path / "s.db"
-    with closing(Store.create(path)) as store:
+def test_whoever_writes_segments_next_ends_an_erasure_that_was_killed(
+    file_place, moment, next_step
+):
+    with closing(file_place.create()) as store:
         store.put_events([Event("u", "hush-hush", 1.0), Event("v", "a", 1.0)])
         store.compact()
         store.put_events([Event("u", "hush-hush", 2.0)])
-    killed(path, moment, "erase")
-    with closing(Store.open(path)) as store:
+    killed(file_place, moment, "erase")
+    with closing(file_place.open()) as store:
         assert (store.history("u", 9), store.count_events()) == ([], 1)
         if next_step == "compact":
             store.put_events([Event("v", "b", 2.0)])
@@ -415,12 +422,35 @@ def test_whoever_writes_segments_next_ends_an_erasure_that_was_killed(tmp_path, 
         store.remove_erased()
         assert (store.count_hidden_segments(), store.has_remains()) == (0, False)
         assert store.count_events() == (1 if next_step == "remove" else 2)
-    for file in tmp_path.rglob("*"):
+    for file in file_place.folder.rglob("*"):
         assert not file.is_file() or b"hush-hush" not in file.read_bytes()
 
 
-def test_others_write_while_the_files_of_an_import_are_read(store, tmp_path):
-    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as other:
+@pytest.mark.parametrize(
+    ("moment", "command"),
+    [
+        ("INSERT INTO segments", "import"),
+        ("DELETE FROM events", "compact"),
+        ("INSERT INTO erased_users", "erase"),
+    ],
+)
+def test_a_server_undoes_what_a_killed_process_began(postgres_server, tmp_path, moment, command):
+    place = StorePlace(tmp_path, postgres_server)
+    with closing(place.create()) as store:
+        store.import_all([Item("a")], [Event("u", "a", 1.0)])
+        store.put_events([Event("u", "b", 2.0)])
+    killed(place, moment, command)
+    with closing(place.open()) as store:  # waits for no lock of the killed process
+        assert (store.items(), store.totals().users(9)) == ([Item("a")], [("u", 2)])
+        assert store.put_events([Event("v", "c", 3.0)]) == 1
+        assert store.compact() == 2
+        assert store.erase_user("u")[1] == 2
+        assert (store.remove_erased(), store.count_events()) == (1, 1)
+    assert len(folders(place)) == 1
+
+
+def test_others_write_while_the_files_of_an_import_are_read(place, store):
+    with closing(place.open(busy_timeout_s=0.0)) as other:
 
         def items():
             yield Item("a")
@@ -436,34 +466,33 @@ def test_others_write_while_the_files_of_an_import_are_read(store, tmp_path):
 
 
 @contextmanager
-def writing(path):
+def writing(place):
     """A transaction of somebody else that has the write lock."""
-    with closing(Database(path)) as other, other.write() as connection:
+    with closing(place.database()) as other, other.write() as connection:
         yield connection
 
 
-def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(store, tmp_path):
+def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(place, store):
     store.import_all([Item("a")], [])
     store.put_events([Event("u", "a", 1.0)])
-    with writing(tmp_path / "s.db") as writer:
+    with writing(place) as writer:
         writer.exec_driver_sql("DELETE FROM events")
         assert (store.items(), store.totals().users(5)) == ([Item("a")], [("u", 1)])
         assert store.log.past("u")[0].item_ids == ("a",)
     assert store.totals().users(5) == []
 
 
-def test_a_write_is_refused_when_others_hold_the_database_for_longer_than_it_waits(tmp_path):
-    path = tmp_path / "s.db"
-    Store.create(path).close()
-    with closing(Store.open(path, 1)) as store:
-        with writing(path):
+def test_a_write_is_refused_when_others_hold_the_database_for_longer_than_it_waits(place):
+    place.create().close()
+    with closing(place.open(0.2)) as store:
+        with writing(place):
             for write in (
                 lambda: store.put_events([Event("u", "a", 1.0)]),
                 lambda: store.put_items([Item("a")]),
                 lambda: store.delete_item("a"),
                 lambda: store.import_all([Item("a")], []),
             ):
-                with pytest.raises(BusyError, match=r"s\.db is locked by another writer"):
+                with pytest.raises(BusyError, match="is locked by another writer"):
                     write()
         assert (store.count_events(), store.count_items()) == (0, 0)
         assert store.put_events([Event("u", "a", 1.0)]) == 1

@@ -50,8 +50,8 @@ def ranked(
     )
 
 
-def build_slate(ranked: Ranked, config: SurfaceConfig) -> Slate:
-    return selection.build_slate(ranked, SurfaceStages.of(config).list_rules)
+def build_slate(ranked: Ranked, config: SurfaceConfig, max_items: int | None = None) -> Slate:
+    return selection.build_slate(ranked, SurfaceStages.of(config).list_rules, max_items)
 
 
 def decided(slate: Slate, rule: str) -> list[int]:
@@ -156,9 +156,10 @@ def test_explored_items_are_drawn_by_a_softmax_of_the_scores_of_the_retriever() 
 
 def test_only_explored_positions_have_a_propensity_also_in_a_shorter_list() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
-    slate = build_slate(ranked([8] * 8, counts=[5] * 4 + [0] * 4), rules)
+    rows = ranked([8] * 8, counts=[5] * 4 + [0] * 4)
+    slate = build_slate(rows, rules)
     assert decided(slate, EXPLORED) == [1, 3, 5]  # the rest is new without exploration
-    for short in (slate, slate.first(4), slate.first(1)):
+    for short in (slate, build_slate(rows, rules, 4), build_slate(rows, rules, 1)):
         known = np.flatnonzero(~np.isnan(short.propensities_of(EXPLORED)))
         assert known.tolist() == [place for place in (1, 3, 5) if place < len(short)]
 
@@ -430,15 +431,13 @@ def test_only_items_with_few_interactions_are_explored(rows, config) -> None:
 
 
 @given(candidates(), rules(), st.integers(0, 30))
-def test_the_first_positions_are_those_of_the_whole_slate(rows, config, count) -> None:
-    slate = build_slate(rows, config)
-    first = slate.first(count)
-    assert isinstance(first, Slate)
-    assert first.rows == slate.rows[:count]
-    assert decided(first, SPONSORED) == [
-        place for place in decided(slate, SPONSORED) if place < count
-    ]
-    assert len(first) == min(count, len(slate))
+def test_the_first_positions_are_those_of_the_whole_slate(rows, config, length) -> None:
+    whole, short = build_slate(rows, config), build_slate(rows, config, length)
+    assert short.rows == whole.rows[:length]
+    for rule, positions in whole.positions.items():
+        assert short.positions[rule] == [place for place in positions if place < length]
+        drawn = whole.propensities[rule]
+        assert short.propensities[rule] == drawn[: len(short.positions[rule])]
 
 
 def test_visitors_without_an_id_get_another_draw_every_hour() -> None:

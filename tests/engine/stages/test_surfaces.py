@@ -61,7 +61,8 @@ def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
 
 def test_a_table_changes_only_the_keys_that_it_has() -> None:
     home = settings_of(home={"popularity_discount": 0.5}).all_surfaces()["home"]
-    assert home == DEFAULT_SURFACES["home"].model_copy(update={"popularity_discount": 0.5})
+    default = DEFAULT_SURFACES["home"].with_name("home")
+    assert home == default.model_copy(update={"popularity_discount": 0.5})
 
 
 def test_a_new_surface_has_the_default_values_of_its_task() -> None:
@@ -70,6 +71,19 @@ def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     assert shelf.popularity_discount == 1.0
     assert shelf.filters == ("seen",)
     assert shelf.needs == "items"
+
+
+def test_a_relevance_filter_learns_from_labels_of_its_own_lists_or_of_typed_texts() -> None:
+    tables = {"news": {"task": "home"}, "find": {"task": "search"}}
+    named = {"digest": {"relevance_filter": {"labels": "home", "depth": 50}}}
+    surfaces = settings_of(**tables, **named).all_surfaces()
+    labels = {name: surface.relevance_filter.labels for name, surface in surfaces.items()}
+    assert labels == {
+        **{name: name for name in ("home", "similar", "search", "cart", "thank_you", "ads")},
+        "news": "news",
+        "find": "search",
+        "digest": "home",
+    }
 
 
 def test_settings_survive_json() -> None:

@@ -23,7 +23,6 @@ from serendip.jobs.evaluate.split import (
     evaluate_split,
     sample_users,
 )
-from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.job_status import DONE, FAILED, JobStatus
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.progress_steps import Step, StepProgress
@@ -48,7 +47,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     progress = Names()
     context = JobContext.open(shop, TrainOptions(progress=progress))
-    report = evaluate_workspace(context, LocalExecutor(1))
+    report = evaluate_workspace(context)
     assert list(report["protocols"]) == ["temporal"]
     cuts = report["protocols"]["temporal"]["cuts"]
     assert [cut["fraction"] for cut in cuts] == [0.9]
@@ -135,7 +134,7 @@ def test_a_sample_has_whole_users_up_to_the_limit_and_its_size_is_reported(shop:
 
 def test_a_sample_is_named_in_the_report(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "MAX_TARGETS", 10)
-    report = evaluate_workspace(JobContext.open(shop), LocalExecutor(1))
+    report = evaluate_workspace(JobContext.open(shop))
     sample = report["splits"]["sampled"]["temporal@0.9"]
     cut = report["protocols"]["temporal"]["cuts"][0]
     assert cut["targets"] <= 10 < cut["all_targets"]

@@ -22,7 +22,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_every_set_of_tasks_is_trained_and_one_split_is_advised(shop: Workspace) -> None:
     executor = InThisProcess()
-    report = align_workspace(JobContext(shop, TrainOptions(7)), executor, seeds=1)
+    report = align_workspace(JobContext(shop, TrainOptions(7, executor=executor)), seeds=1)
     assert len(report["rows"]) == 3 + 2 * 3 + 3
     assert {row["seed"] for row in report["rows"]} == {7}
     assert set(report["grouping"]) == {"1", "2", "3"}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from vote_ranker import order_by_votes
 
 from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer
+from serendip.engine.influence import find_influence
 from serendip.engine.reason_choice import Ground
 from serendip.engine.request import Request
 from serendip.engine.stages.selection import Result
@@ -24,17 +27,22 @@ from serendip.jobs.evaluate.faithfulness import (
 
 
 def measure(engine: Engine, choose: ReasonChooser = choose_reasons) -> FaithfulnessFigures:
+    """Figures where the models' votes alone order the lists, so that it is known what moves them.
+
+    A history has items of one genre, which says nothing of any of them: it is short.
+    """
     queries = engine.queries([Request("home", f"u{number}") for number in range(40)])
+    recent = [replace(query, history=query.history.last(5)) for query in queries]
     surface = engine.settings.all_surfaces()["home"]
-    return measure_faithfulness(queries, surface, engine.state, choose=choose)
+    return measure_faithfulness(recent, surface, order_by_votes(engine.state), choose=choose)
 
 
 def passes(figures: FaithfulnessFigures) -> bool:
-    """Whether what the reasons name counts more than other events."""
+    """Whether what the reasons name costs more places than other events for most of them."""
     found = figures.all
+    assert found.reasons > 30
     assert found.above is not None
-    assert found.below is not None
-    return found.above >= 2 * found.below + 0.1
+    return found.above >= 0.6
 
 
 def weakest(state: EngineState, result: Result) -> Sequence[Ground | None]:
@@ -93,5 +101,7 @@ def test_the_reason_told_is_the_ground_chosen(engine: Engine, language: str) -> 
     (result,) = engine.run([query], "home")
     page = result.items.take(slice(0, 10))
     words = [page.fields[name].tolist() for name in ("title match", "bm25")]
-    explainer = Explainer(engine.state, result.query, page.item_nums, language)  # type: ignore[arg-type]
+    influence = find_influence(result.query, engine.state, page)
+    items = page.item_nums
+    explainer = Explainer(engine.state, result.query, items, language, influence)  # type: ignore[arg-type]
     assert [item.reason for item in answer.items] == explainer.reasons(*words)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from small_shop import NUM_ITEMS, TASTES, import_shop, write_files
 
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.query import History
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
@@ -23,13 +26,20 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.evaluate.risk_control import LabelledSlates, safe_threshold
 from serendip.jobs.context import JobContext
+from serendip.jobs.labels.draw_lists import MOST_PAST
+from serendip.jobs.labels.shown_lists import (
+    ListRequest,
+    describe_request,
+    read_lists,
+    write_lists,
+)
 from serendip.jobs.relevance.decisions import (
     decide_filters,
     describe_decisions,
     read_decisions,
     reason_against_effect,
 )
-from serendip.jobs.relevance.report import compare_tenths
+from serendip.jobs.relevance.drift import compare_tenths
 from serendip.jobs.relevance.versions import open_current_version
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
@@ -63,10 +73,38 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_labels(folder / "gold.csv", range(200, 260))
     code, _ = invoke(*distil(folder))
     assert code == 0
+    code, result = invoke(*distil_home(folder))
+    assert (code, result["labels"], result["knows_users"]) == (0, "home", True)
     with (folder / "serendip.toml").open("a") as stream:
         stream.write(FILTER_TABLE)
     train(folder)
     return folder
+
+
+def write_home_lists(folder: Path, users: int = 120) -> None:
+    """Users who chose items of one taste; the newest item tells nothing. Even users are gold."""
+    random, lists, rows = np.random.default_rng(0), [], []
+    for user in range(users):
+        mine = np.arange(user % 3, NUM_ITEMS, 3)
+        past = [*random.choice(mine, 4, replace=False).tolist(), int(random.integers(NUM_ITEMS))]
+        items = random.choice(NUM_ITEMS, 20, replace=False).tolist()
+        words = describe_request("", [f"tale {item}" for item in past], {"user": str(user)})
+        lists.append((ListRequest(words, past=tuple(f"i{n}" for n in past)), items))
+        labels = ("good" if item % 3 == user % 3 else "bad" for item in items)
+        rows.append([(words, f"i{n}", label) for n, label in zip(items, labels, strict=True)])
+    shown = ((request, [f"i{item}" for item in items]) for request, items in lists)
+    write_lists(folder / "lists.csv", "home", shown)
+    for name, part in (("home-gold.csv", rows[::2]), ("home-labels.csv", rows[1::2])):
+        with (folder / name).open("w", newline="") as stream:
+            csv.writer(stream).writerows([LLM_COLUMNS[:3], *(row for rows in part for row in rows)])
+
+
+def distil_home(folder: Path) -> list[str]:
+    write_home_lists(folder)
+    files = ("--labels", str(folder / "home-labels.csv"), "--gold", str(folder / "home-gold.csv"))
+    risk = ("--allowed", "0.4", "--confidence", "0.8")
+    lists = ("--lists", str(folder / "lists.csv"))
+    return ["judge", "distil", *files, *lists, *risk, "-w", str(folder)]
 
 
 def distil(folder: Path, labels: str = "labels.csv", *more: str) -> list[str]:
@@ -188,8 +226,11 @@ def test_the_report_measures_replacements_and_their_cost(shop: Path) -> None:
     assert (search["on"], search["threshold"]) == (True, 0.5)
     assert (gold["queries"], gold["seen_queries"]) == (30, 30)
     assert gold["irrelevant_after"]["value"] <= gold["irrelevant_before"]["value"]
-    cost = log["choices_lost_per_1000"]
-    assert {name: log[name] for name in log if name != "choices_lost_per_1000"} == {
+    cost, kept = log["choices_lost_per_1000"], log["expected_choices_kept"]
+    counts = {"requests", "shown", "chosen", "shown_left_out", "chosen_left_out"}
+    assert {*log} == {*counts, "choices_lost_per_1000", "expected_choices_kept"}
+    assert kept is None  # rank fusion orders searches here: it has no probabilities
+    assert {name: log[name] for name in counts} == {
         "requests": 2,
         "shown": 2,
         "chosen": 2,
@@ -200,10 +241,14 @@ def test_the_report_measures_replacements_and_their_cost(shop: Path) -> None:
     assert cost["ci95"][0] <= 500.0 <= cost["ci95"][1]
     others = {name: one for name, one in report["surfaces"].items() if name != "search"}
     assert {*others} == {"home", "similar", "cart", "thank_you", "ads", "digest"}
+    home = others.pop("home")
+    assert (home["on"], home["gold"]) == (True, None)  # these labels are of typed texts
     for one in others.values():
         assert (one["on"], one["gold"], one["log"]) == (False, None, None)
-    assert "typed texts" in others["home"]["reason"]
-    assert report["drift"] == {"gold_texts": 60, "logged_texts": 1, "index": None, "warning": ""}
+    assert "no labels of its lists" in others["digest"]["reason"]
+    assert others["cart"]["reason"].startswith("its lists cannot be labelled")
+    drift = {"gold_requests": 60, "logged_requests": 1, "index": None, "warning": ""}
+    assert report["drift"] == {"search": drift}
     assert json.loads((shop / "reports" / "relevance.json").read_text()) == report
     one_surface = ("--surface", "home", "-w", str(shop))
     _, home = invoke("judge", "report", "--gold", str(shop / "gold.csv"), *one_surface)
@@ -219,10 +264,11 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     shop = import_shop(tmp_path / "shop")
     context = JobContext.open(shop)
     nothing, version = decide_filters(context)
-    assert version is None
-    assert {one.reason for one in nothing.values()} == {
-        "there is no relevance model (`serendip judge distil`)"
-    }
+    assert version == {}
+    assert nothing["search"].reason == "there is no relevance model (`serendip judge distil`)"
+    assert nothing["home"].reason == (
+        "there are no labels of its lists (`serendip judge lists --surface home`)"
+    )
     write_labels(shop / "labels.csv", range(100, 160))
     write_labels(shop / "gold.csv", range(200, 260))
     _, result = invoke(*distil(shop, "labels.csv", "--allowed", "0.4", "--confidence", "0.8"))
@@ -231,16 +277,17 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     train(shop)
     manifest = open_current(shop / "generations").manifest
     decisions = read_decisions(manifest)
-    assert manifest["relevance_model"] == "v1"
+    assert manifest["relevance_models"] == {"search": "v1"}
     assert (decisions["search"].on, decisions["search"].threshold) == (True, threshold)
     assert decisions["search"].reason == (
         "labels prove the threshold for at most 40% irrelevant at a confidence of 80%"
     )
     assert [name for name, one in decisions.items() if one.on] == ["search"]
     _, told = invoke("status", "-w", str(shop))
-    assert told["in_force"]["filters"]["digest"]["reason"].startswith("the labels are of typed")
+    assert told["in_force"]["filters"]["digest"]["reason"].startswith("there are no labels of its")
     lines = describe_decisions(decisions)
-    assert lines[0].startswith("home, similar, cart, thank_you, ads, digest: off: ")
+    assert lines[0].startswith("home: off: ")
+    assert lines[1].startswith("similar, cart, thank_you: off: its lists cannot be labelled")
     engine = Engine.open(shop)
     found = engine.run(engine.queries([Request("search", text="horror tale")]), "search")[0]
     assert (found.items.fields[P_IRRELEVANT] < threshold).all()
@@ -259,11 +306,11 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     original = settings.read_text()
     settings.write_text(f"{original}\n[surfaces.search.relevance_filter]\nenabled = false\n")
     chosen, version = decide_filters(JobContext.open(shop))
-    assert (chosen["search"].reason, version) == ("the settings switch it off", None)
+    assert (chosen["search"].reason, version) == ("the settings switch it off", {})
     # Other fields: the model cannot be used, and nobody asked for it by name.
     settings.write_text(original.replace('fields = ["title", "genre"]', 'fields = ["title"]'))
     other, version = decide_filters(JobContext.open(shop))
-    assert version is None
+    assert version == {}
     assert other["search"].reason.startswith("v1 was trained on title, description, genre by")
 
 
@@ -329,7 +376,7 @@ def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> Non
     _, result = invoke(*distil(tmp_path))
     assert result["filter"]["safe_threshold"] is None
     decisions, version = decide_filters(JobContext.open(tmp_path))
-    assert version is None
+    assert version == {}
     assert decisions["search"].reason == (
         "no threshold is proven for at most 5% irrelevant at a confidence of 95%"
     )
@@ -381,6 +428,71 @@ def test_a_damaged_model_stops_no_training_that_does_not_name_it(
         decide_filters(JobContext.open(copy))
     (copy / "serendip.toml").write_text(named.partition("[surfaces.search.relevance_filter]")[0])
     decisions, version = decide_filters(JobContext.open(copy))
-    assert version is None
+    assert [*version] == ["home"]
     assert decisions["search"].reason.endswith("(`serendip judge distil`)")
-    assert not any(one.on for one in decisions.values())
+    assert [name for name, one in decisions.items() if one.on] == ["home"]  # its own labels
+
+
+def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path) -> None:
+    context = JobContext.open(shop)
+    decisions, versions = decide_filters(context)
+    assert {name: one.name for name, one in versions.items()} == {"home": "v1", "search": "v1"}
+    assert decisions["home"].on
+    assert decisions["home"].reason.startswith("labels prove the threshold for at most 40%")
+    assert decisions["digest"].reason == (
+        "there are no labels of its lists (`serendip judge lists --surface digest`)"
+    )
+    manifest = open_current_version(Workspace.open(shop).relevance / "lists" / "home").manifest
+    assert manifest["auroc"] > 0.95 > 0.7 > manifest["auroc_without_users"]
+    engine = Engine.open(shop)
+    (query,) = engine.queries([Request("home")])
+    # Six westerns, and a comedy at last: the newest title alone would say comedy.
+    for past, taste in (([2, 5, 8, 11, 14, 17, 4], 2), ([1, 4, 7, 10, 13, 16, 3], 1)):
+        asked = replace(query, history=History.of_items(np.array(past, np.int32)))
+        found = engine.run([asked], "home")[0].items
+        tastes = [int(item[1:]) % 3 for item in engine.item_ids(found.item_nums[:10])]
+        assert tastes.count(taste) >= 9
+        threshold = decisions["home"].threshold
+        assert threshold is not None and not (found.fields[P_IRRELEVANT] >= threshold).any()
+    assert CHECKED not in engine.run([asked], "digest")[0].trace
+    visitor = engine.run([query], "home")[0]
+    assert visitor.trace[CHECKED] == 0 and len(visitor.items)
+    engine.close()
+    gold = ("--gold", str(shop / "home-gold.csv"), "--lists", str(shop / "lists.csv"))
+    _, report = invoke("judge", "report", *gold, "--surface", "home", "-w", str(shop))
+    effect = report["surfaces"]["home"]["gold"]
+    assert (effect["queries"], effect["seen_queries"]) == (30, 30)
+    assert effect["irrelevant_after"]["value"] < effect["irrelevant_before"]["value"]
+    assert report["drift"]["home"]["gold_requests"] == 60
+
+
+def test_lists_are_drawn_with_the_past_in_words_and_no_user(shop: Path, tmp_path: Path) -> None:
+    out = tmp_path / "drawn.csv"
+    options = ("--surface", "home", "-w", str(shop), "--out", str(out), "--length", "12")
+    _, drawn = invoke("judge", "lists", *options, "--users", "9")
+    assert (drawn["lists"], drawn["pairs"]) == (9, 108)
+    lists = read_lists(out)
+    assert lists.surface == "home" and len(lists.requests) == 9
+    for query, request in lists.requests.items():
+        numbers = [int(item[1:]) for item in request.past]
+        newest = numbers[-1]
+        title = f'"The {TASTES[newest % 3]} tale number {newest}"' if newest else ""
+        assert query.startswith(f"Somebody who chose {title}")
+        assert query.count('"') == 2 * len(numbers) <= 2 * MOST_PAST
+    users = {f"u{number}" for number in range(45)}
+    assert not users & set(re.findall(r"\w+", out.read_text()))
+    assert sorted(lists.places.values()) == sorted([*range(12)] * 9)
+    with pytest.raises(UnsupportedError, match="cart answers requests that name items"):
+        invoke("judge", "lists", "--surface", "cart", "-w", str(shop), "--out", str(out))
+    with pytest.raises(DataError, match="no logged text has results"):
+        empty = ("--surface", "search", "-w", str(shop), "--out", str(out))
+        invoke("judge", "lists", *empty)
+
+
+def test_labels_of_lists_need_their_file_of_lists(shop: Path) -> None:
+    command = distil_home(shop)
+    command[command.index(str(shop / "home-labels.csv"))] = str(shop / "labels.csv")
+    with pytest.raises(DataError, match="60 labelled requests are not in"):
+        invoke(*command)
+    with pytest.raises(DataError, match="has no column 'surface'"):
+        read_lists(shop / "labels.csv")

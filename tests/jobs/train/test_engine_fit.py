@@ -18,6 +18,7 @@ from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.progress import TrainOptions
 
 BESIDE = {"content and codes", "align content", "train retriever", "word index"}
 """Stages of both parts."""
@@ -44,8 +45,9 @@ def test_one_process_and_two_publish_the_same_bytes(
     for workers, most_items in ((1, 1_000), (2, 1_000), (2, 10)):  # at last, in turn
         monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", most_items)
         folder = import_shop(tmp_path / str(len(found)), num_users=20)
-        context = JobContext.open(folder)
-        found.append(files_of(train_workspace(context, executor=LocalExecutor(workers)).folder))
+        options = TrainOptions(executor=LocalExecutor(workers))
+        context = JobContext.open(folder, options)
+        found.append(files_of(train_workspace(context).folder))
         costs.append(sorted(stage.name for stage in context.clock.stages))
     one = found[0]
     for two in found[1:]:
@@ -60,8 +62,9 @@ def test_the_time_that_is_left_is_that_of_both_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
-    context = JobContext.open(import_shop(tmp_path, num_users=20), budget="1s")
-    generation = train_workspace(context, executor=LocalExecutor(2))
+    options = TrainOptions(executor=LocalExecutor(2))
+    context = JobContext.open(import_shop(tmp_path, num_users=20), options, budget="1s")
+    generation = train_workspace(context)
     cut = {entry["name"] for entry in generation.manifest["budget"]["cut_short"]}
     assert any(name.startswith("retriever (all-older)") for name in cut)
 
@@ -84,9 +87,11 @@ def test_a_task_needs_nothing_but_its_files(tmp_path: Path) -> None:
     assert [stage.name for stage in steps[0].stages] == ["content and codes", "align content"]
     assert [stage.name for stage in steps[2].stages] == ["train ranker", "gate requests"]
     assert not steps[0].cuts
-    assert (scratch / "ranker").is_dir()
-    record = QualityRecord.open(scratch / RECORD_FILE)
+    (attempt,) = {Path(step.folder) for step in steps}
+    assert attempt.parent == scratch
+    assert (attempt / "ranker").is_dir()
+    record = QualityRecord.open(attempt / RECORD_FILE)
     assert record is not None and "home" in record.surfaces
-    ids = np.load(scratch / "learned" / "retriever" / "network" / "tower.ids.npy")
+    ids = np.load(attempt / "learned" / "retriever" / "network" / "tower.ids.npy")
     assert np.isfinite(ids).all()
     assert math.isinf(TimeBudget().allow("", 1.0).seconds)

@@ -21,7 +21,7 @@ from serendip.jobs.export_embeddings import embed
 from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import MIN_AGREEMENT
 from serendip.models.linalg import mean_cosine
-from serendip.runtime.progress import SilentProgress
+from serendip.runtime.progress import TrainOptions
 from serendip.runtime.versions import seal
 
 
@@ -106,6 +106,6 @@ def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:
             assert answer.items
             assert not answer.degraded
     with pytest.raises(UnsupportedError, match="separate retrievers"):
-        embed(stand, "items", None, SilentProgress())
+        embed(stand, "items", None, TrainOptions())
     set_retriever(stand, 'groups = [["home", "similar"], ["search"]]', "")
     assert train(stand).manifest["space"]["version"] == 1

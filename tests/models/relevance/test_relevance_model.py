@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serendip.data.item import Catalogue, Item
 from serendip.data.numeric import unit
 from serendip.errors import ArtefactError
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
@@ -22,6 +23,7 @@ from serendip.models.relevance.train import (
 )
 
 ITEMS, QUERIES, SIZE = 60, 40, 16
+NO_ATTRIBUTES = Catalogue(Item(f"i{number}") for number in range(ITEMS))
 KINDS = ("lamp", "chair", "rug")
 CONFIG = RelevanceModelConfig(
     trees=TreesConfig(rounds=20, min_pairs=5), projection=QueryProjectionConfig(landmarks=20)
@@ -75,7 +77,7 @@ def test_a_prediction_does_not_depend_on_other_items(model: RelevanceModel) -> N
 
 def test_an_opened_model_predicts_as_the_saved_one(model: RelevanceModel, tmp_path: Path) -> None:
     replace(model, threshold=0.25).save(tmp_path)
-    opened = RelevanceModel.open(tmp_path)
+    opened = RelevanceModel.open(tmp_path, NO_ATTRIBUTES)
     assert opened.threshold == 0.25
     numbers = np.arange(ITEMS)
     np.testing.assert_allclose(predict(opened, numbers), predict(model, numbers), rtol=0, atol=1e-6)
@@ -85,9 +87,9 @@ def test_predictions_for_a_new_catalogue_depend_on_its_texts_only(
     model: RelevanceModel, tmp_path: Path
 ) -> None:
     save_model(model, tmp_path)
-    same = open_model(tmp_path, build_item_texts())
+    same = open_model(tmp_path, build_item_texts(), NO_ATTRIBUTES)
     np.testing.assert_allclose(predict(same, np.arange(5)), predict(model, np.arange(5)), atol=1e-6)
-    other = open_model(tmp_path, build_item_texts(seed=1))
+    other = open_model(tmp_path, build_item_texts(seed=1), NO_ATTRIBUTES)
     kinds_in_turn = np.array([2, 0, 1, 5, 3, 4])
     np.testing.assert_allclose(
         predict(other, kinds_in_turn) > 0.5, predict(model, np.arange(6)) > 0.5, atol=1e-6
@@ -107,7 +109,7 @@ def test_a_model_with_other_features_is_refused(model: RelevanceModel, tmp_path:
     path = tmp_path / "relevance.json"
     path.write_text(path.read_text().replace("best passages", "worst passages"))
     with pytest.raises(ArtefactError, match="has other features"):
-        open_model(tmp_path, build_item_texts())
+        open_model(tmp_path, build_item_texts(), NO_ATTRIBUTES)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +123,10 @@ def test_an_older_format_is_refused_with_the_command_to_run(
     del document["format"]
     (tmp_path / name).write_text(json.dumps(document))
     with pytest.raises(ArtefactError, match="format None") as refused:
-        RelevanceModel.open(tmp_path)
+        RelevanceModel.open(tmp_path, NO_ATTRIBUTES)
     assert f"`serendip {command}`" in refused.value.hint
 
 
 def test_an_empty_folder_has_no_model(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"item texts in \S+ cannot be read"):
-        RelevanceModel.open(tmp_path)
+        RelevanceModel.open(tmp_path, NO_ATTRIBUTES)

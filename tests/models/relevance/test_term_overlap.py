@@ -60,7 +60,8 @@ def test_terms_of_feedback_titles_count_by_weight_and_idf() -> None:
     titles = [{"red", "lamp"}, {"blue", "lamp"}, {"rug"}, {"lamp"}, set()]
     overlap = TermOverlap.of(titles, titles)
     rare, common = np.log(5 / 1), np.log(5 / 3)
-    shares = overlap.with_titles(np.array([0, 1]), np.array([0.75, 0.25]), np.arange(5))
+    weights = np.array([[0.75, 0.25], [1.0, 0.0]])
+    shares, of_the_first = overlap.with_titles(np.array([0, 1]), weights, np.arange(5))
     total = rare + common
     expected = [
         (0.75 * rare + common) / total / np.sqrt(3),
@@ -70,3 +71,4 @@ def test_terms_of_feedback_titles_count_by_weight_and_idf() -> None:
         0,
     ]
     np.testing.assert_allclose(shares, expected, rtol=1e-5)
+    assert of_the_first[0] == np.float32(1 / np.sqrt(3))

@@ -3,6 +3,10 @@
 A segment becomes visible by a row of the database and invisible when the row goes. A segment
 without a row is what an interrupted write left behind, or was replaced: the next writer removes it.
 Names begin with the name of the log, so that a database leaves the segments of another one alone.
+
+They may lie in an object store, with copies in the folder of each machine. A segment is stored
+before the database names it, so that every machine that reads its row can fetch it; copies of
+segments that do not count any more go as soon as that is noticed.
 """
 
 from __future__ import annotations
@@ -13,14 +17,14 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.log.segment import Segment, write_segment
-from serendip.errors import StorageError
+from serendip.data.objects.mirror import Mirror, Place, local_folder
+from serendip.errors import ArtefactError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, flush_folder
 
 if TYPE_CHECKING:
@@ -57,11 +61,12 @@ class SegmentFolder:
     """The segments in one folder; safe to use from many threads.
 
     Args:
-        folder: of the segments; the first write makes it.
+        place: of the segments; the first write makes the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, place: Place) -> None:
+        self.folder = local_folder(place)
+        self._mirror = place if isinstance(place, Mirror) else None
         self._open: dict[str, Segment] = {}
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, frozenset[str]], frozenset[int]] = {}
@@ -76,6 +81,7 @@ class SegmentFolder:
         opened = [self.open(one) for one in facts]
         with self._lock:
             self._open = {segment.name: segment for segment in opened}
+            self._drop_old_copies()
         return opened
 
     def open(self, facts: SegmentFacts) -> Segment:
@@ -88,7 +94,7 @@ class SegmentFolder:
         with self._lock:
             segment = self._open.get(facts.name)
             if segment is None:
-                segment = Segment.open(self.folder / facts.name, facts.checksum)
+                segment = self._open_one(facts)
                 self._open[facts.name] = segment
             return segment
 
@@ -109,6 +115,31 @@ class SegmentFolder:
             found = frozenset(number for number, name in names if digest(name) in digests)
             self._waiting = {key: found}
         return found
+
+    def _open_one(self, facts: SegmentFacts) -> Segment:
+        """Open a segment; one that is missing or damaged here is fetched first."""
+        path = self.folder / facts.name
+        try:
+            return Segment.open(path, facts.checksum)
+        except StorageError:
+            if self._mirror is None or not self._fetch(self._mirror, facts.name):
+                raise
+        return Segment.open(path, facts.checksum)
+
+    @staticmethod
+    def _fetch(mirror: Mirror, name: str) -> bool:
+        try:
+            return mirror.fetch(name)
+        except ArtefactError as error:
+            raise StorageError(error.message, error.hint) from None
+
+    def _drop_old_copies(self) -> None:
+        """Remove copies of segments that do not count any more, also for the sake of erasures."""
+        if self._mirror is not None and self._open:
+            log = next(iter(self._open)).rpartition("-")[0]
+            for path in self.folder.glob(f"{log}-*"):
+                if path.name not in self._open:
+                    self._mirror.drop_copy(path.name)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -143,12 +174,25 @@ class SegmentFolder:
         name, building = f"{_NAME}{number}", self.folder / f"{_WRITING}{number}"
         building.mkdir()
         checksum = write_segment(building, table, arrivals)
+        if self._mirror is not None:
+            self._mirror.store(name, building)
         building.rename(self.folder / name)
         flush_folder(self.folder)
         return name, checksum
 
-    def remove_others(self, log: str, names: Collection[str]) -> None:
-        """Remove all segments of a log, whole and halved, but those of these names."""
+    def rename(self, name: str, log: str) -> str:
+        """Move a segment to another log, which nobody reads yet; returns its new name."""
+        new = f"{_NAME}{log}-{name.rpartition('-')[2]}"
+        (self.folder / name).rename(self.folder / new)
+        return new
+
+    def keep_only(self, log: str, names: Collection[str]) -> None:
+        """Remove all segments of a log, whole and halved, but those of these names.
+
+        In an object store those of these names that it does not have yet are stored.
+        """
+        if self._mirror is not None:
+            self._store_missing(self._mirror, log, names)
         for start in (_NAME, _WRITING, _REMOVED):
             for path in self.folder.glob(f"{start}{log}-*"):
                 if path.name not in names:
@@ -156,3 +200,11 @@ class SegmentFolder:
                     removed = path.with_name(_REMOVED + path.name.removeprefix(start))
                     path.rename(removed)
                     shutil.rmtree(removed)
+
+    def _store_missing(self, mirror: Mirror, log: str, names: Collection[str]) -> None:
+        complete = set(mirror.names())
+        stored = {key.partition("/")[0] for key in mirror.objects.sizes(f"{_NAME}{log}-")}
+        for name in sorted(set(names) - complete):
+            mirror.store(name, self.folder / name)
+        for name in sorted(stored - set(names)):
+            mirror.remove(name)

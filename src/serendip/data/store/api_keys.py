@@ -9,10 +9,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from serendip.data.api_key import ApiKey, IssuedKey, issue_key
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.errors import DataError
 
@@ -47,7 +47,7 @@ class ApiKeys:
         self._set_meta = schema.upsert_meta(database.dialect)
 
     @classmethod
-    def open(cls, path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
+    def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
         """Open the keys of an existing database.
 
         Raises:
@@ -55,7 +55,7 @@ class ApiKeys:
         """
         from serendip.data.store.schema import METADATA
 
-        return cls(Database.existing(path, METADATA, busy_timeout_s))
+        return cls(Database.existing(place, METADATA, busy_timeout_s))
 
     def close(self) -> None:
         """Close all connections."""

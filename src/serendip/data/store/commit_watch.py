@@ -1,4 +1,4 @@
-"""Tells in microseconds whether anything was committed to a database since it was last asked.
+"""Tells in microseconds whether anything was committed to a file since it was last asked.
 
 SQLite counts the commits of other connections in its shared memory (``PRAGMA data_version``), so
 that a reader with a connection of its own knows that nothing has changed without a transaction.
@@ -13,14 +13,14 @@ from serendip.data.store.sqlite_file import SqliteFile
 from serendip.errors import StorageError
 
 
-class CommitWatch:
+class FileWatch:
     """Watches the commits to one SQLite file by all processes; thread-safe.
 
     Args:
-        file: opened on first use; None = a database that cannot be watched.
+        file: opened on first use.
     """
 
-    def __init__(self, file: SqliteFile | None) -> None:
+    def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._connection: Any = None
         self._lock = threading.Lock()
@@ -30,7 +30,7 @@ class CommitWatch:
 
         A commit that has returned is seen by the next call, whichever process made it.
         """
-        if self._file is None or self._file.is_limited:
+        if self._file.is_limited:
             return None
         with self._lock:
             try:

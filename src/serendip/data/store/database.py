@@ -1,37 +1,32 @@
 """Connection pool of one database: durable SQLite or PostgreSQL; failures are ``StorageError``.
 
-Only ``with_tables`` creates a database; every other way in expects one and opens it unchanged.
-A write takes the write lock when it begins (``BEGIN IMMEDIATE``), so that it cannot fail halfway.
-A read sees a snapshot of the moment it began and never waits for a writer (WAL).
+Only ``with_tables`` creates a database; every other way in expects one and opens it unchanged. A
+read sees a snapshot of the moment it began and never waits for a writer. A write holds the write
+lock from its beginning, so that numbers given out in a transaction grow in the order of commits.
 
-SQLite comes from the ``pysqlite3`` wheel where it is installed: system builds before 3.51.3 can
-corrupt a write-ahead log (WAL) that two connections write and checkpoint at the same time.
+What differs between the two is behind ``backend.Backend``.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
-from serendip.data.store.commit_watch import CommitWatch
-from serendip.data.store.sqlite_file import SqliteFile
-from serendip.errors import BusyError, DiskFullError, StorageError
+from serendip.data.store.backend import WRITES
+from serendip.data.store.config import DatabasePlace
+from serendip.errors import StorageError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy import Connection, MetaData
+
+    from serendip.data.store.backend import Backend, Dialect
 
 PATIENT_S = 60.0
 """How long a command waits for other writers."""
 
-_POOL = 16
-_WRITES = "serendip_writes"
-
-_DISK_FAILS = "SQLITE_IOERR"
 _AFTER_FAILED_SYNC = "Nothing more is written. Check the disk, then restart."
 """After a failed sync the system may have dropped what it did not write, and a second sync that
 succeeds says nothing about it."""
@@ -41,38 +36,33 @@ class Database:
     """A pool of connections to one database.
 
     Args:
-        url_or_path: path of a SQLite file, or a URL.
+        place: path of a SQLite file, or URL of a PostgreSQL database.
         create: whether to create a missing SQLite file.
-        busy_timeout_s: how long a write waits for other writers of a SQLite file.
+        busy_timeout_s: how long a write waits for other writers.
     """
 
     def __init__(
-        self, url_or_path: str | Path, create: bool = False, busy_timeout_s: float = PATIENT_S
+        self, place: DatabasePlace, create: bool = False, busy_timeout_s: float = PATIENT_S
     ) -> None:
-        self._file: SqliteFile | None = None
-        if "://" not in str(url_or_path):
-            self._file = SqliteFile(Path(url_or_path), _sqlite_module(), busy_timeout_s, create)
-        self._engine = _engine(self._file or str(url_or_path))
-        # Error messages reach clients: they show the name only, never a folder or a password.
-        self.name = self._file.name if self._file else str(self._engine.url.database)
+        self._backend = _open_backend(place, create, busy_timeout_s)
+        self._engine = self._backend.create_engine()
+        self._reading = self._engine.execution_options(**self._backend.read_options)
+        self.name = self._backend.name
         self._num_users, self._users_lock = 0, threading.Lock()
-        self._watch = CommitWatch(self._file)
+        self._watch = self._backend.watch()
         self._failed_sync = ""
 
     @classmethod
-    def with_tables(cls, url_or_path: str | Path, tables: MetaData) -> Database:
+    def with_tables(cls, place: DatabasePlace, tables: MetaData) -> Database:
         """Open a database, creating file, tables and later columns where they are missing.
 
         Raises:
             StorageError: it cannot be opened, or another version of this code made it.
         """
-        from serendip.data.store.upgrade import add_later_parts
-
-        database = cls(url_or_path, create=True)
+        database = cls(place, create=True)
         try:
             with database.write() as connection:
-                tables.create_all(connection)
-                add_later_parts(connection, tables)
+                database._backend.complete(connection, tables)
                 database._require_tables(connection, tables)
         except StorageError:
             database.close()
@@ -81,7 +71,7 @@ class Database:
 
     @classmethod
     def existing(
-        cls, url_or_path: str | Path, tables: MetaData, busy_timeout_s: float = PATIENT_S
+        cls, place: DatabasePlace, tables: MetaData, busy_timeout_s: float = PATIENT_S
     ) -> Database:
         """Open an existing database that has these tables.
 
@@ -92,15 +82,13 @@ class Database:
             StorageError: the database or a table is missing, it cannot be opened, or another
                 version of this code made it.
         """
-        from serendip.data.store.upgrade import add_later_parts, lacks_later_parts
-
-        database = cls(url_or_path, busy_timeout_s=busy_timeout_s)
+        database = cls(place, busy_timeout_s=busy_timeout_s)
         try:
             with database.read() as connection:
-                is_older = lacks_later_parts(connection, tables)
+                is_older = database._backend.is_older(connection, tables)
             if is_older:
                 with database.write() as connection:
-                    add_later_parts(connection, tables)
+                    database._backend.complete(connection, tables)
             with database.read() as connection:
                 database._require_tables(connection, tables)
         except StorageError:
@@ -109,14 +97,26 @@ class Database:
         return database
 
     @property
-    def dialect(self) -> str:
+    def dialect(self) -> Dialect:
         """``sqlite`` or ``postgresql``."""
-        return self._engine.dialect.name
+        return self._backend.dialect
+
+    @property
+    def scrubbed(self) -> str:
+        """What has no bytes of deleted rows after ``scrub``, for people."""
+        return self._backend.scrubbed
+
+    def has_tables(self) -> bool:
+        """Whether it has any table."""
+        from sqlalchemy import inspect
+
+        with self.read() as connection:
+            return bool(inspect(connection).get_table_names())
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a read transaction: all selects in the block see the same snapshot."""
-        with self._errors(), self._in_use(), self._engine.begin() as connection:
+        with self._errors(), self._in_use(), self._reading.begin() as connection:
             yield connection
 
     @contextmanager
@@ -125,7 +125,7 @@ class Database:
 
         Raises:
             BusyError: other writers held the database for longer than the timeout.
-            StorageError: nothing was written; also if the file was deleted or replaced.
+            StorageError: nothing was written; also if the database was deleted or replaced.
         """
         with (
             self._errors(),
@@ -147,80 +147,106 @@ class Database:
         """Begin a transaction that holds the write lock from its start."""
         from sqlalchemy.exc import OperationalError
 
-        self._require_same_file()
+        self._backend.require_same()
         if self._failed_sync:
             raise StorageError(self._failed_sync, _AFTER_FAILED_SYNC)
-        connection.execution_options(**{_WRITES: True})
+        connection.execution_options(**{WRITES: True})
         try:
             with connection.begin():
                 yield
         except OperationalError as error:
-            self._note_failed_write(error)
+            if self._backend.is_failed_sync(error):
+                self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
             raise
-        self._require_same_file()  # replaced meanwhile: the write went into an unlinked file
+        self._backend.require_same()  # replaced meanwhile: the write went into an unlinked file
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
+        """Be the only process of all machines with this database that does something.
+
+        Yields what raises a ``StorageError`` if the lock was lost meanwhile. Of a SQLite file,
+        which one machine uses, the lock of a folder says the same: this one adds nothing.
+
+        Args:
+            name: of what is done.
+
+        Raises:
+            StorageError: another process does it.
+        """
+        with self._errors(), self._backend.exclusive(name) as require_held:
+            yield require_held
+
+    def last_number(self, connection: Connection, table: str, column: str) -> int:
+        """The largest number that a column that counts by itself has ever given out; 0 = none."""
+        return self._backend.last_number(connection, table, column)
+
+    def set_last_number(self, connection: Connection, table: str, column: str, number: int) -> None:
+        """Let a column that counts by itself give out only larger numbers from now on."""
+        self._backend.set_last_number(connection, table, column, number)
 
     def integrity(self) -> list[str]:
-        """Damage that SQLite's ``integrity_check`` reports; empty = none."""
+        """Damage that the database reports; empty = none."""
         from sqlalchemy.exc import OperationalError
 
-        if self._file is None:
-            return []
         try:
             with self.read() as connection:
-                lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+                return self._backend.damage(connection)
         except StorageError as error:
             if isinstance(error.__cause__, OperationalError):  # locked, or the disk fails
                 raise
             return [error.message]
-        return [str(line) for line in lines if line != "ok"]
+
+    def weaknesses(self) -> list[str]:
+        """What of its version or its settings may lose data, as sentences; empty = nothing."""
+        with self._errors():
+            return self._backend.weaknesses()
+
+    def version(self) -> str:
+        """Name and version of the database."""
+        with self._errors():
+            return self._backend.version()
 
     def scrub(self, tables: Sequence[str] | None = None) -> bool:
-        """Remove the bytes of deleted rows from tables, and empty the write-ahead log.
+        """Remove the bytes of deleted rows from tables.
 
         Writers wait meanwhile, in proportion to the size of the tables; it needs that size twice.
 
         Args:
-            tables: by name; None = the whole file is written again.
+            tables: by name; None = everything is written again.
 
         Returns:
-            whether all bytes are gone: somebody may still be reading an older state from the log.
+            whether all bytes are gone: somebody may still be reading an older state.
 
         Raises:
             BusyError: other writers held the database for longer than the timeout.
-            StorageError: the file cannot be written.
+            StorageError: it cannot be written.
         """
-        if self._file is None:
-            return True
         with self._errors():
-            return self._file.scrub(tables)
+            return self._backend.scrub(tables)
 
-    def copy_to(self, path: Path) -> None:
-        """Write a copy as of this moment, without the bytes of deleted rows, to a new SQLite file.
+    def copy_file(self, path: Path) -> bool:
+        """Copy the file as of this moment, without the bytes of deleted rows, to a new one.
+
+        Returns:
+            False if this is no file; then nothing is done.
 
         Raises:
-            StorageError: this is no SQLite file, or the copy cannot be written.
+            StorageError: the copy cannot be written.
         """
-        if self._file is None:
-            raise StorageError(
-                f"database {self.name} is no file that can be copied.",
-                "Back it up with the tools of its server.",
-            )
         with self._errors():
-            self._file.copy_to(path)
+            return self._backend.copy_file(path)
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
-        if self._file is None or self._failed_sync:
+        if self._failed_sync:
             return self._failed_sync
         with self._in_use():  # normal connections replace limited ones where possible
-            return self._file.problem()
+            return self._backend.problem()
 
     def keep_open(self) -> None:
-        """Open every connection of the pool, so that a file deleted later stays readable."""
+        """Stay readable although a file is deleted."""
         with self._errors():
-            connections = [self._engine.connect() for _ in range(_POOL)]
-        for connection in connections:
-            connection.close()
+            self._backend.keep_open(self._engine)
 
     def commit_number(self) -> int | None:
         """A number that is the same as long as nothing is committed; None = not known."""
@@ -235,7 +261,7 @@ class Database:
     def _in_use(self) -> Iterator[None]:
         """Count the users of connections: limited ones can only be replaced all at once."""
         with self._users_lock:
-            if not self._num_users and self._file is not None and self._file.limit_is_over():
+            if not self._num_users and self._backend.limit_is_over():
                 self._engine.dispose()
             self._num_users += 1
         try:
@@ -248,10 +274,13 @@ class Database:
         """Check that the tables exist and have the columns that this code reads and writes."""
         from sqlalchemy import inspect
 
-        inspector = inspect(connection)
-        existing = set(inspector.get_table_names())
-        for name in sorted(set(tables.tables) & existing):
-            columns = {str(column["name"]) for column in inspector.get_columns(name)}
+        found = inspect(connection).get_multi_columns()
+        existing = {
+            name: {str(column["name"]) for column in columns}
+            for (_, name), columns in found.items()
+        }
+        for name in sorted(set(tables.tables) & existing.keys()):
+            columns = existing[name]
             if differing := sorted(columns ^ set(tables.tables[name].columns.keys())):
                 raise StorageError(
                     f"database {self.name} is of another version: table {name} differs in column "
@@ -259,100 +288,28 @@ class Database:
                     "Move it away and run `serendip import`, which rebuilds only what is in your "
                     "files.",
                 )
-        if missing := sorted(set(tables.tables) - existing):
+        if missing := sorted(set(tables.tables) - existing.keys()):
             raise StorageError(
                 f"database {self.name} has no table {', '.join(missing)}.",
                 "Restore it from a backup, or run `serendip import`, which rebuilds only what "
                 "is in your files.",
             )
 
-    def _require_same_file(self) -> None:
-        if self._file is not None:
-            self._file.require_same()
-
     @contextmanager
     def _errors(self) -> Iterator[None]:
         from sqlalchemy.exc import SQLAlchemyError
 
-        failure = SQLAlchemyError if self._file is None else self._file.failure
         try:
             yield
-        except (SQLAlchemyError, failure) as error:
-            raise self._translate(error) from error
-
-    def _note_failed_write(self, error: SQLAlchemyError) -> None:
-        """Write nothing more after an error of the disk that is not for want of room."""
-        name = _name_of(error)
-        if name.startswith(_DISK_FAILS) and not (self._file and self._file.is_full_error(name)):
-            self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
-
-    def _translate(self, error: Exception) -> StorageError:
-        """The error of this code for one of the driver."""
-        name = _name_of(error)
-        if name.startswith("SQLITE_BUSY"):
-            return BusyError(
-                f"database {self.name} is locked by another writer.",
-                "Nothing was written. Try again when the other command has ended.",
-            )
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        message = f"database {self.name}: {reason}."
-        if self._file is not None and self._file.is_full_error(name):
-            return DiskFullError(message, "Nothing was written. Free some space.")
-        return StorageError(
-            message, "Nothing was written. Check free space, permissions and other writers."
-        )
+        except (SQLAlchemyError, self._backend.failure) as error:
+            raise self._backend.translate(error) from error
 
 
-def _name_of(error: Exception) -> str:
-    """SQLite's name of an error, such as ``SQLITE_FULL``; empty for other databases."""
-    return str(getattr(getattr(error, "orig", error), "sqlite_errorname", ""))
+def _open_backend(place: DatabasePlace, create: bool, busy_timeout_s: float) -> Backend:
+    if "://" in str(place):
+        from serendip.data.store.postgres_backend import PostgresBackend
 
+        return PostgresBackend(str(place), busy_timeout_s)
+    from serendip.data.store.sqlite_backend import SqliteBackend
 
-def _engine(source: SqliteFile | str) -> Engine:
-    from sqlalchemy import URL, create_engine
-
-    if isinstance(source, str):
-        return create_engine(source)
-    engine = create_engine(
-        URL.create("sqlite", database=source.name),
-        module=_sqlite_module(),
-        creator=source.connect,
-        pool_size=_POOL,
-        max_overflow=48,
-    )
-    _take_lock_at_begin(engine)
-    return engine
-
-
-def sqlite_version() -> tuple[int, int, int]:
-    """Version of the SQLite that is used."""
-    major, minor, patch = _sqlite_module().sqlite_version_info
-    return major, minor, patch
-
-
-def may_corrupt_log(version: tuple[int, int, int]) -> bool:
-    """Whether a version of SQLite can corrupt a write-ahead log that two processes write.
-
-    See "WAL-reset bug" of sqlite.org/wal.html: 3.7.0 to 3.51.2, mended in 3.44.6 and 3.50.7.
-    """
-    if version[:2] in ((3, 44), (3, 50)):
-        return version < ((3, 44, 6) if version[1] == 44 else (3, 50, 7))
-    return (3, 7, 0) <= version < (3, 51, 3)
-
-
-def _sqlite_module() -> ModuleType:
-    try:
-        from pysqlite3 import dbapi2
-    except ImportError:
-        import sqlite3 as dbapi2
-    module: ModuleType = dbapi2
-    return module
-
-
-def _take_lock_at_begin(engine: Engine) -> None:
-    from sqlalchemy import event
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    return SqliteBackend(Path(place), create, busy_timeout_s)

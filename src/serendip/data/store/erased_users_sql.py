@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from serendip.data.store.schema import ERASED_USERS
+from serendip.data.store.upsert import insert_into
 
 _COLUMNS = (
     *(ERASED_USERS.c.digest, ERASED_USERS.c.moment, ERASED_USERS.c.removals),
@@ -21,7 +21,6 @@ AFTER = ALL.where(ERASED_USERS.c.removals > bindparam("removals"))
 
 def upsert(dialect: str) -> Any:
     """Insert an erasure, or replace an earlier one of the same user."""
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    new = insert(ERASED_USERS)
+    new = insert_into(dialect, ERASED_USERS)
     changes = {name: new.excluded[name] for name in ("moment", "removals", "until")}
     return new.on_conflict_do_update(index_elements=["digest"], set_=changes)

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from serendip.data.item import Item
+from serendip.data.store.validation import text_problem
+from serendip.errors import DataError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -82,7 +84,15 @@ class GeneratedTexts:
         Args:
             texts: to store.
             replaced: source of which no other texts are kept; None = all are kept.
+
+        Raises:
+            DataError: a text has characters that cannot be stored; none is stored.
         """
+        for one in texts:
+            if problem := text_problem(one.text):
+                raise DataError(
+                    f"a text about item {one.item_id!r} cannot be stored: it {problem}."
+                )
         rows = [asdict(replace(text, active=False)) for text in texts]
         kept = {(text.item_id, text.field, text.source) for text in texts}
         with self._database.write() as connection:

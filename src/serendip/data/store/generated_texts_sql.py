@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import and_, bindparam, false, func, or_, select, true
-from sqlalchemy.dialects import postgresql, sqlite
 
 from serendip.data.store.schema import BLANK_ITEMS, GENERATED_TEXTS
+from serendip.data.store.upsert import insert_into
 
 _KEY = (GENERATED_TEXTS.c.item_id, GENERATED_TEXTS.c.field, GENERATED_TEXTS.c.source)
 _CONTENT = (
@@ -36,8 +36,7 @@ REMOVE = GENERATED_TEXTS.delete()
 
 def upsert(dialect: str) -> Any:
     """Insert texts, or replace those of the same key whose content differs."""
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    new = insert(GENERATED_TEXTS)
+    new = insert_into(dialect, GENERATED_TEXTS)
     changes = {
         column.name: new.excluded[column.name] for column in (*_CONTENT, GENERATED_TEXTS.c.active)
     }

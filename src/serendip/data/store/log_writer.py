@@ -94,6 +94,7 @@ class LogWriter:
         self._users, self._erased = users, ErasedUsers(database)
         self._set_meta = schema.upsert_meta(database.dialect)
         self._name = ""
+        self._require_lock: Callable[[], None] = lambda: None
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -102,7 +103,10 @@ class LogWriter:
         Raises:
             StorageError: another process is writing segments.
         """
-        with self._folder.exclusive():
+        with (
+            self._database.exclusive("segments") as self._require_lock,
+            self._folder.exclusive(),
+        ):
             self._remove_others()
             yield
             self._remove_others()
@@ -146,7 +150,7 @@ class LogWriter:
             number = self._last_number(connection)
             last = number + prepared.num_events
             self._add(connection, prepared.segment, "file", number + 1, last, prepared.num_events)
-            self._sql.set_last_number(connection, last)
+            self._database.set_last_number(connection, "events", "seq", last)
             prepared = self._leave_out(connection, prepared, prepared.segment[0])
         self._forget(connection)
         return prepared
@@ -282,6 +286,21 @@ class LogWriter:
                 self._move_tail()
             return count
 
+    def rename(self) -> None:
+        """Give the log and all its segments another name, as a copy of it must have.
+
+        Two logs of one name in one place would each remove the segments of the other. Nobody else
+        may use the database meanwhile.
+        """
+        facts, name = self._read(lambda view: view.facts), secrets.token_hex(4)
+        rows = [{"old": one.name, "new": self._folder.rename(one.name, name)} for one in facts]
+        with self._database.write() as connection:
+            if rows:
+                connection.execute(self._sql.RENAME_SEGMENT, rows)
+                connection.execute(self._sql.RENAME_HIDDEN, rows)
+            connection.execute(self._set_meta, {"key": _NAME_KEY, "value": name})
+        self._name = name
+
     def _rewrite_all(self) -> int:
         self._end_waiting()
         count, left = 0, set[str]()
@@ -356,6 +375,7 @@ class LogWriter:
         last_seq: int,
         events: int,
     ) -> None:
+        self._require_lock()  # else somebody removes what no row names yet
         name, checksum = segment
         facts = {"name": name, "checksum": checksum, "origin": origin, "events": events}
         values = {**facts, "first_seq": first_seq, "last_seq": last_seq}
@@ -364,7 +384,7 @@ class LogWriter:
     def _last_number(self, connection: Connection) -> int:
         """The largest sequence number ever given out."""
         mark = LogView(connection, self._folder).position()
-        return max(mark.seq, self._sql.last_number(connection))
+        return max(mark.seq, self._database.last_number(connection, "events", "seq"))
 
     def _count_removal(self, connection: Connection) -> None:
         removals = LogView(connection, self._folder).position().removals + 1
@@ -372,7 +392,7 @@ class LogWriter:
 
     def _remove_others(self) -> None:
         facts = self._read(lambda view: view.facts)
-        self._folder.remove_others(self._log_name(), {one.name for one in facts})
+        self._folder.keep_only(self._log_name(), {one.name for one in facts})
 
     def _log_name(self) -> str:
         """Random name of this database's log, made by its first writer of segments."""

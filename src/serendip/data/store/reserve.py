@@ -23,16 +23,17 @@ class Reserve:
     """The room that is kept beside one database; safe to use from many threads and processes.
 
     Args:
-        path: of the file.
+        path: of the file; None = nothing is kept.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._is_kept = path, False
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._is_kept = path or Path(), False
+        self._may_keep = path is not None
 
     def keep(self) -> None:
         """Make the file if it is missing and there is room for it; from now on it is asked for."""
-        self._is_kept = True
-        if self._path.exists() or self._free() < 2 * SIZE:
+        self._is_kept = self._may_keep
+        if not self._is_kept or self._path.exists() or self._free() < 2 * SIZE:
             return
         with suppress(OSError):  # Without it everything else works as before.
             handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -43,6 +44,8 @@ class Reserve:
 
     def release(self) -> bool:
         """Give the room to a deletion; whether there was any."""
+        if not self._may_keep:
+            return False
         try:
             self._path.unlink()
         except OSError:

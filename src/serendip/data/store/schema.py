@@ -23,7 +23,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Double,
     Index,
     Integer,
@@ -40,13 +39,14 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
+from serendip.data.store.upsert import insert_into
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
@@ -56,20 +56,29 @@ ADDED_LATER: Final[dict[Any, Any]] = {"added later": True}
 """Mark of tables and columns that a database of an earlier version lacks; opening it adds them."""
 
 METADATA = MetaData()
+TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""A text that compares by its bytes, so that every order is the same on both."""
+
+
+def name_type(length: int) -> TypeEngine[str]:
+    """A text of few characters that compares by its bytes."""
+    return String(length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
+
+
 # SQLite auto-increments only a column of exactly this type.
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
 ITEMS = Table(
     "items",
     METADATA,
-    Column("item_id", Text, primary_key=True),
+    Column("item_id", TEXT, primary_key=True),
     Column("number", BigInteger, nullable=False, unique=True),
     Column("version", BigInteger, nullable=False, unique=True),
     Column("deleted", Boolean, nullable=False, server_default=false()),
-    Column("origin", String(8), nullable=False),
-    Column("title", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("attributes", Text, nullable=False),
+    Column("origin", name_type(8), nullable=False),
+    Column("title", TEXT, nullable=False),
+    Column("description", TEXT, nullable=False),
+    Column("attributes", TEXT, nullable=False),
     Column("available_from", Double, nullable=True),
 )
 
@@ -77,19 +86,19 @@ EVENTS = Table(
     "events",
     METADATA,
     Column("seq", _SERIAL, primary_key=True, autoincrement=True),
-    Column("event_id", Text, nullable=True, unique=True),
-    Column("user_id", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
+    Column("event_id", TEXT, nullable=True, unique=True),
+    Column("user_id", TEXT, nullable=False),
+    Column("item_id", TEXT, nullable=False),
     Column("timestamp", Double, nullable=False),
-    Column("action", Text, nullable=False),
+    Column("action", TEXT, nullable=False),
     Column("value", Double, nullable=True),
-    Column("query", Text, nullable=False),
-    Column("request_id", Text, nullable=False),
+    Column("query", TEXT, nullable=False),
+    Column("request_id", TEXT, nullable=False),
     Column("position", Integer, nullable=True),
-    Column("surface", Text, nullable=False),
-    Column("session_id", Text, nullable=False),
-    Column("country", Text, nullable=False, server_default="", info=ADDED_LATER),
-    Column("device", Text, nullable=False, server_default="", info=ADDED_LATER),
+    Column("surface", TEXT, nullable=False),
+    Column("session_id", TEXT, nullable=False),
+    Column("country", TEXT, nullable=False, server_default="", info=ADDED_LATER),
+    Column("device", TEXT, nullable=False, server_default="", info=ADDED_LATER),
     Column("propensity", Double, nullable=True, info=ADDED_LATER),
     sqlite_autoincrement=True,
 )
@@ -98,9 +107,9 @@ Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
 SEGMENTS = Table(
     "segments",
     METADATA,
-    Column("name", String(64), primary_key=True),
-    Column("checksum", String(64), nullable=False),
-    Column("origin", String(8), nullable=False),
+    Column("name", name_type(64), primary_key=True),
+    Column("checksum", name_type(64), nullable=False),
+    Column("origin", name_type(8), nullable=False),
     Column("first_seq", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
     Column("events", BigInteger, nullable=False),
@@ -109,32 +118,32 @@ SEGMENTS = Table(
 GENERATED_TEXTS = Table(
     "generated_texts",
     METADATA,
-    Column("item_id", Text, primary_key=True),
-    Column("field", String(16), primary_key=True),
-    Column("source", String(8), primary_key=True),
-    Column("text", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("prompt", Text, nullable=False),
-    Column("digest", String(64), nullable=False),
+    Column("item_id", TEXT, primary_key=True),
+    Column("field", name_type(16), primary_key=True),
+    Column("source", name_type(8), primary_key=True),
+    Column("text", TEXT, nullable=False),
+    Column("model", TEXT, nullable=False),
+    Column("prompt", TEXT, nullable=False),
+    Column("digest", name_type(64), nullable=False),
     Column("active", Boolean, nullable=False, server_default=false()),
 )
 
 USER_TABLE = Table(
     "users",
     METADATA,
-    Column("user_id", Text, primary_key=True),
-    Column("attributes", Text, nullable=False),
-    Column("origin", String(8), nullable=False),
+    Column("user_id", TEXT, primary_key=True),
+    Column("attributes", TEXT, nullable=False),
+    Column("origin", name_type(8), nullable=False),
     info=ADDED_LATER,
 )
 
 KEY_TABLE = Table(
     "api_keys",
     METADATA,
-    Column("key_id", String(32), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("hash", Text, nullable=False),
+    Column("key_id", name_type(32), primary_key=True),
+    Column("name", TEXT, nullable=False),
+    Column("scopes", TEXT, nullable=False),
+    Column("hash", TEXT, nullable=False),
     Column("created", Double, nullable=False),
     Column("expires", Double, nullable=True),
     Column("revoked", Double, nullable=True),
@@ -145,7 +154,7 @@ KEY_TABLE = Table(
 ERASED_USERS = Table(
     "erased_users",
     METADATA,
-    Column("digest", String(64), primary_key=True),
+    Column("digest", name_type(64), primary_key=True),
     Column("moment", Double, nullable=False),
     Column("removals", BigInteger, nullable=False),
     Column("until", Double, nullable=True, info=ADDED_LATER),
@@ -155,7 +164,7 @@ ERASED_USERS = Table(
 HIDDEN_USERS = Table(
     "hidden_users",
     METADATA,
-    Column("segment", String(64), primary_key=True),
+    Column("segment", name_type(64), primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     info=ADDED_LATER,
 )
@@ -163,8 +172,8 @@ HIDDEN_USERS = Table(
 WAITING_ERASURES = Table(
     "waiting_erasures",
     METADATA,
-    Column("segment", String(64), primary_key=True),
-    Column("digest", String(64), primary_key=True),
+    Column("segment", name_type(64), primary_key=True),
+    Column("digest", name_type(64), primary_key=True),
     info=ADDED_LATER,
 )
 
@@ -172,7 +181,7 @@ BACKUP_TABLE = Table(
     "backups",
     METADATA,
     Column("created", Double, primary_key=True),
-    Column("target", Text, nullable=False),
+    Column("target", TEXT, nullable=False),
     Column("removals", BigInteger, nullable=False),
     Column("item_version", BigInteger, nullable=False),
     info=ADDED_LATER,
@@ -181,7 +190,7 @@ BACKUP_TABLE = Table(
 EXPORT_TABLE = Table(
     "exports",
     METADATA,
-    Column("path", Text, primary_key=True),
+    Column("path", TEXT, primary_key=True),
     Column("removals", BigInteger, nullable=False),
     Column("item_version", BigInteger, nullable=False),
     info=ADDED_LATER,
@@ -190,12 +199,9 @@ EXPORT_TABLE = Table(
 META = Table(
     "meta",
     METADATA,
-    Column("key", String(64), primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("key", name_type(64), primary_key=True),
+    Column("value", TEXT, nullable=False),
 )
-
-
-Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 
 _CONTENT = ("title", "description", "attributes", "available_from")
 _ITEM = (ITEMS.c.item_id, *(ITEMS.c[name] for name in _CONTENT))
@@ -346,6 +352,14 @@ SEGMENT_FACTS = select(
 ).order_by(SEGMENTS.c.first_seq, SEGMENTS.c.name)
 ADD_SEGMENT = SEGMENTS.insert()
 DROP_SEGMENT = SEGMENTS.delete().where(SEGMENTS.c.name == bindparam("segment"))
+RENAME_SEGMENT = (
+    SEGMENTS.update().where(SEGMENTS.c.name == bindparam("old")).values(name=bindparam("new"))
+)
+RENAME_HIDDEN = (
+    HIDDEN_USERS.update()
+    .where(HIDDEN_USERS.c.segment == bindparam("old"))
+    .values(segment=bindparam("new"))
+)
 DROP_FILE_SEGMENTS = SEGMENTS.delete().where(SEGMENTS.c.origin == FROM_FILE)
 HIDDEN = select(HIDDEN_USERS.c.segment, HIDDEN_USERS.c.number)
 HIDE = HIDDEN_USERS.insert()
@@ -381,26 +395,6 @@ FORGET_EXPORT = EXPORT_TABLE.delete().where(EXPORT_TABLE.c.path == bindparam("pl
 LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
 
 
-def last_number(connection: Connection) -> int:
-    """The largest sequence number that the tail has ever given out."""
-    if connection.dialect.name == "postgresql":
-        statement = "SELECT nextval(pg_get_serial_sequence('events', 'seq'))"
-        return int(connection.exec_driver_sql(statement).scalar_one())
-    statement = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
-    return int(connection.exec_driver_sql(statement).scalar() or 0)
-
-
-def set_last_number(connection: Connection, number: int) -> None:
-    """Give out only larger sequence numbers from now on."""
-    if connection.dialect.name == "postgresql":
-        statement = "SELECT setval(pg_get_serial_sequence('events', 'seq'), :number)"
-        connection.execute(text(statement), {"number": number})
-        return
-    connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = 'events'")
-    statement = "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', :number)"
-    connection.execute(text(statement), {"number": number})
-
-
 def upsert_items(
     dialect: str, origin: str, rows: Select[Any] | None = None, names: Sequence[str] = ()
 ) -> Any:
@@ -415,36 +409,30 @@ def upsert_items(
         rows: select that yields the items; None = values passed at execution.
         names: columns of ``rows``.
     """
-    insert = _insert(dialect, ITEMS, rows, names)
+    insert = insert_into(dialect, ITEMS)
     new = insert.excluded
     changes = {name: new[name] for name in ("version", "deleted", "origin", *_CONTENT)}
     condition = None
     if origin != FROM_API:
         differs = [ITEMS.c[name].is_distinct_from(new[name]) for name in _CONTENT]
         condition = and_(ITEMS.c.origin == FROM_FILE, or_(ITEMS.c.deleted, *differs))
-    return insert.on_conflict_do_update(
+    filled = insert if rows is None else insert.from_select(names, rows)
+    return filled.on_conflict_do_update(
         index_elements=[ITEMS.c.item_id], set_=changes, where=condition
     )
 
 
 def insert_events(dialect: str) -> Any:
     """Insert events; an event whose ``event_id`` is in the table is skipped."""
-    return _insert(dialect, EVENTS).on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
+    return insert_into(dialect, EVENTS).on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
 
 
 def upsert_meta(dialect: str) -> Any:
     """Set one value of the meta table."""
-    insert = _insert(dialect, META)
+    insert = insert_into(dialect, META)
     return insert.on_conflict_do_update(
         index_elements=[META.c.key], set_={"value": insert.excluded.value}
     )
-
-
-def _insert(
-    dialect: str, table: Any, rows: Select[Any] | None = None, names: Sequence[str] = ()
-) -> Insert:
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    return insert if rows is None else insert.from_select(names, rows)
 
 
 def item_row(item: Item, origin: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -22,7 +23,9 @@ from serendip.data.item import Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
+from serendip.data.objects.mirror import Place
 from serendip.data.store.backups import Backups
+from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.exports import Exports
@@ -46,6 +49,7 @@ from serendip.errors import DataError, DiskFullError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from sqlalchemy import Connection, MetaData
 
 T = TypeVar("T")
 
@@ -61,6 +65,22 @@ _MOST_IN_TAIL = 50_000
 that writers never wait for long."""
 
 _SCRUBBED_KEY = "user changes at scrub"
+
+
+def _reserve(place: DatabasePlace) -> Reserve:
+    """The room that is kept beside a SQLite file; none is beside a server."""
+    if "://" in str(place):
+        return Reserve(None)
+    path = Path(place)
+    return Reserve(path.with_name(path.name + ENDING))
+
+
+def _log_place(place: DatabasePlace, log: Place | None) -> Place:
+    if log is not None:
+        return log
+    if "://" in str(place):
+        raise ValueError("a database on a server has no folder: name that of the segments")
+    return Path(place).with_name(LOG_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +191,7 @@ class Store:
 
     Args:
         database: with the tables of ``schema``.
-        log: folder of the segments.
+        log: place of the segments.
         reserve: room on the disk that is kept for deletions.
 
     Attributes:
@@ -180,7 +200,7 @@ class Store:
         exports: that were written.
     """
 
-    def __init__(self, database: Database, log: Path, reserve: Reserve) -> None:
+    def __init__(self, database: Database, log: Place, reserve: Reserve) -> None:
         from serendip.data.store import schema
 
         self._database, self._reserve = database, reserve
@@ -195,40 +215,51 @@ class Store:
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
 
+    @staticmethod
+    def exists(place: DatabasePlace) -> bool:
+        """Whether there is a database, with or without rows.
+
+        Raises:
+            StorageError: its server cannot be reached.
+        """
+        if "://" not in str(place):
+            return Path(place).exists()
+        with closing(Database(place)) as database:
+            return database.has_tables()
+
     @classmethod
-    def create(cls, path: str | Path) -> Self:
+    def create(cls, place: DatabasePlace, log: Place | None = None) -> Self:
         """Open a database, creating file and tables where they are missing.
 
         Args:
-            path: of a SQLite file; the segments are in the folder ``log`` beside it.
+            place: of the database.
+            log: place of the segments; None = the folder ``log`` beside the SQLite file.
 
         Raises:
             StorageError: the database cannot be opened or written to.
         """
         from serendip.data.store.schema import METADATA
 
-        return cls._of(Database.with_tables(path, METADATA), Path(path))
+        return cls(Database.with_tables(place, METADATA), _log_place(place, log), _reserve(place))
 
     @classmethod
-    def open(cls, path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
+    def open(
+        cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S, log: Place | None = None
+    ) -> Self:
         """Open an existing database; writes nothing, so a full or read-only disk is enough.
 
         Args:
-            path: of a SQLite file; the segments are in the folder ``log`` beside it.
-            busy_timeout_s: how long a write waits for other writers of a SQLite file.
+            place: of the database.
+            busy_timeout_s: how long a write waits for other writers.
+            log: place of the segments; None = the folder ``log`` beside the SQLite file.
 
         Raises:
             StorageError: the database or a table is missing, or it cannot be opened.
         """
         from serendip.data.store.schema import METADATA
 
-        database = Database.existing(path, METADATA, busy_timeout_s)
-        return cls._of(database, Path(path))
-
-    @classmethod
-    def _of(cls, database: Database, path: Path) -> Self:
-        reserve = Reserve(path.with_name(path.name + ENDING))
-        return cls(database, path.with_name(LOG_FOLDER), reserve)
+        log = _log_place(place, log)
+        return cls(Database.existing(place, METADATA, busy_timeout_s), log, _reserve(place))
 
     def keep_open(self) -> None:
         """Open all connections and segments, so that a file deleted later stays readable.
@@ -248,8 +279,59 @@ class Store:
         return self._database.problem() or self._reserve.problem()
 
     def integrity(self) -> list[str]:
-        """Damage that SQLite reports in the file; empty = none."""
+        """Damage that the database reports; empty = none."""
         return self._database.integrity()
+
+    def rename_log(self) -> None:
+        """Make the log another one than that which this store is a copy of.
+
+        Whoever writes to one of them never touches segments of the other, even in one place. Nobody
+        else may use the store meanwhile, and what it has open must be opened anew.
+        """
+        self._writer.rename()
+
+    @property
+    def database(self) -> Database:
+        """The database of the rows."""
+        return self._database
+
+    @contextmanager
+    def frozen(self) -> Iterator[Connection]:
+        """A transaction in which nobody else writes, for a copy of everything."""
+        with self._database.write() as connection:
+            yield connection
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether the rows are in no file of this workspace."""
+        return self._database.dialect != "sqlite"
+
+    @property
+    def scrubbed(self) -> str:
+        """What has no bytes of erased rows after ``remove_erased``, for receipts."""
+        return self._database.scrubbed
+
+    def weaknesses(self) -> list[str]:
+        """What of the database's version or settings may lose data, as sentences."""
+        return self._database.weaknesses()
+
+    def database_version(self) -> str:
+        """Name and version of the database."""
+        return self._database.version()
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Be the only process of all machines with this database that does something.
+
+        Args:
+            name: of what is done.
+
+        Raises:
+            StorageError: another process does it, or the lock was lost meanwhile.
+        """
+        with self._database.exclusive(name) as require_held:
+            yield
+            require_held()
 
     def close(self) -> None:
         """Close all connections."""
@@ -352,7 +434,10 @@ class Store:
                 if not (row["event_id"] and view.has_event(row["event_id"]))
                 and not erasures.is_late(row["user_id"], row["timestamp"])
             ]
-            return connection.execute(self._insert_events, new).rowcount if new else 0
+            if not new:
+                return 0
+            counted = connection.execution_options(preserve_rowcount=True)
+            return counted.execute(self._insert_events, new).rowcount
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -531,13 +616,20 @@ class Store:
         """Whether the database file may still have bytes of erased rows."""
         return bool(self.meta(REMAINS_KEY) or self.meta(ITEM_REMAINS_KEY))
 
-    def copy_database(self, path: Path) -> None:
-        """Copy the database as of this moment, without the segments that it names.
+    def copy_database(self, path: Path, *others: MetaData) -> None:
+        """Copy the database as of this moment to a SQLite file, without the segments that it names.
+
+        Args:
+            path: of the new file.
+            others: further tables that the database may have.
 
         Raises:
             StorageError: the copy cannot be written.
         """
-        self._database.copy_to(path)
+        if not self._database.copy_file(path):
+            from serendip.data.store.table_copy import copy_database
+
+            copy_database(self._database, path, [self._sql.METADATA, *others])
 
     def segment_names(self) -> list[str]:
         """Names of the segments that count; they are not opened."""

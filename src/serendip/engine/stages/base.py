@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
@@ -93,16 +94,23 @@ class Kept:
         numbers: column -> (R,) float32; NaN = the stage has no number for the item.
         counts: further counts for the trace.
         max_items: the longest list that may be shown; None = any.
+        order: the rows of ``mask`` in another order, best first; None = theirs.
     """
 
     mask: BoolArray
     numbers: Mapping[str, FloatArray] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     max_items: int | None = None
+    order: NDArray[np.intp] | None = None
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Rows that stay, best first."""
+        return np.flatnonzero(self.mask) if self.order is None else self.order
 
 
 class ListFilter(Stage, ABC):
-    """Removes ordered candidates before the slate is built."""
+    """Removes ordered candidates before the slate is built, and may order the rest."""
 
     def is_on(self, state: EngineState) -> bool:
         """False where the state decides that the list is not filtered; nothing is missing then."""

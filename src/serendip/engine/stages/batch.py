@@ -31,6 +31,8 @@ from serendip.models.query_scores import QueryScores
 HISTORY_FEATURE_EVENTS = 500
 """History length and share of likes are computed over at most this many of the newest events."""
 
+_SHORTENED = "shortened"
+
 
 @dataclass(slots=True)
 class Batch:
@@ -102,7 +104,8 @@ def shorten_history(query: Query, state: EngineState) -> Query:
     """The query with the events of the history that are relevant to it.
 
     See ``select_relevant_history``. The codes of the query are those of its source items and, for a
-    text, those that an item with exactly this text would have.
+    text, those that an item with exactly this text would have. Without either, the events are kept
+    with the history, as is what later steps derive from them.
     """
     if len(query.history) <= RECENT + RECALLED:
         return query
@@ -111,4 +114,10 @@ def shorten_history(query: Query, state: EngineState) -> Query:
     if query.text_vector is not None and query.text_vector.any():
         text_codes = state.codebooks.assign(query.text_vector[None])  # (1, L)
         query_codes = np.concatenate([query_codes, text_codes])
-    return replace(query, history=select_relevant_history(query.history, codes, query_codes))
+    if len(query_codes):
+        return replace(query, history=select_relevant_history(query.history, codes, query_codes))
+    known: tuple[IntArray, History] | None = query.history.derived.get(_SHORTENED)
+    if known is None or known[0] is not codes:
+        shortened = select_relevant_history(query.history, codes, query_codes)
+        query.history.derived[_SHORTENED] = known = codes, shortened
+    return replace(query, history=known[1])

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray
 from serendip.data.query import Query
 from serendip.data.repeats import times_chosen
+from serendip.data.row_array import dot_items
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.feature_names import models_of_kind, relative_name
 from serendip.engine.stages.batch import Batch, Candidates
@@ -85,14 +86,12 @@ def _cosines(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArr
     bounds = candidates.bounds(len(batch.queries))
     for query, (begin, end) in zip(batch.queries, pairwise(bounds), strict=True):
         anchor = _anchor(query)
-        if anchor < 0 and query.text_vector is None:
-            continue
-        vectors = content[candidates.items[begin:end]]  # (C, D)
+        items = candidates.items[begin:end]  # (C,)
         if anchor >= 0:
-            last[begin:end] = vectors @ content[anchor]
+            last[begin:end] = dot_items(content, items, content[anchor])
         if query.text_vector is not None:
-            words = batch.state.fusion.extract_text_part(vectors)
-            text[begin:end] = words @ query.text_vector
+            fusion = batch.state.fusion
+            text[begin:end] = fusion.compare_text(content, items, query.text_vector)
     return last, text
 
 

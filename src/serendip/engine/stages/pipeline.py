@@ -25,6 +25,7 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
+from serendip.models.sharded_index import watch_shards
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"
 """Counts of the run itself in a trace."""
@@ -32,12 +33,24 @@ CATALOGUE, CANDIDATES = "catalogue", "candidates"
 TRACE_LABELS = {CATALOGUE: "In the catalogue", CANDIDATES: "Candidates, each once"}
 
 
-def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> list[Result]:
-    """Answer queries of one surface; row b depends on query b only."""
+def run(
+    queries: Sequence[Query],
+    surface: SurfaceConfig,
+    state: EngineState,
+    max_items: int | None = None,
+) -> list[Result]:
+    """Answer queries of one surface; row b depends on query b only.
+
+    Args:
+        queries: of one surface.
+        surface: its settings.
+        state: to answer from.
+        max_items: length at which the lists end; None = all items.
+    """
     if not queries:
         return []
     selector, traces = score(queries, surface, state)
-    return selector.results(traces)
+    return selector.results(traces, max_items)
 
 
 def score(
@@ -157,10 +170,14 @@ def _retrieve(
     proposals = {}
     for source in sources:
         try:
-            proposals[source.name] = source.retrieve(batch, batch.surface.sources[source.name])
+            with watch_shards() as missing:
+                quota = batch.surface.sources[source.name]
+                proposals[source.name] = source.retrieve(batch, quota)
         except (SerendipError, RuntimeError, KeyError, OSError):
             batch.degraded.append(source.name)
             continue
+        if missing:  # it proposes items of the other shards only
+            batch.degraded.append(source.name)
         for trace, items in zip(traces, proposals[source.name], strict=True):
             trace[source.trace_key] = len(items)
     return proposals

@@ -1,12 +1,17 @@
-"""Relevance filter: irrelevant items leave the list and the next ones move up.
+"""Relevance filter: irrelevant items leave the list, and the surest behind take their places.
 
 A list with one item that has nothing to do with the request costs more than a shorter list. The
-relevance model (``serendip judge distil``) predicts P(irrelevant) of a query and an item. The query
-is the searched text (typed, or corrected), else the title of the item that the request is about,
-else that of the newest item in the user's history; without any of them nothing is filtered.
+relevance model (``serendip judge distil``) predicts P(irrelevant) of a request and an item. The
+text of a request is the searched text (typed, or corrected), else the title of the item that the
+request is about, else that of the newest item in the user's history; without any of them nothing is
+filtered. A model that knows users also reads what they chose before, and where they are.
 
-A surface without a threshold of its own has the filter wherever the labels have proven one for its
-lists, and no filter otherwise.
+What leaves the first positions is replaced by the items of the whole list that are least probably
+irrelevant, and not by those that happen to be next: what moves up must be better than what went.
+
+A surface without a threshold of its own has the filter wherever labels have proven one for its
+lists, and no filter otherwise: labels of typed texts for the surfaces that answer these, labels of
+its own lists for any other.
 """
 
 from __future__ import annotations
@@ -15,20 +20,25 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.engine.stages.base import Kept, ListFilter, OrderedCandidates
-from serendip.engine.state import EngineState
+from serendip.engine.state import TYPED_TEXTS, EngineState
 from serendip.models.relevance.model import RelevanceModel
+from serendip.models.relevance.user_features import COUNTRY, RequestUser
 
 P_IRRELEVANT = "P(irrelevant)"
 """Column of the predicted probability, in [0, 1]; NaN = not predicted."""
 
 CHECKED = "relevance checked"
 """Trace key: number of candidates with a prediction."""
+
+FIRST = 10
+"""First positions of a list, which the guarantee of a threshold covers."""
 
 
 class RelevanceFilterConfig(Config):
@@ -41,8 +51,13 @@ class RelevanceFilterConfig(Config):
 
     threshold: float | None = Field(default=None, gt=0, le=1)
     """Items with P(irrelevant) of at least this are removed. None = the threshold for which
-    ``serendip judge distil`` could prove its guarantee; the surface has no filter if there is none,
-    or if it does not answer typed texts, which the labels are about."""
+    ``serendip judge distil`` could prove its guarantee; the surface has no filter if there is
+    none."""
+
+    labels: str = ""
+    """Surface whose labels the filter has learned from: ``search`` = labels of typed texts. Empty =
+    these where the surface answers typed texts, else those of its own lists. A surface that names a
+    threshold and has no labels is filtered by those of typed texts."""
 
     depth: PositiveInt = 200
     """Number of best candidates that are checked; the ones behind them are not shown."""
@@ -56,45 +71,93 @@ class RelevanceFilter(ListFilter):
     numbers: ClassVar[Mapping[str, str]] = {P_IRRELEVANT: "Probability of being irrelevant"}
     failure_label = "the check for relevance"
 
-    def __init__(self, config: RelevanceFilterConfig, reads_text: bool) -> None:
-        self._config, self._reads_text = config, reads_text
+    def __init__(self, config: RelevanceFilterConfig) -> None:
+        self._config = config
 
     def is_on(self, state: EngineState) -> bool:
         """Whether the settings name a threshold, or the labels prove one."""
-        if not self._config.enabled:
-            return False
-        return self._config.threshold is not None or self.threshold(state.relevance_model) < np.inf
+        return self._config.enabled and self.threshold(state) < np.inf
 
-    def threshold(self, model: RelevanceModel | None) -> float:
+    def model(self, state: EngineState) -> RelevanceModel | None:
+        """The model of the surface's labels; that of typed texts, if there is none and the settings
+        name a threshold.
+        """
+        own = state.find_relevance_model(self._config.labels)
+        if own is None and self._config.threshold is not None:
+            return state.find_relevance_model(TYPED_TEXTS)
+        return own
+
+    def threshold(self, state: EngineState) -> float:
         """The smallest probability that is removed; infinite = none is."""
         if self._config.threshold is not None:
             return self._config.threshold
-        proven = None if model is None or not self._reads_text else model.threshold
-        return np.inf if proven is None else proven
+        model = self.model(state)
+        return np.inf if model is None or model.threshold is None else model.threshold
 
     def is_ready(self, state: EngineState) -> bool:
         """Whether the generation has a relevance model."""
-        return state.relevance_model is not None
+        return self.model(state) is not None
+
+    def predict(self, state: EngineState, query: Query, items: IntArray) -> FloatArray | None:
+        """(P,) P(irrelevant) of items, NaN = not predicted; None if the request has no text."""
+        model = self.model(state)
+        words = None if model is None else _query_words(model, state, query)
+        if model is None or words is None:
+            return None
+        return model.probabilities(*words, items, read_user(query))
 
     def keep(self, ordered: OrderedCandidates) -> Kept:
         """Candidates below the threshold; exact titles always stay."""
         items, depth = ordered.items, self._config.depth
-        model = ordered.state.relevance_model
-        query = None if model is None else query_words(model, ordered.state, ordered.query)
-        if model is None or query is None:
+        found = self.predict(ordered.state, ordered.query, items[:depth])
+        if found is None:
             return Kept(np.ones(len(items), np.bool_), counts={CHECKED: 0})
         probabilities = np.full(len(items), np.nan, np.float32)
-        probabilities[:depth] = model.probabilities(*query, items[:depth])
-        is_irrelevant = probabilities >= self.threshold(model)
-        kept = (np.arange(len(items)) < depth) & ~is_irrelevant
+        probabilities[:depth] = found
+        is_irrelevant = probabilities >= self.threshold(ordered.state)
+        kept = ((np.arange(len(items)) < depth) & ~is_irrelevant) | ordered.is_pinned
         return Kept(
-            kept | ordered.is_pinned,
+            kept,
             {P_IRRELEVANT: probabilities},
             {CHECKED: int(np.isfinite(probabilities).sum())},
+            order=move_up(kept, probabilities, ordered.is_organic, ordered.is_pinned),
         )
 
 
-def query_words(
+def move_up(
+    kept: BoolArray, probabilities: FloatArray, is_organic: BoolArray, is_pinned: BoolArray
+) -> NDArray[np.intp]:
+    """Rows that stay, best first: what left the first positions is replaced by the surest rows.
+
+    Rows that move up keep their order among themselves.
+
+    Args:
+        kept: (R,) rows that stay, of candidates in order.
+        probabilities: (R,) P(irrelevant); NaN = unknown, which never moves a row up.
+        is_organic: (R,) rows that take positions by themselves.
+        is_pinned: (R,) rows that have the first positions.
+    """
+    is_first = np.cumsum(is_organic) <= max(FIRST, int(is_pinned.sum()))
+    missing = int((is_first & is_organic & ~kept).sum())
+    rows = np.flatnonzero(kept)
+    if not missing:
+        return rows
+    behind = rows[~is_first[rows]]
+    able = behind[is_organic[behind] & np.isfinite(probabilities[behind])]
+    surest = able[np.argsort(probabilities[able], kind="stable")[:missing]]
+    rest = behind[~np.isin(behind, surest)]
+    return np.concatenate([rows[is_first[rows]], np.sort(surest), rest])
+
+
+def read_user(query: Query) -> RequestUser:
+    """What a request has of its user."""
+    attributes = dict(query.user_groups)
+    if query.country:
+        attributes[COUNTRY] = query.country
+    return RequestUser(query.history.item_nums, attributes)
+
+
+def _query_words(
     model: RelevanceModel, state: EngineState, query: Query
 ) -> tuple[str, FloatArray] | None:
     """Text that a request stands for, and its vector; None if the request has none."""

@@ -1,9 +1,9 @@
 """The last step of a run: scored candidates become the list that is shown.
 
-The list filters remove candidates, then one pass fills the slate: at positions where a list rule
-may act, the first rule that names a row decides, and the best organic rows take all others. The
-whole slate is built at once and does not depend on the requested length, so every page is a part of
-the same list.
+The list filters remove candidates and may order the rest, then one pass fills the slate: at
+positions where a list rule may act, the first rule that names a row decides, and the best organic
+rows take all others. A position depends on those before it only, so a slate that ends where a page
+ends is the beginning of the whole one, and every page is a part of the same list.
 """
 
 from __future__ import annotations
@@ -64,30 +64,25 @@ class Slate:
         values[self.positions.get(rule, [])[: len(drawn)]] = drawn
         return values
 
-    def first(self, count: int | None) -> Slate:
-        """The first ``count`` positions of the list; None = all."""
-        if count is None:
-            return self
-        positions = {
-            rule: [position for position in decided if position < count]
-            for rule, decided in self.positions.items()
-        }
-        kept = {rule: drawn[: len(positions[rule])] for rule, drawn in self.propensities.items()}
-        return Slate(self.rows[:count], positions, kept)
 
+def build_slate(ranked: Ranked, rules: Sequence[ListRule], max_items: int | None = None) -> Slate:
+    """Fill the first ``max_items`` positions; without rules the slate is the organic order.
 
-def build_slate(ranked: Ranked, rules: Sequence[ListRule]) -> Slate:
-    """Fill all positions; without rules the slate is the organic order."""
+    Args:
+        ranked: candidates of one query.
+        rules: the first one decides first.
+        max_items: None = all positions.
+    """
+    end = len(ranked) if max_items is None else max_items
     rows = OpenRows.of(ranked)
     placements = {rule.name: rule.start(ranked, rows) for rule in rules}
     order: list[int] = []
-    while rows.organic.any():
-        position = len(order)
+    while (position := len(order)) < end and rows.organic.any():
         turns = (placement.next(position, rows) for placement in placements.values())
         # Positions before the next turn of a rule have the organic order.
         unruled = max(ranked.pinned, min(turns, default=math.inf)) - position
         if unruled > 0:
-            placed = rows.best(unruled)
+            placed = rows.best(min(unruled, end - position))
         else:
             placed = [_place(position, placements.values(), rows)]
         order += placed
@@ -150,12 +145,19 @@ class Selector:
     scores: Scores
     proposals: Mapping[str, list[ItemList]]
 
-    def results(self, traces: Sequence[dict[str, int]]) -> list[Result]:
-        """One list per query; the counts of the stages are added to the traces."""
+    def results(
+        self, traces: Sequence[dict[str, int]], max_items: int | None = None
+    ) -> list[Result]:
+        """One list per query; the counts of the stages are added to the traces.
+
+        Args:
+            traces: one per query.
+            max_items: length at which the lists end; None = all items.
+        """
         filters = self._ready_filters()
         bounds = self.candidates.bounds(len(self.batch.queries))
         return [
-            self._result(row, np.arange(bounds[row], bounds[row + 1]), filters, trace)
+            self._result(row, np.arange(bounds[row], bounds[row + 1]), filters, trace, max_items)
             for row, trace in enumerate(traces)
         ]
 
@@ -182,7 +184,7 @@ class Selector:
             if stage.is_on(state) and stage.is_ready(state)
         ]
         for stage, kept in self._filtered(row, order, filters):
-            order = order[kept.mask]
+            order = order[kept.rows]
             if item not in self.candidates.items[order]:
                 return stage
         return None
@@ -200,12 +202,14 @@ class Selector:
         part: NDArray[np.intp],
         filters: Sequence[ListFilter],
         trace: dict[str, int],
+        max_items: int | None,
     ) -> Result:
         """The list of one query from its candidate rows ``part`` (C,)."""
         rules = self.stages.list_rules
-        order, numbers, max_items = self._filter(row, self._order(part), filters, trace)
-        slate = build_slate(self._ranked(row, order), rules).first(max_items)
-        if max_items is not None:
+        order, numbers, most_sent = self._filter(row, self._order(part), filters, trace)
+        ends = [end for end in (max_items, most_sent) if end is not None]
+        slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
+        if most_sent is not None:
             trace[SENT] = len(slate)
         for rule in rules:
             trace[rule.trace_key] = len(slate.positions[rule.name])
@@ -232,9 +236,9 @@ class Selector:
         max_items: int | None = None
         for stage, kept in self._filtered(row, order, filters):
             numbers = {
-                name: values[kept.mask] for name, values in {**numbers, **kept.numbers}.items()
+                name: values[kept.rows] for name, values in {**numbers, **kept.numbers}.items()
             }
-            order = order[kept.mask]
+            order = order[kept.rows]
             max_items = kept.max_items if max_items is None else max_items
             trace.update(kept.counts)
             trace[stage.trace_key] = len(order)
@@ -247,7 +251,7 @@ class Selector:
         for stage in filters:
             kept = stage.keep(self._ordered(row, order))
             yield stage, kept
-            order = order[kept.mask]
+            order = order[kept.rows]
 
     def _ordered(self, row: int, order: NDArray[np.intp]) -> OrderedCandidates:
         return OrderedCandidates(

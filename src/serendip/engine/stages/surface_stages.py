@@ -44,9 +44,7 @@ class SurfaceStages:
         list_filters: list[ListFilter] = []
         if surface.min_value is not None:
             list_filters.append(MinValueFilter(surface.min_value))
-        list_filters.append(
-            RelevanceFilter(surface.relevance_filter, reads_text=surface.needs == "query")
-        )
+        list_filters.append(RelevanceFilter(surface.relevance_filter))
         list_rules: list[ListRule] = []
         if surface.sponsored is not None:
             list_rules.append(SponsoredRule(surface.sponsored))

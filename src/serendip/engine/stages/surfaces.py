@@ -28,6 +28,7 @@ from serendip.engine.stages.item_value import ItemValueConfig
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
+from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import UnsupportedError
 
 RequestPart = Literal["user", "query", "items", "country", "device", "time"]
@@ -134,6 +135,18 @@ class SurfaceConfig(Config):
         """A copy without the weights of other actions."""
         weights = {name: weight for name, weight in self.action_weights.items() if name in actions}
         return self.model_copy(update={"action_weights": weights})
+
+    def labels_of(self, name: str) -> str:
+        """Surface whose labels are about the lists of this one, by its name."""
+        return TYPED_TEXTS if self.needs == "query" else name
+
+    def with_name(self, name: str) -> SurfaceConfig:
+        """A copy that knows whose labels its relevance filter has learned from."""
+        if self.relevance_filter.labels:
+            return self
+        update = {"labels": self.labels_of(name)}
+        chosen = self.relevance_filter.model_copy(update=update)
+        return self.model_copy(update={"relevance_filter": chosen})
 
     @property
     def promise(self) -> Promise:

@@ -3,6 +3,8 @@
 A backup may come from anywhere. Nothing of it is put in place before its names, sizes and checksums
 are as its manifest says, the database and every segment are intact, and the settings can be read.
 Its files move into their place together, the settings last: a folder without them is no workspace.
+Its event log has another name than that which was backed up: where both lie in one storage, none
+removes segments of the other.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from typing import Any, TypeVar
 
 from serendip.data.item import Item
 from serendip.data.store.api_keys import ApiKeys
+from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.foreign_parts import find_foreign_part
 from serendip.data.store.store import Store
+from serendip.data.store.table_copy import CopyEnd, copy_rows, open_target
 from serendip.engine.generations import current_name, open_current
-from serendip.engine.workspace import DATABASE_FILE, SETTINGS_FILE, Workspace
+from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.jobs.backup.folder import BackupFolder, copy_stream, find_difference
+from serendip.jobs.copy_store import all_tables, check_url
 from serendip.runtime.atomic_files import exclusive_lock, flush_folder, flush_tree
 from serendip.runtime.progress import Progress
 from serendip.runtime.versions import MANIFEST
@@ -72,6 +77,7 @@ def restore(
     erasures_of: Path | None = None,
     with_generation: bool = True,
     revoke_keys: bool = False,
+    database: str = "",
 ) -> RestoreSummary:
     """Make a workspace of a backup.
 
@@ -84,9 +90,11 @@ def restore(
         with_generation: whether to restore the generation; without it, nothing of it is read, so
             that one that is damaged does not keep items and events from coming back.
         revoke_keys: whether to revoke all keys, and to draw the secret anew that signs cookies.
+        database: URL of an empty PostgreSQL database for the rows; empty = a file.
 
     Raises:
-        ConfigError: the folder is not empty, or the settings in the backup are wrong.
+        ConfigError: the folder is not empty, or the settings in the backup are wrong or name a
+            database on a server, and ``database`` does not.
         ArtefactError: the backup is incomplete, altered or hostile.
         StorageError: something cannot be read or written, or the database is damaged.
     """
@@ -111,11 +119,14 @@ def restore(
     try:
         with _staging(target) as staged:
             _copy(backup, manifest, staged, progress)
-            counts = _verify(staged)
+            counts = _verify(staged, bool(database))
+            with closing(Store.open(staged / DATABASE_FILE)) as store:
+                store.rename_log()
             erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
             keys = _settle_keys(staged, erasures_of, revoke_keys)
-            flush_tree(staged)
-            _put_in_place(staged, target)
+            with _rows_moved(staged, database):
+                flush_tree(staged)
+                _put_in_place(staged, target)
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
     return RestoreSummary(str(folder), manifest["created"], *counts, *erased, keys)
@@ -191,21 +202,41 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _verify(staged: Path) -> tuple[int, int, str]:
+@contextmanager
+def _rows_moved(staged: Path, url: str) -> Iterator[None]:
+    """Move the rows from the file to a server, if there is one; they appear after the block."""
+    if not url:
+        yield
+        return
+    path, tables = staged / DATABASE_FILE, all_tables()
+    with open_target(check_url(url), tables) as target, target.write() as writing:
+        with closing(Store.open(path)) as store, store.frozen() as reading:
+            copy_rows(CopyEnd(store.database, reading), CopyEnd(target, writing), tables)
+        path.unlink()
+        yield
+
+
+def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
     """Check everything that a service reads; numbers of items and events, and the generation."""
     workspace = Workspace.open(staged)
-    if foreign := find_foreign_part(workspace.database):
+    if workspace.settings.store.url and not is_for_server:
+        raise ConfigError(
+            "the settings name a database on a server, whose rows are not those of the backup.",
+            "Give --database with the URL of an empty one; nothing was changed.",
+        )
+    database = staged / DATABASE_FILE
+    if foreign := find_foreign_part(database):
         raise ArtefactError(
             f"the database in the backup has a part that is not of this code: {foreign}.", _AGAIN
         )
-    with closing(workspace.open_store()) as store:
+    with closing(Store.open(database)) as store:
         if damage := store.integrity():
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
         store.verify_log()
         counts = store.count_items(), store.count_events()
-    name = current_name(workspace.generations)
+    name = current_name(workspace.generation_folder)
     if name:
-        open_current(workspace.generations)
+        open_current(workspace.generation_folder)
     return *counts, name
 
 

@@ -13,11 +13,13 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.generations import current_name, open_current
-from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS
+from serendip.llm.ledger_table import METADATA as CALLS
 from serendip.runtime.atomic_files import LOCK
 
 _TRIES = 5
@@ -61,7 +63,7 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
     for _ in range(_TRIES):
         shutil.rmtree(staged / LOG_FOLDER, ignore_errors=True)
         (staged / DATABASE_FILE).unlink(missing_ok=True)
-        store.copy_database(staged / DATABASE_FILE)
+        store.copy_database(staged / DATABASE_FILE, CALLS)
         with closing(Store.open(staged / DATABASE_FILE)) as copy:
             if not _stage_segments(workspace, store, copy, staged):
                 continue
@@ -100,6 +102,7 @@ def _stage_segments(workspace: Workspace, store: Store, copy: Store, staged: Pat
         StorageError: a segment that counts is missing or damaged.
     """
     names = copy.segment_names()
+    store.verify_log()  # those of an object store are here then
     try:
         for name in names:
             segment = Path(LOG_FOLDER, name)
@@ -124,7 +127,10 @@ def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
         try:
             if not (name := current_name(workspace.generations)):
                 return "", ""
-            _link_tree(workspace.generations / name, target / name, is_needed=True)
+            generation = open_current(workspace.generations, verify=False)
+            if generation.name != name:
+                continue
+            _link_tree(generation.folder, target / name, is_needed=True)
             (target / "CURRENT").write_text(f"{name}\n", encoding="ascii")
             open_current(target)
             return name, ""

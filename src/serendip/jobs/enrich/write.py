@@ -197,7 +197,10 @@ def write_texts(context: JobContext, writing: TextWriting) -> dict[str, Any]:
         )
     if writing.source == "llm":
         return _write_by_llm(context, writing)
-    with exclusive_lock(job_folder(context.workspace, JOB)):
+    with (
+        exclusive_lock(job_folder(context.workspace, JOB)),
+        context.workspace.exclusive(f"job {JOB}"),
+    ):
         thin, dataset = select_thin_items(context)
         head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
         if writing.source == "queries":

@@ -37,7 +37,7 @@ from serendip.jobs.surface_quality.answers import ENGINE
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
-from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.executor import Executor
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress, PartsStatus
 from serendip.runtime.progress import BothProgress, Progress, TrainOptions
@@ -70,16 +70,14 @@ PLAN = ((ENCODE, 5.0), (JUDGE, 100.0), (REPORT, 4.0))
 """Steps of an evaluation and their CPU seconds on the demo's data; only for the time left."""
 
 
-def evaluate_workspace(
-    context: JobContext, executor: Executor | None = None, full: bool = False
-) -> dict[str, Any]:
+def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any]:
     """Evaluate the engine and its baselines and write ``reports/report.{json,html}``.
 
     While it runs, ``reports/status.json`` says how far it is, for the page.
 
     Args:
-        context: workspace, seed and progress; the stages of the splits are added to its clock.
-        executor: runs the splits; two local processes by default.
+        context: workspace, seed, progress and the executor of the splits, whose stages are added
+            to its clock.
         full: all cuts, all users, leave-last-out and a retriever of hash IDs, instead of a sample
             of the last cut.
 
@@ -99,7 +97,7 @@ def evaluate_workspace(
         dataset = judged_dataset(context)
         require_actions(dataset, workspace.settings.ranker.actions)
         made, left_out = plan_splits(workspace, options.seed, full)
-        judged = _judge_splits(context, made, clock, executor or LocalExecutor())
+        judged = _judge_splits(context, made, clock)
         with clock.stage(REPORT):
             report = build_report(
                 _build_protocols(judged, dataset.catalogue.vocabulary),
@@ -158,10 +156,10 @@ def plan_splits(
 
 
 def _judge_splits(
-    context: JobContext, tasks: Sequence[SplitTask], clock: StageClock, executor: Executor
+    context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
 ) -> list[SplitAnswers]:
     """Evaluate the splits, each in a process of its own, and add their stages to the clock."""
-    folder = os.fspath(context.workspace.folder)
+    folder, executor = os.fspath(context.workspace.folder), context.options.executor
     if len(tasks) > 1:
         with clock.stage(ENCODE):
             encode_items_once(executor, folder, context.options.device, clock.progress)

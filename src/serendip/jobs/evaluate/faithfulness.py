@@ -11,6 +11,7 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.data.query import Query
 from serendip.engine.explain import Explainer
+from serendip.engine.influence import find_influence
 from serendip.engine.reason_choice import Ground
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
@@ -40,7 +41,8 @@ def choose_reasons(state: EngineState, result: Result) -> Sequence[Ground | None
     """The reasons that an answer gives for its first places."""
     page = result.items.take(slice(0, SHOWN))
     words = (page.fields[name].tolist() for name in ("title match", "bm25"))
-    return Explainer(state, result.query, page.item_nums).chosen(*words)
+    influence = find_influence(result.query, state, page)
+    return Explainer(state, result.query, page.item_nums, influence=influence).chosen(*words)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,7 +37,6 @@ from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.atomic_files import write_text
-from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.extras import require_training
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder
@@ -210,14 +209,12 @@ REPORT_JSON, REPORT_HTML = "alignment.json", "alignment.html"
 SEEDS = 3
 
 
-def align_workspace(
-    context: JobContext, executor: Executor | None = None, seeds: int = SEEDS
-) -> dict[str, Any]:
+def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     """Train a retriever for every set of tasks and write ``reports/alignment.{json,html}``.
 
     Args:
-        context: workspace, first seed, progress, device of the encoders, clock.
-        executor: trains the models; two local processes by default.
+        context: workspace, first seed, progress, device of the encoders, clock, and the executor
+            that trains the models.
         seeds: number of seeds.
 
     Returns:
@@ -230,7 +227,7 @@ def align_workspace(
     require_training()
     workspace, options, clock = context.workspace, context.options, context.clock
     judged_dataset(context)
-    executor, folder = executor or LocalExecutor(), os.fspath(workspace.folder)
+    executor, folder = options.executor, os.fspath(workspace.folder)
     with clock.stage(ENCODE):
         # Before all trainings, so that every process reads the vectors from the cache.
         encode_items_once(executor, folder, options.device, options.progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.llm_examples import build_questions
 from serendip.jobs.labels.pair_files import Pair, read_pairs, write_rows
+from serendip.jobs.labels.shown_lists import is_lists_file
 from serendip.jobs.llm_job import LlmJob, LlmJobResult, LlmSession, Question, open_llm_job
 from serendip.llm.batch_api import read_batch, write_batch
 from serendip.llm.openai import EndpointLlm
@@ -27,7 +28,7 @@ class Labelling:
     Args:
         pairs: file with ``query`` and ``item_id``.
         out: file of labels.
-        prompt: name with version.
+        prompt: name with version; empty = that of lists for lists, else that of typed texts.
         batch_file: questions are written to this file instead of being sent; None = sent.
         batch_answers: answers to such a file, read before anything is sent.
         forgets_batches: send questions again that are in batch files of the job without an answer.
@@ -35,7 +36,7 @@ class Labelling:
 
     pairs: Path
     out: Path
-    prompt: str = "judge-1"
+    prompt: str = ""
     batch_file: Path | None = None
     batch_answers: Path | None = None
     forgets_batches: bool = False
@@ -61,6 +62,7 @@ def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[
     if labelling.batch_file is not None and context.settings.llm.provider == "local":
         raise ConfigError("--batch-file needs a server.", "Set [llm] provider = 'endpoint'.")
     pairs = read_pairs(labelling.pairs)
+    labelling = replace(labelling, prompt=labelling.prompt or _choose_prompt(labelling.pairs))
     questions = build_questions(context.workspace, pairs)
     with open_llm_job(context, judge_task(labelling.prompt), job) as session:
         facts = {} if job.estimate_only else _read_batches(labelling, session, questions)
@@ -70,6 +72,10 @@ def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[
     if result.outcome is None:
         return result.to_json()
     return {**facts, **result.to_json(), **_write_labels(labelling, pairs, result, result.outcome)}
+
+
+def _choose_prompt(pairs: Path) -> str:
+    return "judge-list-1" if is_lists_file(pairs) else "judge-1"
 
 
 def _read_batches(

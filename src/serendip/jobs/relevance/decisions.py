@@ -1,11 +1,11 @@
 """Which surfaces have the relevance filter in a generation, and why the others have none.
 
 A surface has it if its settings name a threshold, or if ``serendip judge distil`` has proven one
-for lists like its own: the labels are of typed texts and items, so the proof is for surfaces that
-answer typed texts. A bound of the irrelevant share is not enough, as a filter that hides nearly
-everything keeps it: on labels that the threshold was not chosen by, the irrelevant share must fall
-and hardly any relevant item may be hidden. The decision is made in training and is a part of the
-manifest.
+for lists like its own: labels of typed texts are a proof for the surfaces that answer these, and
+labels of a surface's own lists (``serendip judge lists``) are one for that surface. A bound of the
+irrelevant share is not enough, as a filter that hides nearly everything keeps it: on labels that
+the threshold was not chosen by, the irrelevant share must fall and hardly any relevant item may be
+hidden. The decision is made in training and is a part of the manifest.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import (
     RelevanceTexts,
     current_model_name,
+    model_folder,
     open_current_version,
 )
 from serendip.runtime.versions import Version
 
-FILTERS_KEY = "relevance_filters"
+FILTERS_KEY, MODELS_KEY = "relevance_filters", "relevance_models"
 
 MOST_LOST = 0.05
 """Share of the relevant items that a filter may hide: upper end of its 95 % interval."""
@@ -57,28 +59,46 @@ class FilterDecision:
         return f"{state}: {self.reason}"
 
 
-def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], Version | None]:
-    """Decide for all surfaces; the relevance model is None if no surface needs it.
+@dataclass(frozen=True, slots=True)
+class _Usable:
+    """A relevance model, if there is one, and why no surface can use it by itself; "" = it can."""
+
+    version: Version | None
+    unusable: str
+
+
+def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict[str, Version]]:
+    """Decide for all surfaces.
+
+    Returns:
+        the decisions, and the relevance models that they need by the surface of their labels.
 
     Raises:
-        ArtefactError: a surface names a threshold, and the relevance model is damaged.
+        ArtefactError: a surface names a threshold, and its relevance model is damaged.
         NotTrainedError: a surface names a threshold, and there is no relevance model.
     """
     surfaces = context.settings.all_surfaces()
-    named = [name for name, one in surfaces.items() if _names_threshold(one)]
-    version, unusable = _open_model(context, must_open=bool(named))
-    decisions = {
-        surface: _decide(config, version, unusable) for surface, config in surfaces.items()
-    }
-    if not any(decision.on for decision in decisions.values()):
-        return decisions, None
-    if version is None:
-        raise NotTrainedError(
-            f"surfaces.{named[0]}.relevance_filter has a threshold, and "
-            f"{context.workspace.relevance} has no relevance model.",
-            "Run `serendip judge distil` first.",
-        )
-    return decisions, version
+    labels = {TYPED_TEXTS: any(map(_names_threshold, surfaces.values()))}
+    for config in surfaces.values():
+        own = config.relevance_filter.labels
+        labels[own] = labels.get(own, False) or _names_threshold(config)
+    models = {name: _open_model(context, name, must_open) for name, must_open in labels.items()}
+    decisions, needed = {}, {}
+    for surface, config in surfaces.items():
+        own = config.relevance_filter.labels
+        decisions[surface] = decision = _decide(config, models[own])
+        if not decision.on:
+            continue
+        used = own if models[own].version is not None else TYPED_TEXTS
+        version = models[used].version
+        if version is None:
+            raise NotTrainedError(
+                f"surfaces.{surface}.relevance_filter has a threshold, and "
+                f"{context.workspace.relevance} has no relevance model.",
+                "Run `serendip judge distil` first.",
+            )
+        needed[used] = version
+    return decisions, needed
 
 
 def _names_threshold(config: SurfaceConfig) -> bool:
@@ -86,29 +106,26 @@ def _names_threshold(config: SurfaceConfig) -> bool:
     return chosen.enabled and chosen.threshold is not None
 
 
-def _open_model(context: JobContext, must_open: bool) -> tuple[Version | None, str]:
-    """The relevance model, None without one, and why no surface can use it by itself."""
-    folder = context.workspace.relevance
+def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
+    folder = model_folder(context.workspace, labels)
     try:
         version = open_current_version(folder) if current_model_name(folder) else None
     except ArtefactError as error:
         if must_open:
             raise
-        return None, f"{error.message} (`serendip judge distil`)"
-    return version, _reason_against(context, version)
+        return _Usable(None, f"{error.message} (`serendip judge distil`)")
+    return _Usable(version, _reason_against(context, labels, version))
 
 
-def _decide(config: SurfaceConfig, version: Version | None, unusable: str) -> FilterDecision:
+def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
     chosen = config.relevance_filter
     if not chosen.enabled:
         return FilterDecision.off("the settings switch it off")
     if _names_threshold(config):
         return FilterDecision(True, chosen.threshold, NAMED)
-    if version is None or unusable:
-        return FilterDecision.off(unusable)
-    if config.needs != "query":
-        return FilterDecision.off("the labels are of typed texts, which it does not answer")
-    proof = version.manifest["filter"]
+    if model.version is None or model.unusable:
+        return FilterDecision.off(model.unusable)
+    proof = model.version.manifest["filter"]
     goal = f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
     if proof["safe_threshold"] is None:
         return FilterDecision.off(f"no threshold is proven for {goal}")
@@ -134,16 +151,29 @@ def reason_against_effect(effect: Mapping[str, Any]) -> str:
     return "" if fall > 0 else "it is not proven to lower the irrelevant share"
 
 
-def _reason_against(context: JobContext, version: Version | None) -> str:
+def _reason_against(context: JobContext, labels: str, version: Version | None) -> str:
     """Why no surface can use the model by itself; empty = it can."""
     if version is None:
-        return "there is no relevance model (`serendip judge distil`)"
+        if labels == TYPED_TEXTS:
+            return "there is no relevance model (`serendip judge distil`)"
+        config = context.settings.all_surfaces().get(labels)
+        if config is None or config.needs == "items":
+            return "its lists cannot be labelled: the log has no items of requests"
+        return f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
     try:
         reads = RelevanceTexts(context).reads
     except UnsupportedError as error:
         return error.message
     trained = version.manifest["reads"]
     return "" if trained == reads else f"{version.name} was trained on {trained}, not {reads}"
+
+
+def read_model_names(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Surface of the labels -> version of each relevance model of a generation."""
+    if MODELS_KEY in manifest:
+        return dict(manifest[MODELS_KEY])
+    earlier = manifest.get("relevance_model")  # by earlier code, which knew typed texts only
+    return {TYPED_TEXTS: str(earlier)} if earlier else {}
 
 
 def read_decisions(manifest: Mapping[str, Any]) -> dict[str, FilterDecision]:

@@ -4,6 +4,10 @@ The model is trained on no query of the gold labels, and evaluated on these alon
 queries choose the threshold of the filter, for a guarantee such as "at most 5 % of the shown items
 are irrelevant, at a confidence of 95 %"; the other half measures the effect of the filter.
 
+Labels of typed texts make the model of the surfaces that answer these; labels of lists that
+``serendip judge lists`` has drawn make the model of their surface. A model that also knows the user
+is trained wherever the requests have users, and taken if it predicts held-out labels better.
+
 Shapes: Q queries, P pairs, C size of a text vector.
 """
 
@@ -11,16 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.text import normalise
-from serendip.data.vocabulary import Vocabulary
-from serendip.errors import ConfigError, DataError, UnknownItemError
+from serendip.data.arrays import FloatArray
+from serendip.data.item import Catalogue
+from serendip.engine.stages.relevance_filter import FIRST
+from serendip.engine.stages.surfaces import find_surface
+from serendip.engine.state import TYPED_TEXTS
+from serendip.errors import ConfigError, DataError
 from serendip.evaluate.classification import (
     BinaryPredictions,
     best_threshold,
@@ -35,21 +41,21 @@ from serendip.evaluate.risk_control import (
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
-from serendip.jobs.relevance.versions import RelevanceTexts, publish_model
+from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
+from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, publish_model
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
     LabelledPairs,
+    LabelledUsers,
     RelevanceModelConfig,
     TrainedRelevanceModel,
     train_relevance_model,
 )
+from serendip.models.relevance.user_features import UserFeatures
 from serendip.runtime.extras import require_training
-from serendip.runtime.progress import TrainOptions
 
-SLATE_SIZE = 10
-"""Positions of a slate that the guarantee covers."""
 MAX_REPLACED = 0.1
 """Largest share of the shown items that the second reported threshold replaces."""
 
@@ -65,6 +71,7 @@ class Distillation:
         seen: files of pairs whose queries prompts were tuned on.
         allowed: share of the shown items that may be irrelevant.
         confidence: of the guarantee.
+        lists: file of the lists that the labels are about; None = they are about typed texts.
     """
 
     labels: Path
@@ -73,25 +80,7 @@ class Distillation:
     seen: Sequence[Path] = ()
     allowed: float = 0.05
     confidence: float = 0.95
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelledTexts:
-    """Labelled pairs by number, with the texts of their queries.
-
-    Args:
-        texts: Q queries.
-        vectors: (Q, C) unit vectors.
-        queries: (P,) int32 numbers.
-        items: (P,) int32 numbers.
-        is_irrelevant: (P,) labels.
-    """
-
-    texts: list[str]
-    vectors: FloatArray
-    queries: IntArray
-    items: IntArray
-    is_irrelevant: BoolArray
+    lists: Path | None = None
 
 
 def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
@@ -106,7 +95,8 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
             labels.
         ExtraMissing: a package of the extra ``train`` is not installed.
         UnknownItemError: a labelled item is not in the workspace.
-        UnsupportedError: the workspace fuses text with images or audio.
+        UnsupportedError: the workspace fuses text with images or audio, or the surface of the lists
+            is not configured.
     """
     require_training()
     _check_shares(distillation)
@@ -118,24 +108,40 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         )
         if gate["verdict"] != "passed":
             return {"gate": gate}
-    train_labels = _exclude_gold_queries(labels, gold)
+    asked = AskedRequests.read(distillation.lists, [*labels, *gold])
+    train_labels = _exclude_gold_queries(labels, gold, asked)
     reader, options = RelevanceTexts(context), context.options
     with closing(context.workspace.open_store()) as store:
-        items = tuple(store.items())
-    vocabulary = Vocabulary(item.item_id for item in items)
-    texts = reader.items(items, options.progress)
-    train_pairs, gold_pairs = (
-        _number_pairs(pairs, vocabulary, reader, options) for pairs in (train_labels, gold)
-    )
-    trained = _train(train_pairs, texts, options.seed)
+        catalogue = Catalogue(store.items())
+    texts = reader.items(catalogue.items, options.progress)
+    numberer = PairNumberer(catalogue, reader, asked, options)
+    train_pairs, gold_pairs = (numberer.number(pairs) for pairs in (train_labels, gold))
+    trained = _train(train_pairs, texts, catalogue, options.seed)
     facts, calibration_queries = _evaluate(distillation, trained, train_pairs, gold_pairs)
     threshold = facts["filter"]["safe_threshold"]
-    seen = sorted(map(query_digest, {*train_pairs.texts, *calibration_queries}))
-    report = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts, "seen": seen}
+    seen = sorted(map(query_digest, {*train_pairs.names, *calibration_queries}))
+    labelled = _find_labels(context, asked.surface)
+    report = {
+        "gate": gate,
+        "labels": labelled,
+        "reads": reader.reads,
+        "seed": options.seed,
+        **facts,
+        "seen": seen,
+    }
     version = publish_model(
-        context.workspace.relevance, replace(trained.model, threshold=threshold), report
+        model_folder(context.workspace, labelled),
+        replace(trained.model, threshold=threshold),
+        report,
     )
     return {"version": version.name, **{name: report[name] for name in report if name != "seen"}}
+
+
+def _find_labels(context: JobContext, surface: str) -> str:
+    """Surface whose labels these are."""
+    if not surface:
+        return TYPED_TEXTS
+    return find_surface(context.settings.all_surfaces(), surface).labels_of(surface)
 
 
 def _check_shares(distillation: Distillation) -> None:
@@ -147,14 +153,17 @@ def _check_shares(distillation: Distillation) -> None:
             raise ConfigError(f"{name} is {share}.", "Give a share between 0 and 1.")
 
 
-def _exclude_gold_queries(labels: dict[Pair, bool], gold: dict[Pair, bool]) -> dict[Pair, bool]:
+def _exclude_gold_queries(
+    labels: dict[Pair, bool], gold: dict[Pair, bool], asked: AskedRequests
+) -> dict[Pair, bool]:
     """Labels of queries that have no gold label.
 
     Raises:
         DataError: too few queries are left, or the gold labels cover too few.
     """
-    gold_queries = {normalise(query) for query, _ in gold}
-    left = {pair: label for pair, label in labels.items() if normalise(pair[0]) not in gold_queries}
+    groups = {query: asked.requests[query].group for query, _ in (*labels, *gold)}
+    gold_groups = {groups[query] for query, _ in gold}
+    left = {pair: label for pair, label in labels.items() if groups[pair[0]] not in gold_groups}
     for source, pairs in (("labels of queries without gold labels", left), ("gold labels", gold)):
         for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
             count = len({query for (query, _), label in pairs.items() if label == is_irrelevant})
@@ -166,38 +175,25 @@ def _exclude_gold_queries(labels: dict[Pair, bool], gold: dict[Pair, bool]) -> d
     return left
 
 
-def _number_pairs(
-    pairs: dict[Pair, bool], vocabulary: Vocabulary, reader: RelevanceTexts, options: TrainOptions
-) -> LabelledTexts:
-    numbers = np.array([vocabulary.number(item) for _, item in pairs], np.int32)
-    if (numbers < 0).any():
-        unknown = [item for (_, item), number in zip(pairs, numbers, strict=True) if number < 0]
-        raise UnknownItemError(
-            f"{len(unknown)} labels name items that are not in the workspace, such as "
-            f"{unknown[0]!r}.",
-            "Import the items first.",
-        )
-    row_of: dict[str, int] = {}
-    rows = np.array([row_of.setdefault(query, len(row_of)) for query, _ in pairs], np.int32)
-    vectors = reader.vectors(list(row_of), options.progress)
-    return LabelledTexts(
-        list(row_of), vectors, rows, numbers, np.array(list(pairs.values()), np.bool_)
-    )
-
-
-def _train(pairs: LabelledTexts, items: ItemTexts, seed: int) -> TrainedRelevanceModel:
-    """Train on labelled pairs; the pairs of one query are a group."""
+def _train(
+    pairs: LabelledTexts, items: ItemTexts, catalogue: Catalogue, seed: int
+) -> TrainedRelevanceModel:
+    """Train on labelled pairs, with their users if requests have any."""
     queries = QueryTexts.of(pairs.texts, pairs.vectors)
     features = PairFeatures.fit(queries, items, seed)
     examples = LabelledPairs(
         pairs.queries,
         pairs.items,
         pairs.is_irrelevant,
-        pairs.queries,
+        pairs.groups,
         np.ones(len(pairs.items), np.bool_),
         features.compute(queries, items, pairs.queries, pairs.items),
     )
-    return train_relevance_model(RelevanceModelConfig(), features, (queries, items), examples, seed)
+    users = None
+    if any(len(user.items) or user.attributes for user in pairs.users):
+        users = LabelledUsers(UserFeatures.of(features.views, catalogue), pairs.users)
+    texts = queries, items
+    return train_relevance_model(RelevanceModelConfig(), features, texts, examples, seed, users)
 
 
 def _evaluate(
@@ -208,16 +204,21 @@ def _evaluate(
 ) -> tuple[dict[str, Any], list[str]]:
     """Metrics on the gold labels with the effect of the filter, and the calibration queries."""
     probabilities = predict_irrelevant(trained.model, gold)
+    without = predict_irrelevant(trained.without_users, gold)
     threshold = best_threshold(
         train_pairs.is_irrelevant[trained.is_held_out], trained.probabilities
     )
     estimates = BinaryPredictions(
-        gold.is_irrelevant, probabilities, probabilities >= threshold, gold.queries
+        gold.is_irrelevant, probabilities, probabilities >= threshold, gold.groups
     ).estimates()
+    plain = BinaryPredictions(gold.is_irrelevant, without, without >= threshold, gold.groups)
     effect, calibration_queries = _evaluate_filter(distillation, trained.model, gold, probabilities)
     facts = {
         "pairs": {"learned": len(train_pairs.items), "gold": len(gold.items)},
-        "queries": {"learned": len(train_pairs.texts), "gold": len(gold.texts)},
+        "queries": {"learned": len(train_pairs.names), "gold": len(gold.names)},
+        "knows_users": trained.model.users is not None,
+        "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
+        "auroc_without_users": plain.estimates()["auroc"].value,
         **{name: estimate.value for name, estimate in estimates.items()},
         "ci95": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
         "ece": calibration_error(gold.is_irrelevant, probabilities),
@@ -230,9 +231,11 @@ def _evaluate(
 def predict_irrelevant(model: RelevanceModel, pairs: LabelledTexts) -> FloatArray:
     """(P,) P(irrelevant) of pairs, query by query as for a request."""
     probabilities = np.zeros(len(pairs.items), np.float32)
-    for row, (text, vector) in enumerate(zip(pairs.texts, pairs.vectors, strict=True)):
+    for row, (text, user) in enumerate(zip(pairs.texts, pairs.users, strict=True)):
         of_query = pairs.queries == row
-        probabilities[of_query] = model.probabilities(text, vector, pairs.items[of_query])
+        probabilities[of_query] = model.probabilities(
+            text, pairs.vectors[row], pairs.items[of_query], user
+        )
     return probabilities
 
 
@@ -246,10 +249,9 @@ def _evaluate_filter(
     similarity = model.similarities(
         QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items
     )
-    slates = LabelledSlates(
-        probabilities, gold.is_irrelevant, gold.queries, gold.queries, SLATE_SIZE
-    )
-    calibration, test = slates.sort_by(similarity).split_in_half()
+    order = np.where(np.isnan(gold.places), similarity, -gold.places).astype(np.float32)
+    slates = LabelledSlates(probabilities, gold.is_irrelevant, gold.queries, gold.groups, FIRST)
+    calibration, test = slates.sort_by(order).split_in_half()
     safe = safe_threshold(calibration, distillation.allowed, distillation.confidence)
     safe = None if safe is None else min(safe, 1.0)
     tenth = replacement_threshold(calibration, MAX_REPLACED)
@@ -261,4 +263,4 @@ def _evaluate_filter(
         "tenth_threshold": min(tenth, 1.0),
         "tenth": test.effect(tenth),
     }
-    return facts, [gold.texts[query] for query in np.unique(calibration.slates).tolist()]
+    return facts, [gold.names[query] for query in np.unique(calibration.slates).tolist()]

@@ -2,17 +2,18 @@
 
 Of every surface it says whether the filter is on, from which threshold on, and why. Where it is on:
 
-- by gold labels, if the surface answers typed texts: each query that the model was not trained on,
-  and that did not choose its threshold, is sent to the published generation with and without the
-  filter. Reported are the share of the first positions that were replaced, and the irrelevant share
-  of the labelled ones, with intervals over queries;
+- by gold labels of its requests: each request that the model was not trained on, and that did not
+  choose its threshold, is sent to the published generation with and without the filter. Reported
+  are the share of the first positions that were replaced, and the irrelevant share of the labelled
+  ones, with intervals over requests. Gold of typed texts is about the surfaces that answer these,
+  gold of lists about their surface;
 - by the log: the share of the shown and of the chosen items of logged requests that the filter
   would have left out, and the choices that a thousand requests would lose so. That is the most that
   it can cost: users chose these items from lists without the filter, and something else takes their
-  places.
+  places. What is expected after that is the sum of the ranker's probabilities of a choice over the
+  first positions, with the filter and without it.
 
-The guarantee of a threshold holds for texts like those of the gold labels. ``drift`` compares what
-the model says of the first items of both, and warns if the logged texts differ.
+The guarantee of a threshold holds for requests like those of the gold labels: see ``drift.py``.
 
 Shapes: P pairs.
 """
@@ -26,43 +27,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data.query import History, Query
 from serendip.data.search_log import LoggedRequest
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
 from serendip.engine.stages.base import OrderedCandidates
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import RelevanceFilter, query_words
+from serendip.engine.stages.relevance_filter import FIRST, RelevanceFilter
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
+from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import DataError
 from serendip.evaluate.intervals import UNIT_RANGE, Support, estimate
+from serendip.evaluate.risk_control import RESAMPLES
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import Pair, read_labels
-from serendip.jobs.relevance.decisions import FilterDecision, read_decisions
-from serendip.jobs.relevance.versions import open_version
+from serendip.jobs.labels.shown_lists import ListRequest
+from serendip.jobs.relevance.decisions import FilterDecision, read_decisions, read_model_names
+from serendip.jobs.relevance.drift import MAX_REQUESTS, distinct_requests, measure_drift
+from serendip.jobs.relevance.labelled_pairs import AskedRequests
+from serendip.jobs.relevance.versions import model_folder, open_version
 from serendip.jobs.surface_quality.answers import without_relevance_filter
-from serendip.jobs.train.drift import stability_index
 from serendip.llm.prompts import query_digest
+from serendip.models.relevance.user_features import COUNTRY
 from serendip.runtime.atomic_files import write_json
 
 FILE = "relevance.json"
-SLATE_SIZE = 10
 _MAX_REQUESTS = 2_000
 """Most logged requests of a surface in the report, the newest ones."""
 
-MIN_TEXTS, _MAX_TEXTS = 30, 500
-"""Texts of the gold and of the log that drift is measured from on, and up to which."""
+_MAX_ANSWERS = 300
+"""Most logged requests that are answered with and without the filter, the newest ones."""
 
-DRIFTED = 0.25
-"""Population stability index from which the logged texts are called others, the usual bound."""
-
-_TENTHS = 10
-_PRIOR = 0.5
-"""Pseudo-count of each tenth, so that an empty one has a logarithm."""
+_CHOICE = "P(interact)"
+"""Column of the ranker's probability of a choice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +77,7 @@ class FilteredSlate:
 
 
 def report_relevance(
-    context: JobContext, gold: Path, surfaces: Sequence[str] = ()
+    context: JobContext, gold: Path, surfaces: Sequence[str] = (), lists: Path | None = None
 ) -> dict[str, Any]:
     """Measure the filters of the published generation; write ``reports/relevance.json``.
 
@@ -83,6 +85,7 @@ def report_relevance(
         context: workspace with a published generation.
         gold: labels by people.
         surfaces: names; empty = all.
+        lists: file of the lists that the labels are about; None = they are about typed texts.
 
     Raises:
         DataError: the gold labels are damaged, or the model has seen all of their queries.
@@ -91,21 +94,30 @@ def report_relevance(
     """
     labels, workspace = read_labels(gold), context.workspace
     configured = workspace.settings.all_surfaces()
+    asked = AskedRequests.read(lists, list(labels))
+    about = TYPED_TEXTS
+    if asked.surface:
+        about = find_surface(configured, asked.surface).labels_of(asked.surface)
     manifest = open_current(workspace.generations, verify=False).manifest
-    decisions = read_decisions(manifest)
-    model = str(manifest["relevance_model"] or "")
+    decisions, models = read_decisions(manifest), read_model_names(manifest)
     engine = Engine.open(workspace.folder)
     with closing(engine):
-        meter = FilterMeter(context, engine, labels, _read_seen(context, model))
+        seen = {name: _read_seen(context, name, model) for name, model in models.items()}
+        gold_labels = GoldLabels(labels, asked.requests, about)
+        meter = FilterMeter(context, engine, gold_labels, seen)
         found = {
             name: meter.measure(name, find_surface(configured, name), decisions.get(name, _UNKNOWN))
             for name in surfaces or configured
         }
         report = {
             "generation": engine.generation,
-            "model": model or None,
+            "models": models,
             "surfaces": found,
-            "drift": meter.measure_drift() if model else None,
+            "drift": {
+                name: meter.measure_drift(name, find_surface(configured, name))
+                for name in found
+                if name in models and name == about
+            },
         }
     write_json(workspace.reports / FILE, report)
     return report
@@ -114,11 +126,30 @@ def report_relevance(
 _UNKNOWN = FilterDecision.off("it was configured after the training (`serendip train`)")
 
 
-def _read_seen(context: JobContext, model: str) -> frozenset[str]:
-    """Digests of the queries that trained the model, or chose its threshold."""
-    if not model:
-        return frozenset()
-    return frozenset(open_version(context.workspace.relevance, model).manifest["seen"])
+def _read_seen(context: JobContext, labels: str, model: str) -> frozenset[str]:
+    """Digests of the queries that trained a model, or chose its threshold."""
+    folder = model_folder(context.workspace, labels)
+    return frozenset(open_version(folder, model).manifest["seen"])
+
+
+@dataclass(frozen=True, slots=True)
+class GoldLabels:
+    """Labels by people.
+
+    Args:
+        labels: pair -> whether it is irrelevant.
+        requests: by the words by which the labels name them.
+        about: surface whose labels they are.
+    """
+
+    labels: Mapping[Pair, bool]
+    requests: Mapping[str, ListRequest]
+    about: str
+
+    @property
+    def names(self) -> list[str]:
+        """Different requests, in order."""
+        return list(dict.fromkeys(query for query, _ in self.labels))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,68 +159,67 @@ class FilterMeter:
     Args:
         context: log and progress.
         engine: of the generation.
-        labels: pair -> whether it is irrelevant, by people.
-        seen: digests of queries that the model knows.
+        gold: labels by people.
+        seen: digests of queries that a model knows, by the surface of its labels.
     """
 
     context: JobContext
     engine: Engine
-    labels: Mapping[Pair, bool]
-    seen: frozenset[str]
+    gold: GoldLabels
+    seen: Mapping[str, frozenset[str]]
 
     def measure(
         self, name: str, surface: SurfaceConfig, decision: FilterDecision
     ) -> dict[str, Any]:
         """Decision, effect by gold labels and cost by the log of one surface."""
-        reads_text = surface.needs == "query"
-        rule = RelevanceFilter(surface.relevance_filter, reads_text)
+        rule = RelevanceFilter(surface.relevance_filter)
         if not decision.on or not rule.is_on(self.engine.state):
             return {**asdict(decision), "gold": None, "log": None}
-        gold = self._compare_with_labels(surface) if reads_text else None
+        is_about = surface.labels_of(name) == self.gold.about
+        gold = self._compare_with_labels(name, surface) if is_about else None
         log = self._replay_log(name, surface, rule) if surface.needs != "items" else None
         return {**asdict(decision), "gold": gold, "log": log}
 
-    def measure_drift(self) -> dict[str, Any]:
-        """Whether the first items of logged texts look as relevant as those of gold queries."""
-        texts = [one.text for one in self.context.dataset.requests if one.text.strip()]
-        logged = list(dict.fromkeys(reversed(texts)))[:_MAX_TEXTS]
-        gold = list(dict.fromkeys(query for query, _ in self.labels))[:_MAX_TEXTS]
-        counts = {"gold_texts": len(gold), "logged_texts": len(logged)}
-        if min(counts.values()) < MIN_TEXTS:
-            return {**counts, "index": None, "warning": ""}
-        index = compare_tenths(*(self._first_probabilities(part) for part in (gold, logged)))
-        warning = ""
-        if index >= DRIFTED:
-            warning = (
-                f"logged texts differ from the gold queries (index {index:.2f}): the guarantee of "
-                "a threshold does not hold for them; label some of them and distil again"
-            )
-        return {**counts, "index": index, "warning": warning}
-
-    def _first_probabilities(self, texts: Sequence[str]) -> FloatArray:
-        """(P,) P(irrelevant) of the first items of the unfiltered lists of texts."""
+    def measure_drift(self, name: str, surface: SurfaceConfig) -> dict[str, Any]:
+        """Whether the first items of logged requests look as relevant as those of gold requests."""
         state = self.engine.state
-        assert state.relevance_model is not None
-        surface = self.engine.settings.all_surfaces()["search"]
-        parts = [np.empty(0, np.float32)]
-        for text in texts:
-            (query,) = self.engine.queries([Request("search", text=text)])
-            items = run([query], without_relevance_filter(surface), state)[0].items
-            words = query_words(state.relevance_model, state, query)
-            if words is not None:
-                first = items.item_nums[:SLATE_SIZE]
-                parts.append(state.relevance_model.probabilities(*words, first))
-        found = np.concatenate(parts)
-        return found[np.isfinite(found)]
+        rule, config = RelevanceFilter(surface.relevance_filter), without_relevance_filter(surface)
+        logged = [query for _, query in self._logged(name, surface)]
+        gold = [self._ask(name, query) for query in self.gold.names[:MAX_REQUESTS]]
+        samples = []
+        for queries in (gold, distinct_requests(logged)):
+            found = [np.empty(0, np.float32)]
+            for query in queries:
+                items = run([query], config, state)[0].items.item_nums[:FIRST]
+                probabilities = rule.predict(state, visible_to(surface, query), items)
+                if probabilities is not None:
+                    found.append(probabilities[np.isfinite(probabilities)])
+            samples.append(np.concatenate(found))
+        return measure_drift((len(gold), len(distinct_requests(logged))), *samples)
 
-    def _compare_with_labels(self, surface: SurfaceConfig) -> dict[str, Any]:
+    def _ask(self, name: str, query: str) -> Query:
+        """The query of a gold request: its text, and what it tells of the user."""
+        request = self.gold.requests[query]
+        (asked,) = self.engine.queries([Request(name, text=request.text)])
+        past = self.engine.state.catalogue.vocabulary.numbers(request.past)
+        attributes = dict(request.attributes)
+        country = attributes.pop(COUNTRY, "")
+        return replace(
+            asked,
+            history=History.of_items(past[past >= 0]),
+            country=country,
+            user_groups=attributes,
+        )
+
+    def _compare_with_labels(self, name: str, surface: SurfaceConfig) -> dict[str, Any]:
         """Replaced and irrelevant shares of the first positions, means over queries.
 
         Raises:
             DataError: the model has seen all queries.
         """
-        queries = list(dict.fromkeys(query for query, _ in self.labels))
-        unseen = [query for query in queries if query_digest(query) not in self.seen]
+        queries, labels = self.gold.names, surface.relevance_filter.labels
+        seen = self.seen.get(labels, self.seen.get(TYPED_TEXTS, frozenset()))
+        unseen = [query for query in queries if query_digest(query) not in seen]
         if not unseen:
             raise DataError(
                 f"the relevance model has seen all {len(queries)} queries of the gold labels.",
@@ -197,20 +227,23 @@ class FilterMeter:
             )
         progress = self.context.options.progress
         slates = [
-            self._search(query, surface)
+            self._answer(name, query, surface)
             for query in progress.track(unseen, "Searching", len(unseen))
         ]
-        shares = _compare_slates(slates, self.labels, self.engine)
+        shares = _compare_slates(slates, self.gold.labels, self.engine)
         return {"seen_queries": len(queries) - len(unseen), **shares}
 
-    def _search(self, text: str, surface: SurfaceConfig) -> FilteredSlate:
-        """The first items of a query, without and with the filter."""
-        (query,) = self.engine.queries([Request("search", text=text)])
+    def _answer(self, name: str, request: str, surface: SurfaceConfig) -> FilteredSlate:
+        """The first items of a gold request, without and with the filter."""
+        query = self._ask(name, request)
         results = (
             run([query], config, self.engine.state)[0]
             for config in (without_relevance_filter(surface), surface)
         )
-        return FilteredSlate(text, *(one.items.item_nums[:SLATE_SIZE] for one in results))
+        return FilteredSlate(request, *(one.items.item_nums[:FIRST] for one in results))
+
+    def _logged(self, name: str, surface: SurfaceConfig) -> Iterator[tuple[LoggedRequest, Query]]:
+        return _logged_requests(self.context.dataset, name, surface, self.engine)
 
     def _replay_log(
         self, name: str, surface: SurfaceConfig, rule: RelevanceFilter
@@ -218,7 +251,9 @@ class FilterMeter:
         """Share of the shown and of the chosen items that the filter would have left out."""
         removed: dict[str, list[bool]] = {"shown": [], "chosen": []}
         lost: list[float] = []
-        for request, query in _logged_requests(self.context.dataset, name, surface, self.engine):
+        queries: list[Query] = []
+        for request, query in self._logged(name, surface):
+            queries.append(query)
             for kind, numbers in (("shown", request.shown), ("chosen", request.chosen)):
                 keeps = rule.keep(_to_candidates(query, numbers, self.engine)).mask
                 removed[kind] += (~keeps[: surface.relevance_filter.depth]).tolist()
@@ -232,22 +267,28 @@ class FilterMeter:
                 for kind, flags in removed.items()
             },
             "choices_lost_per_1000": _per_thousand(lost),
+            "expected_choices_kept": self._expect_choices(surface, queries[-_MAX_ANSWERS:]),
         }
 
+    def _expect_choices(
+        self, surface: SurfaceConfig, queries: Sequence[Query]
+    ) -> dict[str, Any] | None:
+        """Expected choices of the first positions with the filter / without it, by the ranker.
 
-def compare_tenths(expected: FloatArray, found: FloatArray) -> float:
-    """Population stability index of two samples of probabilities, over tenths of the first.
-
-    Args:
-        expected: (P,) probabilities whose tenths are the groups.
-        found: (R,) probabilities.
-    """
-    borders = np.quantile(expected, np.arange(1, _TENTHS) / _TENTHS)  # (9,)
-    profiles = []
-    for sample in (expected, found):
-        counts = np.bincount(np.searchsorted(borders, sample, side="right"), minlength=_TENTHS)
-        profiles.append((counts + _PRIOR) / (counts.sum() + _TENTHS * _PRIOR))
-    return stability_index(profiles[0], profiles[1])
+        None if the ranker does not order the surface, or nothing is logged.
+        """
+        sums: list[list[float]] = []
+        for query in queries:
+            results = [
+                run([query], config, self.engine.state)[0].items
+                for config in (without_relevance_filter(surface), surface)
+            ]
+            if any(_CHOICE not in items.fields for items in results):
+                return None
+            sums.append([float(items.fields[_CHOICE][:FIRST].sum()) for items in results])
+        if not sums or not np.sum(sums, axis=0)[0]:
+            return None
+        return _ratio(np.array(sums))
 
 
 def _compare_slates(
@@ -317,6 +358,17 @@ def _per_thousand(lost: Sequence[float]) -> dict[str, Any] | None:
         None if end is None else 1_000 * most * end for end in (mean.value, mean.low, mean.high)
     )
     return {"value": value, "ci95": [low, high]}
+
+
+def _ratio(sums: NDArray[np.float64]) -> dict[str, Any]:
+    """Ratio of the totals of two columns (T, 2), with a bootstrap interval over requests."""
+    draws = np.random.default_rng(0).multinomial(
+        len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES
+    )
+    totals = draws @ sums  # (D, 2)
+    ratios = totals[:, 1] / np.maximum(totals[:, 0], 1e-9)
+    first, second = sums.sum(0)
+    return {"value": second / first, "ci95": np.quantile(ratios, (0.025, 0.975)).tolist()}
 
 
 def _mean(values: Sequence[float], support: Support = UNIT_RANGE) -> dict[str, Any] | None:

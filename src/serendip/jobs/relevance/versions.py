@@ -5,6 +5,7 @@ Layout of a workspace's ``relevance/``::
     v2/trees.onnx, relevance.*   the model, without the items
     v2/manifest.json             written last: training labels, metrics, encoder, SHA-256s
     current                      one line, the name of the current version
+    lists/<surface>/             the same of a surface by labels of its own lists
 
 Versions are immutable. A training takes the current version into its generation, with the texts of
 the items of that training.
@@ -20,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.item import Item
+from serendip.data.item import Catalogue, Item
+from serendip.engine.state import TYPED_TEXTS
+from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
@@ -119,23 +122,45 @@ def open_version(folder: Path, name: str) -> Version:
     return _versions(folder).open(name)
 
 
-def load_relevance_model(
-    context: JobContext, version: Version, items: Sequence[Item]
-) -> RelevanceModel:
-    """A version, for all items of a training.
+def model_folder(workspace: Workspace, labels: str) -> Path:
+    """Folder of the versions that have learned from the labels of a surface."""
+    folder = workspace.relevance
+    return folder if labels == TYPED_TEXTS else folder / "lists" / labels
+
+
+def current_model_names(workspace: Workspace) -> dict[str, str]:
+    """Surface of the labels -> name of the current version, of those that have one.
+
+    Raises:
+        ArtefactError: a pointer is damaged.
+    """
+    surfaces = workspace.settings.all_surfaces().values()
+    labels = sorted({TYPED_TEXTS, *(surface.relevance_filter.labels for surface in surfaces)})
+    names = {one: current_model_name(model_folder(workspace, one)) for one in labels}
+    return {one: name for one, name in names.items() if name}
+
+
+def load_relevance_models(
+    context: JobContext, versions: Mapping[str, Version], catalogue: Catalogue
+) -> dict[str, RelevanceModel]:
+    """Versions by the surface of their labels, for all items of a training.
 
     Raises:
         ArtefactError: it has other features.
         DataError: it was trained on other fields, or with another encoder.
     """
-    texts = RelevanceTexts(context)
-    if version.manifest["reads"] != texts.reads:
-        raise DataError(
-            f"{version.folder} was trained on {version.manifest['reads']}; the workspace has "
-            f"{texts.reads}.",
-            "Run `serendip judge distil` again.",
-        )
-    return open_model(version.folder, texts.items(items, context.options.progress))
+    reader = RelevanceTexts(context)
+    for version in versions.values():
+        if version.manifest["reads"] != reader.reads:
+            raise DataError(
+                f"{version.folder} was trained on {version.manifest['reads']}; the workspace has "
+                f"{reader.reads}.",
+                "Run `serendip judge distil` again.",
+            )
+    texts = reader.items(catalogue.items, context.options.progress)
+    return {
+        labels: open_model(version.folder, texts, catalogue) for labels, version in versions.items()
+    }
 
 
 def _versions(folder: Path) -> Versions:

@@ -21,6 +21,7 @@ from serendip.content.semantic_ids.code_matching import match_codebooks, renumbe
 from serendip.data.arrays import IntArray
 from serendip.data.item import Catalogue
 from serendip.data.item_features import ItemFeatures, ModalityVectors
+from serendip.data.objects.mirror import Place
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generations import open_current
@@ -48,7 +49,7 @@ class PreviousCodes:
     codes: IntArray
 
     @classmethod
-    def of_current(cls, generations: Path, settings: Settings) -> PreviousCodes | None:
+    def of_current(cls, generations: Place, settings: Settings) -> PreviousCodes | None:
         """Read the published generation; None if there is none with the same content settings."""
         try:
             current = open_current(generations)
@@ -150,7 +151,7 @@ def open_space(generation: Path) -> VectorSpace:
 
 
 def continue_space(
-    generations: Path, state: EngineState
+    generations: Place, state: EngineState
 ) -> tuple[VectorSpace | None, dict[str, Any]]:
     """Continue the vector space of the published generation, or begin a new one.
 
@@ -204,7 +205,7 @@ def _retriever_or_reason(state: EngineState) -> tuple[Retriever | None, str]:
         return None, error.message.rstrip(".")
 
 
-def _open_previous_space(generations: Path) -> tuple[Version, VectorSpace] | None:
+def _open_previous_space(generations: Place) -> tuple[Version, VectorSpace] | None:
     """The published generation and its space; None if one of them is missing or unreadable."""
     try:
         current = open_current(generations)

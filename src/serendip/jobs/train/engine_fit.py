@@ -21,6 +21,7 @@ content, codes, alignment      word index, what needs only words
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -50,7 +51,6 @@ from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, t
 from serendip.models.context_counts import AUTO
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import CutShort, TimeBudget
-from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.job_status import FileProgress, JobStatus
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, StageCost
@@ -74,6 +74,7 @@ _DATASET, _STATUS = "dataset", "status.json"
 _IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
 _LEARNED, _RANKER = "learned", "ranker"
 _UNTIL, _PREVIOUS = "until.json", "previous"
+_ATTEMPT = "attempt-"
 
 WordTask = Callable[[Searcher], None]
 
@@ -320,7 +321,7 @@ class OlderTask:
 
     Args:
         workspace: folder of settings and caches.
-        folder: has the dataset; results are written there.
+        folder: has the dataset; each attempt writes its results into a new folder there.
         seed: root of all randomness.
         device: torch device of the content encoders.
         seconds: time that is left; infinite = unlimited.
@@ -340,33 +341,37 @@ class OlderTask:
 
 @dataclass(frozen=True, slots=True)
 class FitStep:
-    """What a step cost.
+    """What a step cost, and where its files are.
 
     Args:
+        folder: of the attempt; one that begins again writes into another folder, because what the
+            first one wrote may be mapped.
         stages: that ended in it.
         cuts: trainings that ran out of time in it.
     """
 
+    folder: str
     stages: tuple[StageCost, ...]
     cuts: tuple[CutShort, ...]
 
 
 def fit_older_task(task: OlderTask) -> Generator[FitStep]:
     """``fit_older_part`` in this process, by files alone."""
-    folder = Path(task.folder)
-    progress = FileProgress(folder / _STATUS, PLAN)
+    given = Path(task.folder)
+    folder = Path(tempfile.mkdtemp(dir=given, prefix=_ATTEMPT))
+    progress = FileProgress(given / _STATUS, PLAN)
     options = TrainOptions(task.seed, progress, device=task.device)
     context = JobContext.open(Path(task.workspace), options, StageClock(progress=progress))
     budget, stages = TimeBudget(task.seconds), context.clock.stages
-    previous = OlderFit.open(folder / _PREVIOUS)
+    previous = OlderFit.open(given / _PREVIOUS)
     on_older = QualityRecorder(context) if task.is_measured else None
     fitter = replace(
         Fitter.of(context, folder), budget=budget, previous=previous, on_older=on_older
     )
     with progress.step("older events"):
-        dataset = open_dataset(folder / _DATASET)
+        dataset = open_dataset(given / _DATASET)
         for _ in fit_older_part(fitter, dataset, folder, options):
-            yield FitStep(tuple(stages), tuple(budget.cuts))
+            yield FitStep(str(folder), tuple(stages), tuple(budget.cuts))
             stages.clear()
             budget.cuts.clear()
 
@@ -383,21 +388,20 @@ class ThisProcess:
 
 
 class OtherProcess:
-    """Fits the older part in another process if the executor has two.
+    """Fits the older part in another process if the executor of the options has two.
 
     Args:
         workspace: of the fitter.
-        executor: where it runs; None = two local processes if there are two cores.
     """
 
-    def __init__(self, workspace: Path, executor: Executor | None = None) -> None:
-        self._workspace, self._executor = workspace, executor or LocalExecutor()
+    def __init__(self, workspace: Path) -> None:
+        self._workspace = workspace
 
     def open(
         self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
     ) -> AbstractContextManager[Iterator[None]]:
         """Steps of the older part, until the context is left."""
-        if self._executor.workers == 1:
+        if options.executor.workers == 1:
             return ThisProcess().open(fitter, dataset, folder, options)
         return self._open(fitter, dataset, folder, options)
 
@@ -405,26 +409,35 @@ class OtherProcess:
     def _open(
         self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
     ) -> Iterator[Iterator[None]]:
-        save_dataset(dataset, folder / _DATASET)
+        given = folder.with_name(f"{folder.name}-task")
+        save_dataset(dataset, given / _DATASET)
         if fitter.previous is not None:  # of half precision already, so nothing is lost
-            fitter.previous.save(folder / _PREVIOUS)
+            fitter.previous.save(given / _PREVIOUS)
         left = fitter.budget.allow("", 1.0).seconds
         task = OlderTask(
             str(self._workspace),
-            str(folder),
+            str(given),
             options.seed,
             options.device,
             left,
             fitter.on_older is not None,
         )
-        with self._executor.stream(fit_older_task, task) as costs:
-            yield _await_steps(costs, fitter, folder / _STATUS, options)
+        with options.executor.stream(fit_older_task, task) as costs:
+            yield _await_steps(costs, fitter, folder, given / _STATUS, options)
 
 
 def _await_steps(
-    costs: Iterator[FitStep], fitter: Fitter, status: Path, options: TrainOptions
+    costs: Iterator[FitStep], fitter: Fitter, folder: Path, status: Path, options: TrainOptions
 ) -> Iterator[None]:
-    """Yield after each step of another process; its progress is shown while it is awaited."""
+    """Yield after each step of another process; its progress is shown while it is awaited.
+
+    Args:
+        costs: of the steps.
+        fitter: whose clock and budget they are added to.
+        folder: becomes a link to the folder of the attempt that made the last step.
+        status: file of the progress.
+        options: where it is shown.
+    """
 
     def share() -> float | None:
         found = JobStatus.read(status)
@@ -439,6 +452,9 @@ def _await_steps(
             cost = next(costs, None)
         if cost is None:
             return
+        link = folder.with_name(f"{folder.name}-next")
+        link.symlink_to(cost.folder)
+        link.replace(folder)
         for stage in cost.stages:
             fitter.clock.add(stage)
         fitter.budget.cuts.extend(cost.cuts)

@@ -13,7 +13,7 @@ import serendip
 from serendip import __version__
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import read_import_digest
-from serendip.jobs.relevance.versions import current_model_name
+from serendip.jobs.relevance.versions import current_model_names
 from serendip.jobs.suggestions.build import hash_written_queries
 from serendip.runtime.atomic_files import hash_files
 
@@ -46,15 +46,15 @@ def hash_code() -> str:
 
 
 def _versions(workspace: Workspace) -> dict[str, str]:
-    """Versions of the relevance model, if a surface may use it, of the LLM-written queries, and of
+    """Versions of the relevance models, if a surface may use it, of the LLM-written queries, and of
     the labels that the ranker learns from.
     """
     filters = any(
         surface.relevance_filter.enabled for surface in workspace.settings.all_surfaces().values()
     )
-    relevance_model = current_model_name(workspace.relevance) if filters else ""
+    models = current_model_names(workspace) if filters else {}
     versions = {
-        "relevance_model": relevance_model,
+        **{f"relevance_model {labels}": name for labels, name in models.items()},
         "queries": hash_written_queries(workspace),
         "labels": _hash_labels(workspace),
     }

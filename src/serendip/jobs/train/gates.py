@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.data.objects.mirror import Place
 from serendip.data.query import Query
 from serendip.data.row_array import ROWS_PER_BLOCK
 from serendip.engine.generations import open_current
@@ -92,7 +93,7 @@ def check_report(report: Path, fingerprint: str) -> list[GateResult]:
 
 
 def check_regression(
-    record: QualityRecord | None, generations: Path, margin: float
+    record: QualityRecord | None, generations: Place, margin: float
 ) -> list[GateResult]:
     """Check that no surface and no slice of it is worse than that of the generation in force.
 

@@ -144,13 +144,14 @@ def _train_alone(task: TrainingTask) -> None:
     """Train in this process, with the seed of the newest generation."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.train.train import train_workspace
+    from serendip.runtime.executor_config import EngineChoice
     from serendip.runtime.progress import TrainOptions
 
     try:
         folder = Path(task.folder)
         newest = open_newest(Workspace.open(folder).generations)
         seed = 0 if newest is None else int(newest.manifest["seed"])
-        context = JobContext.open(folder, TrainOptions(seed=seed))
+        context = JobContext.open(folder, TrainOptions(seed=seed), engine=EngineChoice())
         train_workspace(context, warm=True, reasons=task.reasons)
     except SerendipError as error:
         sys.exit(error.exit_code)  # the record names the reason

@@ -33,8 +33,13 @@ from serendip.engine.training_record import (
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.decisions import FILTERS_KEY, decide_filters, decisions_as_dict
-from serendip.jobs.relevance.versions import load_relevance_model
+from serendip.jobs.relevance.decisions import (
+    FILTERS_KEY,
+    MODELS_KEY,
+    decide_filters,
+    decisions_as_dict,
+)
+from serendip.jobs.relevance.versions import load_relevance_models
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
@@ -67,7 +72,6 @@ from serendip.models.embedding_space import VectorSpace
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.executor import Executor
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import BothProgress
@@ -97,7 +101,8 @@ class Draft:
     """A generation before it is published.
 
     Args:
-        relevance: version of the relevance model that surfaces filter by; None = no surface does.
+        relevance: versions of the relevance models that surfaces filter by, by the surface of their
+            labels.
         facts: for the manifest.
         older: for the next training to continue from; None = there were too few data.
         record: answers of the fit on the older part; None = the data are too few.
@@ -105,7 +110,7 @@ class Draft:
     """
 
     state: EngineState
-    relevance: Version | None
+    relevance: Mapping[str, Version]
     facts: Mapping[str, Any]
     older: OlderFit | None = None
     record: QualityRecord | None = None
@@ -121,7 +126,6 @@ def train_workspace(
     warm: bool = False,
     reasons: Sequence[str] = (),
     force: bool = False,
-    executor: Executor | None = None,
 ) -> Version:
     """Train a generation on all data of the database and publish it.
 
@@ -129,12 +133,11 @@ def train_workspace(
     ended is in ``training/last.json``.
 
     Args:
-        context: workspace, seed, progress and time.
+        context: workspace, seed, progress, time, and the executor that fits parts that do not need
+            each other; the generation is the same with each.
         warm: continue from the generation in force if that is possible (``warm_start``).
         reasons: why the training is due, for the record; empty = a person asked for it.
         force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
-        executor: where parts that do not need each other are fitted; None = two local processes if
-            there are two cores. The generation is the same.
 
     Raises:
         ConfigError: a target action of the ranker does not occur in its training data.
@@ -151,13 +154,18 @@ def train_workspace(
         options=replace(options, progress=BothProgress(options.progress, status)),
         clock=replace(clock, progress=BothProgress(clock.progress, status)),
     )
-    with exclusive_lock(folder), status.job(), _recorded_failure(folder, reasons):
+    with (
+        exclusive_lock(folder),
+        context.workspace.exclusive("training"),
+        status.job(),
+        _recorded_failure(folder, reasons),
+    ):
         require_training()
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
-            draft = fit(shown, Path(scratch), warm, executor)
-            for step in (add_relevance_model, run_gates):
+            draft = fit(shown, Path(scratch), warm)
+            for step in (add_relevance_models, run_gates):
                 draft = step(shown, draft)
             if not force:
                 require_passed(draft.gates)
@@ -181,9 +189,7 @@ def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def fit(
-    context: JobContext, scratch: Path, warm: bool = False, executor: Executor | None = None
-) -> Draft:
+def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
     """Fit features, models, word index and ranker on the snapshot of the database.
 
     Word indexes are written to ``scratch``, which must exist until the draft is published.
@@ -204,7 +210,7 @@ def fit(
     )
     media = fitter.check_media(dataset, context.options)
     tables = WordTables(context)
-    beside = OtherProcess(context.workspace.folder, executor)
+    beside = OtherProcess(context.workspace.folder)
     fitted, older = fit_both_parts(fitter, dataset, _ALL, context.options, tables.build, beside)
     state = tables.add_to(fitted)
     facts = {
@@ -214,13 +220,14 @@ def fit(
         ERASED: context.snapshot.last_erasure,
         ERASED_ITEMS: context.snapshot.last_item_erasure,
         "seed": context.options.seed,
+        "engine": context.options.executor.name,
         **_data_facts(dataset),
         "semantic_ids": {
             **asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
             **describe_ids(version, earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},
-        "relevance_model": relevance.name if relevance else None,
+        MODELS_KEY: {labels: version.name for labels, version in relevance.items()},
         FILTERS_KEY: decisions_as_dict(filters),
         "settings": context.settings.learned_from(),
         "encoder": describe_encoder(context),
@@ -239,13 +246,13 @@ def fit(
     return Draft(state, relevance, facts, older, record)
 
 
-def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
-    """Add the distilled relevance model if a surface filters by it."""
-    if draft.relevance is None:
+def add_relevance_models(context: JobContext, draft: Draft) -> Draft:
+    """Add the distilled relevance models that surfaces filter by."""
+    if not draft.relevance:
         return draft
     with context.clock.stage("relevance model"):
-        model = load_relevance_model(context, draft.relevance, context.dataset.catalogue.items)
-        return replace(draft, state=draft.state.with_relevance_model(model))
+        models = load_relevance_models(context, draft.relevance, context.dataset.catalogue)
+        return replace(draft, state=draft.state.with_relevance_models(models))
 
 
 class WordTables:
@@ -331,7 +338,8 @@ def publish_draft(context: JobContext, draft: Draft) -> Version:
     space, facts = continue_space(generations, draft.state)
     with context.clock.stage("publish"):
         save = partial(_save, draft, space)
-        return publish(generations, save, {**draft.facts, "space": facts})
+        with context.workspace.exclusive("generations"):
+            return publish(generations, save, {**draft.facts, "space": facts})
 
 
 def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:

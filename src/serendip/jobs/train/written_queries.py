@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from serendip.data.item import Catalogue
+from serendip.data.objects.mirror import Place
 from serendip.engine.generations import open_current
 from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
@@ -109,7 +109,7 @@ class WrittenQueryUse:
 
 
 def check_written_queries(
-    use: WrittenQueryUse, record: QualityRecord | None, generations: Path, searches: Sequence[str]
+    use: WrittenQueryUse, record: QualityRecord | None, generations: Place, searches: Sequence[str]
 ) -> list[GateResult]:
     """Check that no search is shown to be worse than that of the generation in force.
 
@@ -134,7 +134,7 @@ def check_written_queries(
 
 
 def _compare_searches(
-    use: WrittenQueryUse, record: QualityRecord | None, generations: Path, searches: Sequence[str]
+    use: WrittenQueryUse, record: QualityRecord | None, generations: Place, searches: Sequence[str]
 ) -> tuple[bool, str]:
     """Whether the gate is passed, and its detail."""
     try:

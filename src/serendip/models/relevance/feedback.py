@@ -174,10 +174,10 @@ class RelevanceFeedback:
         results, weights = self.items[best], _depth_weights(scores[best])  # (B,), (3, B)
         centroids = unit(weights @ views[:, results], _SHORTEST)  # (V, 3, C)
         cosines = views[:, numbers] @ centroids.transpose(0, 2, 1)  # (V, p, 3)
+        words = overlap.with_titles(results, weights, numbers)  # (3, p)
         columns = []
         for depth in range(len(FEEDBACK_DEPTHS)):
-            columns += list(cosines[:, :, depth])
-            columns.append(overlap.with_titles(results, weights[depth], numbers))
+            columns += [*cosines[:, :, depth], words[depth]]
         coherence = float((views[0, results] @ centroids[0, -1]).mean())
         return np.column_stack([*columns, np.full(len(numbers), coherence)])
 

@@ -1,7 +1,8 @@
-"""Relevance model: P(item is irrelevant to the query), by calibrated boosted trees.
+"""Relevance model: P(item is irrelevant to the request), by calibrated boosted trees.
 
-The features are lexical and embedding similarities (``features.py``) and the learned query
-projection (``projection.py``). Trees are trained by lightgbm (``train.py``), and serving needs only
+The features are lexical and embedding similarities (``features.py``), the learned query projection
+(``projection.py``) and, where labels show that the user decides, what the user chose before
+(``user_features.py``). Trees are trained by lightgbm (``train.py``), and serving needs only
 numpy and onnxruntime, which runs them as an ONNX graph. Their scores are calibrated to
 probabilities by a logistic curve (Platt 1999), fitted out of fold: of pairs with a probability of
 0.2, one in five is irrelevant. What was learned (projection and trees) is separate from the
@@ -24,6 +25,7 @@ import numpy as np
 
 from serendip.config import validate
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.item import Catalogue
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
 from serendip.errors import ArtefactError
 from serendip.models.onnx import open_session, read_model
@@ -43,6 +45,7 @@ from serendip.models.relevance.projection import (
     QueryProjection,
     QueryProjectionConfig,
 )
+from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
 _STEPS = NewtonSteps(count=50, tolerance=1e-9)
 
@@ -103,6 +106,9 @@ class CalibratedTrees:
 
 
 FEATURES = (*PAIR_FEATURES, *PROJECTED_FEATURES)
+"""Features of query and item; a model that knows the user has ``USER_FEATURES`` behind them."""
+
+NOBODY = RequestUser()
 
 FORMAT = 3
 _DISTIL_AGAIN = "Run `serendip judge distil` with this version, then `serendip train`."
@@ -111,7 +117,7 @@ _TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "relevance.safetensors", "relevance.j
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelevanceModel:
-    """Predicts P(irrelevant) of query texts and the items of one catalogue.
+    """Predicts P(irrelevant) of requests and the items of one catalogue.
 
     Args:
         projection: features of these items, with and without the query projection.
@@ -120,6 +126,7 @@ class RelevanceModel:
         is_stale: (N,) items whose texts have changed since; they get no prediction.
         threshold: smallest probability to filter by, for which the labels by people prove the
             guarantee; None = none could be proven.
+        users: features of users and these items; None = the model does not know users.
     """
 
     projection: QueryProjection
@@ -127,6 +134,7 @@ class RelevanceModel:
     items: ItemTexts
     is_stale: BoolArray
     threshold: float | None = None
+    users: UserFeatures | None = None
 
     @classmethod
     def of(
@@ -135,9 +143,15 @@ class RelevanceModel:
         trees: CalibratedTrees,
         items: ItemTexts,
         threshold: float | None = None,
+        users: UserFeatures | None = None,
     ) -> Self:
         """For the items of the projection's features, none of them stale."""
-        return cls(projection, trees, items, np.zeros(len(items), np.bool_), threshold)
+        return cls(projection, trees, items, np.zeros(len(items), np.bool_), threshold, users)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the F features of the trees."""
+        return (*FEATURES, *(USER_FEATURES if self.users is not None else ()))
 
     def without(self, numbers: IntArray) -> RelevanceModel:
         """The model without predictions for these items, whose texts have changed."""
@@ -145,22 +159,25 @@ class RelevanceModel:
         is_stale[numbers[numbers < len(is_stale)]] = True
         return replace(self, is_stale=is_stale)
 
-    def probabilities(self, text: str, vector: FloatArray, numbers: IntArray) -> FloatArray:
+    def probabilities(
+        self, text: str, vector: FloatArray, numbers: IntArray, user: RequestUser = NOBODY
+    ) -> FloatArray:
         """(P,) probabilities of being irrelevant; NaN for items that are new or have changed.
 
         Args:
             text: of the query.
             vector: (C,) unit vector of the text.
             numbers: (P,) of items.
+            user: of the request; read by a model that knows users.
         """
         is_scored = numbers < len(self.items)
         is_scored[is_scored] = ~self.is_stale[numbers[is_scored]]
         probabilities = np.full(len(numbers), np.nan, np.float32)
         items = numbers[is_scored]  # (K,)
         if len(items):
-            queries, rows = QueryTexts.of([text], vector[None]), np.zeros(len(items), np.int32)
+            queries = QueryTexts.of([text], vector[None])
             probabilities[is_scored] = self.trees.probabilities(
-                self._features(queries, rows, items)
+                self._features(queries, items, user)
             )
         return probabilities
 
@@ -189,18 +206,25 @@ class RelevanceModel:
         save_item_texts(self.items, folder / "items")
 
     @classmethod
-    def open(cls, folder: Path) -> RelevanceModel:
-        """Read what ``save`` wrote.
+    def open(cls, folder: Path, catalogue: Catalogue) -> RelevanceModel:
+        """Read what ``save`` wrote, for the same items.
 
         Raises:
             ArtefactError: the folder has no relevance model, or one with other features.
         """
-        return open_model(folder, open_item_texts(folder / "items"))
+        return open_model(folder, open_item_texts(folder / "items"), catalogue)
 
-    def _features(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
-        """(P, F) ``FEATURES``."""
-        features = self.projection.features.compute(queries, self.items, rows, numbers)
-        return np.hstack([features, self.projection.compute(queries, rows, numbers)])
+    def _features(self, query: QueryTexts, numbers: IntArray, user: RequestUser) -> FloatArray:
+        """(P, F) ``features`` of one query."""
+        rows, pairs = np.zeros(len(numbers), np.int32), self.projection.features
+        columns = [
+            pairs.compute(query, self.items, rows, numbers),
+            self.projection.compute(query, rows, numbers),
+        ]
+        if self.users is not None:
+            vector = pairs.centre_queries(query, rows[:1])[0]  # (C,)
+            columns.append(self.users.compute(user, vector, numbers))
+        return np.hstack(columns)
 
 
 def save_model(model: RelevanceModel, folder: Path) -> None:
@@ -225,7 +249,7 @@ def save_model(model: RelevanceModel, folder: Path) -> None:
     )
     document = {
         "format": FORMAT,
-        "features": FEATURES,
+        "features": model.features,
         "projection": projection.config.model_dump(mode="json"),
         "calibration": [model.trees.calibration.slope, model.trees.calibration.offset],
         "threshold": model.threshold,
@@ -233,10 +257,11 @@ def save_model(model: RelevanceModel, folder: Path) -> None:
     (folder / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-def open_model(folder: Path, items: ItemTexts) -> RelevanceModel:
+def open_model(folder: Path, items: ItemTexts, catalogue: Catalogue) -> RelevanceModel:
     """Read what ``save_model`` wrote, for the items of a catalogue with the same text encoder.
 
-    The reference queries and items, and the means, are those of the training.
+    Attributes of the items are read only for a model that knows users. The reference queries and
+    items, and the means, are those of the training.
 
     Raises:
         ArtefactError: the folder has no relevance model, or one with other features.
@@ -257,14 +282,17 @@ def open_model(folder: Path, items: ItemTexts) -> RelevanceModel:
         raise ArtefactError(
             f"the relevance model in {folder} cannot be read: {error}.", _DISTIL_AGAIN
         ) from None
-    if features != FEATURES:
-        differing = sorted(set(features) ^ set(FEATURES)) or ["their order"]
+    knows_users = features == (*FEATURES, *USER_FEATURES)
+    if features != FEATURES and not knows_users:
+        known = {*FEATURES, *USER_FEATURES}
+        differing = sorted(set(features) ^ known) or ["their order"]
         raise ArtefactError(
             f"the relevance model in {folder} has other features: {', '.join(differing)}.",
             _DISTIL_AGAIN,
         )
     trees = CalibratedTrees.of(read_model(folder / _TREES), calibration)
-    return RelevanceModel.of(projection, trees, items, document["threshold"])
+    users = UserFeatures.of(projection.features.views, catalogue) if knows_users else None
+    return RelevanceModel.of(projection, trees, items, document["threshold"], users)
 
 
 def _projection(

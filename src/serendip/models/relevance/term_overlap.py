@@ -50,13 +50,17 @@ class TermSets:
         """(p,) number of terms of some texts."""
         return self.starts[texts + 1] - self.starts[texts]
 
+    def places(self, texts: IntArray) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Row of the text (T of these texts,) and place of each term of some texts (p,)."""
+        lengths = self.lengths(texts)
+        rows = np.repeat(np.arange(len(texts)), lengths)
+        begins = self.starts[texts] - (lengths.cumsum() - lengths)
+        return rows, np.arange(len(rows)) + np.repeat(begins, lengths)
+
     def sum_weights(self, weights: FloatArray, texts: IntArray) -> FloatArray:
         """(p,) sum of the weights (W,) of the terms of some texts."""
-        lengths = self.lengths(texts)
-        row = np.repeat(np.arange(len(texts)), lengths)  # (T of these texts,)
-        ends = lengths.cumsum()
-        places = np.arange(len(row)) + np.repeat(self.starts[texts] - (ends - lengths), lengths)
-        sums = np.bincount(row, weights[self.terms[places]], len(texts))
+        rows, places = self.places(texts)
+        sums = np.bincount(rows, weights[self.terms[places]], len(texts))
         return sums.astype(np.float32)
 
 
@@ -133,24 +137,26 @@ class TermOverlap:
         return sums / (self.total_idf(query) or 1.0), largest
 
     def with_titles(self, feedback: IntArray, weights: FloatArray, items: IntArray) -> FloatArray:
-        """(p,) weighted share of the terms of feedback titles that other titles have.
+        """(D, p) weighted shares of the terms of feedback titles that other titles have.
 
         Divided by the square root of a title's length plus 1, as long titles share terms by chance.
 
         Args:
             feedback: (n,) items whose titles are compared.
-            weights: (n,) of these items.
+            weights: (D, n) of these items, D times.
             items: (p,) items to score.
         """
-        lengths = self.titles.lengths(feedback)
-        starts = np.repeat(self.titles.starts[feedback] - (lengths.cumsum() - lengths), lengths)
-        terms = self.titles.terms[starts + np.arange(len(starts))]
-        term_weights = np.zeros_like(self.idf)
-        np.add.at(term_weights, terms, np.repeat(weights, lengths) * self.idf[terms])
-        total = float(term_weights.sum()) or 1.0
-        shared = self.titles.sum_weights(term_weights, items)
-        shares: FloatArray = shared / total / np.sqrt(1.0 + self.titles.lengths(items))
-        return shares.astype(np.float32)
+        rows, places = self.titles.places(feedback)
+        terms = self.titles.terms[places]
+        items_of, item_places = self.titles.places(items)
+        item_terms, idf = self.titles.terms[item_places], self.idf[terms]
+        lengths = np.sqrt(1.0 + self.titles.lengths(items))
+        shares = np.empty((len(weights), len(items)), np.float32)
+        for depth, one in enumerate(weights):
+            term_weights = np.bincount(terms, one[rows] * idf, len(self.idf))  # (W,)
+            shared = np.bincount(items_of, term_weights[item_terms], len(items))
+            shares[depth] = shared / (float(term_weights.sum()) or 1.0) / lengths
+        return shares
 
     def in_both(self, query: Collection[str], items: IntArray) -> FloatArray:
         """(p,) Jaccard index of the terms of a query and of titles."""

@@ -290,7 +290,8 @@ def part_sizes(size: int, search_size: int) -> tuple[int, ...]:
 def normed_parts(vectors: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """Layer norm of each part of vectors (..., E), without learned scale and shift."""
     parts = torch.split(vectors, list(sizes), -1)  # (..., D), (..., S)
-    return torch.cat([functional.layer_norm(part, part.shape[-1:]) for part in parts], -1)
+    normed = [functional.layer_norm(part, (size,)) for part, size in zip(parts, sizes, strict=True)]
+    return torch.cat(normed, -1)
 
 
 def axes_of_parts(content: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,8 @@ class CausalAttention(nn.Module):
         for first, rows, length in blocks:
             part = projected[first : first + rows * length]  # (R * L, 3 D)
             shape = (rows, length, 3, self.heads, size // self.heads)
-            query, key, value = part.reshape(shape).permute(2, 0, 3, 1, 4)  # (R, H, L, D / H)
+            heads = part.reshape(shape).permute(2, 0, 3, 1, 4)  # (3, R, H, L, D / H)
+            query, key, value = heads.unbind(0)
             mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
             parts.append(mixed.transpose(1, 2).reshape(rows * length, size))
         result: Tensor = self.outer(torch.cat(parts))

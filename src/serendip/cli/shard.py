@@ -1,0 +1,58 @@
+"""``serendip shard``: searches one range of the items for services on other machines."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.errors import ConfigError
+
+NAME = "shard"
+HELP = "Search one range of the items for services that name it in their settings."
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def run(
+    part: Annotated[str, typer.Option(help="Which range, of how many: 2/4.")],
+    workspace: WorkspaceOption = Path(),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 8090,
+    json: JsonOption = False,
+) -> None:
+    """Load a range of the generation in force and answer until interrupted."""
+    from serendip.engine.workspace import Workspace
+    from serendip.models.remote_shard import TOKEN_VARIABLE
+    from serendip.serve.shard_server import ShardServer
+
+    number, parts = _read_part(part)
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if host not in _LOOPBACK and not token:
+        raise ConfigError(
+            f"--host {host} can be reached by others, and {TOKEN_VARIABLE} is not set.",
+            "Set it to one long secret for the service and all its shards.",
+        )
+    terminal, ended = Terminal(json), threading.Event()
+    server = ShardServer(Workspace.open(workspace), number, parts, host, port, token)
+    follower = threading.Thread(target=server.follow, args=(ended,), name="shard-follower")
+    try:
+        name = server.load()
+        follower.start()
+        terminal.say(f"part {part} of {name}: {host}:{server.port}   (Ctrl-C stops)")
+        terminal.result({"generation": name, "host": host, "port": server.port})
+        server.serve()  # until a signal
+    finally:
+        ended.set()
+
+
+def _read_part(text: str) -> tuple[int, int]:
+    """Number of a range, from 0, and the number of ranges."""
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts) <= 1_000):
+        raise ConfigError(f"--part {text!r} is no part.", "Give its number and how many: 2/4.")
+    return int(part) - 1, int(parts)

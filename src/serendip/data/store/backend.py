@@ -1,0 +1,139 @@
+"""The one seam between SQLite and PostgreSQL: what a ``Database`` asks of either of them.
+
+Everything else of the store is the same for both: tables, statements, transactions, answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, MetaData
+
+    from serendip.errors import StorageError
+
+Dialect: TypeAlias = Literal["sqlite", "postgresql"]
+
+WRITES = "serendip_writes"
+"""Execution option of a connection whose transactions take the write lock when they begin."""
+
+
+class CommitWatch(Protocol):
+    """Tells cheaply whether anything was committed; thread-safe."""
+
+    def number(self) -> int | None:
+        """A number that is the same as long as nothing is committed; None = not known.
+
+        A commit that has returned is seen by the next call, whichever process made it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close its connection."""
+        ...
+
+
+class Backend(Protocol):
+    """A kind of database; thread-safe.
+
+    Attributes:
+        name: for messages, which may reach clients: without a folder, a server or a password.
+        failure: base class of the errors of its driver.
+        scrubbed: what has no bytes of deleted rows after ``scrub``, for people.
+        read_options: execution options of a connection that reads.
+    """
+
+    name: str
+    failure: type[Exception]
+    scrubbed: str
+    read_options: Mapping[str, Any]
+
+    @property
+    def dialect(self) -> Dialect:
+        """Of its SQL."""
+        ...
+
+    def create_engine(self) -> Engine:
+        """Build the pool of connections; called once, before anything else."""
+        ...
+
+    def limit_is_over(self) -> bool:
+        """Whether limited connections can be replaced by normal ones; the caller closes them."""
+        ...
+
+    def require_same(self) -> None:
+        """Check that this is still the database that was opened.
+
+        Raises:
+            StorageError: it is not; a write would be lost.
+        """
+        ...
+
+    def keep_open(self, engine: Engine) -> None:
+        """Prepare for the database's being deleted while it is open."""
+        ...
+
+    def complete(self, connection: Connection, tables: MetaData) -> None:
+        """Add the tables and columns that are missing, within a write transaction."""
+        ...
+
+    def is_older(self, connection: Connection, tables: MetaData) -> bool:
+        """Whether an earlier version of this code made it, and ``complete`` is to be called."""
+        ...
+
+    def last_number(self, connection: Connection, table: str, column: str) -> int:
+        """The largest number that a column that counts by itself has ever given out; 0 = none."""
+        ...
+
+    def set_last_number(self, connection: Connection, table: str, column: str, number: int) -> None:
+        """Let a column that counts by itself give out only larger numbers from now on."""
+        ...
+
+    def translate(self, error: Exception) -> StorageError:
+        """The error of this code for one of the driver."""
+        ...
+
+    def is_failed_sync(self, error: Exception) -> bool:
+        """Whether the disk failed, so that nothing may be written any more."""
+        ...
+
+    def problem(self) -> str:
+        """Why a write would fail now, checked without writing; empty = no known problem."""
+        ...
+
+    def damage(self, connection: Connection) -> list[str]:
+        """Damage that the database itself reports; empty = none."""
+        ...
+
+    def weaknesses(self) -> list[str]:
+        """What of its version or its settings may lose data, as sentences; empty = nothing."""
+        ...
+
+    def version(self) -> str:
+        """Name and version of the database."""
+        ...
+
+    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+        """Write the tables again without the bytes of deleted rows; whether all are gone."""
+        ...
+
+    def copy_file(self, path: Path) -> bool:
+        """Copy the database as of this moment to a new file; False = it is none."""
+        ...
+
+    def watch(self) -> CommitWatch:
+        """A watch of the commits of all processes."""
+        ...
+
+    def exclusive(self, name: str) -> AbstractContextManager[Callable[[], None]]:
+        """Be the only process of all machines that does something.
+
+        Yields what raises a ``StorageError`` if the lock was lost.
+
+        Raises:
+            StorageError: another process does it.
+        """
+        ...

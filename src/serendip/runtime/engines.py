@@ -1,0 +1,56 @@
+"""Opens the executor that a config names; Ray is imported for no other engine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from serendip.errors import ConfigError, ExtraMissing
+from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.executor_config import ExecutorConfig
+
+
+def open_executor(config: ExecutorConfig) -> Executor:
+    """The executor of a config; a cluster of its own ends with this process.
+
+    Raises:
+        ConfigError: the cluster cannot be reached, or anyone could use it.
+        ExtraMissing: the extra ``ray`` is not installed.
+    """
+    if config.name == "local":
+        return LocalExecutor(config.workers)
+    secure_ray(config.address)
+    try:
+        from serendip.runtime.ray_cluster import RayExecutor
+    except ImportError as error:
+        raise ExtraMissing(
+            f"the engine `ray` cannot be imported: {error}.",
+            'Run `pip install "serendip[ray]"`.',
+        ) from None
+    return RayExecutor(config)
+
+
+def secure_ray(address: str) -> None:
+    """Set what Ray reads of the environment when it is imported.
+
+    Who reaches a cluster that asks for no token runs code on all of its machines. A cluster of this
+    machine alone listens on the loopback interface, and asks for a token that only its own
+    processes have.
+
+    Args:
+        address: of the cluster; empty = one of this machine alone.
+
+    Raises:
+        ConfigError: the cluster asks for no token.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # signals stay ours
+    if not address:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback alone
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    elif os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        raise ConfigError(
+            f"anyone who reaches the Ray cluster at {address!r} could run code on it.",
+            "Start it with RAY_AUTH_MODE=token and a token, and set both here, too.",
+        )

@@ -1,0 +1,254 @@
+"""Ray: an executor whose processes may be on other machines. Nothing else imports Ray.
+
+A task is a Ray task. Ray starts it again, on another machine if need be, when its process or its
+machine is lost; results that were lost with a machine are computed again. What a task was given
+and its results go through Ray's object store, which spills to disk what does not fit into memory.
+
+Ray has a dashboard and an interface for jobs, neither of which is started here.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import ray
+from ray.cluster_utils import Cluster
+from ray.exceptions import RayError, RayTaskError
+
+from serendip.errors import ConfigError, SerendipError
+from serendip.runtime.executor import (
+    LocalExecutor,
+    count_cores,
+    killed,
+    run_in_order,
+    run_when_ready,
+    set_malloc,
+)
+from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.threads import limit_threads
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+OLDEST = (2, 54)
+"""The first version of Ray that checks tokens everywhere."""
+
+_ATTEMPTS = 4
+"""How often a task is begun at most."""
+
+_AHEAD = 8
+"""Results that a stream computes before they are asked for."""
+
+_STORE_BYTES = 256 << 20
+"""Object store of a cluster of this machine alone; what does not fit is spilt to disk."""
+
+_LOOPBACK = "127.0.0.1"
+_PORTS = (
+    *("metrics_agent_port", "dashboard_agent_listen_port"),
+    *("runtime_env_agent_port", "metrics_export_port"),
+)
+
+
+def connect(config: ExecutorConfig) -> None:
+    """Connect this process to a cluster once, or start one of this machine alone.
+
+    Raises:
+        ConfigError: there is no cluster at the address, or Ray is too old.
+    """
+    version = tuple(map(int, ray.__version__.split(".")[:2]))
+    if version < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise ConfigError(f"Ray {ray.__version__} is too old.", f"Install {oldest} or later.")
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = config.address or start_nodes([config.workers or count_cores()]).address
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"there is no Ray cluster at {config.address!r}: {error}.",
+            "Start one with `ray start --head`, and give the same token here.",
+        ) from None
+
+
+def start_nodes(cores: Sequence[int]) -> Cluster:
+    """Start a cluster on this machine that ends with this process: a node for each entry.
+
+    It has no dashboard and listens on the loopback interface (``engines.secure_ray``).
+
+    Args:
+        cores: of each node; tasks do not heed what cores there really are.
+    """
+    set_malloc()
+    cluster = Cluster(shutdown_at_exit=True)
+    for count in cores:
+        add_node(cluster, count)
+    return cluster
+
+
+def add_node(cluster: Cluster, cores: int) -> Any:
+    """Start one more node; returns it."""
+    is_first = cluster.head_node is None
+    # A node waits fifteen seconds at most for ports that it did not choose, and then dies: on a
+    # busy machine they come later.
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in _PORTS]
+        for one in sockets:
+            one.bind((_LOOPBACK, 0))
+        ports = {name: one.getsockname()[1] for name, one in zip(_PORTS, sockets, strict=True)}
+    first: dict[str, Any] = {"include_dashboard": False, "no_monitor": True} if is_first else {}
+    return cluster.add_node(
+        num_cpus=cores,
+        object_store_memory=_STORE_BYTES,
+        node_ip_address=_LOOPBACK,
+        include_log_monitor=False,
+        **ports,
+        **first,
+    )
+
+
+def end_nodes(cluster: Cluster) -> None:
+    """Disconnect this process, and end a cluster that it started."""
+    ray.shutdown()
+    cluster.shutdown()
+
+
+class RayExecutor:
+    """Runs tasks on a Ray cluster, one core and one numeric thread each.
+
+    Args:
+        config: address, number of workers and memory of a task.
+
+    Attributes:
+        workers: tasks at once; the cores of the cluster if the config has no number.
+    """
+
+    name = "ray"
+
+    def __init__(self, config: ExecutorConfig) -> None:
+        connect(config)
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        self.workers = config.workers or max(1, cores)
+        self._options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+        if config.memory_mb is not None:
+            self._options["memory"] = config.memory_mb << 20
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In a task it is one process: tasks that wait for others could fill all cores."""
+        return LocalExecutor, (1,)
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """See ``Executor.map``; what runs when the iterator is closed is ended."""
+        return run_in_order(partial(self._submit, work), tasks, self.workers)
+
+    def as_finished(
+        self,
+        work: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        after: Mapping[int, Collection[int]] | None = None,
+    ) -> Iterator[Result]:
+        """See ``Executor.as_finished``."""
+        return run_when_ready(partial(self._submit, work), tasks, self.workers, after)
+
+    @contextmanager
+    def stream(
+        self, work: Callable[[Task], Generator[Result]], task: Task
+    ) -> Iterator[Iterator[Result]]:
+        """See ``Executor.stream``; the task has a process of its own."""
+        sources: list[Any] = []
+        try:
+            yield self._read(work, task, sources)
+        finally:
+            for source in sources:
+                ray.kill(source)
+
+    def _read(
+        self, work: Callable[[Task], Generator[Result]], task: Task, sources: list[Any]
+    ) -> Iterator[Result]:
+        """Results of a stream; one that is lost begins again, and what was read is skipped."""
+        read = 0
+        for attempt in range(_ATTEMPTS):
+            source = ray.remote(_Source).options(**self._options).remote(work, task)
+            sources[:] = [source]
+            try:
+                for has_more, result in _ask(source, skipped=read):
+                    if not has_more:
+                        return
+                    read += 1
+                    yield result
+            except RayError as error:
+                if isinstance(error, RayTaskError) or attempt == _ATTEMPTS - 1:
+                    raise _explain(error, str(task)) from None
+
+    def _submit(self, work: Callable[[Task], Result], task: Task) -> Future[Result]:
+        """Start a task; cancelling the future ends it."""
+        run = ray.remote(_run).options(max_retries=_ATTEMPTS - 1, **self._options)
+        ref = run.remote(work, task)
+        found: Future[Result] = Future()
+
+        def settle(done: Future[Any]) -> None:
+            if not found.set_running_or_notify_cancel():
+                return
+            error = done.exception()
+            if error is None:
+                found.set_result(done.result())
+            else:
+                found.set_exception(_explain(error, str(task)))
+
+        def end(done: Future[Any]) -> None:
+            if done.cancelled():
+                ray.cancel(ref, force=True)
+
+        found.add_done_callback(end)
+        ref.future().add_done_callback(settle)
+        return found
+
+
+def _run(work: Callable[[Any], Any], task: Any) -> Any:
+    """Body of a task."""
+    limit_threads(1)
+    return work(task)
+
+
+class _Source:
+    """A process that yields the results of one task."""
+
+    def __init__(self, work: Callable[[Any], Generator[Any]], task: Any) -> None:
+        limit_threads(1)
+        self._results = work(task)
+
+    def next(self) -> tuple[bool, Any]:
+        """True and the next result; False after the last one."""
+        for result in self._results:
+            return True, result
+        return False, None
+
+
+def _ask(source: Any, skipped: int) -> Iterator[tuple[bool, Any]]:
+    """Results of a source, some of them asked for ahead; the first ones are left out."""
+    asked = [source.next.remote() for _ in range(_AHEAD)]
+    while True:
+        answer = ray.get(asked.pop(0))
+        asked.append(source.next.remote())
+        if skipped and answer[0]:
+            skipped -= 1
+        else:
+            yield answer
+
+
+def _explain(error: BaseException, name: str) -> BaseException:
+    """What a task raised, with its traceback; or that it was killed."""
+    if not isinstance(error, RayTaskError):
+        return killed(name) if isinstance(error, RayError) else error
+    cause = error.cause
+    if not isinstance(cause, Exception):  # it cannot be sent
+        return SerendipError(f"{name} failed: {error}")
+    cause.add_note(str(error))
+    return cause

@@ -1,0 +1,175 @@
+"""Variants of the product that are broken on purpose, while a ``with`` block runs.
+
+Each takes away one thing that a promise rests on. They are for negative controls only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from serendip.data.event import Event
+from serendip.data.log import segment
+from serendip.data.store.sqlite_file import SqliteFile
+from serendip.data.store.store import Store
+from serendip.runtime import versions
+from serendip.serve import read_queue
+from serendip.serve.api import strict_route
+from serendip.serve.generation_watch import Follower
+
+_LATER_S = 0.1
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[Any]:
+    """Another attribute; yields the one that it replaces."""
+    kept = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield kept
+    finally:
+        setattr(owner, name, kept)
+
+
+@contextmanager
+def commit_without_sync() -> Iterator[None]:
+    """SQLite syncs its log at checkpoints only (``synchronous=NORMAL``)."""
+    connect = SqliteFile._connect
+
+    def connect_fast(self: SqliteFile, query: str, *pragmas: str) -> Any:
+        kept = (pragma for pragma in pragmas if not pragma.startswith("synchronous"))
+        return connect(self, query, *kept, "synchronous=NORMAL")
+
+    with _replaced(SqliteFile, "_connect", connect_fast):
+        yield
+
+
+@contextmanager
+def rename_without_sync() -> Iterator[None]:
+    """No folder is synced, so that a new name may be lost."""
+    sync = os.fsync
+
+    def sync_file(handle: int) -> None:
+        if not Path(f"/proc/self/fd/{handle}").is_dir():
+            sync(handle)
+
+    with _replaced(os, "fsync", sync_file):
+        yield
+
+
+@contextmanager
+def write_without_sync() -> Iterator[None]:
+    """The files of segments and generations are not synced before their names are."""
+
+    def skip(folder: Path) -> None:
+        """Sync nothing."""
+
+    with _replaced(segment, "flush_tree", skip), _replaced(versions, "flush_tree", skip):
+        yield
+
+
+@contextmanager
+def commit_each_event() -> Iterator[None]:
+    """Each event of a batch has a transaction of its own."""
+    put = Store.put_events
+
+    def put_each(self: Store, events: Iterable[Event]) -> int:
+        return sum(put(self, [event]) for event in events)
+
+    with _replaced(Store, "put_events", put_each):
+        yield
+
+
+@contextmanager
+def acknowledge_before_commit() -> Iterator[None]:
+    """Events are stored a moment after they are acknowledged."""
+    put = Store.put_events
+
+    def put_later(self: Store, events: Iterable[Event]) -> int:
+        rows = list(events)
+        threading.Timer(_LATER_S, put, (self, rows)).start()
+        return len(rows)
+
+    with _replaced(Store, "put_events", put_later):
+        yield
+
+
+@contextmanager
+def close_before_opening() -> Iterator[None]:
+    """A service closes its generation before it opens the next one."""
+    is_due = Follower._is_due
+
+    def close_if_due(self: Follower, name: str, now: float) -> bool:
+        due = is_due(self, name, now)
+        if due:
+            self._holder.close()
+        return due
+
+    with _replaced(Follower, "_is_due", close_if_due):
+        yield
+
+
+@contextmanager
+def skip_checksums() -> Iterator[None]:
+    """Files are not compared with their checksums."""
+
+    def skip(*_: Any) -> None:
+        """Compare nothing."""
+
+    def unseal(text: bytes) -> Any:
+        return json.loads(text)
+
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(versions.Versions, "_verify", skip))
+        stack.enter_context(_replaced(versions, "unseal", unseal))
+        stack.enter_context(_replaced(segment, "_verify", skip))
+        yield
+
+
+@contextmanager
+def misread_full_disk() -> Iterator[None]:
+    """An error for want of room is one of the disk."""
+    with _replaced(SqliteFile, "is_full_error", lambda self, name: False):
+        yield
+
+
+@contextmanager
+def compute_everything() -> Iterator[None]:
+    """A service computes whatever it is asked for, however long it waits."""
+    with (
+        _replaced(read_queue.ReadQueue, "_patience", lambda self: math.inf),
+        _replaced(
+            read_queue.ReadQueue, "__init__", _queue_everything(read_queue.ReadQueue.__init__)
+        ),
+        _replaced(asyncio, "timeout", lambda seconds: asyncio.timeout_at(None)),
+    ):
+        yield
+
+
+def _queue_everything(init: Callable[..., None]) -> Callable[..., None]:
+    def queue(self: Any, length: int, *options: Any) -> None:
+        init(self, 10**9, *options)
+
+    return queue
+
+
+@contextmanager
+def parse_anything() -> Iterator[None]:
+    """Bodies are parsed by Python's own parser, which takes NaN and halves of characters."""
+    with _replaced(strict_route, "parse", json.loads):
+        yield
+
+
+BREAKAGES: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "none": nullcontext,
+    "commit": commit_without_sync,
+    "rename": rename_without_sync,
+    "write": write_without_sync,
+}

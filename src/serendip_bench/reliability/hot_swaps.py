@@ -1,0 +1,183 @@
+"""Publishes generation after generation under load: no request fails, and memory does not grow.
+
+Each generation is a copy of the first one, so that an answer differs in nothing but the name of its
+generation: in the header and in the body it must be the same one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serendip.engine.generations import open_current, publish
+from serendip.runtime.progress import Progress, SilentProgress
+from serendip.runtime.versions import MANIFEST
+from serendip_bench.reliability.breakage import close_before_opening
+from serendip_bench.reliability.harness import Bar, Control, Findings
+from serendip_bench.reliability.services import (
+    HttpClient,
+    RunningService,
+    copy_workspace,
+    run_forked,
+)
+from serendip_bench.scripts.latency import compute_percentiles, list_requests
+
+_OWN_FACTS = ("format", "name", "code_version", "previous", "files", "checksum")
+_SETTLED_AFTER = 5
+"""Swaps after which the memory is that of a running service."""
+
+_LONGEST_S = 60.0
+"""In which a published generation must be in force."""
+
+
+@dataclass(slots=True)
+class _Load:
+    """Answers of all clients."""
+
+    times: list[tuple[float, float]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    mixed: int = 0
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def ask(self, netloc: str, paths: list[str], first: int, clients: int) -> None:
+        """Ask one request after the other until the end."""
+        number = first
+        with closing(HttpClient(netloc)) as client:
+            while not self.ended.is_set():
+                begin = time.perf_counter()
+                reply = client.ask("GET", paths[number % len(paths)])
+                self.times.append((begin, reply.seconds * 1000))
+                if reply.status != 200:
+                    self.failures.append(f"{reply.status}: {reply.body[:200]!r}")
+                elif reply.headers["x-generation"] != reply.json()["generation"]:
+                    self.mixed += 1
+                number += clients
+
+
+@dataclass(frozen=True, slots=True)
+class HotSwaps:
+    """Swaps of the published generation while requests are answered.
+
+    Args:
+        swaps: number.
+        requests: at least so many, spread over the swaps.
+        clients: that ask at the same time.
+        control_swaps: of the negative control.
+        workspace: see ``copy_workspace``.
+    """
+
+    swaps: int = 100
+    requests: int = 100_000
+    clients: int = 2
+    control_swaps: int = 5
+    workspace: Path | None = None
+
+    def run(self, progress: Progress) -> Findings:
+        """Publish, ask, measure."""
+        with copy_workspace(self.workspace) as workspace, run_forked(workspace) as service:
+            load, windows, memory = self._swap(service, workspace, self.swaps, progress)
+        with (
+            copy_workspace(self.workspace) as workspace,
+            run_forked(workspace, close_before_opening) as service,
+        ):
+            broken, _, _ = self._swap(service, workspace, self.control_swaps, SilentProgress())
+        during, steady = _split(load.times, windows)
+        p99 = {"during": during["p99"], "steady": steady["p99"]}
+        settled = memory[min(_SETTLED_AFTER, len(memory) - 1)]
+        return Findings(
+            {
+                "swaps": len(windows),
+                "requests": len(load.times),
+                "ms for 99 % between swaps": p99["steady"],
+                "ms for 99 % during swaps": p99["during"],
+                f"MB after {_SETTLED_AFTER} swaps": round(settled),
+                "MB at the end": round(memory[-1]),
+            },
+            (
+                Bar("requests that failed", len(load.failures), 0),
+                Bar("answers that name two generations", load.mixed, 0),
+                Bar("requests", len(load.times), self.requests, "at least"),
+                Bar("p99 during swaps / between", round(p99["during"] / p99["steady"], 2), 2.0),
+                Bar("memory at the end / settled", round(memory[-1] / settled, 3), 1.05),
+            ),
+            (
+                Control(
+                    "the old generation is closed before the new one is open", len(broken.failures)
+                ),
+            ),
+            tuple(load.failures[:3]),
+        )
+
+    def _swap(
+        self, service: RunningService, workspace: Path, swaps: int, progress: Progress
+    ) -> tuple[_Load, list[tuple[float, float]], list[float]]:
+        """The answers, the times from a publication to its first answer, the memory after each."""
+        routes = list_requests(service.netloc)
+        paths = [path for name in ("home", "search", "similar") for path in routes[name]]
+        service.warm_up(paths[:1] + routes["search"][:1])
+        load, windows, memory = _Load(), list[tuple[float, float]](), [service.memory_mb()]
+        threads = [
+            threading.Thread(target=load.ask, args=(service.netloc, paths, first, self.clients))
+            for first in range(self.clients)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in progress.track(range(swaps), "hot swaps", swaps):
+                begin = time.perf_counter()
+                name = _publish_again(workspace)
+                _await(service.netloc, name)
+                windows.append((begin, time.perf_counter()))
+                memory.append(service.memory_mb())
+                _await_count(load.times, (number + 1) * self.requests // self.swaps)
+        finally:
+            load.ended.set()
+            for thread in threads:
+                thread.join()
+        return load, windows, memory
+
+
+def _publish_again(workspace: Path) -> str:
+    """Publish a copy of the generation in force; its name."""
+    current = open_current(workspace / "generations", verify=False)
+    facts = {key: value for key, value in current.manifest.items() if key not in _OWN_FACTS}
+
+    def copy(building: Path) -> None:
+        shutil.copytree(current.folder, building, dirs_exist_ok=True)
+        (building / MANIFEST).unlink()
+
+    return publish(workspace / "generations", copy, facts).name
+
+
+def _await(netloc: str, generation: str) -> None:
+    """Wait until a generation answers."""
+    end, pause = time.perf_counter() + _LONGEST_S, threading.Event()
+    with closing(HttpClient(netloc)) as client:
+        while client.ask("GET", "/health/ready").headers.get("x-generation") != generation:
+            if time.perf_counter() > end:
+                raise TimeoutError(f"{generation} is not in force after {_LONGEST_S:.0f} s")
+            pause.wait(0.05)
+
+
+def _await_count(times: list[tuple[float, float]], count: int) -> None:
+    pause = threading.Event()
+    while len(times) < count:
+        pause.wait(0.05)
+
+
+def _split(
+    times: list[tuple[float, float]], windows: list[tuple[float, float]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Percentiles of milliseconds of the requests that ran during a window, and of all others."""
+    during, steady = list[float](), list[float]()
+    for begin, ms in times:
+        end = begin + ms / 1000
+        is_in = any(first <= end and begin <= last for first, last in windows)
+        (during if is_in else steady).append(ms)
+    return tuple(  # type: ignore[return-value]
+        compute_percentiles(sorted(part or during + steady)) for part in (during, steady)
+    )

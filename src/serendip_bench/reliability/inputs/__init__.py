@@ -1,0 +1,1 @@
+"""Wrong, hostile and random input to every route of a real service."""

@@ -1,0 +1,191 @@
+"""Kills a publication at every step: the old generation is in force, or the new one, and is whole.
+
+A child process publishes a tiny generation, or rolls back, and kills itself with SIGKILL before its
+n-th call that opens, syncs, renames, links or removes a file, for every n until it gets through;
+others are killed from outside at random moments. Then what is published is opened with all
+checksums, and the next publication must work and remove what was left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from serendip.engine.generations import current_name, open_current, publish, rollback
+from serendip.errors import SerendipError
+from serendip.runtime.progress import Progress, SilentProgress
+from serendip.runtime.versions import SHARED_FROM_BYTES
+from serendip_bench.reliability.forks import run, run_killed, trial_folder
+from serendip_bench.reliability.harness import Bar, Control, Findings
+
+_STEPS = {
+    "open",
+    "os.rename",
+    "os.link",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.listdir",
+    "os.scandir",
+    "os.truncate",
+}
+_LONGEST_S = 0.02
+_BEFORE = 3
+"""Generations before the publication; the oldest is removed by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishKills:
+    """SIGKILL of a publication or a rollback.
+
+    Args:
+        kills: number.
+        control_kills: at most, of the negative control.
+        seed: of the random moments.
+    """
+
+    kills: int = 3_072
+    control_kills: int = 100
+    seed: int = 0
+
+    def run(self, progress: Progress) -> Findings:
+        """Kill, look, publish again."""
+        with trial_folder() as folder:
+            told = _Trials(folder, self.seed, _publish).run(self.kills, progress)
+        with trial_folder() as folder:
+            broken = _Trials(folder, self.seed, _publish_pointer_first)
+            control = broken.run(self.control_kills, SilentProgress())
+        return Findings(
+            {"kills": told.kills, "steps of a publication": told.steps, "publications": told.whole},
+            (
+                Bar("bad states", len(told.faults), 0),
+                Bar("kills", told.kills, self.kills, "at least"),
+            ),
+            (Control("the pointer is set before the files are written", len(control.faults)),),
+            tuple(told.faults[:3]),
+        )
+
+
+class _Trials:
+    """Kills and what they led to.
+
+    Args:
+        folder: for copies of the generations.
+        seed: of the random moments.
+        change: publishes.
+    """
+
+    def __init__(self, folder: Path, seed: int, change: Callable[[Path], object]) -> None:
+        self._folder, self._rng, self._publish = folder, random.Random(seed), change
+        self.kills = self.whole = self.steps = 0
+        self.faults: list[str] = []
+
+    def run(self, kills: int, progress: Progress) -> _Trials:
+        """Kill so often; a control ends with its first fault."""
+        template = self._folder / "template"
+        for number in range(_BEFORE):
+            publish(template, partial(_fill, number), {})
+        track = iter(progress.track(range(kills), "publish kills", kills))
+        for change, step in self._plan():
+            next(track, None)
+            if self.kills >= kills:
+                break
+            self._kill_once(template, change, step)
+        next(track, None)
+        return self
+
+    def _plan(self) -> Iterator[tuple[Callable[[Path], object], int]]:
+        """What to do, and the step to be killed before; 0 = at a random moment."""
+        while True:
+            for change in (self._publish, rollback):
+                whole, step = self.whole, 0
+                while self.whole == whole:  # until one gets through
+                    step += 1
+                    yield change, step
+                    yield change, 0
+                self.steps = max(self.steps, step - 1)
+
+    def _kill_once(self, template: Path, change: Callable[[Path], object], step: int) -> None:
+        folder = Path(shutil.copytree(template, self._folder / "trial", symlinks=True))
+        if step:
+            code = run(_die_before, step, folder, change)
+        else:
+            after_s = self._rng.uniform(0, _LONGEST_S)
+            code = run_killed(_do, (change, folder), 0, after_s)[0]
+        if code == -signal.SIGKILL:
+            self.kills += 1
+        elif step and code == 0:
+            self.whole += 1
+        if fault := _find_fault(folder) or ("" if code <= 0 else f"it ended with code {code}"):
+            self.faults.append(f"killed before step {step or '?'}: {fault}")
+        shutil.rmtree(folder)
+
+
+def _do(out: int, change: Callable[[Path], object], folder: Path) -> None:
+    change(folder)
+
+
+def _die_before(out: int, step: int, folder: Path, change: Callable[[Path], object]) -> None:
+    """Do something, and die before a step of it."""
+    left, sync = iter(range(step - 1)), os.fsync
+
+    def count() -> None:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _STEPS and str(folder) in str(arguments[0]):
+            count()
+
+    def sync_or_die(handle: int) -> None:
+        count()
+        sync(handle)
+
+    os.fsync = sync_or_die  # type: ignore[assignment]
+    sys.addaudithook(watch)
+    change(folder)
+
+
+def _fill(number: int, folder: Path) -> None:
+    """The files of a tiny generation, one of them large enough to be shared."""
+    (folder / "part").mkdir()
+    (folder / "part" / "number.txt").write_text(str(number))
+    (folder / "large.bin").write_bytes(bytes(SHARED_FROM_BYTES))
+
+
+def _publish(folder: Path) -> None:
+    publish(folder, partial(_fill, _BEFORE), {})
+
+
+def _publish_pointer_first(folder: Path) -> None:
+    """The mistake of the negative control."""
+
+    def fill(building: Path) -> None:
+        (folder / "CURRENT").write_text(f"gen-{_BEFORE + 1}\n")
+        _fill(_BEFORE, building)
+
+    publish(folder, fill, {})
+
+
+def _find_fault(folder: Path) -> str:
+    """What is wrong after a kill; empty = nothing."""
+    try:
+        current = open_current(folder)
+        number = int((current.folder / "part" / "number.txt").read_text())
+        if current.name != f"gen-{number + 1}":
+            return f"{current.name} has the files of number {number}"
+        name = publish(folder, partial(_fill, number + 1), {}).name
+        if name != current_name(folder):
+            return f"{name} was published and is not in force"
+    except (SerendipError, OSError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    left = [path.name for path in folder.glob(".*-gen-*")]
+    return f"{left[0]} is left" if left else ""

@@ -1,0 +1,178 @@
+"""What a job costs in two local processes, and on Ray with two nodes of one core.
+
+python src/serendip_bench/scripts/engine_cost.py WORKSPACE [--jobs batch,embed] [--runs 1]
+
+WORKSPACE is trained; each run takes a copy of it. CPU-seconds are those of all processes that the
+job has, this one and those of the cluster while the job runs; starting the cluster is a line of
+its own. Bytes are what tasks were given and what they returned, as they are sent: what Ray keeps in
+its object store. A training is fitted in two processes from 50,000 events on; ``--always`` does
+that for any number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from serendip.runtime.threads import limit_threads
+
+limit_threads(1)
+
+from serendip.jobs.train import engine_fit
+from serendip.runtime.executor import Executor
+from serendip.runtime.progress import TrainOptions
+from serendip_bench.scripts.kill_nodes import JOBS
+from serendip_bench.scripts.same_bytes import local, ray_nodes
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class CpuMeter:
+    """CPU-seconds of this process and of all that descend from it, looked at every tenth second.
+
+    What a process uses after the last look at it is not counted.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, float] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> CpuMeter:
+        """Begin to look."""
+        self._look()
+        self._before = sum(self._seen.values())
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Look once more."""
+        self._ended.set()
+        self._thread.join()
+        self._look()
+        self.wall_s = time.monotonic() - self._began
+        self.cpu_s = sum(self._seen.values()) - self._before
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            self._look()
+
+    def _look(self) -> None:
+        found, parents = {}, {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rsplit(")", 1)[1].split()
+            except OSError:  # it has ended in between
+                continue
+            pid = int(path.parent.name)
+            parents[pid] = int(fields[1])
+            found[pid] = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        for pid, cpu_s in found.items():
+            if pid in self._seen or _descends(pid, parents):
+                self._seen[pid] = cpu_s
+
+
+def _descends(pid: int, parents: Mapping[int, int]) -> bool:
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = parents.get(pid, 0)
+    return False
+
+
+class CountedExecutor:
+    """Counts the bytes of tasks and results of another executor."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor, self.name, self.workers = executor, executor.name, executor.workers
+        self.sent = self.returned = 0
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """See ``Executor.map``."""
+        self.sent += sum(len(pickle.dumps(task)) for task in tasks)
+        for result in self._executor.map(work, tasks):
+            self.returned += len(pickle.dumps(result))
+            yield result
+
+    def as_finished(
+        self,
+        work: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        after: Mapping[int, Collection[int]] | None = None,
+    ) -> Iterator[Result]:
+        """See ``Executor.as_finished``."""
+        return self._executor.as_finished(work, tasks, after)
+
+    @contextmanager
+    def stream(
+        self, work: Callable[[Task], Generator[Result]], task: Task
+    ) -> Iterator[Iterator[Result]]:
+        """See ``Executor.stream``."""
+        self.sent += len(pickle.dumps(task))
+        with self._executor.stream(work, task) as results:
+            yield self._count(results)
+
+    def _count(self, results: Iterator[Result]) -> Iterator[Result]:
+        for result in results:
+            self.returned += len(pickle.dumps(result))
+            yield result
+
+
+def run(workspace: Path, job: str, executor: Executor) -> dict[str, Any]:
+    """Costs of a job in a copy of a workspace."""
+    counted = CountedExecutor(executor)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(shutil.copytree(workspace, Path(scratch) / "workspace"))
+        with CpuMeter() as meter:
+            JOBS[job](folder, TrainOptions(executor=counted))
+    costs = {"cpu_s": round(meter.cpu_s, 2), "wall_s": round(meter.wall_s, 2)}
+    return {"job": job, **costs, "sent": counted.sent, "returned": counted.returned}
+
+
+def main() -> None:
+    """Measure all jobs with both engines in turn; print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--jobs", default="batch,embed")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--always", action="store_true", help="fit in two processes always")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args()
+    if options.always:
+        engine_fit.MIN_EVENTS_BESIDE = 0
+    rows = []
+    with ExitStack() as stack:
+        with CpuMeter() as start:
+            cluster = stack.enter_context(ray_nodes(2))
+        print(f"cluster of two nodes: {start.cpu_s:.1f} CPU-s, {start.wall_s:.1f} s")
+        engines = (("2 processes", stack.enter_context(local(2))), ("Ray, 2 nodes", cluster))
+        for job in options.jobs.split(",") * options.runs:
+            for name, executor in engines:
+                row = {"engine": name, **run(options.workspace, job, executor)}
+                rows.append(row)
+                print(
+                    f"{job:<6} {name:<13} {row['cpu_s']:8.1f} CPU-s {row['wall_s']:8.1f} s"
+                    f" {row['sent']:>12,} bytes sent {row['returned']:>12,} returned",
+                    flush=True,
+                )
+    if options.json:
+        document = {"benchmark": "engine_cost", "rows": rows}
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

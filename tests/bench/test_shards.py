@@ -1,0 +1,93 @@
+"""A service whose index is searched by shards answers as one that searches it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, StorageError
+from serendip.models.sharded_index import ShardedIndex
+from serendip.serve.shard_server import ShardServer
+from serendip_bench.large_state import write_workspace
+
+REQUESTS = [
+    Request("home", k=20),
+    Request("similar", item_ids=("sku-00000007",), k=20),
+    Request("home", user_id="u", k=20),
+]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    write_workspace(folder, 2_050)
+    return folder
+
+
+@pytest.fixture
+def shards(shop: Path) -> Iterator[list[ShardServer]]:
+    servers = [ShardServer(Workspace.open(shop), part, 2, "127.0.0.1", 0, "") for part in (0, 1)]
+    for server in servers:
+        server.load()
+    yield servers
+    for server in servers:
+        server.shutdown()
+
+
+def open_engine(shop: Path, addresses: list[str], monkeypatch: pytest.MonkeyPatch) -> Engine:
+    listed = ",".join(f'"{address}"' for address in addresses)
+    monkeypatch.setenv("SERENDIP_SERVE__SHARDS", f"[{listed}]")
+    monkeypatch.setenv("SERENDIP_SERVE__SHARD_DEADLINE", "20s")
+    return Engine.open(shop)
+
+
+def addresses(servers: list[ShardServer]) -> list[str]:
+    return [f"127.0.0.1:{server.port}" for server in servers]
+
+
+def answers(engine: Engine) -> list[tuple[str, float]]:
+    found = [item for request in REQUESTS for item in engine.recommend(request).items]
+    return [(item.item_id, item.score) for item in found]
+
+
+def test_shards_answer_as_one_index_does(
+    shop: Path, shards: list[ShardServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(open_engine(shop, [], monkeypatch)) as engine:
+        expected = answers(engine)
+    with closing(open_engine(shop, addresses(shards), monkeypatch)) as engine:
+        retriever = engine.state.models["retriever"]
+        assert isinstance(retriever._index.of(retriever).base, ShardedIndex)
+        assert answers(engine) == expected
+        engine.delete_item("sku-00000011")  # another set of items, which the shards do not know
+        assert engine.recommend(REQUESTS[1]).degraded == ()
+        shards[1].shutdown()
+        degraded = engine.recommend(REQUESTS[1])
+        assert "retriever" in degraded.degraded and degraded.items
+        shards[0].shutdown()
+        with pytest.raises(StorageError, match="none of 2 shards"):
+            engine.recommend(REQUESTS[1])
+        assert engine.fall_back(REQUESTS[1]).items  # what the service answers then
+
+
+def test_shards_that_do_not_fit_are_refused(
+    shop: Path, shards: list[ShardServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="has part 2 of 2, and is number 1 of 2"):
+        open_engine(shop, addresses(shards)[::-1], monkeypatch)
+    empty = ShardServer(Workspace.open(shop), 0, 1, "127.0.0.1", 0, "")
+    with pytest.raises(StorageError, match="does not have gen-1 yet"):
+        open_engine(shop, addresses([empty]), monkeypatch)
+    empty.shutdown()
+    secret = ShardServer(Workspace.open(shop), 0, 1, "127.0.0.1", 0, "secret")
+    with pytest.raises(StorageError, match="the token is another one"):
+        open_engine(shop, addresses([secret]), monkeypatch)
+    secret.shutdown()
+    with pytest.raises(StorageError, match="does not answer"):
+        open_engine(shop, addresses([secret]), monkeypatch)

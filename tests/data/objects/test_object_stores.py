@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from object_stores import Killed, MortalStore, raise_killed, s3_server
+
+from serendip.data.objects.mirror import Mirror
+from serendip.data.objects.mirrored_versions import MirroredVersions
+from serendip.data.objects.object_store import ObjectStore
+from serendip.data.objects.url import open_object_store
+from serendip.errors import ArtefactError, ConfigError, ConflictError, StorageError
+
+
+@pytest.fixture(scope="module")
+def bucket_url() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "folder":
+        return open_object_store(str(tmp_path / "shared"))
+    url = request.getfixturevalue("bucket_url")
+    return open_object_store(f"{url}/{tmp_path.name}")
+
+
+def write(text: str):
+    def fill(folder: Path) -> None:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "data.txt").write_text(text)
+        (folder / "large.bin").write_bytes(b"always the same" * 10_000)
+
+    return fill
+
+
+def versions(folder: Path, store: ObjectStore, most: int | None = None) -> MirroredVersions:
+    """The versions as a process of one machine sees them."""
+    mirror = Mirror(folder, store.within("generations"), most)
+    folder.mkdir(exist_ok=True)
+    return MirroredVersions(folder, "Train.", "gen-", "CURRENT", 2, mirror=mirror)
+
+
+def text_of(folder: Path, store: ObjectStore) -> str:
+    current = versions(folder, store).current()
+    return "" if current is None else (current.folder / "sub" / "data.txt").read_text()
+
+
+def test_a_small_object_is_replaced_by_whoever_read_its_newest_content(store: ObjectStore) -> None:
+    assert store.read("pointer") is None
+    assert store.replace("pointer", b"one", None)
+    assert not store.replace("pointer", b"other", None)
+    first = store.read("pointer")
+    assert first is not None and first.content == b"one" and first.written > 1.7e9
+    assert store.replace("pointer", b"two", first.tag)
+    assert not store.replace("pointer", b"late", first.tag)
+    second = store.read("pointer")
+    assert second is not None and second.content == b"two" and second.tag != first.tag
+
+
+def test_a_stale_writer_is_refused_however_many_came_between(store: ObjectStore) -> None:
+    assert store.replace("pointer", b"0", None)
+    old = store.read("pointer")
+    for number in range(1, 25):
+        seen = store.read("pointer")
+        assert seen is not None and store.replace("pointer", b"%d" % number, seen.tag)
+    assert old is not None and not store.replace("pointer", b"stale", old.tag)
+    assert not store.replace("pointer", b"first", None)
+    newest = store.read("pointer")
+    assert newest is not None and newest.content == b"24"
+
+
+def test_one_of_many_writers_at_once_wins(store: ObjectStore) -> None:
+    start, won = threading.Barrier(5), []
+
+    def claim(number: int) -> None:
+        start.wait()
+        if store.replace("gen-1/claim", b"%d" % number, None):
+            won.append(number)
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = store.read("gen-1/claim")
+    assert found is not None and [b"%d" % number for number in won] == [found.content]
+
+
+def test_files_come_back_as_they_were_and_are_listed(store: ObjectStore, tmp_path: Path) -> None:
+    contents = {"a/b.bin": os.urandom(100), "a/c d-é.bin": b"", "ab.bin": os.urandom(17 << 20)}
+    for key, content in contents.items():
+        (tmp_path / "file").write_bytes(content)
+        store.upload(key, tmp_path / "file")
+    assert {key: b"".join(store.stream(key)) for key in contents} == contents
+    assert store.sizes("") == {key: len(content) for key, content in contents.items()}
+    assert set(store.sizes("a")) == set(contents)
+    assert set(store.within("a").sizes("")) == {"b.bin", "c d-é.bin"}
+    store.remove(["a/b.bin", "a/never.bin"])
+    assert set(store.sizes("a/")) == {"a/c d-é.bin"}
+    with pytest.raises(FileNotFoundError):
+        list(store.stream("a/b.bin"))
+
+
+def test_another_machine_opens_what_was_published(store: ObjectStore, tmp_path: Path) -> None:
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    assert text_of(tmp_path / "b", store) == "one"
+    versions(tmp_path / "a", store).publish(write("two"), {})
+    assert text_of(tmp_path / "b", store) == "two"
+    old, new = (tmp_path / "b" / f"gen-{number}" / "large.bin" for number in (1, 2))
+    assert old.samefile(new)  # an equal file is fetched once
+
+
+def test_of_two_that_publish_at_once_one_is_refused(store: ObjectStore, tmp_path: Path) -> None:
+    versions(tmp_path / "a", store).publish(write("one"), {})
+
+    def publish_first(folder: Path) -> None:
+        versions(tmp_path / "b", store).publish(write("theirs"), {})
+        write("ours")(folder)
+
+    with pytest.raises(ConflictError, match=r"gen-3 was published .* meanwhile, so gen-2 was not"):
+        versions(tmp_path / "a", store).publish(publish_first, {})
+    assert [text_of(tmp_path / name, store) for name in "abc"] == ["theirs"] * 3
+    assert versions(tmp_path / "a", store).names() == ["gen-1", "gen-3"]
+    assert not (tmp_path / "a" / "gen-2").exists()
+    # The name of the refused one is not given out again; the next one removes its claim.
+    assert versions(tmp_path / "a", store).publish(write("next"), {}).name == "gen-4"
+    assert not store.sizes("generations/gen-2/")
+
+
+def test_a_pointer_that_moved_since_it_was_read_is_not_moved(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    for text in ("one", "two"):
+        versions(tmp_path / "a", store).publish(write(text), {})
+    ours = versions(tmp_path / "a", store)
+    assert ours.current_name() == "gen-2"
+    versions(tmp_path / "b", store).publish(write("three"), {})
+    with pytest.raises(ConflictError):
+        ours.make_current("gen-1")
+    assert text_of(tmp_path / "a", store) == "three"
+
+
+@pytest.mark.parametrize("file", ["sub/data.txt", "large.bin", "manifest.json"])
+def test_a_damaged_copy_is_fetched_anew(store: ObjectStore, tmp_path: Path, file: str) -> None:
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    assert text_of(tmp_path / "b", store) == "one"
+    (tmp_path / "b" / "gen-1" / file).write_bytes(b"damage")
+    (tmp_path / "b" / "gen-1" / "unknown").write_bytes(b"")
+    assert text_of(tmp_path / "b", store) == "one"
+    assert not (tmp_path / "b" / "gen-1" / "unknown").exists()
+
+
+def test_what_is_damaged_in_the_store_is_never_served(store: ObjectStore, tmp_path: Path) -> None:
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    (tmp_path / "wrong").write_text("uno")
+    store.upload("generations/gen-1/sub/data.txt", tmp_path / "wrong")
+    with pytest.raises(ArtefactError, match=r"gen-1/sub/data.txt is altered: expected .*, found"):
+        text_of(tmp_path / "b", store)
+    assert not (tmp_path / "b" / "gen-1").exists()
+    assert text_of(tmp_path / "a", store) == "one"
+    store.remove(["generations/gen-1/sub/data.txt"])
+    with pytest.raises(ArtefactError, match="is missing"):
+        text_of(tmp_path / "b", store)
+
+
+def test_copies_stay_within_their_limit_but_the_current_one_stays(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    for text in ("one", "two", "three"):
+        versions(a, store).publish(write(text), {})
+        versions(b, store, most=200_000).current()
+        copies = sorted(path.name for path in b.glob("gen-*"))
+        assert copies[-1] == versions(b, store).current_name()
+        assert len(copies) <= 2  # one has 150 kB, and the newest known one is kept
+
+
+def test_a_machine_drops_copies_of_what_the_store_does_not_have_any_more(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    versions(a, store).publish(write("one"), {})
+    text_of(b, store)
+    versions(a, store).publish(write("two"), {})
+    versions(a, store).remove("gen-1")
+    assert not store.sizes("generations/gen-1")
+    assert text_of(b, store) == "two"
+    assert not (b / "gen-1").exists()
+
+
+@pytest.mark.parametrize("place", ["folder", "bucket"])
+def test_a_publication_that_is_killed_anywhere_leaves_the_old_one_in_force(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = str(tmp_path / "shared")
+    if place == "bucket":
+        url = request.getfixturevalue("bucket_url") + "/killed"
+    store = open_object_store(url)
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    changes, in_force = 0, "one"
+    while in_force == "one":
+        mortal = MortalStore(store, [changes], raise_killed)
+        with pytest.raises(Killed):
+            versions(tmp_path / "a", mortal).publish(write("two"), {})
+        in_force = text_of(tmp_path / "b", store)
+        assert in_force in ("one", "two")
+        assert text_of(tmp_path / "a", store) == in_force
+        changes += 1
+    # The claim, two files, the manifest and the pointer come before; only cleaning comes after.
+    assert changes == 6
+    assert versions(tmp_path / "b", store).publish(write("three"), {}).name == "gen-7"
+    complete = versions(tmp_path / "c", store).names()
+    assert {key.split("/")[1] for key in store.sizes("generations/gen-")} == set(complete)
+    assert text_of(tmp_path / "a", store) == "three"
+
+
+def test_a_killed_process_leaves_no_half_file_and_no_lock(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    for changes in range(6):
+        child = os.fork()
+        if not child:
+            mortal = MortalStore(store, [changes], lambda: os.kill(os.getpid(), signal.SIGKILL))
+            versions(tmp_path / "a", mortal).publish(write("two"), {})
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        assert text_of(tmp_path / "b", store) == ("two" if changes == 5 else "one")
+    versions(tmp_path / "a", store).publish(write("three"), {})
+    assert text_of(tmp_path / "b", store) == "three"
+
+
+def test_a_fetch_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    begun = tmp_path / "b" / ".fetching" / "gen-1"
+    begun.mkdir(parents=True)
+    (begun / "large.bin").write_bytes(b"always the same" * 10_000)
+    (begun / "half").write_bytes(b"")
+    whole = (begun / "large.bin").stat().st_ino
+    assert text_of(tmp_path / "b", store) == "one"
+    assert (tmp_path / "b" / "gen-1" / "large.bin").stat().st_ino == whole
+    assert not list((tmp_path / "b" / "gen-1").glob("half"))
+
+
+def test_a_store_out_of_reach_leaves_the_newest_known_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("obstore")
+    shared = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", shared).publish(write("one"), {})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    unreachable = open_object_store("s3://shop/away")
+    assert text_of(tmp_path / "a", unreachable) == "one"
+    with pytest.raises(StorageError, match="s3://shop/away/generations/CURRENT cannot be read"):
+        versions(tmp_path / "a", unreachable).publish(write("two"), {})
+
+
+def test_a_hostile_manifest_writes_nowhere_else(tmp_path: Path) -> None:
+    from serendip.runtime.versions import seal
+
+    store = open_object_store(str(tmp_path / "shared"))
+    (tmp_path / "manifest").write_text(seal({"format": 2, "files": {"../../evil": "0" * 64}}))
+    store.upload("generations/gen-1/manifest.json", tmp_path / "manifest")
+    with pytest.raises(ArtefactError, match=r"has a file named '../../evil'"):
+        versions(tmp_path / "a", store).open("gen-1")
+
+
+def test_a_url_of_another_kind_is_an_error() -> None:
+    pytest.importorskip("obstore")
+    with pytest.raises(ConfigError, match="ftp://host/x is no place"):
+        open_object_store("ftp://host/x")

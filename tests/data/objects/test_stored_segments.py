@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from object_stores import Killed, MortalStore, raise_killed
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.objects.mirror import Mirror
+from serendip.data.objects.object_store import ObjectStore
+from serendip.data.objects.url import open_object_store
+from serendip.data.store.store import Store
+from serendip.errors import StorageError
+
+ITEMS = [Item("a", "A hat"), Item("b", "A shoe")]
+EVENTS = [Event("ann", "a", 1.0), Event("ben", "b", 2.0), Event("ann", "b", 3.0)]
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> ObjectStore:
+    return open_object_store(str(tmp_path / "shared"))
+
+
+def open_store(machine: Path, shared: ObjectStore) -> Store:
+    machine.mkdir(exist_ok=True)
+    return Store.create(machine / "shop.db", Mirror(machine / "log", shared.within("log")))
+
+
+def past(store: Store, user: str) -> list[str]:
+    return [event.item_id for event in store.history(user, 9)]
+
+
+def stored_segments(shared: ObjectStore) -> set[str]:
+    return {key.split("/")[1] for key in shared.sizes("log/")}
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """The database alone, as a machine that shares it sees it."""
+    target.mkdir(exist_ok=True)
+    shutil.copyfile(source / "shop.db", target / "shop.db")
+
+
+def test_another_machine_reads_the_log_of_the_storage(tmp_path: Path, shared: ObjectStore) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, EVENTS)
+        store.put_events([Event("ann", "a", 9.0)])
+        assert store.compact() == 1
+    copy_database(tmp_path / "a", tmp_path / "b")
+    with closing(open_store(tmp_path / "b", shared)) as store:
+        assert (past(store, "ann"), past(store, "ben")) == (["a", "b", "a"], ["b"])
+        names = set(store.segment_names())
+    assert stored_segments(shared) == names
+    assert {path.name for path in (tmp_path / "b" / "log").glob("segment-*")} == names
+
+
+def test_a_damaged_copy_is_fetched_anew_and_damage_in_the_storage_is_refused(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, EVENTS)
+        (name,) = store.segment_names()
+    items = tmp_path / "a" / "log" / name / "items.npy"
+    items.write_bytes(b"damage")
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        assert past(store, "ann") == ["a", "b"]
+    (tmp_path / "damage").write_bytes(b"damage")
+    shared.upload(f"log/{name}/items.npy", tmp_path / "damage")
+    copy_database(tmp_path / "a", tmp_path / "b")
+    with closing(open_store(tmp_path / "b", shared)) as store:
+        with pytest.raises(StorageError, match=r"items\.npy is altered"):
+            past(store, "ann")
+
+
+def test_an_erased_user_leaves_the_storage_and_the_copies_of_other_machines(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    user = "somebody-with-a-long-name"
+
+    def has_bytes(folder: Path) -> bool:
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        return any(user.encode() in path.read_bytes() for path in paths)
+
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, [*EVENTS, Event(user, "a", 4.0)])
+    copy_database(tmp_path / "a", tmp_path / "b")
+    with closing(open_store(tmp_path / "b", shared)) as other:
+        assert past(other, user) == ["a"]
+    assert has_bytes(tmp_path / "shared") and has_bytes(tmp_path / "b" / "log")
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.erase_user(user)
+        store.remove_erased()
+        assert past(store, "ann") == ["a", "b"]
+    assert not has_bytes(tmp_path / "shared") and not has_bytes(tmp_path / "a" / "log")
+    copy_database(tmp_path / "a", tmp_path / "b")
+    with closing(open_store(tmp_path / "b", shared)) as other:
+        assert (past(other, "ann"), past(other, user)) == (["a", "b"], [])
+    assert not has_bytes(tmp_path / "b" / "log")
+
+
+def test_a_writer_that_is_killed_anywhere_loses_nothing(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, EVENTS)
+    changes, is_killed = 0, True
+    while is_killed:
+        with closing(open_store(tmp_path / "a", MortalStore(shared, [changes], raise_killed))) as a:
+            a.put_events([Event("ann", "a", 10.0 + changes)])
+            try:
+                a.compact()
+                is_killed = False
+            except Killed:
+                changes += 1
+        copy_database(tmp_path / "a", tmp_path / "b")
+        with closing(open_store(tmp_path / "b", shared)) as other:
+            assert past(other, "ann") == ["a", "b", *["a"] * (changes + (not is_killed))][-9:]
+    assert changes > 8
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_events([Event("ann", "b", 99.0)])
+        store.compact()
+        assert stored_segments(shared) == set(store.segment_names())
+
+
+def test_a_log_of_one_machine_moves_into_the_storage_with_the_next_writer(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    (tmp_path / "a").mkdir()
+    with closing(Store.create(tmp_path / "a" / "shop.db")) as store:
+        store.import_all(ITEMS, EVENTS)
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.compact()
+        assert stored_segments(shared) == set(store.segment_names())

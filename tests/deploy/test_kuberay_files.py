@@ -1,0 +1,93 @@
+"""The manifests for KubeRay are closed, fit each other, and run commands that exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from serendip.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "kuberay"
+
+
+def _read(name: str) -> dict[str, Any]:
+    """Documents of a file, by kind."""
+    return {one["kind"]: one for one in yaml.safe_load_all((FOLDER / name).read_text())}
+
+
+CLUSTER, TRAIN = _read("cluster.yaml"), _read("train.yaml")
+RAY = CLUSTER["RayCluster"]["spec"]
+HEAD, (WORKERS,) = RAY["headGroupSpec"], RAY["workerGroupSpecs"]
+JOB = TRAIN["Job"]["spec"]["template"]
+PODS = {"head": HEAD["template"], "workers": WORKERS["template"], "train": JOB}
+
+
+def test_every_document_names_what_kubernetes_needs() -> None:
+    assert CLUSTER.keys() == {"PersistentVolumeClaim", "RayCluster", "NetworkPolicy"}
+    for one in (*CLUSTER.values(), *TRAIN.values()):
+        assert one["apiVersion"] and one["spec"]
+        assert one["metadata"].keys() <= {"name", "generateName"}
+
+
+def test_the_cluster_asks_for_a_token_and_has_no_dashboard_for_others() -> None:
+    assert RAY["authOptions"] == {"mode": "token"}
+    version = tuple(map(int, RAY["rayVersion"].split(".")))
+    assert version >= (2, 54)
+    assert HEAD["serviceType"] == "ClusterIP"
+    assert HEAD["rayStartParams"]["dashboard-host"] == "127.0.0.1"
+    assert all(isinstance(value, str) for value in HEAD["rayStartParams"].values())
+    policy = CLUSTER["NetworkPolicy"]["spec"]
+    assert policy["policyTypes"] == ["Ingress"]
+    (rule,) = policy["ingress"]
+    assert policy["podSelector"] in [one.get("podSelector") for one in rule["from"]]
+    assert all(one.keys() <= {"podSelector", "namespaceSelector"} for one in rule["from"])
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pods_have_no_rights_and_share_the_workspace(name: str) -> None:
+    labels = CLUSTER["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"]
+    assert PODS[name]["metadata"]["labels"] == labels
+    spec = PODS[name]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    (container,) = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+    mounted = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    assert mounted.keys() == {one["name"] for one in spec["volumes"]}
+    assert (mounted["workspace"], mounted["tmp"]) == ("/workspace", "/tmp")
+    (volume,) = (one for one in spec["volumes"] if one["name"] == "workspace")
+    claim = volume["persistentVolumeClaim"]["claimName"]
+    assert claim == CLUSTER["PersistentVolumeClaim"]["metadata"]["name"]
+    assert CLUSTER["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_training_has_the_token_of_the_cluster_and_options_that_exist() -> None:
+    name = CLUSTER["RayCluster"]["metadata"]["name"]
+    (container,) = JOB["spec"]["containers"]
+    environment = {one["name"]: one for one in container["env"]}
+    assert environment["RAY_AUTH_MODE"]["value"] == RAY["authOptions"]["mode"]
+    secret = environment["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"]
+    assert secret == {"name": name, "key": "auth_token"}
+    (script,) = container["args"]
+    join, _, run = script.partition(" && exec ")
+    assert join == f"ray start --address={name}-head-svc:6379 --num-cpus=0"
+    program, command, *words = run.split()
+    known = {word for one in get_command(app).commands[command].params for word in one.opts}
+    assert program == "serendip"
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_the_guide_applies_both_files() -> None:
+    guide = (ROOT / "docs" / "guide" / "scale.md").read_text()
+    for path in FOLDER.iterdir():
+        assert f"-f deploy/kuberay/{path.name}" in guide

@@ -1,0 +1,68 @@
+"""What the relevance filter takes out of the first positions is replaced by the surest items."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.engine.stages.relevance_filter import FIRST, move_up
+
+NONE = np.zeros(20, np.bool_)
+ALL = np.ones(20, np.bool_)
+
+
+def probabilities(**changed: float) -> np.ndarray:
+    """Twenty rows of .3 but for those that are named by their number."""
+    values = np.full(20, 0.3, np.float32)
+    for name, value in changed.items():
+        values[int(name[1:])] = value
+    return values
+
+
+def test_the_surest_rows_of_the_whole_list_take_the_free_places() -> None:
+    values = probabilities(r2=0.9, r5=0.8, r12=0.25, r17=0.1, r19=0.2)
+    order = move_up(values < 0.5, values, ALL, NONE)
+    assert order.tolist() == [0, 1, 3, 4, 6, 7, 8, 9, 17, 19, *range(10, 17), 18]
+
+
+def test_without_a_removal_in_front_nothing_moves() -> None:
+    values = probabilities(r12=0.9, r17=0.1)
+    order = move_up(values < 0.5, values, ALL, NONE)
+    assert order.tolist() == [row for row in range(20) if row != 12]
+
+
+def test_a_row_without_a_probability_does_not_move_up() -> None:
+    values = probabilities(r0=0.9, r10=np.nan, r15=0.29)
+    order = move_up(~(values >= 0.5), values, ALL, NONE)
+    assert order.tolist()[9:12] == [15, 10, 11]
+
+
+def test_rows_that_only_a_bid_brought_neither_count_nor_move_up() -> None:
+    is_organic = ALL.copy()
+    is_organic[[3, 18]] = False
+    values = probabilities(r3=0.9, r7=0.9, r18=0.01, r19=0.2)
+    order = move_up(values < 0.5, values, is_organic, NONE)
+    assert order.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10, 19, *range(11, 19)]
+
+
+def test_pinned_rows_stay_in_front_of_what_moves_up() -> None:
+    values = probabilities(r0=0.9, r12=0.9, r19=0.1)
+    is_pinned = np.arange(20) < 12
+    order = move_up((values < 0.5) | is_pinned, values, ALL, is_pinned)
+    assert order.tolist() == [*range(12), *range(13, 20)]
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40), st.floats(0.01, 1))
+def test_every_row_that_stays_has_one_place_and_what_moves_up_is_better(rows, threshold) -> None:
+    values = np.array(rows, np.float32)
+    organic, pinned = np.ones(len(values), np.bool_), np.zeros(len(values), np.bool_)
+    order = move_up(values < threshold, values, organic, pinned).tolist()
+    assert sorted(order) == np.flatnonzero(values < threshold).tolist()
+    up = [row for row in order[:FIRST] if row >= FIRST]
+    left = [row for row in range(min(FIRST, len(values))) if values[row] >= threshold]
+    assert len(up) == min(len(left), sum(row >= FIRST for row in order))
+    behind = [row for row in order[FIRST:] if row >= FIRST]
+    if up:
+        assert max(values[up]) < min(values[left])
+        assert max(values[up]) <= min(values[behind], default=1)

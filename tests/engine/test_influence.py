@@ -1,0 +1,97 @@
+"""What an item's value loses without one item of the history, against asking without that item."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from vote_ranker import VoteRanker, order_by_votes
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.query import History, Query
+from serendip.engine.engine import Engine
+from serendip.engine.influence import NEWEST, Influence, find_influence, measure_influence
+from serendip.engine.request import Request
+from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.features import feature_matrix
+
+
+def features_of_page(engine: Engine, query: Query, items: IntArray) -> FloatArray:
+    batch = Batch.of([query], engine.settings.all_surfaces()["home"], engine.state, [])
+    return feature_matrix(batch, Candidates(np.zeros(len(items), np.int32), items))
+
+
+def test_losses_are_those_of_a_request_without_the_item(engine: Engine) -> None:
+    state = order_by_votes(engine.state)
+    (query,) = engine.queries([Request("home", "u3")])
+    query = replace(query, history=query.history.last(7))
+    items = np.setdiff1d(np.arange(40, dtype=np.int32), query.history.items)[:10]
+    found = measure_influence(query, state, items, features_of_page(engine, query, items))
+    assert found is not None and state.ranker is not None
+    assert found.items.tolist() == list(dict.fromkeys(query.history.item_nums[::-1].tolist()))
+    assert set(found.votes) == {"transitions", "item-knn", "content"}
+
+    def values(history: History) -> FloatArray:
+        features = features_of_page(engine, replace(query, history=history), items)
+        assert state.ranker is not None
+        return state.ranker.predict(features, np.zeros(len(items), np.int64))[:, 0]
+
+    whole = values(query.history)
+    for left_out, losses in zip(found.items, found.losses, strict=True):
+        without = values(query.history.without(np.array([left_out])))
+        assert losses == pytest.approx(1 - without / whole, abs=1e-4)
+    assert np.ptp(found.losses) > 0.2
+
+
+def test_similarities_and_codes_are_those_without_the_item(engine: Engine) -> None:
+    (query,) = engine.queries([Request("home", "u3")])
+    query = replace(query, history=query.history.last(7))
+    items = np.setdiff1d(np.arange(40, dtype=np.int32), query.history.items)[:10]
+    names = engine.state.feature_names
+    exact = ("content", "last item cosine", "best code match", "mean code match")
+    columns = [names.index(name) for name in exact]
+    state = order_by_votes(engine.state)
+    assert isinstance(state.ranker, VoteRanker)
+    whole = features_of_page(engine, query, items)
+    found = measure_influence(query, state, items, whole)
+    assert found is not None
+    tables = state.ranker.asked[0].reshape(len(found.items) + 1, len(items), -1)
+    assert tables[0] == pytest.approx(whole, nan_ok=True)
+    for left_out, table in zip(found.items, tables[1:], strict=True):
+        without = query.history.without(np.array([left_out]))
+        asked = features_of_page(engine, replace(query, history=without), items)
+        assert table[:, columns] == pytest.approx(asked[:, columns], abs=1e-4)
+
+
+def test_an_influence_needs_a_history_and_a_ranker(engine: Engine) -> None:
+    (query,) = engine.queries([Request("home", "u3")])
+    items = np.arange(3, dtype=np.int32)
+    features = features_of_page(engine, query, items)
+    assert measure_influence(query, engine.state, items, features) is not None
+    for other in (
+        replace(query, text="horror"),
+        replace(query, source_items=items[:1]),
+        replace(query, history=query.history.last(1)),
+    ):
+        assert measure_influence(other, engine.state, items, features) is None
+    unordered = engine.state.with_ranker(None)
+    assert measure_influence(query, unordered, items, features) is None
+    (result,) = engine.run([query], "home")
+    assert find_influence(query, engine.state, result.items.take(slice(0, 5))) is not None
+    bare = replace(result.items, fields={})
+    assert find_influence(query, engine.state, bare) is None
+
+
+def test_strengths_compare_with_the_item_that_matters_most() -> None:
+    items = np.array([5, 9, 2], np.int32)
+    losses = np.array([[0.6, 0.15], [0.3, -0.1], [0.0, 0.0]], np.float32)
+    influence = Influence(items, losses)
+    asked = np.array([9, 5, 7], np.int32)
+    # What loses .15 of its value at most is hardly noticed: half as strong as from .3 on.
+    assert influence.strengths(asked) == pytest.approx(np.array([[0.5, 0], [1, 0.5], [0, 0]]))
+    # Of 6 items 2 would lose .3 by chance; these lose .9, and the largest loss is .6.
+    assert influence.strength_of_set((5, 9), 6, 0) == 1.0
+    assert influence.strength_of_set((9, 2), 6, 0) == 0.0
+    assert influence.strength_of_set((5,), 6, 0) == pytest.approx((0.6 - 0.15) / 0.6)
+    assert NEWEST > len(items)

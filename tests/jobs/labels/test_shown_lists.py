@@ -1,0 +1,75 @@
+"""Files of lists: requests in words, and what the relevance model reads of their users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serendip.errors import DataError
+from serendip.jobs.labels.by_llm import _choose_prompt
+from serendip.jobs.labels.pair_files import read_pairs
+from serendip.jobs.labels.shown_lists import (
+    ListRequest,
+    describe_request,
+    is_lists_file,
+    read_lists,
+    write_lists,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "titles", "attributes", "words"),
+    [
+        ("", ["Heat", "Alien"], {}, 'Somebody who chose "Heat"; "Alien"'),
+        ("", ["Heat"], {"country": "KR"}, 'Somebody who chose "Heat" (country: KR)'),
+        ("red shoes", [], {}, '"red shoes", typed by somebody'),
+        (
+            "shoes",
+            ["Boot"],
+            {"b": "2", "a": "1"},
+            '"shoes", typed by somebody who chose "Boot" (a: 1, b: 2)',
+        ),
+        ("", ["A  long\n title " + "x" * 60], {}, f'Somebody who chose "A long title {"x" * 36}…"'),
+    ],
+)
+def test_a_request_in_words(text, titles, attributes, words) -> None:
+    assert describe_request(text, titles, attributes) == words
+
+
+def test_lists_are_read_as_they_were_written_and_as_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "lists.csv"
+    home = ListRequest('Somebody who chose "a; b"', "", ("i, 1", '["]'), {"country": "KR"})
+    other = ListRequest("Somebody", "", (), {})
+    write_lists(path, "digest", [(home, ["x", "y"]), (other, ["y"])])
+    lists = read_lists(path)
+    assert (lists.surface, lists.requests) == ("digest", {home.query: home, other.query: other})
+    assert lists.places == {(home.query, "x"): 0, (home.query, "y"): 1, (other.query, "y"): 0}
+    assert read_pairs(path) == [*lists.places]
+    assert is_lists_file(path) and _choose_prompt(path) == "judge-list-1"
+
+
+def test_files_of_typed_texts_are_no_lists(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("query,item_id\nred shoes,i1\n")
+    assert not is_lists_file(path) and _choose_prompt(path) == "judge-1"
+    with pytest.raises(DataError, match="no column 'surface'"):
+        read_lists(path)
+
+
+def test_lists_of_two_surfaces_and_broken_pasts_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lists.csv"
+    head = "query,item_id,surface,text,past,attributes\n"
+    path.write_text(f"{head}a,i1,home,,[],{{}}\nb,i1,digest,,[],{{}}\n")
+    with pytest.raises(DataError, match="lists of 2 surfaces"):
+        read_lists(path)
+    path.write_text(f"{head}a,i1,home,,i1,{{}}\n")
+    with pytest.raises(DataError, match="the past or the attributes of 'a' cannot be read"):
+        read_lists(path)
+
+
+def test_requests_with_one_text_say_much_the_same() -> None:
+    one, other = (ListRequest(words, "Red  shoes") for words in ("a", "b"))
+    assert one.group == other.group == "red shoes"
+    assert ListRequest("Somebody A").group != ListRequest("Somebody B").group
+    assert ListRequest.of_text("Red shoes").group == one.group

