@@ -1,11 +1,14 @@
-"""``serendip bench suggest``: is a user's true next tag among the first ten suggestions?
+"""``serendip bench suggest``: is a user's true next query among the first ten suggestions?
 
-Requests have no typed letters, or the first one, two or three letters of the tag. Generations are
-published over time, each built from everything before its first request; baselines (most popular
-queries, co-occurring queries) are updated before every request. Baselines may show queries of a
-single user, which suggestions may not. Both comparisons are therefore made on equal terms, too:
-baselines with the privacy threshold of the suggestions, and suggestions without it (``min_users`` =
-1; the tags are public). Means over users, with paired intervals.
+Requests have no typed letters, or the first one, two or three letters of the query. Of tags,
+generations are published over time, each built from everything before its first request; baselines
+(most popular queries, co-occurring queries) are updated before every request. Of the sets with
+held-out users, all systems are built once from the other users (``suggest_sets``).
+
+Baselines may show queries of a single user, which suggestions may not. Both comparisons are
+therefore made on equal terms, too: baselines with the privacy threshold of the suggestions, and
+suggestions without it (``min_users`` = 1; these searches are public). Means over users, with paired
+intervals.
 
 Retrievability after Azzopardi and Vinay 2008, "Retrievability: An Evaluation Measure for Higher
 Order Information Access Tasks": r(item) = number of queries with the item in their top ten.
@@ -17,7 +20,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +29,7 @@ import numpy as np
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
 from serendip.data.numeric import unit
-from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.engine.query_suggestions import QuerySuggester
 from serendip.errors import ConfigError
@@ -42,19 +42,10 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.config import SOURCES, QueriesConfig
-from serendip_bench.datasets.movielens import (
-    FILM_FIELDS,
-    FILMS_FILE,
-    RATINGS_FILE,
-    USER_TAGS_FILE,
-    Target,
-    read_movielens,
-    read_tags,
-    select_targets,
-    with_choices,
-)
+from serendip_bench.datasets.movielens import Target
 from serendip_bench.sequential.models import ENCODER
-from serendip_bench.suggest_replay import TagReplay, Variant, list_suggestions
+from serendip_bench.suggest_replay import SuggestReplay, Variant, list_suggestions
+from serendip_bench.suggest_sets import SuggestData, filter_public, read_suggest_data
 from serendip_bench.work_folder import open_bench_encoder, open_work_folder
 
 
@@ -80,45 +71,6 @@ def measure_reach(results: IntArray, num_items: int) -> dict[str, float | None]:
 
 
 RECENT_ITEMS = 20
-
-
-def filter_public(before: Sequence[Search], min_users: int) -> list[Search]:
-    """Searches of queries with at least ``min_users`` distinct users."""
-    users: dict[str, set[str]] = {}
-    for search in before:
-        users.setdefault(search.key, set()).add(search.user_id)
-    return [search for search in before if len(users[search.key]) >= min_users]
-
-
-def rank_by_popularity(before: Sequence[Search]) -> list[str]:
-    """Queries ordered by number of users, then number of searches, then alphabetically."""
-    num_users = Counter(key for _, key in {(search.user_id, search.key) for search in before})
-    num_searches = Counter(search.key for search in before)
-    return sorted(num_users, key=lambda key: (-num_users[key], -num_searches[key], key))
-
-
-def rank_by_cooccurrence(before: Sequence[Search], user_id: str, history: IntArray) -> list[str]:
-    """Queries ordered by co-occurrence with the user's queries and items, ties by popularity.
-
-    The score of a query sums, over other users who searched it, the queries shared with the user,
-    plus one for each search of it after which one of the user's last 20 items was chosen.
-    """
-    user_keys = {search.key for search in before if search.user_id == user_id}
-    by_user: dict[str, set[str]] = {}
-    for search in before:
-        if search.user_id != user_id:
-            by_user.setdefault(search.user_id, set()).add(search.key)
-    score: Counter[str] = Counter()
-    for keys in by_user.values():
-        shared = len(user_keys & keys)
-        if shared:
-            score.update(dict.fromkeys(keys, shared))
-    recent = set(history[-RECENT_ITEMS:].tolist())
-    for search in before:
-        if search.user_id != user_id and recent & set(search.chosen.tolist()):
-            score[search.key] += 1
-    popularity_rank = {key: row for row, key in enumerate(rank_by_popularity(before))}
-    return sorted(popularity_rank, key=lambda key: (-score[key], popularity_rank[key]))
 
 
 def complete(keys: Iterable[str], typed: str, without: frozenset[str], k: int) -> list[str]:
@@ -208,16 +160,12 @@ def run_suggest(
         StorageError: another process uses the same file.
     """
     with open_work_folder(bench.file), tempfile.TemporaryDirectory() as scratch:
-        films = read_movielens(bench.data)
-        searches = read_tags(bench.data, films.catalogue.vocabulary)
-        dataset = with_choices(films, searches)
-        vectors = _encode_films(bench, dataset, options)
-        replay = TagReplay(dataset, searches, vectors, Path(scratch) / "search")
-        targets = select_targets(searches, bench.name)
-        files = [bench.data / name for name in (FILMS_FILE, RATINGS_FILE, USER_TAGS_FILE)]
+        data = read_suggest_data(bench.data, bench.name, options.seed)
+        vectors = _encode_items(bench, data, options)
+        replay, targets = SuggestReplay(data, vectors, Path(scratch) / "search"), data.targets
         document: dict[str, Any] = {
             "dataset": bench.data.resolve().name,
-            "data": hash_files(files),
+            "data": hash_files(data.files),
             "set": bench.name,
             "users": len({target.user_id for target in targets}),
             "targets": len(targets),
@@ -312,19 +260,14 @@ def _mean_by_user(measurements: _Measurements, values: Values) -> Values:
 
 
 def _measure_baseline(
-    name: str, replay: TagReplay, targets: Sequence[Target], min_users: int
+    name: str, replay: SuggestReplay, targets: Sequence[Target], min_users: int
 ) -> _Measurements:
     measurements = _Measurements()
     for target in targets:
-        dataset, before = replay.before(target.timestamp)
-        user_keys = frozenset(search.key for search in before if search.user_id == target.user_id)
-        history = dataset.history(dataset.users.number(target.user_id)).item_nums
-        before, popular = filter_public(before, min_users), name == POPULAR
-        keys = (
-            rank_by_popularity(before)
-            if popular
-            else rank_by_cooccurrence(before, target.user_id, history)
-        )
+        user_keys = frozenset(search.key for search in replay.find_own(target))
+        recent = replay.find_history(target).item_nums[-RECENT_ITEMS:]
+        counts = replay.count_queries(target, min_users)
+        keys = counts.keys if name == POPULAR else counts.rank_by_cooccurrence(user_keys, recent)
         without = user_keys if target.is_new else frozenset()
         for typed in TYPED:
             suggestions = complete(keys, target.key[:typed], without, K)
@@ -337,11 +280,12 @@ def _measure_baseline(
 
 
 def _measure_variant(
-    variant: Variant, replay: TagReplay, targets: Sequence[Target], seed: int
+    variant: Variant, replay: SuggestReplay, targets: Sequence[Target], seed: int
 ) -> _Measurements:
     measurements, suggester, state = _Measurements(), None, None
     builder = replay.open_builder(variant.config, targets[0].timestamp)
-    starts = {int(start) for start in np.linspace(0, len(targets), NUM_GENERATIONS, endpoint=False)}
+    generations = NUM_GENERATIONS if np.isinf(replay.data.held_out_from) else 1
+    starts = {int(start) for start in np.linspace(0, len(targets), generations, endpoint=False)}
     for index, target in enumerate(targets):
         if index in starts or state is None or suggester is None:
             state = replay.build_generation(variant, builder, target.timestamp, seed)
@@ -366,7 +310,7 @@ def _measure_variant(
 
 def _add_list(
     measurements: _Measurements,
-    replay: TagReplay,
+    replay: SuggestReplay,
     target: Target,
     typed: int,
     suggestions: Sequence[str],
@@ -375,7 +319,7 @@ def _add_list(
     rank = keys.index(target.key) + 1 if target.key in keys else np.inf
     measurements.ranks[typed].append(float(rank))
     measurements.count += len(suggestions)
-    measurements.unanswered += sum(not len(replay.searcher.search(text, 1)) for text in suggestions)
+    measurements.unanswered += sum(not replay.has_results(text) for text in suggestions)
     if not typed:
         measurements.users.append(target.user_id)
         measurements.shown.append(list(suggestions))
@@ -411,7 +355,7 @@ def _add_rows(
     document.setdefault("reach", {})[name] = dict(measurements.reach)
 
 
-def _encode_films(bench: SuggestBench, dataset: Dataset, options: TrainOptions) -> FloatArray:
+def _encode_items(bench: SuggestBench, data: SuggestData, options: TrainOptions) -> FloatArray:
     encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
-    vectors = encode(dataset.catalogue.texts(FILM_FIELDS))
+    vectors = encode(data.dataset.catalogue.texts(data.fields))
     return unit(vectors, shortest=1e-9)

@@ -5,7 +5,6 @@ Shapes: N films, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
+from serendip.data.query import History
 from serendip.data.search_log import Search
 from serendip.data.semantic_ids import Codebooks
 from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
@@ -29,6 +29,7 @@ from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import RECENT, QueryRanker, SuggestionUser
 from serendip_bench.datasets.movielens import Target
+from serendip_bench.suggest_sets import QueryCounts, SuggestData, filter_public
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +49,59 @@ class Variant:
     knows_users: bool = True
 
 
-class TagReplay:
-    """Films, ratings, tags and vectors of one folder.
+class SuggestReplay:
+    """A set of searches, with vectors of the items.
 
     Args:
-        dataset: with all ratings.
-        searches: taggings, by time.
-        vectors: (N, D) unit vectors of the films.
+        data: searches to predict and what is known before.
+        vectors: (N, D) unit vectors of the items.
         folder: of the lexical index.
     """
 
-    def __init__(
-        self, dataset: Dataset, searches: Sequence[Search], vectors: FloatArray, folder: Path
-    ) -> None:
-        self.dataset, self.searches, self.vectors = dataset, searches, vectors
-        # Titles are ordered by popularity, which is unknown before the first tag.
+    def __init__(self, data: SuggestData, vectors: FloatArray, folder: Path) -> None:
+        dataset = data.dataset
+        self.data, self.dataset, self.searches, self.vectors = data, dataset, data.searches, vectors
+        # Titles are ordered by popularity, which is unknown before the first search.
         unknown = np.zeros(dataset.num_items, np.float32)
         self.searcher = Searcher.build(dataset.catalogue, unknown, folder)
         self._suggester = Suggester.of(dataset.catalogue.items, self.searcher)
+        self._of_user: dict[str, list[Search]] = {}
+        for search in data.searches:
+            self._of_user.setdefault(search.user_id, []).append(search)
+        self._answered: dict[str, bool] = {}
+        self._counts: dict[tuple[float, int], QueryCounts] = {}
+
+    def has_results(self, text: str) -> bool:
+        """Whether a search finds anything."""
+        if text not in self._answered:
+            self._answered[text] = len(self.searcher.search(text, 1)) > 0
+        return self._answered[text]
+
+    def find_own(self, target: Target) -> list[Search]:
+        """Searches of the user of a target before it, by time."""
+        found = self._of_user.get(target.user_id, [])
+        return [search for search in found if search.timestamp < target.timestamp]
+
+    def find_history(self, target: Target) -> History:
+        """Events of the user of a target before it."""
+        number = self.dataset.users.number(target.user_id)
+        return self.dataset.history(number).before(target.timestamp)
+
+    def count_queries(self, target: Target, min_users: int) -> QueryCounts:
+        """Counts of what others searched before a target; of held-out users nothing is known.
+
+        Args:
+            target: to predict.
+            min_users: queries of fewer people are left out.
+        """
+        moment = min(target.timestamp, self.data.held_out_from)
+        user = "" if moment < target.timestamp else target.user_id
+        key = (moment, min_users)
+        if key not in self._counts:
+            before = filter_public(self.before(moment)[1], min_users)
+            others = [search for search in before if search.user_id != user]
+            self._counts = {key: QueryCounts(before, others)}
+        return self._counts[key]
 
     def before(self, moment: float) -> tuple[Dataset, list[Search]]:
         """Events and searches before a moment."""
@@ -112,13 +148,8 @@ class TagReplay:
         self, target: Target, state: EngineState
     ) -> tuple[SuggestionUser, UserContext]:
         """Features of the user of a target, at its moment."""
-        number = self.dataset.users.number(target.user_id)
-        history = self.dataset.history(number).before(target.timestamp)
-        texts = [
-            search.text
-            for search in self.searches
-            if search.user_id == target.user_id and search.timestamp < target.timestamp
-        ]
+        history = self.find_history(target)
+        texts = [search.text for search in self.find_own(target)]
         searched = list(dict.fromkeys(texts[::-1]))
         return build_user(state, history, self._score_films(history.item_nums), searched)
 

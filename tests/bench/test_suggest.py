@@ -22,12 +22,10 @@ from serendip_bench.suggest import (
     UNRESTRICTED,
     SuggestBench,
     complete,
-    filter_public,
     measure_reach,
-    rank_by_cooccurrence,
-    rank_by_popularity,
     run_suggest,
 )
+from serendip_bench.suggest_sets import QueryCounts, filter_public
 
 FILMS = Vocabulary([str(number) for number in range(1, 31)])
 DAY = 100_000
@@ -78,10 +76,11 @@ def test_tags_of_unknown_films_only_are_refused(films: Path) -> None:
 
 def test_baselines_order_by_popularity_and_cooccurrence(films: Path) -> None:
     searches = read_tags(films, FILMS)
-    popular = rank_by_popularity(searches)
+    popular = QueryCounts(searches, searches).keys
     assert popular[0] == "good" and set(popular[1:]) == {"comedy", "horror", "western"}
     before = [search for search in searches if search.timestamp < 5 * DAY]
-    cooccurring = rank_by_cooccurrence(before, "nobody", np.array([FILMS.number("5")], np.int32))
+    counts = QueryCounts(before, before)
+    cooccurring = counts.rank_by_cooccurrence(frozenset(), np.array([FILMS.number("5")], np.int32))
     assert cooccurring[0] == next(search.key for search in before if 4 in search.chosen.tolist())
     public = filter_public([*searches, *before], 4)
     assert {search.key for search in public} == {"good", "comedy", "horror", "western"}

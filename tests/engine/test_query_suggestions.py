@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +21,11 @@ from serendip.engine.query_suggestions import (
     max_cached_users,
 )
 from serendip.engine.request import Request
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP
+from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.ranker import FEATURES, QueryRanker, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
 
@@ -249,3 +253,95 @@ def test_the_order_does_not_depend_on_k(open_engine) -> None:
     assert {query.propensity for query in engine.suggest(Request(user_id="u4", k=5)).queries} == {
         1.0
     }
+
+
+def with_table(engine: Engine, texts: list[str], **fields: object) -> tuple[EngineState, int]:
+    """A state that suggests some queries, each of another genre, in this order."""
+    state = engine.state
+    candidates = [
+        Candidate(text, "rule", "rules", np.array([number], np.int32))
+        for number, text in enumerate(texts)
+    ]
+    table = QueryTable.unverified(candidates, state.catalogue, state.queries.categories)
+    by_searches = QueryRanker(np.array([float(name == "searches") for name in FEATURES]))
+    searches = np.arange(len(texts), 0, -1).astype(np.int32)
+    return state.with_queries(replace(table, searches=searches, **fields), by_searches), len(texts)
+
+
+def test_what_helped_after_a_failure_comes_first(open_engine) -> None:
+    engine = open_engine()
+    names = [f"The {genre} tale" for genre in ("horror", "comedy", "western")]
+    known = CoSearches(ways_out={"hrror": (2, 1, 0)})
+    state, count = with_table(engine, names, co_searches=known)
+    suggester = QuerySuggester(state, engine.settings.queries)
+
+    def after(text: str) -> list[str]:
+        request = Request(after=text, k=count)
+        return [
+            query.text
+            for query in suggester.recommend(state, request, SuggestionUser(), UserContext())
+        ]
+
+    assert after("Hrror") == [names[2], names[1], names[0]]
+    assert after("elsewhere") == names
+
+
+def test_queries_in_other_letters_come_last_where_a_language_is_wanted(open_engine) -> None:
+    engine = open_engine()
+    titles = ("가을 이야기", "Осень", "The autumn tale")
+    engine.add_items([Item(f"new-{number}", title) for number, title in enumerate(titles)])
+    state, count = with_table(engine, list(titles))
+    suggester = QuerySuggester(state, engine.settings.queries)
+
+    def shown(language: str) -> list[str]:
+        request = Request(k=count, language=language)
+        return [
+            query.text
+            for query in suggester.recommend(state, request, SuggestionUser(), UserContext())
+        ]
+
+    assert shown("") == shown("ja") == list(titles)
+    assert shown("en-GB") == ["The autumn tale", "가을 이야기", "Осень"]
+    assert shown("ko") == ["가을 이야기", "The autumn tale", "Осень"]
+
+
+def test_young_categories_have_a_bounded_share_of_the_chips(open_engine) -> None:
+    engine = open_engine()
+    genres = engine.state.queries.categories.values
+    young = genres[-1]
+    items = [
+        item for item in range(60) if engine.state.catalogue[item].attributes["genre"] == young
+    ]
+    old = [item for item in range(60) if item not in items]
+    chosen = [*old[:8], *items[:4]]
+    names = [engine.state.catalogue[item].title for item in chosen]
+    candidates = [
+        Candidate(name, "rule", "rules", np.array([item], np.int32))
+        for name, item in zip(names, chosen, strict=True)
+    ]
+    table = QueryTable.unverified(
+        candidates, engine.state.catalogue, engine.state.queries.categories
+    )
+    day, now = 86_400.0, 1e9
+    starts = np.where(np.array(genres) == young, now - 5 * day, now - 500 * day)
+    by_searches = QueryRanker(np.array([float(name == "searches") for name in FEATURES]))
+    searches = np.arange(len(names), 0, -1).astype(np.int32)
+    state = engine.state.with_queries(
+        replace(table, searches=searches, category_starts=starts), by_searches
+    )
+    suggester, user = QuerySuggester(state, engine.settings.queries), SuggestionUser()
+    drawn: Counter[str] = Counter()
+    for number in range(200):
+        context = UserContext(user_id=f"user-{number}")
+        chips = suggester.recommend(state, Request(k=5), user, context, now)
+        explored = [chip for chip in chips if chip.propensity < 1]
+        assert len(chips) == 5 and [chip.propensity for chip in explored] == [0.25]
+        assert chips[0] in explored and [chip.text for chip in chips[1:]] == names[:4]
+        drawn.update(chip.text for chip in explored)
+    assert set(drawn) == set(names[8:]) and min(drawn.values()) > 25
+    nobody = suggester.recommend(state, Request(k=10), user, UserContext(), now)
+    assert [chip.text for chip in nobody] == [*names[8:10], *names[:8]]
+    assert {chip.propensity for chip in nobody} == {1.0}
+    late = suggester.recommend(state, Request(k=5), user, context, now + 30 * day)
+    few = suggester.recommend(state, Request(k=4), user, context, now)
+    assert [chip.text for chip in late] == names[:5] and [chip.text for chip in few] == names[:4]

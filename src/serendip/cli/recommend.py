@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from serendip.cli.terminal import (
     AddressOption,
     EngineOption,
+    EstimateLlmOption,
     JsonOption,
+    LlmBudgetOption,
     Terminal,
     WorkspaceOption,
+    require_budget,
 )
 from serendip.errors import ConfigError
 
@@ -37,23 +41,40 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
     engine: EngineOption = None,
     address: AddressOption = None,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="With --batch: a column with the reason of each item.")
+    ] = False,
+    language: Annotated[str, typer.Option(help="Language of the reasons: en or ko.")] = "",
+    llm: Annotated[
+        bool, typer.Option("--llm", help="With --reasons: the LLM of [llm] words the reasons.")
+    ] = False,
+    budget: LlmBudgetOption = None,
+    job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "reasons",
+    estimate: EstimateLlmOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Recommend with the published generation."""
+    """Recommend with the published generation. Exit 1 = the LLM did not answer all questions."""
     terminal = Terminal(json)
+    spend = require_budget(llm, budget, estimate)
+    if llm and not (batch and reasons):
+        raise ConfigError("--llm without --batch --reasons.", "Add both; it words the reasons.")
     if batch:
         if out is None:
             raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
-        from serendip.jobs.export_recommendations import recommend_all
+        from serendip.jobs.export_recommendations import ReasonOptions, recommend_all
+        from serendip.jobs.llm_job import LlmJob
+        from serendip.runtime.atomic_files import require_writable
         from serendip.runtime.executor_config import EngineChoice
 
+        require_writable(out)
         options = terminal.engine_options(workspace, EngineChoice(engine, address))
+        llm_job = None if spend is None else LlmJob(job, spend, estimate)
+        told = ReasonOptions(language, llm_job) if reasons else None
         with options.progress.step("recommendations"):
-            summary = recommend_all(workspace, surface, k, out, options, country, device)
-        terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {out}")
-        for count, users in summary["users_by_items"].items():
-            terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")
-        terminal.result(summary)
+            summary = recommend_all(
+                workspace, surface, k, out, options, country, device, reasons=told
+            )
+        _print_batch(terminal, summary)
         return
     from dataclasses import asdict
 
@@ -70,3 +91,27 @@ def run(
         terminal.say(f"{position:3}  {title or result.item_id:<44} {result.score:8.4f}  {reason}")
     terminal.result(asdict(answer))
     opened.close()
+
+
+def _print_batch(terminal: Terminal, summary: Mapping[str, Any]) -> None:
+    """Print what was written, and what the LLM did.
+
+    Raises:
+        Exit: the LLM did not answer all questions.
+    """
+    told = summary.get("llm", {})
+    if told and "state" not in told:
+        cost = told["estimate"]
+        terminal.say(f"{cost['questions']:,} reasons, about {cost['price']:.4g}")
+        terminal.result(summary)
+        return
+    terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {summary['out']}")
+    for count, users in summary["users_by_items"].items():
+        terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")
+    if told:
+        worded, asked = told["worded"], told["reasons"]
+        terminal.say(f"{worded:,} of {asked:,} reasons worded, spent {told['spent']:.4g}")
+    terminal.result(summary)
+    if told.get("state") == "partial":
+        terminal.print_incomplete(told["reason"])
+        raise typer.Exit(1)

@@ -330,7 +330,8 @@ class Engine:
         if normalise(request.text):
             suggestions = self._suggester.complete(state, request, user, context)
         else:
-            suggestions = self._suggester.recommend(state, request, user, context)
+            now = self._query_builder.now
+            suggestions = self._suggester.recommend(state, request, user, context, now)
         return build_suggestions(self.generation, suggestions)
 
     def explain(self, request: Request, item_id: str) -> Explanation:

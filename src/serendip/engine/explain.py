@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,18 @@ Rows: TypeAlias = NDArray[np.intp]
 """Positions of some of the items to explain."""
 
 
+class Reason(NamedTuple):
+    """The reason for an item.
+
+    Args:
+        text: one sentence; empty = no evidence.
+        names: what the sentence names: a title, values, a country, the text that was typed.
+    """
+
+    text: str = ""
+    names: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Explainer:
     """Collects evidence for the items of one answer, for all items at once.
@@ -101,8 +113,21 @@ class Explainer:
 
     def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[str]:
         """The reason for each item as one sentence; empty = no evidence."""
+        return [reason.text for reason in self.named_reasons(matches, scores)]
+
+    def named_reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[Reason]:
+        """The reason for each item, with what it names."""
         chosen = self.chosen(matches, scores)
-        return ["" if ground is None else self._tell(ground).text for ground in chosen]
+        return [Reason() if ground is None else self._name(ground) for ground in chosen]
+
+    def _name(self, ground: Ground) -> Reason:
+        """A ground in words, with the names that are in it."""
+        told = self._tell(ground)
+        title = self.state.catalogue.title(ground.rests_on[-1]) if ground.rests_on else ""
+        named = (title or told.item_id, *map(str, ground.names.values()))
+        return Reason(
+            told.text, tuple(name for name in dict.fromkeys(named) if name in told.text and name)
+        )
 
     def chosen(self, matches: Sequence[float], scores: Sequence[float]) -> list[Ground | None]:
         """The ground that is told for each item: the strongest, its kind varied over the list.

@@ -84,6 +84,11 @@ class QueryBuilder:
         )
 
     @property
+    def now(self) -> float:
+        """Unix seconds of a request that is built now."""
+        return self._clock()
+
+    @property
     def removals(self) -> int:
         """How often events had been removed from the log when a past was read last."""
         return self._user_histories.removals

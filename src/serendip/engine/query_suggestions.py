@@ -10,6 +10,7 @@ result now, although items may have been deleted since its query was verified.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +31,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.state import EngineState
+from serendip.engine.wording import find_language, is_readable
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.completions import Suggested
@@ -62,6 +64,12 @@ _ITEM_KINDS = ("like", "title", "spelling")
 
 _MAX_EXAMINED = 8
 """Queries that are examined for each wanted one; the others overlap or have no result."""
+
+_FIRST = 1e9
+"""Score of what comes first; far above any of the ranker."""
+
+_YOUNG_POOL = 20
+"""Queries of young categories that some are drawn from."""
 
 _MAX_CANDIDATES = 1_000
 """Maximum number of ranked queries of one table."""
@@ -165,62 +173,117 @@ class QuerySuggester:
         return [_suggestion(state, query) for query in _with_results(state, visible, k)]
 
     def recommend(
-        self, state: EngineState, request: Request, user: SuggestionUser, context: UserContext
+        self,
+        state: EngineState,
+        request: Request,
+        user: SuggestionUser,
+        context: UserContext,
+        now: float = math.nan,
     ) -> list[Suggestion]:
         """The ``request.k`` best queries for a user to search next.
+
+        What people searched with success after ``after`` without success comes first, at half of
+        the positions at most. With a language, queries in letters that its readers may not know
+        come last.
 
         Args:
             state: the present one.
             request: ``after`` is the query of the results page that they are shown on.
             user: features of the user.
             context: their own searches and items, and what must not be suggested to them.
+            now: Unix seconds; NaN = no category is young.
         """
         after, k = request.after, request.k
         key, pool_size = normalise(after), self._config.exploration
         page_user = user
         if key:  # The results of the page count as chosen last, the best one as the very last.
             results = state.searcher.search(after, TOP).item_nums
-            page_user = replace(user, history=np.concatenate([user.history, results[::-1]]))
+            history = np.concatenate([user.history, results[::-1]])
+            page_user = replace(user, history=history, searched=user.searched | {key})
         all_rows = np.arange(len(self._table))
         own = self._own_candidates(state, context) if "own" in self._config.sources else []
         queries = [
             *self._rank_rows(self._table, all_rows, self._choices, page_user, ""),
             *self._rank_candidates(state, own, page_user, ""),
         ]
-        ordered = (
+        ordered = [
             query
-            for query in _best_first(queries)
+            for query in _best_first([*self._ways_out(key, k), *queries])
             if normalise(query.text) != key and query.item not in context.unwanted
-        )
+        ]
+        language = find_language(request.language)
+        if language is not None:
+            ordered.sort(key=lambda query: not is_readable(query.text, language))
         wanted = max(k, k - 1 + pool_size)
         examined = islice(ordered, _MAX_EXAMINED * wanted)
         best = list(_with_results(state, _remove_similar(examined), wanted))
-        return self._arrange(state, best, user, context, k, key)
+        young = self._young(state, ordered, k, now)
+        return self._arrange(state, best, young, user, context, k, key)
+
+    def _ways_out(self, key: str, k: int) -> list[_RankedQuery]:
+        """What people searched with success after a search without, at most (k + 1) / 2 of them."""
+        rows = self._table.co_searches.ways_out.get(key, ())[: (k + 1) // 2]
+        return [
+            _RankedQuery(_FIRST - place, self._table, int(row)) for place, row in enumerate(rows)
+        ]
+
+    def _young(
+        self, state: EngineState, queries: Sequence[_RankedQuery], k: int, now: float
+    ) -> list[_RankedQuery]:
+        """The best queries whose results are in young categories, if any chip may be one."""
+        if int(self._config.young_share * k) < 1 or math.isnan(now):
+            return []
+        young = self._table.find_young(now, self._config.young_days)
+        if not young.any():
+            return []
+        shares = self._table.shares
+        is_young = shares[:, young].sum(1) >= _NEW_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
+        found = (one for one in queries if one.table is self._table and is_young[one.row])
+        return list(_with_results(state, _remove_similar(found), _YOUNG_POOL))
 
     def _arrange(
         self,
         state: EngineState,
         queries: Sequence[_RankedQuery],
+        young: Sequence[_RankedQuery],
         user: SuggestionUser,
         context: UserContext,
         k: int,
         key: str,
     ) -> list[Suggestion]:
-        """The first k queries; the last position is explored, new categories may come first.
+        """The first k queries: some of young categories first, the last position is explored.
 
-        The draw differs between users and changes with a user's next choice. Unknown visitors would
+        The draws differ between users and change with a user's next choice. Unknown visitors would
         all get the same draw, so they get the best queries instead.
         """
-        shown, pool = list(queries[:k]), queries[k - 1 :]
-        propensity = 1.0
-        if self._config.exploration and context.user_id and k > 1 and len(pool) > 1:
-            seed = request_seed(Query("suggest", key, user_id=context.user_id), context.history)
-            shown[-1] = pool[int(np.random.default_rng(seed).integers(len(pool)))]
-            propensity = 1.0 / len(pool)
-        drawn = shown[-1] if propensity < 1.0 else None
+        seed = request_seed(Query("suggest", key, user_id=context.user_id), context.history)
+        rng = np.random.default_rng(seed)
+        first, chance = self._draw_young(young, k, context, rng)
+        others = [query for query in queries if query not in first]
+        shown, pool = others[: k - len(first)], others[max(k - len(first) - 1, 0) :]
+        propensities = dict.fromkeys(first, chance)
+        if self._config.exploration and context.user_id and len(shown) > 1 and len(pool) > 1:
+            shown[-1] = pool[int(rng.integers(len(pool)))]
+            propensities[shown[-1]] = 1.0 / len(pool)
         if self._config.new_categories_first and user.seen.any():
             shown.sort(key=lambda query: not _is_new(query, user))
-        return [_suggestion(state, query, propensity if query is drawn else 1.0) for query in shown]
+        return [
+            _suggestion(state, query, propensities.get(query, 1.0)) for query in [*first, *shown]
+        ]
+
+    def _draw_young(
+        self,
+        young: Sequence[_RankedQuery],
+        k: int,
+        context: UserContext,
+        rng: np.random.Generator,
+    ) -> tuple[list[_RankedQuery], float]:
+        """Queries of young categories, in their order, and the probability of each to be drawn."""
+        count = min(int(self._config.young_share * k), len(young))
+        if not context.user_id or count == len(young):
+            return list(young[:count]), 1.0
+        drawn = np.sort(rng.permutation(len(young))[:count])
+        return [young[place] for place in drawn.tolist()], count / len(young)
 
     def _complete_key(self, key: str) -> NDArray[np.intp]:
         """Rows of the most popular verified queries that continue a normal form."""

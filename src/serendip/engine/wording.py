@@ -7,6 +7,7 @@ catalogue. ``{title:을/를}`` writes the Korean particle that fits the title (`
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
@@ -30,11 +31,21 @@ def choose_language(accepted: str) -> Language:
     """The language of a request that there are sentences in; English without one.
 
     Args:
+        accepted: see ``find_language``.
+    """
+    return find_language(accepted) or DEFAULT
+
+
+def find_language(accepted: str) -> Language | None:
+    """The language that a request wants most of those that there are sentences in; None = none.
+
+    Args:
         accepted: a language tag, ``ko`` or ``ko-KR``, or a header ``Accept-Language`` such as
             ``ko-KR,ko;q=0.9,en;q=0.8``. Parts that are neither are passed over. Only the beginning
             of a long one is read.
     """
-    best, weight = DEFAULT, 0.0
+    best: Language | None = None
+    weight = 0.0
     for part in accepted[:_MOST_HEADER].split(","):
         found = _RANGE.fullmatch(part.strip()[:_MOST_PART])
         for language in LANGUAGES:
@@ -43,6 +54,13 @@ def choose_language(accepted: str) -> Language:
                 if wanted > weight:
                     best, weight = language, wanted
     return best
+
+
+def is_readable(text: str, language: Language) -> bool:
+    """Whether readers of a language know the letters of a text: Latin, and Hangul in Korean."""
+    known = ("LATIN", "HANGUL") if language == "ko" else ("LATIN",)
+    letters = (sign for sign in text if sign.isalpha())
+    return all(unicodedata.name(letter, "").startswith(known) for letter in letters)
 
 
 def say(sentence: Mapping[Language, str], language: Language, **names: str | float) -> str:

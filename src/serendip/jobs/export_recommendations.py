@@ -11,21 +11,28 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
+from serendip.engine.explain import Explainer
+from serendip.engine.influence import find_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
+from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
+from serendip.engine.wording import choose_language
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
+from serendip.jobs.context import JobContext
+from serendip.jobs.llm_job import LlmJob
 from serendip.jobs.noted_export import NotedExport
+from serendip.jobs.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
 from serendip.runtime.progress import TrainOptions
 
@@ -35,7 +42,23 @@ BATCH = 128
 USERS_PER_TASK = 32 * BATCH
 """A process opens the generation for each task, which costs as much as a hundred answers or so."""
 
+REASON = "reason"
+_COLUMNS = ("user_id", "rank", "item_id", "score")
+_WORD_SCORES = ("title match", "bm25")
 _NEEDED = {"query": "a text", "items": "an item"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonOptions:
+    """How the reasons of a file are told.
+
+    Args:
+        language: of the sentences, as in ``Request.language``.
+        job: words them by the LLM of ``[llm]``; None = they are made by templates.
+    """
+
+    language: str = ""
+    job: LlmJob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +73,7 @@ class AnswerTask:
         k: largest number of items per user.
         country: of all requests; empty = that of each user.
         device: of all requests; empty = unknown.
+        language: of the reasons, as in ``Request.language``; None = none are told.
         users: their ids.
     """
 
@@ -60,6 +84,7 @@ class AnswerTask:
     k: int
     country: str
     device: str
+    language: str | None
     users: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -73,10 +98,17 @@ class AnswerRows:
     Args:
         columns: by name.
         lengths: number of users by number of items.
+        reasons: of the rows, if they are told.
     """
 
     columns: dict[str, list[Any]]
-    lengths: Counter[int]
+    lengths: Counter[int] = field(default_factory=Counter)
+    reasons: list[ShownReason] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, *others: str) -> Self:
+        """No rows yet, of the columns that every file has and some others."""
+        return cls({name: [] for name in (*_COLUMNS, *others)})
 
 
 def recommend_all(
@@ -88,6 +120,7 @@ def recommend_all(
     country: str = "",
     device: str = "",
     now: float | None = None,
+    reasons: ReasonOptions | None = None,
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
@@ -104,9 +137,12 @@ def recommend_all(
         country: of all requests; empty = that of each user.
         device: of all requests; empty = unknown.
         now: Unix seconds, the time of all requests; None = the present.
+        reasons: adds the column ``reason``; None = no such column. A job that only estimates its
+            cost writes no file.
 
     Returns:
-        numbers of users and rows, number of users by number of items, and the generation.
+        numbers of users and rows, number of users by number of items, the generation, and the
+        report of the LLM if it words the reasons.
 
     Raises:
         DataError: ``k`` is less than 1.
@@ -123,7 +159,10 @@ def recommend_all(
         with closing(Engine.open(workspace, lambda: at)) as engine:
             _require_user_only(engine, surface)
             users = [user for user, _ in engine.users(limit=2**31 - 1)]
-            task = AnswerTask(str(workspace), engine.generation, at, surface, k, country, device)
+            language = None if reasons is None else reasons.language
+            task = AnswerTask(
+                str(workspace), engine.generation, at, surface, k, country, device, language
+            )
             tasks = [
                 replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
                 for begin in range(0, len(users), USERS_PER_TASK)
@@ -132,14 +171,25 @@ def recommend_all(
                 parts: Iterator[AnswerRows] = (answer(engine, task) for task in tasks)
             else:
                 parts = options.executor.map(answer_users, tasks)
-            shown = options.progress.track(parts, f"{surface} for all users", len(tasks))
-            lengths = _write(shown, out, export)
+            shown: Iterable[AnswerRows] = options.progress.track(
+                parts, f"{surface} for all users", len(tasks)
+            )
+            facts: dict[str, Any] = {}
+            if reasons is not None:
+                context = JobContext.open(workspace, options)
+                shown, facts = _word(shown, engine, context, reasons.job)
+            if reasons is None or reasons.job is None or not reasons.job.estimate_only:
+                empty = AnswerRows.empty(*(() if reasons is None else (REASON,)))
+                lengths, rows = _write(shown, empty, out, export), count_rows(out)
+            else:
+                lengths, rows = Counter[int](), 0
     return {
         "users": len(users),
-        "rows": count_rows(out),
+        "rows": rows,
         "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
         "generation": task.generation,
         "out": str(out),
+        **facts,
     }
 
 
@@ -155,7 +205,7 @@ def _open_once(workspace: str, generation: str, now: float) -> Engine:
 
 def answer(engine: Engine, task: AnswerTask) -> AnswerRows:
     """Rows of the users of a task, in their order."""
-    rows = AnswerRows({name: [] for name in ("user_id", "rank", "item_id", "score")}, Counter())
+    rows = AnswerRows.empty()
     for begin in range(0, len(task.users), BATCH):
         part = task.users[begin : begin + BATCH]
         queries = engine.queries(
@@ -164,6 +214,8 @@ def answer(engine: Engine, task: AnswerTask) -> AnswerRows:
         for user, result in zip(part, engine.run(queries, task.surface), strict=True):
             best = result.items.take(np.arange(min(task.k, len(result.items))))
             _add(rows, user, best, engine.item_ids(best.item_nums))
+            if task.language is not None:
+                rows.reasons.extend(_tell_reasons(result, best, engine, task.language))
     return rows
 
 
@@ -183,6 +235,38 @@ def _add(rows: AnswerRows, user: str, best: ItemList, item_ids: list[str]) -> No
         columns.setdefault(PROPENSITY, []).extend(known)
 
 
+def _tell_reasons(
+    result: Result, best: ItemList, engine: Engine, language: str
+) -> list[ShownReason]:
+    """The reason for each item of a list, beside its title."""
+    state, items = engine.state, best.item_nums
+    influence = find_influence(result.query, state, best)
+    explainer = Explainer(state, result.query, items, choose_language(language), influence)
+    told = explainer.named_reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
+    titles = map(state.catalogue.title, items.tolist())
+    return [ShownReason(title, reason) for title, reason in zip(titles, told, strict=True)]
+
+
+def _word(
+    parts: Iterable[AnswerRows], engine: Engine, context: JobContext, job: LlmJob | None
+) -> tuple[Iterable[AnswerRows], dict[str, Any]]:
+    """The parts with the column of the reasons; the report of the LLM, if one words them."""
+    if job is None:
+        return _fill_reasons(parts, Wordings({}, {})), {}
+    whole = list(parts)
+    told = [shown for part in whole for shown in part.reasons]
+    wordings = word_reasons(context, job, told, engine.state.catalogue)
+    return _fill_reasons(whole, wordings), {"llm": wordings.report}
+
+
+def _fill_reasons(parts: Iterable[AnswerRows], wordings: Wordings) -> Iterator[AnswerRows]:
+    for part in parts:
+        part.columns[REASON] = [
+            wordings.sentences.get(shown, shown.reason.text) for shown in part.reasons
+        ]
+        yield part
+
+
 def _require_user_only(engine: Engine, surface: str) -> None:
     needs = engine.needs(surface)
     if needs:
@@ -192,7 +276,9 @@ def _require_user_only(engine: Engine, surface: str) -> None:
         )
 
 
-def _write(parts: Iterable[AnswerRows], out: Path, export: NotedExport) -> Counter[int]:
+def _write(
+    parts: Iterable[AnswerRows], empty: AnswerRows, out: Path, export: NotedExport
+) -> Counter[int]:
     """Write rows as they come, a row group for each part; number of users by number of items."""
     import pyarrow as pa
 
@@ -203,9 +289,9 @@ def _write(parts: Iterable[AnswerRows], out: Path, export: NotedExport) -> Count
         "score": pa.float32(),
         SPONSORED: pa.bool_(),
         PROPENSITY: pa.float64(),
+        REASON: pa.string(),
     }
     lengths, left = Counter[int](), iter(parts)
-    empty = AnswerRows({name: [] for name in ("user_id", "rank", "item_id", "score")}, Counter())
     for first in left:
         lengths.update(first.lengths)
         if first.columns["rank"]:

@@ -162,7 +162,7 @@ def _has_names(path: Path) -> bool:
     return bool(pc.any(pc.is_in(users.cast("string"), value_set=wanted)).as_py())
 
 
-class Client(threading.Thread):
+class LoadClient(threading.Thread):
     """Sends requests one after the other until it is told to stop.
 
     Args:
@@ -210,11 +210,11 @@ def erase_under_load(folder: Path, count: int) -> dict[str, Any]:
     erased, others = users[::2], users[1::2]
     with run_service(folder) as service:
         readers = [
-            Client(service.netloc, "read", _reads(others)),
-            Client(service.netloc, "post", _posts(others)),
-            Client(service.netloc, "attributes", _attributes(others)),
+            LoadClient(service.netloc, "read", _reads(others)),
+            LoadClient(service.netloc, "post", _posts(others)),
+            LoadClient(service.netloc, "attributes", _attributes(others)),
         ]
-        eraser = Client(
+        eraser = LoadClient(
             service.netloc, "erase", (("DELETE", f"/v1/users/{user}", None) for user in erased)
         )
         for client in (*readers, eraser):

@@ -10,15 +10,17 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import IntArray, TimeArray
+from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue
+from serendip.data.item_starts import ItemStarts
 from serendip.data.privacy import is_publishable
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
@@ -31,9 +33,11 @@ from serendip.runtime.versions import Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
 from serendip.search.suggestions.checks import SuggestionVerifier
+from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import Categories, QueryTable
 
+UNKNOWN_STARTS: TimeArray = np.empty(0)
 _TABLE_FOLDER, _WRITTEN_FILE = "table", "written.json"
 
 
@@ -59,6 +63,7 @@ class SuggestionBuilder:
         searcher: over the catalogue.
         config: sources, tests and limits.
         written: candidates written by an LLM.
+        starts: (N,) Unix seconds from which each item could be seen; empty = unknown.
     """
 
     def __init__(
@@ -68,12 +73,16 @@ class SuggestionBuilder:
         searcher: Searcher,
         config: QueriesConfig,
         written: Sequence[Candidate] = (),
+        starts: TimeArray = UNKNOWN_STARTS,
     ) -> None:
         self._catalogue, self._config = catalogue, config
         self._from_fields = catalogue_candidates(catalogue, counts.astype(np.float32), config)
         self._written = [*written] if "llm" in config.sources else []
         self._verifier = SuggestionVerifier(searcher, config)
         self._categories = Categories.of(catalogue, config.category)
+        self._starts = starts
+        if len(starts):
+            self._starts = self._categories.find_starts(catalogue, starts)
 
     def build(self, searches: Sequence[Search], progress: Progress) -> SuggestionBuild:
         """Build the table for a log.
@@ -92,6 +101,8 @@ class SuggestionBuilder:
             self._catalogue,
             self._categories,
         )
+        known = CoSearches.of(searches, table.rows_by_key, self._config.min_users)
+        table = replace(table, co_searches=known, category_starts=self._starts)
         titles = len({normalise(item.title) for item in self._catalogue.items} - {""})
         report = {
             "titles": titles if "fields" in self._config.sources else 0,
@@ -101,8 +112,26 @@ class SuggestionBuilder:
             "by_source": dict(Counter(table.sources)),
             "by_kind": dict(Counter(table.kinds)),
             "category": self._categories.name,
+            "pairs": len(known.left) // 2,
+            "ways_out": len(known.ways_out),
+            "young_categories": self._describe_young(table),
         }
         return SuggestionBuild(table, report)
+
+    def _describe_young(self, table: QueryTable) -> dict[str, Any]:
+        """The categories that are young at the time of the newest start, and the bound of chips."""
+        known = self._starts[np.isfinite(self._starts)]
+        days, values = self._config.young_days, table.categories.values
+        young = table.find_young(float(known.max()), days) if len(known) else np.empty(0, np.bool_)
+        names = [values[number] for number in np.flatnonzero(young)]
+        return {"names": names, "largest_share_of_chips": self._config.young_share}
+
+
+def find_starts(dataset: Dataset) -> TimeArray:
+    """(N,) Unix seconds from which items could be seen: available, else first in the log."""
+    available = np.asarray(dataset.catalogue.available_from)
+    first = ItemStarts.of(dataset).first_events
+    return np.where(np.isfinite(available), available, first)
 
 
 def build_queries(
@@ -147,7 +176,8 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
     with scratch_folder() as scratch:
         folder = scratch / "search"
         searcher = Searcher.build(catalogue, popularity, folder, settings.search)
-        builder = SuggestionBuilder(catalogue, counts, searcher, settings.queries, written)
+        starts = find_starts(log.dataset)
+        builder = SuggestionBuilder(catalogue, counts, searcher, settings.queries, written, starts)
         return builder.build(log.searches, context.options.progress)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.privacy import count_people
 from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.text import normalise
 from serendip.jobs.search_log import Log
@@ -97,6 +98,7 @@ class _Inputs:
         self.counts = log.dataset.item_counts()
         self.choices = SuggestionChoices.of(table, self.counts)
         self.categories = table.categories.matrix(log.dataset.catalogue)
+        self.counted = _group_keys(log.searches)
 
     def features(self, rows: NDArray[np.intp], moment: _Moment, typed: str) -> FloatArray:
         """(len(rows), F) features of queries of the table."""
@@ -228,8 +230,18 @@ class _SearchCounts:
         history = dataset.history(dataset.users.number(user_id)).before(time).item_nums
         seen = np.asarray(self._inputs.categories[np.unique(history)].any(axis=0))
         searched = frozenset(self._keys_of_user.get(user_id, ()))
-        user = SuggestionUser(history, seen=seen, searched=searched)
+        counted = self._inputs.counted.get(user_id, frozenset())
+        user = SuggestionUser(history, seen=seen, searched=searched, counted=counted)
         return _Moment(user, self._users.copy(), self._searches.copy())
+
+
+def _group_keys(searches: Sequence[Search]) -> dict[str, frozenset[str]]:
+    """Person -> normal forms of all their searches, by which the table has counted them."""
+    keys: dict[str, set[str]] = {user: set() for user in count_people(s.user_id for s in searches)}
+    for search in searches:
+        if search.user_id in keys:
+            keys[search.user_id].add(search.key)
+    return {user: frozenset(found) for user, found in keys.items()}
 
 
 def _group_choices(searches: Sequence[Search]) -> dict[tuple[str, str], list[float]]:

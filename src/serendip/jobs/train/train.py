@@ -43,7 +43,7 @@ from serendip.jobs.relevance.versions import load_relevance_models
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
-from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
+from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
@@ -278,7 +278,8 @@ class WordTables:
         catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
         with clock.stage("suggested queries"):
             written = read_written_queries(context.workspace, catalogue)
-            builder = SuggestionBuilder(catalogue, counts, searcher, config, written)
+            starts = find_starts(log.dataset)
+            builder = SuggestionBuilder(catalogue, counts, searcher, config, written, starts)
             built = builder.build(log.searches, context.options.progress)
             seed = context.options.seed
             self._queries = built.table

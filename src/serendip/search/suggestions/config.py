@@ -5,7 +5,14 @@ from __future__ import annotations
 from string import Formatter
 from typing import Literal, TypeAlias
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 from serendip.config import Config
 
@@ -78,6 +85,15 @@ class QueriesConfig(Config):
 
     new_categories_first: bool = False
     """Whether chips that lead to categories new to the user come first."""
+
+    young_share: float = Field(default=0.2, ge=0.0, le=0.5)
+    """Largest share of the chips of a list that lead to young categories, rounded down; these come
+    first. They are drawn from the best such queries, and answers and events carry the propensity.
+    Without a young category, or at 0, no chip is chosen so."""
+
+    young_days: PositiveFloat = 30.0
+    """Days from the first item of a category in which it is young. A category that is as old as the
+    catalogue is not."""
 
     exploration: NonNegativeInt = 0
     """The last chip is drawn at random from this many next-best queries, so that the log has

@@ -41,6 +41,7 @@ FEATURES = (
     "at the start",
     "typed share",
     "own",
+    "together",
     *(f"is {kind}" for kind in KINDS),
 )
 
@@ -58,12 +59,15 @@ class SuggestionUser:
             empty = unknown.
         seen: (C,) bool, categories that they have chosen from; empty = unknown.
         searched: normal forms of their searches.
+        counted: normal forms of the searches that the table has counted of them and must forget,
+            where it is asked what it knew without them; empty otherwise.
     """
 
     history: IntArray = field(default_factory=lambda: NO_ITEMS)
     taste: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
     seen: BoolArray = field(default_factory=lambda: np.empty(0, np.bool_))
     searched: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,9 +122,11 @@ def query_features(
     for name, column in values.items():
         features[:, _PLACE[name]] = column
     features[np.arange(len(rows)), _KIND_PLACES[table.kind_numbers[rows]]] = 1.0
-    searched = [table.rows_by_key[key] for key in asker.searched if key in table.rows_by_key]
-    if searched:
+    searched = table.find_rows(asker.searched)
+    if len(searched):
         features[np.isin(rows, searched), _PLACE["own"]] = 1.0
+        lift = table.co_searches.lift(rows, searched, table.find_rows(asker.counted))
+        features[:, _PLACE["together"]] = lift
     return features
 
 
@@ -178,6 +184,7 @@ PRIOR: Mapping[str, float] = {
     "recent": 0.5,
     "history": 0.5,
     "own": 1.0,
+    "together": 0.5,
     "at the start": 1.0,
     "typed share": 2.0,
     "is title": 3.0,

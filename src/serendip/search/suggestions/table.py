@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
@@ -19,11 +19,13 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_starts import DAY_S
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind
+from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import Source
 
 MOST = 100
@@ -74,6 +76,19 @@ class Categories:
             mask[number, self.of_item(item)] = True
         return mask
 
+    def find_starts(self, catalogue: Catalogue, starts: TimeArray) -> TimeArray:
+        """(C,) when the first item of each category appeared; infinite = none has.
+
+        Args:
+            catalogue: N items.
+            starts: (N,) Unix seconds.
+        """
+        first = np.full(len(self), np.inf)
+        for number, item in enumerate(catalogue.items):
+            for category in self.of_item(item):
+                first[category] = min(first[category], starts[number])
+        return first
+
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {value: number for number, value in enumerate(self.values)}
@@ -95,6 +110,8 @@ def main_attribute(catalogue: Catalogue) -> str:
 
 QUERIES_FILE, ARRAYS_FILE = "queries.json", "queries.npz"
 FORMAT = 1
+_ARRAYS = ("users", "searches", "single", "starts", "items", "results", "shares")
+_STARTS = "category_starts"
 _LAST = "\U0010ffff"
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FEW = 20
@@ -117,6 +134,9 @@ class QueryTable:
         results: (Q, 10) int32 first results, padded with -1.
         categories: C of them.
         shares: (Q, C) float32 share of a query's results in each category.
+        co_searches: what else the people searched who searched a query.
+        category_starts: (C,) float64 Unix seconds of the first item of each category; empty =
+            unknown.
     """
 
     texts: tuple[str, ...]
@@ -130,6 +150,8 @@ class QueryTable:
     results: IntArray
     categories: Categories
     shares: FloatArray
+    co_searches: CoSearches = field(default_factory=CoSearches)
+    category_starts: TimeArray = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(
@@ -194,6 +216,11 @@ class QueryTable:
         """Normal form -> row."""
         return {key: row for row, key in enumerate(self.keys)}
 
+    def find_rows(self, keys: Iterable[str]) -> NDArray[np.intp]:
+        """Rows of those normal forms that are in the table."""
+        rows = [self.rows_by_key[key] for key in keys if key in self.rows_by_key]
+        return np.array(rows, np.intp)
+
     @cached_property
     def entropy(self) -> FloatArray:
         """(Q,) entropy in bits of the categories of a query's results: 0 = a single category."""
@@ -249,6 +276,22 @@ class QueryTable:
     def _word_starts(self) -> list[tuple[str, int]]:
         return sorted((part, row) for row, key in enumerate(self.keys) for part in _from_words(key))
 
+    def find_young(self, now: float, days: float) -> BoolArray:
+        """(C,) categories whose first item appeared in the last days, but not with the catalogue.
+
+        Args:
+            now: Unix seconds.
+            days: in which a category is young.
+        """
+        starts, span = self.category_starts, days * DAY_S
+        known = starts[np.isfinite(starts)]
+        if not len(known):
+            return np.zeros(len(self.categories), np.bool_)
+        with np.errstate(invalid="ignore"):  # infinite: no item has appeared
+            young: BoolArray = (now - starts < span) & (starts <= now)
+            young &= starts - known.min() >= span
+        return young
+
     def save(self, folder: Path) -> None:
         """Write two files into a folder (created)."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -257,11 +300,16 @@ class QueryTable:
             for text, kind, source in zip(self.texts, self.kinds, self.sources, strict=True)
         ]
         categories = {"name": self.categories.name, "values": list(self.categories.values)}
-        document = {"format": FORMAT, "categories": categories, "queries": rows}
+        document = {
+            "format": FORMAT,
+            "categories": categories,
+            "queries": rows,
+            "co_searches": self.co_searches.facts(),
+        }
         text = json.dumps(document, ensure_ascii=False, indent=0)
         (folder / QUERIES_FILE).write_text(text, encoding="utf-8")
-        names = ("users", "searches", "single", "starts", "items", "results", "shares")
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {_STARTS: self.category_starts, **self.co_searches.arrays()}
         np.savez(folder / ARRAYS_FILE, **arrays)
 
     @classmethod
@@ -278,12 +326,16 @@ class QueryTable:
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}")
             rows, categories = document["queries"], document["categories"]
+            co_searches = CoSearches.read(arrays, document.get("co_searches", {}))
+            own = {name: arrays[name] for name in _ARRAYS}
             return cls(
                 tuple(row["text"] for row in rows),
                 tuple(cast(QueryKind, row["kind"]) for row in rows),
                 tuple(cast(Source, row["source"]) for row in rows),
                 categories=Categories(categories["name"], tuple(categories["values"])),
-                **arrays,
+                co_searches=co_searches,
+                category_starts=arrays.get(_STARTS, np.empty(0)),
+                **own,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"{folder} has no readable queries: {error}.") from None

@@ -171,7 +171,7 @@ class SimilarQuery(_ItemsQuery):
         return self._build_request("similar", item_ids=(item_id,))
 
 
-class SuggestQuery(RequestModel):
+class SuggestQuery(_WordedQuery):
     """A request for query suggestions."""
 
     q: Text = ""
@@ -188,7 +188,13 @@ class SuggestQuery(RequestModel):
 
     def build_request(self) -> Request:
         """Build the request to the engine."""
-        return Request(user_id=self.user_id, text=self.q, k=self.k, after=self.after)
+        return Request(
+            user_id=self.user_id,
+            text=self.q,
+            k=self.k,
+            after=self.after,
+            language=self.language,
+        )
 
 
 class ExplainQuery(_WordedQuery):

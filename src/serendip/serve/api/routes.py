@@ -188,18 +188,28 @@ class Routes:
         """``similar`` with a JSON body."""
         return await self.similar(item_id, query, accept_language)
 
-    async def suggest(self, request: Request, query: Annotated[SuggestQuery, Query()]) -> Response:
+    async def suggest(
+        self,
+        request: Request,
+        query: Annotated[SuggestQuery, Query()],
+        accept_language: AcceptLanguage = "",
+    ) -> Response:
         """Suggested queries, best first."""
         get_caller(request).require_sight(query.user_id)
-        return await self._json(
-            lambda engine: responses.build_suggestions(engine.suggest(query.build_request()))
+        wanted = query.accepting(accept_language).build_request()
+        body = await self._pool.read(
+            lambda engine: responses.build_suggestions(engine.suggest(wanted))
         )
+        return _respond(body, body["generation"], _BY_LANGUAGE)
 
     async def post_suggest(
-        self, request: Request, query: Annotated[SuggestQuery, Body()]
+        self,
+        request: Request,
+        query: Annotated[SuggestQuery, Body()],
+        accept_language: AcceptLanguage = "",
     ) -> Response:
         """``suggest`` with a JSON body."""
-        return await self.suggest(request, query)
+        return await self.suggest(request, query, accept_language)
 
     async def explain(
         self, query: Annotated[ExplainQuery, Query()], accept_language: AcceptLanguage = ""
