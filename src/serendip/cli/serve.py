@@ -299,6 +299,12 @@ def _open_helper(workspace: Path) -> Helper:
     return MediaProcess(workspace)
 
 
+def _warm(engine: Engine) -> Engine:
+    """An engine whose first request loads nothing: only then the service says that it is ready."""
+    engine.warm_up()
+    return engine
+
+
 def _published_in(workspace: Path) -> PublishedGenerations:
     """The generations of a workspace; the engine is imported once one is opened."""
     from serendip.serve.generation_watch import PublishedGenerations
@@ -312,12 +318,12 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     def open_engine() -> Engine:
         from serendip.engine.engine import Engine
 
-        return Engine.open(workspace)
+        return _warm(Engine.open(workspace))
 
     def open_earlier() -> Engine:
         from serendip.engine.engine import Engine
 
-        return Engine.open_earlier(workspace)
+        return _warm(Engine.open_earlier(workspace))
 
     def current() -> str:
         from serendip.engine.generations import current_name
