@@ -25,7 +25,7 @@ from serendip.engine.state import EngineState
 from serendip.models.base import Recommender
 from serendip.models.context import compute_context_weights, compute_growth_without
 
-NOTICED = 0.3
+NOTICED = 0.7
 """Share of the value from which on its loss is noticed in full."""
 
 NEWEST = 8
