@@ -205,6 +205,7 @@ class SegmentFolder:
         complete = set(mirror.names())
         stored = {key.partition("/")[0] for key in mirror.objects.sizes(f"{_NAME}{log}-")}
         for name in sorted(set(names) - complete):
-            mirror.store(name, self.folder / name)
+            if (self.folder / name).is_dir():  # else another machine has it, and stores it
+                mirror.store(name, self.folder / name)
         for name in sorted(stored - set(names)):
             mirror.remove(name)

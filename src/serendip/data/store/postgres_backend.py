@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LEAST_VERSION = 15
 _PACKAGES = ("psycopg", "alembic")
-_POOL, _MORE = 4, 28
+_POOL, _MORE = 4, 12
 _KEEPALIVE_S = 30
 _OPTIONS: Mapping[str, Any] = {
     "connect_timeout": 10,

@@ -41,6 +41,7 @@ from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
 from serendip.data.store.log_writer import ITEM_REMAINS_KEY, REMAINS_KEY, LogWriter, remains_note
 from serendip.data.store.schema import event_row, item_row
+from serendip.data.store.upsert import to_values
 from serendip.data.store.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.user import User
@@ -414,7 +415,8 @@ class Store:
             if not new:
                 return 0
             counted = connection.execution_options(preserve_rowcount=True)
-            return counted.execute(self._insert_events, new).rowcount
+            values = to_values(self._database.dialect, new)
+            return counted.execute(self._insert_events, values).rowcount
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.

@@ -163,7 +163,7 @@ def _judge_splits(
     if len(tasks) > 1:
         with clock.stage(ENCODE):
             encode_items_once(executor, folder, context.options.device, clock.progress)
-    with scratch_folder() as scratch:
+    with scratch_folder(context.workspace.reports) as scratch:
         files = [scratch / f"{task.name}.json" for task in tasks]
         shown = [
             replace(task, status=os.fspath(file)) for task, file in zip(tasks, files, strict=True)
@@ -195,7 +195,7 @@ class EncodeTask:
 
 def encode_items_once(executor: Executor, folder: str, device: str, progress: Progress) -> None:
     """Fill the vector cache of a workspace before several processes read it."""
-    with scratch_folder() as scratch:
+    with scratch_folder(Path(folder) / "reports") as scratch:
         file = scratch / "items.json"
         parts = PartsStatus([file])
         with progress.step(ENCODE, parts.share, parts.note):
