@@ -92,9 +92,9 @@ def test_strengths_compare_with_the_item_that_matters_most() -> None:
     expected = np.array([[0.3, 0.0], [0.6, 0.15], [0.0, 0.0]]) / NOTICED
     assert influence.strengths(asked) == pytest.approx(expected, abs=1e-6)
     # Of 6 items 2 would lose .3 by chance; these lose .9.
-    assert influence.strength_of_set((5, 9), 6, 0) == pytest.approx(0.6 / NOTICED)
-    assert influence.strength_of_set((9, 2), 6, 0) == 0.0
-    assert influence.strength_of_set((5,), 6, 0) == pytest.approx((0.6 - 0.15) / NOTICED)
+    assert influence.strengths_of_set((5, 9), 6)[0] == pytest.approx(0.6 / NOTICED)
+    assert influence.strengths_of_set((9, 2), 6)[0] == 0.0
+    assert influence.strengths_of_set((5,), 6)[0] == pytest.approx((0.6 - 0.15) / NOTICED)
     large = Influence(items, losses + np.float32([[0.3], [0], [0]]))
     assert large.strengths(asked)[1, 0] == 1.0
     assert NEWEST > len(items)
