@@ -21,7 +21,13 @@ from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import CHECKED, P_IRRELEVANT, RelevanceFilterConfig
+from serendip.engine.stages.relevance_filter import (
+    CHECKED,
+    P_IRRELEVANT,
+    RelevanceFilter,
+    RelevanceFilterConfig,
+)
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.evaluate.risk_control import LabelledSlates, safe_threshold
@@ -40,7 +46,8 @@ from serendip.jobs.relevance.decisions import (
     reason_against_effect,
 )
 from serendip.jobs.relevance.drift import compare_tenths
-from serendip.jobs.relevance.versions import open_current_version
+from serendip.jobs.relevance.versions import open_current_version, publish_model
+from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
 
@@ -333,6 +340,57 @@ def test_a_filter_that_keeps_its_bound_by_hiding_nearly_everything_is_not_used()
         reasons.append(reason_against_effect(effect))
     assert reasons[0].startswith("it may hide 4")
     assert reasons[1] == ""
+
+
+def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the_model(
+    shop: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    engine, settings = Engine.open(shop), copy / "serendip.toml"
+    model = engine.state.relevance_model
+    engine.close()
+    assert model is not None
+    proof = {"allowed": 0.05, "confidence": 0.95, "safe_threshold": 0.5}
+    proof["safe"] = {"ci95": {"lost": [0.1, 0.3], "fall": [0.1, 0.4]}}
+    facts = open_current_version(copy / "relevance").manifest
+    publish_model(copy / "relevance", replace(model, threshold=0.5), {**facts, "filter": proof})
+    own = '[surfaces.home.relevance_filter]\nlabels = "search"\nthreshold = 0.5\n'
+    settings.write_text(settings.read_text().replace(FILTER_TABLE, f"\n{own}"))
+    train(copy)
+    generation = open_current(copy / "generations")
+    decisions = read_decisions(generation.manifest)
+    assert [name for name, one in decisions.items() if one.on] == ["home"]
+    assert decisions["search"].reason.startswith("it may hide 30% of the relevant items")
+    engine = Engine.open(copy)
+    surfaces = engine.settings.all_surfaces()
+    queries = engine.queries([Request("search", text="horror tale")])
+    served, plain = (
+        run(queries, config, engine.state)[0]
+        for config in (surfaces["search"], without_relevance_filter(surfaces["search"]))
+    )
+    assert served.items.item_nums.tolist() == plain.items.item_nums.tolist()
+    assert served.trace == plain.trace
+    assert CHECKED in engine.run(engine.queries([Request("home", user_id="u0")]), "home")[0].trace
+    assert not engine.explain(Request("search", text="horror tale"), "i1").parts.get(P_IRRELEVANT)
+    engine.close()
+
+
+def test_a_generation_without_decided_thresholds_has_those_of_its_models(
+    shop: Path, tmp_path: Path
+) -> None:
+    generation = open_current(shop / "generations")
+    decided = read_decisions(generation.manifest)["home"].threshold
+    copy = shutil.copytree(generation.folder, tmp_path / "generation")
+    home = Workspace.open(shop).settings.all_surfaces()["home"].relevance_filter
+    document = json.loads((copy / "state.json").read_text())
+    assert document["relevance_thresholds"] == {"home": decided}  # search names its own
+    for changed, threshold in (({}, np.inf), (None, decided)):
+        document["relevance_thresholds"] = changed
+        (copy / "state.json").write_text(json.dumps(document))
+        assert RelevanceFilter(home).threshold(EngineState.open(copy)) == threshold
+    del document["relevance_thresholds"]
+    (copy / "state.json").write_text(json.dumps(document))
+    assert RelevanceFilter(home).threshold(EngineState.open(copy)) == decided
 
 
 def test_logged_texts_that_differ_from_the_gold_are_told_by_an_index() -> None:

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, PrivateAttr
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
@@ -62,6 +62,19 @@ class RelevanceFilterConfig(Config):
     depth: PositiveInt = 200
     """Number of best candidates that are checked; the ones behind them are not shown."""
 
+    _surface: str = PrivateAttr(default="")
+
+    @property
+    def surface(self) -> str:
+        """Name of the surface; empty = the table stands for itself."""
+        return self._surface
+
+    def with_surface(self, name: str, labels: str) -> RelevanceFilterConfig:
+        """A copy that knows its surface, and whose labels it learns from if it names none."""
+        copy = self.model_copy(update={"labels": self.labels or labels})
+        copy._surface = name
+        return copy
+
 
 class RelevanceFilter(ListFilter):
     """Removes candidates that the relevance model predicts to be irrelevant."""
@@ -88,11 +101,19 @@ class RelevanceFilter(ListFilter):
         return own
 
     def threshold(self, state: EngineState) -> float:
-        """The smallest probability that is removed; infinite = none is."""
+        """The smallest probability that is removed; infinite = none is.
+
+        One model serves several surfaces, so a threshold that its labels prove counts only where
+        the training has decided for it.
+        """
         if self._config.threshold is not None:
             return self._config.threshold
-        model = self.model(state)
-        return np.inf if model is None or model.threshold is None else model.threshold
+        model, decided = self.model(state), state.relevance_thresholds
+        if model is None:
+            return np.inf
+        # A state by earlier code has no decisions.
+        proven = model.threshold if decided is None else decided.get(self._config.surface)
+        return np.inf if proven is None else proven
 
     def is_ready(self, state: EngineState) -> bool:
         """Whether the generation has a relevance model."""
