@@ -20,6 +20,7 @@ from serendip.data.query import History
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
+from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import (
     CHECKED,
@@ -40,12 +41,14 @@ from serendip.jobs.labels.shown_lists import (
     write_lists,
 )
 from serendip.jobs.relevance.decisions import (
+    FilterDecision,
     decide_filters,
     describe_decisions,
     read_decisions,
     reason_against_effect,
 )
 from serendip.jobs.relevance.drift import compare_tenths
+from serendip.jobs.relevance.report import FilterMeter, GoldLabels
 from serendip.jobs.relevance.versions import open_current_version, publish_model
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -545,6 +548,51 @@ def test_lists_are_drawn_with_the_past_in_words_and_no_user(shop: Path, tmp_path
     with pytest.raises(DataError, match="no logged text has results"):
         empty = ("--surface", "search", "-w", str(shop), "--out", str(out))
         invoke("judge", "lists", *empty)
+
+
+def test_lists_of_a_message_go_on_behind_what_is_sent(shop: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    with (copy / "serendip.toml").open("a") as stream:
+        stream.write("\n[surfaces.digest.min_value]\nk = 3\nthreshold = 0.0\n")
+    out = tmp_path / "drawn.csv"
+    options = ("--surface", "digest", "-w", str(copy), "--out", str(out), "--length", "12")
+    _, drawn = invoke("judge", "lists", *options, "--users", "4")
+    assert (drawn["lists"], drawn["pairs"]) == (4, 48)
+
+
+def test_a_message_counts_what_the_filter_leaves(shop: Path) -> None:
+    engine = Engine.open(shop)
+    search = engine.settings.all_surfaces()["search"]
+    queries = engine.queries([Request("search", text="horror tale")])
+    left, candidates = (
+        len(run(queries, config, engine.state)[0].items)
+        for config in (search, without_relevance_filter(search))
+    )
+    assert left < candidates
+    sent = []
+    for count in (left, left + 1):
+        config = MinValueConfig(k=40, min_items=count, threshold=0.0)
+        message = search.model_copy(update={"min_value": config})
+        sent.append(len(run(queries, message, engine.state)[0].items))
+    assert sent == [left, 0]
+    engine.close()
+
+
+def test_another_users_request_with_a_text_that_was_learned_from_is_seen(shop: Path) -> None:
+    engine, context = Engine.open(shop), JobContext.open(shop)
+    seen = frozenset(open_current_version(shop / "relevance").manifest["seen"])
+    known, new = (
+        ListRequest(f'"{text}", typed by somebody who chose "Alien"', text, ("i1",))
+        for text in ("Comedy  100", "comedy 999")
+    )
+    requests = {one.query: one for one in (known, new)}
+    labels = {(name, f"i{row}"): bool(row) for name in requests for row in range(2)}
+    gold = GoldLabels(labels, requests, "search")
+    meter = FilterMeter(context, engine, gold, {"search": seen})
+    search = engine.settings.all_surfaces()["search"]
+    measured = meter.measure("search", search, FilterDecision(True, 0.5, ""))["gold"]
+    assert (measured["queries"], measured["seen_queries"]) == (1, 1)
+    engine.close()
 
 
 def test_labels_of_lists_need_their_file_of_lists(shop: Path) -> None:

@@ -1,8 +1,9 @@
 """``serendip judge lists``: draw lists of a surface, as it would show them, to be labelled.
 
-A list is what the published generation answers to a user now, without the relevance filter. Users
-are drawn at random among those with a past; a surface that answers typed texts is asked logged
-texts that enough people typed, each for a user who typed it.
+A list is what the published generation answers to a user now, without the relevance filter; that of
+a message goes on behind its ``min_value.k`` items, as those behind may move up. Users are drawn at
+random among those with a past; a surface that answers typed texts is asked logged texts that enough
+people typed, each for a user who typed it.
 
 What a labeller is told of the user is short: the newest items that they chose, without those that
 fewer than ``[queries] min_users`` people chose and without titles that look like an address or a
@@ -181,7 +182,7 @@ class _Drawer:
 
     def draw(self, seed: int) -> Iterator[tuple[ListRequest, list[str]]]:
         """Lists of different requests, each with its items in order."""
-        config, seen = without_relevance_filter(self.surface), set[str]()
+        config, seen = self._without_end(), set[str]()
         asked = iter(self._requests(np.random.default_rng(seed)))
         while batch := list(islice(asked, _BATCH)):
             queries = self.engine.queries(batch)
@@ -193,6 +194,15 @@ class _Drawer:
                     continue
                 seen.add(request.query)
                 yield request, self.engine.item_ids(items)
+
+    def _without_end(self) -> SurfaceConfig:
+        """The surface without the filter; of a message also what was too much to be sent."""
+        config = without_relevance_filter(self.surface)
+        if config.min_value is None:
+            return config
+        longest = max(config.min_value.k, self.drawing.length)
+        whole = config.min_value.model_copy(update={"k": longest})
+        return config.model_copy(update={"min_value": whole})
 
     def _requests(self, random: np.random.Generator) -> Iterable[Request]:
         """Requests of users, in random order; of the newest logged texts, if these are answered."""

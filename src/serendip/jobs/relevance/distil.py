@@ -137,7 +137,8 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     )
     facts, calibration_queries = _evaluate(guarantee, trained, train_pairs, gold_pairs)
     threshold = facts["filter"]["safe_threshold"]
-    seen = sorted(map(query_digest, {*train_pairs.names, *calibration_queries}))
+    known = {*train_pairs.names, *calibration_queries}
+    seen = sorted(map(query_digest, {asked.requests[name].group for name in known}))
     labelled = _find_labels(context, asked.surface)
     report = {
         "gate": gate,
