@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray
+from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.log.event_table import (
     fill_missing,
     is_first,
@@ -233,13 +234,15 @@ class LogWriter:
                 rows = [{"segment": one.segment, "number": one.number} for one in places]
                 connection.execute(self._sql.HIDE, rows)
             had_attributes = self._users.erase(connection, user_id)
-            if in_tail or places or had_attributes:
+            if in_tail or places or had_attributes or damaged:
                 self._count_removal(connection)
             # Whatever is found: rows that an import or a compaction removed leave bytes, too.
             connection.execute(self._set_meta, remains_note())
             earlier = self._erased.among(connection, [user_id]).find(user_id)
             removals = LogView(connection, self._folder).position().removals
             ends = [moment, until, in_tail_until or moment, *(one.newest for one in places)]
+            if damaged:  # nobody knows the newest time there: the latest that the API accepts
+                ends.append(moment + MAX_CLOCK_LEAD_S)
             if earlier is not None:
                 moment, ends = max(moment, earlier.moment), [*ends, earlier.until]
             erasure = self._erased.record(connection, user_id, moment, removals, max(ends))
@@ -265,10 +268,13 @@ class LogWriter:
                 self._read(partial(LogView.waiting_in, name=name))  # before the write lock is taken
                 with self._database.write() as connection:
                     view = LogView(connection, self._folder)
-                    new = view.waiting_in(name) - view.hidden.get(name, frozenset())
+                    found, hidden = view.waiting_in(name), view.hidden.get(name, frozenset())
+                    new = [one.number for one in found.values() if one.number not in hidden]
                     if new:
-                        rows = [{"segment": name, "number": number} for number in sorted(new)]
+                        rows = [{"segment": name, "number": number} for number in new]
                         connection.execute(self._sql.HIDE, rows)
+                    newest = {user_id: one.newest for user_id, one in found.items()}
+                    self._erased.extend(connection, newest)
                     done = [{"name": name, "who": digest} for digest in view.waiting[name]]
                     connection.execute(self._sql.END_WAITING, done)
 
@@ -298,6 +304,7 @@ class LogWriter:
             if rows:
                 connection.execute(self._sql.RENAME_SEGMENT, rows)
                 connection.execute(self._sql.RENAME_HIDDEN, rows)
+                connection.execute(self._sql.RENAME_WAITING, rows)
             connection.execute(self._set_meta, {"key": _NAME_KEY, "value": name})
         self._name = name
 
