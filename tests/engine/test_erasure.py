@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.user import User
 from serendip.engine.engine import Engine
@@ -21,7 +23,7 @@ from serendip.engine.erasure import REST, RETRY_S, Eraser, RemainsRemover, remov
 from serendip.engine.generations import current_name, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, NotTrainedError
+from serendip.errors import DataError, NotTrainedError, StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
@@ -327,6 +329,65 @@ def test_a_receipt_names_a_segment_that_cannot_be_read(fresh: Path) -> None:
         assert store.history("u1", 9) == []
         eraser.remove_remains()
         assert states(eraser.renew(receipt))["event log"] == "erased"
+
+
+def test_a_receipt_names_what_was_replaced_and_could_not_be_removed(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment is written again, and the storage that has the old one is out of reach."""
+    workspace, keep_only = Workspace.open(fresh), SegmentFolder.keep_only
+
+    def keep_all_later(folder: SegmentFolder, log: str, names: Collection[str]) -> None:
+        if not old <= set(names):
+            raise StorageError("out of reach")
+        keep_only(folder, log, names)
+
+    with closing(workspace.open_store()) as store:
+        eraser, old = Eraser(workspace, store), set(store.segment_names())
+        receipt = eraser.erase_user("u1")
+        with monkeypatch.context() as patched:
+            patched.setattr(SegmentFolder, "keep_only", keep_all_later)
+            with pytest.raises(StorageError, match="out of reach"):
+                eraser.remove_remains()
+        assert old.isdisjoint(store.segment_names())
+        assert store.count_hidden_segments() == 0
+        assert states(eraser.renew(receipt))["event log"] == "pending"
+        eraser.remove_remains()
+        assert states(eraser.renew(receipt))["event log"] == "erased"
+        assert not any((fresh / "log" / name).exists() for name in old)
+        # An import replaces a segment with their bytes, after everything else was removed.
+        old = set(store.segment_names())
+        with monkeypatch.context() as patched:
+            patched.setattr(SegmentFolder, "keep_only", keep_all_later)
+            with pytest.raises(StorageError, match="out of reach"):
+                import_files(workspace)
+        assert not store.has_remains()
+        assert eraser.has_remains()
+        assert not eraser.renew(receipt).is_complete
+        eraser.remove_remains()
+        assert not eraser.has_remains()
+        assert eraser.renew(receipt).is_complete
+
+
+def test_what_a_killed_training_left_is_found_after_the_removal_that_it_outlived(
+    fresh: Path,
+) -> None:
+    workspace = Workspace.open(fresh)
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        with exclusive_lock(workspace.training):  # it runs
+            scratch = workspace.training / "scratch-of-a-training"
+            scratch.mkdir()
+            (scratch / "users.text.npy").write_bytes(b"u1")
+            receipt = eraser.erase_user("u1")
+            eraser.remove_remains()
+            assert not eraser.has_remains()
+            assert states(eraser.renew(receipt))["scratch"] == "pending"
+        assert eraser.has_remains()
+        eraser.remove_remains()
+        assert not scratch.exists()
+        assert not eraser.has_remains()
+        assert eraser.renew(receipt).is_complete
 
 
 def test_a_receipt_names_exports_and_what_an_export_left_behind(fresh: Path) -> None:

@@ -157,13 +157,15 @@ class Eraser:
         return ErasureReceipt("item", item_id, time.time(), 0, tuple(self._item_places()))
 
     def has_remains(self) -> bool:
-        """Whether ``remove_remains`` has anything to do in the log, the database or exports."""
+        """Whether ``remove_remains`` has anything to do."""
         store = self._store
         return bool(
             store.has_remains()
             or store.count_hidden_segments()
             or store.waiting_segments()
+            or store.has_replaced_segments()
             or self._vectors_of_erased()
+            or any(not is_locked(locked) for locked in self._scratch().values())
         )
 
     def remove_remains(self) -> None:
@@ -233,6 +235,9 @@ class Eraser:
             return ErasurePlace("event log", "pending", detail)
         if segments := self._store.count_hidden_segments():
             detail = f"{segments} segments are still to be written again: {_AGAIN}"
+            return ErasurePlace("event log", "pending", detail)
+        if self._store.has_replaced_segments():
+            detail = f"segments that were written again are still to be removed: {_AGAIN}"
             return ErasurePlace("event log", "pending", detail)
         return ErasurePlace("event log", "erased", "no segment has anything")
 
