@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import zipfile
 from collections.abc import Collection
 from contextlib import closing
@@ -11,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from failing_sync import run_script
 
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.event import Event
@@ -19,7 +22,14 @@ from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.user import User
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import REST, RETRY_S, Eraser, RemainsRemover, remove_remains
+from serendip.engine.erasure import (
+    LONGEST_RETRY_S,
+    REST,
+    RETRY_S,
+    Eraser,
+    RemainsRemover,
+    remove_remains,
+)
 from serendip.engine.generations import current_name, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
@@ -289,6 +299,74 @@ def test_erasures_share_removals_and_a_service_rests_between_them(tmp_path: Path
     remover.resume(lambda: False)
     assert len(removal.begun) == 6
     remover.close()
+
+
+class FailingRemoval(Removal):
+    """Stands for a process that cannot be started the first time."""
+
+    def run(self) -> int:
+        super().run()
+        if len(self.begun) == 1:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return os.EX_IOERR
+
+
+def test_a_process_that_cannot_be_started_is_started_again(tmp_path: Path) -> None:
+    now, failures = [0.0], list[float]()
+    removal = FailingRemoval(now)
+    remover = RemainsRemover(
+        tmp_path, lambda: now[0], removal, on_failed_sync=lambda: failures.append(now[0])
+    )
+    remover.begin()
+    settle_threads()
+    assert (removal.begun, failures) == ([0.0], [])
+    now[0] += RETRY_S
+    remover.resume(lambda: False)  # it is still wanted
+    settle_threads()
+    assert removal.begun == [0.0, 10.0 + RETRY_S]
+    assert failures == [now[0]]  # of the second one, after which nothing is written
+    now[0] += 10 * LONGEST_RETRY_S
+    remover.begin()
+    remover.resume(lambda: True)
+    settle_threads()
+    assert len(removal.begun) == 2
+    remover.close()
+
+
+REMOVES = """
+import os, sys, threading
+from pathlib import Path
+from serendip.data.event import Event
+from serendip.engine.engine import Engine
+from serendip.errors import StorageError
+
+if __name__ == "__main__":
+    engine, switch = Engine.open(Path(sys.argv[1])), Path(os.environ["SYNC_FAILS"])
+    start, run = threading.Thread.start, threading.Thread.run
+
+    def start_then_fail(thread):
+        if thread.name == "eraser":
+            switch.touch()  # after the erasure, before its removal
+        start(thread)
+
+    threading.Thread.start = start_then_fail
+    engine.erase_user("u1")
+    for thread in threading.enumerate():
+        if thread.name == "eraser":
+            thread.join()
+    switch.unlink()
+    try:
+        print(engine.add_events([Event("u2", "i1", 1.7e9)]))
+    except StorageError as error:
+        print("restart" in error.hint, bool(engine.storage_problem()))
+    engine.close()
+"""
+
+
+def test_a_service_obeys_a_failed_sync_of_the_process_that_removes_bytes(
+    shop: Path, tmp_path: Path
+) -> None:
+    assert run_script(REMOVES, shop, tmp_path) == "True True"
 
 
 def test_what_stays_is_looked_for_less_and_less_often(tmp_path: Path) -> None:
