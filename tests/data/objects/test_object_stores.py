@@ -516,6 +516,12 @@ def test_a_hostile_manifest_writes_nowhere_else(tmp_path: Path) -> None:
         versions(tmp_path / "a", store).open("gen-1")
 
 
+@pytest.mark.parametrize("url", ["../shared", "shared", "file://shared"])
+def test_a_path_that_depends_on_the_working_folder_is_an_error(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"shared' is no place .* Give the whole path"):
+        open_object_store(url)
+
+
 def test_a_url_of_another_kind_is_an_error() -> None:
     pytest.importorskip("obstore")
     with pytest.raises(ConfigError, match="ftp://host/x is no place"):
