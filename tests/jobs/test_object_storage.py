@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from object_stores import s3_server
+from small_shop import import_shop
 
 from serendip.cli.serve import _published_in
 from serendip.cli.status import describe
@@ -17,7 +18,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.generations import current_name, open_current, publish, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConflictError, NotTrainedError
+from serendip.errors import ConfigError, ConflictError, NotTrainedError
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up, verify
 from serendip.jobs.doctor import check_workspace
@@ -106,27 +107,19 @@ def test_machines_that_share_a_bucket_answer_alike_and_swap_together(
                 follower.check(1.0)
     for holder in holders:
         holder.close()
-
-
-def test_a_machine_goes_back_for_all(first: Path, tmp_path: Path) -> None:
-    second = another_machine(first, tmp_path / "second")
-    republish(first)
-    assert rollback(Workspace.open(second).generations).name == "gen-2"
-    assert current_name(Workspace.open(first).generations) == "gen-2"
+    generations = Workspace.open(first).generations
+    assert rollback(Workspace.open(machines[1]).generations).name == "gen-2"
+    assert current_name(generations) == "gen-2"
     with pytest.raises(NotTrainedError, match="gen-2 is the oldest"):
-        rollback(Workspace.open(first).generations)
-
-
-def test_whoever_trained_at_the_same_time_is_told_what_to_do(first: Path, tmp_path: Path) -> None:
-    second = another_machine(first, tmp_path / "second")
+        rollback(generations)
 
     def write(target: Path) -> None:
-        republish(second)
+        republish(machines[1])
         (target / "file").write_text("ours")
 
     with pytest.raises(ConflictError, match="train again if it is not enough"):
-        publish(Workspace.open(first).generations, write, {})
-    assert current_name(Workspace.open(first).generations) == "gen-4"
+        publish(generations, write, {})
+    assert current_name(generations) == "gen-5"
 
 
 def test_status_and_doctor_say_where_things_lie(first: Path, tmp_path: Path, url: str) -> None:
@@ -143,17 +136,15 @@ def test_status_and_doctor_say_where_things_lie(first: Path, tmp_path: Path, url
     assert checks["generation"]["status"] == "PASS"
 
 
-def test_a_backup_in_a_bucket_is_a_workspace_again(first: Path, tmp_path: Path, url: str) -> None:
+def test_a_backup_has_what_this_machine_has_no_copy_of(first: Path, tmp_path: Path) -> None:
     with closing(Engine.open(first)) as engine:
         engine.add_events([Event("new", "i3", 1.7e9)])
     with closing(Engine.open(first)) as engine:
         before = answers(engine)
-    shutil.rmtree(first / "generations")  # what this machine has no copy of is fetched
+    shutil.rmtree(first / "generations")
     shutil.rmtree(first / "log")
-    place, silent = f"{url}/backup", SilentProgress()
-    back_up(Workspace.open(first), place, silent)
-    verify(place, silent)
-    summary = restore(place, tmp_path / "restored", silent)
+    back_up(Workspace.open(first), str(tmp_path / "backup"), SilentProgress())
+    summary = restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
     assert (summary.items, summary.generation) == (60, "gen-2")
     with closing(Engine.open(tmp_path / "restored")) as engine:
         assert answers(engine) == before
@@ -163,3 +154,15 @@ def test_a_backup_in_a_bucket_is_a_workspace_again(first: Path, tmp_path: Path, 
         assert len(store.history("new", 9)) == 1
     with closing(Workspace.open(another_machine(first, tmp_path / "second")).open_store()) as store:
         assert len(store.history("u3", 99)) > 5
+
+
+def test_a_backup_in_a_bucket_is_a_workspace_again(url: str, tmp_path: Path) -> None:
+    shop, place, silent = import_shop(tmp_path / "shop"), f"{url}/backup", SilentProgress()
+    back_up(Workspace.open(shop), place, silent)
+    assert verify(place, silent) > 5
+    with pytest.raises(ConfigError, match="is not empty"):
+        back_up(Workspace.open(shop), place, silent)
+    assert restore(place, tmp_path / "restored", silent).items == 60
+    with closing(Workspace.open(tmp_path / "restored").open_store()) as store:
+        with closing(Workspace.open(shop).open_store()) as other:
+            assert store.history("u3", 99) == other.history("u3", 99)

@@ -53,17 +53,19 @@ class PublishKills:
     Args:
         kills: number.
         control_kills: at most, of the negative control.
+        every: only the first of so many steps is tried.
         seed: of the random moments.
     """
 
     kills: int = 3_072
     control_kills: int = 100
+    every: int = 1
     seed: int = 0
 
     def run(self, progress: Progress) -> Findings:
         """Kill, look, publish again."""
         with trial_folder() as folder:
-            told = _Trials(folder, self.seed, _CHANGES)
+            told = _Trials(folder, self.seed, self.every, _CHANGES)
             told.run(self.kills, progress)
         return Findings(
             {"kills": told.kills, "steps of a publication": told.steps, "publications": told.whole},
@@ -78,7 +80,7 @@ class PublishKills:
     def _count_faults(self, changes: tuple[_Change, ...]) -> int:
         """Faults that are found in broken changes: none, or the first."""
         with trial_folder() as folder:
-            trials = _Trials(folder, self.seed, changes)
+            trials = _Trials(folder, self.seed, self.every, changes)
             trials.run(self.control_kills, SilentProgress(), most_faults=1)
             return len(trials.faults)
 
@@ -102,11 +104,13 @@ class _Trials:
     Args:
         folder: for copies of the generations.
         seed: of the random moments.
+        every: only the first of so many steps is tried.
         changes: are made in turn.
     """
 
-    def __init__(self, folder: Path, seed: int, changes: tuple[_Change, ...]) -> None:
+    def __init__(self, folder: Path, seed: int, every: int, changes: tuple[_Change, ...]) -> None:
         self._folder, self._rng, self._changes = folder, random.Random(seed), changes
+        self._every = every
         self.kills = self.whole = self.steps = 0
         self.faults: list[str] = []
 
@@ -132,12 +136,12 @@ class _Trials:
             yield change, _NEVER
         while True:
             for change in self._changes:
-                whole, step = self.whole, 0
+                whole, step = self.whole, 1
                 while self.whole == whole:  # until one gets through
-                    step += 1
                     yield change, step
                     yield change, 0
-                self.steps = max(self.steps, step - 1)
+                    step += self._every
+                self.steps = max(self.steps, step - self._every - 1)
 
     def _kill_once(self, template: Path, change: _Change, step: int) -> None:
         folder = Path(shutil.copytree(template, self._folder / "trial", symlinks=True))
