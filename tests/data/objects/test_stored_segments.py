@@ -34,7 +34,7 @@ def past(store: Store, user: str) -> list[str]:
 
 
 def stored_segments(shared: ObjectStore) -> set[str]:
-    return {key.split("/")[1] for key in shared.sizes("log/")}
+    return {key.split("/")[1] for key in shared.sizes("log/segment-")}
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -137,6 +137,31 @@ def test_a_writer_without_its_copies_says_which_segment_is_missing(tmp_path: Pat
         with pytest.raises(StorageError, match=f"{name}.*has none"):
             past(store, "ann")
         assert store.compact() == 1  # it has a segment of its own
+
+
+def test_a_copy_of_the_database_that_is_behind_removes_nothing(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, EVENTS)
+    copy_database(tmp_path / "a", tmp_path / "b")
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_events([Event("ann", "a", 9.0)])
+        store.compact()
+        names = set(store.segment_names())
+    with closing(open_store(tmp_path / "b", shared)) as store:
+        store.put_events([Event("ben", "a", 9.0)])
+        for write in (store.compact, store.remove_erased, lambda: store.import_all(ITEMS, EVENTS)):
+            with pytest.raises(StorageError, match=r"another copy .* has written .* `serendip res"):
+                write()
+        assert past(store, "ben") == ["b", "a"]
+        store.rename_log()
+        assert store.compact() == 1  # as what was restored does
+        assert stored_segments(shared) == names | set(store.segment_names())
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_events([Event("ann", "a", 10.0)])
+        assert store.compact() == 1
+        assert past(store, "ann") == ["a", "b", "a", "a"]
 
 
 def test_an_erased_user_leaves_the_storage_and_the_copies_of_other_machines(

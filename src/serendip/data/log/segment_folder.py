@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _NAME = "segment-"
 _WRITING = f".writing-{_NAME}"
 _REMOVED = f".removed-{_NAME}"
+_WRITES = "writes-"
+"""Of the object, beside the segments, that counts how often a log was written to."""
 
 _COPY_ANEW = (
     "If this machine reads a copy of the database, copy it anew from the one that writes. "
@@ -202,6 +204,35 @@ class SegmentFolder:
         new = f"{_NAME}{log}-{name.rpartition('-')[2]}"
         (self.folder / name).rename(self.folder / new)
         return new
+
+    def count_write(self, log: str, writes: int, note: Callable[[int], None]) -> None:
+        """Count one more write to a log, unless another copy of its database was ahead.
+
+        A copy that is behind names segments that were replaced since, and would remove the new
+        ones. Without an object store nobody else has the segments.
+
+        Args:
+            log: name of the log.
+            writes: as the database counted them.
+            note: notes the new number in the database, before the object store has it.
+
+        Raises:
+            StorageError: another copy of the database has written to the log.
+        """
+        if self._mirror is None:
+            return
+        objects, key = self._mirror.objects, f"{_WRITES}{log}"
+        found = objects.read(key)
+        if found is None or int(found.content.partition(b" ")[0]) <= writes:
+            note(writes + 1)
+            content = f"{writes + 1} {secrets.token_hex(8)}".encode("ascii")
+            if objects.replace(key, content, None if found is None else found.tag):
+                return
+        raise StorageError(
+            f"another copy of this database has written to the event log in {objects.name}.",
+            "Import and train where that one lies, and copy the database from there. To go on with "
+            "this one, back it up and use what `serendip restore` makes of the backup.",
+        )
 
     def keep_only(self, log: str, names: Collection[str]) -> None:
         """Remove all segments of a log, whole and halved, but those of these names.

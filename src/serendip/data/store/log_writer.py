@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_NAME_KEY = "log name"
+_NAME_KEY, _WRITES_KEY = "log name", "log writes"
 
 REMAINS_KEY, ITEM_REMAINS_KEY = "deleted rows", "deleted rows of items"
 """Keys of the meta table whose values are not empty while the file may have bytes of erased rows:
@@ -101,12 +101,14 @@ class LogWriter:
         """Be the only writer of segments; removes what does not count, before and after.
 
         Raises:
-            StorageError: another process is writing segments.
+            StorageError: another process is writing segments, or another copy of the database has
+                written to the log in the storage.
         """
         with (
             self._database.exclusive("segments") as self._require_lock,
             self._folder.exclusive(),
         ):
+            self._count_write()
             self._remove_others()
             yield
             self._remove_others()
@@ -389,6 +391,15 @@ class LogWriter:
     def _count_removal(self, connection: Connection) -> None:
         removals = LogView(connection, self._folder).position().removals + 1
         connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
+
+    def _count_write(self) -> None:
+        with self._database.read() as connection:
+            writes = connection.scalar(self._sql.META_VALUE, {"name": _WRITES_KEY})
+        self._folder.count_write(self._log_name(), int(writes or 0), self._note_writes)
+
+    def _note_writes(self, writes: int) -> None:
+        with self._database.write() as connection:
+            connection.execute(self._set_meta, {"key": _WRITES_KEY, "value": str(writes)})
 
     def _remove_others(self) -> None:
         facts = self._read(lambda view: view.facts)
