@@ -79,8 +79,12 @@ class SegmentFolder:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, frozenset[str]], frozenset[int]] = {}
 
-    def open_all(self, facts: Collection[SegmentFacts]) -> list[Segment]:
+    def open_all(self, facts: Collection[SegmentFacts], log: str) -> list[Segment]:
         """Open segments that are not open yet, and forget all others.
+
+        Args:
+            facts: all segments of the log.
+            log: its name; empty = nobody wrote a segment yet.
 
         Raises:
             SegmentMissing: a segment is not there.
@@ -89,7 +93,7 @@ class SegmentFolder:
         opened = [self.open(one) for one in facts]
         with self._lock:
             self._open = {segment.name: segment for segment in opened}
-            self._drop_old_copies()
+            self._drop_old_copies(log)
         return opened
 
     def open(self, facts: SegmentFacts) -> Segment:
@@ -152,11 +156,10 @@ class SegmentFolder:
             raise kind(message, error.hint) from None
         raise type(damage)(f"{damage.message} {mirror.objects.name} has none.", _COPY_ANEW)
 
-    def _drop_old_copies(self) -> None:
+    def _drop_old_copies(self, log: str) -> None:
         """Remove copies of segments that do not count any more, also for the sake of erasures."""
-        if self._mirror is not None and self._open:
-            log = next(iter(self._open)).rpartition("-")[0]
-            for path in self.folder.glob(f"{log}-*"):
+        if self._mirror is not None and log:
+            for path in self.folder.glob(f"{_NAME}{log}-*"):
                 if path.name not in self._open:
                     self._mirror.drop_copy(path.name)
 
@@ -241,6 +244,8 @@ class SegmentFolder:
         """
         if self._mirror is not None:
             self._store_missing(self._mirror, log, names)
+            self._mirror.objects.remove_parts(f"{_NAME}{log}-")
+            self._mirror.drop_parts()
         for start in (_NAME, _WRITING, _REMOVED):
             for path in self.folder.glob(f"{start}{log}-*"):
                 if path.name not in names:

@@ -33,7 +33,7 @@ from serendip.data.log.event_table import (
 from serendip.data.log.segment import SegmentDamaged
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.log_view import REMOVALS_KEY, LogPosition, LogView, read_log
+from serendip.data.store.log_view import LOG_NAME_KEY, REMOVALS_KEY, LogPosition, LogView, read_log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_NAME_KEY, _WRITES_KEY = "log name", "log writes"
+_WRITES_KEY = "log writes"
 
 REMAINS_KEY, ITEM_REMAINS_KEY = "deleted rows", "deleted rows of items"
 """Keys of the meta table whose values are not empty while the file may have bytes of erased rows:
@@ -300,7 +300,7 @@ class LogWriter:
             if rows:
                 connection.execute(self._sql.RENAME_SEGMENT, rows)
                 connection.execute(self._sql.RENAME_HIDDEN, rows)
-            connection.execute(self._set_meta, {"key": _NAME_KEY, "value": name})
+            connection.execute(self._set_meta, {"key": LOG_NAME_KEY, "value": name})
         self._name = name
 
     def _rewrite_all(self) -> int:
@@ -408,13 +408,13 @@ class LogWriter:
     def _log_name(self) -> str:
         """Random name of this database's log, made by its first writer of segments."""
         if not self._name:
-            known = {"name": _NAME_KEY}
+            known = {"name": LOG_NAME_KEY}
             with self._database.read() as connection:
                 self._name = connection.scalar(self._sql.META_VALUE, known) or ""
         if not self._name:
             self._name = secrets.token_hex(4)
             with self._database.write() as connection:
-                values = {"key": _NAME_KEY, "value": self._name}
+                values = {"key": LOG_NAME_KEY, "value": self._name}
                 connection.execute(self._set_meta, values)
         return self._name
 
