@@ -5,8 +5,9 @@ have held-out users: systems are built from the searches of all other users, and
 user what was before the target. Half of the held-out users are for choices (``-validation``), the
 other half for the report; neither half sees the other.
 
-- **categories** (sequence sets): who chose an item searched its category path, as people pick a
-  category before they pick a product.
+- **categories** (sequence sets): who chose an item searched the last level of its category path, as
+  people pick a category before they pick a product. The levels below the first one are values of
+  the attribute ``category``.
 - **requests** (redial beside the films): the queries of a sentence are the genres, directors and
   cast that it names, and ``like TITLE`` for a film that it names. A talk is a user, and the films
   that were suggested next are chosen.
@@ -48,9 +49,9 @@ from serendip_bench.datasets.sequences import (
     ITEMS_FILE,
     SEQUENCES_FILE,
     TEXT_FIELDS,
+    read_category_paths,
     read_sequences,
 )
-from serendip_bench.unified.tasks import QUERY_FIELDS
 
 HELD_OUT_SHARE = 0.2
 """Share of the users whose searches are held out, of the category queries."""
@@ -133,7 +134,13 @@ def _read_tag_data(folder: Path, name: str, seed: int) -> SuggestData:
 
 def _read_categories(folder: Path, name: str, seed: int) -> SuggestData:
     dataset = read_sequences(folder)
-    texts = dataset.catalogue.texts(QUERY_FIELDS)
+    paths = read_category_paths(folder)
+    items = [
+        replace(item, attributes={"category": tuple(paths[item.item_id][1:])})
+        for item in dataset.catalogue.items
+    ]
+    dataset = replace(dataset, catalogue=Catalogue(items))
+    texts = [(paths[item.item_id] or ("",))[-1] for item in items]
     keys = [normalise(text) for text in texts]
     events, ids = dataset.events, dataset.users.ids
     rows = zip(
@@ -217,35 +224,39 @@ def _hold_out(data: SuggestData, share: float, name: str, seed: int) -> SuggestD
     """Hold out users, half of them for choices; the target is the newest query of each.
 
     A target is a query that its user has not searched before. Users of the other half are dropped.
+    The others begin at random times: positions are no times, and the newest searches of a log are
+    not those of its longest histories.
     """
     searchers = sorted({search.user_id for search in data.searches})
-    order = np.random.default_rng(seed).permutation(len(searchers))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(searchers))
     held_out = [searchers[row] for row in order[: int(share * len(searchers))].tolist()]
     half = len(held_out) // 2
     is_validation = name.endswith(VALIDATION)
     asked, dropped = held_out[:half], held_out[half:]
     if not is_validation:
         asked, dropped = dropped, asked
-    begins = {user: _LATER + row * _SPAN for row, user in enumerate(asked)}
     gone = set(dropped)
+    begins = dict(zip(searchers, rng.uniform(0.0, _SPAN, len(searchers)).tolist(), strict=True))
+    begins |= {user: _LATER + row * _SPAN for row, user in enumerate(asked)}
     searches = sorted(
         (
-            replace(search, timestamp=begins.get(search.user_id, 0.0) + search.timestamp)
+            replace(search, timestamp=begins[search.user_id] + search.timestamp)
             for search in data.searches
             if search.user_id not in gone
         ),
         key=lambda search: search.timestamp,
     )
     dataset = _shift_events(data.dataset, begins, gone)
-    targets = list(_newest_queries(searches, begins))[:MAX_TARGETS]
+    targets = list(_newest_queries(searches, set(asked)))[:MAX_TARGETS]
     return replace(data, dataset=dataset, searches=searches, targets=targets, held_out_from=_LATER)
 
 
-def _newest_queries(searches: Sequence[Search], begins: Mapping[str, float]) -> Iterator[Target]:
+def _newest_queries(searches: Sequence[Search], asked: set[str]) -> Iterator[Target]:
     """The newest query of each held-out user that was searched once, by time."""
     firsts: dict[str, dict[str, float]] = {}
     for search in searches:
-        if search.user_id in begins:
+        if search.user_id in asked:
             firsts.setdefault(search.user_id, {}).setdefault(search.key, search.timestamp)
     for user, times in firsts.items():
         key = max(times, key=lambda key: times[key])

@@ -11,7 +11,7 @@ from vote_ranker import VoteRanker, order_by_votes
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import History, Query
 from serendip.engine.engine import Engine
-from serendip.engine.influence import NEWEST, Influence, find_influence, measure_influence
+from serendip.engine.influence import NEWEST, NOTICED, Influence, find_influence, measure_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
@@ -88,10 +88,13 @@ def test_strengths_compare_with_the_item_that_matters_most() -> None:
     losses = np.array([[0.6, 0.15], [0.3, -0.1], [0.0, 0.0]], np.float32)
     influence = Influence(items, losses)
     asked = np.array([9, 5, 7], np.int32)
-    # What loses .15 of its value at most is hardly noticed: half as strong as from .3 on.
-    assert influence.strengths(asked) == pytest.approx(np.array([[0.5, 0], [1, 0.5], [0, 0]]))
-    # Of 6 items 2 would lose .3 by chance; these lose .9, and the largest loss is .6.
-    assert influence.strength_of_set((5, 9), 6, 0) == 1.0
-    assert influence.strength_of_set((9, 2), 6, 0) == 0.0
-    assert influence.strength_of_set((5,), 6, 0) == pytest.approx((0.6 - 0.15) / 0.6)
+    # From a loss of NOTICED on a ground is as strong as can be; smaller ones are weaker.
+    expected = np.array([[0.3, 0.0], [0.6, 0.15], [0.0, 0.0]]) / NOTICED
+    assert influence.strengths(asked) == pytest.approx(expected, abs=1e-6)
+    # Of 6 items 2 would lose .3 by chance; these lose .9.
+    assert influence.strengths_of_set((5, 9), 6)[0] == pytest.approx(0.6 / NOTICED)
+    assert influence.strengths_of_set((9, 2), 6)[0] == 0.0
+    assert influence.strengths_of_set((5,), 6)[0] == pytest.approx((0.6 - 0.15) / NOTICED)
+    large = Influence(items, losses + np.float32([[0.3], [0], [0]]))
+    assert large.strengths(asked)[1, 0] == 1.0
     assert NEWEST > len(items)

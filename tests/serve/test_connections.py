@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from processes import wait_until
 
-from serendip.serve.limits import MAX_HEAD_BYTES
+from serendip.serve.limits import FILES_BESIDE, MAX_HEAD_BYTES
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
 TIMEOUT_S = 1.0
@@ -26,9 +26,10 @@ TIMEOUT_S = 1.0
 class Server:
     """A server process whose clients have one second; its messages are in ``log``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: int = 1_024) -> None:
         self.log = folder / "log"
         command = [sys.executable, str(SCRIPT), "0", "--receive-timeout", str(TIMEOUT_S)]
+        command = ["prlimit", f"--nofile={files}", *command]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
@@ -51,8 +52,8 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
-    server = Server(folder)
+def running(folder: Path, files: int = 1_024) -> Iterator[Server]:
+    server = Server(folder, files)
     try:
         yield server
     finally:
@@ -284,3 +285,26 @@ def test_nothing_is_computed_for_clients_that_hung_up_and_no_traceback_tells_of_
         log = server.log.read_text()
     assert "Traceback" not in log
     assert "ERROR" not in log
+
+
+def test_connections_above_the_limit_are_told_so_and_the_others_go_on(tmp_path: Path) -> None:
+    allowed = 20
+    with running(tmp_path, files=FILES_BESIDE + allowed) as server:
+        first = HTTPConnection("127.0.0.1", server.port, timeout=30)
+        first.request("GET", "/health/live")
+        assert first.getresponse().read()
+        others = [server.connect() for _ in range(allowed - 1)]
+        with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as refused:
+            refused.request("GET", "/health/live")
+            answer = refused.getresponse()
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            error = json.loads(answer.read())["error"]
+            assert (error["type"], "connections" in error["message"]) == ("overload", True)
+        idle = server.connect()  # is told nothing, as it says nothing
+        assert idle.recv(1) == b""
+        first.request("GET", "/health/live")
+        assert first.getresponse().status == 200
+        for connection in (*others, idle):
+            connection.close()
+        wait_until(lambda: server.get("/health/live")[0] == 200, "a free place")
+        first.close()

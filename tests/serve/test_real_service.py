@@ -195,3 +195,32 @@ print(sorted(trains & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_two_services_on_one_workspace_obey_each_other(shop: Path) -> None:
+    """Neither knows of the other: each reads within a second what the other wrote."""
+
+    def until(connection: HTTPConnection, path: str, status: int) -> dict[str, object]:
+        for _ in range(20_000):
+            found, answer = ask(connection, "GET", path)
+            if found == status:
+                return answer
+        raise AssertionError(f"{path} is not {status} yet")
+
+    with service(shop) as (one, first), service(shop) as (other, second):
+        assert (
+            ask(one, "POST", "/v1/items", {"item_id": "shared", "title": "Zebra quartet"})[0] == 200
+        )
+        until(other, "/v1/items/shared", 200)
+        shown = ask(other, "GET", "/v1/search?q=zebra+quartet")[1]["items"]
+        assert shown[0]["item_id"] == "shared"
+        event = {"user_id": "both", "item_id": "shared", "action": "like"}
+        assert ask(other, "POST", "/v1/events", event)[1]["new"] == 1
+        assert len(ask(one, "GET", "/v1/users/both/history")[1]["events"]) == 1
+        assert ask(other, "DELETE", "/v1/items/shared")[0] == 200
+        until(one, "/v1/items/shared", 404)
+        found = ask(one, "GET", "/v1/search?q=zebra+quartet")[1]["items"]
+        assert "shared" not in {item["item_id"] for item in found}
+        assert ask(one, "DELETE", "/v1/users/both")[0] == 200
+        assert ask(other, "GET", "/v1/users/both/history")[1]["events"] == []
+    assert (first.returncode, second.returncode) == (0, 0)

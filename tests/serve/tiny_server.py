@@ -2,12 +2,13 @@
 
 Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
 [--switch FILE] [--companion FOLDER] [--keys DATABASE] [--host HOST] [--allowed-host NAME]
-[--trusted-proxy ADDRESS] [--receive-timeout SECONDS]. Prints the address once it listens and once
-it is ready.
+[--trusted-proxy ADDRESS] [--receive-timeout SECONDS] [--deadline SECONDS]. Prints the address once
+it listens and once it is ready.
 
-The search `slow` takes half a second. If the switch is a file, its content says why the engine
-cannot be opened. With an exit code every worker ends with it at once. A companion runs if its
-folder has the file `wanted`; it writes its process into `pid`, and `ended` when it ends in order.
+The search `slow` takes half a second, `hang` never ends. If the switch is a file, its content says
+why the engine cannot be opened. With an exit code every worker ends with it at once. A companion
+runs if its folder has the file `wanted`; it writes its process into `pid`, and `ended` when it ends
+in order.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--allowed-host", action="append", default=[])
     parser.add_argument("--trusted-proxy", action="append", default=[])
     parser.add_argument("--receive-timeout", type=float, default=LIMITS.receive_timeout_s)
+    parser.add_argument("--deadline", type=float, default=LIMITS.deadline_s)
     return parser.parse_args()
 
 
@@ -71,6 +73,8 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
                 if request.text == "slow":
                     self.slow += 1
                     threading.Event().wait(0.5)
+                if request.text == "hang":
+                    threading.Event().wait(600)
                 return super().recommend(request)
 
         shown = poster_pictures(options.pictures) if options.pictures else NO_PICTURES
@@ -84,7 +88,7 @@ def exposure_by(options: argparse.Namespace) -> Exposure:
     """Where it listens, and for whom."""
     hosts, proxies = tuple(options.allowed_host), tuple(options.trusted_proxy)
     open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
-    limits = ServiceLimits(receive_timeout_s=options.receive_timeout)
+    limits = ServiceLimits(receive_timeout_s=options.receive_timeout, deadline_s=options.deadline)
     return Exposure(options.host, 0, hosts, proxies, open_keys, limits)
 
 

@@ -6,6 +6,7 @@ The engine is imported and opened after the socket listens.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serendip.cli.terminal import Terminal, WorkspaceOption
+from serendip.cli.terminal import AddressOption, EngineOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError, SerendipError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from serendip.engine.training_record import TrainingRecord
     from serendip.serve.exposure import Exposure
     from serendip.serve.generation_watch import PublishedGenerations
+    from serendip.serve.replica import Replica
     from serendip.serve.server import Helper
     from serendip.serve.worker_seat import WorkerSeat
 
@@ -42,9 +44,23 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Processes that answer, one per core at most.")
     ] = 1,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    replicas: Annotated[
+        int, typer.Option(min=1, help="With --engine ray: processes that answer on the cluster.")
+    ] = 2,
 ) -> None:
     """Listen, load the published generation and serve until interrupted."""
-    serve_workspace(workspace, host, port, Terminal().say, workers)
+    if engine is None and address is None:
+        serve_workspace(workspace, host, port, Terminal().say, workers)
+        return
+    from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
+
+    config = EngineChoice(engine, address).apply(ExecutorConfig())
+    if config.name == "ray":
+        serve_on_ray(workspace, host, port, Terminal().say, replicas, config.address)
+    else:
+        serve_workspace(workspace, host, port, Terminal().say, workers)
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.
@@ -72,18 +88,7 @@ def serve_workspace(
     Raises:
         ConfigError: the folder is not a workspace.
     """
-    from serendip.serve.logs import set_up as set_up_logs
-
-    settings = workspace / _SETTINGS_FILE
-    if not settings.is_file():
-        raise ConfigError(
-            f"{settings} does not exist.",
-            "Give the workspace with -w FOLDER, or create one with `serendip init`.",
-        )
-
-    config, store = _read_configs(settings)
-    set_up_logs(config.log_format)
-    exposure = _build_exposure(config, store.place(workspace), host, port)
+    exposure = _open_exposure(workspace, host, port)
 
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
@@ -121,6 +126,81 @@ def serve_workspace(
 
         companion = Companion(lambda: _has_schedule(workspace), lambda: _keep_trained(workspace))
         supervise(work, workers, exposure, load, say_ready, say_listening, companion)
+
+
+def serve_on_ray(
+    workspace: Path, host: str, port: int, say: Callable[[str], None], replicas: int, address: str
+) -> None:
+    """Serve by replicas on Ray Serve until interrupted.
+
+    Args:
+        workspace: folder of the workspace; each replica sees it under the same path.
+        host: address that the proxy listens on.
+        port: its port.
+        say: called with lines for people.
+        replicas: number of processes that answer.
+        address: of the cluster; empty = one of this machine alone.
+
+    Raises:
+        ConfigError: the folder is not a workspace, the cluster cannot be used, or others may reach
+            the service and there is no key.
+        ExtraMissing: Ray Serve is not installed.
+    """
+    from serendip.errors import ExtraMissing
+    from serendip.runtime.engines import secure_ray
+    from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.scratch import scratch_folder
+    from serendip.serve.limits import DRAIN_S
+    from serendip.serve.shared_state import mark_started
+
+    secure_ray(address)
+    try:
+        from serendip.runtime.ray_cluster import serve_replicas
+    except ImportError as error:
+        raise ExtraMissing(
+            f"Ray Serve cannot be imported: {error}.", 'Run `pip install "serendip[ray-serve]"`.'
+        ) from None
+    folder = workspace.resolve()
+    exposure = _open_exposure(folder, host, port)
+    exposure.listen().close()  # refuses what it should not listen on, before anything starts
+    config = ExecutorConfig(name="ray", address=address, workers=None if address else replicas)
+    ended = threading.Event()
+    say(f"Starting {replicas} replicas ...")
+    with scratch_folder() as scratch:
+        # Replicas on one machine share a folder, as workers do; on several each asks the database.
+        shared = "" if address else str(scratch)
+        open_replica = partial(_open_replica, str(folder), host, port, shared, replicas)
+        with serve_replicas(config, open_replica, replicas, host, port, DRAIN_S):
+            mark_started(scratch)
+            for number in (signal.SIGTERM, signal.SIGINT):  # Ray has handlers of its own until here
+                signal.signal(number, lambda *_: ended.set())
+            say(f"Ready: http://{host}:{port}   (Ctrl-C stops)")
+            ended.wait()
+
+
+def _open_replica(workspace: str, host: str, port: int, shared: str, replicas: int) -> Replica:
+    """The application of this process, one of the replicas of a service."""
+    from serendip.serve.replica import Replica
+    from serendip.serve.shared_state import SharedState
+
+    folder = Path(workspace)
+    state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
+    return Replica(_published_in(folder), _open_exposure(folder, host, port), state)
+
+
+def _open_exposure(workspace: Path, host: str, port: int) -> Exposure:
+    """Read the settings of the service and set up its logs."""
+    from serendip.serve.logs import set_up as set_up_logs
+
+    settings = workspace / _SETTINGS_FILE
+    if not settings.is_file():
+        raise ConfigError(
+            f"{settings} does not exist.",
+            "Give the workspace with -w FOLDER, or create one with `serendip init`.",
+        )
+    config, store = _read_configs(settings)
+    set_up_logs(config.log_format)
+    return _build_exposure(config, store.place(workspace), host, port)
 
 
 def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
@@ -219,6 +299,12 @@ def _open_helper(workspace: Path) -> Helper:
     return MediaProcess(workspace)
 
 
+def _warm(engine: Engine) -> Engine:
+    """An engine whose first request loads nothing: only then the service says that it is ready."""
+    engine.warm_up()
+    return engine
+
+
 def _published_in(workspace: Path) -> PublishedGenerations:
     """The generations of a workspace; the engine is imported once one is opened."""
     from serendip.serve.generation_watch import PublishedGenerations
@@ -232,12 +318,12 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     def open_engine() -> Engine:
         from serendip.engine.engine import Engine
 
-        return Engine.open(workspace)
+        return _warm(Engine.open(workspace))
 
     def open_earlier() -> Engine:
         from serendip.engine.engine import Engine
 
-        return Engine.open_earlier(workspace)
+        return _warm(Engine.open_earlier(workspace))
 
     def current() -> str:
         from serendip.engine.generations import current_name

@@ -5,6 +5,7 @@ Each answer is computed from one immutable ``EngineState``, read once. Nothing h
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
@@ -55,12 +56,14 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, DataError, StorageError
+from serendip.errors import ArtefactError, DataError, SerendipError, StorageError
 from serendip.models.ann_index import INDEX_FILE, load_faiss
 from serendip.models.sharded_index import opening_shards
 from serendip.runtime.budget import parse_duration
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
+
+_log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_S = 2.0
 """Seconds that a write waits for other writers of the database before it fails."""
@@ -96,7 +99,7 @@ class Engine:
         self.report = report
         self.generation = generation.name
         self._manifest = generation.manifest
-        self._store = store
+        self._store, self._encoder = store, encoder
         self._surfaces = settings.all_surfaces()
         self._clock = clock
         self._query_builder = QueryBuilder(
@@ -107,7 +110,9 @@ class Engine:
         self._totals = store.totals(settings.actions.ignore)
         self._media = media
         self._eraser = Eraser(workspace, store)
-        self._remover = RemainsRemover(workspace.folder)
+        self._remover = RemainsRemover(
+            workspace.folder, on_failed_sync=store.database.note_failed_sync
+        )
         updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
         manifest = generation.manifest
         counts = LiveCounts(
@@ -120,6 +125,7 @@ class Engine:
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)
         self._totals.follow()
+        store.keep_reserve()
 
     @classmethod
     def open(cls, folder: Path | str, clock: Callable[[], float] = time.time) -> Engine:
@@ -208,6 +214,16 @@ class Engine:
         self._store.close()
         self._media.close()
 
+    def warm_up(self) -> None:
+        """Load what the first search would load otherwise, such as the weights of the encoder.
+
+        What cannot be loaded is logged: requests then say so themselves.
+        """
+        try:
+            self._encoder.encode(["a text"])
+        except (SerendipError, ImportError, OSError) as error:
+            _log.error("the text encoder cannot be loaded: %s", error)
+
     def catch_up(self) -> None:
         """Apply what other engines wrote since the last call: items, deletions, events.
 
@@ -216,6 +232,7 @@ class Engine:
         """
         self._live.catch_up()
         self._totals.follow()
+        self._store.keep_reserve()
         self._remover.resume(self._eraser.has_remains)
 
     @property

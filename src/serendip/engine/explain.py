@@ -290,6 +290,7 @@ class Explainer:
         taste = taste_of(self.query, self.state)
         if not taste.values:
             return
+        of_words: dict[str, list[float]] = {}
         for row, item in enumerate(self.items.tolist()):
             shared = [word for word in self.state.catalogue.words(item) if word in taste.values]
             if not shared:
@@ -297,7 +298,9 @@ class Explainer:
             word = max(shared, key=lambda word: taste.values[word].strength)
             strength, items = taste.values[word]
             if self.influence is not None:
-                strength = self.influence.strength_of_set(items, taste.size, row)
+                if word not in of_words:
+                    of_words[word] = self.influence.strengths_of_set(items, taste.size).tolist()
+                strength = of_words[word][row]
             if strength <= 0:
                 continue
             sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)

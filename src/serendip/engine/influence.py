@@ -25,7 +25,7 @@ from serendip.engine.state import EngineState
 from serendip.models.base import Recommender
 from serendip.models.context import compute_context_weights, compute_growth_without
 
-NOTICED = 0.3
+NOTICED = 0.7
 """Share of the value from which on its loss is noticed in full."""
 
 NEWEST = 8
@@ -72,21 +72,20 @@ class Influence:
         strengths: FloatArray = np.maximum(losses * self._scale, 0.0)
         return strengths
 
-    def strength_of_set(self, items: Sequence[int], size: int, row: int) -> float:
-        """Strength of several items together as a ground, beyond as many random ones of ``size``.
+    def strengths_of_set(self, items: Sequence[int], size: int) -> FloatArray:
+        """(C,) strengths of several items together, beyond as many random ones of ``size``.
 
         Where there are not as many others, it is compared with the number of the others.
 
         Args:
             items: of the history.
             size: number of items that they were chosen from.
-            row: the shown item.
         """
-        losses = self.losses[:, row]
-        named = float(losses[np.isin(self.items, items)].sum())
+        named = self.losses[np.isin(self.items, items)].sum(0)  # (C,)
         most = max(size, len(self.items))
-        chance = float(losses.sum()) * min(len(items), most - len(items)) / most
-        return min(max((named - chance) * float(self._scale[row]), 0.0), 1.0)
+        chance = self.losses.sum(0) * (min(len(items), most - len(items)) / most)  # (C,)
+        strengths: FloatArray = np.clip((named - chance) * self._scale, 0.0, 1.0)
+        return strengths
 
     @cached_property
     def _scale(self) -> FloatArray:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import ray
 from ray.cluster_utils import Cluster
@@ -47,6 +47,11 @@ _AHEAD = 8
 
 _STORE_BYTES = 256 << 20
 """Object store of a cluster of this machine alone; what does not fit is spilt to disk."""
+
+_APPLICATION = "serendip"
+_MOST_REQUESTS = 256
+"""Requests that a replica is handed at once; its own queue refuses what it cannot answer."""
+_HEALTH_S = 5.0
 
 _LOOPBACK = "127.0.0.1"
 _PORTS = (
@@ -209,6 +214,79 @@ class RayExecutor:
         found.add_done_callback(end)
         ref.future().add_done_callback(settle)
         return found
+
+
+class Replicated(Protocol):
+    """An ASGI application of one process.
+
+    Attributes:
+        app: the application.
+    """
+
+    app: Any
+
+    def check(self) -> None:
+        """Raises an error if the process should be replaced."""
+        ...
+
+    def close(self) -> None:
+        """Called at the end."""
+        ...
+
+
+@contextmanager
+def serve_replicas(
+    config: ExecutorConfig,
+    open_replica: Callable[[], Replicated],
+    replicas: int,
+    host: str,
+    port: int,
+    drain_s: float,
+) -> Iterator[None]:
+    """Serve an application by several processes behind the proxy of Ray Serve, in a ``with`` block.
+
+    The block begins once all replicas are open. A replica whose check fails, or that dies, is
+    replaced. At its end running requests are answered.
+
+    Args:
+        config: the cluster.
+        open_replica: called in each replica; it is sent there by name.
+        replicas: number of them.
+        host: address that the proxy listens on.
+        port: its port.
+        drain_s: seconds that running requests may take at the end.
+    """
+    connect(config)
+    from ray import serve
+
+    class Served:
+        def __init__(self) -> None:
+            self._replica = open_replica()
+
+        def __serve_build_asgi_app__(self) -> Any:
+            return self._replica.app
+
+        def check_health(self) -> None:
+            self._replica.check()
+
+        def __del__(self) -> None:
+            self._replica.close()
+
+    deployment = serve.deployment(
+        name="replica",
+        num_replicas=replicas,
+        max_ongoing_requests=_MOST_REQUESTS,
+        graceful_shutdown_timeout_s=drain_s,
+        health_check_period_s=_HEALTH_S,
+        ray_actor_options={"num_cpus": 1},
+    )(serve.ingress()(Served))
+    serve.start(http_options={"host": host, "port": port})
+    try:
+        serve.run(deployment.bind(), name=_APPLICATION)
+        yield
+    finally:
+        serve.delete(_APPLICATION)
+        serve.shutdown()
 
 
 def _run(work: Callable[[Any], Any], task: Any) -> Any:

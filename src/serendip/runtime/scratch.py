@@ -16,16 +16,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = "serendip-scratch-"
-"""Of the names of all these folders, in the folder for temporary files of the system."""
+"""Of the names of all these folders."""
 _YOUNG_S = 60.0
 """Age up to which a folder may be one that is not locked yet."""
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A new folder that is removed after the block, or by a later job if the process is killed."""
-    remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
+    """A new folder that is removed after the block, or by a later job if the process is killed.
+
+    Args:
+        inside: where tasks on other machines find it, too; None = among the temporary files of this
+            one.
+    """
+    base = Path(tempfile.gettempdir()) if inside is None else inside
+    base.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(base)
+    with tempfile.TemporaryDirectory(dir=base, prefix=PREFIX, ignore_cleanup_errors=True) as name:
         handle = os.open(name, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_SH)
@@ -34,9 +41,9 @@ def scratch_folder() -> Iterator[Path]:
             os.close(handle)
 
 
-def remove_abandoned() -> None:
-    """Remove the folders of processes of this user that ended without doing so."""
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+def remove_abandoned(base: Path) -> None:
+    """Remove the folders in ``base`` of processes of this user that ended without doing so."""
+    for path in base.glob(f"{PREFIX}*"):
         try:
             _remove_if_abandoned(path)
         except OSError:  # held, or removed by another job in between

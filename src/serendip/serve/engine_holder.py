@@ -5,7 +5,8 @@ engine is closed when its last lease ends. A write is acknowledged with the vers
 the store that it led to, whichever engine or worker it went through; an engine whose items are
 older reads the store before its next answer.
 
-Reads and writes have separate threads, so no read waits for a write. Reads wait in a bounded queue
+Reads and writes have separate threads, so no read waits for a write. A thread whose call hangs is
+replaced (``lane_threads``). Reads wait in a bounded queue
 (``read_queue``), files and answers in place of failed reads in others. SQLite allows one writer at
 a time, so there is one writer thread with a bounded queue; further writes are refused at once. If
 another process locks the database for longer than the busy timeout, the waiting write and all
@@ -20,7 +21,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -38,6 +38,7 @@ from serendip.serve.current_request import (
     get_current_request,
     set_current_request,
 )
+from serendip.serve.lane_threads import LaneThreads
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES
 from serendip.serve.logs import FailureLog
 from serendip.serve.read_queue import ReadQueue
@@ -71,6 +72,7 @@ class EngineHolder:
     published generation that cannot be opened; ``storage_problem`` says why a write would fail.
     The last two are empty if all is well. ``last_training`` says how the last training of the
     workspace ended. ``Follower`` sets them in its checks, so reading them costs nothing.
+    ``find_hung`` is set by whoever owns the threads.
 
     Args:
         shared: state of the service; None = this is its only worker.
@@ -86,6 +88,12 @@ class EngineHolder:
         self.refused_generation = ""
         self.storage_problem = ""
         self.last_training: TrainingRecord | None = None
+        self.find_hung: Callable[[], bool] = lambda: False
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether so many calls hang that this process has to be replaced."""
+        return self.find_hung()
 
     @property
     def is_ready(self) -> bool:
@@ -201,12 +209,17 @@ _RETRY_S = 1.0
 """Seconds until an engine that could not read the store tries again."""
 
 
+STUCK_DEADLINES, STUCK_TIMES = 4.0, 2
+"""Deadlines after which a call that still runs loses its thread to others, and times that all
+threads may be replaced so."""
+
+
 class _Lane:
     """Threads, and the bounded queue of the calls that wait for them."""
 
-    def __init__(self, name: str, threads: int, length: int) -> None:
+    def __init__(self, name: str, threads: int, length: int, stuck_s: float) -> None:
         self.queue = ReadQueue(length)
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.threads = LaneThreads(name, threads, stuck_s, STUCK_TIMES * threads)
 
 
 class EnginePool:
@@ -228,15 +241,20 @@ class EnginePool:
         deadline_s: float = LIMITS.deadline_s,
     ) -> None:
         self.holder, self._deadline_s = holder, deadline_s
-        self._readers = _Lane("reader", READERS, waiting_reads)
-        self._spare = _Lane("spare", SPARE, waiting_reads)
-        self._files = _Lane("files", FILES, waiting_reads)
+        stuck_s = STUCK_DEADLINES * deadline_s
+        self._readers = _Lane("reader", READERS, waiting_reads, stuck_s)
+        self._spare = _Lane("spare", SPARE, waiting_reads, stuck_s)
+        self._files = _Lane("files", FILES, waiting_reads, stuck_s)
         self._failures = FailureLog(_log)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._writer = LaneThreads("writer", 1)
+        holder.find_hung = self._find_hung
         self._waiting_writes = waiting_writes
         self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
         self._locked_at = -math.inf
         self._unreadable_until = -math.inf
+
+    def _find_hung(self) -> bool:
+        return any(lane.threads.is_hung for lane in (self._readers, self._spare, self._files))
 
     async def read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run a read-only ``call`` with the current engine, in a reader thread.
@@ -297,7 +315,7 @@ class EnginePool:
                 return await asyncio.wrap_future(running)
         except TimeoutError:
             if running.done() and not running.cancelled():
-                raise  # it is the call that raised it
+                return running.result()  # it has just ended, or it is the call that raised this
             raise LateError("the answer takes too long.", "Try again in a moment.") from None
         finally:
             if running.cancelled():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import resource
 from typing import Any
 
 from uvicorn.config import Config
@@ -20,7 +21,14 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from serendip.serve.current_request import CLIENT, Client
-from serendip.serve.limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, MAX_UNREAD_S, MIN_BYTES_PER_S
+from serendip.serve.limits import (
+    FILES_BESIDE,
+    KEEP_ALIVE_S,
+    MAX_CONNECTIONS,
+    MAX_HEAD_BYTES,
+    MAX_UNREAD_S,
+    MIN_BYTES_PER_S,
+)
 from serendip.serve.middleware import JSON_TYPE, SECURITY_HEADERS, ErrorResponse, new_request_id
 
 _INVALID = ErrorResponse(
@@ -32,9 +40,28 @@ _HEAD_TOO_LARGE = ErrorResponse(
     f"the address and the headers are larger than {MAX_HEAD_BYTES // 1024} KiB together.",
     "Send long lists in the body of a POST.",
 )
+_TOO_MANY = ErrorResponse(
+    503,
+    "overload",
+    "too many connections are open.",
+    "Use fewer, and keep them open between requests.",
+    ((b"retry-after", b"1"),),
+)
 _LATE = ErrorResponse(
     408, "timeout", "the request did not arrive in time.", "Send it again, without pauses."
 )
+
+
+MOST_REFUSED = 64
+"""Connections above the limit that are open at once, to be told."""
+
+
+def max_connections() -> int:
+    """Connections that may be open at once, within what the system allows the process."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, files - FILES_BESIDE))
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -43,6 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
     Args:
         receive_timeout_s: seconds in which the head of a request must arrive, and a body must begin
             to come at ``MIN_BYTES_PER_S``.
+        most: number of connections that may be open; a further one is told so and closed.
         config: of the server.
         server_state: of the server.
         app_state: of the application.
@@ -52,26 +80,32 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(
         self,
         receive_timeout_s: float,
+        most: int,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._receive_timeout_s = receive_timeout_s
+        self._receive_timeout_s, self._most = receive_timeout_s, most
         self._client = Client()
         self._has_begun, self._is_in_head = False, False  # of the request that is being read
         self._bytes_beside_body = 0  # since it began, or since the last part of its body
         self._late_at = math.inf
         self._refusal = _INVALID
-        self._has_refused = False
+        self._has_refused = self._is_surplus = False
         self._earlier: RequestResponseCycle | None = None  # the one before ``cycle``
         self._unread, self._unread_since = 0, 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Begin to wait for a request, or refuse it if too many connections are open."""
         super().connection_made(transport)
         self._late_at = self.loop.time() + KEEP_ALIVE_S
+        surplus = len(self.connections) - self._most
+        if surplus > MOST_REFUSED:
+            self._refuse(_TOO_MANY)
+        elif surplus > 0:  # told with its first byte, as a client may not read before it has sent
+            self._is_surplus, self._late_at = True, self.loop.time() + 1.0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that nobody waits for an answer any more."""
@@ -83,6 +117,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
         The same bound holds for what follows a body in chunks.
         """
+        if self._is_surplus and not self._has_refused:
+            self._refuse(_TOO_MANY)
         if self._has_refused:
             return
         self._bytes_beside_body += len(data)
@@ -189,6 +225,7 @@ class BoundedProtocol(HttpToolsProtocol):
             (b"content-type", JSON_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
+            *error.headers,
             *SECURITY_HEADERS,
             (b"connection", b"close"),
         ]

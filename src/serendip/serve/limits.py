@@ -46,6 +46,12 @@ MAX_WAITING_WRITES = 64
 MAX_SOURCE_ITEMS = 100
 """Context items per request: the cart, the current item."""
 
+MAX_CONNECTIONS = 4_096
+"""Open connections of a worker, or fewer where the system allows it fewer open files."""
+
+FILES_BESIDE = 256
+"""Open files that a worker needs beside its connections."""
+
 DRAIN_S = 10
 """Seconds that running requests get to finish when the service, or one worker of it, ends."""
 

@@ -25,7 +25,7 @@ from serendip.errors import SerendipError
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.exposure import LOCAL, Exposure
 from serendip.serve.generation_watch import Follower, PublishedGenerations
-from serendip.serve.http_protocol import BoundedProtocol
+from serendip.serve.http_protocol import BoundedProtocol, max_connections
 from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
 from serendip.serve.middleware import (
     LOOPBACK_HOSTS,
@@ -105,12 +105,17 @@ class _Server(uvicorn.Server):
     """Ends without a reset connection: it first accepts no more, then answers what was sent."""
 
     def __init__(
-        self, starter: Starter, trusted_proxies: Sequence[str], receive_timeout_s: float
+        self,
+        starter: Starter,
+        trusted_proxies: Sequence[str],
+        receive_timeout_s: float,
+        has_to_end: Callable[[], bool],
     ) -> None:
+        protocol = partial(BoundedProtocol, receive_timeout_s, max_connections())
         super().__init__(
             uvicorn.Config(
                 starter,
-                http=partial(BoundedProtocol, receive_timeout_s),  # type: ignore[arg-type]
+                http=protocol,  # type: ignore[arg-type]
                 ws="none",
                 proxy_headers=bool(trusted_proxies),
                 forwarded_allow_ips=list(trusted_proxies),
@@ -122,11 +127,16 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
-        self._starter = starter
+        self._starter, self._has_to_end = starter, has_to_end
 
     async def on_tick(self, counter: int) -> bool:
-        """End, once a second, the connections that wait for their client for too long."""
+        """End, once a second, the connections that wait for their client for too long.
+
+        All of them, if the process has to end.
+        """
         if counter % _TICKS_PER_S == 0:
+            if self._has_to_end():
+                self.should_exit = True
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 assert isinstance(connection, BoundedProtocol)
@@ -190,7 +200,10 @@ def run_worker(
         SystemExit: no generation could be opened; the supervisor knows why.
     """
     holder = EngineHolder(SharedState(seat.folder, seat.workers, seat.name))
-    service = _Service(published, holder, exposure, seat.channel.report_ready, open_helper)
+    service = _Service(
+        *(published, holder, exposure, seat.channel.report_ready, open_helper),
+        has_to_end=lambda: holder.is_hung,
+    )
     threading.Thread(
         target=_end_with_supervisor, args=(seat, service), name="supervised", daemon=True
     ).start()
@@ -210,6 +223,7 @@ class _Service:
         exposure: for whom it answers.
         on_ready: called once the engine answers.
         open_helper: called then, too.
+        has_to_end: asked once a second; whether somebody else is to serve in place of this process.
     """
 
     def __init__(
@@ -219,6 +233,7 @@ class _Service:
         exposure: Exposure,
         on_ready: Callable[[], None],
         open_helper: Callable[[], Helper],
+        has_to_end: Callable[[], bool] = lambda: False,
     ) -> None:
         self._holder, self._on_ready = holder, on_ready
         self._open_helper = open_helper
@@ -228,7 +243,8 @@ class _Service:
         self._ring: KeyRing | None = None
         self._starter = Starter(exposure.hosts)
         self._server = _Server(
-            self._starter, exposure.believed_proxies, exposure.limits.receive_timeout_s
+            *(self._starter, exposure.believed_proxies, exposure.limits.receive_timeout_s),
+            has_to_end,
         )
         self._failure: Exception | None = None
 

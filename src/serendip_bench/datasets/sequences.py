@@ -87,6 +87,23 @@ def _read_items(path: Path) -> Catalogue:
     return Catalogue(items)
 
 
+def read_category_paths(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Item id -> names of its first category path, from the root; empty without one.
+
+    Raises:
+        DataError: a line is not JSON.
+    """
+    paths = {}
+    for number, line in _read_lines(folder / ITEMS_FILE):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{folder / ITEMS_FILE}:{number} is not JSON: {error}.") from None
+        first = next(iter(row.get("categories") or ()), ())
+        paths[str(row["item_id"])] = tuple(map(str, first)) if isinstance(first, list) else ()
+    return paths
+
+
 def _to_item(row: dict[str, Any]) -> Item:
     paths = row.get("categories") or [[]]
     words = " ".join(str(word) for word in paths[0]) if isinstance(paths[0], list) else ""

@@ -7,11 +7,11 @@ class.
 Figures are about one part of the gold labels: ``test``, which nothing was chosen on, or ``dev``.
 
 A filter by a judge's probabilities is measured on slates, the first items by similarity, and what
-it removes is replaced by the surest items behind these: half of the slates choose the threshold,
-the other half measures its effect; where all queries are folds, the part ``dev`` chooses for the
-part ``test``. There are two thresholds: the
-loosest safe one (at most 5 % of the shown items are irrelevant, at a confidence of 95 %), and the
-strictest that replaces at most a tenth of the shown items.
+it removes is replaced by the surest items behind these. There are two thresholds: the loosest safe
+one (at most 5 % of the shown items are irrelevant, at a confidence of 95 %), chosen by half of the
+slates and measured on the others (where all queries are folds, the part ``dev`` chooses for the
+part ``test``), and the strictest that replaces at most a tenth of the shown items of the measured
+slates, which takes no labels.
 
 The kind of gold labels is recognised by the names of the files in a folder.
 
@@ -70,7 +70,7 @@ ALLOWED, CONFIDENCE, MAX_REPLACED = 0.05, 0.95, 0.1
 
 
 def measure_filter(slates: RankedSlates, probabilities: FloatArray) -> dict[str, Any] | None:
-    """Effect of both thresholds on the slates that did not choose them; None for one group.
+    """Effect of both thresholds on the slates that did not choose the safe one; None for one group.
 
     Args:
         slates: all of a kind; slates of one group stay in one half.
@@ -87,7 +87,7 @@ def measure_filter(slates: RankedSlates, probabilities: FloatArray) -> dict[str,
     else:
         calibration, test = labelled.split(~pairs.in_part, slates.similarity)
     safe = safe_threshold(calibration, ALLOWED, CONFIDENCE)
-    tenth = replacement_threshold(calibration, MAX_REPLACED)
+    tenth = replacement_threshold(test, MAX_REPLACED)
     return {
         "size": SLATE_SIZE,
         "lists": len(np.unique(test.slates)),

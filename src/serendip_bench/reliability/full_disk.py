@@ -33,6 +33,9 @@ _ROOM = 16 << 20
 """Bytes of the disk besides the workspace."""
 
 _BATCH = 200
+_REST_S = 2.0
+"""With room, before the disk fills up: the service looks after its disk once a second."""
+
 _PATIENCE_S = 30.0
 _ITEM = "/v1/items/posted"
 _READS = ("/v1/recommend?user_id=full", "/v1/search?q=a", "/health/ready", _ITEM)
@@ -116,6 +119,7 @@ class FullDisk:
         with closing(HttpClient(netloc)) as client:
             client.post("/v1/items", {"item_id": "posted", "title": "Deleted in a moment"})
             course.acknowledged += _post(client, f"{name}-before", course)
+            threading.Event().wait(_REST_S)
             ballast = fill(disk)
             for number in range(self.writes):
                 course.note_write(client.post("/v1/events", _rows(f"{name}-{number}")))

@@ -49,19 +49,21 @@ class PublishKills:
     Args:
         kills: number.
         control_kills: at most, of the negative control.
+        every: only the first of so many steps is tried.
         seed: of the random moments.
     """
 
     kills: int = 3_072
     control_kills: int = 100
+    every: int = 1
     seed: int = 0
 
     def run(self, progress: Progress) -> Findings:
         """Kill, look, publish again."""
         with trial_folder() as folder:
-            told = _Trials(folder, self.seed, _publish).run(self.kills, progress)
+            told = _Trials(folder, self.seed, self.every, _publish).run(self.kills, progress)
         with trial_folder() as folder:
-            broken = _Trials(folder, self.seed, _publish_pointer_first)
+            broken = _Trials(folder, self.seed, self.every, _publish_pointer_first)
             control = broken.run(self.control_kills, SilentProgress())
         return Findings(
             {"kills": told.kills, "steps of a publication": told.steps, "publications": told.whole},
@@ -80,11 +82,15 @@ class _Trials:
     Args:
         folder: for copies of the generations.
         seed: of the random moments.
+        every: only the first of so many steps is tried.
         change: publishes.
     """
 
-    def __init__(self, folder: Path, seed: int, change: Callable[[Path], object]) -> None:
+    def __init__(
+        self, folder: Path, seed: int, every: int, change: Callable[[Path], object]
+    ) -> None:
         self._folder, self._rng, self._publish = folder, random.Random(seed), change
+        self._every = every
         self.kills = self.whole = self.steps = 0
         self.faults: list[str] = []
 
@@ -106,12 +112,12 @@ class _Trials:
         """What to do, and the step to be killed before; 0 = at a random moment."""
         while True:
             for change in (self._publish, rollback):
-                whole, step = self.whole, 0
+                whole, step = self.whole, 1
                 while self.whole == whole:  # until one gets through
-                    step += 1
                     yield change, step
                     yield change, 0
-                self.steps = max(self.steps, step - 1)
+                    step += self._every
+                self.steps = max(self.steps, step - self._every - 1)
 
     def _kill_once(self, template: Path, change: Callable[[Path], object], step: int) -> None:
         folder = Path(shutil.copytree(template, self._folder / "trial", symlinks=True))

@@ -31,7 +31,7 @@ HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "writer-kills": (WriterKills(), WriterKills(kills=40, control_kills=40)),
     "service-kills": (ServiceKills(), ServiceKills(kills=10, control_kills=2)),
     "power-cuts": (PowerCuts(), PowerCuts(cuts=100, control_cuts=30, rounds=2, operations=25)),
-    "publish-kills": (PublishKills(), PublishKills(kills=250, control_kills=40)),
+    "publish-kills": (PublishKills(), PublishKills(kills=250, control_kills=60)),
     "damage": (Damage(), Damage(flips=60, cuts=10, exchanges=10)),
     "full-disk": (FullDisk(), FullDisk(rounds=1, writes=5)),
     "hot-swaps": (HotSwaps(), HotSwaps(swaps=5, requests=1_000, control_swaps=2)),

@@ -8,16 +8,19 @@ from __future__ import annotations
 import atexit
 import http.client
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -131,12 +134,21 @@ def run_forked(workspace: Path, broken: Breakage = nullcontext) -> Iterator[Runn
 def _serve(out: int, workspace: Path, broken: Breakage) -> None:
     from serendip.cli.main import main
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     log = os.open(workspace.with_name(LOG), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(log, 2)
     sys.argv = ["serendip", "serve", "-w", str(workspace), "--port", "0"]
     with broken():
         main()
+
+
+def _end_with_parent() -> None:
+    """End the service soon after the process that asked for it, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)

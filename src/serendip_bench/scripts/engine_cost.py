@@ -1,6 +1,6 @@
 """What a job costs in two local processes, and on Ray with two nodes of one core.
 
-python src/serendip_bench/scripts/engine_cost.py WORKSPACE [--jobs batch,embed] [--runs 1]
+python src/serendip_bench/scripts/engine_cost.py WORKSPACE [--jobs batch,embed] [--users N]
 
 WORKSPACE is trained; each run takes a copy of it. CPU-seconds are those of all processes that the
 job has, this one and those of the cluster while the job runs; starting the cluster is a line of
@@ -28,6 +28,7 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
+from serendip.jobs import export_embeddings, export_recommendations
 from serendip.jobs.train import engine_fit
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
@@ -150,8 +151,11 @@ def main() -> None:
     parser.add_argument("--jobs", default="batch,embed")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--always", action="store_true", help="fit in two processes always")
+    parser.add_argument("--users", type=int, default=4_096, help="users of a task")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
+    export_recommendations.USERS_PER_TASK = options.users
+    export_embeddings.ROWS_PER_TASK = options.users
     if options.always:
         engine_fit.MIN_EVENTS_BESIDE = 0
     rows = []

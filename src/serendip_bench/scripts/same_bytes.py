@@ -113,13 +113,22 @@ LINES: dict[str, Callable[[Path, TrainOptions], Path]] = {
 
 
 def hash_all(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder but manifests, which have the time."""
+    """SHA-256 of a file, or of all files of a folder.
+
+    Manifests have the time and are left out. The files of a word index have random names, which are
+    left out with the lists of them.
+    """
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
-    for file in files:
-        if file.name != "manifest.json":
-            digest.update(file.name.encode() + file.read_bytes())
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    for _, name, file in sorted((file.parent, _name(file), file) for file in files):
+        if file.name not in ("manifest.json", ".managed.json", "meta.json"):
+            digest.update(name.encode() + file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _name(file: Path) -> str:
+    """What a file is called whenever it is written."""
+    return file.suffix if file.parent.name == "search" else file.name
 
 
 def compute_hashes(workspace: Path, open_engine: OpenEngine) -> dict[str, str]:

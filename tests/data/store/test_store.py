@@ -15,6 +15,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.limits import MAX_ID_BYTES, MAX_TEXT_CHARS
 from serendip.data.store.store import Store
+from serendip.data.user import User
 from serendip.errors import BusyError, DataError, StorageError
 
 
@@ -73,6 +74,41 @@ def test_events_come_back_as_they_went_in(store):
     assert store.put_events(events) == 2
     assert store.history("u", 10) == events
     assert store.count_events() == store.log.mark().seq == 2
+
+
+def test_texts_come_back_whatever_signs_they_have(store):
+    texts = [
+        "NULL",
+        "{a,b}",
+        '"',
+        "\\",
+        "%s %(x)s",
+        ":name",
+        "'; --",
+        " a ",
+        "é\u0301",
+        "\U0001f600",
+        "\x01",
+    ]
+    events = [
+        Event(f"u{text}", text, float(number), query=text, event_id=f"{text}{number}")
+        for number, text in enumerate(texts)
+    ]
+    assert store.put_events(events) == len(texts)
+    assert store.put_events(events) == 0
+    store.put_items([Item(text, text, text, {text: (text, "")}) for text in texts])
+    assert [store.history(f"u{text}", 9) for text in texts] == [[event] for event in events]
+    assert [item.item_id for item in store.items()] == texts
+    assert store.item("{a,b}") == Item("{a,b}", "{a,b}", "{a,b}", {"{a,b}": ("{a,b}", "")})
+
+
+def test_orders_of_texts_are_those_of_their_bytes(store):
+    users = ["b", "B", "a", "_", "é", "Z", "\U0001f600", "\uffee", "A a", "A-a", "Aa"]
+    for user in users:
+        store.users.put(User(user, {"x": "y"}))
+        store.put_events([Event(user, "i", 1.0)])
+    assert [user.user_id for user in store.users.all()] == sorted(users)
+    assert [name for name, _ in store.totals().users(99)] == sorted(users)
 
 
 def test_everything_is_there_after_opening_again(place):
@@ -445,7 +481,7 @@ def test_a_server_undoes_what_a_killed_process_began(postgres_server, tmp_path, 
         assert store.put_events([Event("v", "c", 3.0)]) == 1
         assert store.compact() == 2
         assert store.erase_user("u")[1] == 2
-        assert (store.remove_erased(), store.count_events()) == (1, 1)
+        assert (store.remove_erased(), store.count_events()) == (2, 1)
     assert len(folders(place)) == 1
 
 

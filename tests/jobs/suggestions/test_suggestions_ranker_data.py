@@ -41,9 +41,9 @@ def table() -> QueryTable:
     return QueryTable.unverified(found, ITEMS, Categories.of(ITEMS))
 
 
-def dataset() -> Dataset:
-    users = np.repeat(np.arange(NUM_USERS), 3).astype(np.int32)
-    items = ((users * 7 + np.tile(np.arange(3), NUM_USERS)) % NUM_ITEMS).astype(np.int32)
+def dataset(num_users: int = NUM_USERS) -> Dataset:
+    users = np.repeat(np.arange(num_users), 3).astype(np.int32)
+    items = ((users * 7 + np.tile(np.arange(3), num_users)) % NUM_ITEMS).astype(np.int32)
     count = len(users)
     log = EventLog(
         users,
@@ -52,7 +52,7 @@ def dataset() -> Dataset:
         np.ones(count, bool),
         np.zeros(count, np.float32),
     )
-    return Dataset(ITEMS, Vocabulary(f"u{n}" for n in range(NUM_USERS)), log)
+    return Dataset(ITEMS, Vocabulary(f"u{n}" for n in range(num_users)), log)
 
 
 def search(user: int, at: float, key: str, chosen: tuple[int, ...] = (1,)) -> Search:
@@ -128,3 +128,23 @@ def test_the_same_log_gives_the_same_weights(searcher: Searcher, tmp_path: Path)
     searches = [search(n, 500.0 + n, f"phrase {n % 20}") for n in range(10)]
     one, other = (trained(searcher, Log(dataset(), searches)) for _ in range(2))
     assert np.array_equal(one.weights, other.weights)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_weights_are_kept_that_find_the_newest_searches_as_well_as_the_prior(
+    searcher: Searcher, is_kept: bool
+) -> None:
+    """Most search what finds their last item; the newest searches are the same, or what all ask."""
+    last = {user: (7 * user + 2) % NUM_ITEMS for user in range(100)}
+    people = [user for user, item in last.items() if item < 20]
+    kinds = ("rule", "phrase", "like thing")
+    searches = [
+        search(user, 500.0 + n, f"{kinds[(n + n // len(people)) % 3]} {last[user]}")
+        for n, user in enumerate(people * 3)
+    ]
+    if not is_kept:
+        searches[120:] = [search(one, 900.0 + one, "rule 19") for one in people[:30]]
+    ranker = trained(searcher, Log(dataset(100), searches))
+    assert ranker.learned_from == (2 * len(searches) if is_kept else 0)
+    is_prior = np.array_equal(ranker.weights, QueryRanker.prior().weights)
+    assert is_prior != is_kept

@@ -96,3 +96,21 @@ def test_a_few_pairs_with_equal_labels_can_be_trained_on() -> None:
     none_irrelevant, groups = np.zeros(12, np.bool_), np.arange(12, dtype=np.int32)
     trees = train_trees(features, none_irrelevant, groups, CONFIG, 0).trees
     assert (trees.probabilities(features) < 0.5).all()
+
+
+def test_of_few_groups_every_one_is_held_out_in_turn() -> None:
+    features, is_irrelevant, _ = world(0, 600)
+    groups = np.arange(600, dtype=np.int32) // 10
+    trained = train_trees(features, is_irrelevant, groups, CONFIG, 3)
+    assert trained.is_held_out.all() and len(trained.probabilities) == 600
+    # Trees that had seen the pairs would tell them apart better than these do.
+    seen = trained.trees.probabilities(features)
+    held_out, fitted = (
+        BinaryPredictions(is_irrelevant, scores, scores > 0.5, groups).values()["auroc"]
+        for scores in (trained.probabilities, seen)
+    )
+    assert fitted > held_out + 0.05 and held_out > 0.75
+    typical = np.arange(600) % 2 == 0
+    half = train_trees(features, is_irrelevant, groups, CONFIG, 3, typical)
+    assert np.array_equal(half.is_held_out, typical)
+    assert len(half.probabilities) == 300

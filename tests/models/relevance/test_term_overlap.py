@@ -72,3 +72,11 @@ def test_terms_of_feedback_titles_count_by_weight_and_idf() -> None:
     ]
     np.testing.assert_allclose(shares, expected, rtol=1e-5)
     assert of_the_first[0] == np.float32(1 / np.sqrt(3))
+
+
+def test_sums_are_the_same_in_every_process() -> None:
+    """Sets of words have another order in each; terms are numbered and summed by their own."""
+    texts = [{"zebra", "apple", "kiwi"}, {"kiwi", "banana", "apple"}]
+    overlap = TermOverlap.of(texts, texts)
+    assert list(overlap.numbers) == ["apple", "kiwi", "zebra", "banana"]
+    assert overlap.titles.terms.tolist() == [0, 1, 2, 0, 1, 3]

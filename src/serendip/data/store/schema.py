@@ -46,7 +46,7 @@ from sqlalchemy.types import TypeEngine
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
-from serendip.data.store.upsert import insert_into
+from serendip.data.store.upsert import insert_into, insert_many
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
@@ -211,6 +211,9 @@ _EVENT = (
     *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
     *(EVENTS.c.country, EVENTS.c.device, EVENTS.c.propensity),
 )
+EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")
+"""Columns that ``event_row`` fills."""
+
 _LOG_ROW = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.session_id, EVENTS.c.seq)
 """Columns of what readers of histories read."""
 _counts = EVENTS.c.action.not_in(bindparam("without", expanding=True))
@@ -360,6 +363,11 @@ RENAME_HIDDEN = (
     .where(HIDDEN_USERS.c.segment == bindparam("old"))
     .values(segment=bindparam("new"))
 )
+RENAME_WAITING = (
+    WAITING_ERASURES.update()
+    .where(WAITING_ERASURES.c.segment == bindparam("old"))
+    .values(segment=bindparam("new"))
+)
 DROP_FILE_SEGMENTS = SEGMENTS.delete().where(SEGMENTS.c.origin == FROM_FILE)
 HIDDEN = select(HIDDEN_USERS.c.segment, HIDDEN_USERS.c.number)
 HIDE = HIDDEN_USERS.insert()
@@ -424,7 +432,8 @@ def upsert_items(
 
 def insert_events(dialect: str) -> Any:
     """Insert events; an event whose ``event_id`` is in the table is skipped."""
-    return insert_into(dialect, EVENTS).on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
+    insert = insert_many(dialect, EVENTS, EVENT_NAMES)
+    return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
 
 
 def upsert_meta(dialect: str) -> Any:

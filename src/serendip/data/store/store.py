@@ -39,12 +39,20 @@ from serendip.data.store.item_rows import (
 from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
-from serendip.data.store.log_writer import ITEM_REMAINS_KEY, REMAINS_KEY, LogWriter, remains_note
+from serendip.data.store.log_writer import (
+    ITEM_REMAINS_KEY,
+    REMAINS_KEY,
+    REPLACED_KEY,
+    LogWriter,
+    remains_note,
+)
+from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
+from serendip.data.store.upsert import to_values
 from serendip.data.store.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.user import User
-from serendip.errors import DataError
+from serendip.errors import DataError, DiskFullError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +72,14 @@ _MOST_IN_TAIL = 50_000
 that writers never wait for long."""
 
 _SCRUBBED_KEY = "user changes at scrub"
+
+
+def _reserve(place: DatabasePlace) -> Reserve:
+    """The room that is kept beside a SQLite file; none is beside a server."""
+    if "://" in str(place):
+        return Reserve(None)
+    path = Path(place)
+    return Reserve(path.with_name(path.name + ENDING))
 
 
 def _log_place(place: DatabasePlace, log: Place | None) -> Place:
@@ -183,6 +199,7 @@ class Store:
     Args:
         database: with the tables of ``schema``.
         log: place of the segments.
+        reserve: room on the disk that is kept for deletions.
 
     Attributes:
         users: the users with attributes.
@@ -190,10 +207,10 @@ class Store:
         exports: that were written.
     """
 
-    def __init__(self, database: Database, log: Place) -> None:
+    def __init__(self, database: Database, log: Place, reserve: Reserve) -> None:
         from serendip.data.store import schema
 
-        self._database = database
+        self._database, self._reserve = database, reserve
         self._sql = schema
         self._segments = SegmentFolder(log)
         self.users = Users(database)
@@ -230,7 +247,7 @@ class Store:
         """
         from serendip.data.store.schema import METADATA
 
-        return cls(Database.with_tables(place, METADATA), _log_place(place, log))
+        return cls(Database.with_tables(place, METADATA), _log_place(place, log), _reserve(place))
 
     @classmethod
     def open(
@@ -249,7 +266,7 @@ class Store:
         from serendip.data.store.schema import METADATA
 
         log = _log_place(place, log)
-        return cls(Database.existing(place, METADATA, busy_timeout_s), log)
+        return cls(Database.existing(place, METADATA, busy_timeout_s), log, _reserve(place))
 
     def keep_open(self) -> None:
         """Open all connections and segments, so that a file deleted later stays readable.
@@ -260,9 +277,13 @@ class Store:
         self._database.keep_open()
         self.verify_log()
 
+    def keep_reserve(self) -> None:
+        """Keep room on the disk for deletions and erasures, see ``data.store.reserve``."""
+        self._reserve.keep()
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
-        return self._database.problem()
+        return self._database.problem() or self._reserve.problem()
 
     def integrity(self) -> list[str]:
         """Damage that the database reports; empty = none."""
@@ -334,6 +355,7 @@ class Store:
             StorageError: the database cannot be written to.
         """
         unique = {item.item_id: item for item in require_items(items)}
+        self._reserve.require_room()
         rows = [item_row(item, "api") for item in unique.values()]
         with self._database.write() as connection:
             version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
@@ -352,10 +374,14 @@ class Store:
         """
         if id_problem(item_id):
             return False
-        with self._database.write() as connection:
-            version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
-            values = {"id": item_id, "new_version": version, "writer": "api"}
-            return bool(connection.execute(self._sql.TOMBSTONE, values).rowcount)
+
+        def delete() -> bool:
+            with self._database.write() as connection:
+                version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
+                values = {"id": item_id, "new_version": version, "writer": "api"}
+                return bool(connection.execute(self._sql.TOMBSTONE, values).rowcount)
+
+        return self._with_reserve(delete)
 
     def erase_item(self, item_id: str) -> bool:
         """Delete an item and all that the database has about it but its id.
@@ -369,6 +395,9 @@ class Store:
         """
         if id_problem(item_id):
             return False
+        return self._with_reserve(lambda: self._erase_item(item_id))
+
+    def _erase_item(self, item_id: str) -> bool:
         with self._database.write() as connection:
             version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
             values = {"id": item_id, "new_version": version}
@@ -402,6 +431,7 @@ class Store:
             StorageError: the database cannot be written to.
         """
         rows = [event_row(event) for event in require_events(events)]
+        self._reserve.require_room()
         with self._database.write() as connection:
             view = LogView(connection, self._segments)
             erasures = self._erased.among(connection, {row["user_id"] for row in rows})
@@ -414,7 +444,8 @@ class Store:
             if not new:
                 return 0
             counted = connection.execution_options(preserve_rowcount=True)
-            return counted.execute(self._insert_events, new).rowcount
+            values = to_values(self._database.dialect, new)
+            return counted.execute(self._insert_events, values).rowcount
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -501,7 +532,8 @@ class Store:
         """
         if problem := id_problem(user_id):
             raise DataError(f"user id {user_id[:40]!r} cannot be erased: it {problem}.")
-        return self._writer.erase_user(user_id, time.time() if moment is None else moment)
+        at = time.time() if moment is None else moment
+        return self._with_reserve(lambda: self._writer.erase_user(user_id, at))
 
     def erase_all(self, erasures: Erasures) -> int:
         """Erase again whoever was erased from another copy of this database, which is newer.
@@ -591,6 +623,10 @@ class Store:
     def has_remains(self) -> bool:
         """Whether the database file may still have bytes of erased rows."""
         return bool(self.meta(REMAINS_KEY) or self.meta(ITEM_REMAINS_KEY))
+
+    def has_replaced_segments(self) -> bool:
+        """Whether segments that were written again or replaced may still be there."""
+        return bool(self.meta(REPLACED_KEY))
 
     def copy_database(self, path: Path, *others: MetaData) -> None:
         """Copy the database as of this moment to a SQLite file, without the segments that it names.
@@ -773,6 +809,15 @@ class Store:
 
     def _read(self, read: Callable[[LogView], T]) -> T:
         return read_log(self._database, self._segments, read)
+
+    def _with_reserve(self, call: Callable[[], T]) -> T:
+        """Delete or erase, on a full disk with the room that is kept for it."""
+        try:
+            return call()
+        except DiskFullError:
+            if not self._reserve.release():
+                raise
+            return call()
 
     def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
         with self._database.read() as connection:

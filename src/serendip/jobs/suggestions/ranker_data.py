@@ -6,6 +6,10 @@ user's repeated searches are left out. Shown suggestions (chips) are positives i
 and led to a choice, and negatives otherwise, weighted by the inverse propensity. A chip of kind
 ``like`` leads to items similar to an item; any choice among such items counts for it.
 
+The trained weights are kept only if they find the newest searches, which they have not seen, at
+least as well as the prior does, among all queries of the table: random negatives are easier than
+the queries that the order is made of.
+
 All features are computed at the time of the request: the searches of a query and the choices of its
 user until then. The weight of the feature ``taste``, the similarity of a query to the user's
 vector, is not trained: the retriever was trained on the same choices. It stays at its prior.
@@ -14,7 +18,7 @@ vector, is not trained: the retriever was trained on the same choices. It stays 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +54,9 @@ MAX_LETTERS = 3
 CHOICE_WITHIN_S = 1_800.0
 """Seconds within which a choice counts for a clicked chip."""
 
+HELD_OUT_SHARE, LEAST_HELD_OUT, MAX_HELD_OUT = 5, 20, 200
+"""The newest of 5 searches is held out, if these are 20 or more, and at most 200."""
+
 _MAX_WEIGHT = 20.0
 
 
@@ -69,7 +76,7 @@ def train_query_ranker(
     seed: int,
     strength: float = PRIOR_STRENGTH,
 ) -> QueryRanker:
-    """Train the query ranker on a log; without training data, return the prior.
+    """Train the query ranker on a log; the prior without training data, or where it is better.
 
     Args:
         table: suggested queries.
@@ -78,16 +85,50 @@ def train_query_ranker(
         seed: of the negatives.
         strength: of the prior.
     """
-    inputs = _Inputs(table, titles, log)
-    parts = [*_build_search_rows(inputs, np.random.default_rng(seed)), *_build_chip_rows(inputs)]
-    if not parts:
-        return QueryRanker.prior()
+    inputs, prior = _Inputs(table, titles, log), QueryRanker.prior()
+    selected = sorted(_select_searches(log.searches, table))
+    num_held_out = min(len(selected) // HELD_OUT_SHARE, MAX_HELD_OUT)
+    searches = _build_search_rows(inputs, {*selected}, np.random.default_rng(seed))
+    if num_held_out >= LEAST_HELD_OUT:
+        newest = {*selected[-num_held_out:]}
+        older = [part for row, part in searches if row not in newest]
+        learned = _fit(older, strength)
+        ranks = [_find_ranks(inputs, one, (learned, prior)) for one in _moments(inputs, newest)]
+        found, expected = (1.0 / np.array(ranks)).mean(0)  # mean reciprocal ranks
+        if found < expected:
+            return prior
+        searches = _build_search_rows(inputs, {*selected}, np.random.default_rng(seed))
+    parts = [*(part for _, part in searches), *_build_chip_rows(inputs)]
+    return _fit(parts, strength) if parts else prior
+
+
+def _fit(parts: Sequence[RankingRows], strength: float) -> QueryRanker:
     rows = RankingRows(
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.success for part in parts]),
         np.concatenate([part.weights for part in parts]),
     )
     return QueryRanker.trained(rows, len(parts), strength)
+
+
+def _find_ranks(
+    inputs: _Inputs, asked: tuple[int, Search, _Moment], rankers: Sequence[QueryRanker]
+) -> list[float]:
+    """The rank of a searched query by each ranker, from 1, among all queries not searched before.
+
+    Of queries with equal scores half come before.
+    """
+    _, search, moment = asked
+    past = inputs.table.find_rows(moment.user.searched - {search.key})
+    rows = np.setdiff1d(np.arange(len(inputs.table)), past)
+    features = inputs.features(rows, moment, "")
+    is_searched = rows == inputs.table.rows_by_key[search.key]
+    ranks = []
+    for ranker in rankers:
+        scores = ranker.scores(features)
+        own = scores[is_searched][0]
+        ranks.append(1.0 + float((scores > own).sum()) + float((scores == own).sum() - 1) / 2)
+    return ranks
 
 
 class _Inputs:
@@ -120,18 +161,24 @@ class _Inputs:
         return query_features(table, np.arange(len(table)), choices, moment.user, typed)
 
 
-def _build_search_rows(inputs: _Inputs, rng: np.random.Generator) -> Iterator[RankingRows]:
-    """Rows of each selected search, by time."""
-    selected = _select_searches(inputs.log.searches, inputs.table)
-    num_selected = Counter(inputs.log.searches[row].user_id for row in selected)
+def _moments(inputs: _Inputs, selected: Set[int]) -> Iterator[tuple[int, Search, _Moment]]:
+    """Row, search and time of each selected search, by time."""
     counts = _SearchCounts(inputs)
     for row, search in enumerate(inputs.log.searches):
         if row in selected:
-            moment = counts.moment(search.user_id, search.timestamp)
-            weight = 1.0 / np.sqrt(num_selected[search.user_id])
-            for typed in ("", search.key[: int(rng.integers(1, MAX_LETTERS + 1))].strip()):
-                yield _build_rows_of_search(inputs, search.key, typed, moment, weight, rng)
+            yield row, search, counts.moment(search.user_id, search.timestamp)
         counts.add(search)
+
+
+def _build_search_rows(
+    inputs: _Inputs, selected: Set[int], rng: np.random.Generator
+) -> Iterator[tuple[int, RankingRows]]:
+    """Row and training rows, twice, of each selected search, by time."""
+    num_selected = Counter(inputs.log.searches[row].user_id for row in selected)
+    for row, search, moment in _moments(inputs, selected):
+        weight = 1.0 / np.sqrt(num_selected[search.user_id])
+        for typed in ("", search.key[: int(rng.integers(1, MAX_LETTERS + 1))].strip()):
+            yield row, _build_rows_of_search(inputs, search.key, typed, moment, weight, rng)
 
 
 def _select_searches(searches: Sequence[Search], table: QueryTable) -> set[int]:

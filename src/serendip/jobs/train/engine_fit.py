@@ -74,7 +74,7 @@ _DATASET, _STATUS = "dataset", "status.json"
 _IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
 _LEARNED, _RANKER = "learned", "ranker"
 _UNTIL, _PREVIOUS = "until.json", "previous"
-_ATTEMPT = "attempt-"
+_ATTEMPT, _TASK = "attempt-", "-task"
 
 WordTask = Callable[[Searcher], None]
 
@@ -161,12 +161,19 @@ def _with_chosen_context(state: EngineState, fitter: Fitter) -> EngineState:
 
 
 def fit_older_part(
-    fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
+    fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions, name: str = ""
 ) -> Generator[None]:
     """Fit the older part of a dataset and the ranker, in three steps; see ``_Files``.
 
     Built IDs and previous codes may depend on the newer part, so they are not used here. Texts are
     encoded in the first step alone, so that the cache grows in one order.
+
+    Args:
+        fitter: settings, encoders and clock.
+        dataset: both parts.
+        folder: where the results are written.
+        options: seed, progress, device.
+        name: of the fit, for people; empty = that of the folder.
     """
     split = temporal(dataset, INNER_FRACTION)
     until = np.inf if split.cut is None else split.cut
@@ -185,7 +192,7 @@ def fit_older_part(
     _save_prepared(prepared, until, folder)
     yield
     searcher = older.build_words(split.train, "words")
-    past = older.fit_models(prepared, searcher, folder.name, options, previous)
+    past = older.fit_models(prepared, searcher, name or folder.name, options, previous)
     del prepared
     for model_name, arrays in OlderFit.of(past, until).learned.items():
         _save_learned(arrays, folder / _LEARNED / model_name)
@@ -370,7 +377,7 @@ def fit_older_task(task: OlderTask) -> Generator[FitStep]:
     )
     with progress.step("older events"):
         dataset = open_dataset(given / _DATASET)
-        for _ in fit_older_part(fitter, dataset, folder, options):
+        for _ in fit_older_part(fitter, dataset, folder, options, given.name.removesuffix(_TASK)):
             yield FitStep(str(folder), tuple(stages), tuple(budget.cuts))
             stages.clear()
             budget.cuts.clear()
@@ -409,14 +416,14 @@ class OtherProcess:
     def _open(
         self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
     ) -> Iterator[Iterator[None]]:
-        given = folder.with_name(f"{folder.name}-task")
+        given = folder.with_name(f"{folder.name}{_TASK}")
         save_dataset(dataset, given / _DATASET)
         if fitter.previous is not None:  # of half precision already, so nothing is lost
             fitter.previous.save(given / _PREVIOUS)
         left = fitter.budget.allow("", 1.0).seconds
         task = OlderTask(
-            str(self._workspace),
-            str(given),
+            str(self._workspace.absolute()),
+            str(given.absolute()),
             options.seed,
             options.device,
             left,

@@ -36,7 +36,8 @@ class TermSets:
     @classmethod
     def of(cls, texts: Sequence[Collection[str]], numbers: dict[str, int]) -> Self:
         """From sets of terms that all have a number."""
-        flat = [numbers[term] for terms in texts for term in terms]
+        # In order of their numbers: sets have none, and sums must be the same in every process.
+        flat = [number for terms in texts for number in sorted(map(numbers.__getitem__, terms))]
         return cls(np.array(flat, np.int32), np.cumsum([0, *map(len, texts)]))
 
     def invert(self, num_terms: int) -> TermSets:
@@ -85,7 +86,7 @@ class TermOverlap:
     @classmethod
     def of(cls, titles: Sequence[Collection[str]], texts: Sequence[Collection[str]]) -> Self:
         """From sets of terms; the set of a text includes that of its title."""
-        vocabulary = dict.fromkeys(term for terms in texts for term in terms)
+        vocabulary = dict.fromkeys(term for terms in texts for term in sorted(terms))
         numbers = {term: place for place, term in enumerate(vocabulary)}
         term_sets = TermSets.of(texts, numbers)
         counts = np.bincount(term_sets.terms, minlength=len(numbers))
@@ -167,5 +168,6 @@ class TermOverlap:
         return np.asarray(shared / np.maximum(1.0, union), np.float32)
 
     def _numbers(self, query: Collection[str]) -> NDArray[np.int64]:
-        """Numbers of the query's terms that some item has."""
-        return np.array([self.numbers[term] for term in query if term in self.numbers], np.int64)
+        """Numbers of the query's terms that some item has, ascending."""
+        known = sorted(self.numbers[term] for term in query if term in self.numbers)
+        return np.array(known, np.int64)

@@ -54,8 +54,13 @@ class TreesConfig(Config):
     min_pairs: int = 100
     """Least number of pairs of a leaf, or a fiftieth of all pairs if that is less."""
 
-    calibration_share: float = 0.2
-    """Share of the groups that the calibration is fitted on, by trees that have not seen them."""
+    calibration_folds: int = 5
+    """Folds of the groups: the calibration is fitted on pairs of folds by trees that have not seen
+    them."""
+
+    few_groups: int = 200
+    """Up to this many groups all folds are held out in turn, as a fifth of so few is a matter of
+    chance; of more groups one fold is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,23 +98,33 @@ def train_trees(
         is_typical: (P,) pairs whose share of irrelevant items is that of requests; the calibration
             is fitted on these only. None = all are.
     """
-    group_ids = np.unique(groups)
-    count = max(1, int(config.calibration_share * len(group_ids)))
-    is_held_out = np.isin(groups, np.random.default_rng(seed).permutation(group_ids)[:count])
-    config = _limit_size(config, len(group_ids))
+    count = len(np.unique(groups))
+    config = _limit_size(config, count)
     trees = _fit_trees(features, is_irrelevant, config, seed)
-    other_trees = (
-        trees
-        if is_held_out.all()
-        else _fit_trees(features[~is_held_out], is_irrelevant[~is_held_out], config, seed)
-    )
+    fold = _draw_folds(groups, config.calibration_folds, seed)  # (P,)
+    num_held_out = fold.max() + 1 if count <= config.few_groups else 1
+    scores = np.zeros(len(groups), np.float32)
+    for number in range(num_held_out):
+        part, rest = fold == number, fold != number
+        other = (
+            _fit_trees(features[rest], is_irrelevant[rest], config, seed) if rest.any() else trees
+        )
+        scores[part] = other.predict(features[part], raw_score=True)
+    is_held_out = fold < num_held_out
     if is_typical is not None:
         is_held_out &= is_typical
-    scores = other_trees.predict(features[is_held_out], raw_score=True)  # (H,)
+    scores = scores[is_held_out]  # (H,)
     calibration = fit_calibration(scores, is_irrelevant[is_held_out])
     model = _to_onnx(trees.dump_model(), features.shape[1])
     calibrated = CalibratedTrees.of(model, calibration)
     return TrainedTrees(calibrated, is_held_out, calibration(scores))
+
+
+def _draw_folds(groups: IntArray, count: int, seed: int) -> IntArray:
+    """(P,) fold of each pair, by its group (P,)."""
+    group_ids, group_of = np.unique(groups, return_inverse=True)
+    folds = np.random.default_rng(seed).permutation(len(group_ids)) % count
+    return folds.astype(np.int32)[group_of]
 
 
 def _limit_size(config: TreesConfig, num_groups: int) -> TreesConfig:

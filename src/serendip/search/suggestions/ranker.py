@@ -184,7 +184,6 @@ PRIOR: Mapping[str, float] = {
     "recent": 0.5,
     "history": 0.5,
     "own": 1.0,
-    "together": 0.5,
     "at the start": 1.0,
     "typed share": 2.0,
     "is title": 3.0,

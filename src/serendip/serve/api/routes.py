@@ -20,7 +20,7 @@ from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.engine.answer import Answer
 from serendip.engine.request import Request as EngineRequest
-from serendip.errors import UnknownItemError
+from serendip.errors import LateError, UnknownItemError
 from serendip.serve.access import PUBLIC, RouteAccess, get_caller
 from serendip.serve.api import responses
 from serendip.serve.api.requests import (
@@ -304,8 +304,13 @@ class Routes:
         return _respond(responses.LiveOut(status="live"))
 
     async def ready(self) -> Response:
-        """A generation is loaded in every worker and answers; waits for no other request."""
+        """A generation is loaded in every worker and answers; waits for no other request.
+
+        A worker whose requests hang is not ready.
+        """
         holder = self._pool.holder
+        if holder.is_hung:
+            raise LateError("too many requests hang.", "Restart the service; its log says more.")
         status = holder.service_status
         if not status.workers or (status.missing and not holder.shared.has_started):
             raise loading_error()

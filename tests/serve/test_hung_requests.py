@@ -1,0 +1,139 @@
+"""Requests that hang lose their threads; too many of them turn a worker red, and it is replaced."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from processes import children
+from tiny_engine import TinyEngine
+from wire_client import WireClient, error_of
+
+from serendip.serve.engine_holder import READERS, STUCK_TIMES
+from serendip.serve.lane_threads import LaneThreads
+from serendip.serve.limits import ServiceLimits
+
+SCRIPT = Path(__file__).with_name("tiny_server.py")
+
+
+class Gate:
+    """A call that hangs until the gate opens."""
+
+    def __init__(self) -> None:
+        self.entered, self.open = threading.Semaphore(0), threading.Event()
+
+    def __call__(self) -> str:
+        self.entered.release()
+        assert self.open.wait(timeout=30)
+        return "late"
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+def test_a_thread_whose_call_hangs_is_replaced_so_many_times(gate: Gate) -> None:
+    now = [0.0]
+    threads = LaneThreads("reader", 2, stuck_s=10.0, most_stuck=2, clock=lambda: now[0])
+    stuck = [threads.submit(gate)]
+    gate.entered.acquire()
+    assert threads.submit(lambda: "one place is left").result(5) == "one place is left"
+    for lost in (2, 3, 4):
+        stuck.append(threads.submit(gate))
+        gate.entered.acquire()
+        assert not threads.is_hung
+        now[0] += 11.0
+        if lost < 4:
+            assert threads.submit(lambda: "another thread").result(5) == "another thread"
+    assert threads.is_hung
+    waiting = threads.submit(lambda: "after all")
+    cancelled = threads.submit(lambda: "never")
+    assert cancelled.cancel()
+    gate.open.set()
+    assert [future.result(5) for future in stuck] == ["late"] * 4
+    assert waiting.result(5) == "after all"
+    assert not threads.is_hung
+
+
+def test_an_error_of_a_call_is_raised_by_who_waits_for_it() -> None:
+    with pytest.raises(ZeroDivisionError):
+        LaneThreads("reader", 1).submit(lambda: 1 // 0).result(5)
+
+
+def test_requests_that_hang_take_no_places_and_too_many_turn_readiness_red(gate: Gate) -> None:
+    class Hanging(TinyEngine):
+        def recommend(self, request):
+            if request.text == "hang":
+                gate()
+            return super().recommend(request)
+
+    client = WireClient(Hanging(), limits=ServiceLimits(deadline_s=0.2))
+    for _ in range(READERS):
+        assert client.get("/v1/search?q=hang").json()["degraded"]
+    assert client.get("/health/ready").status_code == 200
+    while client.get("/v1/search?q=film").json()["degraded"]:
+        """Until the first of them have lost their threads."""
+    for _ in range(READERS * STUCK_TIMES):
+        assert client.get("/v1/search?q=hang").json()["degraded"]
+    while (answer := client.get("/health/ready")).status_code == 200:
+        """Until all of them are stuck."""
+    assert (answer.status_code, error_of(answer)["type"]) == (503, "timeout")
+    assert client.get("/health/live").status_code == 200
+    gate.open.set()
+    while client.get("/health/ready").status_code != 200:
+        """Until they have gone on."""
+    assert not client.get("/v1/search?q=film").json()["degraded"]
+
+
+@contextmanager
+def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A service over the tiny engine, once it is ready."""
+    command = [sys.executable, str(SCRIPT), "0", "--deadline", "0.2", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process, urlsplit(process.stdout.readline().split()[1]).port or 0
+        process.send_signal(signal.SIGTERM)
+
+
+def get(port: int, path: str) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_service_ends_although_requests_hang() -> None:
+    with running() as (process, port):
+        for _ in range(READERS):
+            assert get(port, "/v1/search?q=hang") == 200
+    assert process.returncode == 0
+
+
+def test_a_worker_whose_requests_hang_is_replaced() -> None:
+    with running("--workers", "2") as (process, port):
+        before = set(children(process.pid))
+        while before & set(children(process.pid)):
+            try:
+                assert get(port, "/v1/search?q=hang") in (200, 503)
+            except ConnectionError:
+                """Of the worker that ends."""
+        while get(port, "/health/ready") != 200:
+            """Until the next ones answer."""
+        assert get(port, "/v1/search?q=film") == 200
+    assert process.returncode == 0
