@@ -111,7 +111,8 @@ class SharedFolder:
         """
         for attempt in range(_TRIES):
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileExistsError):  # it was, and went while it was looked at
+                    target.parent.mkdir(parents=True, exist_ok=True)
                 put(target)
                 break
             except FileNotFoundError:
