@@ -391,7 +391,11 @@ class LogWriter:
         connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
 
     def _remove_others(self) -> None:
-        facts = self._read(lambda view: view.facts)
+        def read(view: LogView) -> list[SegmentFacts]:
+            self._database.require_not_moved(view.connection)  # others name other segments
+            return list(view.facts)
+
+        facts = self._read(read)
         self._folder.keep_only(self._log_name(), {one.name for one in facts})
 
     def _log_name(self) -> str:
