@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from serendip.engine.engine import Engine
+from serendip.engine.generations import publish, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
@@ -91,3 +93,24 @@ def test_shards_that_do_not_fit_are_refused(
     secret.shutdown()
     with pytest.raises(StorageError, match="does not answer"):
         open_engine(shop, addresses([secret]), monkeypatch)
+
+
+def test_the_generation_in_force_is_kept_longest(shop: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(shop, tmp_path / "shop"))
+    workspace = Workspace.open(folder)
+    server = ShardServer(workspace, 0, 1, "127.0.0.1", 0, "")
+    source = workspace.generation_folder / server.load()
+
+    def write(target: Path) -> None:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        (target / "manifest.json").unlink()
+
+    for _ in range(2):  # a publication, and back; each time a rollback keeps the first in force
+        publish(workspace.generations, write, {})
+        server.load()
+        rollback(workspace.generations)
+        assert server.load() == "gen-1"
+    publish(workspace.generations, write, {})
+    server.load()
+    assert "gen-1" in server._generations
+    server.shutdown()

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import zipfile
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from failing_sync import run_script
 
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.user import User
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import REST, RETRY_S, Eraser, RemainsRemover, remove_remains
+from serendip.engine.erasure import (
+    LONGEST_RETRY_S,
+    REST,
+    RETRY_S,
+    Eraser,
+    RemainsRemover,
+    remove_remains,
+)
 from serendip.engine.generations import current_name, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, NotTrainedError
+from serendip.errors import DataError, NotTrainedError, StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
@@ -289,6 +301,74 @@ def test_erasures_share_removals_and_a_service_rests_between_them(tmp_path: Path
     remover.close()
 
 
+class FailingRemoval(Removal):
+    """Stands for a process that cannot be started the first time."""
+
+    def run(self) -> int:
+        super().run()
+        if len(self.begun) == 1:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return os.EX_IOERR
+
+
+def test_a_process_that_cannot_be_started_is_started_again(tmp_path: Path) -> None:
+    now, failures = [0.0], list[float]()
+    removal = FailingRemoval(now)
+    remover = RemainsRemover(
+        tmp_path, lambda: now[0], removal, on_failed_sync=lambda: failures.append(now[0])
+    )
+    remover.begin()
+    settle_threads()
+    assert (removal.begun, failures) == ([0.0], [])
+    now[0] += RETRY_S
+    remover.resume(lambda: False)  # it is still wanted
+    settle_threads()
+    assert removal.begun == [0.0, 10.0 + RETRY_S]
+    assert failures == [now[0]]  # of the second one, after which nothing is written
+    now[0] += 10 * LONGEST_RETRY_S
+    remover.begin()
+    remover.resume(lambda: True)
+    settle_threads()
+    assert len(removal.begun) == 2
+    remover.close()
+
+
+REMOVES = """
+import os, sys, threading
+from pathlib import Path
+from serendip.data.event import Event
+from serendip.engine.engine import Engine
+from serendip.errors import StorageError
+
+if __name__ == "__main__":
+    engine, switch = Engine.open(Path(sys.argv[1])), Path(os.environ["SYNC_FAILS"])
+    start, run = threading.Thread.start, threading.Thread.run
+
+    def start_then_fail(thread):
+        if thread.name == "eraser":
+            switch.touch()  # after the erasure, before its removal
+        start(thread)
+
+    threading.Thread.start = start_then_fail
+    engine.erase_user("u1")
+    for thread in threading.enumerate():
+        if thread.name == "eraser":
+            thread.join()
+    switch.unlink()
+    try:
+        print(engine.add_events([Event("u2", "i1", 1.7e9)]))
+    except StorageError as error:
+        print("restart" in error.hint, bool(engine.storage_problem()))
+    engine.close()
+"""
+
+
+def test_a_service_obeys_a_failed_sync_of_the_process_that_removes_bytes(
+    shop: Path, tmp_path: Path
+) -> None:
+    assert run_script(REMOVES, shop, tmp_path) == "True True"
+
+
 def test_what_stays_is_looked_for_less_and_less_often(tmp_path: Path) -> None:
     now, looks = [0.0], list[float]()
     remover = RemainsRemover(tmp_path, lambda: now[0], Removal([0.0]))
@@ -327,6 +407,65 @@ def test_a_receipt_names_a_segment_that_cannot_be_read(fresh: Path) -> None:
         assert store.history("u1", 9) == []
         eraser.remove_remains()
         assert states(eraser.renew(receipt))["event log"] == "erased"
+
+
+def test_a_receipt_names_what_was_replaced_and_could_not_be_removed(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment is written again, and the storage that has the old one is out of reach."""
+    workspace, keep_only = Workspace.open(fresh), SegmentFolder.keep_only
+
+    def keep_all_later(folder: SegmentFolder, log: str, names: Collection[str]) -> None:
+        if not old <= set(names):
+            raise StorageError("out of reach")
+        keep_only(folder, log, names)
+
+    with closing(workspace.open_store()) as store:
+        eraser, old = Eraser(workspace, store), set(store.segment_names())
+        receipt = eraser.erase_user("u1")
+        with monkeypatch.context() as patched:
+            patched.setattr(SegmentFolder, "keep_only", keep_all_later)
+            with pytest.raises(StorageError, match="out of reach"):
+                eraser.remove_remains()
+        assert old.isdisjoint(store.segment_names())
+        assert store.count_hidden_segments() == 0
+        assert states(eraser.renew(receipt))["event log"] == "pending"
+        eraser.remove_remains()
+        assert states(eraser.renew(receipt))["event log"] == "erased"
+        assert not any((fresh / "log" / name).exists() for name in old)
+        # An import replaces a segment with their bytes, after everything else was removed.
+        old = set(store.segment_names())
+        with monkeypatch.context() as patched:
+            patched.setattr(SegmentFolder, "keep_only", keep_all_later)
+            with pytest.raises(StorageError, match="out of reach"):
+                import_files(workspace)
+        assert not store.has_remains()
+        assert eraser.has_remains()
+        assert not eraser.renew(receipt).is_complete
+        eraser.remove_remains()
+        assert not eraser.has_remains()
+        assert eraser.renew(receipt).is_complete
+
+
+def test_what_a_killed_training_left_is_found_after_the_removal_that_it_outlived(
+    fresh: Path,
+) -> None:
+    workspace = Workspace.open(fresh)
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        with exclusive_lock(workspace.training):  # it runs
+            scratch = workspace.training / "scratch-of-a-training"
+            scratch.mkdir()
+            (scratch / "users.text.npy").write_bytes(b"u1")
+            receipt = eraser.erase_user("u1")
+            eraser.remove_remains()
+            assert not eraser.has_remains()
+            assert states(eraser.renew(receipt))["scratch"] == "pending"
+        assert eraser.has_remains()
+        eraser.remove_remains()
+        assert not scratch.exists()
+        assert not eraser.has_remains()
+        assert eraser.renew(receipt).is_complete
 
 
 def test_a_receipt_names_exports_and_what_an_export_left_behind(fresh: Path) -> None:

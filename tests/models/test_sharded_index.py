@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import StorageError
 from serendip.models import sharded_index
 from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.remote_shard import SetHead, digest_of
 from serendip.models.sharded_index import LocalShard, ShardedIndex, watch_shards
 
 
@@ -117,3 +119,12 @@ def test_no_shard_at_all_is_an_error(exact: Path) -> None:
     with watch_shards() as missing, pytest.raises(StorageError, match="none of 1 shards"):
         index.nearest(np.ones(16, np.float32), 5, None)
     assert missing == {"slow:1"}
+
+
+def test_a_set_has_as_many_bits_as_it_says() -> None:
+    items = ItemSet(np.array([True, False, True] * 5))
+    bits = items.bits.tobytes()
+    head = SetHead("token", digest_of(bits), 15)
+    assert head.read(bits).mask.tolist() == items.mask.tolist()
+    with pytest.raises(ValueError, match="another set"):
+        replace(head, count=10**9).read(bits)  # which would take a gigabyte

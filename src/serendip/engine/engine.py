@@ -110,7 +110,9 @@ class Engine:
         self._totals = store.totals(settings.actions.ignore)
         self._media = media
         self._eraser = Eraser(workspace, store)
-        self._remover = RemainsRemover(workspace.folder)
+        self._remover = RemainsRemover(
+            workspace.folder, on_failed_sync=store.database.note_failed_sync
+        )
         updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
         manifest = generation.manifest
         counts = LiveCounts(

@@ -16,6 +16,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -157,13 +158,15 @@ class Eraser:
         return ErasureReceipt("item", item_id, time.time(), 0, tuple(self._item_places()))
 
     def has_remains(self) -> bool:
-        """Whether ``remove_remains`` has anything to do in the log, the database or exports."""
+        """Whether ``remove_remains`` has anything to do."""
         store = self._store
         return bool(
             store.has_remains()
             or store.count_hidden_segments()
             or store.waiting_segments()
+            or store.has_replaced_segments()
             or self._vectors_of_erased()
+            or any(not is_locked(locked) for locked in self._scratch().values())
         )
 
     def remove_remains(self) -> None:
@@ -233,6 +236,9 @@ class Eraser:
             return ErasurePlace("event log", "pending", detail)
         if segments := self._store.count_hidden_segments():
             detail = f"{segments} segments are still to be written again: {_AGAIN}"
+            return ErasurePlace("event log", "pending", detail)
+        if self._store.has_replaced_segments():
+            detail = f"segments that were written again are still to be removed: {_AGAIN}"
             return ErasurePlace("event log", "pending", detail)
         return ErasurePlace("event log", "erased", "no segment has anything")
 
@@ -348,25 +354,42 @@ class Eraser:
         return self._vectors_before(max(removals, default=-1))
 
 
-def remove_remains(folder: str) -> None:
-    """Remove the bytes of all who were erased from a workspace, in a process of its own.
+def remove_remains(folder: str) -> bool:
+    """Remove the bytes of all who were erased from a workspace; what fails is left for later.
 
     Args:
         folder: the workspace.
+
+    Returns:
+        False if a sync of the database failed, after which nobody may write to it any more.
     """
-    workspace = Workspace.open(Path(folder))
+    workspace, has_failed = Workspace.open(Path(folder)), False
     try:
         with closing(workspace.open_store()) as store:
-            Eraser(workspace, store).remove_remains()
+            try:
+                Eraser(workspace, store).remove_remains()
+            finally:
+                has_failed = store.database.has_failed_sync
     except SerendipError as error:
         _log.warning("bytes of erased users or items will be removed later: %s", error)
+    return not has_failed
+
+
+def _remove_or_exit(folder: str) -> None:
+    """Body of the process of a service, whose exit code is ``EX_IOERR`` after a failed sync."""
+    if not remove_remains(folder):
+        sys.exit(os.EX_IOERR)
 
 
 class Removal(Protocol):
     """A process that removes bytes."""
 
     def run(self) -> int:
-        """Run it to its end; the exit code."""
+        """Run it to its end; the exit code: ``EX_IOERR`` if a sync of the database failed.
+
+        Raises:
+            OSError: it cannot be started.
+        """
         ...
 
     def stop(self) -> None:
@@ -375,7 +398,7 @@ class Removal(Protocol):
 
 
 def _open_process(folder: str) -> Removal:
-    return BackgroundProcess(remove_remains, folder)
+    return BackgroundProcess(_remove_or_exit, folder)
 
 
 class RemainsRemover:
@@ -387,6 +410,8 @@ class RemainsRemover:
         folder: the workspace.
         clock: monotonic seconds.
         open_process: makes the process for a workspace, which is not started yet.
+        on_failed_sync: is called if the process says that a sync of the database failed; it is the
+            last one then.
     """
 
     def __init__(
@@ -394,7 +419,9 @@ class RemainsRemover:
         folder: Path,
         clock: Callable[[], float] = time.monotonic,
         open_process: Callable[[str], Removal] = _open_process,
+        on_failed_sync: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_failed_sync = on_failed_sync
         self._folder, self._clock, self._open_process = folder, clock, open_process
         self._looked_at, self._retry_s = clock(), RETRY_S
         self._rests_until = -math.inf
@@ -438,15 +465,29 @@ class RemainsRemover:
             return
         if self._clock() < self._rests_until:
             return
-        self._process = self._open_process(os.fspath(self._folder))
-        self._is_wanted = False
-        threading.Thread(target=self._run, args=(self._process,), name="eraser").start()
+        process = self._open_process(os.fspath(self._folder))
+        try:
+            threading.Thread(target=self._run, args=(process,), name="eraser").start()
+        except RuntimeError as error:  # no more threads; it is still wanted
+            _log.warning("bytes of erased users or items will be removed later: %s", error)
+            return
+        self._process, self._is_wanted = process, False
 
     def _run(self, process: Removal) -> None:
-        begun = self._clock()
-        process.run()
-        with self._lock:
-            self._process = None
-            ended = self._clock()
-            self._rests_until = ended + REST * (ended - begun)
-            self._start_if_due()
+        begun, rest_s, has_failed = self._clock(), RETRY_S, False
+        try:
+            code = process.run()
+            rest_s = REST * (self._clock() - begun)
+            if code == os.EX_IOERR:
+                self._on_failed_sync()
+                has_failed = True
+        except OSError as error:
+            _log.warning("bytes of erased users or items will be removed later: %s", error)
+            with self._lock:
+                self._is_wanted = True
+        finally:
+            with self._lock:
+                self._process = None
+                self._is_closed |= has_failed
+                self._rests_until = self._clock() + rest_s
+                self._start_if_due()

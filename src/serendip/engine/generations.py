@@ -82,6 +82,8 @@ def rollback(generations: Place) -> Version:
 def open_current(generations: Place, verify: bool = True) -> Version:
     """Open the published generation.
 
+    What it ended goes, if this machine had set it aside.
+
     Args:
         generations: the folder of generations.
         verify: whether to check the checksums of all files.
@@ -91,9 +93,11 @@ def open_current(generations: Place, verify: bool = True) -> Version:
         ArtefactError: the manifest is unreadable or newer than this code, or a file is missing,
             altered or not listed.
     """
-    current = _versions(generations).current(verify)
+    versions = _versions(generations)
+    current = versions.current(verify)
     if current is None:
         raise _nothing_published(generations)
+    _remove_own(versions, current)
     return current
 
 
@@ -160,8 +164,7 @@ def with_erased(generations: Place, removals: int) -> list[str]:
         generations: the folder of generations.
         removals: of the erasure; see ``data.store.erased_users``.
     """
-    versions = _versions(generations)
-    return [name for name in versions.names() if _fact(versions, name, REMOVALS) < removals]
+    return _names_below(_versions(generations), REMOVALS, removals)
 
 
 def with_erased_item(generations: Place, version: int) -> list[str]:
@@ -171,8 +174,7 @@ def with_erased_item(generations: Place, version: int) -> list[str]:
         generations: the folder of generations.
         version: of the items at which it was erased.
     """
-    versions = _versions(generations)
-    return [name for name in versions.names() if _fact(versions, name, ITEM_VERSION) < version]
+    return _names_below(_versions(generations), ITEM_VERSION, version)
 
 
 def current_name(generations: Place) -> str:
@@ -260,6 +262,29 @@ def _ended_by(versions: Versions, current: str, manifest: Mapping[str, Any]) -> 
     return ended - {current}
 
 
+def _names_below(versions: Versions, key: str, limit: int) -> list[str]:
+    """Names of generations with a smaller fact, those that this machine set aside included."""
+    below = [name for name in versions.names() if _fact(versions, name, key) < limit]
+    if isinstance(versions, MirroredVersions):
+        own = versions.own()
+        names = [name for name in own.names() if _fact(own, name, key) < limit]
+        below = [*(f"{own.folder.name}/{name}" for name in names), *below]
+    return below
+
+
+def _remove_own(versions: Versions, current: Version) -> None:
+    """Remove what this machine set aside and an erasure ended."""
+    if not isinstance(versions, MirroredVersions):
+        return
+    own = versions.own()
+    for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION)):
+        limit = int(current.manifest.get(erased, 0))
+        for name in own.names() if limit else ():
+            if _fact(own, name, present) < limit:
+                with suppress(FileNotFoundError):  # another process of this machine did
+                    own.remove(name)
+
+
 def _fact(versions: Versions, name: str, key: str) -> int:
     """A number of a manifest, 0 without it; -1 = the manifest cannot be read."""
     try:
@@ -278,3 +303,4 @@ def _remove_old(versions: Versions, current: Version) -> None:
     for name in versions.names():
         if name not in kept or name in ended:
             versions.remove(name)
+    _remove_own(versions, current)

@@ -19,9 +19,9 @@ class StorageConfig(Config):
     """``[storage]``: where generations and the event log lie that several machines share."""
 
     url: str = ""
-    """`s3://bucket/prefix`, `gs://bucket/prefix`, or the path of a folder that all machines mount.
-    Credentials come from the environment. The folders `generations` and `log` of the workspace then
-    have checksummed copies. Empty = they are the only place."""
+    """`s3://bucket/prefix`, `gs://bucket/prefix`, or the whole path of a folder that all machines
+    mount. Credentials come from the environment. The folders `generations` and `log` of the
+    workspace then have checksummed copies. Empty = they are the only place."""
 
     copies_gib: float | None = Field(default=None, gt=0)
     """Limit of the copies of generations on this machine, in GiB; the oldest go first, and those in

@@ -84,7 +84,7 @@ def _check_generation(workspace: Workspace) -> CheckResult:
         found = open_current(workspace.generations)
     except NotTrainedError:
         return CheckResult(name, "PASS", 0, 0, "none is published yet")
-    except ArtefactError as error:
+    except (ArtefactError, StorageError) as error:
         return CheckResult(name, "FAIL", 1, 1, str(error))
     count = len(found.manifest["files"])
     return CheckResult(name, "PASS", 0, count, f"the files of {found.name} are intact")

@@ -143,7 +143,7 @@ def embed(
             space = open_space(workspace.generation_folder / engine.generation)
             require_writable(target)
             facts = _describe_space(engine.generation, space)
-            task = EmbedTask(str(folder), engine.generation, at, kind)
+            task = EmbedTask(str(folder.absolute()), engine.generation, at, kind)
             blocks = _compute_blocks(engine, rows, task, options)
             _write(target, ID_COLUMN[kind], rows, space, facts, blocks, finish)
     return {"kind": kind, "rows": count_rows(target), **facts, "out": str(target)}

@@ -163,9 +163,8 @@ def recommend_all(
             _require_user_only(engine, surface)
             users = [user for user, _ in engine.users(limit=2**31 - 1)]
             language = None if reasons is None else reasons.language
-            task = AnswerTask(
-                str(workspace), engine.generation, at, surface, k, country, device, language
-            )
+            place = str(workspace.absolute())
+            task = AnswerTask(place, engine.generation, at, surface, k, country, device, language)
             tasks = [
                 replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
                 for begin in range(0, len(users), USERS_PER_TASK)

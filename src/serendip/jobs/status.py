@@ -13,7 +13,7 @@ from serendip.engine.generations import in_force_since, open_current, read_previ
 from serendip.engine.quality_report import REPORT_JSON
 from serendip.engine.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, NotTrainedError
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.jobs.relevance.decisions import FilterDecision, read_decisions
 from serendip.jobs.storage import StorageStatus, read_storage
 from serendip.jobs.train.staleness import (
@@ -123,7 +123,7 @@ def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStat
         current = open_current(workspace.generations, verify=False)
     except NotTrainedError:
         pass
-    except ArtefactError as error:
+    except (ArtefactError, StorageError) as error:
         damage = error.message
     return WorkspaceStatus(
         None if current is None else _describe(workspace, current),

@@ -228,18 +228,41 @@ def digest_of(bits: bytes) -> str:
     return hashlib.sha256(bits).hexdigest()[:32]
 
 
-def read_set(body: bytes) -> tuple[str, str, ItemSet]:
-    """Token, digest and set of what a client sends before it names the set.
+@dataclass(frozen=True, slots=True)
+class SetHead:
+    """What comes before the bits of a set of items.
+
+    Args:
+        token: of the client.
+        digest: of the bits, see ``digest_of``.
+        count: number of items of the catalogue, one bit each.
+    """
+
+    token: str
+    digest: str
+    count: int
+
+    def read(self, bits: bytes) -> ItemSet:
+        """The set of its bits.
+
+        Raises:
+            ValueError: these are the bits of another set.
+        """
+        if digest_of(bits) != self.digest or len(bits) != -(-self.count // 8):
+            raise ValueError("the digest is that of another set")
+        mask = np.unpackbits(np.frombuffer(bits, np.uint8), count=self.count, bitorder="little")
+        return ItemSet(mask.astype(np.bool_))
+
+
+def read_set_head(body: bytes) -> tuple[SetHead, bytes]:
+    """Head and bits of what a client sends before it names a set.
 
     Raises:
-        ValueError: it is something else, or the digest is that of another set.
+        ValueError: it is something else.
     """
     line, _, bits = body.partition(b"\n")
     head: dict[str, Any] = json.loads(line)
-    if digest_of(bits) != head["items"]:
-        raise ValueError("the digest is that of another set")
-    mask = np.unpackbits(np.frombuffer(bits, np.uint8), count=int(head["count"]), bitorder="little")
-    return str(head["token"]), str(head["items"]), ItemSet(mask.astype(np.bool_))
+    return SetHead(str(head["token"]), str(head["items"]), int(head["count"])), bits
 
 
 def _options(deadline_s: float) -> FlightCallOptions:

@@ -30,7 +30,7 @@ from serendip.models.remote_shard import (
     ShardQuestion,
     ShardState,
     answer_bytes,
-    read_set,
+    read_set_head,
 )
 from serendip.models.sharded_index import LocalShard
 
@@ -68,8 +68,10 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has
             SerendipError: nothing is published, or it cannot be read.
         """
         name = current_name(self._workspace.generations)
-        if name and name in self._generations:
-            return name
+        with self._lock:
+            if name and name in self._generations:
+                self._generations.move_to_end(name)  # the one in force is dropped last
+                return name
         generation = open_current(self._workspace.generations)
         shards = {
             index: LocalShard.open(generation.folder / index, self._part, self._parts)
@@ -119,10 +121,11 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has
         return answer_bytes(*shard.nearest_inside(question.query, question.k, inside))
 
     def _keep_set(self, body: bytes) -> bytes:
-        token, digest, items = _read(read_set, body)
-        self._require(token)
+        head, bits = _read(read_set_head, body)
+        self._require(head.token)
+        items = _read(head.read, bits)
         with self._lock:
-            self._sets[digest] = items
+            self._sets[head.digest] = items
             while len(self._sets) > _SETS:
                 self._sets.popitem(last=False)
         return b""

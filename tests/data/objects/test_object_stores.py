@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,10 @@ from object_stores import Killed, MortalStore, raise_killed, s3_server
 
 from serendip.data.objects.mirror import Mirror
 from serendip.data.objects.mirrored_versions import MirroredVersions
-from serendip.data.objects.object_store import ObjectStore
+from serendip.data.objects.object_store import ObjectStore, StoredValue
 from serendip.data.objects.url import open_object_store
 from serendip.errors import ArtefactError, ConfigError, ConflictError, StorageError
+from serendip.runtime.versions import Versions
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,8 @@ def test_a_pointer_that_moved_since_it_was_read_is_not_moved(
     for text in ("one", "two"):
         versions(tmp_path / "a", store).publish(write(text), {})
     ours = versions(tmp_path / "a", store)
+    with pytest.raises(StorageError, match="CURRENT was not read"):
+        ours.make_current("gen-1")
     assert ours.current_name() == "gen-2"
     versions(tmp_path / "b", store).publish(write("three"), {})
     with pytest.raises(ConflictError):
@@ -263,6 +266,246 @@ def test_a_store_out_of_reach_leaves_the_newest_known_one(
         versions(tmp_path / "a", unreachable).publish(write("two"), {})
 
 
+def published_here(folder: Path, text: str) -> None:
+    """A version of this machine alone, before it has a storage."""
+    folder.mkdir(exist_ok=True)
+    Versions(folder, "Train.", "gen-", "CURRENT", 2).publish(write(text), {})
+
+
+def own_texts(folder: Path) -> dict[str, str]:
+    return {
+        path.name: (path / "sub" / "data.txt").read_text() for path in (folder / ".own").iterdir()
+    }
+
+
+def test_a_version_of_this_machine_is_not_taken_for_one_of_the_same_name(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    published_here(tmp_path / "b", "local")
+    versions(tmp_path / "a", store).publish(write("shared"), {"fact": 7})
+    assert versions(tmp_path / "b", store).read_manifest("gen-1")["fact"] == 7
+    assert text_of(tmp_path / "b", store) == "shared"
+    assert own_texts(tmp_path / "b") == {"gen-1": "local"}
+
+
+def test_what_no_storage_has_is_set_aside_and_copies_of_another_storage_go(tmp_path: Path) -> None:
+    staging, production = (open_object_store(str(tmp_path / name)) for name in ("one", "two"))
+    for text in ("first", "second", "third"):
+        published_here(tmp_path / "b", text)
+    for text in ("staging", "staging too"):
+        versions(tmp_path / "a", staging).publish(write(text), {})
+    assert text_of(tmp_path / "b", staging) == "staging too"
+    own = {"gen-1": "first", "gen-2": "second", "gen-3": "third"}
+    assert own_texts(tmp_path / "b") == own
+    for number in range(3):
+        versions(tmp_path / "c", production).publish(write(f"production {number}"), {})
+    versions(tmp_path / "c", production).remove("gen-1")
+    assert text_of(tmp_path / "b", production) == "production 2"
+    assert own_texts(tmp_path / "b") == own
+    assert sorted(path.name for path in (tmp_path / "b").glob("gen-*")) == ["gen-2", "gen-3"]
+    earlier = versions(tmp_path / "b", production).open("gen-2")
+    assert (earlier.folder / "sub" / "data.txt").read_text() == "production 1"
+    assert own_texts(tmp_path / "b") == own
+
+
+def test_a_version_that_is_away_is_that_of_this_machine(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    away = AwayStore(store)
+    with pytest.raises(StorageError, match="is away"):
+        text_of(tmp_path / "b", away)
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    assert text_of(tmp_path / "a", away) == "one"
+    assert len(away.asked) == 2  # the pointer, once each
+
+
+def test_an_unreadable_pointer_of_this_machine_is_of_no_matter(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    assert text_of(tmp_path / "b", store) == "one"
+    (tmp_path / "b" / "CURRENT").write_text("")
+    versions(tmp_path / "a", store).publish(write("two"), {})
+    assert text_of(tmp_path / "b", store) == "two"
+
+
+def test_a_link_whose_answer_was_lost_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    link = os.link
+
+    def link_and_lose(source: Path, target: Path) -> None:
+        link(source, target)
+        if ".incoming" in str(source):
+            raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr(os, "link", link_and_lose)
+    versions(tmp_path / "a", store).publish(write("two"), {})
+    assert [text_of(tmp_path / name, store) for name in "ab"] == ["two", "two"]
+    seen = store.read("generations/CURRENT")
+    assert seen is not None and not store.replace("generations/CURRENT", b"late", None)
+
+
+class UncertainStore(MortalStore):
+    """A place whose pointer is written, but the answer to that is lost."""
+
+    def within(self, folder: str) -> ObjectStore:
+        return UncertainStore(self._store.within(folder), self._changes, self._kill)
+
+    def replace(self, key: str, content: bytes, tag: str | None) -> bool:
+        done = self._store.replace(key, content, tag)
+        if key == "CURRENT":
+            raise StorageError("no answer.")
+        return done
+
+
+def test_a_publication_whose_answer_was_lost_is_in_force(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    lossy = UncertainStore(store, [None], raise_killed)
+    assert versions(tmp_path / "a", lossy).publish(write("one"), {}).name == "gen-1"
+    assert [text_of(tmp_path / name, store) for name in "ab"] == ["one", "one"]
+
+
+def test_what_a_publication_has_claimed_stays_until_a_higher_number_is_in_force(
+    tmp_path: Path,
+) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    for number in (1, 5):
+        assert store.replace(f"generations/gen-{number}/claim", b"theirs", None)
+
+    class Second(MirroredVersions):
+        """Took its name before the claim of gen-5."""
+
+        def _take_name(self) -> str:
+            return "gen-2"
+
+    mirror = Mirror(tmp_path / "a", store.within("generations"))
+    mirror.folder.mkdir()
+    second = Second(mirror.folder, "Train.", "gen-", "CURRENT", 2, mirror=mirror)
+    second.publish(write("one"), {})
+    claims = store.sizes("generations/gen-")
+    assert {key.split("/")[1] for key in claims} == {"gen-2", "gen-5"}
+
+
+def test_a_store_that_keeps_a_part_of_a_file_is_noticed(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    with pytest.raises(StorageError, match=r"data.txt has 1 bytes instead of 4"):
+        versions(tmp_path / "a", HalfStore(store, [None], raise_killed)).publish(write("four"), {})
+    assert text_of(tmp_path / "b", store) == ""
+
+
+class HalfStore(MortalStore):
+    """A place that keeps the beginning of some files."""
+
+    def within(self, folder: str) -> ObjectStore:
+        return HalfStore(self._store.within(folder), self._changes, self._kill)
+
+    def upload(self, key: str, path: Path) -> None:
+        if key.endswith("data.txt"):
+            path = path.with_name("half")
+            path.write_bytes(b"f")
+        self._store.upload(key, path)
+
+
+class AwayStore(MortalStore):
+    """A place out of reach.
+
+    Attributes:
+        asked: keys that were to be read.
+    """
+
+    def __init__(self, store: ObjectStore, asked: list[str] | None = None) -> None:
+        super().__init__(store, [None], raise_killed)
+        self.asked = [] if asked is None else asked
+
+    def within(self, folder: str) -> ObjectStore:
+        return AwayStore(self._store.within(folder), self.asked)
+
+    def read(self, key: str) -> StoredValue | None:
+        self.asked.append(key)
+        raise StorageError("the storage is away.")
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        raise StorageError("the storage is away.")
+
+
+def test_a_publication_that_is_overtaken_while_it_stores_is_refused(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+
+    class OvertakenStore(HalfStore):
+        """Another machine publishes while this one stores."""
+
+        def within(self, folder: str) -> ObjectStore:
+            return OvertakenStore(self._store.within(folder), self._changes, self._kill)
+
+        def upload(self, key: str, path: Path) -> None:
+            super().upload(key, path)
+            if key.endswith("data.txt"):
+                versions(tmp_path / "b", store).publish(write("theirs"), {})
+
+    with pytest.raises(ConflictError, match=r"gen-2 was published .* meanwhile, so gen-1 was not"):
+        versions(tmp_path / "a", OvertakenStore(store, [None], raise_killed)).publish(
+            write("ours"), {}
+        )
+    assert [text_of(tmp_path / name, store) for name in "abc"] == ["theirs"] * 3
+
+
+def test_all_folders_that_lead_to_a_file_are_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, sync = [], os.fsync
+
+    def note(handle: int) -> None:
+        sync(handle)
+        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+
+    monkeypatch.setattr(os, "fsync", note)
+    store = open_object_store(str(tmp_path / "mount" / "shared")).within("generations")
+    (tmp_path / "file").write_bytes(b"x")
+    store.upload("gen-1/models/a", tmp_path / "file")
+    generations = tmp_path / "mount" / "shared" / "generations"
+    models = generations / "gen-1" / "models"
+    above = [models, *models.parents]
+    assert set(above[: above.index(tmp_path) + 1]) <= set(synced)
+    synced.clear()
+    assert store.replace("gen-2/claim", b"x", None)
+    assert {generations, generations / "gen-2"} <= set(synced)
+
+
+def test_folders_that_come_and_go_are_no_error(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    (tmp_path / "file").write_bytes(b"x")
+    problems: list[Exception] = []
+    is_done = threading.Event()
+
+    def run(work: Callable[[int], None]) -> None:
+        for number in range(150):
+            try:
+                work(number)
+            except StorageError as error:
+                problems.append(error)
+
+    def change(number: int) -> None:
+        key = f"gen/a/{threading.get_ident()}"
+        store.upload(key, tmp_path / "file")
+        store.remove([key])
+
+    def look() -> None:
+        while not is_done.is_set():
+            run(lambda number: store.sizes("") and None)
+
+    looking = threading.Thread(target=look)
+    changing = [threading.Thread(target=run, args=(change,)) for _ in range(2)]
+    for thread in [looking, *changing]:
+        thread.start()
+    for thread in changing:
+        thread.join()
+    is_done.set()
+    looking.join()
+    assert not problems
+
+
 def test_a_hostile_manifest_writes_nowhere_else(tmp_path: Path) -> None:
     from serendip.runtime.versions import seal
 
@@ -271,6 +514,12 @@ def test_a_hostile_manifest_writes_nowhere_else(tmp_path: Path) -> None:
     store.upload("generations/gen-1/manifest.json", tmp_path / "manifest")
     with pytest.raises(ArtefactError, match=r"has a file named '../../evil'"):
         versions(tmp_path / "a", store).open("gen-1")
+
+
+@pytest.mark.parametrize("url", ["../shared", "shared", "file://shared"])
+def test_a_path_that_depends_on_the_working_folder_is_an_error(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"shared' is no place .* Give the whole path"):
+        open_object_store(url)
 
 
 def test_a_url_of_another_kind_is_an_error() -> None:

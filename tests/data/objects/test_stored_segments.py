@@ -74,6 +74,71 @@ def test_a_damaged_copy_is_fetched_anew_and_damage_in_the_storage_is_refused(
             past(store, "ann")
 
 
+def damage(path: Path) -> bytes:
+    content = path.read_bytes()
+    path.write_bytes(b"damage")
+    return content
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_damage_refuses_no_erasure_and_ends_with_it(tmp_path: Path, is_away: bool) -> None:
+    shared = open_object_store(str(tmp_path / "shared"))
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, EVENTS)
+        (name,) = store.segment_names()
+    damage(tmp_path / "a" / "log" / name / "items.npy")
+    stored = tmp_path / "shared" / "log" / name / "items.npy"
+    if is_away:
+        (tmp_path / "shared").rename(tmp_path / "away")
+        (tmp_path / "shared").write_bytes(b"")
+    else:
+        content = damage(stored)
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_events([Event("ann", "b", 9.0)])
+        assert store.erase_user("ann")[1] == 1
+        assert store.waiting_segments()
+        with pytest.raises(StorageError, match=r"items\.npy is altered.* It cannot be fetched"):
+            past(store, "ben")
+    if is_away:
+        (tmp_path / "shared").unlink()
+        (tmp_path / "away").rename(tmp_path / "shared")
+    else:
+        stored.write_bytes(content)
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        assert (past(store, "ann"), past(store, "ben")) == ([], ["b"])
+
+
+def test_a_segment_that_nobody_has_any_more_names_the_next_step(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_items(ITEMS)
+        store.put_events(EVENTS)
+        store.compact()
+    copy_database(tmp_path / "a", tmp_path / "b")
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_events([Event("ann", "a", 9.0)])
+        store.compact()
+    with closing(open_store(tmp_path / "b", shared)) as store:
+        with pytest.raises(StorageError, match=r"is missing.*copy it anew from the one that"):
+            past(store, "ann")
+
+
+def test_a_writer_without_its_copies_says_which_segment_is_missing(tmp_path: Path) -> None:
+    shared = open_object_store(str(tmp_path / "shared"))
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, EVENTS)
+        (name,) = store.segment_names()
+    shutil.rmtree(tmp_path / "a" / "log")
+    shutil.rmtree(tmp_path / "shared" / "log" / name)
+    (tmp_path / "a" / "log" / name).mkdir(parents=True)
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_events([Event("ann", "a", 9.0)])
+        with pytest.raises(StorageError, match=f"{name}.*has none"):
+            past(store, "ann")
+        assert store.compact() == 1  # it has a segment of its own
+
+
 def test_an_erased_user_leaves_the_storage_and_the_copies_of_other_machines(
     tmp_path: Path, shared: ObjectStore
 ) -> None:

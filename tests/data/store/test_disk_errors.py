@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from failing_sync import run_script
 from stored_files import fill, mounted
 
 from serendip.data.event import Event
@@ -36,28 +33,6 @@ def test_a_full_disk_is_an_error_of_its_own_and_writes_go_on_when_there_is_room(
             assert store.put_events(MANY[:10]) == 10
 
 
-SHIM = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-/* A sync fails while the file exists that the environment names. */
-static int fails(void) {
-    const char *path = getenv("SYNC_FAILS");
-    return path && access(path, F_OK) == 0;
-}
-int fsync(int file) {
-    if (fails()) { errno = EIO; return -1; }
-    return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(file);
-}
-int fdatasync(int file) {
-    if (fails()) { errno = EIO; return -1; }
-    return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(file);
-}
-"""
-
 WRITES = """
 import os, sys
 from pathlib import Path
@@ -82,32 +57,53 @@ store.close()
 """
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler makes a sync fail here")
 def test_after_a_failed_sync_nothing_more_is_acknowledged_until_a_restart(tmp_path: Path) -> None:
-    source, shim = tmp_path / "shim.c", tmp_path / "shim.so"
-    source.write_text(SHIM)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
     path = tmp_path / "serendip.db"
     with closing(Store.create(path)) as store:
         store.put_items([Item("a")])
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": os.fspath(shim),
-        "SYNC_FAILS": os.fspath(tmp_path / "fails"),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", WRITES, os.fspath(path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     # The third write fails; the fifth would succeed, and is refused.
-    assert done.stdout.strip() == "[0, 1] 1 True True"
+    assert run_script(WRITES, path, tmp_path) == "[0, 1] 1 True True"
     with closing(Store.open(path)) as store:
         assert store.put_events([Event("u", "a", 9.0)]) == 1
         assert store.count_events() >= 3
         assert store.problem() == ""
+
+
+SCRUBS = """
+import os, sys
+from pathlib import Path
+from serendip.data.event import Event
+from serendip.data.store.store import Store
+from serendip.errors import StorageError
+
+store, switch = Store.open(sys.argv[1]), Path(os.environ["SYNC_FAILS"])
+store.erase_user("u")
+said = []
+for change in (store.remove_erased, lambda: store.put_events([Event("v", "a", 1.0)])):
+    switch.touch()
+    try:
+        said.append(change())
+    except StorageError as error:
+        said.append("restart" in error.hint)
+    switch.unlink(missing_ok=True)
+    try:
+        store.put_events([Event("v", "a", 2.0)])
+    except StorageError as error:
+        said.append("restart" in error.hint)
+print(said, bool(store.problem()))
+store.close()
+"""
+
+
+def test_a_sync_that_fails_while_bytes_are_removed_ends_all_writing(tmp_path: Path) -> None:
+    path = tmp_path / "serendip.db"
+    with closing(Store.create(path)) as store:
+        store.put_events(Event(name, "a", 1.0) for name in "uv")
+    assert run_script(SCRUBS, path, tmp_path) == "[False, True, True, True] True"
+    with closing(Store.open(path)) as store:
+        assert store.has_remains()
+        store.remove_erased()
+        assert not store.has_remains()
 
 
 def test_other_errors_of_the_database_are_no_full_disk(tmp_path: Path) -> None:

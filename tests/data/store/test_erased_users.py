@@ -123,6 +123,100 @@ def test_a_damaged_segment_refuses_no_erasure_and_is_obeyed_once_it_is_whole(
         assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
 
 
+def has_bytes(folder: Path, text: bytes) -> bool:
+    return any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_bytes_of_who_waits_alone_for_a_damaged_segment_go_once_it_is_whole(
+    place: StorePlace, store: Store
+) -> None:
+    store.import_all([], [Event(name, "a", BEFORE) for name in ("canary", "v")])
+    (broken,) = store.segment_names()
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
+        other.erase_user("canary", MOMENT)
+        assert other.remove_erased() == 0
+        assert other.count_hidden_segments() == 0
+    kept.rename(place.log / broken / "times.npy")
+    assert has_bytes(place.log, b"canary")
+    with closing(place.open()) as other:
+        assert other.remove_erased() == 1
+        assert other.waiting_segments() == []
+        assert (items_of(other, "canary"), items_of(other, "v")) == ([], ["a"])
+    assert not has_bytes(place.log, b"canary")
+
+
+def test_a_copy_of_the_log_waits_for_its_own_segments(place: StorePlace, store: Store) -> None:
+    """A restored workspace: a segment that was damaged is whole in it, under another name."""
+    store.import_all([], [Event(name, "a", BEFORE) for name in ("canary", "v")])
+    (broken,) = store.segment_names()
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
+        digest = other.erase_user("canary", MOMENT)[0].digest
+        kept.rename(place.log / broken / "times.npy")
+        other.rename_log()
+        (renamed,) = other.segment_names()
+        assert renamed != broken
+        assert other.waiting_segments(digest) == [renamed]
+        assert (items_of(other, "canary"), other.count_events()) == ([], 1)
+        assert other.compact() == 0
+        assert other.waiting_segments() == []
+    assert not has_bytes(place.log, b"canary")
+
+
+def test_nobody_waits_for_a_segment_that_does_not_count(place: StorePlace, store: Store) -> None:
+    store.import_all([], [Event(name, "a", BEFORE) for name in "uv"])
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
+        other.erase_user("u", MOMENT)
+        with closing(place.database()) as database, database.write() as connection:
+            connection.exec_driver_sql("UPDATE waiting_erasures SET segment = 'segment-of-old'")
+            connection.exec_driver_sql("DELETE FROM segments")
+        assert other.compact() == 0
+        assert other.waiting_segments() == []
+
+
+def test_a_removal_is_counted_of_who_may_be_in_a_damaged_segment(
+    place: StorePlace, store: Store
+) -> None:
+    """So that generations and backups from before count as older than the erasure."""
+    store.import_all([], [Event(name, "a", BEFORE) for name in "uv"])
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
+        learned = other.log.mark().removals
+        assert other.erase_user("u", MOMENT)[0].removals > learned
+        assert other.log.mark().removals > learned
+
+
+def test_what_a_damaged_segment_has_of_a_clock_that_is_ahead_does_not_come_back(
+    place: StorePlace, store: Store
+) -> None:
+    """Nobody can read the newest time in it: all counts that the API would have accepted."""
+    ahead = [Event(name, "a", MOMENT + 3_600) for name in "uv"]
+    store.import_all([], ahead)
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
+        other.erase_user("u", MOMENT)
+        assert other.import_all([], ahead).erased_events == 1
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
+        assert other.put_events([Event("u", "b", MOMENT + MAX_CLOCK_LEAD_S + 1)]) == 1
+
+
+def test_a_segment_that_is_whole_again_says_how_far_a_clock_was_ahead(
+    place: StorePlace, store: Store
+) -> None:
+    ahead = [Event(name, "a", MOMENT + 2 * MAX_CLOCK_LEAD_S) for name in "uv"]
+    store.import_all([], ahead)
+    (broken,) = store.segment_names()
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
+        other.erase_user("u", MOMENT)
+        kept.rename(place.log / broken / "times.npy")
+        other.remove_erased()
+        assert other.import_all([], ahead).erased_events == 1
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
+
+
 def test_an_import_replaces_a_damaged_segment_and_nothing_waits_for_it(
     place: StorePlace, store: Store
 ) -> None:

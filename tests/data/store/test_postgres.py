@@ -161,10 +161,12 @@ def test_what_the_server_refuses_is_told_without_its_url(
         Store.create(wrong, log=tmp_path / "log")
     assert "hush" not in str(told.value)
     gone = "postgresql+psycopg://me:hush@/shop?host=/nowhere"
-    with pytest.raises(StorageError, match="database shop: its server does not answer") as told:
+    with pytest.raises(StorageError, match="shop: its server cannot be reached") as told:
         Store.open(gone, log=tmp_path / "log")
     assert "hush" not in str(told.value)
     assert "nowhere" not in told.value.message  # which health checks show
+    with pytest.raises(ConfigError, match="url cannot be read"):
+        Store.open("postgresql+psycopg://me@host:port/shop", log=tmp_path / "log")
 
 
 def test_a_url_of_another_kind_is_refused_at_the_door() -> None:

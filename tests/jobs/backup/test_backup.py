@@ -22,7 +22,7 @@ from serendip.data.item import Item
 from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import Eraser
+from serendip.engine.erasure import Eraser, ErasureReceipt
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError, StorageError
@@ -385,6 +385,40 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
     restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
     with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
         assert store.history("u1", 9) == []
+
+
+def test_who_waits_for_a_damaged_segment_waits_in_a_restored_workspace_too(
+    fresh: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace.open(fresh)
+    with closing(workspace.open_store()) as store:
+        (name,) = store.segment_names()
+    path = fresh / "log" / name / "times.npy"
+    content = path.read_bytes()
+    _flip(path)
+    with closing(workspace.open_store()) as store:
+        receipt = Eraser(workspace, store).erase_user("u1")
+    _rewrite(path, content)
+    with exclusive_lock(fresh / "log"):  # Somebody writes segments all the time.
+        save(fresh, tmp_path / "saved")
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        eraser.erase_user("u2")
+        eraser.remove_remains()
+        assert states(eraser.renew(receipt))["backups"] == "pending"
+    for source in (None, fresh):
+        target = tmp_path / f"restored-{source is None}"
+        restore(str(tmp_path / "saved"), target, SILENT, source)
+        with closing(Workspace.open(target).open_store()) as store:
+            assert store.history("u1", 9) == []
+            assert (store.history("u2", 9) == []) == (source is fresh)
+            assert store.compact() == 0
+            assert store.waiting_segments() == []
+            assert (store.history("u1", 9), store.history("u3", 9) != []) == ([], True)
+
+
+def states(receipt: ErasureReceipt) -> dict[str, str]:
+    return {place.place: place.state for place in receipt.places}
 
 
 def _flip(path: Path) -> None:

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.log.segment import Segment, write_segment
+from serendip.data.log.segment import Segment, SegmentDamaged, write_segment
 from serendip.data.objects.mirror import Mirror, Place, local_folder
 from serendip.errors import ArtefactError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, flush_folder
+from serendip.runtime.versions import MANIFEST
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 _NAME = "segment-"
 _WRITING = f".writing-{_NAME}"
 _REMOVED = f".removed-{_NAME}"
+
+_COPY_ANEW = (
+    "If this machine reads a copy of the database, copy it anew from the one that writes. "
+    "Else restore a backup."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +127,28 @@ class SegmentFolder:
         path = self.folder / facts.name
         try:
             return Segment.open(path, facts.checksum)
-        except StorageError:
-            if self._mirror is None or not self._fetch(self._mirror, facts.name):
+        except SegmentDamaged as error:
+            if self._mirror is None:
                 raise
+            self._fetch(self._mirror, facts.name, error)
         return Segment.open(path, facts.checksum)
 
     @staticmethod
-    def _fetch(mirror: Mirror, name: str) -> bool:
+    def _fetch(mirror: Mirror, name: str, damage: SegmentDamaged) -> None:
+        """Fetch a segment.
+
+        Raises:
+            SegmentDamaged: that cannot be done, so that it waits as a damaged one does.
+        """
         try:
-            return mirror.fetch(name)
-        except ArtefactError as error:
-            raise StorageError(error.message, error.hint) from None
+            if mirror.fetch(name):
+                return
+        except (ArtefactError, StorageError) as error:
+            # A missing one that was removed there meanwhile was replaced: see ``read_log``.
+            kind = type(damage) if isinstance(error, ArtefactError) else SegmentDamaged
+            message = f"{damage.message} It cannot be fetched: {error.message}"
+            raise kind(message, error.hint) from None
+        raise type(damage)(f"{damage.message} {mirror.objects.name} has none.", _COPY_ANEW)
 
     def _drop_old_copies(self) -> None:
         """Remove copies of segments that do not count any more, also for the sake of erasures."""
@@ -205,7 +222,9 @@ class SegmentFolder:
         complete = set(mirror.names())
         stored = {key.partition("/")[0] for key in mirror.objects.sizes(f"{_NAME}{log}-")}
         for name in sorted(set(names) - complete):
-            if (self.folder / name).is_dir():  # else another machine has it, and stores it
+            if (
+                self.folder / name / MANIFEST
+            ).is_file():  # else another machine has it, and stores it
                 mirror.store(name, self.folder / name)
         for name in sorted(stored - set(names)):
             mirror.remove(name)

@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,7 +66,12 @@ class Mirror:
         """Names of the complete folders in the store."""
         return complete_names(self.objects.sizes(""))
 
-    def fetch(self, name: str, keep: Collection[str] = ()) -> bool:
+    def fetch(
+        self,
+        name: str,
+        keep: Collection[str] = (),
+        clear: Callable[[str], None] | None = None,
+    ) -> bool:
         """Bring a folder here, or what is missing or damaged of it.
 
         Processes of this machine that want the same wait for the first one.
@@ -74,6 +79,7 @@ class Mirror:
         Args:
             name: of the folder.
             keep: names of copies that must stay, whatever the limit.
+            clear: takes away what lies here under the name; None = it is a copy and goes.
 
         Returns:
             whether the store has it, complete.
@@ -91,7 +97,7 @@ class Mirror:
                 if not self._is_whole(name, stored.content, files):
                     self._make_room(name, {name, *keep})
                     self._fetch_files(name, files)
-                    self._put_in_place(name, stored.content)
+                    self._put_in_place(name, stored.content, clear or self.drop_copy)
         except OSError as error:
             raise StorageError(
                 f"{self.folder / name} cannot be written: {error.strerror or error}.",
@@ -219,12 +225,12 @@ class Mirror:
             _DAMAGED,
         )
 
-    def _put_in_place(self, name: str, manifest: bytes) -> None:
+    def _put_in_place(self, name: str, manifest: bytes, clear: Callable[[str], None]) -> None:
         building = self.folder / _FETCHING / name
         building.mkdir(exist_ok=True)
         (building / MANIFEST).write_bytes(manifest)
         flush_tree(building)
-        self.drop_copy(name)
+        clear(name)
         building.rename(self.folder / name)
         flush_folder(self.folder)
 

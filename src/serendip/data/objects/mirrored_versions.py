@@ -9,10 +9,20 @@
 Of two machines that publish at once both write their files, under two names; the pointer is set by
 whoever comes first, and the other one is refused. After a crash at any point the pointer is the old
 one or the new one. What a killed or refused publication left is removed by a later one.
+
+The folder here has, besides copies::
+
+    .copies/gen-7        SHA-256 of each manifest that was fetched or stored under this name
+    .own/gen-2           what this machine had published before it had the store
+
+A name says nothing about a content: another store, and this machine without one, give out the same
+names. So a copy counts if its manifest is that of the store. What no store has is set aside, never
+removed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable, Hashable, Mapping
@@ -24,20 +34,27 @@ from typing import Any
 from serendip.data.objects.mirror import Mirror, complete_names
 from serendip.data.objects.object_store import StoredValue
 from serendip.errors import ArtefactError, ConflictError, StorageError
-from serendip.runtime.atomic_files import exclusive_lock, flush_folder
-from serendip.runtime.versions import MANIFEST, Version, Versions
+from serendip.runtime.atomic_files import exclusive_lock, flush_folder, make_folder
+from serendip.runtime.versions import MANIFEST, Version, Versions, unseal
 
 _log = logging.getLogger(__name__)
 
 _CLAIM = "claim"
 _POINTER_LOCK = ".pointer"
+_MARKS, _OWN = ".copies", ".own"
 
 
-class _SeenPointer:
-    """The pointer as one user of the versions saw it last; it replaces no other one."""
+class _Seen:
+    """What one user of the versions saw last of the store.
+
+    Attributes:
+        was_read: whether the pointer was.
+        value: of the pointer; only this one is replaced.
+        is_away: whether the store was out of reach.
+    """
 
     def __init__(self) -> None:
-        self.was_read = False
+        self.was_read = self.is_away = False
         self.value: StoredValue | None = None
 
 
@@ -53,7 +70,7 @@ class MirroredVersions(Versions):
     """
 
     mirror: Mirror = field(kw_only=True)
-    _seen: _SeenPointer = field(default_factory=_SeenPointer, kw_only=True)
+    _seen: _Seen = field(default_factory=_Seen, kw_only=True)
 
     def publish(self, write: Callable[[Path], object], facts: Mapping[str, Any]) -> Version:
         """Write a version, store it and make it current.
@@ -62,7 +79,8 @@ class MirroredVersions(Versions):
             ConflictError: another machine changed the pointer meanwhile.
             StorageError: the store cannot be written to.
         """
-        self._read_pointer()  # before the name is taken: see _remove_unfinished
+        if not self._seen.was_read:  # before the name is taken: see _remove_unfinished
+            self._read_pointer()
         return super().publish(write, facts)
 
     def _take_name(self) -> str:
@@ -77,10 +95,11 @@ class MirroredVersions(Versions):
                 return name
 
     def _put_in_place(self, building: Path, name: str) -> None:
-        self.mirror.store(name, building)
-        building.rename(self.folder / name)
-        flush_folder(self.folder)
+        self._mark(name, (building / MANIFEST).read_bytes())
         try:
+            self._store(building, name)
+            building.rename(self.folder / name)
+            flush_folder(self.folder)
             self.make_current(name)
         except ConflictError:
             self.mirror.drop_copy(name)
@@ -89,39 +108,87 @@ class MirroredVersions(Versions):
             raise
         self._remove_unfinished(name)
 
+    def _store(self, building: Path, name: str) -> None:
+        """Store a version; one whose publication came too late may be removed meanwhile."""
+        seen = self._seen.value
+        try:
+            self.mirror.store(name, building)
+        except StorageError:
+            if (now := self._read_pointer()) != seen:
+                raise self._conflict(name, now) from None
+            raise
+
     def make_current(self, name: str) -> None:
         """Set the pointer to a name, unless another machine changed it since it was read.
 
         Raises:
             ConflictError: another machine did; the pointer stays.
-            StorageError: the store cannot be written to.
+            StorageError: the pointer was not read, or the store cannot be written to.
         """
-        seen = self._seen.value if self._seen.was_read else self._read_pointer()
-        tag = None if seen is None else seen.tag
+        if not self._seen.was_read:
+            pointer = f"{self.mirror.objects.name}/{self.pointer}"
+            raise StorageError(f"{pointer} was not read, so it is not replaced.", "Try again.")
+        seen = self._seen.value
         content = f"{name}\n{secrets.token_hex(16)}\n".encode("ascii")
-        if not self.mirror.objects.replace(self.pointer, content, tag):
-            now = self._parse(self._read_pointer())
-            raise ConflictError(
-                f"{now or 'another generation'} was published in {self.mirror.objects.name} "
-                f"meanwhile, so {name} was not.",
-                "Look at it with `serendip status`, and train again if it is not enough.",
-            )
-        self._read_pointer()
+        self._replace_pointer(name, content, None if seen is None else seen.tag)
+        with suppress(StorageError):
+            self._read_pointer()
         self._follow(name)
+
+    def _replace_pointer(self, name: str, content: bytes, tag: str | None) -> None:
+        """Replace the pointer; if no answer comes, what it has then says how that ended."""
+        failure: StorageError | None = None
+        try:
+            if self.mirror.objects.replace(self.pointer, content, tag):
+                return
+        except StorageError as error:
+            failure = error
+        try:
+            now = self._read_pointer()
+        except StorageError as error:
+            raise StorageError(
+                f"whether {name} is in force is not known: {(failure or error).message}",
+                "Look at it with `serendip status` once the storage can be reached.",
+            ) from None
+        if now is not None and now.content == content:
+            return
+        raise failure or self._conflict(name, now)
+
+    def _conflict(self, name: str, now: StoredValue | None) -> ConflictError:
+        return ConflictError(
+            f"{self._parse(now) or 'another generation'} was published in "
+            f"{self.mirror.objects.name} meanwhile, so {name} was not.",
+            "Look at it with `serendip status`, and train again if it is not enough.",
+        )
 
     def current_name(self) -> str:
         """Name in the pointer; of the copy here if the store is out of reach or has none yet.
 
         Raises:
             ArtefactError: the pointer has something else than the name of a version.
+            StorageError: the store is out of reach, and this machine knows of no version.
         """
         try:
             stored = self._read_pointer()
         except StorageError as error:
+            if not super().has_pointer():
+                raise
             self.mirror.note_outage(str(error))
             return super().current_name()
         self.mirror.note_outage("")
         return super().current_name() if stored is None else self._parse(stored)
+
+    def readable_name(self) -> str:
+        """Name in the pointer, for who goes on to change it; empty without one, or unreadable.
+
+        Raises:
+            StorageError: the store cannot be reached; what is known here may be older.
+        """
+        stored = self._read_pointer()
+        try:
+            return super().current_name() if stored is None else self._parse(stored)
+        except ArtefactError:
+            return ""
 
     def has_pointer(self) -> bool:
         """Whether there is a pointer, readable or not."""
@@ -129,9 +196,12 @@ class MirroredVersions(Versions):
 
     def current_since(self) -> float:
         """Unix seconds at which the pointer was set."""
-        with suppress(StorageError):
+        try:
             if (stored := self._read_pointer()) is not None:
                 return stored.written
+        except StorageError:
+            if not super().has_pointer():
+                raise
         return super().current_since()
 
     def current(self, verify: bool = True) -> Version | None:
@@ -155,16 +225,19 @@ class MirroredVersions(Versions):
             ArtefactError: a file is missing or altered in the store, too, or cannot be fetched.
             StorageError: this machine has no copy, and the store cannot be reached.
         """
-        damage: ArtefactError | None = None
-        if (self.folder / name / MANIFEST).is_file():
+        manifest, damage = self._stored_manifest(name), None
+        if self._is_here(name, manifest):
             try:
-                return super().open(name, verify)
+                version = super().open(name, verify)
             except ArtefactError as error:
                 _log.warning("it is fetched again: %s", error)
                 damage = error
+            else:
+                if manifest is not None:
+                    self._mark(name, manifest)
+                return version
         try:
-            keep = {Versions.current_name(self)}
-            is_stored = self.mirror.fetch(name, keep)
+            is_stored = self._fetch(name, manifest)
         except StorageError:
             if damage is None:
                 raise
@@ -174,28 +247,66 @@ class MirroredVersions(Versions):
             raise damage or ArtefactError(message, self.repair)
         return super().open(name, verify)
 
+    def _fetch(self, name: str, manifest: bytes | None) -> bool:
+        """Fetch a version; whether the store has it."""
+        if manifest is not None:
+            self._mark(name, manifest)  # first, so that no copy is ever taken for one of our own
+        keep = set(self._own_names())
+        with suppress(ArtefactError):
+            keep.add(Versions.current_name(self))
+        return self.mirror.fetch(name, keep, self._clear)
+
+    def _stored_manifest(self, name: str) -> bytes | None:
+        """The manifest of a version in the store; None if it is out of reach, missing or damaged.
+
+        Then what is here counts, which is verified by its own manifest.
+        """
+        if self._seen.is_away:
+            return None
+        try:
+            stored = self.mirror.objects.read(f"{name}/{MANIFEST}")
+        except StorageError:
+            self._seen.is_away = True
+            return None
+        with suppress(ValueError):
+            if stored is not None:
+                unseal(stored.content)
+                return stored.content
+        return None
+
+    def _is_here(self, name: str, manifest: bytes | None) -> bool:
+        """Whether the folder has a version under this name: that of the store if it is known."""
+        try:
+            found = (self.folder / name / MANIFEST).read_bytes()
+        except OSError:
+            return False
+        return manifest is None or found == manifest
+
     def read_manifest(self, name: str) -> Mapping[str, Any]:
         """The manifest of a version, of which nothing else is fetched.
 
         Raises:
             ArtefactError: it is missing, altered or of another format.
         """
+        path = f"{self.mirror.objects.name}/{name}"
+        if (manifest := self._stored_manifest(name)) is not None:
+            return self.parse_manifest(manifest, path)
         with suppress(ArtefactError):
             return self.read_local_manifest(name)
-        path = f"{self.mirror.objects.name}/{name}"
-        try:
-            if (stored := self.mirror.objects.read(f"{name}/{MANIFEST}")) is not None:
-                return self.parse_manifest(stored.content, path)
-        except (StorageError, ValueError) as error:
-            raise ArtefactError(f"{path} is not readable: {error}.", self.repair) from None
-        raise ArtefactError(f"{path}/{MANIFEST} is missing.", self.repair)
+        raise ArtefactError(f"{path}/{MANIFEST} is missing or not readable.", self.repair)
 
     def names(self) -> list[str]:
         """Names of complete versions in the store, oldest first; here if it is out of reach."""
         try:
             return self.sort(self.mirror.names())
         except StorageError:
+            self._seen.is_away = True
             return self.local_names()
+
+    def own(self) -> Versions:
+        """What this machine had published before it had the store, and nobody else has."""
+        folder = self.folder / _OWN
+        return Versions(folder, self.repair, self.prefix, self.pointer, self.format)
 
     def remove(self, name: str) -> None:
         """Remove a version from the store and from here."""
@@ -210,8 +321,13 @@ class MirroredVersions(Versions):
         return super().files_state(name)
 
     def _read_pointer(self) -> StoredValue | None:
-        self._seen.value = self.mirror.objects.read(self.pointer)
-        self._seen.was_read = True
+        self._seen.was_read = False
+        try:
+            self._seen.value = self.mirror.objects.read(self.pointer)
+        except StorageError:
+            self._seen.is_away = True
+            raise
+        self._seen.was_read, self._seen.is_away = True, False
         return self._seen.value
 
     def _parse(self, stored: StoredValue | None) -> str:
@@ -228,10 +344,48 @@ class MirroredVersions(Versions):
         with exclusive_lock(self.folder / _POINTER_LOCK, wait=True):
             super().make_current(name)
             with suppress(StorageError):
-                stored = self.mirror.names()
+                stored, own = self.mirror.names(), self._own_names()
                 for other in self.local_names():
-                    if other not in stored:
-                        self.mirror.drop_copy(other)
+                    if other != name and (other in own or other not in stored):
+                        self._clear(other)
+
+    def _mark(self, name: str, manifest: bytes) -> None:
+        """Note that a version with this manifest is a copy."""
+        mark, digest = self.folder / _MARKS / name, hashlib.sha256(manifest).hexdigest()
+        if digest not in _read_lines(mark):
+            make_folder(mark.parent)
+            with mark.open("a", encoding="ascii") as stream:
+                stream.write(f"{digest}\n")
+            flush_folder(mark)
+
+    def _own_names(self) -> list[str]:
+        """Names of versions here that were neither fetched nor stored."""
+        return [name for name in self.local_names() if not self._is_copy(name)]
+
+    def _is_copy(self, name: str) -> bool:
+        digests = _read_lines(self.folder / _MARKS / name)
+        try:
+            manifest = (self.folder / name / MANIFEST).read_bytes()
+            unseal(manifest)
+        except (OSError, ValueError):
+            return bool(digests)  # damaged: nothing else tells
+        return hashlib.sha256(manifest).hexdigest() in digests
+
+    def _clear(self, name: str) -> None:
+        """Free a name here: a copy is removed, and what is our own set aside."""
+        if not (self.folder / name).exists():
+            return
+        if self._is_copy(name):
+            self.mirror.drop_copy(name)
+            return
+        own = self.own()
+        make_folder(own.folder)
+        number = self.number(name)
+        while (own.folder / f"{self.prefix}{number}").exists():
+            number += 1
+        (self.folder / name).rename(own.folder / f"{self.prefix}{number}")
+        flush_folder(own.folder)
+        _log.warning("%s of this machine alone lies in %s now", name, own.folder)
 
     def _remove_stored(self, name: str, with_claim: bool = True) -> None:
         objects = self.mirror.objects
@@ -251,3 +405,10 @@ class MirroredVersions(Versions):
         for other in {key.partition("/")[0] for key in sizes}:
             if other not in complete and 0 < self.number(other) < self.number(name):
                 self.mirror.remove(other)
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return []

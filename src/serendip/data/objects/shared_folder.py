@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from serendip.data.objects.object_store import ObjectStore, StoredValue
 from serendip.errors import StorageError
-from serendip.runtime.atomic_files import flush_folder
+from serendip.runtime.atomic_files import flush_folder, make_folder
 
 _INCOMING = ".incoming"
 _LEFTOVER_S = 24 * 3600.0
@@ -27,6 +28,7 @@ _KEPT = 8
 """Earlier contents of a small object that stay, for readers that are just looking at them."""
 
 _PART = 1 << 20
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,11 @@ class SharedFolder:
     def replace(self, key: str, content: bytes, tag: str | None) -> bool:
         """Write a small object by a link that nobody made yet; False = another came first."""
         number, target = int(tag or 0) + 1, self.folder / key
-        with self._errors("written", key), self._incoming(key) as part:
+        with self._errors("written", key), self._incoming() as part:
             part.write_bytes(content)
             flush_folder(part)
-            try:
-                os.link(part, f"{target}.{number}")
-            except FileExistsError:
+            if not self._link(part, target.with_name(f"{target.name}.{number}")):
                 return False
-            flush_folder(target.parent)
             if self._newest(key) - number >= _KEPT:  # there was one, which was removed since
                 Path(f"{target}.{number}").unlink(missing_ok=True)
                 return False
@@ -82,14 +81,49 @@ class SharedFolder:
 
     def upload(self, key: str, path: Path) -> None:
         """Copy a file, which appears whole."""
-        with self._errors("written", key), self._incoming(key) as part:
-            with path.open("rb") as source, part.open("wb") as target:
+        target = self.folder / key
+        with self._errors("written", key), self._incoming() as part:
+            with path.open("rb") as source, part.open("wb") as stream:
                 while chunk := source.read(_PART):
-                    target.write(chunk)
-                target.flush()
-                os.fsync(target.fileno())
-            part.rename(self.folder / key)
-            flush_folder((self.folder / key).parent)
+                    stream.write(chunk)
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._put(target, part.rename)
+
+    def _link(self, part: Path, target: Path) -> bool:
+        """Give a file a second name; False = another file has it."""
+        try:
+            self._put(target, partial(os.link, part))
+        except FileExistsError:
+            # NFS repeats a request whose answer was lost: then it is ours that is there.
+            with suppress(FileNotFoundError):
+                if part.samefile(target):
+                    self._flush(target.parent)
+                    return True
+            return False
+        return True
+
+    def _put(self, target: Path, put: Callable[[Path], object]) -> None:
+        """Give a file its name, on disk with all folders that lead to it.
+
+        They are made, again if another machine removed one while it was empty.
+        """
+        for attempt in range(_TRIES):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                put(target)
+                break
+            except FileNotFoundError:
+                if attempt == _TRIES - 1:
+                    raise
+        self._flush(target.parent)
+
+    def _flush(self, folder: Path) -> None:
+        """Wait until the names in a folder and in those above it are on disk."""
+        while folder != self.folder:
+            flush_folder(folder)
+            folder = folder.parent
+        flush_folder(folder)
 
     def stream(self, key: str) -> Iterator[bytes]:
         """The content of an object, part by part."""
@@ -101,11 +135,12 @@ class SharedFolder:
         """Key -> bytes of all objects whose keys begin with a prefix."""
         start, found = self.folder / prefix.rpartition("/")[0], {}
         with self._errors("listed", prefix):
-            for path in start.rglob("*"):
-                key = path.relative_to(self.folder).as_posix()
-                if key.startswith(prefix) and not key.startswith(_INCOMING) and path.is_file():
-                    with suppress(FileNotFoundError):  # removed in between
-                        found[key] = path.stat().st_size
+            for folder, _, files in os.walk(start, onerror=_unless_missing):
+                for path in (Path(folder, file) for file in files):
+                    key = path.relative_to(self.folder).as_posix()
+                    if key.startswith(prefix) and not key.startswith(_INCOMING):
+                        with suppress(FileNotFoundError):  # removed in between
+                            found[key] = path.stat().st_size
         return found
 
     def remove(self, keys: Iterable[str]) -> None:
@@ -127,11 +162,11 @@ class SharedFolder:
         return max((int(end) for end in ends if end.isdecimal()), default=0)
 
     @contextmanager
-    def _incoming(self, key: str) -> Iterator[Path]:
+    def _incoming(self) -> Iterator[Path]:
         """A path on the same disk for what is not complete yet; nothing is left there."""
         folder = self.folder / _INCOMING
-        folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
+        folder.mkdir(exist_ok=True)
         for path in folder.iterdir():
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - _LEFTOVER_S:
@@ -153,3 +188,9 @@ class SharedFolder:
                 f"{self.folder / key} cannot be {done}: {error.strerror or error}.",
                 "Check that the folder is mounted, has room and may be written to.",
             ) from None
+
+
+def _unless_missing(error: OSError) -> None:
+    """Raise whatever is no folder that was removed in between."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -145,20 +145,11 @@ class Database:
     @contextmanager
     def begin_write(self, connection: Connection) -> Iterator[None]:
         """Begin a transaction that holds the write lock from its start."""
-        from sqlalchemy.exc import OperationalError
-
         self._backend.require_same()
-        if self._failed_sync:
-            raise StorageError(self._failed_sync, _AFTER_FAILED_SYNC)
         connection.execution_options(**{WRITES: True})
-        try:
-            with connection.begin():
-                self.require_not_moved(connection)
-                yield
-        except OperationalError as error:
-            if self._backend.is_failed_sync(error):
-                self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
-            raise
+        with self._failed_syncs(), connection.begin():
+            self.require_not_moved(connection)
+            yield
         self._backend.require_same()  # replaced meanwhile: the write went into an unlinked file
 
     def require_not_moved(self, connection: Connection) -> None:
@@ -237,7 +228,7 @@ class Database:
             BusyError: other writers held the database for longer than the timeout.
             StorageError: it cannot be written.
         """
-        with self._errors():
+        with self._errors(), self._failed_syncs():
             return self._backend.scrub(tables)
 
     def copy_file(self, path: Path) -> bool:
@@ -265,6 +256,15 @@ class Database:
         except StorageError as error:
             return error.message
         return ""
+
+    @property
+    def has_failed_sync(self) -> bool:
+        """Whether the disk failed, so that nothing is written any more."""
+        return bool(self._failed_sync)
+
+    def note_failed_sync(self) -> None:
+        """Write nothing more, as the disk failed here or in another process."""
+        self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
 
     def keep_open(self) -> None:
         """Stay readable although a file is deleted."""
@@ -317,6 +317,20 @@ class Database:
                 "Restore it from a backup, or run `serendip import`, which rebuilds only what "
                 "is in your files.",
             )
+
+    @contextmanager
+    def _failed_syncs(self) -> Iterator[None]:
+        """Refuse to write after a failed sync, and note one."""
+        from sqlalchemy.exc import OperationalError
+
+        if self._failed_sync:
+            raise StorageError(self._failed_sync, _AFTER_FAILED_SYNC)
+        try:
+            yield
+        except (OperationalError, self._backend.failure) as error:
+            if self._backend.is_failed_sync(error):
+                self.note_failed_sync()
+            raise
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +46,8 @@ class UserErasure:
         removals: number of removals of the log with which it took effect; a generation that was
             trained on a log with fewer may have learned from the user.
         until: Unix seconds; what happened until then is never stored again. The moment, or the
-            time of the newest event that was erased if that is later.
+            time of the newest event that was erased if that is later; the latest that the API
+            accepted if a segment could not be read.
     """
 
     digest: str
@@ -142,6 +143,24 @@ class ErasedUsers:
         """Add erasures of the same secret, or replace those of the same users."""
         if erasures:
             connection.execute(self._upsert, [asdict(one) for one in erasures])
+
+    def extend(self, connection: Connection, newest: Mapping[str, float]) -> None:
+        """Let erasures reach to events that were found later.
+
+        Args:
+            connection: in a write transaction.
+            newest: user_id -> Unix seconds of the newest of them.
+        """
+        erasures = self.among(connection, newest)
+        known = {user_id: erasures.find(user_id) for user_id in newest}
+        self.put(
+            connection,
+            [
+                replace(one, until=max(one.until, newest[user_id]))
+                for user_id, one in known.items()
+                if one is not None
+            ],
+        )
 
     def adopt(self, connection: Connection, erasures: Erasures) -> list[UserErasure]:
         """Use the key of another copy of this database; which of its erasures are new here.

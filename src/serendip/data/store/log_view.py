@@ -252,14 +252,20 @@ class LogView:
         """Segment -> digests of who was erased while it could not be read."""
         return _grouped(self.connection.execute(self._sql.WAITING))
 
-    def waiting_in(self, name: str) -> frozenset[int]:
-        """Numbers in a segment of who was erased while it could not be read.
+    def waiting_in(self, name: str) -> dict[str, UserPlace]:
+        """Id -> place in a segment, of who was erased while it could not be read.
+
+        Nobody is in a segment that does not count.
 
         Raises:
             SegmentDamaged: it still cannot be read.
         """
-        facts = next(facts for facts in self.facts if facts.name == name)
-        return self._find_users(self._folder.open(facts), self.waiting[name])
+        facts = next((facts for facts in self.facts if facts.name == name), None)
+        if facts is None:
+            return {}
+        segment = self._folder.open(facts)
+        numbers = sorted(self._find_users(segment, self.waiting[name]))
+        return {segment.user_ids[one].as_py(): _place_of(segment, one) for one in numbers}
 
     def _find_users(self, segment: Segment, digests: frozenset[str]) -> frozenset[int]:
         secret = read_secret(self.connection)
@@ -398,10 +404,7 @@ class LogView:
         for one in (self._visible(facts) for facts in self.facts if facts.name not in without):
             number = one.segment.number_of(user_id)
             if number is not None and number not in one.hidden:
-                rows = one.segment.rows_of(user_id)
-                newest = float(one.segment.times[rows.stop - 1])
-                place = UserPlace(one.facts.name, number, rows.stop - rows.start, newest)
-                places.append(place)
+                places.append(_place_of(one.segment, number))
         return places
 
     def user_ids(self) -> set[str]:
@@ -509,6 +512,12 @@ def read_log(database: Database, folder: SegmentFolder, read: Callable[[LogView]
 
 
 _USERS = ("user_id", "events")
+
+
+def _place_of(segment: Segment, number: int) -> UserPlace:
+    """Where a user of a segment has events; those of each user are in order of time."""
+    start, stop = segment.offsets[number : number + 2].tolist()
+    return UserPlace(segment.name, number, stop - start, float(segment.times[stop - 1]))
 
 
 def _grouped(rows: Iterable[Any]) -> dict[str, frozenset[Any]]:

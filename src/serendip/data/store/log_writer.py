@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray
+from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.log.event_table import (
     fill_missing,
     is_first,
@@ -34,6 +35,7 @@ from serendip.data.log.segment import SegmentDamaged
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.log_view import REMOVALS_KEY, LogPosition, LogView, read_log
+from serendip.errors import BusyError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +53,9 @@ _NAME_KEY = "log name"
 REMAINS_KEY, ITEM_REMAINS_KEY = "deleted rows", "deleted rows of items"
 """Keys of the meta table whose values are not empty while the file may have bytes of erased rows:
 of users, and of items."""
+
+REPLACED_KEY = "replaced segments"
+"""Key of the meta table whose value is not empty while segments may be left that count no more."""
 
 MERGE_FACTOR = 4
 """A compaction merges a segment that has at most this many times the events that it writes anyway:
@@ -233,13 +238,15 @@ class LogWriter:
                 rows = [{"segment": one.segment, "number": one.number} for one in places]
                 connection.execute(self._sql.HIDE, rows)
             had_attributes = self._users.erase(connection, user_id)
-            if in_tail or places or had_attributes:
+            if in_tail or places or had_attributes or damaged:
                 self._count_removal(connection)
             # Whatever is found: rows that an import or a compaction removed leave bytes, too.
             connection.execute(self._set_meta, remains_note())
             earlier = self._erased.among(connection, [user_id]).find(user_id)
             removals = LogView(connection, self._folder).position().removals
             ends = [moment, until, in_tail_until or moment, *(one.newest for one in places)]
+            if damaged:  # nobody knows the newest time there: the latest that the API accepts
+                ends.append(moment + MAX_CLOCK_LEAD_S)
             if earlier is not None:
                 moment, ends = max(moment, earlier.moment), [*ends, earlier.until]
             erasure = self._erased.record(connection, user_id, moment, removals, max(ends))
@@ -265,10 +272,13 @@ class LogWriter:
                 self._read(partial(LogView.waiting_in, name=name))  # before the write lock is taken
                 with self._database.write() as connection:
                     view = LogView(connection, self._folder)
-                    new = view.waiting_in(name) - view.hidden.get(name, frozenset())
+                    found, hidden = view.waiting_in(name), view.hidden.get(name, frozenset())
+                    new = [one.number for one in found.values() if one.number not in hidden]
                     if new:
-                        rows = [{"segment": name, "number": number} for number in sorted(new)]
+                        rows = [{"segment": name, "number": number} for number in new]
                         connection.execute(self._sql.HIDE, rows)
+                    newest = {user_id: one.newest for user_id, one in found.items()}
+                    self._erased.extend(connection, newest)
                     done = [{"name": name, "who": digest} for digest in view.waiting[name]]
                     connection.execute(self._sql.END_WAITING, done)
 
@@ -298,6 +308,7 @@ class LogWriter:
             if rows:
                 connection.execute(self._sql.RENAME_SEGMENT, rows)
                 connection.execute(self._sql.RENAME_HIDDEN, rows)
+                connection.execute(self._sql.RENAME_WAITING, rows)
             connection.execute(self._set_meta, {"key": _NAME_KEY, "value": name})
         self._name = name
 
@@ -344,9 +355,14 @@ class LogWriter:
         self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
-        """Forget what was erased in segments that do not count any more."""
+        """Forget what was erased in segments that do not count any more; note that they are left.
+
+        Who is erased in them is not hidden there any more, but their bytes are there until
+        ``_remove_others``, which may be interrupted.
+        """
         connection.execute(self._sql.FORGET_HIDDEN)
         connection.execute(self._sql.FORGET_WAITING)
+        connection.execute(self._set_meta, remains_note(REPLACED_KEY))
 
     def _hide_erased(self, connection: Connection, segment: str, removals: int) -> None:
         """Hide the users in a new segment who were erased since its events were read."""
@@ -391,12 +407,18 @@ class LogWriter:
         connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
 
     def _remove_others(self) -> None:
-        def read(view: LogView) -> list[SegmentFacts]:
-            self._database.require_not_moved(view.connection)  # others name other segments
-            return list(view.facts)
+        """Remove the segments that do not count, then the note that there are any."""
+        key = {"name": REPLACED_KEY}
 
-        facts = self._read(read)
+        def read(view: LogView) -> tuple[Sequence[SegmentFacts], str | None]:
+            self._database.require_not_moved(view.connection)  # the new one names others
+            return view.facts, view.connection.scalar(self._sql.META_VALUE, key)
+
+        facts, note = self._read(read)
         self._folder.keep_only(self._log_name(), {one.name for one in facts})
+        if note:
+            with suppress(BusyError), self._database.write() as connection:  # else the next time
+                connection.execute(self._sql.CLEAR_META, {**key, "seen": note})
 
     def _log_name(self) -> str:
         """Random name of this database's log, made by its first writer of segments."""
@@ -416,9 +438,9 @@ class LogWriter:
 
 
 def remains_note(key: str = REMAINS_KEY) -> dict[str, str]:
-    """Row of the meta table by which an erasure asks for a scrub.
+    """Row of the meta table that says that bytes are left, as by which an erasure asks for a scrub.
 
-    Each is another one, so that whoever scrubs takes back no note that was made meanwhile.
+    Each is another one, so that whoever removes them takes back no note that was made meanwhile.
     """
     return {"key": key, "value": secrets.token_hex(8)}
 

@@ -58,6 +58,8 @@ _BUSY_STATES = ("55P03", "40P01", "40001")
 _FULL_STATES = ("53100",)
 _TOO_MANY_STATES = ("53300",)
 _LOST_STATES = ("08", "57P")
+_NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout")
+"""How messages of the driver begin before there is a connection, without a state."""
 
 _ERASABLE = ("events", "items", "users", "generated_texts")
 """The tables that an erasure removes rows of."""
@@ -96,7 +98,7 @@ class PostgresBackend:
 
         try:
             self._url = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # a port that is no number
             raise ConfigError(
                 "[store] url cannot be read.", "See `[store]` in the guide."
             ) from None
@@ -202,6 +204,11 @@ class PostgresBackend:
         if state in _FULL_STATES:
             hint = "Nothing was written. Free some space on the server."
             return DiskFullError(f"database {self.name}: {reason}.", hint)
+        if reason.startswith(_NOT_CONNECTED):
+            return StorageError(
+                f"database {self.name}: its server cannot be reached, or refuses the login.",
+                f"{reason}. Nothing was written. Check the URL, the password and the server.",
+            )
         if isinstance(cause, self._lost) and (not state or state.startswith(_LOST_STATES)):
             return StorageError(
                 f"database {self.name}: its server does not answer.",

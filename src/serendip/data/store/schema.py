@@ -363,6 +363,11 @@ RENAME_HIDDEN = (
     .where(HIDDEN_USERS.c.segment == bindparam("old"))
     .values(segment=bindparam("new"))
 )
+RENAME_WAITING = (
+    WAITING_ERASURES.update()
+    .where(WAITING_ERASURES.c.segment == bindparam("old"))
+    .values(segment=bindparam("new"))
+)
 DROP_FILE_SEGMENTS = SEGMENTS.delete().where(SEGMENTS.c.origin == FROM_FILE)
 HIDDEN = select(HIDDEN_USERS.c.segment, HIDDEN_USERS.c.number)
 HIDE = HIDDEN_USERS.insert()

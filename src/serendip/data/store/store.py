@@ -39,7 +39,13 @@ from serendip.data.store.item_rows import (
 from serendip.data.store.log_reader import EventLogReader
 from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
-from serendip.data.store.log_writer import ITEM_REMAINS_KEY, REMAINS_KEY, LogWriter, remains_note
+from serendip.data.store.log_writer import (
+    ITEM_REMAINS_KEY,
+    REMAINS_KEY,
+    REPLACED_KEY,
+    LogWriter,
+    remains_note,
+)
 from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.upsert import to_values
@@ -617,6 +623,10 @@ class Store:
     def has_remains(self) -> bool:
         """Whether the database file may still have bytes of erased rows."""
         return bool(self.meta(REMAINS_KEY) or self.meta(ITEM_REMAINS_KEY))
+
+    def has_replaced_segments(self) -> bool:
+        """Whether segments that were written again or replaced may still be there."""
+        return bool(self.meta(REPLACED_KEY))
 
     def copy_database(self, path: Path, *others: MetaData) -> None:
         """Copy the database as of this moment to a SQLite file, without the segments that it names.

@@ -89,7 +89,8 @@ def _stage_versions(source: Path, target: Path) -> None:
 def _facts_of(copy: Store) -> StagedFacts:
     if damage := copy.integrity():
         raise StorageError(f"the database is damaged: {damage[0]}.", "See `serendip doctor`.")
-    removals = 0 if copy.count_hidden_segments() else copy.log.mark().removals
+    has_erased = copy.count_hidden_segments() or copy.waiting_segments()
+    removals = 0 if has_erased else copy.log.mark().removals
     return StagedFacts(
         removals, copy.max_version(), copy.count_items(), copy.count_recorded_events()
     )

@@ -141,7 +141,7 @@ def plan_splits(
     """The splits to make, the longest first, and those that only the full evaluation makes."""
     config: EvaluationConfig = workspace.settings.evaluation
     cuts = sorted(config.cuts)
-    folder = os.fspath(workspace.folder)
+    folder = os.fspath(workspace.folder.absolute())
     limit = None if full else MAX_TARGETS
     tasks = [
         SplitTask(folder, cut, until, seed, limit)
@@ -159,7 +159,7 @@ def _judge_splits(
     context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
 ) -> list[SplitAnswers]:
     """Evaluate the splits, each in a process of its own, and add their stages to the clock."""
-    folder, executor = os.fspath(context.workspace.folder), context.options.executor
+    folder, executor = os.fspath(context.workspace.folder.absolute()), context.options.executor
     if len(tasks) > 1:
         with clock.stage(ENCODE):
             encode_items_once(executor, folder, context.options.device, clock.progress)

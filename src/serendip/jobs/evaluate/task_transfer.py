@@ -227,7 +227,7 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     require_training()
     workspace, options, clock = context.workspace, context.options, context.clock
     judged_dataset(context)
-    executor, folder = options.executor, os.fspath(workspace.folder)
+    executor, folder = options.executor, os.fspath(workspace.folder.absolute())
     with clock.stage(ENCODE):
         # Before all trainings, so that every process reads the vectors from the cache.
         encode_items_once(executor, folder, options.device, options.progress)

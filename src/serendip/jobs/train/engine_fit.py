@@ -422,8 +422,8 @@ class OtherProcess:
             fitter.previous.save(given / _PREVIOUS)
         left = fitter.budget.allow("", 1.0).seconds
         task = OlderTask(
-            str(self._workspace),
-            str(given),
+            str(self._workspace.absolute()),
+            str(given.absolute()),
             options.seed,
             options.device,
             left,
