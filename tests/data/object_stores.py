@@ -93,6 +93,9 @@ class MortalStore:
         self._count()
         self._store.remove(keys)
 
+    def remove_parts(self, prefix: str) -> None:
+        self._store.remove_parts(prefix)
+
     def within(self, folder: str) -> ObjectStore:
         return MortalStore(self._store.within(folder), self._changes, self._kill)
 

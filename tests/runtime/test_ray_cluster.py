@@ -107,13 +107,13 @@ def write_all(
 
 
 def test_jobs_write_the_same_bytes_with_each_engine(
-    nodes: Nodes, trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nodes: Nodes, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
     for executor in (IN_PROCESS, LocalExecutor(2), nodes.executor):
         folder = tmp_path / str(len(found))
         folder.mkdir()
-        found.append(write_all(trained_folder, folder, executor, monkeypatch))
+        found.append(write_all(shop, folder, executor, monkeypatch))
     assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock"}
     assert found[0] == found[1] == found[2]
 

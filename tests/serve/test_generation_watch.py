@@ -224,3 +224,30 @@ def test_the_follower_checks_until_it_is_closed() -> None:
         assert checks.acquire(timeout=5)
     follower.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "generation-watch"]
+
+
+def test_a_pointer_that_takes_long_delays_no_foreign_write() -> None:
+    asked, answer, looked = threading.Event(), threading.Event(), threading.Event()
+
+    class Watched(TinyEngine):
+        def catch_up(self) -> None:
+            looked.set()
+
+    def current() -> str:
+        asked.set()
+        answer.wait(20)
+        return "gen-1"
+
+    holder = EngineHolder()
+    holder.swap(Watched(generation="gen-1"))
+    follower = Follower(holder, PublishedGenerations(TinyEngine, current))
+    follower.watch(every_s=0.001)
+    try:
+        assert asked.wait(10)
+        looked.clear()
+        assert looked.wait(10)
+    finally:
+        answer.set()
+        follower.close()
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"generation-watch", "store-watch"}

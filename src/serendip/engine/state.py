@@ -81,6 +81,8 @@ class EngineState:
         fusion: maps text vectors into the space of the content vectors.
         relevance_model: predicts P(irrelevant) of typed texts; None = none was distilled.
         relevance_lists: the same of surfaces by labels of their own lists, by surface.
+        relevance_thresholds: surface -> threshold that labels prove and the training decided for;
+            None = the state was saved without, and those of the models count.
         queries: verified queries to suggest.
         query_ranker: orders them.
         context: what is known of countries, devices and times of requests.
@@ -105,6 +107,7 @@ class EngineState:
     fusion: Fusion = TEXT_ONLY
     relevance_model: RelevanceModel | None = None
     relevance_lists: Mapping[str, RelevanceModel] = field(default_factory=dict)
+    relevance_thresholds: Mapping[str, float] | None = None
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
     context: ContextCounts = field(default_factory=ContextCounts)
@@ -222,11 +225,23 @@ class EngineState:
         searcher = self.searcher.with_rewrites(rewrites)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
-    def with_relevance_models(self, models: Mapping[str, RelevanceModel]) -> EngineState:
-        """A copy with relevance models of its items, by the surface of their labels."""
+    def with_relevance_models(
+        self, models: Mapping[str, RelevanceModel], thresholds: Mapping[str, float] | None
+    ) -> EngineState:
+        """A copy with relevance models of its items.
+
+        Args:
+            models: by the surface of their labels.
+            thresholds: see ``relevance_thresholds``.
+        """
         lists = {name: model for name, model in models.items() if name != TYPED_TEXTS}
         typed = models.get(TYPED_TEXTS)
-        return replace(self, relevance_model=typed, relevance_lists=lists)
+        return replace(
+            self,
+            relevance_model=typed,
+            relevance_lists=lists,
+            relevance_thresholds=thresholds,
+        )
 
     def find_relevance_model(self, labels: str) -> RelevanceModel | None:
         """The relevance model of the labels of a surface; None without any."""
@@ -259,6 +274,7 @@ class EngineState:
             "ranker": self.ranker is not None,
             "relevance_model": self.relevance_model is not None,
             "relevance_lists": sorted(self.relevance_lists),
+            "relevance_thresholds": self.relevance_thresholds,
             "code_names": dict(self.code_names),
             "search": self.searcher.config.model_dump(mode="json"),
             "mean_quality": self.mean_quality,
@@ -354,7 +370,9 @@ class EngineState:
             context=context,
             repeats=repeats,
             starts=_starts(folder / _STARTS_FOLDER),
-        ).with_relevance_models(_relevance_models(folder, document, catalogue))
+        ).with_relevance_models(
+            _relevance_models(folder, document, catalogue), document.get("relevance_thresholds")
+        )
 
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:

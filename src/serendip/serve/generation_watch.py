@@ -66,7 +66,7 @@ class Follower:
         self._holder, self._published = holder, published
         self._refusal: _Refusal | None = None
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def begin(self, now: float) -> None:
         """Open the published generation, or the newest intact one before it if it is damaged.
@@ -87,11 +87,15 @@ class Follower:
         self._holder.shared.publish(self._holder.status)
 
     def watch(self, every_s: float = 1.0) -> None:
-        """Check at an interval, in a background thread, until ``close``."""
-        self._thread = threading.Thread(
-            target=self._watch, args=(every_s,), name="generation-watch", daemon=True
-        )
-        self._thread.start()
+        """Check at an interval, in background threads, until ``close``.
+
+        The pointer has one of its own: a storage that does not answer delays no foreign write.
+        """
+        for name, look in (("store-watch", self._look), ("generation-watch", self._follow)):
+            thread = threading.Thread(target=self._watch, args=(every_s, look), name=name)
+            thread.daemon = True
+            self._threads.append(thread)
+            thread.start()
 
     def check(self, now: float) -> None:
         """Check once for foreign writes, storage problems, a new generation and trainings.
@@ -99,9 +103,16 @@ class Follower:
         Args:
             now: seconds of a monotonic clock.
         """
+        self._follow_pointer(now)
+        self._look()
+
+    def _follow(self) -> None:
+        self._follow_pointer(time.monotonic())
+
+    def _look(self) -> None:
+        """Look for foreign writes, storage problems and trainings."""
         self._holder.catch_up()
         self._holder.check_storage()
-        self._follow_pointer(now)
         self._holder.last_training = self._published.last_training()
         self._holder.shared.publish(self._holder.status)
 
@@ -123,12 +134,13 @@ class Follower:
     def close(self) -> None:
         """Stop the background thread."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        end = time.monotonic() + 10
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, end - time.monotonic()))
 
-    def _watch(self, every_s: float) -> None:
+    def _watch(self, every_s: float, look: Callable[[], None]) -> None:
         while not self._stopped.wait(every_s):
-            self.check(time.monotonic())
+            look()
 
     def _open_earlier(self, damage: ArtefactError) -> EngineProtocol:
         if self._published.open_earlier is None:

@@ -3,11 +3,13 @@
 A child process publishes a tiny generation, or rolls back, and kills itself with SIGKILL before its
 n-th call that opens, syncs, renames, links or removes a file, for every n until it gets through;
 others are killed from outside at random moments. Then what is published is opened with all
-checksums, and the next publication must work and remove what was left behind.
+checksums, and the next publication must work and remove what was left behind. Of one that says that
+it is done, the new generation must be in force.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -37,6 +39,8 @@ _STEPS = {
     "os.scandir",
     "os.truncate",
 }
+_NEVER = 1_000_000
+"""A step that no change has."""
 _LONGEST_S = 0.02
 _BEFORE = 3
 """Generations before the publication; the oldest is removed by it."""
@@ -61,19 +65,37 @@ class PublishKills:
     def run(self, progress: Progress) -> Findings:
         """Kill, look, publish again."""
         with trial_folder() as folder:
-            told = _Trials(folder, self.seed, self.every, _publish).run(self.kills, progress)
-        with trial_folder() as folder:
-            broken = _Trials(folder, self.seed, self.every, _publish_pointer_first)
-            control = broken.run(self.control_kills, SilentProgress())
+            told = _Trials(folder, self.seed, self.every, _CHANGES)
+            told.run(self.kills, progress)
         return Findings(
             {"kills": told.kills, "steps of a publication": told.steps, "publications": told.whole},
             (
                 Bar("bad states", len(told.faults), 0),
                 Bar("kills", told.kills, self.kills, "at least"),
             ),
-            (Control("the pointer is set before the files are written", len(control.faults)),),
+            tuple(Control(name, self._count_faults(changes)) for name, changes in _BROKEN.items()),
             tuple(told.faults[:3]),
         )
+
+    def _count_faults(self, changes: tuple[_Change, ...]) -> int:
+        """Faults that are found in broken changes: none, or the first."""
+        with trial_folder() as folder:
+            trials = _Trials(folder, self.seed, self.every, changes)
+            trials.run(self.control_kills, SilentProgress(), most_faults=1)
+            return len(trials.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change of what is in force.
+
+    Args:
+        make: makes it in the folder of the generations.
+        result: the generation that is in force once it is done.
+    """
+
+    make: Callable[[Path], object]
+    result: str
 
 
 class _Trials:
@@ -83,35 +105,37 @@ class _Trials:
         folder: for copies of the generations.
         seed: of the random moments.
         every: only the first of so many steps is tried.
-        change: publishes.
+        changes: are made in turn.
     """
 
-    def __init__(
-        self, folder: Path, seed: int, every: int, change: Callable[[Path], object]
-    ) -> None:
-        self._folder, self._rng, self._publish = folder, random.Random(seed), change
+    def __init__(self, folder: Path, seed: int, every: int, changes: tuple[_Change, ...]) -> None:
+        self._folder, self._rng, self._changes = folder, random.Random(seed), changes
         self._every = every
         self.kills = self.whole = self.steps = 0
         self.faults: list[str] = []
 
-    def run(self, kills: int, progress: Progress) -> _Trials:
-        """Kill so often; a control ends with its first fault."""
+    def run(self, kills: int, progress: Progress, most_faults: float = math.inf) -> None:
+        """Kill so often, until so many faults are found."""
         template = self._folder / "template"
         for number in range(_BEFORE):
             publish(template, partial(_fill, number), {})
         track = iter(progress.track(range(kills), "publish kills", kills))
         for change, step in self._plan():
             next(track, None)
-            if self.kills >= kills:
+            if self.kills >= kills or len(self.faults) >= most_faults:
                 break
             self._kill_once(template, change, step)
         next(track, None)
-        return self
 
-    def _plan(self) -> Iterator[tuple[Callable[[Path], object], int]]:
-        """What to do, and the step to be killed before; 0 = at a random moment."""
+    def _plan(self) -> Iterator[tuple[_Change, int]]:
+        """What to do, and the step to be killed before; 0 = at a random moment.
+
+        At first each is done once without a kill.
+        """
+        for change in self._changes:
+            yield change, _NEVER
         while True:
-            for change in (self._publish, rollback):
+            for change in self._changes:
                 whole, step = self.whole, 1
                 while self.whole == whole:  # until one gets through
                     yield change, step
@@ -119,19 +143,22 @@ class _Trials:
                     step += self._every
                 self.steps = max(self.steps, step - self._every - 1)
 
-    def _kill_once(self, template: Path, change: Callable[[Path], object], step: int) -> None:
+    def _kill_once(self, template: Path, change: _Change, step: int) -> None:
         folder = Path(shutil.copytree(template, self._folder / "trial", symlinks=True))
         if step:
-            code = run(_die_before, step, folder, change)
+            code = run(_die_before, step, folder, change.make)
         else:
             after_s = self._rng.uniform(0, _LONGEST_S)
-            code = run_killed(_do, (change, folder), 0, after_s)[0]
+            code = run_killed(_do, (change.make, folder), 0, after_s)[0]
         if code == -signal.SIGKILL:
             self.kills += 1
         elif step and code == 0:
             self.whole += 1
-        if fault := _find_fault(folder) or ("" if code <= 0 else f"it ended with code {code}"):
-            self.faults.append(f"killed before step {step or '?'}: {fault}")
+        undone = "" if code else _find_difference(folder, change.result)
+        ended = f"it ended with code {code}" if code > 0 else ""
+        if fault := undone or _find_fault(folder) or ended:
+            when = f"killed before step {step or '?'}" if code < 0 else "not killed"
+            self.faults.append(f"{when}: {fault}")
         shutil.rmtree(folder)
 
 
@@ -179,6 +206,27 @@ def _publish_pointer_first(folder: Path) -> None:
         _fill(_BEFORE, building)
 
     publish(folder, fill, {})
+
+
+def _do_nothing(folder: Path) -> None:
+    """The mistake of another one: it opens what is there, and says that it is done."""
+    open_current(folder)
+
+
+_ROLLBACK = _Change(rollback, f"gen-{_BEFORE - 1}")
+_CHANGES = _Change(_publish, f"gen-{_BEFORE + 1}"), _ROLLBACK
+_BROKEN = {
+    "the pointer is set before the files are written": (
+        *(_Change(_publish_pointer_first, f"gen-{_BEFORE + 1}"), _ROLLBACK),
+    ),
+    "a rollback does nothing": (_Change(_do_nothing, _ROLLBACK.result),),
+}
+
+
+def _find_difference(folder: Path, result: str) -> str:
+    """What is in force instead of what a change that is done should have led to; empty = that."""
+    name = current_name(folder)
+    return "" if name == result else f"{name} is in force instead of {result}"
 
 
 def _find_fault(folder: Path) -> str:

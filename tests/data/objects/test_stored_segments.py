@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from contextlib import closing
 from pathlib import Path
 
@@ -34,7 +36,7 @@ def past(store: Store, user: str) -> list[str]:
 
 
 def stored_segments(shared: ObjectStore) -> set[str]:
-    return {key.split("/")[1] for key in shared.sizes("log/")}
+    return {key.split("/")[1] for key in shared.sizes("log/segment-")}
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -139,15 +141,96 @@ def test_a_writer_without_its_copies_says_which_segment_is_missing(tmp_path: Pat
         assert store.compact() == 1  # it has a segment of its own
 
 
+def test_a_copy_of_the_database_that_is_behind_removes_nothing(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, EVENTS)
+    copy_database(tmp_path / "a", tmp_path / "b")
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_events([Event("ann", "a", 9.0)])
+        store.compact()
+        names = set(store.segment_names())
+    with closing(open_store(tmp_path / "b", shared)) as store:
+        store.put_events([Event("ben", "a", 9.0)])
+        for write in (store.compact, store.remove_erased, lambda: store.import_all(ITEMS, EVENTS)):
+            with pytest.raises(StorageError, match=r"another copy .* has written .* `serendip res"):
+                write()
+        assert past(store, "ben") == ["b", "a"]
+        store.rename_log()
+        assert store.compact() == 1  # as what was restored does
+        assert stored_segments(shared) == names | set(store.segment_names())
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.put_events([Event("ann", "a", 10.0)])
+        assert store.compact() == 1
+        assert past(store, "ann") == ["a", "b", "a", "a"]
+
+
+USER = "somebody-with-a-long-name"
+
+
+def has_bytes(folder: Path) -> bool:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return any(USER.encode() in path.read_bytes() for path in paths)
+
+
+def test_an_erasure_removes_what_killed_uploads_and_fetches_left(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, [*EVENTS, Event(USER, "a", 4.0)])
+        (name,) = store.segment_names()
+    child = os.fork()
+    if not child:
+        sync = os.fsync
+
+        def die_in_upload(handle: int) -> None:
+            sync(handle)
+            path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+            if ".incoming" in str(path) and path.is_file() and USER.encode() in path.read_bytes():
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.fsync = die_in_upload
+        with closing(open_store(tmp_path / "a", shared)) as store:
+            store.put_events([Event(USER, "b", 5.0)])
+            store.compact()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    incoming = tmp_path / "shared" / "log" / ".incoming"
+    assert has_bytes(incoming)
+    (incoming / "segment-other-1_users.arrow-1").write_bytes(b"of another log")
+    for left in (".fetching/segment-left", ".fetching/.removing-segment-left"):
+        folder = tmp_path / "a" / "log" / left
+        shutil.copytree(tmp_path / "a" / "log" / name, folder)
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.erase_user(USER)
+        store.remove_erased()
+    assert not has_bytes(tmp_path / "shared") and not has_bytes(tmp_path / "a" / "log")
+    assert [path.read_bytes() for path in incoming.iterdir()] == [b"of another log"]
+
+
+def test_another_machine_drops_the_copy_of_the_only_segment(
+    tmp_path: Path, shared: ObjectStore
+) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.import_all(ITEMS, [Event(USER, "a", 4.0)])
+    copy_database(tmp_path / "a", tmp_path / "b")
+    with closing(open_store(tmp_path / "b", shared)) as other:
+        assert past(other, USER) == ["a"]
+    with closing(open_store(tmp_path / "a", shared)) as store:
+        store.erase_user(USER)
+        store.remove_erased()
+    copy_database(tmp_path / "a", tmp_path / "b")
+    assert has_bytes(tmp_path / "b" / "log")
+    with closing(open_store(tmp_path / "b", shared)) as other:
+        assert past(other, "ann") == []
+    assert not has_bytes(tmp_path / "b" / "log")
+
+
 def test_an_erased_user_leaves_the_storage_and_the_copies_of_other_machines(
     tmp_path: Path, shared: ObjectStore
 ) -> None:
-    user = "somebody-with-a-long-name"
-
-    def has_bytes(folder: Path) -> bool:
-        paths = [path for path in folder.rglob("*") if path.is_file()]
-        return any(user.encode() in path.read_bytes() for path in paths)
-
+    user = USER
     with closing(open_store(tmp_path / "a", shared)) as store:
         store.import_all(ITEMS, [*EVENTS, Event(user, "a", 4.0)])
     copy_database(tmp_path / "a", tmp_path / "b")

@@ -20,8 +20,15 @@ from serendip.data.query import History
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
+from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import CHECKED, P_IRRELEVANT, RelevanceFilterConfig
+from serendip.engine.stages.relevance_filter import (
+    CHECKED,
+    P_IRRELEVANT,
+    RelevanceFilter,
+    RelevanceFilterConfig,
+)
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.evaluate.risk_control import LabelledSlates, safe_threshold
@@ -34,13 +41,16 @@ from serendip.jobs.labels.shown_lists import (
     write_lists,
 )
 from serendip.jobs.relevance.decisions import (
+    FilterDecision,
     decide_filters,
     describe_decisions,
     read_decisions,
     reason_against_effect,
 )
 from serendip.jobs.relevance.drift import compare_tenths
-from serendip.jobs.relevance.versions import open_current_version
+from serendip.jobs.relevance.report import FilterMeter, GoldLabels
+from serendip.jobs.relevance.versions import open_current_version, publish_model
+from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
 
@@ -335,6 +345,57 @@ def test_a_filter_that_keeps_its_bound_by_hiding_nearly_everything_is_not_used()
     assert reasons[1] == ""
 
 
+def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the_model(
+    shop: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    engine, settings = Engine.open(shop), copy / "serendip.toml"
+    model = engine.state.relevance_model
+    engine.close()
+    assert model is not None
+    proof = {"allowed": 0.05, "confidence": 0.95, "safe_threshold": 0.5}
+    proof["safe"] = {"ci95": {"lost": [0.1, 0.3], "fall": [0.1, 0.4]}}
+    facts = open_current_version(copy / "relevance").manifest
+    publish_model(copy / "relevance", replace(model, threshold=0.5), {**facts, "filter": proof})
+    own = '[surfaces.home.relevance_filter]\nlabels = "search"\nthreshold = 0.5\n'
+    settings.write_text(settings.read_text().replace(FILTER_TABLE, f"\n{own}"))
+    train(copy)
+    generation = open_current(copy / "generations")
+    decisions = read_decisions(generation.manifest)
+    assert [name for name, one in decisions.items() if one.on] == ["home"]
+    assert decisions["search"].reason.startswith("it may hide 30% of the relevant items")
+    engine = Engine.open(copy)
+    surfaces = engine.settings.all_surfaces()
+    queries = engine.queries([Request("search", text="horror tale")])
+    served, plain = (
+        run(queries, config, engine.state)[0]
+        for config in (surfaces["search"], without_relevance_filter(surfaces["search"]))
+    )
+    assert served.items.item_nums.tolist() == plain.items.item_nums.tolist()
+    assert served.trace == plain.trace
+    assert CHECKED in engine.run(engine.queries([Request("home", user_id="u0")]), "home")[0].trace
+    assert not engine.explain(Request("search", text="horror tale"), "i1").parts.get(P_IRRELEVANT)
+    engine.close()
+
+
+def test_a_generation_without_decided_thresholds_has_those_of_its_models(
+    shop: Path, tmp_path: Path
+) -> None:
+    generation = open_current(shop / "generations")
+    decided = read_decisions(generation.manifest)["home"].threshold
+    copy = shutil.copytree(generation.folder, tmp_path / "generation")
+    home = Workspace.open(shop).settings.all_surfaces()["home"].relevance_filter
+    document = json.loads((copy / "state.json").read_text())
+    assert document["relevance_thresholds"] == {"home": decided}  # search names its own
+    for changed, threshold in (({}, np.inf), (None, decided)):
+        document["relevance_thresholds"] = changed
+        (copy / "state.json").write_text(json.dumps(document))
+        assert RelevanceFilter(home).threshold(EngineState.open(copy)) == threshold
+    del document["relevance_thresholds"]
+    (copy / "state.json").write_text(json.dumps(document))
+    assert RelevanceFilter(home).threshold(EngineState.open(copy)) == decided
+
+
 def test_logged_texts_that_differ_from_the_gold_are_told_by_an_index() -> None:
     random = np.random.default_rng(0)
     gold, same = random.beta(2, 8, (2, 500)).astype(np.float32)
@@ -487,6 +548,51 @@ def test_lists_are_drawn_with_the_past_in_words_and_no_user(shop: Path, tmp_path
     with pytest.raises(DataError, match="no logged text has results"):
         empty = ("--surface", "search", "-w", str(shop), "--out", str(out))
         invoke("judge", "lists", *empty)
+
+
+def test_lists_of_a_message_go_on_behind_what_is_sent(shop: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    with (copy / "serendip.toml").open("a") as stream:
+        stream.write("\n[surfaces.digest.min_value]\nk = 3\nthreshold = 0.0\n")
+    out = tmp_path / "drawn.csv"
+    options = ("--surface", "digest", "-w", str(copy), "--out", str(out), "--length", "12")
+    _, drawn = invoke("judge", "lists", *options, "--users", "4")
+    assert (drawn["lists"], drawn["pairs"]) == (4, 48)
+
+
+def test_a_message_counts_what_the_filter_leaves(shop: Path) -> None:
+    engine = Engine.open(shop)
+    search = engine.settings.all_surfaces()["search"]
+    queries = engine.queries([Request("search", text="horror tale")])
+    left, candidates = (
+        len(run(queries, config, engine.state)[0].items)
+        for config in (search, without_relevance_filter(search))
+    )
+    assert left < candidates
+    sent = []
+    for count in (left, left + 1):
+        config = MinValueConfig(k=40, min_items=count, threshold=0.0)
+        message = search.model_copy(update={"min_value": config})
+        sent.append(len(run(queries, message, engine.state)[0].items))
+    assert sent == [left, 0]
+    engine.close()
+
+
+def test_another_users_request_with_a_text_that_was_learned_from_is_seen(shop: Path) -> None:
+    engine, context = Engine.open(shop), JobContext.open(shop)
+    seen = frozenset(open_current_version(shop / "relevance").manifest["seen"])
+    known, new = (
+        ListRequest(f'"{text}", typed by somebody who chose "Alien"', text, ("i1",))
+        for text in ("Comedy  100", "comedy 999")
+    )
+    requests = {one.query: one for one in (known, new)}
+    labels = {(name, f"i{row}"): bool(row) for name in requests for row in range(2)}
+    gold = GoldLabels(labels, requests, "search")
+    meter = FilterMeter(context, engine, gold, {"search": seen})
+    search = engine.settings.all_surfaces()["search"]
+    measured = meter.measure("search", search, FilterDecision(True, 0.5, ""))["gold"]
+    assert (measured["queries"], measured["seen_queries"]) == (1, 1)
+    engine.close()
 
 
 def test_labels_of_lists_need_their_file_of_lists(shop: Path) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _NAME = "segment-"
 _WRITING = f".writing-{_NAME}"
 _REMOVED = f".removed-{_NAME}"
+_WRITES = "writes-"
+"""Of the object, beside the segments, that counts how often a log was written to."""
 
 _COPY_ANEW = (
     "If this machine reads a copy of the database, copy it anew from the one that writes. "
@@ -77,8 +79,12 @@ class SegmentFolder:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, frozenset[str]], frozenset[int]] = {}
 
-    def open_all(self, facts: Collection[SegmentFacts]) -> list[Segment]:
+    def open_all(self, facts: Collection[SegmentFacts], log: str) -> list[Segment]:
         """Open segments that are not open yet, and forget all others.
+
+        Args:
+            facts: all segments of the log.
+            log: its name; empty = nobody wrote a segment yet.
 
         Raises:
             SegmentMissing: a segment is not there.
@@ -87,7 +93,7 @@ class SegmentFolder:
         opened = [self.open(one) for one in facts]
         with self._lock:
             self._open = {segment.name: segment for segment in opened}
-            self._drop_old_copies()
+            self._drop_old_copies(log)
         return opened
 
     def open(self, facts: SegmentFacts) -> Segment:
@@ -150,11 +156,10 @@ class SegmentFolder:
             raise kind(message, error.hint) from None
         raise type(damage)(f"{damage.message} {mirror.objects.name} has none.", _COPY_ANEW)
 
-    def _drop_old_copies(self) -> None:
+    def _drop_old_copies(self, log: str) -> None:
         """Remove copies of segments that do not count any more, also for the sake of erasures."""
-        if self._mirror is not None and self._open:
-            log = next(iter(self._open)).rpartition("-")[0]
-            for path in self.folder.glob(f"{log}-*"):
+        if self._mirror is not None and log:
+            for path in self.folder.glob(f"{_NAME}{log}-*"):
                 if path.name not in self._open:
                     self._mirror.drop_copy(path.name)
 
@@ -203,6 +208,35 @@ class SegmentFolder:
         (self.folder / name).rename(self.folder / new)
         return new
 
+    def count_write(self, log: str, writes: int, note: Callable[[int], None]) -> None:
+        """Count one more write to a log, unless another copy of its database was ahead.
+
+        A copy that is behind names segments that were replaced since, and would remove the new
+        ones. Without an object store nobody else has the segments.
+
+        Args:
+            log: name of the log.
+            writes: as the database counted them.
+            note: notes the new number in the database, before the object store has it.
+
+        Raises:
+            StorageError: another copy of the database has written to the log.
+        """
+        if self._mirror is None:
+            return
+        objects, key = self._mirror.objects, f"{_WRITES}{log}"
+        found = objects.read(key)
+        if found is None or int(found.content.partition(b" ")[0]) <= writes:
+            note(writes + 1)
+            content = f"{writes + 1} {secrets.token_hex(8)}".encode("ascii")
+            if objects.replace(key, content, None if found is None else found.tag):
+                return
+        raise StorageError(
+            f"another copy of this database has written to the event log in {objects.name}.",
+            "Import and train where that one lies, and copy the database from there. To go on with "
+            "this one, back it up and use what `serendip restore` makes of the backup.",
+        )
+
     def keep_only(self, log: str, names: Collection[str]) -> None:
         """Remove all segments of a log, whole and halved, but those of these names.
 
@@ -210,6 +244,8 @@ class SegmentFolder:
         """
         if self._mirror is not None:
             self._store_missing(self._mirror, log, names)
+            self._mirror.objects.remove_parts(f"{_NAME}{log}-")
+            self._mirror.drop_parts()
         for start in (_NAME, _WRITING, _REMOVED):
             for path in self.folder.glob(f"{start}{log}-*"):
                 if path.name not in names:

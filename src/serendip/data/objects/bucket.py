@@ -140,6 +140,9 @@ class Bucket:
             with self._errors("removed", names[0]):
                 self._small.delete(names)
 
+    def remove_parts(self, prefix: str) -> None:
+        """Nothing: a lifecycle rule of the bucket removes parts of uploads."""
+
     @contextmanager
     def _errors(self, done: str, key: str, missing: bool = False) -> Iterator[None]:
         """Errors of the client as ours.

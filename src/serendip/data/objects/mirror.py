@@ -150,6 +150,14 @@ class Mirror:
             (self.folder / name).rename(hidden)
         shutil.rmtree(hidden, ignore_errors=True)
 
+    def drop_parts(self) -> None:
+        """Remove what killed fetches and removals left, unless a fetch is under way."""
+        fetching = self.folder / _FETCHING
+        with suppress(StorageError), exclusive_lock(fetching):
+            for path in fetching.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+
     def copies(self) -> dict[str, int]:
         """Name -> bytes of the copies on this machine, the oldest first."""
         folders = []

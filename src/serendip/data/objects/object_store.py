@@ -68,5 +68,11 @@ class ObjectStore(Protocol):
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects; those that are not there are no error."""
 
+    def remove_parts(self, prefix: str) -> None:
+        """Remove what killed uploads left of objects whose keys begin with a prefix.
+
+        Nobody uploads such objects meanwhile.
+        """
+
     def within(self, folder: str) -> ObjectStore:
         """The objects below a folder of this place."""

@@ -29,6 +29,7 @@ _KEPT = 8
 
 _PART = 1 << 20
 _TRIES = 10
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class SharedFolder:
     def replace(self, key: str, content: bytes, tag: str | None) -> bool:
         """Write a small object by a link that nobody made yet; False = another came first."""
         number, target = int(tag or 0) + 1, self.folder / key
-        with self._errors("written", key), self._incoming() as part:
+        with self._errors("written", key), self._incoming(key) as part:
             part.write_bytes(content)
             flush_folder(part)
             if not self._link(part, target.with_name(f"{target.name}.{number}")):
@@ -82,7 +83,7 @@ class SharedFolder:
     def upload(self, key: str, path: Path) -> None:
         """Copy a file, which appears whole."""
         target = self.folder / key
-        with self._errors("written", key), self._incoming() as part:
+        with self._errors("written", key), self._incoming(key) as part:
             with path.open("rb") as source, part.open("wb") as stream:
                 while chunk := source.read(_PART):
                     stream.write(chunk)
@@ -153,6 +154,12 @@ class SharedFolder:
                     while (path := path.parent) != self.folder:
                         path.rmdir()
 
+    def remove_parts(self, prefix: str) -> None:
+        """Remove what killed uploads left of objects whose keys begin with a prefix."""
+        with self._errors("removed", _INCOMING):
+            for path in list((self.folder / _INCOMING).glob(f"{_part_name(prefix)}*")):
+                path.unlink(missing_ok=True)
+
     def _newest(self, key: str) -> int:
         """Highest number of the files of a small object; 0 = there is none."""
         path = self.folder / key
@@ -162,7 +169,7 @@ class SharedFolder:
         return max((int(end) for end in ends if end.isdecimal()), default=0)
 
     @contextmanager
-    def _incoming(self) -> Iterator[Path]:
+    def _incoming(self, key: str) -> Iterator[Path]:
         """A path on the same disk for what is not complete yet; nothing is left there."""
         folder = self.folder / _INCOMING
         make_folder(self.folder)
@@ -171,7 +178,7 @@ class SharedFolder:
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - _LEFTOVER_S:
                     path.unlink()
-        part = folder / secrets.token_hex(8)
+        part = folder / f"{_part_name(key)[:_LONGEST_NAME]}-{secrets.token_hex(8)}"
         try:
             yield part
         finally:
@@ -188,6 +195,11 @@ class SharedFolder:
                 f"{self.folder / key} cannot be {done}: {error.strerror or error}.",
                 "Check that the folder is mounted, has room and may be written to.",
             ) from None
+
+
+def _part_name(key: str) -> str:
+    """How the file of an object that is not complete begins."""
+    return key.replace("/", "_")
 
 
 def _unless_missing(error: OSError) -> None:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOG_NAME_KEY = "log name"
+"""Key of the meta table: random name of the log, which the names of its segments begin with."""
+
 REMOVALS_KEY = "event removals"
 
 LogRow: TypeAlias = tuple[str, str, float, str, float | None, str, int, int]
@@ -214,7 +217,8 @@ class LogView:
 
     def open_segments(self) -> list[Segment]:
         """The segments that count; their files are verified when a store opens them first."""
-        return self._folder.open_all(self.facts)
+        log: str = self.connection.scalar(self._sql.META_VALUE, {"name": LOG_NAME_KEY}) or ""
+        return self._folder.open_all(self.facts, log)
 
     def damaged(self) -> frozenset[str]:
         """Names of the segments that cannot be read; the others are open afterwards."""

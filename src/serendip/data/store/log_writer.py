@@ -34,7 +34,7 @@ from serendip.data.log.event_table import (
 from serendip.data.log.segment import SegmentDamaged
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.log_view import REMOVALS_KEY, LogPosition, LogView, read_log
+from serendip.data.store.log_view import LOG_NAME_KEY, REMOVALS_KEY, LogPosition, LogView, read_log
 from serendip.errors import BusyError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_NAME_KEY = "log name"
+_WRITES_KEY = "log writes"
 
 REMAINS_KEY, ITEM_REMAINS_KEY = "deleted rows", "deleted rows of items"
 """Keys of the meta table whose values are not empty while the file may have bytes of erased rows:
@@ -106,12 +106,14 @@ class LogWriter:
         """Be the only writer of segments; removes what does not count, before and after.
 
         Raises:
-            StorageError: another process is writing segments.
+            StorageError: another process is writing segments, or another copy of the database has
+                written to the log in the storage.
         """
         with (
             self._database.exclusive("segments") as self._require_lock,
             self._folder.exclusive(),
         ):
+            self._count_write()
             self._remove_others()
             yield
             self._remove_others()
@@ -309,7 +311,7 @@ class LogWriter:
                 connection.execute(self._sql.RENAME_SEGMENT, rows)
                 connection.execute(self._sql.RENAME_HIDDEN, rows)
                 connection.execute(self._sql.RENAME_WAITING, rows)
-            connection.execute(self._set_meta, {"key": _NAME_KEY, "value": name})
+            connection.execute(self._set_meta, {"key": LOG_NAME_KEY, "value": name})
         self._name = name
 
     def _rewrite_all(self) -> int:
@@ -406,6 +408,15 @@ class LogWriter:
         removals = LogView(connection, self._folder).position().removals + 1
         connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
 
+    def _count_write(self) -> None:
+        with self._database.read() as connection:
+            writes = connection.scalar(self._sql.META_VALUE, {"name": _WRITES_KEY})
+        self._folder.count_write(self._log_name(), int(writes or 0), self._note_writes)
+
+    def _note_writes(self, writes: int) -> None:
+        with self._database.write() as connection:
+            connection.execute(self._set_meta, {"key": _WRITES_KEY, "value": str(writes)})
+
     def _remove_others(self) -> None:
         """Remove the segments that do not count, then the note that there are any."""
         key = {"name": REPLACED_KEY}
@@ -423,13 +434,13 @@ class LogWriter:
     def _log_name(self) -> str:
         """Random name of this database's log, made by its first writer of segments."""
         if not self._name:
-            known = {"name": _NAME_KEY}
+            known = {"name": LOG_NAME_KEY}
             with self._database.read() as connection:
                 self._name = connection.scalar(self._sql.META_VALUE, known) or ""
         if not self._name:
             self._name = secrets.token_hex(4)
             with self._database.write() as connection:
-                values = {"key": _NAME_KEY, "value": self._name}
+                values = {"key": LOG_NAME_KEY, "value": self._name}
                 connection.execute(self._set_meta, values)
         return self._name
 

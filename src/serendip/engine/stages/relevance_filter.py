@@ -6,8 +6,9 @@ text of a request is the searched text (typed, or corrected), else the title of 
 request is about, else that of the newest item in the user's history; without any of them nothing is
 filtered. A model that knows users also reads what they chose before, and where they are.
 
-What leaves the first positions is replaced by the items of the whole list that are least probably
-irrelevant, and not by those that happen to be next: what moves up must be better than what went.
+What leaves the first positions (ten, or the fewer of a message) is replaced by the items of the
+whole list that are least probably irrelevant, and not by those that happen to be next: what moves
+up must be better than what went.
 
 A surface without a threshold of its own has the filter wherever labels have proven one for its
 lists, and no filter otherwise: labels of typed texts for the surfaces that answer these, labels of
@@ -21,12 +22,13 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, PrivateAttr
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.engine.stages.base import Kept, ListFilter, OrderedCandidates
+from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.state import TYPED_TEXTS, EngineState
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.user_features import COUNTRY, RequestUser
@@ -38,7 +40,12 @@ CHECKED = "relevance checked"
 """Trace key: number of candidates with a prediction."""
 
 FIRST = 10
-"""First positions of a list, which the guarantee of a threshold covers."""
+"""First positions of a list, which the guarantee of a threshold covers; of a message, fewer."""
+
+
+def count_places(min_value: MinValueConfig | None) -> int:
+    """First positions that the guarantee covers: those of a message are all that it has."""
+    return FIRST if min_value is None else min(FIRST, min_value.k)
 
 
 class RelevanceFilterConfig(Config):
@@ -62,17 +69,41 @@ class RelevanceFilterConfig(Config):
     depth: PositiveInt = 200
     """Number of best candidates that are checked; the ones behind them are not shown."""
 
+    _surface: str = PrivateAttr(default="")
+
+    @property
+    def surface(self) -> str:
+        """Name of the surface; empty = the table stands for itself."""
+        return self._surface
+
+    def with_surface(self, name: str, labels: str) -> RelevanceFilterConfig:
+        """A copy that knows its surface, and whose labels it learns from if it names none."""
+        copy = self.model_copy(update={"labels": self.labels or labels})
+        copy._surface = name
+        return copy
+
 
 class RelevanceFilter(ListFilter):
-    """Removes candidates that the relevance model predicts to be irrelevant."""
+    """Removes candidates that the relevance model predicts to be irrelevant.
+
+    It comes before the minimum value of a message, which counts what is left; only items that reach
+    that value take places.
+
+    Args:
+        config: its settings.
+        min_value: of the same surface, if it has one.
+    """
 
     name, label = "relevance filter", "Left without irrelevant items"
     counts: ClassVar[Mapping[str, str]] = {CHECKED: "Checked for relevance"}
     numbers: ClassVar[Mapping[str, str]] = {P_IRRELEVANT: "Probability of being irrelevant"}
     failure_label = "the check for relevance"
 
-    def __init__(self, config: RelevanceFilterConfig) -> None:
-        self._config = config
+    def __init__(
+        self, config: RelevanceFilterConfig, min_value: MinValueConfig | None = None
+    ) -> None:
+        self._config, self._places = config, count_places(min_value)
+        self._least_value = -np.inf if min_value is None else min_value.threshold
 
     def is_on(self, state: EngineState) -> bool:
         """Whether the settings name a threshold, or the labels prove one."""
@@ -88,11 +119,19 @@ class RelevanceFilter(ListFilter):
         return own
 
     def threshold(self, state: EngineState) -> float:
-        """The smallest probability that is removed; infinite = none is."""
+        """The smallest probability that is removed; infinite = none is.
+
+        One model serves several surfaces, so a threshold that its labels prove counts only where
+        the training has decided for it.
+        """
         if self._config.threshold is not None:
             return self._config.threshold
-        model = self.model(state)
-        return np.inf if model is None or model.threshold is None else model.threshold
+        model, decided = self.model(state), state.relevance_thresholds
+        if model is None:
+            return np.inf
+        # A state by earlier code has no decisions.
+        proven = model.threshold if decided is None else decided.get(self._config.surface)
+        return np.inf if proven is None else proven
 
     def is_ready(self, state: EngineState) -> bool:
         """Whether the generation has a relevance model."""
@@ -116,16 +155,21 @@ class RelevanceFilter(ListFilter):
         probabilities[:depth] = found
         is_irrelevant = probabilities >= self.threshold(ordered.state)
         kept = ((np.arange(len(items)) < depth) & ~is_irrelevant) | ordered.is_pinned
+        takes_place = ordered.is_organic & (ordered.values >= self._least_value)
         return Kept(
             kept,
             {P_IRRELEVANT: probabilities},
             {CHECKED: int(np.isfinite(probabilities).sum())},
-            order=move_up(kept, probabilities, ordered.is_organic, ordered.is_pinned),
+            order=move_up(kept, probabilities, takes_place, ordered.is_pinned, self._places),
         )
 
 
 def move_up(
-    kept: BoolArray, probabilities: FloatArray, is_organic: BoolArray, is_pinned: BoolArray
+    kept: BoolArray,
+    probabilities: FloatArray,
+    takes_place: BoolArray,
+    is_pinned: BoolArray,
+    places: int = FIRST,
 ) -> NDArray[np.intp]:
     """Rows that stay, best first: what left the first positions is replaced by the surest rows.
 
@@ -134,16 +178,17 @@ def move_up(
     Args:
         kept: (R,) rows that stay, of candidates in order.
         probabilities: (R,) P(irrelevant); NaN = unknown, which never moves a row up.
-        is_organic: (R,) rows that take positions by themselves.
+        takes_place: (R,) rows that take positions by themselves.
         is_pinned: (R,) rows that have the first positions.
+        places: first positions.
     """
-    is_first = np.cumsum(is_organic) <= max(FIRST, int(is_pinned.sum()))
-    missing = int((is_first & is_organic & ~kept).sum())
+    is_first = np.cumsum(takes_place) <= max(places, int(is_pinned.sum()))
+    missing = int((is_first & takes_place & ~kept).sum())
     rows = np.flatnonzero(kept)
     if not missing:
         return rows
     behind = rows[~is_first[rows]]
-    able = behind[is_organic[behind] & np.isfinite(probabilities[behind])]
+    able = behind[takes_place[behind] & np.isfinite(probabilities[behind])]
     surest = able[np.argsort(probabilities[able], kind="stable")[:missing]]
     rest = behind[~np.isin(behind, surest)]
     return np.concatenate([rows[is_first[rows]], np.sort(surest), rest])

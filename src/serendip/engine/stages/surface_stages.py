@@ -41,10 +41,10 @@ class SurfaceStages:
     @classmethod
     def of(cls, surface: SurfaceConfig) -> Self:
         """Build the stages of a surface; a table that is not there adds no stage."""
-        list_filters: list[ListFilter] = []
-        if surface.min_value is not None:
+        relevance = RelevanceFilter(surface.relevance_filter, surface.min_value)
+        list_filters: list[ListFilter] = [relevance]
+        if surface.min_value is not None:  # it counts what is left to be sent
             list_filters.append(MinValueFilter(surface.min_value))
-        list_filters.append(RelevanceFilter(surface.relevance_filter))
         list_rules: list[ListRule] = []
         if surface.sponsored is not None:
             list_rules.append(SponsoredRule(surface.sponsored))

@@ -141,11 +141,8 @@ class SurfaceConfig(Config):
         return TYPED_TEXTS if self.needs == "query" else name
 
     def with_name(self, name: str) -> SurfaceConfig:
-        """A copy that knows whose labels its relevance filter has learned from."""
-        if self.relevance_filter.labels:
-            return self
-        update = {"labels": self.labels_of(name)}
-        chosen = self.relevance_filter.model_copy(update=update)
+        """A copy that knows its name, and whose labels its relevance filter has learned from."""
+        chosen = self.relevance_filter.with_surface(name, self.labels_of(name))
         return self.model_copy(update={"relevance_filter": chosen})
 
     @property

@@ -1,18 +1,20 @@
 """``serendip judge lists``: draw lists of a surface, as it would show them, to be labelled.
 
-A list is what the published generation answers to a user now, without the relevance filter. Users
-are drawn at random among those with a past; a surface that answers typed texts is asked logged
-texts that enough people typed, each for a user who typed it.
+A list is what the published generation answers to a user now, without the relevance filter; that of
+a message goes on behind its ``min_value.k`` items, as those behind may move up. Users are drawn at
+random among those with a past; a surface that answers typed texts is asked logged texts that enough
+people typed, each for a user who typed it.
 
 What a labeller is told of the user is short: the newest items that they chose, without those that
 fewer than ``[queries] min_users`` people chose and without titles that look like an address or a
-number, and the attributes that items have, too. No user id, no time and no other text is written.
+number, and the attributes that items have, too, with values that pass the same rules and that an
+item has. No user id, no time and no other text is written.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +25,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.item import Catalogue
 from serendip.data.privacy import VISITOR, count_people, is_private, is_publishable
 from serendip.data.query import Query
 from serendip.data.text import normalise
@@ -35,6 +38,7 @@ from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.shown_lists import ListRequest, describe_request, write_lists
 from serendip.jobs.surface_quality.answers import without_relevance_filter
+from serendip.models.relevance.user_features import COUNTRY
 
 MOST_PAST = 8
 """Items of the past that a labeller is told, at most."""
@@ -84,7 +88,9 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
             "Draw lists of a feed, a message or a search.",
         )
     with closing(Engine.open(workspace.folder)) as engine:
-        told = _find_tellable(context, engine), context.settings.queries.min_users
+        least = context.settings.queries.min_users
+        values = find_tellable_values(context.dataset, engine.state.catalogue, least)
+        told = _find_tellable(context, engine), values, least
         drawer = _Drawer(context.dataset, engine, drawing, surface, *told)
         lists = list(islice(drawer.draw(context.options.seed), drawing.users))
     if not lists:
@@ -103,10 +109,8 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
 def _find_tellable(context: JobContext, engine: Engine) -> BoolArray:
     """(N,) items of the engine that enough people chose, with a title that may be told."""
     dataset, catalogue = context.dataset, engine.state.catalogue
-    ids = dataset.users.ids_of(np.arange(dataset.num_users, dtype=np.int32))
-    is_person = np.array([not user.startswith(VISITOR) for user in ids], np.bool_)
     events = dataset.events
-    mine = is_person[events.users]
+    mine = _find_people(dataset)[events.users]
     pairs = np.unique(events.users[mine].astype(np.int64) * dataset.num_items + events.items[mine])
     people = np.bincount(pairs % dataset.num_items, minlength=dataset.num_items)
     known = np.flatnonzero(people >= context.settings.queries.min_users).astype(np.int32)
@@ -119,6 +123,41 @@ def _find_tellable(context: JobContext, engine: Engine) -> BoolArray:
     return tellable
 
 
+def find_tellable_values(
+    dataset: Dataset, catalogue: Catalogue, min_users: int
+) -> dict[str, frozenset[str]]:
+    """Attribute of users -> values that may be told: an item has them, too, and enough people.
+
+    Args:
+        dataset: users with their attributes.
+        catalogue: items with theirs.
+        min_users: people who must have a value.
+    """
+    is_person, items = _find_people(dataset), np.arange(len(catalogue), dtype=np.int32)
+    attributes = {name: (own.names, own.of_users) for name, own in dataset.user_groups.items()}
+    if dataset.countries is not None:
+        attributes[COUNTRY] = dataset.countries.names, dataset.countries.of_users
+    told = {}
+    for name in attributes.keys() & set(catalogue.attribute_names):
+        values, of_users = attributes[name]
+        known = of_users[is_person & (of_users >= 0)]
+        people = np.bincount(known, minlength=len(values))  # (G,)
+        enough = [values[row] for row in np.flatnonzero(people >= min_users).tolist()]
+        column = catalogue.column(name)
+        told[name] = frozenset(
+            value
+            for value in enough
+            if is_publishable(value) and column.having_of(value, items).any()
+        )
+    return told
+
+
+def _find_people(dataset: Dataset) -> BoolArray:
+    """(U,) users who are no visitors."""
+    ids = dataset.users.ids_of(np.arange(dataset.num_users, dtype=np.int32))
+    return np.array([not user.startswith(VISITOR) for user in ids], np.bool_)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawer:
     """Draws the lists of one surface.
@@ -129,6 +168,7 @@ class _Drawer:
         drawing: surface and length.
         surface: its settings.
         tellable: (N,) items of a past that a labeller may be told.
+        values: attribute of users -> values that a labeller may be told.
         min_users: people who must have typed a text.
     """
 
@@ -137,11 +177,12 @@ class _Drawer:
     drawing: ListDrawing
     surface: SurfaceConfig
     tellable: BoolArray
+    values: Mapping[str, frozenset[str]]
     min_users: int
 
     def draw(self, seed: int) -> Iterator[tuple[ListRequest, list[str]]]:
         """Lists of different requests, each with its items in order."""
-        config, seen = without_relevance_filter(self.surface), set[str]()
+        config, seen = self._without_end(), set[str]()
         asked = iter(self._requests(np.random.default_rng(seed)))
         while batch := list(islice(asked, _BATCH)):
             queries = self.engine.queries(batch)
@@ -153,6 +194,15 @@ class _Drawer:
                     continue
                 seen.add(request.query)
                 yield request, self.engine.item_ids(items)
+
+    def _without_end(self) -> SurfaceConfig:
+        """The surface without the filter; of a message also what was too much to be sent."""
+        config = without_relevance_filter(self.surface)
+        if config.min_value is None:
+            return config
+        longest = max(config.min_value.k, self.drawing.length)
+        whole = config.min_value.model_copy(update={"k": longest})
+        return config.model_copy(update={"min_value": whole})
 
     def _requests(self, random: np.random.Generator) -> Iterable[Request]:
         """Requests of users, in random order; of the newest logged texts, if these are answered."""
@@ -182,9 +232,10 @@ class _Drawer:
         if not len(past) and not query.text:
             return None
         catalogue = self.engine.state.catalogue
-        names = catalogue.attribute_names
         attributes = {
-            name: value for name, value in read_user(query).attributes.items() if name in names
+            name: value
+            for name, value in read_user(query).attributes.items()
+            if value in self.values.get(name, ())
         }
         titles = [catalogue.title(number) for number in reversed(past.tolist())]
         words = describe_request(query.text, titles, attributes)

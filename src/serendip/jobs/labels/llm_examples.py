@@ -1,4 +1,6 @@
-"""Data of a pair that an LLM labels: query and item texts, and nothing about users.
+"""Data of a pair that an LLM labels: the words of its request, and the item's texts.
+
+The words of a drawn list tell a little of its user (``draw_lists.py``); all others are typed texts.
 
 ``serendip judge export`` writes labels as conversations to fine-tune an LLM on elsewhere.
 """

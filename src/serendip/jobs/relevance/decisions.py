@@ -101,6 +101,18 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict
     return decisions, needed
 
 
+def proven_thresholds(
+    context: JobContext, decisions: Mapping[str, FilterDecision]
+) -> dict[str, float]:
+    """Surface -> threshold that is used because labels prove it, and not because it is named."""
+    surfaces = context.settings.all_surfaces()
+    return {
+        name: one.threshold
+        for name, one in decisions.items()
+        if one.threshold is not None and not _names_threshold(surfaces[name])
+    }
+
+
 def _names_threshold(config: SurfaceConfig) -> bool:
     chosen = config.relevance_filter
     return chosen.enabled and chosen.threshold is not None

@@ -23,7 +23,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Catalogue
-from serendip.engine.stages.relevance_filter import FIRST
+from serendip.engine.stages.relevance_filter import count_places
 from serendip.engine.stages.surfaces import find_surface
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ConfigError, DataError
@@ -83,6 +83,21 @@ class Distillation:
     lists: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Guarantee:
+    """The guarantee that a threshold must have.
+
+    Args:
+        allowed: share of the shown items that may be irrelevant.
+        confidence: of the guarantee.
+        places: first positions of a list that it is about.
+    """
+
+    allowed: float
+    confidence: float
+    places: int
+
+
 def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     """Gate the labels, train a relevance model, evaluate it on the gold labels and publish it.
 
@@ -117,9 +132,13 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     numberer = PairNumberer(catalogue, reader, asked, options)
     train_pairs, gold_pairs = (numberer.number(pairs) for pairs in (train_labels, gold))
     trained = _train(train_pairs, texts, catalogue, options.seed)
-    facts, calibration_queries = _evaluate(distillation, trained, train_pairs, gold_pairs)
+    guarantee = _Guarantee(
+        distillation.allowed, distillation.confidence, _count_places(context, asked.surface)
+    )
+    facts, calibration_queries = _evaluate(guarantee, trained, train_pairs, gold_pairs)
     threshold = facts["filter"]["safe_threshold"]
-    seen = sorted(map(query_digest, {*train_pairs.names, *calibration_queries}))
+    known = {*train_pairs.names, *calibration_queries}
+    seen = sorted(map(query_digest, {asked.requests[name].group for name in known}))
     labelled = _find_labels(context, asked.surface)
     report = {
         "gate": gate,
@@ -142,6 +161,13 @@ def _find_labels(context: JobContext, surface: str) -> str:
     if not surface:
         return TYPED_TEXTS
     return find_surface(context.settings.all_surfaces(), surface).labels_of(surface)
+
+
+def _count_places(context: JobContext, surface: str) -> int:
+    """First positions that the guarantee covers; typed texts are of several surfaces."""
+    if not surface:
+        return count_places(None)
+    return count_places(find_surface(context.settings.all_surfaces(), surface).min_value)
 
 
 def _check_shares(distillation: Distillation) -> None:
@@ -197,7 +223,7 @@ def _train(
 
 
 def _evaluate(
-    distillation: Distillation,
+    guarantee: _Guarantee,
     trained: TrainedRelevanceModel,
     train_pairs: LabelledTexts,
     gold: LabelledTexts,
@@ -212,7 +238,7 @@ def _evaluate(
         gold.is_irrelevant, probabilities, probabilities >= threshold, gold.groups
     ).estimates()
     plain = BinaryPredictions(gold.is_irrelevant, without, without >= threshold, gold.groups)
-    effect, calibration_queries = _evaluate_filter(distillation, trained.model, gold, probabilities)
+    effect, calibration_queries = _evaluate_filter(guarantee, trained.model, gold, probabilities)
     facts = {
         "pairs": {"learned": len(train_pairs.items), "gold": len(gold.items)},
         "queries": {"learned": len(train_pairs.names), "gold": len(gold.names)},
@@ -240,7 +266,7 @@ def predict_irrelevant(model: RelevanceModel, pairs: LabelledTexts) -> FloatArra
 
 
 def _evaluate_filter(
-    distillation: Distillation,
+    guarantee: _Guarantee,
     model: RelevanceModel,
     gold: LabelledTexts,
     probabilities: FloatArray,
@@ -250,14 +276,16 @@ def _evaluate_filter(
         QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items
     )
     order = np.where(np.isnan(gold.places), similarity, -gold.places).astype(np.float32)
-    slates = LabelledSlates(probabilities, gold.is_irrelevant, gold.queries, gold.groups, FIRST)
+    pairs = probabilities, gold.is_irrelevant, gold.queries, gold.groups
+    slates = LabelledSlates(*pairs, guarantee.places)
     calibration, test = slates.sort_by(order).split_in_half()
-    safe = safe_threshold(calibration, distillation.allowed, distillation.confidence)
+    safe = safe_threshold(calibration, guarantee.allowed, guarantee.confidence)
     safe = None if safe is None else min(safe, 1.0)
     tenth = replacement_threshold(calibration, MAX_REPLACED)
     facts = {
-        "allowed": distillation.allowed,
-        "confidence": distillation.confidence,
+        "allowed": guarantee.allowed,
+        "confidence": guarantee.confidence,
+        "places": guarantee.places,
         "safe_threshold": safe,
         "safe": None if safe is None else {**test.effect(safe), "ci95": test.intervals(safe)},
         "tenth_threshold": min(tenth, 1.0),

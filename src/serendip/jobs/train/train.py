@@ -38,6 +38,8 @@ from serendip.jobs.relevance.decisions import (
     MODELS_KEY,
     decide_filters,
     decisions_as_dict,
+    proven_thresholds,
+    read_decisions,
 )
 from serendip.jobs.relevance.versions import load_relevance_models
 from serendip.jobs.rewrites.build import build_rewrites
@@ -252,7 +254,8 @@ def add_relevance_models(context: JobContext, draft: Draft) -> Draft:
         return draft
     with context.clock.stage("relevance model"):
         models = load_relevance_models(context, draft.relevance, context.dataset.catalogue)
-        return replace(draft, state=draft.state.with_relevance_models(models))
+        proven = proven_thresholds(context, read_decisions(draft.facts))
+        return replace(draft, state=draft.state.with_relevance_models(models, proven))
 
 
 class WordTables:
