@@ -13,7 +13,8 @@ def test_figures_are_medians_and_shares() -> None:
         Deletion("attribute", 30, 1),
     ]
     kinds = [["transition", "popular", "transition"], ["attribute"]]
-    figures = summarise_deletions(deletions, kinds)
+    figures = summarise_deletions(deletions, kinds, left_out=2)
+    assert figures.left_out == 2
     assert figures.all == KindFigures(4, 7.0, 0.5, 0.5, 0.25)
     assert figures.by_kind["transition"] == KindFigures(3, 4.0, 0.0, 1 / 3, 1 / 3)
     assert list(figures.by_kind) == ["transition", "attribute"]  # popularity names no history

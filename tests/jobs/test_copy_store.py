@@ -113,6 +113,42 @@ def test_it_is_the_same_on_the_server_and_back_in_a_file(
     assert [path.name for path in folder.glob("serendip.db*")] == ["serendip.db"]
 
 
+def test_who_still_has_the_old_database_is_refused_and_deletes_no_segment(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, event = Workspace.open(folder), Event("u", "a", 7.0)
+    refused = r"was moved to .*, so nothing is written here\. Let \[store\] url name the new one"
+    with closing(workspace.open_store()) as old, closing(ApiKeys.open(workspace.database)) as keys:
+        copy_store(workspace, url)
+        monkeypatch.setenv(VARIABLE, url)
+        with closing(Workspace.open(folder).open_store()) as new:
+            assert new.put_events([event]) == 1
+            assert new.compact() == 5
+            names = new.segment_names()
+            for write in (
+                lambda: old.put_events([event]),
+                old.compact,
+                lambda: old.erase_user("u"),
+                lambda: keys.add(issue_key("other", ["read"])),
+                lambda: copy_store(workspace, url),
+            ):
+                with pytest.raises(StorageError, match=refused):
+                    write()
+            assert set(names) <= {path.stem for path in (folder / "log").glob("segment-*")}
+            assert "was moved to" in old.problem()
+            assert old.count_items() == 2
+            assert new.problem() == ""
+            assert new.count_events() == 8
+    (folder / "serendip.db").unlink()
+    copy_store(Workspace.open(folder), "file")
+    with closing(Workspace.open(folder).open_store()) as moved:
+        with pytest.raises(StorageError, match=r"was moved to serendip\.db"):
+            moved.put_events([event])
+    monkeypatch.delenv(VARIABLE)
+    with closing(Workspace.open(folder).open_store()) as back:
+        assert back.put_events([Event("u", "a", 8.0)]) == 1
+
+
 def test_numbers_go_on_where_they_were(on_server: Path) -> None:
     workspace = Workspace.open(on_server)
     with closing(workspace.open_store()) as store:

@@ -26,6 +26,11 @@ KOREAN: dict[str, Any] = {
     "reason": "‘The Quiet Sea’와 비슷합니다",
     "names": ["The Quiet Sea"],
 }
+NEVER: dict[str, Any] = {
+    "item": "Heat (1995)",
+    "reason": "Often chosen next after Never Say No",
+    "names": ["Never Say No"],
+}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +39,10 @@ KOREAN: dict[str, Any] = {
         (DATA, "After The Quiet Sea, many people go on to this one."),
         (DATA, "Many who liked “The Quiet Sea” go on with Heat (1995)."),
         (VALUES, "Since 4 of your last 9 choices were comedy, here is one more."),
+        (VALUES, "Comedy again: it was 4 of the last 9 you chose."),
+        (NEVER, "After Never Say No, people choose this one."),
         (KOREAN, "‘The Quiet Sea’를 좋아하셨다면 이것도 좋아하실 거예요."),
+        (KOREAN, "The Quiet Sea와 비슷한 가을을 추천합니다."),
     ],
 )
 def test_a_wording_of_the_evidence_is_accepted(data: dict[str, Any], sentence: str) -> None:
@@ -54,6 +62,15 @@ def test_a_wording_of_the_evidence_is_accepted(data: dict[str, Any], sentence: s
         (DATA, "After The Quiet Sea and “another thing” it fits."),
         (VALUES, "Most of your last choices were comedy."),
         (VALUES, "4 of your last 9 choices were comedy, as 90 % of all."),
+        (DATA, "Spielberg fans who saw The Quiet Sea go on to this one."),
+        (DATA, "After The Quiet Sea, many go on to this winner of eleven prizes."),
+        (DATA, "Not like The Quiet Sea at all."),
+        (DATA, "People who didn’t finish The Quiet Sea go on to this one."),
+        (NEVER, "After Never Say No, people never choose this one."),
+        (KOREAN, "봉준호 감독의 작품, ‘The Quiet Sea’와 비슷합니다"),
+        (KOREAN, "이병헌이 나온 ‘The Quiet Sea’와 비슷합니다"),
+        (KOREAN, "‘The Quiet Sea’와 비슷하지 않습니다"),
+        (KOREAN, "‘The Quiet Sea’と黒澤明"),
         (KOREAN, "‘The Quiet Sea’와 Heat 2를 좋아하셨다면 어울립니다."),
     ],
 )

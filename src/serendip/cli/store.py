@@ -33,7 +33,10 @@ def copy(
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Copy all rows, all or nothing, and compare their numbers and checksums; writers wait."""
+    """Copy all rows, all or nothing, and compare them; the old database then refuses writes.
+
+    Stop the service first: until it is started with the new database it refuses events.
+    """
     from serendip.engine.workspace import Workspace
     from serendip.jobs.copy_store import FILE, copy_store
 
@@ -44,10 +47,10 @@ def copy(
         terminal.say(f"  {table.name:<16} {table.rows:>12,} rows   {table.checksum[:16]}")
     terminal.say(f"Copied to {copied.target}, and compared.")
     if to == FILE:
-        terminal.say("Next: remove [store] url from serendip.toml, and restart the service.")
+        terminal.say("Next: remove [store] url from serendip.toml, and start the service.")
     else:
         terminal.say(
-            "Next: set [store] url, or SERENDIP_STORE__URL, restart the service, and move "
+            "Next: set [store] url, or SERENDIP_STORE__URL, start the service, and move "
             "serendip.db away."
         )
     terminal.result(copied.as_dict())

@@ -3,7 +3,8 @@
 A reason is faithful if the answer rests on what it names. The test is that of erasure (DeYoung et
 al. 2020, "ERASER: a benchmark to evaluate rationalized NLP models", comprehensiveness): the events
 that a reason names are deleted from the history, the request is answered again, and the places that
-the item loses are compared with those that it loses without as many other, random events.
+the item loses are compared with those that it loses without as many other, random events. A reason
+that names more than the others are cannot be tested so: it is left out, and counted.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class FaithfulnessFigures:
         all: figures of the reasons that name items of the history.
         by_kind: the same for each kind of reason.
         told: kind -> number of reasons among the first ten places.
+        left_out: reasons that were not tested, as they name more items than the others are.
     """
 
     lists: int
@@ -81,16 +83,18 @@ class FaithfulnessFigures:
     all: KindFigures
     by_kind: Mapping[str, KindFigures] = field(default_factory=dict)
     told: Mapping[str, int] = field(default_factory=dict)
+    left_out: int = 0
 
 
 def summarise_deletions(
-    deletions: Sequence[Deletion], kinds: Sequence[Sequence[str]]
+    deletions: Sequence[Deletion], kinds: Sequence[Sequence[str]], left_out: int = 0
 ) -> FaithfulnessFigures:
     """Figures of the deletions.
 
     Args:
         deletions: of reasons that name items of the history.
         kinds: per list the kinds of the reasons of its first places.
+        left_out: number of reasons that were not tested.
     """
     every = [kind for listed in kinds for kind in listed]
     names = sorted(set(every), key=lambda name: (-every.count(name), name))
@@ -103,6 +107,7 @@ def summarise_deletions(
         KindFigures.of(deletions),
         {name: figures for name, figures in by_kind.items() if figures.reasons},
         {name: every.count(name) for name in names},
+        left_out,
     )
 
 

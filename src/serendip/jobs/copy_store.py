@@ -1,7 +1,8 @@
-"""``serendip store copy``: copies the database of a workspace to another one, or back to a file.
+"""``serendip store copy``: moves the database of a workspace to another one, or back to a file.
 
-Whoever writes waits meanwhile, so that nothing is acknowledged by the old database that the copy
-lacks. The segments of the event log stay where they are: both databases name the same ones.
+Whoever writes waits meanwhile, and is refused afterwards: the old database is marked as moved, so
+that it acknowledges nothing that the copy lacks, and deletes none of the segments of the event log,
+which stay where they are. A copy back is a database without the mark.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serendip.data.store.config import DATABASE_FILE, StoreConfig
+from serendip.data.store.move import mark_move
+from serendip.data.store.store import Store
 from serendip.data.store.table_copy import CopiedTable, CopyEnd, copy_rows, open_target
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import flush_folder
 
 if TYPE_CHECKING:
-    from sqlalchemy import MetaData
+    from sqlalchemy import Connection, MetaData
 
 FILE = "file"
 """Target that means the SQLite file of the workspace."""
@@ -53,7 +56,7 @@ def all_tables() -> list[MetaData]:
 
 
 def copy_store(workspace: Workspace, target: str) -> StoreCopy:
-    """Copy the database of a workspace; its settings still name the old one.
+    """Copy the database of a workspace and mark the old one as moved; the settings still name it.
 
     Args:
         workspace: to copy from.
@@ -62,18 +65,24 @@ def copy_store(workspace: Workspace, target: str) -> StoreCopy:
     Raises:
         ConfigError: the target is no URL, or the file exists.
         DataError: the target cannot hold a text.
-        StorageError: a database cannot be read or written, the target has rows, or it reads back
-            otherwise; nothing is left in it.
+        StorageError: a database cannot be read or written, was moved before, the target has rows,
+            or it reads back otherwise; nothing is left in it, unless only the mark is missing.
     """
-    if target != FILE:
-        return copy_to_place(workspace, check_url(target))
+    url = "" if target == FILE else check_url(target)
+    with closing(workspace.open_store()) as store, store.frozen() as reading:
+        copied = _copy(store, reading, url) if url else _copy_to_file(workspace, store, reading)
+        mark_move(reading, copied.target)  # after the copy is durable: one of the two is writable
+    return copied
+
+
+def _copy_to_file(workspace: Workspace, store: Store, reading: Connection) -> StoreCopy:
     path = workspace.folder / DATABASE_FILE
     if path.exists():
         raise ConfigError(f"{path} exists.", "Move it away first.")
     part = path.with_name(f"{DATABASE_FILE}.copying")
     _remove(part)
     try:
-        copied = copy_to_place(workspace, part)
+        copied = _copy(store, reading, part)
         part.rename(path)
         flush_folder(path.parent)
     finally:
@@ -81,15 +90,10 @@ def copy_store(workspace: Workspace, target: str) -> StoreCopy:
     return StoreCopy(DATABASE_FILE, copied.tables)
 
 
-def copy_to_place(workspace: Workspace, place: Path | str) -> StoreCopy:
-    """Copy the database of a workspace into another one, which is made where it is missing."""
+def _copy(store: Store, reading: Connection, place: Path | str) -> StoreCopy:
+    """Copy a database, which nobody else writes, into another one, made where it is missing."""
     tables = all_tables()
-    with (
-        closing(workspace.open_store()) as store,
-        open_target(place, tables) as target,
-        store.frozen() as reading,
-        target.write() as writing,
-    ):
+    with open_target(place, tables) as target, target.write() as writing:
         source = CopyEnd(store.database, reading)
         copied = copy_rows(source, CopyEnd(target, writing), tables)
         return StoreCopy(target.name, copied)

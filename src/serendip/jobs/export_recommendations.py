@@ -1,7 +1,9 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor, from one generation and at one time, so that the file
-does not depend on who answered whom, or when.
+Users are answered in tasks of the executor, from one generation and with one time for all requests.
+While nothing is posted, the file does not depend on who answered whom, or when. Events, items and
+erasures that are posted meanwhile are in the lists of whoever is answered after them: the store is
+read as it is then, and a task that is run again reads it again.
 """
 
 from __future__ import annotations
@@ -136,7 +138,8 @@ def recommend_all(
         options: progress of the users, and the executor that answers them.
         country: of all requests; empty = that of each user.
         device: of all requests; empty = unknown.
-        now: Unix seconds, the time of all requests; None = the present.
+        now: Unix seconds, the time of all requests; None = the present. It stops no clock of the
+            store: what is posted meanwhile counts.
         reasons: adds the column ``reason``; None = no such column. A job that only estimates its
             cost writes no file.
 

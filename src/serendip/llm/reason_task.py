@@ -1,13 +1,15 @@
 """LLM task: words the reason for a shown item from the evidence of its sentence, and nothing else.
 
-An answer is refused unless it has every name of the evidence, and if it has a number, a capitalised
-word or a quoted text that the evidence does not have. What a catalogue names besides is refused by
-``NamedThings``.
+An answer is refused unless it has every name of the evidence, and if it has a negation, a number, a
+capitalised word, a word of a script without capitals or a quoted text that the evidence does not
+have; ``plain_words`` lists what names nothing. A name without a capital passes, except what the
+catalogue names, which ``NamedThings`` refuses.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -16,6 +18,15 @@ from pydantic import Field
 
 from serendip.data.privacy import holds_address, is_plain
 from serendip.data.text import normalise
+from serendip.llm.plain_words import (
+    FIRST_WORDS,
+    KOREAN_STEMS,
+    KOREAN_WORDS,
+    NEGATED,
+    NEGATIONS,
+    NUMBERS,
+    PARTICLES,
+)
 from serendip.llm.prompts import Prompt
 from serendip.llm.tasks import Task, TaskAnswer, WrongAnswer
 
@@ -65,14 +76,39 @@ def find_problem(sentence: str, data: Mapping[str, Any]) -> str:
         return "a name of the evidence is missing"
     given = normalise(" ".join(_texts(data)))
     known = set(given.split())
-    rest = _without_names(sentence, data)
-    for place, word in enumerate(_WORD.findall(rest)):
-        named = any(sign.isdigit() for sign in word) or (place > 0 and word[0].isupper())
-        if named and not set(normalise(word).split()) <= known:
+    words = _WORD.findall(_without_names(sentence, data))
+    told = set(normalise(_without_names(str(data["reason"]), data)).split())
+    if any(_negates(word) and normalise(word) not in told for word in words):
+        return "it has a negation"
+    for place, word in enumerate(words):
+        if _may_name(word, place == 0) and not _is_known(word, known):
             return "it names something that the evidence does not name"
     if any(normalise(quoted) not in given for quoted in _QUOTED.findall(sentence)):
         return "it quotes something that the evidence does not name"
     return ""
+
+
+def _negates(word: str) -> bool:
+    return normalise(word) in NEGATIONS or any(part in word for part in NEGATED)
+
+
+def _may_name(word: str, is_first: bool) -> bool:
+    """Whether a word, by its look, may name something."""
+    if any(sign.isdigit() for sign in word) or normalise(word) in NUMBERS:
+        return True
+    if any(unicodedata.category(sign) == "Lo" for sign in word):  # no capitals in its script
+        return word not in PARTICLES | KOREAN_WORDS and not word.startswith(KOREAN_STEMS)
+    return word[0].isupper() and not (is_first and normalise(word) in FIRST_WORDS)
+
+
+def _is_known(word: str, known: set[str]) -> bool:
+    """Whether the evidence has a word, which in Korean may have another particle."""
+    parts = normalise(word).split()
+    if set(parts) <= known:
+        return True
+    return len(parts) == 1 and any(
+        parts[0].startswith(one) and parts[0][len(one) :] in PARTICLES for one in known
+    )
 
 
 def _texts(data: Mapping[str, Any]) -> list[str]:
@@ -83,7 +119,7 @@ def _without_names(sentence: str, data: Mapping[str, Any]) -> str:
     """The sentence with one lower-case word in place of each name and of the item."""
     for name in sorted((data["item"], *data["names"]), key=len, reverse=True):
         if name:
-            sentence = re.sub(re.escape(name), "x", sentence, flags=re.IGNORECASE)
+            sentence = re.sub(re.escape(name), " x ", sentence, flags=re.IGNORECASE)
     return sentence
 
 

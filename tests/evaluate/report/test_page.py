@@ -110,6 +110,9 @@ def test_what_reasons_cost_is_on_the_page_and_in_the_verdict(page):
         "2 lists), without other events 4.5; more than without others for 50.0 % of them. A list "
         "of ten has 2.0 kinds of reasons."
     ) in report_world()["verdict"]
+    left_out = report_world(reasons=summarise_deletions([], [["attribute"]], left_out=3))
+    assert "has: 3 reasons." in render_page(left_out)
+    assert any("all name more items than" in one for one in left_out["verdict"])
     untested = report_world(reasons=summarise_deletions([], [["popular"]]))
     assert "No reason names an item of a history." in render_page(untested)
     assert "Reasons: not tested; none names an item of a history." in untested["verdict"]

@@ -94,6 +94,18 @@ def test_reasons_without_evidence_of_the_history_are_not_tested(engine: Engine) 
     assert figures.told == {}
 
 
+def nearly_all(state: EngineState, result: Result) -> Sequence[Ground | None]:
+    """Names all of the history but one item, against which nothing can be compared."""
+    past = tuple(dict.fromkeys(result.query.history.items.tolist()))[1:]
+    return [ground and ground._replace(rests_on=past) for ground in choose_reasons(state, result)]
+
+
+def test_reasons_that_name_more_than_the_rest_are_left_out_and_counted(engine: Engine) -> None:
+    figures = measure(engine, nearly_all)
+    assert figures.left_out > figures.all.reasons
+    assert measure(engine).left_out < figures.left_out
+
+
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_the_reason_told_is_the_ground_chosen(engine: Engine, language: str) -> None:
     answer = engine.recommend(Request("home", "u0", language=language))

@@ -50,7 +50,7 @@ class Database:
         self.name = self._backend.name
         self._num_users, self._users_lock = 0, threading.Lock()
         self._watch = self._backend.watch()
-        self._failed_sync = ""
+        self._failed_sync, self._has_meta = "", False
 
     @classmethod
     def with_tables(cls, place: DatabasePlace, tables: MetaData) -> Database:
@@ -125,7 +125,7 @@ class Database:
 
         Raises:
             BusyError: other writers held the database for longer than the timeout.
-            StorageError: nothing was written; also if the database was deleted or replaced.
+            StorageError: nothing was written; also if the database was deleted, replaced or moved.
         """
         with (
             self._errors(),
@@ -148,8 +148,24 @@ class Database:
         self._backend.require_same()
         connection.execution_options(**{WRITES: True})
         with self._failed_syncs(), connection.begin():
+            self.require_not_moved(connection)
             yield
         self._backend.require_same()  # replaced meanwhile: the write went into an unlinked file
+
+    def require_not_moved(self, connection: Connection) -> None:
+        """Check that the rows were not moved to another database; see ``move``.
+
+        Raises:
+            StorageError: they were; a write would be missing there.
+        """
+        from sqlalchemy import inspect
+
+        from serendip.data.store.move import require_not_moved
+
+        if not self._has_meta:  # a database has the table once it was made
+            self._has_meta = inspect(connection).has_table("meta")
+        if self._has_meta:
+            require_not_moved(connection, self.name)
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
@@ -232,7 +248,14 @@ class Database:
         if self._failed_sync:
             return self._failed_sync
         with self._in_use():  # normal connections replace limited ones where possible
-            return self._backend.problem()
+            if problem := self._backend.problem():
+                return problem
+        try:
+            with self.read() as connection:
+                self.require_not_moved(connection)
+        except StorageError as error:
+            return error.message
+        return ""
 
     @property
     def has_failed_sync(self) -> bool:

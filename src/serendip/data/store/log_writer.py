@@ -420,9 +420,12 @@ class LogWriter:
     def _remove_others(self) -> None:
         """Remove the segments that do not count, then the note that there are any."""
         key = {"name": REPLACED_KEY}
-        facts, note = self._read(
-            lambda view: (view.facts, view.connection.scalar(self._sql.META_VALUE, key))
-        )
+
+        def read(view: LogView) -> tuple[Sequence[SegmentFacts], str | None]:
+            self._database.require_not_moved(view.connection)  # the new one names others
+            return view.facts, view.connection.scalar(self._sql.META_VALUE, key)
+
+        facts, note = self._read(read)
         self._folder.keep_only(self._log_name(), {one.name for one in facts})
         if note:
             with suppress(BusyError), self._database.write() as connection:  # else the next time

@@ -27,7 +27,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "new_items": null | {"days", "promised", "items", "too_late", "requests",
                           "choices": Estimate, "chosen": Estimate, "logged": null | Start,
                           "systems": {name: Start}},
-     "reasons": null | {"lists", "kinds_per_list", "told": {kind: number},
+     "reasons": null | {"lists", "kinds_per_list", "left_out", "told": {kind: number},
                         "all": {"reasons", "named", "random", "above", "below"},
                         "by_kind": {kind: as "all"}},
      "context": null | {"kept": [part], "users", "note",

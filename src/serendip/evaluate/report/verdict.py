@@ -64,6 +64,8 @@ def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:
         return []
     tested = reasons["all"]
     if not tested["reasons"]:
+        if reasons["left_out"]:
+            return ["Reasons: not tested; all name more items than the rest of the newest has."]
         return ["Reasons: not tested; none names an item of a history."]
     return [
         f"Reasons: without what its reason names, an item loses {tested['named']:g} places "
@@ -71,7 +73,12 @@ def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:
         f"without other events {tested['random']:g}; more than without others for "
         f"{percent(tested['above'])} of them. A list of ten has "
         f"{reasons['kinds_per_list']:.1f} kinds of reasons."
+        + _describe_left_out(reasons["left_out"])
     ]
+
+
+def _describe_left_out(count: int) -> str:
+    return f" Left out, as they name more than the rest: {number(count)}." if count else ""
 
 
 def describe_context(context: Mapping[str, Any] | None) -> list[str]:

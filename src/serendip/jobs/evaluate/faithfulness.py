@@ -87,10 +87,13 @@ def measure_faithfulness(
     asked = surface.model_copy(update={"exploration": None})
     cases: list[_Case] = []
     kinds: list[list[str]] = []
+    left_out = 0
     for query, result in zip(drawn, _run(drawn, asked, state), strict=True):
         grounds = choose(state, result)
         kinds.append([ground.kind for ground in grounds if ground is not None])
-        cases += _list_cases(query, result, grounds, rng)
+        testable, untestable = _list_cases(query, result, grounds, rng)
+        cases += testable
+        left_out += untestable
     answers = _run([query for case in cases for query in case.without], asked, state)
     places = [
         _place(answer, case.item) for answer, case in zip(answers, _twice(cases), strict=True)
@@ -99,28 +102,31 @@ def measure_faithfulness(
         Deletion(case.kind, named - case.place, random - case.place)
         for case, named, random in zip(cases, places[::2], places[1::2], strict=True)
     ]
-    return summarise_deletions(deletions, kinds)
+    return summarise_deletions(deletions, kinds, left_out)
 
 
 def _list_cases(
     query: Query, result: Result, grounds: Sequence[Ground | None], rng: np.random.Generator
-) -> list[_Case]:
-    """The reasons of a list that name items of the history."""
+) -> tuple[list[_Case], int]:
+    """The reasons of a list that name items of the history, and how many have too few others."""
     newest = list(dict.fromkeys(query.history.item_nums[::-1].tolist()))[:NEWEST]
-    cases = []
+    cases, left_out = [], 0
     for place in PLACES:
         ground = grounds[place] if place < len(grounds) else None
-        if ground is None or not set(ground.rests_on) & set(query.history.items.tolist()):
+        if ground is None:
+            continue
+        count = len(set(ground.rests_on) & set(query.history.items.tolist()))
+        if not count:
             continue
         others = [item for item in newest if item not in ground.rests_on]
-        if not others:
+        if len(others) < count:  # fewer would cost fewer places, whatever they are
+            left_out += 1
             continue
-        count = min(len(ground.rests_on), len(others))
         drawn = rng.choice(np.array(others, np.int32), count, replace=False)
         named = np.array(ground.rests_on, np.int32)
         without = _delete(query, named), _delete(query, drawn)
         cases.append(_Case(ground.kind, int(result.items.item_nums[place]), place, without))
-    return cases
+    return cases, left_out
 
 
 def _delete(query: Query, items: IntArray) -> Query:
