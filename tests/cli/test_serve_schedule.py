@@ -121,7 +121,7 @@ def test_new_events_lead_to_a_new_generation_that_answers(stand: Path, workers: 
         processes = descendants(service.process.pid)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(60) == 0
-        assert not any(map(is_running, processes))
+        wait_until(lambda: not any(map(is_running, processes)), "the end of all processes")
     assert "Traceback" not in service.log.read_text()
 
 
