@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pickle
+import pickle  # Only to measure what an executor sends: nothing is ever loaded.
 import shutil
 import tempfile
 import threading

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serendip.errors import ExtraMissing
 from serendip.runtime.progress import Progress, SilentProgress
@@ -27,6 +27,9 @@ from serendip_bench.reliability.inputs.cases import (
 )
 from serendip_bench.reliability.inputs.verdict import Tally
 from serendip_bench.reliability.services import HttpClient, Reply, copy_workspace, run_forked
+
+if TYPE_CHECKING:
+    from hypothesis import settings as Settings
 
 _TIMEOUT_S = 30.0
 
@@ -93,21 +96,14 @@ def _ask_by_hand(netloc: str, most: int | None, tally: Tally, progress: Progress
 
 def _ask_mutations(netloc: str, count: int, tally: Tally, progress: Progress) -> None:
     """Ask requests that Hypothesis changes."""
-    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import given
 
     from serendip_bench.reliability.inputs.mutations import mutated_requests
 
     shown = iter(progress.track(range(count), "mutations", count))
     with closing(HttpClient(netloc)) as client:
 
-        @settings(
-            max_examples=count,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
+        @_settings(count)
         @given(mutated_requests())
         def ask(request: WireRequest) -> None:
             next(shown, None)
@@ -142,14 +138,11 @@ def _ask_schema(netloc: str, count: int, tally: Tally, progress: Progress) -> No
     next(shown, None)
 
 
-def _draw(strategy: Any, count: int) -> Iterator[Any]:
-    """Values of a strategy."""
-    from hypothesis import HealthCheck, Phase, given, settings
-    from hypothesis.errors import Unsatisfiable
+def _settings(count: int) -> Settings:
+    """So many examples, the same ones in every run, without a search for smaller ones."""
+    from hypothesis import HealthCheck, Phase, settings
 
-    drawn: list[Any] = []
-
-    @settings(
+    return settings(
         max_examples=count,
         deadline=None,
         database=None,
@@ -157,6 +150,16 @@ def _draw(strategy: Any, count: int) -> Iterator[Any]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
+
+
+def _draw(strategy: Any, count: int) -> Iterator[Any]:
+    """Values of a strategy."""
+    from hypothesis import given
+    from hypothesis.errors import Unsatisfiable
+
+    drawn: list[Any] = []
+
+    @_settings(count)
     @given(strategy)
     def keep(value: Any) -> None:
         drawn.append(value)
