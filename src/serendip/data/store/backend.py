@@ -100,6 +100,14 @@ class Backend(Protocol):
         """Whether the disk failed, so that nothing may be written any more."""
         ...
 
+    def tell_failed_sync(self) -> None:
+        """Tell all other processes with this database that its disk failed."""
+        ...
+
+    def has_failed_elsewhere(self) -> bool:
+        """Whether another process tells that the disk failed."""
+        ...
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         ...
@@ -136,4 +144,8 @@ class Backend(Protocol):
         Raises:
             StorageError: another process does it.
         """
+        ...
+
+    def close(self) -> None:
+        """End what it holds beside the connections."""
         ...

@@ -245,7 +245,7 @@ class Database:
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
-        if self._failed_sync:
+        if self.has_failed_sync:
             return self._failed_sync
         with self._in_use():  # normal connections replace limited ones where possible
             if problem := self._backend.problem():
@@ -259,12 +259,15 @@ class Database:
 
     @property
     def has_failed_sync(self) -> bool:
-        """Whether the disk failed, so that nothing is written any more."""
+        """Whether the disk failed, here or in another process: nothing is written any more."""
+        if not self._failed_sync and self._backend.has_failed_elsewhere():
+            self.note_failed_sync()
         return bool(self._failed_sync)
 
     def note_failed_sync(self) -> None:
-        """Write nothing more, as the disk failed here or in another process."""
+        """Write nothing more, as the disk failed here or in another process, and tell others."""
         self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
+        self._backend.tell_failed_sync()
 
     def keep_open(self) -> None:
         """Stay readable although a file is deleted."""
@@ -279,6 +282,7 @@ class Database:
         """Close all connections."""
         self._watch.close()
         self._engine.dispose()
+        self._backend.close()
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -323,7 +327,7 @@ class Database:
         """Refuse to write after a failed sync, and note one."""
         from sqlalchemy.exc import OperationalError
 
-        if self._failed_sync:
+        if self.has_failed_sync:
             raise StorageError(self._failed_sync, _AFTER_FAILED_SYNC)
         try:
             yield

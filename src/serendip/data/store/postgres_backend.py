@@ -224,6 +224,13 @@ class PostgresBackend:
         """False: the server itself stops after a failed sync."""
         return False
 
+    def tell_failed_sync(self) -> None:
+        """Nothing: the server ends all its connections."""
+
+    def has_failed_elsewhere(self) -> bool:
+        """False, see ``is_failed_sync``."""
+        return False
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         from sqlalchemy.exc import SQLAlchemyError
@@ -322,6 +329,9 @@ class PostgresBackend:
         self._prepare(connection, None)
         connection.autocommit = True
         return connection
+
+    def close(self) -> None:
+        """Nothing: connections are all there is."""
 
 
 class SnapshotWatch:
