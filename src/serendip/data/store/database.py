@@ -22,7 +22,7 @@ from serendip.errors import StorageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData
 
-    from serendip.data.store.backend import Backend, Dialect
+    from serendip.data.store.backend import Backend, Dialect, RowsAround
 
 PATIENT_S = 60.0
 """How long a command waits for other writers."""
@@ -213,13 +213,15 @@ class Database:
         with self._errors():
             return self._backend.version()
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
         """Remove the bytes of deleted rows from tables.
 
         Writers wait meanwhile, in proportion to the size of the tables; it needs that size twice.
+        Of places they wait for a few thousand rows at once.
 
         Args:
             tables: by name; None = everything is written again.
+            places: in other tables.
 
         Returns:
             whether all bytes are gone: somebody may still be reading an older state.
@@ -229,7 +231,7 @@ class Database:
             StorageError: it cannot be written.
         """
         with self._errors(), self._failed_syncs():
-            return self._backend.scrub(tables)
+            return self._backend.scrub(tables, places)
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows, to a new one.

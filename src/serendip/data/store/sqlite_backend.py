@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backend import WRITES
+from serendip.data.store.backend import WRITES, RowsAround
 from serendip.data.store.commit_watch import FileWatch
 from serendip.data.store.disk_failure import DiskFailure
 from serendip.data.store.sqlite_file import SqliteFile
@@ -155,9 +155,9 @@ class SqliteBackend:
         """Name and version."""
         return f"SQLite {'.'.join(map(str, sqlite_version()))}"
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
         """Write the file again without the bytes of deleted rows, and empty the write-ahead log."""
-        return self._file.scrub(tables)
+        return self._file.scrub(tables, places)
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows."""
