@@ -61,6 +61,7 @@ from serendip.errors import ArtefactError, DataError, SerendipError, StorageErro
 from serendip.models.ann_index import INDEX_FILE, load_faiss
 from serendip.models.sharded_index import opening_shards
 from serendip.runtime.budget import parse_duration
+from serendip.runtime.spans import span
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -259,13 +260,15 @@ class Engine:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
         surface = find_surface(self._surfaces, request.surface)
         offset, state = decode_cursor(request.cursor), self.state
-        query = self._query_builder.build(state, request)
+        with span("query"):
+            query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
         # One more than the page: then it is known whether there is another one. Reasons compare
         # with the first items, however short the page is.
         result = run([query], surface, state, max(offset + request.k, FIRST) + 1)[0]
-        return build_answer(result, state, self.generation, request, offset)
+        with span("answer"):
+            return build_answer(result, state, self.generation, request, offset)
 
     def fall_back(self, request: Request) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -372,7 +375,8 @@ class Engine:
         """
         for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
             find_surface(self._surfaces, surface)
-        new = self._store.put_events(events)
+        with span("store"):
+            new = self._store.put_events(events)
         with suppress(StorageError):  # The events are stored; the totals are read again later.
             self._totals.follow()
         return new
