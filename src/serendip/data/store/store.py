@@ -49,7 +49,6 @@ from serendip.data.store.log_writer import (
 )
 from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
-from serendip.data.store.upsert import to_values
 from serendip.data.store.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.user import User
@@ -463,9 +462,7 @@ class Store:
             ]
             if not new:
                 return 0
-            counted = connection.execution_options(preserve_rowcount=True)
-            values = to_values(self._database.dialect, new)
-            return counted.execute(self._insert_events, values).rowcount
+            return self._insert_events.run(connection, new)
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
