@@ -28,7 +28,7 @@ REQUESTS = [
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
-    write_workspace(folder, 2_050)
+    write_workspace(folder, 4_100)  # more than are all compared
     return folder
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from executor_contract import ExecutorContract, square
 from fault_server import Body, Reply, completion, configure, data_of, judged, serving
-from processes import wait_until
+from processes import is_running, wait_until
 from ray_nodes import Nodes, two_nodes
 
 from serendip.content import text_vectors
@@ -79,6 +79,16 @@ def die_between(path: str) -> Generator[int]:
     yield 3
 
 
+def wait_second(task: tuple[str, int]) -> int:
+    """The first task returns; the other tells its process and waits for its end."""
+    folder, number = task
+    if number:
+        Path(folder, "starts").write_text(str(os.getpid()))
+        Path(folder, "starts").rename(Path(folder, "waits"))
+        signal.pause()
+    return number
+
+
 class TestRayExecutor(ExecutorContract):
     @pytest.fixture
     def executor(self, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Executor:
@@ -93,6 +103,16 @@ class TestRayExecutor(ExecutorContract):
         self, executor: Executor, tmp_path: Path
     ) -> None:
         assert list(executor.map(die_first, [str(tmp_path / "died")])) == ["done"]
+
+    def test_tasks_that_run_when_the_iterator_is_closed_are_ended(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
+        results = executor.map(wait_second, [(str(tmp_path), number) for number in range(2)])
+        assert next(results) == 0
+        wait_until((tmp_path / "waits").exists, "the second task")
+        results.close()  # type: ignore[attr-defined]
+        process = int((tmp_path / "waits").read_text())
+        wait_until(lambda: not is_running(process), "its end")
 
     def test_a_stream_whose_process_is_killed_goes_on(
         self, executor: Executor, tmp_path: Path

@@ -35,6 +35,7 @@ from serendip.engine.answer import (
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
 from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier, open_named
+from serendip.engine.influence import FIRST
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
@@ -261,8 +262,9 @@ class Engine:
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
-        # One more than the page: then it is known whether there is another one.
-        result = run([query], surface, state, offset + request.k + 1)[0]
+        # One more than the page: then it is known whether there is another one. Reasons compare
+        # with the first items, however short the page is.
+        result = run([query], surface, state, max(offset + request.k, FIRST) + 1)[0]
         return build_answer(result, state, self.generation, request, offset)
 
     def fall_back(self, request: Request) -> Answer:

@@ -1,7 +1,7 @@
 """A shard of an index on another machine, asked by Arrow Flight, and the form of what is sent.
 
-A question is one line of JSON and the bytes of arrays; an answer is the bytes of item numbers and
-of scores: an action of Flight costs less than a table of so few rows. The items that may be shown
+A question is one line of JSON and the bytes of arrays; an answer is the bytes of arrays alone: an
+action of Flight costs less than a table of so few rows. The items that may be shown
 are mostly a set that many requests share: it is sent once, as a bitmap of the shard's range, and
 named by its digest afterwards.
 """
@@ -21,6 +21,7 @@ import numpy as np
 from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.errors import StorageError
+from serendip.models.ann_index import FoundItems, SearchPlan
 
 if TYPE_CHECKING:
     from pyarrow.flight import FlightCallOptions, FlightClient
@@ -42,7 +43,7 @@ class ShardQuestion:
         token: that service and shard share.
         generation: that answers.
         index: folder of the index in the generation.
-        k: number of items.
+        plan: of the search.
         items: digest of the set of items that may be shown; empty = all.
         query: (D,) float32.
         excluded: (E,) int32 further items that may not, numbered from 0 in the range.
@@ -51,7 +52,7 @@ class ShardQuestion:
     token: str
     generation: str
     index: str
-    k: int
+    plan: SearchPlan
     items: str
     query: FloatArray
     excluded: IntArray
@@ -59,7 +60,8 @@ class ShardQuestion:
     def to_bytes(self) -> bytes:
         """One line of JSON, then the arrays."""
         texts = {"token": self.token, "generation": self.generation, "index": self.index}
-        head = {**texts, "items": self.items, "k": self.k, "size": len(self.query)}
+        plan = [self.plan.k, self.plan.pool, self.plan.share, self.plan.all_lists]
+        head = {**texts, "items": self.items, "plan": plan, "size": len(self.query)}
         arrays = self.query.astype("<f4").tobytes() + self.excluded.astype("<i4").tobytes()
         return json.dumps(head).encode() + b"\n" + arrays
 
@@ -78,7 +80,9 @@ class ShardQuestion:
         token, generation, index, items = (
             str(head[name]) for name in ("token", "generation", "index", "items")
         )
-        return cls(token, generation, index, int(head["k"]), items, query, excluded)
+        k, pool, share, all_lists = head["plan"]
+        plan = SearchPlan(int(k), int(pool), float(share), bool(all_lists))
+        return cls(token, generation, index, plan, items, query, excluded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,20 +175,20 @@ class RemoteShard:
         self._begin, self._end = begin, end
         self._digests: WeakKeyDictionary[ItemSet, str] = WeakKeyDictionary()
 
-    def nearest(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None, deadline_s: float
-    ) -> tuple[IntArray, FloatArray]:
-        """The best k allowed items of the range: numbers (C,) and products (C,).
+    def compare(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, deadline_s: float
+    ) -> FoundItems:
+        """The allowed items of the range among which a query (D,) has its best ones, by a plan.
 
         Raises:
             StorageError: the shard cannot answer, or not in time.
         """
         inside = None if allowed is None else allowed.within_range(self._begin, self._end)
         if inside is not None and inside.count < 1:
-            return NO_ITEMS, np.empty(0, np.float32)
+            return FoundItems.none()
         items = "" if inside is None or inside.shared.is_whole else self._digest_of(inside.shared)
         excluded = NO_ITEMS if inside is None else inside.excluded
-        asked = (self._connection.token, self._generation, self._index, k, items)
+        asked = (self._connection.token, self._generation, self._index, plan, items)
         question = ShardQuestion(*asked, query, excluded)
         try:
             return self._ask(question, deadline_s)
@@ -194,7 +198,7 @@ class RemoteShard:
         self._send(inside.shared, items, deadline_s)
         return self._ask(question, deadline_s)
 
-    def _ask(self, question: ShardQuestion, deadline_s: float) -> tuple[IntArray, FloatArray]:
+    def _ask(self, question: ShardQuestion, deadline_s: float) -> FoundItems:
         answer = self._connection.act(NEAREST_ACTION, question.to_bytes(), deadline_s)
         return read_answer(answer)
 
@@ -211,16 +215,18 @@ class RemoteShard:
         self._connection.act(SET_ACTION, body, deadline_s)
 
 
-def answer_bytes(items: IntArray, scores: FloatArray) -> bytes:
-    """The items (C,) that were found and their scores (C,), as they are sent."""
-    return items.astype("<i4").tobytes() + scores.astype("<f4").tobytes()
+def answer_bytes(found: FoundItems) -> bytes:
+    """The items (C,) that were found, as they are sent."""
+    numbers = found.items.astype("<i4").tobytes()
+    return numbers + found.closeness.astype("<f4").tobytes() + found.scores.astype("<f4").tobytes()
 
 
-def read_answer(content: bytes) -> tuple[IntArray, FloatArray]:
-    """Items (C,) and scores (C,) of ``answer_bytes``."""
-    half = len(content) // 2
-    items = np.frombuffer(content[:half], "<i4").astype(np.int32)
-    return items, np.frombuffer(content[half:], "<f4").astype(np.float32)
+def read_answer(content: bytes) -> FoundItems:
+    """Items of ``answer_bytes``."""
+    third = len(content) // 3
+    items = np.frombuffer(content[:third], "<i4").astype(np.int32)
+    numbers = np.frombuffer(content[third:], "<f4").astype(np.float32).reshape(2, -1)
+    return FoundItems(items, numbers[0], numbers[1])
 
 
 def digest_of(bits: bytes) -> str:

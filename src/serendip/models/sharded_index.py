@@ -1,10 +1,13 @@
 """An index whose items are spread over shards, each of which searches a range of item numbers.
 
-A query goes to all shards at once (scatter); each gives the best items of its range with their
-scores, and the best of all are taken (gather). So what has to be in memory to search is on as many
-machines as the index needs. If all shards compare all their items, the result is that of one index.
-Inverted files of shards have the lists of the whole index and probe the same ones; each proposes as
-many items as the whole index does, so that together they find no fewer.
+A query goes to all shards at once (scatter), and the best of what they give are taken (gather). So
+what has to be in memory to search is on as many machines as the index needs.
+
+The result is that of one index. The inverted file of a shard is that of the whole without the items
+of other ranges: the same centroids, lists and codes. Shards propose the closest items of their
+range with how close they are; those that one index would have proposed are compared by their
+products, as it does. A shard is asked for its share of the proposals and a little more; where that
+proves too few it is asked again for all that it could have among them.
 
 A shard that fails or takes longer than the deadline is left out, and not asked again for a second.
 Whoever searches is told which ones were left out (``watch_shards``).
@@ -15,11 +18,13 @@ Shapes: N items, D size of the vectors, C items found.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,15 +33,25 @@ import numpy as np
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.packed_rows import slice_rows
-from serendip.errors import StorageError
-from serendip.models.ann_index import ApproximateIndex, find_top, open_lists, open_vectors
+from serendip.errors import ArtefactError, StorageError
+from serendip.models.ann_index import (
+    ApproximateIndex,
+    ApproximateIndexConfig,
+    FoundItems,
+    SearchPlan,
+    cut_lists,
+    open_lists,
+    open_vectors,
+)
 
 _log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 """Seconds for which a shard that failed is not asked."""
 
-_ROWS_PER_BLOCK = 65_536
+_SPREAD = 4.0
+"""Standard deviations by which a shard may have more of the proposals than its share."""
+
 _missing: ContextVar[set[str] | None] = ContextVar("missing shards", default=None)
 _opened_with: ContextVar[Opener | None] = ContextVar("opener of shards", default=None)
 
@@ -48,10 +63,10 @@ class ItemShard(Protocol):
     def name(self) -> str:
         """For people: its address."""
 
-    def nearest(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None, deadline_s: float
-    ) -> tuple[IntArray, FloatArray]:
-        """The best k allowed items of the range for a query (D,): numbers (C,) and products (C,).
+    def compare(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, deadline_s: float
+    ) -> FoundItems:
+        """The allowed items of the range among which a query (D,) has its best ones, by a plan.
 
         Raises:
             StorageError: it cannot answer, or not in time.
@@ -62,13 +77,21 @@ class ShardedIndex:
     """Searches all shards at once; safe to use from many threads.
 
     Args:
+        config: of the whole index, which has lists.
         vectors: (N, D) of all items, mapped; a search does not read them.
         shards: that have all items together.
         deadline_s: seconds that a search waits for shards.
     """
 
-    def __init__(self, vectors: FloatArray, shards: Sequence[ItemShard], deadline_s: float) -> None:
-        self.vectors, self._shards, self._deadline_s = vectors, shards, deadline_s
+    def __init__(
+        self,
+        config: ApproximateIndexConfig,
+        vectors: FloatArray,
+        shards: Sequence[ItemShard],
+        deadline_s: float,
+    ) -> None:
+        self.config, self.vectors = config, vectors
+        self._shards, self._deadline_s = shards, deadline_s
         self._threads = ThreadPoolExecutor(8 * len(shards), thread_name_prefix="shards")
         self._retry_at: dict[str, float] = {}
 
@@ -87,37 +110,63 @@ class ShardedIndex:
         allowed: AllowedItems | None,
         products: FloatArray | None = None,
     ) -> IntArray:
-        """The best k allowed items of all shards that answer in time, in any order.
+        """The best k allowed items of all shards that answer in time, ascending.
 
         Raises:
             StorageError: none does.
         """
         query = np.ascontiguousarray(query, np.float32)
         end = time.monotonic() + self._deadline_s
+        plan = SearchPlan.of(self.config, len(self), k, allowed, has_lists=True)
+        found = self._gather(query, plan, allowed, end)
+        wanted = min(k, len(self) if allowed is None else allowed.count)
+        if plan.pool and len(found.items) < wanted:
+            found = self._gather(query, replace(plan, all_lists=True), allowed, end)
+        return found.best(plan)[0]
+
+    def _gather(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> FoundItems:
+        """What all shards have, with all that one index would propose; until a moment."""
+        count = _share_of(plan.pool, len(self._shards))
+        parts = self._ask(self._shards, query, replace(plan, pool=count), allowed, end)
+        if not parts:
+            raise StorageError(f"none of {len(self._shards)} shards of the index answers.")
+        found = FoundItems.of(list(parts.values()))
+        bar = found.bar(plan.pool)
+        cut = [one for one, part in parts.items() if count < plan.pool and part.bar(count) > bar]
+        if not cut or time.monotonic() >= end:  # then one was late, and is named
+            return found
+        parts |= self._ask(cut, query, plan, allowed, end)
+        return FoundItems.of(list(parts.values()))
+
+    def _ask(
+        self,
+        shards: Sequence[ItemShard],
+        query: FloatArray,
+        plan: SearchPlan,
+        allowed: AllowedItems | None,
+        end: float,
+    ) -> dict[ItemShard, FoundItems]:
+        """What shards answer until a moment; those that do not are noted."""
+        deadline_s = max(0.0, end - time.monotonic())
         asked = {
-            self._threads.submit(shard.nearest, query, k, allowed, self._deadline_s): shard
-            for shard in self._shards
+            self._threads.submit(shard.compare, query, plan, allowed, deadline_s): shard
+            for shard in shards
             if time.monotonic() >= self._retry_at.get(shard.name, 0.0)
         }
-        wait(asked, timeout=max(0.0, end - time.monotonic()))
+        wait(asked, timeout=deadline_s)
         found = {
-            shard.name: part
+            shard: part
             for future, shard in asked.items()
             if (part := self._result(future, shard)) is not None
         }
-        missing = {shard.name for shard in self._shards} - found.keys()
+        missing = {shard.name for shard in shards if shard not in found}
         if missing:
             _note_missing(missing)
-        if not found:
-            raise StorageError(f"none of {len(self._shards)} shards of the index answers.")
-        items = np.concatenate([items for items, _ in found.values()])
-        scores = np.concatenate([scores for _, scores in found.values()])
-        best: IntArray = items[find_top(scores, k)]
-        return best
+        return found
 
-    def _result(
-        self, future: Future[tuple[IntArray, FloatArray]], shard: ItemShard
-    ) -> tuple[IntArray, FloatArray] | None:
+    def _result(self, future: Future[FoundItems], shard: ItemShard) -> FoundItems | None:
         """What a shard found; None if it failed or is late."""
         if future.done() and future.exception() is None:
             if self._retry_at.pop(shard.name, None) is not None:
@@ -161,34 +210,35 @@ class LocalShard:
             parts: number of ranges.
 
         Raises:
-            ArtefactError: the folder has no readable index.
+            ArtefactError: the folder has no readable index, or one without lists.
         """
         config, vectors = open_vectors(folder)
         begin, end = (len(vectors) * step // parts for step in (part, part + 1))
-        lists, num_probes = open_lists(folder), 0
-        rows = slice_rows(vectors, begin, end)
-        if lists is not None:
-            num_probes = int(lists.nprobe)
-            lists.reset()  # what was learned stays: centroids and codes are those of the whole
-            for start in range(0, len(rows), _ROWS_PER_BLOCK):
-                lists.add(np.asarray(rows[start : start + _ROWS_PER_BLOCK], np.float32))
-        return cls(ApproximateIndex(config, rows, lists, num_probes), begin)
+        lists = open_lists(folder)
+        if lists is None:
+            raise ArtefactError(f"{folder} has no lists.", "An index without them needs no shards.")
+        rows, num_probes = slice_rows(vectors, begin, end), int(lists.nprobe)
+        return cls(ApproximateIndex(config, rows, cut_lists(lists, begin, end), num_probes), begin)
 
-    def nearest(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None, deadline_s: float = 0.0
-    ) -> tuple[IntArray, FloatArray]:
-        """The best k allowed items of the range: numbers (C,) and products (C,)."""
+    def compare(
+        self,
+        query: FloatArray,
+        plan: SearchPlan,
+        allowed: AllowedItems | None,
+        deadline_s: float = 0.0,
+    ) -> FoundItems:
+        """The allowed items of the range among which a query (D,) has its best ones, by a plan."""
         inside = None if allowed is None else allowed.within_range(self.begin, self.end)
-        return self.nearest_inside(query, k, inside)
+        return self.compare_inside(query, plan, inside)
 
-    def nearest_inside(
-        self, query: FloatArray, k: int, inside: AllowedItems | None
-    ) -> tuple[IntArray, FloatArray]:
-        """``nearest``, of allowed items that are numbered from 0 in the range."""
+    def compare_inside(
+        self, query: FloatArray, plan: SearchPlan, inside: AllowedItems | None
+    ) -> FoundItems:
+        """``compare``, of allowed items that are numbered from 0 in the range."""
         if inside is not None and inside.count < 1:
-            return np.empty(0, np.int32), np.empty(0, np.float32)
-        items, scores = self._index.nearest_scored(query, k, inside)
-        return (items + self.begin).astype(np.int32), np.asarray(scores, np.float32)
+            return FoundItems.none()
+        found = self._index.compare(query, plan, inside)
+        return replace(found, items=(found.items + self.begin).astype(np.int32))
 
 
 Opener = Callable[[Path], "ShardedIndex | None"]
@@ -225,6 +275,12 @@ def watch_shards() -> Iterator[set[str]]:
         yield names
     finally:
         _missing.reset(token)
+
+
+def _share_of(pool: int, num_shards: int) -> int:
+    """Proposals of one of several shards: its share, and what chance may add to that."""
+    share = pool / num_shards
+    return min(pool, math.ceil(share + _SPREAD * math.sqrt(share)))
 
 
 def _note_missing(names: set[str]) -> None:

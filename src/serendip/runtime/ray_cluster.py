@@ -42,6 +42,13 @@ OLDEST = (2, 54)
 _ATTEMPTS = 4
 """How often a task is begun at most."""
 
+_GRACE_S = 0.5
+"""How long a task that is cancelled may take to finish before it is ended.
+
+Ray (2.60) aborts the process that cancels a task in the instant in which the task completes, so
+what is about to complete is let complete.
+"""
+
 _AHEAD = 8
 """Results that a stream computes before they are asked for."""
 
@@ -214,7 +221,7 @@ class RayExecutor:
                 found.set_exception(_explain(error, str(task)))
 
         def end(done: Future[Any]) -> None:
-            if done.cancelled():
+            if done.cancelled() and not ray.wait([ref], timeout=_GRACE_S)[0]:
                 ray.cancel(ref, force=True)
 
         found.add_done_callback(end)

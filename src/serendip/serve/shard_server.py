@@ -118,7 +118,7 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has
                 )
             shard = shards[question.index]
             inside = self._allowed(question, shard.end - shard.begin)
-        return answer_bytes(*shard.nearest_inside(question.query, question.k, inside))
+        return answer_bytes(shard.compare_inside(question.query, question.plan, inside))
 
     def _keep_set(self, body: bytes) -> bytes:
         head, bits = _read(read_set_head, body)

@@ -109,7 +109,7 @@ def measure(workspace: Path, parts: int, num_queries: int) -> dict[str, object]:
     here = VectorIndex(
         whole.item_map,
         whole.query_map,
-        ShardedIndex(whole.base.vectors, shards, 60.0),
+        ShardedIndex(whole.base.config, whole.base.vectors, shards, 60.0),
         whole.late_items,
         whole.late_rows,
         whole.late_vectors,
