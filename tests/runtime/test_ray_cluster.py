@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,10 +33,13 @@ from serendip.jobs.export_embeddings import embed
 from serendip.jobs.export_recommendations import recommend_all
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
 from serendip.jobs.llm_job import LlmJob
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
 from serendip.runtime.engines import secure_ray
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
-from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
+from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
 from serendip.runtime.progress import TrainOptions
+from serendip.testing.worlds import build_queries, build_small_world
 
 if find_spec("ray") is None:  # it reads the environment when it is imported, so not here
     pytest.skip("Ray is not installed", allow_module_level=True)
@@ -188,6 +192,19 @@ def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
     assert sum(count > 1 for count in counts.values()) <= 1  # What was under way is asked again.
 
 
+def test_a_retriever_is_trained_with_a_helper_on_another_node(nodes: Nodes, tmp_path: Path) -> None:
+    """Nothing is drawn by dropout, so the numbers are those of one process, up to rounding."""
+    sizes = {"embedding_size": 16, "search_size": 8, "epochs": 1, "max_len": 10}
+    config = RetrieverConfig(dropout=0.0, id_dropout=0.0, **sizes)
+    options = TrainOptions(5, shared=tmp_path, executor=nodes.executor)
+    alone, together = (
+        Retriever(config).train(build_small_world(), replace(options, train_processes=count))
+        for count in (1, 2)
+    )
+    queries = build_queries(build_small_world())
+    assert np.allclose(alone.score_all(queries), together.score_all(queries), atol=1e-3)
+
+
 def wait_on_node(task: tuple[str, int]) -> int:
     """Tell that it runs, then wait for the end of the second node."""
     folder, number = task
@@ -208,6 +225,15 @@ def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_p
         killing = beside.submit(kill)
         assert list(nodes.executor.map(wait_on_node, tasks)) == [0, 1, 2, 3]
         killing.result()
+
+
+def test_options_of_replicas_that_follow_the_load_are_passed_on(nodes: Nodes) -> None:
+    from serendip.runtime.ray_cluster import count_replicas
+
+    assert count_replicas(ReplicaScaling(3, 3)) == {"num_replicas": 3}
+    options = count_replicas(ReplicaScaling(2, 8, 2.5, 90.0))["autoscaling_config"]
+    assert (options["min_replicas"], options["max_replicas"]) == (2, 8)
+    assert (options["target_ongoing_requests"], options["downscale_delay_s"]) == (2.5, 90.0)
 
 
 def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,7 @@ class JobContext:
         if engine is not None:
             executor = open_executor(engine.apply(workspace.settings.engine))
             options = replace(options, executor=executor)
+            options = replace(options, train_processes=workspace.settings.engine.train_processes)
         options = replace(options, shared=workspace.cache.absolute() / _TASKS)
         return cls(workspace, options, clock or StageClock(), time_budget)
 

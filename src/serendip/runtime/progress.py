@@ -137,6 +137,7 @@ class TrainOptions:
         executor: where parts that do not need each other run.
         shared: folder that all workers of the executor see, for files that tasks read; None = there
             is none, and parts whose data are too large to be sent run in this process.
+        train_processes: processes that train the retriever together, this one included.
     """
 
     seed: int = 0
@@ -146,6 +147,7 @@ class TrainOptions:
     allowance: Allowance = UNLIMITED
     executor: Executor = IN_PROCESS
     shared: Path | None = None
+    train_processes: int = 1
 
     def inside(self, name: str, share: float = 1.0) -> TrainOptions:
         """Options of a part of a training: a subfolder for its checkpoints, a share of the time."""

@@ -7,8 +7,8 @@ job has, this one and those of the cluster while the job runs; starting the clus
 its own. Bytes are what tasks were given and what they returned, as they are sent: what Ray keeps in
 its object store, also for each event of the log. What tasks read from files, and write there, is
 counted apart, as it is at the end of the job; ``--blocks N`` makes tasks of N blocks of pairs or of
-codes, so that a small workspace has several. A training is fitted in two processes from 50,000
-events on; ``--always`` does that for any number.
+codes, ``--pairs N`` blocks of N pairs, so that a small workspace has several. A training is fitted
+in two processes from 50,000 events on; ``--always`` does that for any number.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from serendip.content.semantic_ids import assignment
 from serendip.jobs import export_embeddings, export_recommendations
 from serendip.jobs.context import JobContext
 from serendip.jobs.train import engine_fit
-from serendip.models import row_tasks
+from serendip.models import item_to_item, pair_counts, row_tasks
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.scripts.kill_nodes import JOBS
@@ -170,12 +170,15 @@ def main() -> None:
     parser.add_argument("--always", action="store_true", help="fit in two processes always")
     parser.add_argument("--users", type=int, default=4_096, help="users of a task")
     parser.add_argument("--blocks", type=int, help="blocks of pairs, and of codes, of a task")
+    parser.add_argument("--pairs", type=int, help="pairs of a block")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     export_recommendations.USERS_PER_TASK = options.users
     export_embeddings.ROWS_PER_TASK = options.users
     if options.blocks:
         row_tasks.BLOCKS_PER_TASK = assignment.BLOCKS_PER_TASK = options.blocks
+    if options.pairs:
+        pair_counts.PAIRS_PER_BLOCK = item_to_item._PAIRS_PER_BLOCK = options.pairs
     if options.always:
         engine_fit.MIN_EVENTS_BESIDE = 0
     rows = []
