@@ -21,7 +21,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -63,13 +62,15 @@ class ItemShard(Protocol):
     def name(self) -> str:
         """For people: its address."""
 
-    def compare(
-        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, deadline_s: float
-    ) -> FoundItems:
-        """The allowed items of the range among which a query (D,) has its best ones, by a plan.
+    def start(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> Callable[[], FoundItems]:
+        """Begin to look for the items of a range among which a query (D,) has its best, by a plan.
+
+        What is returned waits for them until a moment of ``time.monotonic``.
 
         Raises:
-            StorageError: it cannot answer, or not in time.
+            StorageError: by what is returned: it cannot answer, or not in time.
         """
 
 
@@ -92,7 +93,6 @@ class ShardedIndex:
     ) -> None:
         self.config, self.vectors = config, vectors
         self._shards, self._deadline_s = shards, deadline_s
-        self._threads = ThreadPoolExecutor(8 * len(shards), thread_name_prefix="shards")
         self._retry_at: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -149,35 +149,34 @@ class ShardedIndex:
         end: float,
     ) -> dict[ItemShard, FoundItems]:
         """What shards answer until a moment; those that do not are noted."""
-        deadline_s = max(0.0, end - time.monotonic())
-        asked = {
-            self._threads.submit(shard.compare, query, plan, allowed, deadline_s): shard
+        now = time.monotonic()
+        waiting = {
+            shard: shard.start(query, plan, allowed, end)
             for shard in shards
-            if time.monotonic() >= self._retry_at.get(shard.name, 0.0)
+            if now >= self._retry_at.get(shard.name, 0.0)
         }
-        wait(asked, timeout=deadline_s)
         found = {
             shard: part
-            for future, shard in asked.items()
-            if (part := self._result(future, shard)) is not None
+            for shard, wait in waiting.items()
+            if (part := self._result(wait, shard)) is not None
         }
         missing = {shard.name for shard in shards if shard not in found}
         if missing:
             _note_missing(missing)
         return found
 
-    def _result(self, future: Future[FoundItems], shard: ItemShard) -> FoundItems | None:
+    def _result(self, wait: Callable[[], FoundItems], shard: ItemShard) -> FoundItems | None:
         """What a shard found; None if it failed or is late."""
-        if future.done() and future.exception() is None:
-            if self._retry_at.pop(shard.name, None) is not None:
-                _log.info("shard %s answers again", shard.name)
-            return future.result()
-        error = future.exception() if future.done() else "it is late"
-        future.cancel()
-        if shard.name not in self._retry_at:
-            _log.warning("shard %s is left out: %s", shard.name, error)
-        self._retry_at[shard.name] = time.monotonic() + RETRY_S
-        return None
+        try:
+            found = wait()
+        except StorageError as error:
+            if shard.name not in self._retry_at:
+                _log.warning("%s It is left out.", error)
+            self._retry_at[shard.name] = time.monotonic() + RETRY_S
+            return None
+        if self._retry_at.pop(shard.name, None) is not None:
+            _log.info("shard %s answers again", shard.name)
+        return found
 
     def save(self, folder: Path) -> None:
         """Nothing is saved of what only serves.
@@ -220,12 +219,14 @@ class LocalShard:
         rows, num_probes = slice_rows(vectors, begin, end), int(lists.nprobe)
         return cls(ApproximateIndex(config, rows, cut_lists(lists, begin, end), num_probes), begin)
 
+    def start(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> Callable[[], FoundItems]:
+        """The search of ``compare``, which takes its time whatever the end."""
+        return lambda: self.compare(query, plan, allowed)
+
     def compare(
-        self,
-        query: FloatArray,
-        plan: SearchPlan,
-        allowed: AllowedItems | None,
-        deadline_s: float = 0.0,
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None
     ) -> FoundItems:
         """The allowed items of the range among which a query (D,) has its best ones, by a plan."""
         inside = None if allowed is None else allowed.within_range(self.begin, self.end)
