@@ -34,7 +34,7 @@ TOKEN_VARIABLE = "SERENDIP_SHARD_TOKEN"
 UNKNOWN_SET = "unknown set"
 """Refusal of a shard that its client mends."""
 
-COMPARE, KEEP_SET, TELL_STATE = "compare", "keep set", "tell state"
+PROPOSE, SCORE, KEEP_SET, TELL_STATE = "propose", "score", "keep set", "tell state"
 """What a shard does; each question says which by the ``verb`` of its line."""
 
 _CONNECTING = 8
@@ -83,7 +83,7 @@ class ShardQuestion:
         plan = [self.plan.k, self.plan.pool, self.plan.share, self.plan.all_lists]
         texts = {"generation": self.generation, "index": self.index, "items": self.items}
         arrays = self.query.astype("<f4").tobytes() + self.excluded.astype("<i4").tobytes()
-        return _join_question(COMPARE, {**texts, "plan": plan, "size": len(self.query)}, arrays)
+        return _join_question(PROPOSE, {**texts, "plan": plan, "size": len(self.query)}, arrays)
 
     @classmethod
     def of(cls, head: dict[str, Any], arrays: bytes) -> ShardQuestion:
@@ -99,6 +99,41 @@ class ShardQuestion:
         k, pool, share, all_lists = head["plan"]
         plan = SearchPlan(int(k), int(pool), float(share), bool(all_lists))
         return cls(generation, index, plan, items, query, excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreQuestion:
+    """Items whose products a shard is asked for.
+
+    Args:
+        generation: that answers.
+        index: folder of the index in the generation.
+        query: (D,) float32.
+        items: (M,) int32 item numbers.
+    """
+
+    generation: str
+    index: str
+    query: FloatArray
+    items: IntArray
+
+    def to_bytes(self) -> bytes:
+        """One line of JSON, then the arrays."""
+        head = {"generation": self.generation, "index": self.index, "size": len(self.query)}
+        arrays = self.query.astype("<f4").tobytes() + self.items.astype("<i4").tobytes()
+        return _join_question(SCORE, head, arrays)
+
+    @classmethod
+    def of(cls, head: dict[str, Any], arrays: bytes) -> ScoreQuestion:
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is something else.
+        """
+        size = 4 * int(head["size"])
+        query = np.frombuffer(arrays[:size], "<f4")
+        items = np.frombuffer(arrays[size:], "<i4").astype(np.int32)
+        return cls(str(head["generation"]), str(head["index"]), query, items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,23 +300,39 @@ class RemoteShard:
 
         def finish() -> FoundItems:
             try:
-                return self._read(wait)
+                return read_found(wait())
             except RefusedError as refusal:
                 if inside is None or str(refusal) != UNKNOWN_SET:
                     raise self._refused(refusal) from None
             try:
                 self._send(inside.shared, items, end)
-                return self._read(self._connection.start(question, end))
+                return read_found(self._connection.start(question, end)())
             except RefusedError as refusal:
                 raise self._refused(refusal) from None
 
         return finish
 
-    def _read(self, wait: Callable[[], bytes]) -> FoundItems:
-        try:
-            return read_found(wait())
-        except ValueError as error:
-            raise StorageError(f"shard {self.name} says no items: {error}.") from None
+    def start_scores(
+        self, query: FloatArray, items: IntArray, end: float
+    ) -> Callable[[], FloatArray]:
+        """Begin to compute the products of items that were proposed.
+
+        Raises:
+            StorageError: by what is returned: the shard cannot answer, or not in time.
+        """
+        question = ScoreQuestion(self._generation, self._index, query, items)
+        wait = self._connection.start(question.to_bytes(), end)
+
+        def finish() -> FloatArray:
+            try:
+                scores = np.frombuffer(wait(), "<f4").astype(np.float32)
+            except RefusedError as refusal:
+                raise self._refused(refusal) from None
+            if len(scores) != len(items):
+                raise StorageError(f"shard {self.name} has {len(scores)} scores of {len(items)}.")
+            return scores
+
+        return finish
 
     def _refused(self, refusal: RefusedError) -> StorageError:
         return StorageError(f"shard {self.name} does not answer: {refusal}.")
@@ -300,20 +351,14 @@ class RemoteShard:
 
 def found_bytes(found: FoundItems) -> bytes:
     """The items (C,) that were found, as they are sent."""
-    numbers = found.items.astype("<i4").tobytes()
-    return numbers + found.closeness.astype("<f4").tobytes() + found.scores.astype("<f4").tobytes()
+    return found.items.astype("<i4").tobytes() + found.closeness.astype("<f4").tobytes()
 
 
 def read_found(content: bytes) -> FoundItems:
-    """Items of ``found_bytes``.
-
-    Raises:
-        ValueError: these are none.
-    """
-    third = len(content) // 3
-    items = np.frombuffer(content[:third], "<i4").astype(np.int32)
-    numbers = np.frombuffer(content[third:], "<f4").astype(np.float32).reshape(2, -1)
-    return FoundItems(items, numbers[0], numbers[1])
+    """Items of ``found_bytes``."""
+    half = len(content) // 2
+    items = np.frombuffer(content[:half], "<i4").astype(np.int32)
+    return FoundItems(items, np.frombuffer(content[half:], "<f4").astype(np.float32))
 
 
 def digest_of(bits: bytes) -> str:

@@ -16,12 +16,14 @@ from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.engine.generations import current_name, open_current
 from serendip.engine.shards import find_indexes
 from serendip.engine.workspace import Workspace
-from serendip.errors import SerendipError
+from serendip.errors import DataError, SerendipError
 from serendip.models.remote_shard import (
-    COMPARE,
     KEEP_SET,
+    PROPOSE,
+    SCORE,
     TELL_STATE,
     UNKNOWN_SET,
+    ScoreQuestion,
     ShardQuestion,
     ShardState,
     found_bytes,
@@ -108,23 +110,37 @@ class ShardServer:
         Raises:
             RefusedError: it is none, or the shard lacks what it names.
         """
-        acts = {COMPARE: self._compare, KEEP_SET: self._keep_set, TELL_STATE: self._describe}
+        acts = {
+            PROPOSE: self._propose,
+            SCORE: self._score,
+            KEEP_SET: self._keep_set,
+            TELL_STATE: self._describe,
+        }
         try:
             head, rest = split_question(content)
             act = acts[head["verb"]]
             return act(head, rest)
-        except (ValueError, KeyError, TypeError) as error:
+        except (DataError, ValueError, KeyError, TypeError) as error:
             raise RefusedError(f"not a question: {error}") from None
 
-    def _compare(self, head: dict[str, Any], arrays: bytes) -> bytes:
+    def _propose(self, head: dict[str, Any], arrays: bytes) -> bytes:
         question = ShardQuestion.of(head, arrays)
+        shard = self._shard(question.generation, question.index)
         with self._lock:
-            shards = self._generations.get(question.generation, {})
-            if question.index not in shards:
-                raise RefusedError(f"{question.index} of {question.generation} is not here")
-            shard = shards[question.index]
             inside = self._allowed(question, shard.end - shard.begin)
-        return found_bytes(shard.compare_inside(question.query, question.plan, inside))
+        return found_bytes(shard.propose_inside(question.query, question.plan, inside))
+
+    def _score(self, head: dict[str, Any], arrays: bytes) -> bytes:
+        question = ScoreQuestion.of(head, arrays)
+        shard = self._shard(question.generation, question.index)
+        return shard.score(question.query, question.items).astype("<f4").tobytes()
+
+    def _shard(self, generation: str, index: str) -> LocalShard:
+        with self._lock:
+            shards = self._generations.get(generation, {})
+        if index not in shards:
+            raise RefusedError(f"{index} of {generation} is not here")
+        return shards[index]
 
     def _keep_set(self, head: dict[str, Any], bits: bytes) -> bytes:
         digest, items = read_set(head, bits)
