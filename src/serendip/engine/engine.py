@@ -21,6 +21,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_starts import Promise
 from serendip.data.query import Query
+from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.data.user import User
@@ -151,7 +152,11 @@ class Engine:
 
     @classmethod
     def open_named(
-        cls, folder: Path | str, name: str, clock: Callable[[], float] = time.time
+        cls,
+        folder: Path | str,
+        name: str,
+        clock: Callable[[], float] = time.time,
+        moment: StoreMoment | None = None,
     ) -> Engine:
         """Open a generation by name; its files were verified by the process that names it.
 
@@ -159,6 +164,8 @@ class Engine:
             folder: the workspace.
             name: of the generation.
             clock: as in ``open``.
+            moment: of the store that requests are answered from: what is written after it does not
+                count. None = they follow the store.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
@@ -166,7 +173,8 @@ class Engine:
             StorageError: the database is missing or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
-        return cls._open_generation(workspace, open_named(workspace.generations, name), clock)
+        generation = open_named(workspace.generations, name)
+        return cls._open_generation(workspace, generation, clock, moment)
 
     @classmethod
     def open_earlier(cls, folder: Path | str) -> Engine:
@@ -186,7 +194,11 @@ class Engine:
 
     @classmethod
     def _open_generation(
-        cls, workspace: Workspace, generation: Version, clock: Callable[[], float] = time.time
+        cls,
+        workspace: Workspace,
+        generation: Version,
+        clock: Callable[[], float] = time.time,
+        moment: StoreMoment | None = None,
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
@@ -199,6 +211,8 @@ class Engine:
         with ExitStack() as undo:
             undo.callback(store.close)
             store.keep_open()
+            if moment is not None:
+                store.read_as_of(moment)
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
             report = QualityReport(workspace.reports)
