@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -352,6 +353,9 @@ class Engine:
             suggestions = self._suggester.complete(state, request, user, context)
         else:
             now = self._query_builder.now
+            if request.user_id and not request.after and state.queries.co_searches.ways_out:
+                failed = self._suggestion_users.find_failed(request.user_id, now)
+                context = replace(context, failed=failed)
             suggestions = self._suggester.recommend(state, request, user, context, now)
         return build_suggestions(self.generation, suggestions)
 
