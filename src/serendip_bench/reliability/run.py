@@ -46,6 +46,28 @@ HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
 """Each harness by its name: as it counts, and small."""
 
 
+SECONDS: Mapping[str, tuple[int, int]] = {
+    "writer-kills": (140, 15),
+    "service-kills": (160, 20),
+    "power-cuts": (85, 15),
+    "failed-syncs": (60, 15),
+    "publish-kills": (85, 15),
+    "damage": (20, 10),
+    "full-disk": (60, 20),
+    "hot-swaps": (750, 20),
+    "several-services": (120, 35),
+    "overload": (150, 60),
+    "group-commit": (60, 20),
+    "fuzz": (300, 30),
+}
+"""Expected time of each on two free cores, as it counts and small; they only tell the time left."""
+
+
+def expected_s(harnesses: Iterable[str], is_quick: bool) -> float:
+    """Seconds that harnesses take on two free cores."""
+    return float(sum(SECONDS[name][int(is_quick)] for name in harnesses))
+
+
 def select_harnesses(names: str | None, is_quick: bool) -> dict[str, Harness]:
     """The harnesses of a list of names, separated by commas; None = all.
 
@@ -62,21 +84,28 @@ def run_harnesses(
     harnesses: Mapping[str, Harness],
     progress: Progress,
     report: Callable[[str, Mapping[str, Any]], None],
+    is_quick: bool = False,
 ) -> dict[str, Any]:
     """Run harnesses one after the other.
 
     Args:
         harnesses: by name.
         progress: of each.
-        report: called with the name and the result of each as soon as there is one.
+        report: called with the name and the result of each as soon as there is one. Its
+            ``left_s`` is the time that the others will take, at the speed of those that are done.
+        is_quick: whether they count small, for the time left.
 
     Returns:
         all results, and what they were found with.
     """
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
+    spent_s = 0.0
     for name, result in _run_all(harnesses, progress):
         results[name] = result
-        report(name, result)
+        spent_s += result["wall_s"]
+        pace = spent_s / expected_s(results, is_quick)
+        left_s = pace * expected_s(harnesses.keys() - results.keys(), is_quick)
+        report(name, result | {"left_s": round(left_s)})
     return {
         "harnesses": results,
         "is_kept": all(result["is_kept"] for result in results.values()),
@@ -115,6 +144,8 @@ def format_result(name: str, result: Mapping[str, Any]) -> Iterable[str]:
     """Lines for people."""
     cost = f"{result['cpu_s']:.0f} CPU-s, {result['wall_s']:.0f} s"
     yield f"{name}: {'kept' if result['is_kept'] else 'NOT KEPT'} ({cost})"
+    if left_s := result.get("left_s"):
+        yield f"  about {left_s / 60:.0f} min left"
     if "reason" in result:
         yield f"  not run: {result['reason']}"
         return
