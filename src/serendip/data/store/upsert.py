@@ -38,7 +38,9 @@ class ManyRows:
         self._names = names
         if dialect == "postgresql":
             array = postgresql.ARRAY
-            arrays = [bindparam(name, type_=array(table.c[name].type, dimensions=1)) for name in names]
+            arrays = [
+                bindparam(name, type_=array(table.c[name].type, dimensions=1)) for name in names
+            ]
             rows = func.unnest(*arrays).table_valued(*names).render_derived()
             insert = insert.from_select(names, select(rows))
         self.statement = insert.on_conflict_do_nothing(index_elements=[table.c[unique]])
