@@ -19,13 +19,15 @@ ENDING = "-failure"
 
 _FLOCK = struct.Struct("@hhqqi0q")  # struct flock: type, whence, start, length, pid
 _LENGTH = 1
+_HAS_LOCKS = hasattr(fcntl, "F_OFD_SETLK")
 
 
 class DiskFailure:
     """The failure of the disk of one database, known to all its processes; thread-safe.
 
     The locks belong to an open file (``F_OFD_SETLK``), not to a process: two databases that one
-    process has open learn of each other's failures, too.
+    process has open learn of each other's failures, too. Where there are no such locks (macOS),
+    nothing is told and each process meets the failure itself.
 
     Args:
         path: of the file of the database.
@@ -39,7 +41,7 @@ class DiskFailure:
     def tell(self) -> None:
         """Tell all others, until ``close`` or the end of this process."""
         with self._lock:
-            if self._held >= 0:
+            if self._held >= 0 or not _HAS_LOCKS:
                 return
             try:
                 self._held = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -49,6 +51,8 @@ class DiskFailure:
 
     def is_told(self) -> bool:
         """Whether another one tells it now."""
+        if not _HAS_LOCKS:
+            return False
         try:
             handle = os.open(self._path, os.O_RDWR)
         except OSError:  # nobody ever did

@@ -401,6 +401,9 @@ EXPORT = select(EXPORT_TABLE).where(EXPORT_TABLE.c.path == bindparam("place"))
 ADD_EXPORT = EXPORT_TABLE.insert()
 FORGET_EXPORT = EXPORT_TABLE.delete().where(EXPORT_TABLE.c.path == bindparam("place"))
 LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
+COUNT_ERASURES = select(func.count(ERASED_USERS.c.removals.distinct())).where(
+    ERASED_USERS.c.removals > bindparam("since")
+)
 
 
 def upsert_items(

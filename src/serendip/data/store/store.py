@@ -38,7 +38,7 @@ from serendip.data.store.item_rows import (
     tabulate_items,
     tabulate_sizes,
 )
-from serendip.data.store.log_reader import EventLogReader
+from serendip.data.store.log_reader import EventLogReader, PastLogReader
 from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.log_view import LogPosition, LogView, read_log
 from serendip.data.store.log_writer import (
@@ -49,7 +49,7 @@ from serendip.data.store.log_writer import (
 )
 from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
-from serendip.data.store.users import Users
+from serendip.data.store.users import PastUsers, Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.user import User
 from serendip.errors import DataError, DiskFullError
@@ -57,6 +57,8 @@ from serendip.errors import DataError, DiskFullError
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
+
+    from serendip.data.store.moment import StoreMoment
 
 T = TypeVar("T")
 
@@ -231,7 +233,7 @@ class Store:
         self._database, self._reserve = database, reserve
         self._sql = schema
         self._segments = SegmentFolder(log)
-        self.users = Users(database)
+        self.users: Users = Users(database)
         self._writer = LogWriter(database, self._segments, self.users)
         self._erased = ErasedUsers(database)
         self.backups = Backups(database)
@@ -239,6 +241,7 @@ class Store:
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
+        self._moment: StoreMoment | None = None
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
@@ -700,6 +703,9 @@ class Store:
             after: a version, as ``max_version`` returns it.
             with_imports: whether to include what an import changed.
         """
+        if self._moment is not None:
+            found = self._moment.items
+            return found if after == found.after else ItemChanges(after, found.version, ())
         origins = ["api", "file"] if with_imports else ["api"]
         values = {"after": after, "origins": origins}
         with self._database.read() as connection:
@@ -792,7 +798,13 @@ class Store:
     @property
     def log(self) -> EventLogReader:
         """The event log, to follow as it grows."""
+        if self._moment is not None:
+            return PastLogReader(self._database, self._segments, self._moment.position)
         return EventLogReader(self._database, self._segments)
+
+    def read_as_of(self, moment: StoreMoment) -> None:
+        """Read ``log``, ``users`` and ``item_changes`` as they were at a moment from now on."""
+        self._moment, self.users = moment, PastUsers(self._database, moment.users)
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the event log; user activity without the given actions."""
