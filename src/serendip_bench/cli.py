@@ -364,6 +364,9 @@ def suggest(
         ),
     ] = "new",
     models: ModelsOption = None,
+    users: Annotated[
+        int, typer.Option("--users", min=1, help="Most held-out users that are asked.")
+    ] = 1_000,
     cache: CacheOption = None,
 ) -> None:
     """Query suggestions: success@10 on the next query of users, and retrievability of items."""
@@ -371,7 +374,7 @@ def suggest(
 
     terminal = Terminal(as_json=True)
     names = tuple(models.split(",")) if models else ()
-    bench = SuggestBench(data, json, targets, cache, names)
+    bench = SuggestBench(data, json, targets, cache, names, users=users)
     document = run_suggest(bench, terminal.options(), build_row_printer(terminal, _SUGGEST_COLUMNS))
     summaries = {f"{row['model']}, {row['typed']} typed": row for row in document["rows"]}
     print_summary({**document, "summary": {"models": summaries}}, _SUGGEST_COLUMNS)

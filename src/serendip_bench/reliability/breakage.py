@@ -22,6 +22,7 @@ from serendip.data.store.store import Store
 from serendip.runtime import versions
 from serendip.serve import read_queue
 from serendip.serve.api import strict_route
+from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import Follower
 
 _LATER_S = 0.1
@@ -158,6 +159,13 @@ def _queue_everything(init: Callable[..., None]) -> Callable[..., None]:
         init(self, 10**9, *options)
 
     return queue
+
+
+@contextmanager
+def ignore_other_services() -> Iterator[None]:
+    """A service never looks for what others wrote to the store."""
+    with _replaced(EngineHolder, "catch_up", lambda self: None):
+        yield
 
 
 @contextmanager

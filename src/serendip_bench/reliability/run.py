@@ -25,6 +25,7 @@ from serendip_bench.reliability.overload import Overload
 from serendip_bench.reliability.power_cuts import PowerCuts
 from serendip_bench.reliability.publish_kills import PublishKills
 from serendip_bench.reliability.service_kills import ServiceKills
+from serendip_bench.reliability.several_services import SeveralServices
 from serendip_bench.reliability.writer_kills import WriterKills
 
 HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
@@ -35,6 +36,7 @@ HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "damage": (Damage(), Damage(flips=60, cuts=10, exchanges=10)),
     "full-disk": (FullDisk(), FullDisk(rounds=1, writes=5)),
     "hot-swaps": (HotSwaps(), HotSwaps(swaps=5, requests=1_000, control_swaps=2)),
+    "several-services": (SeveralServices(), SeveralServices(seconds=15, control_seconds=5)),
     "overload": (Overload(), Overload(seconds=16, control_seconds=8)),
     "group-commit": (GroupCommit(), GroupCommit(batches=200, singles=200)),
     "fuzz": (Fuzz(), Fuzz(schema_cases=200, mutations=500, made_by_hand=300, control=200)),

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backend import WRITES
+from serendip.data.store.backend import WRITES, RowsAround
 from serendip.errors import BusyError, ConfigError, DiskFullError, ExtraMissing, StorageError
 
 if TYPE_CHECKING:
@@ -224,6 +224,13 @@ class PostgresBackend:
         """False: the server itself stops after a failed sync."""
         return False
 
+    def tell_failed_sync(self) -> None:
+        """Nothing: the server ends all its connections."""
+
+    def has_failed_elsewhere(self) -> bool:
+        """False, see ``is_failed_sync``."""
+        return False
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         from sqlalchemy.exc import SQLAlchemyError
@@ -264,8 +271,8 @@ class PostgresBackend:
             version = connection.exec_driver_sql("SHOW server_version").scalar_one()
         return f"PostgreSQL {str(version).split()[0]}"
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
-        """Write the tables that an erasure touches again (``VACUUM FULL``).
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
+        """Write the tables that an erasure touches again (``VACUUM FULL``), those of places, too.
 
         Bytes stay in the server's write-ahead log until it recycles it, and in its backups.
 
@@ -283,7 +290,8 @@ class PostgresBackend:
                     return False
                 time.sleep(0.1)
             try:
-                for table in _ERASABLE if tables is None else tables:
+                wanted = {*(_ERASABLE if tables is None else tables), *(p.table for p in places)}
+                for table in sorted(wanted):
                     connection.execute(f"VACUUM (FULL) {table}")
             except psycopg.errors.LockNotAvailable:
                 return False
@@ -322,6 +330,9 @@ class PostgresBackend:
         self._prepare(connection, None)
         connection.autocommit = True
         return connection
+
+    def close(self) -> None:
+        """Nothing: connections are all there is."""
 
 
 class SnapshotWatch:

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backend import WRITES
+from serendip.data.store.backend import WRITES, RowsAround
 from serendip.data.store.commit_watch import FileWatch
+from serendip.data.store.disk_failure import DiskFailure
 from serendip.data.store.sqlite_file import SqliteFile
 from serendip.errors import BusyError, DiskFullError, StorageError
 
@@ -44,6 +45,7 @@ class SqliteBackend:
         self._file = SqliteFile(path, sqlite_module(), busy_s, create)
         self.name = self._file.name
         self.failure = self._file.failure
+        self._disk_failure = DiskFailure(path)
 
     def create_engine(self) -> Engine:
         """Build the pool; a transaction begins here, as the connections are in autocommit mode."""
@@ -123,6 +125,14 @@ class SqliteBackend:
         name = _name_of(error)
         return name.startswith(_DISK_FAILS) and not self._file.is_full_error(name)
 
+    def tell_failed_sync(self) -> None:
+        """Tell all other processes with this file, until this one closes it."""
+        self._disk_failure.tell()
+
+    def has_failed_elsewhere(self) -> bool:
+        """Whether another process with this file tells that the disk failed."""
+        return self._disk_failure.is_told()
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         return self._file.problem()
@@ -145,9 +155,9 @@ class SqliteBackend:
         """Name and version."""
         return f"SQLite {'.'.join(map(str, sqlite_version()))}"
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
         """Write the file again without the bytes of deleted rows, and empty the write-ahead log."""
-        return self._file.scrub(tables)
+        return self._file.scrub(tables, places)
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows."""
@@ -162,6 +172,10 @@ class SqliteBackend:
     def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
         """Nothing: the file is on this machine, where the locks of folders hold."""
         yield lambda: None
+
+    def close(self) -> None:
+        """Tell of no failure any more."""
+        self._disk_failure.close()
 
 
 def _name_of(error: Exception) -> str:
