@@ -213,7 +213,7 @@ class Engine:
             undo.callback(store.close)
             store.keep_open()
             if moment is not None:
-                store.read_as_of(moment)
+                moment.hold(store)
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
             report = QualityReport(workspace.reports)

@@ -74,7 +74,7 @@ def test_a_store_is_read_as_it_was(store: Store, place: StorePlace, tmp_path: Pa
         if number == 2:
             store.compact()
         with closing(place.open()) as later:
-            later.read_as_of(moment)
+            moment.hold(later)
             assert read(later) == expected
             assert later.item_changes(moment.items.version).items == ()
         assert read(store) != expected
@@ -83,7 +83,7 @@ def test_a_store_is_read_as_it_was(store: Store, place: StorePlace, tmp_path: Pa
 def test_erasures_hold_all_the_same_and_an_import_is_told(store: Store, place: StorePlace) -> None:
     store.put_events(events(0, 9))
     with closing(place.open()) as later:
-        later.read_as_of(StoreMoment.read(store, 0))
+        StoreMoment.read(store, 0).hold(later)
         store.erase_user("v")
         store.put_events([Event("v", "i1", 2_000.0, "click")])
         assert later.log.past("v")[0].item_ids == ()

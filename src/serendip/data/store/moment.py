@@ -45,6 +45,10 @@ class StoreMoment:
         items = store.item_changes(item_version)
         return cls(store.log.mark(), items, users)
 
+    def hold(self, store: Store) -> None:
+        """Let a store answer as it was, from now on."""
+        store.read_as_of(self.position, self.items, self.users)
+
     def save(self, path: Path) -> None:
         """Write a file for other processes."""
         content = {

@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
 
-    from serendip.data.store.moment import StoreMoment
 
 T = TypeVar("T")
 
@@ -241,7 +240,7 @@ class Store:
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
-        self._moment: StoreMoment | None = None
+        self._past: tuple[LogPosition, ItemChanges] | None = None
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
@@ -736,8 +735,8 @@ class Store:
             after: a version, as ``max_version`` returns it.
             with_imports: whether to include what an import changed.
         """
-        if self._moment is not None:
-            found = self._moment.items
+        if self._past is not None:
+            found = self._past[1]
             return found if after == found.after else ItemChanges(after, found.version, ())
         origins = ["api", "file"] if with_imports else ["api"]
         values = {"after": after, "origins": origins}
@@ -831,13 +830,15 @@ class Store:
     @property
     def log(self) -> EventLogReader:
         """The event log, to follow as it grows."""
-        if self._moment is not None:
-            return PastLogReader(self._database, self._segments, self._moment.position)
+        if self._past is not None:
+            return PastLogReader(self._database, self._segments, self._past[0])
         return EventLogReader(self._database, self._segments)
 
-    def read_as_of(self, moment: StoreMoment) -> None:
-        """Read ``log``, ``users`` and ``item_changes`` as they were at a moment from now on."""
-        self._moment, self.users = moment, PastUsers(self._database, moment.users)
+    def read_as_of(
+        self, position: LogPosition, items: ItemChanges, users: Mapping[str, User]
+    ) -> None:
+        """Read ``log``, ``item_changes`` and ``users`` as they were from now on; see ``moment``."""
+        self._past, self.users = (position, items), PastUsers(self._database, users)
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the event log; user activity without the given actions."""
