@@ -22,7 +22,8 @@ from serendip.content.posted_media import NO_POSTED_MEDIA, PostedMedia
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader
-from serendip.data.store.store import ItemChanges, Store
+from serendip.data.store.item_changes import ItemChanges
+from serendip.data.store.store import Store
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError

@@ -166,7 +166,7 @@ def recommend_all(
         store = ended.enter_context(closing(opened.open_store()))
         export = NotedExport(opened, store, out)
         users = _list_users(store, opened)  # before the moment, which has all their events
-        moment = StoreMoment.read(store, int(generation.manifest[ITEM_VERSION]))
+        moment = store.moment(int(generation.manifest[ITEM_VERSION]))
         path = ended.enter_context(scratch_folder(opened.training)) / "moment.json"
         moment.save(path)
         with closing(Engine.open_named(workspace, generation.name, lambda: at, moment)) as engine:

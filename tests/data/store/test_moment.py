@@ -66,7 +66,7 @@ def test_a_store_is_read_as_it_was(store: Store, place: StorePlace, tmp_path: Pa
     store.compact()
     store.put_events(events(20, 7))
     store.users.put(User("u", {"country": "NL", "age": 7.0, "tags": ("x",)}))
-    StoreMoment.read(store, 0).save(tmp_path / "moment.json")
+    store.moment(0).save(tmp_path / "moment.json")
     expected = read(store)
     moment = StoreMoment.open(tmp_path / "moment.json")
     for number in range(1, 4):  # the tail, a segment with events from before and after, more
@@ -83,7 +83,7 @@ def test_a_store_is_read_as_it_was(store: Store, place: StorePlace, tmp_path: Pa
 def test_erasures_hold_all_the_same_and_an_import_is_told(store: Store, place: StorePlace) -> None:
     store.put_events(events(0, 9))
     with closing(place.open()) as later:
-        later.read_as_of(StoreMoment.read(store, 0))
+        later.read_as_of(store.moment(0))
         store.erase_user("v")
         store.put_events([Event("v", "i1", 2_000.0, "click")])
         assert later.log.past("v")[0].item_ids == ()

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from serendip.data.store.item_changes import ItemChanges
 from serendip.data.store.item_rows import item_values, items_of, read_attributes
 from serendip.data.store.log_view import LogPosition
-from serendip.data.store.store import ItemChanges, Store
 from serendip.data.user import User
 
 
@@ -32,18 +32,6 @@ class StoreMoment:
     position: LogPosition
     items: ItemChanges
     users: Mapping[str, User]
-
-    @classmethod
-    def read(cls, store: Store, item_version: int) -> Self:
-        """The present moment.
-
-        Args:
-            store: of the workspace.
-            item_version: up to which items are known.
-        """
-        users = {user.user_id: user for user in store.users.all()}
-        items = store.item_changes(item_version)
-        return cls(store.log.mark(), items, users)
 
     def save(self, path: Path) -> None:
         """Write a file for other processes."""

@@ -30,6 +30,7 @@ from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.exports import Exports
 from serendip.data.store.generated_texts import GeneratedTexts
+from serendip.data.store.item_changes import ItemChanges
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
@@ -46,6 +47,7 @@ from serendip.data.store.log_writer import (
     LogWriter,
     remains_note,
 )
+from serendip.data.store.moment import StoreMoment
 from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.upsert import to_values
@@ -57,8 +59,6 @@ from serendip.errors import DataError, DiskFullError
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
-
-    from serendip.data.store.moment import StoreMoment
 
 T = TypeVar("T")
 
@@ -156,23 +156,6 @@ class StoreColumns:
 
     items: pa.Table
     events: LogColumns
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ItemChanges:
-    """What happened to the items of a store since a version.
-
-    Args:
-        after: the version.
-        version: of the last change.
-        items: that changed, those that are deleted now included.
-        deleted: ids of those that are deleted now.
-    """
-
-    after: int
-    version: int
-    items: Sequence[Item]
-    deleted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -808,6 +791,16 @@ class Store:
         if self._moment is not None:
             return PastLogReader(self._database, self._segments, self._moment.position)
         return EventLogReader(self._database, self._segments)
+
+    def moment(self, item_version: int) -> StoreMoment:
+        """The present, for ``read_as_of`` of other processes.
+
+        Args:
+            item_version: up to which items are known there.
+        """
+        users = {user.user_id: user for user in self.users.all()}
+        items = self.item_changes(item_version)
+        return StoreMoment(self.log.mark(), items, users)
 
     def read_as_of(self, moment: StoreMoment) -> None:
         """Read ``log``, ``users`` and ``item_changes`` as they were at a moment from now on."""
