@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from vote_ranker import VoteRanker, order_by_votes
 
 from serendip.data.arrays import FloatArray, IntArray
@@ -15,6 +16,8 @@ from serendip.engine.influence import NEWEST, NOTICED, Influence, find_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.selection import Result
 
 
 def features_of_page(engine: Engine, query: Query, items: IntArray) -> FloatArray:
@@ -22,12 +25,20 @@ def features_of_page(engine: Engine, query: Query, items: IntArray) -> FloatArra
     return feature_matrix(batch, Candidates(np.zeros(len(items), np.int32), items))
 
 
+def result_of(engine: Engine, query: Query, **surface: object) -> Result:
+    """The list of a query on home, as if that had other settings."""
+    home = engine.settings.all_surfaces()["home"]
+    (result,) = run([query], home, engine.state)
+    return replace(result, query=query, surface=home.model_copy(update=surface))
+
+
 def test_losses_are_those_of_a_request_without_the_item(engine: Engine) -> None:
     state = order_by_votes(engine.state)
     (query,) = engine.queries([Request("home", "u3")])
     query = replace(query, history=query.history.last(7))
     items = np.setdiff1d(np.arange(40, dtype=np.int32), query.history.items)[:10]
-    found = measure_influence(query, state, items, features_of_page(engine, query, items))
+    features = features_of_page(engine, query, items)
+    found = measure_influence(result_of(engine, query), state, items, features)
     assert found is not None and state.ranker is not None
     assert found.items.tolist() == list(dict.fromkeys(query.history.item_nums[::-1].tolist()))
     assert set(found.votes) == {"transitions", "item-knn", "content"}
@@ -54,7 +65,7 @@ def test_similarities_and_codes_are_those_without_the_item(engine: Engine) -> No
     state = order_by_votes(engine.state)
     assert isinstance(state.ranker, VoteRanker)
     whole = features_of_page(engine, query, items)
-    found = measure_influence(query, state, items, whole)
+    found = measure_influence(result_of(engine, query), state, items, whole)
     assert found is not None
     tables = state.ranker.asked[0].reshape(len(found.items) + 1, len(items), -1)
     assert tables[0] == pytest.approx(whole, nan_ok=True)
@@ -68,19 +79,70 @@ def test_an_influence_needs_a_history_and_a_ranker(engine: Engine) -> None:
     (query,) = engine.queries([Request("home", "u3")])
     items = np.arange(3, dtype=np.int32)
     features = features_of_page(engine, query, items)
-    assert measure_influence(query, engine.state, items, features) is not None
+    result = result_of(engine, query)
+    assert measure_influence(result, engine.state, items, features) is not None
     for other in (
         replace(query, text="horror"),
         replace(query, source_items=items[:1]),
         replace(query, history=query.history.last(1)),
     ):
-        assert measure_influence(other, engine.state, items, features) is None
+        asked = replace(result, query=other)
+        assert measure_influence(asked, engine.state, items, features) is None
     unordered = engine.state.with_ranker(None)
-    assert measure_influence(query, unordered, items, features) is None
-    (result,) = engine.run([query], "home")
-    assert find_influence(query, engine.state, result.items.take(slice(0, 5))) is not None
+    assert measure_influence(result, unordered, items, features) is None
+    by_model = result_of(engine, query, scorer="retriever")
+    assert measure_influence(by_model, engine.state, items, features) is None
+    assert find_influence(result, engine.state, result.items.take(slice(0, 5))) is not None
     bare = replace(result.items, fields={})
-    assert find_influence(query, engine.state, bare) is None
+    assert find_influence(result, engine.state, bare) is None
+    unlisted = replace(result, items=result.items.take(slice(0, 0)))
+    assert measure_influence(unlisted, engine.state, items, features) is None
+
+
+class TwoActions(VoteRanker):
+    """Predicts ``interact`` by transitions, ``like`` by what is left of them for the best item."""
+
+    def predict(self, features: FloatArray, task: NDArray[np.integer]) -> FloatArray:
+        names = self.names
+        interact = np.expm1(features[:, names.index("transitions")])
+        like = features[:, names.index("transitions relative")]
+        chances = {"interact": 0.01 + interact, "like": 0.01 + like}
+        none = np.zeros(len(features))
+        return np.column_stack([chances.get(action, none) for action in self.config.actions])
+
+
+def test_losses_are_of_the_value_to_the_surface(engine: Engine) -> None:
+    state = replace(engine.state, ranker=TwoActions(engine.state.feature_names))
+    (query,) = engine.queries([Request("home", "u3")])
+
+    def losses(**surface: object) -> FloatArray:
+        result = result_of(engine, query, **surface)
+        found = find_influence(result, state, result.items.take(slice(0, 5)))
+        assert found is not None
+        return found.losses
+
+    interact, like = (losses(action_weights={name: 1.0}) for name in ("interact", "like"))
+    assert np.abs(interact - like).max() > 0.01
+    assert losses(action_weights={"interact": 2.0}) == pytest.approx(interact, abs=1e-5)
+    both = losses(action_weights={"interact": 1.0, "like": 1.0})
+    assert np.abs(both - interact).max() > 0.001
+    # Where an action lowers the value, what raises it is a gain.
+    assert losses(action_weights={"interact": -1.0}) == pytest.approx(-interact, abs=1e-5)
+
+
+def test_what_is_measured_of_an_item_does_not_depend_on_the_page(engine: Engine) -> None:
+    state = replace(engine.state, ranker=TwoActions(engine.state.feature_names))
+    (query,) = engine.queries([Request("home", "u3")])
+    result = result_of(engine, query)
+    assert len(result.items) > 20
+    whole = find_influence(result, state, result.items)
+    assert whole is not None
+    for begin, end in ((0, 1), (0, 10), (3, 5), (10, 20)):
+        page = find_influence(result, state, result.items.take(slice(begin, end)))
+        assert page is not None
+        assert page.losses == pytest.approx(whole.losses[:, begin:end], abs=1e-5)
+        for name, votes in page.votes.items():
+            assert votes.given == pytest.approx(whole.votes[name].given[:, begin:end], abs=1e-5)
 
 
 def test_strengths_compare_with_the_item_that_matters_most() -> None:

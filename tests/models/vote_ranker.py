@@ -22,6 +22,7 @@ class VoteRanker(Ranker):
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__(RankerConfig())
+        self.names = names
         self._columns = [names.index(name) for name in ("transitions", "item-knn")]
         self.asked: list[FloatArray] = []
 

@@ -17,6 +17,7 @@ from serendip import __version__
 from serendip.cli import (
     backup,
     config,
+    convert,
     demo,
     doctor,
     embed,
@@ -55,7 +56,7 @@ app = typer.Typer(
 )
 for command in (
     *(init, import_, doctor, train, status, evaluate, serve, shard, recommend, rollback),
-    *(backup, restore, export, demo),
+    *(backup, restore, export, convert, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(config.app, name=config.NAME, help=config.HELP)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ from serendip.engine.answer import (
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
 from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier, open_named
+from serendip.engine.influence import FIRST
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
@@ -61,6 +63,7 @@ from serendip.errors import ArtefactError, DataError, SerendipError, StorageErro
 from serendip.models.ann_index import INDEX_FILE, load_faiss
 from serendip.models.sharded_index import opening_shards
 from serendip.runtime.budget import parse_duration
+from serendip.runtime.spans import span
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -272,12 +275,15 @@ class Engine:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
         surface = find_surface(self._surfaces, request.surface)
         offset, state = decode_cursor(request.cursor), self.state
-        query = self._query_builder.build(state, request)
+        with span("query"):
+            query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
-        # One more than the page: then it is known whether there is another one.
-        result = run([query], surface, state, offset + request.k + 1)[0]
-        return build_answer(result, state, self.generation, request, offset)
+        # One more than the page: then it is known whether there is another one. Reasons compare
+        # with the first items, however short the page is.
+        result = run([query], surface, state, max(offset + request.k, FIRST) + 1)[0]
+        with span("answer"):
+            return build_answer(result, state, self.generation, request, offset)
 
     def fall_back(self, request: Request) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -347,6 +353,9 @@ class Engine:
             suggestions = self._suggester.complete(state, request, user, context)
         else:
             now = self._query_builder.now
+            if request.user_id and not request.after and state.queries.co_searches.ways_out:
+                failed = self._suggestion_users.find_failed(request.user_id, now)
+                context = replace(context, failed=failed)
             suggestions = self._suggester.recommend(state, request, user, context, now)
         return build_suggestions(self.generation, suggestions)
 
@@ -384,7 +393,8 @@ class Engine:
         """
         for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
             find_surface(self._surfaces, surface)
-        new = self._store.put_events(events)
+        with span("store"):
+            new = self._store.put_events(events)
         with suppress(StorageError):  # The events are stored; the totals are read again later.
             self._totals.follow()
         return new

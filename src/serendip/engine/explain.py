@@ -89,6 +89,8 @@ class Explainer:
         items: (C,) int32 items to explain.
         language: of the sentences.
         influence: of the history on the values of the items; None = not known.
+        best_words: BM25 of the best first item of the list, a ground that is as strong as can be;
+            0 = that of the best of these items.
     """
 
     state: EngineState
@@ -96,6 +98,7 @@ class Explainer:
     items: IntArray
     language: Language = DEFAULT
     influence: Influence | None = None
+    best_words: float = 0.0
 
     def evidence(self, matches: Sequence[float], scores: Sequence[float]) -> list[list[Evidence]]:
         """The evidence for each item, strongest kind first, no sentence twice.
@@ -202,9 +205,9 @@ class Explainer:
 
     def _word_grounds(self, matches: Sequence[float], scores: Sequence[float]) -> Iterator[Ground]:
         """How the items fit the text."""
-        largest = max((score for score in scores if score > 0), default=1.0)
+        largest = self.best_words or max((score for score in scores if score > 0), default=1.0)
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
-            searched, strength = self.query.searched, score / largest
+            searched, strength = self.query.searched, min(score / largest, 1.0)
             if match >= EXACT:
                 sentence, strength = TITLE, DECISIVE
             elif match >= CORRECTED:

@@ -3,7 +3,8 @@
 The ranker is asked again with the features that an item would have without one item of the history
 (leave one out). Scores of models that give votes, similarities of content and semantic IDs follow
 from the votes; scores of other models, of which an encoder would have to read the history again,
-are taken to stay as they are.
+are taken to stay as they are. The value is that of the surface: its weights of actions, and its
+value of items.
 
 Shapes: T newest items of the history, C shown items, F features, M items of a model's context.
 """
@@ -16,11 +17,14 @@ from functools import cached_property
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS, Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.feature_names import relative_name
+from serendip.engine.stages.scoring import predict_actions, weigh_actions
+from serendip.engine.stages.selection import Result
+from serendip.engine.stages.surfaces import RANKER
 from serendip.engine.state import EngineState
 from serendip.models.base import Recommender
 from serendip.models.context import compute_context_weights, compute_growth_without
@@ -30,6 +34,9 @@ NOTICED = 0.7
 
 NEWEST = 8
 """Newest distinct items of a history that are left out in turn."""
+
+FIRST = 10
+"""First items of a list, which stand for the best items of the catalogue."""
 
 _CODE_HISTORY = 20
 """Newest items whose semantic IDs are features."""
@@ -96,44 +103,67 @@ class Influence:
 
 
 def measure_influence(
-    query: Query, state: EngineState, items: IntArray, features: FloatArray
+    result: Result, state: EngineState, items: IntArray, features: FloatArray
 ) -> Influence | None:
     """Leave out each of the newest items; None where no ranker orders by a history.
 
+    What is measured of an item does not depend on the other ones.
+
     Args:
-        query: the request; its history decides, without a text and source items.
+        result: of the request; its history decides, without a text and source items, and its first
+            items stand for the best of the catalogue.
         state: that the answer was computed from.
         items: (C,) int32 shown items.
         features: (C, F) of them.
     """
-    home = TASKS.index("home")
-    ranker = state.ranker
-    if ranker is None or home not in ranker.ordered_tasks or not len(items):
+    query, surface, ranker = result.query, result.surface, state.ranker
+    if ranker is None or surface.scorer != RANKER or not len(items):
+        return None
+    if TASKS.index(surface.task) not in ranker.ordered_tasks:
         return None
     if query.text or len(query.source_items) or len(query.history) < 2:
         return None
     newest = dict.fromkeys(query.history.item_nums[::-1].tolist())
     left_out = np.array([*newest][:NEWEST], np.int32)  # (T,)
-    rows = _FeaturesWithout(query, state, items, left_out, features)
-    rows.change_scores()
+    first = result.items.take(slice(0, FIRST))
+    first_features = _read_features(first, state)
+    if first_features is None or not len(first):
+        return None
+    others = ~np.isin(first.item_nums, items)
+    shown = np.concatenate([items, first.item_nums[others]])  # (C + O,)
+    both = np.concatenate([features, first_features[others]])  # (C + O, F)
+    rows = _FeaturesWithout(query, state, shown, left_out, both)
+    rows.change_scores(np.isin(shown, first.item_nums))
     rows.change_content()
     rows.change_codes()
-    table = rows.table.reshape(-1, features.shape[1])  # ((T + 1) * C, F)
-    chances = ranker.predict(table, np.full(len(table), home, np.int64)).sum(1)
-    values = chances.reshape(len(left_out) + 1, -1)  # (T + 1, C)
-    losses = 1.0 - values[1:] / np.maximum(values[0], 1e-9)
-    return Influence(left_out, losses.astype(np.float32), rows.votes)
+    table = rows.table[:, : len(items)].reshape(-1, features.shape[1])  # ((T + 1) * C, F)
+    chances = predict_actions(ranker, surface.task, table)
+    asked = np.tile(items, len(left_out) + 1)  # ((T + 1) * C,)
+    values = weigh_actions(chances, ranker, surface, state, asked)
+    values = values.reshape(len(left_out) + 1, -1)  # (T + 1, C)
+    losses = (values[0] - values[1:]) / np.maximum(np.abs(values[0]), 1e-9)
+    votes = {
+        name: Votes(known.context, known.given[:, : len(items)])
+        for name, known in rows.votes.items()
+    }
+    return Influence(left_out, losses.astype(np.float32), votes)
 
 
-def find_influence(query: Query, state: EngineState, page: ItemList) -> Influence | None:
+def find_influence(result: Result, state: EngineState, page: ItemList) -> Influence | None:
     """``measure_influence`` on the items of a page; None if the ranker has not ordered them."""
+    features = _read_features(page, state)
+    return None if features is None else measure_influence(result, state, page.item_nums, features)
+
+
+def _read_features(items: ItemList, state: EngineState) -> FloatArray | None:
+    """(C, F) features of the items of a list; None if it has none."""
     names = state.feature_names
-    if not all(name in page.fields for name in names):
+    if not all(name in items.fields for name in names):
         return None
-    features = np.empty((len(page), len(names)), np.float32)  # (C, F)
+    features = np.empty((len(items), len(names)), np.float32)
     for column, name in enumerate(names):
-        features[:, column] = page.fields[name]
-    return measure_influence(query, state, page.item_nums, features)
+        features[:, column] = items.fields[name]
+    return features
 
 
 class _FeaturesWithout:
@@ -160,8 +190,13 @@ class _FeaturesWithout:
         self.table = np.repeat(features[None], len(left_out) + 1, 0)  # (T + 1, C, F)
         self.votes: dict[str, Votes] = {}
 
-    def change_scores(self) -> None:
-        """Scores of the models that give votes."""
+    def change_scores(self, is_first: BoolArray) -> None:
+        """Scores of the models that give votes.
+
+        Args:
+            is_first: (C,) items that stand for the best of the catalogue: the best is taken to lose
+                as the best of these does.
+        """
         for name, model in self._state.models.items():
             if name not in self._places or model.evidence is None:
                 continue
@@ -170,15 +205,14 @@ class _FeaturesWithout:
                 continue
             votes = self.votes[name] = Votes(*given)
             if model.score_kind == "count":
-                self._change_count(name, model, votes)
+                self._change_count(name, model, votes, is_first)
             else:
-                self._change_mean(name, model, votes)
+                self._change_mean(name, model, votes, is_first)
 
-    def _change_count(self, name: str, model: Recommender, votes: Votes) -> None:
-        """A sum of votes: log(1 + sum), and its ratio to the best item of the catalogue.
-
-        The best item is taken to lose as the best of the shown items does.
-        """
+    def _change_count(
+        self, name: str, model: Recommender, votes: Votes, is_first: BoolArray
+    ) -> None:
+        """A sum of votes: log(1 + sum), and its ratio to the best item of the catalogue."""
         growth = compute_growth_without(
             self._query.history, votes.context, self._left_out, model.decay
         )
@@ -187,10 +221,13 @@ class _FeaturesWithout:
         score, relative = self._places[name], self._places[relative_name(name)]
         scores = np.expm1(self.table[0, :, score])  # (C,)
         self.table[1:, :, score] = np.log1p(scores * ratios)
-        best = (scores * ratios).max(1) / max(float(scores.max()), 1e-12)  # (T,)
+        first = scores[is_first]  # (O,)
+        best = (first * ratios[:, is_first]).max(1) / max(float(first.max()), 1e-12)  # (T,)
         self.table[1:, :, relative] *= ratios / np.maximum(best, 1e-9)[:, None]
 
-    def _change_mean(self, name: str, model: Recommender, votes: Votes) -> None:
+    def _change_mean(
+        self, name: str, model: Recommender, votes: Votes, is_first: BoolArray
+    ) -> None:
         """A mean of votes by the weights of the context, and its difference to the best item."""
         context, weights = compute_context_weights(self._query, self._state.num_items, model.decay)
         if not np.array_equal(context, votes.context):
@@ -201,7 +238,7 @@ class _FeaturesWithout:
         before = weights @ votes.given / max(float(weights.sum()), 1e-12)  # (C,)
         score, relative = self._places[name], self._places[relative_name(name)]
         self.table[1:, :, score] += means - before
-        best = means.max(1) - before.max()  # (T,)
+        best = means[:, is_first].max(1) - before[is_first].max()  # (T,)
         self.table[1:, :, relative] += means - before - best[:, None]
 
     def change_content(self) -> None:

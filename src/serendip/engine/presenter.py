@@ -27,7 +27,7 @@ from serendip.engine.answer import (
     encode_cursor,
 )
 from serendip.engine.explain import Explainer
-from serendip.engine.influence import find_influence, measure_influence
+from serendip.engine.influence import FIRST, find_influence, measure_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.pipeline import features_of
@@ -92,8 +92,9 @@ def build_answer(
     if request.reasons:
         word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
         language = choose_language(request.language)
-        influence = find_influence(result.query, state, page)
-        explainer = Explainer(state, result.query, page.item_nums, language, influence)
+        influence = find_influence(result, state, page)
+        best = _best_words(result)
+        explainer = Explainer(state, result.query, page.item_nums, language, influence, best)
         reasons = explainer.reasons(*word_scores)
     sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist()
     ids = state.catalogue.vocabulary.ids_of(page.item_nums)
@@ -164,14 +165,14 @@ def build_explanation(
     positions, number = np.flatnonzero(result.items.item_nums == item), np.array([item], np.int32)
     if len(positions):
         listed = result.items.take(positions[:1])
-        influence, parts = find_influence(result.query, state, listed), _parts(listed)[0]
+        influence, parts = find_influence(result, state, listed), _parts(listed)[0]
     else:
         features = features_of(query, item, surface, state)  # (F,)
-        influence = measure_influence(result.query, state, number, features[None])
+        influence = measure_influence(result, state, number, features[None])
         numbers = dict(zip(state.feature_names, features.tolist(), strict=True))
         parts = _finite({**numbers, **_p_irrelevant(result.query, item, surface, state)})
     language = choose_language(request.language)
-    explainer = Explainer(state, result.query, number, language, influence)
+    explainer = Explainer(state, result.query, number, language, influence, _best_words(result))
     return Explanation(
         state.catalogue[item].item_id,
         tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORD_SCORES))[0]),
@@ -181,6 +182,12 @@ def build_explanation(
         int(positions[0]) if len(positions) else None,
         AbsenceFinder(request, query, surface, state, result).find(item),
     )
+
+
+def _best_words(result: Result) -> float:
+    """The largest BM25 of the first items of a list; 0 = none has a word of the text."""
+    scores = result.items.take(slice(0, FIRST)).fields.get("bm25", np.zeros(0))
+    return float(np.nan_to_num(scores).max(initial=0.0))
 
 
 def _p_irrelevant(

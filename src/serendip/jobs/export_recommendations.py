@@ -257,7 +257,7 @@ def _tell_reasons(
 ) -> list[ShownReason]:
     """The reason for each item of a list, beside its title."""
     state, items = engine.state, best.item_nums
-    influence = find_influence(result.query, state, best)
+    influence = find_influence(result, state, best)
     explainer = Explainer(state, result.query, items, choose_language(language), influence)
     told = explainer.named_reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
     titles = map(state.catalogue.title, items.tolist())

@@ -113,7 +113,7 @@ def test_the_reason_told_is_the_ground_chosen(engine: Engine, language: str) -> 
     (result,) = engine.run([query], "home")
     page = result.items.take(slice(0, 10))
     words = [page.fields[name].tolist() for name in ("title match", "bm25")]
-    influence = find_influence(result.query, engine.state, page)
+    influence = find_influence(result, engine.state, page)
     items = page.item_nums
     explainer = Explainer(engine.state, result.query, items, language, influence)  # type: ignore[arg-type]
     assert [item.reason for item in answer.items] == explainer.reasons(*words)

@@ -46,7 +46,7 @@ from sqlalchemy.types import TypeEngine
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
-from serendip.data.store.upsert import insert_into, insert_many
+from serendip.data.store.upsert import ManyRows, insert_into
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
@@ -433,10 +433,9 @@ def upsert_items(
     )
 
 
-def insert_events(dialect: str) -> Any:
+def insert_events(dialect: str) -> ManyRows:
     """Insert events; an event whose ``event_id`` is in the table is skipped."""
-    insert = insert_many(dialect, EVENTS, EVENT_NAMES)
-    return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
+    return ManyRows(dialect, EVENTS, EVENT_NAMES, "event_id")
 
 
 def upsert_meta(dialect: str) -> Any:

@@ -11,6 +11,7 @@ beside it (``data/log``).
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.objects.mirror import Place
+from serendip.data.store.backend import RowsAround
 from serendip.data.store.backups import Backups
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
@@ -45,12 +47,10 @@ from serendip.data.store.log_writer import (
     REMAINS_KEY,
     REPLACED_KEY,
     LogWriter,
-    remains_note,
 )
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
-from serendip.data.store.upsert import to_values
 from serendip.data.store.users import PastUsers, Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.user import User
@@ -73,6 +73,9 @@ _MOST_IN_TAIL = 50_000
 """Events in the database of which bytes are removed there; more are moved into a segment first, so
 that writers never wait for long."""
 
+_MOST_NOTED = 500
+"""Erased items that are noted by their ids; of more, the whole database is written again."""
+
 _SCRUBBED_KEY = "user changes at scrub"
 
 
@@ -82,6 +85,21 @@ def _reserve(place: DatabasePlace) -> Reserve:
         return Reserve(None)
     path = Path(place)
     return Reserve(path.with_name(path.name + ENDING))
+
+
+def _with_item(note: str, item_id: str) -> str:
+    """The note that bytes of items are left, with one item more; each is another one."""
+    items = _noted_items(note)
+    known = None if items is None or len(items) >= _MOST_NOTED else sorted({*items, item_id})
+    return json.dumps({"token": secrets.token_hex(8), "items": known})
+
+
+def _noted_items(note: str) -> list[str] | None:
+    """Ids of the items in a note; None = any item, as in notes of earlier versions."""
+    if not note.startswith("{"):
+        return None if note else []
+    items: list[str] | None = json.loads(note)["items"]
+    return items
 
 
 def _log_place(place: DatabasePlace, log: Place | None) -> Place:
@@ -393,8 +411,9 @@ class Store:
                 connection.execute(self._upsert_items, row)
                 connection.execute(self._sql.BLANK_ITEM, values)
             self.generated_texts.remove_of(connection, item_id)
+            noted = connection.scalar(self._sql.META_VALUE, {"name": ITEM_REMAINS_KEY}) or ""
             rows = [
-                remains_note(ITEM_REMAINS_KEY),
+                {"key": ITEM_REMAINS_KEY, "value": _with_item(noted, item_id)},
                 {"key": ITEM_ERASURE_KEY, "value": str(version)},
             ]
             connection.execute(self._set_meta, rows)
@@ -429,9 +448,7 @@ class Store:
             ]
             if not new:
                 return 0
-            counted = connection.execution_options(preserve_rowcount=True)
-            values = to_values(self._database.dialect, new)
-            return counted.execute(self._insert_events, values).rowcount
+            return self._insert_events.run(connection, new)
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -620,22 +637,31 @@ class Store:
             StorageError: another process is writing segments, or the disk is full.
         """
         count = self._writer.rewrite(_MOST_IN_TAIL)
-        notes = {key: self.meta(key) for key in (REMAINS_KEY, ITEM_REMAINS_KEY)}
-        if any(notes.values()) and self._scrub(with_items=bool(notes[ITEM_REMAINS_KEY])):
+        notes = {key: self.meta(key) or "" for key in (REMAINS_KEY, ITEM_REMAINS_KEY)}
+        if any(notes.values()) and self._scrub(*notes.values()):
             with self._database.write() as connection:  # unless somebody was erased meanwhile
                 values = [{"name": key, "seen": note} for key, note in notes.items() if note]
                 connection.execute(self._sql.CLEAR_META, values)
         return count
 
-    def _scrub(self, with_items: bool) -> bool:
+    def _scrub(self, of_users: str, of_items: str) -> bool:
         """Remove the bytes of deleted rows; whether all are gone.
 
-        Those of users are in two tables, of which one seldom changes.
+        Those of users are in two tables, of which one seldom changes; those of items around their
+        rows, and in the table of texts about them, whose rows come and go.
+
+        Args:
+            of_users: note that bytes of users are left; empty = none are.
+            of_items: the same of items, with their ids.
         """
+        items = _noted_items(of_items)
+        if items is None:
+            return self._database.scrub()
         changes = self.users.changes()
         tables = ["events"] if str(changes) == self.meta(_SCRUBBED_KEY) else ["events", "users"]
-        is_done = self._database.scrub(None if with_items else tables)
-        if is_done:
+        places = [RowsAround("items", "item_id", items), RowsAround("generated_texts")]
+        is_done = self._database.scrub(tables if of_users else (), places if items else ())
+        if is_done and of_users:
             self.set_meta(_SCRUBBED_KEY, str(changes))
         return is_done
 

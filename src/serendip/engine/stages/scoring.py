@@ -23,6 +23,7 @@ from serendip.engine.stages.item_value import expected_values, values_of
 from serendip.engine.stages.rejection_discount import discount_rejected
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
 from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
+from serendip.engine.state import EngineState
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
@@ -186,12 +187,9 @@ class RankerScorer(Scorer):
             return None
         if TASKS.index(surface.task) not in ranker.ordered_tasks:
             return None
-        probabilities = _predict(ranker, surface.task, features)  # (R, A)
-        actions, weights = ranker.config.actions, surface.action_weights
-        values = action_value(probabilities, weights, actions)  # (R,)
-        if surface.item_value is not None:
-            worth = values_of(surface.item_value, batch.state.catalogue, candidates.items)  # (R,)
-            values = expected_values(probabilities, weights, actions, surface.item_value, worth)
+        probabilities = predict_actions(ranker, surface.task, features)  # (R, A)
+        actions = ranker.config.actions
+        values = weigh_actions(probabilities, ranker, surface, batch.state, candidates.items)
         power = surface.popularity_discount
         power = ranker.discounts.get(surface.task, 0.0) if power == LEARNED else power
         values = discount_popular(values, batch.state.counts[candidates.items], power)
@@ -261,13 +259,28 @@ def _paid_probability(batch: Batch, features: FloatArray, organic: OrganicScores
     if organic.probabilities:
         probabilities = np.column_stack(list(organic.probabilities.values()))
     else:
-        probabilities = _predict(ranker, batch.surface.task, features)
+        probabilities = predict_actions(ranker, batch.surface.task, features)
     return action_value(probabilities, {sponsored.action: 1.0}, ranker.config.actions)
 
 
-def _predict(ranker: Ranker, task: Task, features: FloatArray) -> FloatArray:
+def predict_actions(ranker: Ranker, task: Task, features: FloatArray) -> FloatArray:
     """(R, A) probabilities of the ranker's actions."""
     return ranker.predict(features, np.full(len(features), TASKS.index(task), np.int64))
+
+
+def weigh_actions(
+    probabilities: FloatArray,
+    ranker: Ranker,
+    surface: SurfaceConfig,
+    state: EngineState,
+    items: IntArray,
+) -> FloatArray:
+    """(R,) values to a surface of items (R,) with some action probabilities (R, A)."""
+    actions, weights = ranker.config.actions, surface.action_weights
+    if surface.item_value is None:
+        return action_value(probabilities, weights, actions)
+    worth = values_of(surface.item_value, state.catalogue, items)  # (R,)
+    return expected_values(probabilities, weights, actions, surface.item_value, worth)
 
 
 def organic_lists(proposals: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:

@@ -33,7 +33,8 @@ from serendip.engine.stages.min_value import SENT
 from serendip.engine.stages.scoring import Scores, organic_lists
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
-from serendip.engine.stages.surfaces import RETRIEVER
+from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
+from serendip.runtime.spans import span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +112,7 @@ class Result:
     Args:
         query: as the models saw it: the parts of the request that the surface reads and, of a long
             history, the events relevant to it.
+        surface: settings that it was answered by.
         items: the whole list, in order, with a column per feature and, if the ranker ordered it,
             per action, ``P(like)``. The stages of the surface add further columns: ``explored`` (1
             or NaN) and ``propensity``; ``sponsored`` (bool), and ``bid`` and ``organic value`` of
@@ -120,6 +122,7 @@ class Result:
     """
 
     query: Query
+    surface: SurfaceConfig
     items: ItemList
     trace: Mapping[str, int]
     degraded: tuple[str, ...]
@@ -208,14 +211,16 @@ class Selector:
         rules = self.stages.list_rules
         order, numbers, most_sent = self._filter(row, self._order(part), filters, trace)
         ends = [end for end in (max_items, most_sent) if end is not None]
-        slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
+        with span("slate"):
+            slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
         if most_sent is not None:
             trace[SENT] = len(slate)
         for rule in rules:
             trace[rule.trace_key] = len(slate.positions[rule.name])
         columns = {name: values[slate.rows] for name, values in numbers.items()}
         items = self._list_items(order[slate.rows], slate, columns)
-        return Result(self.batch.queries[row], items, trace, tuple(self.batch.degraded))
+        query, surface = self.batch.queries[row], self.batch.surface
+        return Result(query, surface, items, trace, tuple(self.batch.degraded))
 
     def _order(self, part: NDArray[np.intp]) -> NDArray[np.intp]:
         """Candidate rows ``part`` (C,) of one query, best first."""
@@ -249,7 +254,8 @@ class Selector:
     ) -> Iterator[tuple[ListFilter, Kept]]:
         """Each filter in order, with what it keeps of those that the filters before it kept."""
         for stage in filters:
-            kept = stage.keep(self._ordered(row, order))
+            with span(f"filter {stage.name}"):
+                kept = stage.keep(self._ordered(row, order))
             yield stage, kept
             order = order[kept.rows]
 

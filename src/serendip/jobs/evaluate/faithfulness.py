@@ -41,7 +41,7 @@ def choose_reasons(state: EngineState, result: Result) -> Sequence[Ground | None
     """The reasons that an answer gives for its first places."""
     page = result.items.take(slice(0, SHOWN))
     words = (page.fields[name].tolist() for name in ("title match", "bm25"))
-    influence = find_influence(result.query, state, page)
+    influence = find_influence(result, state, page)
     return Explainer(state, result.query, page.item_nums, influence=influence).chosen(*words)
 
 
