@@ -28,6 +28,7 @@ OTHER_TORCH = {
     "content/encoders/efficientnet.py",
     "content/encoders/musicnn.py",
     "models/early_stopping.py",
+    "models/retriever/parallel_train.py",
     "models/row_adam.py",
 }
 

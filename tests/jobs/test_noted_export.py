@@ -14,7 +14,8 @@ import pytest
 from serendip.data.store.store import Store
 from serendip.engine.erasure import Eraser, ErasurePlace
 from serendip.engine.workspace import Workspace
-from serendip.jobs.export_data import JsonFormat, export
+from serendip.jobs.exchange.export import export
+from serendip.jobs.exchange.open_formats import JsonFormat
 from serendip.jobs.noted_export import NotedExport
 from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.progress import SilentProgress

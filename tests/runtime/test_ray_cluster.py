@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from executor_contract import ExecutorContract, square
-from processes import wait_until
+from fault_server import Body, Reply, completion, configure, data_of, judged, serving
+from processes import is_running, wait_until
 from ray_nodes import Nodes, two_nodes
 
 from serendip.content import text_vectors
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import HashingEncoder
 from serendip.content.features import encode_items
+from serendip.content.semantic_ids import assignment
+from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
-from serendip.jobs import export_embeddings, export_recommendations
+from serendip.jobs import export_embeddings, export_recommendations, llm_parts
+from serendip.jobs.context import JobContext
 from serendip.jobs.export_embeddings import embed
 from serendip.jobs.export_recommendations import recommend_all
+from serendip.jobs.labels.by_llm import Labelling, label_pairs
+from serendip.jobs.llm_job import LlmJob
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
 from serendip.runtime.engines import secure_ray
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
-from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
+from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
 from serendip.runtime.progress import TrainOptions
+from serendip.testing.worlds import build_queries, build_small_world
 
 if find_spec("ray") is None:  # it reads the environment when it is imported, so not here
     pytest.skip("Ray is not installed", allow_module_level=True)
@@ -67,6 +79,16 @@ def die_between(path: str) -> Generator[int]:
     yield 3
 
 
+def wait_second(task: tuple[str, int]) -> int:
+    """The first task returns; the other tells its process and waits for its end."""
+    folder, number = task
+    if number:
+        Path(folder, "starts").write_text(str(os.getpid()))
+        Path(folder, "starts").rename(Path(folder, "waits"))
+        signal.pause()
+    return number
+
+
 class TestRayExecutor(ExecutorContract):
     @pytest.fixture
     def executor(self, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Executor:
@@ -82,6 +104,16 @@ class TestRayExecutor(ExecutorContract):
     ) -> None:
         assert list(executor.map(die_first, [str(tmp_path / "died")])) == ["done"]
 
+    def test_tasks_that_run_when_the_iterator_is_closed_are_ended(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
+        results = executor.map(wait_second, [(str(tmp_path), number) for number in range(2)])
+        assert next(results) == 0
+        wait_until((tmp_path / "waits").exists, "the second task")
+        results.close()  # type: ignore[attr-defined]
+        process = int((tmp_path / "waits").read_text())
+        wait_until(lambda: not is_running(process), "its end")
+
     def test_a_stream_whose_process_is_killed_goes_on(
         self, executor: Executor, tmp_path: Path
     ) -> None:
@@ -96,13 +128,17 @@ def write_all(
     monkeypatch.setattr(export_recommendations, "USERS_PER_TASK", 32)
     monkeypatch.setattr(export_embeddings, "ROWS_PER_TASK", 32)
     monkeypatch.setattr(text_vectors, "BATCHES_PER_TASK", 4)
-    options, now = TrainOptions(executor=executor), 2e9
+    monkeypatch.setattr(assignment, "BLOCKS_PER_TASK", 1)
+    options, now = TrainOptions(executor=executor, shared=folder / "tasks"), 2e9
     recommend_all(shop, "home", 10, folder / "answers", options, now=now)
     embed(shop, "users", folder / "users", options, now=now)
     with closing(Workspace.open(shop).open_store()) as store:
         items = store.items()
     cache = VectorCache(folder / "cache", batch_size=8)
-    encode_items(items, HashingEncoder(), cache, ("title", "genre"), options=options)
+    encoded = encode_items(items, HashingEncoder(), cache, ("title", "genre"), options=options)
+    many = np.tile(encoded["text"].vectors, (20, 1))
+    _, codes = ResidualKMeans(ResidualKMeansConfig(iterations=2)).fit(many, options)
+    np.save(folder / "codes.npy", codes)
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -114,8 +150,59 @@ def test_jobs_write_the_same_bytes_with_each_engine(
         folder = tmp_path / str(len(found))
         folder.mkdir()
         found.append(write_all(shop, folder, executor, monkeypatch))
-    assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock"}
+    assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock", "codes.npy"}
     assert found[0] == found[1] == found[2]
+
+
+def kill_one_task() -> int | None:
+    """Kill a process that runs a task, by force; returns its id."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes().startswith(b"ray::_run"):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+                return int(path.parent.name)
+    return None
+
+
+def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
+    nodes: Nodes, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_parts, "QUESTIONS_PER_TASK", 6)
+    pairs = [f"{query},i{item}" for query in ("a tale", "fun") for item in range(12)]
+    (shop / "pairs.csv").write_text("\n".join(["query,item_id", *pairs]) + "\n")
+
+    killed: list[int | None] = []
+
+    def answer(body: Body, number: int) -> Reply:
+        if number == 4:
+            killed.append(kill_one_task())
+        return completion(judged(body, "good" if "tale" in data_of(body)["query"] else "bad"))
+
+    with serving(answer) as server:
+        configure(shop, server.address)
+        settings = shop / "serendip.toml"
+        settings.write_text(settings.read_text().replace("concurrency = 1", "concurrency = 2"))
+        context = JobContext.open(shop, TrainOptions(executor=nodes.executor))
+        labelling = Labelling(shop / "pairs.csv", shop / "labels.csv")
+        result = label_pairs(context, labelling, LlmJob("labels", 1.0))
+    assert None not in killed
+    assert (result["state"], result["labelled"], result["bad"]) == ("complete", 24, 12)
+    counts = Counter(data_of(body)["id"] for body in server.bodies)
+    assert len(counts) == 24
+    assert sum(count > 1 for count in counts.values()) <= 1  # What was under way is asked again.
+
+
+def test_a_retriever_is_trained_with_a_helper_on_another_node(nodes: Nodes, tmp_path: Path) -> None:
+    """Nothing is drawn by dropout, so the numbers are those of one process, up to rounding."""
+    sizes = {"embedding_size": 16, "search_size": 8, "epochs": 1, "max_len": 10}
+    config = RetrieverConfig(dropout=0.0, id_dropout=0.0, **sizes)
+    options = TrainOptions(5, shared=tmp_path, executor=nodes.executor)
+    alone, together = (
+        Retriever(config).train(build_small_world(), replace(options, train_processes=count))
+        for count in (1, 2)
+    )
+    queries = build_queries(build_small_world())
+    assert np.allclose(alone.score_all(queries), together.score_all(queries), atol=1e-3)
 
 
 def wait_on_node(task: tuple[str, int]) -> int:
@@ -138,6 +225,15 @@ def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_p
         killing = beside.submit(kill)
         assert list(nodes.executor.map(wait_on_node, tasks)) == [0, 1, 2, 3]
         killing.result()
+
+
+def test_options_of_replicas_that_follow_the_load_are_passed_on(nodes: Nodes) -> None:
+    from serendip.runtime.ray_cluster import count_replicas
+
+    assert count_replicas(ReplicaScaling(3, 3)) == {"num_replicas": 3}
+    options = count_replicas(ReplicaScaling(2, 8, 2.5, 90.0))["autoscaling_config"]
+    assert (options["min_replicas"], options["max_replicas"]) == (2, 8)
+    assert (options["target_ongoing_requests"], options["downscale_delay_s"]) == (2.5, 90.0)
 
 
 def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -116,6 +117,50 @@ def get(port: int, path: str) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def post_and_leave(port: int, user_id: str) -> None:
+    """Post an event and hang up without an answer."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=0.01)) as connection:
+        body = json.dumps({"user_id": user_id, "item_id": "film-01"})
+        with suppress(TimeoutError):
+            connection.request("POST", "/v1/events", body, {"content-type": "application/json"})
+            connection.getresponse()
+
+
+def test_a_write_that_hangs_turns_readiness_red_and_reads_go_on(gate: Gate) -> None:
+    class Hanging(TinyEngine):
+        def add_events(self, events):
+            gate()
+            return super().add_events(events)
+
+    client = WireClient(Hanging(), limits=ServiceLimits(deadline_s=0.02))
+    post = threading.Thread(
+        target=client.post,
+        args=("/v1/events",),
+        kwargs={"json": {"user_id": "u", "item_id": "film-01"}},
+    )
+    post.start()
+    gate.entered.acquire()
+    while client.get("/health/ready").status_code == 200:
+        """Until it has hung for long enough."""
+    assert client.get("/v1/search?q=film").status_code == 200
+    gate.open.set()
+    post.join()
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_a_worker_whose_write_hangs_is_replaced_and_the_next_one_writes() -> None:
+    with running("--workers", "2", "--deadline", "0.02") as (process, port):
+        before = set(children(process.pid))
+        post_and_leave(port, "hang")
+        while before <= set(children(process.pid)):
+            """Until the worker that got it has ended."""
+        with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            body = json.dumps({"user_id": "u1", "item_id": "film-01"})
+            connection.request("POST", "/v1/events", body, {"content-type": "application/json"})
+            assert json.load(connection.getresponse())["new"] == 1
+    assert process.returncode == 0
 
 
 def test_a_service_ends_although_requests_hang() -> None:

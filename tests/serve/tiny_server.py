@@ -5,10 +5,10 @@ Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--wor
 [--trusted-proxy ADDRESS] [--receive-timeout SECONDS] [--deadline SECONDS]. Prints the address once
 it listens and once it is ready.
 
-The search `slow` takes half a second, `hang` never ends. If the switch is a file, its content says
-why the engine cannot be opened. With an exit code every worker ends with it at once. A companion
-runs if its folder has the file `wanted`; it writes its process into `pid`, and `ended` when it ends
-in order.
+The search `slow` takes half a second, `hang` never ends, nor does storing an event of user `hang`.
+If the switch is a file, its content says why the engine cannot be opened. With an exit code every
+worker ends with it at once. A companion runs if its folder has the file `wanted`; it writes its
+process into `pid`, and `ended` when it ends in order.
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
                 if request.text == "hang":
                     threading.Event().wait(600)
                 return super().recommend(request)
+
+            def add_events(self, events):
+                if events[0].user_id == "hang":
+                    threading.Event().wait(600)
+                return super().add_events(events)
 
         shown = poster_pictures(options.pictures) if options.pictures else NO_PICTURES
         report = QualityReport(options.reports) if options.reports else NO_REPORT

@@ -16,14 +16,14 @@ HELP = "Write items, users and events in an open format, or in that of another e
 def run(
     out: Annotated[Path, typer.Argument(help="New folder.")],
     format_name: Annotated[
-        str, typer.Option("--format", help="parquet, jsonl, gorse, recbole or opensearch.")
+        str, typer.Option("--format", help="parquet, jsonl, gorse, recbole, ubi or opensearch.")
     ] = "parquet",
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
     """Write one consistent snapshot of everything; others read and write on."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.export_data import export
+    from serendip.jobs.exchange.export import export
 
     terminal = Terminal(json)
     progress = terminal.options().progress

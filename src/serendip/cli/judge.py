@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import (
+    AddressOption,
+    EngineOption,
+    JsonOption,
+    SeedOption,
+    Terminal,
+    WorkspaceOption,
+)
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -135,11 +142,14 @@ def run(
             "--forget-batch", help="Send questions of unanswered batches again, at new cost."
         ),
     ] = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
     from serendip.jobs.llm_job import LlmJob
+    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
@@ -154,7 +164,8 @@ def run(
 
     labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
     llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
-    with terminal.job("labels", workspace) as context:
+    choice = EngineChoice(engine, address)
+    with terminal.job("labels", workspace, engine=choice) as context:
         result = label_pairs(context, labelling, llm_job)
     terminal.result(result)
     if estimate:

@@ -17,6 +17,7 @@ from serendip import __version__
 from serendip.cli import (
     backup,
     config,
+    convert,
     demo,
     doctor,
     embed,
@@ -37,6 +38,7 @@ from serendip.cli import (
     serve,
     shard,
     status,
+    storage,
     store,
     synonyms,
     train,
@@ -54,7 +56,7 @@ app = typer.Typer(
 )
 for command in (
     *(init, import_, doctor, train, status, evaluate, serve, shard, recommend, rollback),
-    *(backup, restore, export, demo),
+    *(backup, restore, export, convert, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(config.app, name=config.NAME, help=config.HELP)
@@ -65,6 +67,7 @@ app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(keys.app, name=keys.NAME, help=keys.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
+app.add_typer(storage.app, name=storage.NAME, help=storage.HELP)
 app.add_typer(store.app, name=store.NAME, help=store.HELP)
 app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
 app.add_typer(queries.app, name=queries.NAME, help=queries.HELP)

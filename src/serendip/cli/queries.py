@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
+    AddressOption,
     EstimateLlmOption,
     JsonOption,
     LlmBudgetOption,
+    LlmEngineOption,
     Terminal,
     WorkspaceOption,
     require_budget,
@@ -40,12 +42,15 @@ def build(
     job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "queries",
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "queries-1",
     estimate: EstimateLlmOption = False,
+    engine: LlmEngineOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Collect candidates and verify them. Exit 1 = the LLM did not answer all questions."""
     from serendip.jobs.llm_job import LlmJob
     from serendip.jobs.suggestions.build import build_queries
     from serendip.jobs.suggestions.write_by_llm import write_queries
+    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
     spend = require_budget(llm, budget, estimate)
@@ -63,7 +68,8 @@ def build(
         )
 
     llm_job = LlmJob(job, spend, estimate, print_estimate)
-    with terminal.job("suggested queries", workspace) as context:
+    choice = EngineChoice(engine, address)
+    with terminal.job("suggested queries", workspace, engine=choice) as context:
         name, written, facts = write_queries(context, llm_job, items, prompt)
     if written is None:
         terminal.result(facts)

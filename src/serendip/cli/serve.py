@@ -47,7 +47,8 @@ def run(
     engine: EngineOption = None,
     address: AddressOption = None,
     replicas: Annotated[
-        int, typer.Option(min=1, help="With --engine ray: processes that answer on the cluster.")
+        int,
+        typer.Option(min=1, help="With --engine ray: processes that answer, or the fewest."),
     ] = 2,
 ) -> None:
     """Listen, load the published generation and serve until interrupted."""
@@ -138,7 +139,8 @@ def serve_on_ray(
         host: address that the proxy listens on.
         port: its port.
         say: called with lines for people.
-        replicas: number of processes that answer.
+        replicas: number of processes that answer; with ``most_replicas`` in the settings, the
+            fewest.
         address: of the cluster; empty = one of this machine alone.
 
     Raises:
@@ -163,14 +165,16 @@ def serve_on_ray(
     folder = workspace.resolve()
     exposure = _open_exposure(folder, host, port)
     exposure.listen().close()  # refuses what it should not listen on, before anything starts
-    config = ExecutorConfig(name="ray", address=address, workers=None if address else replicas)
+    scaling = _read_configs(folder / _SETTINGS_FILE)[0].scale(replicas)
+    config = ExecutorConfig(name="ray", address=address, workers=None if address else scaling.most)
     ended = threading.Event()
-    say(f"Starting {replicas} replicas ...")
+    more = f", {scaling.most} under load" if scaling.most > replicas else ""
+    say(f"Starting {replicas} replicas{more} ...")
     with scratch_folder() as scratch:
         # Replicas on one machine share a folder, as workers do; on several each asks the database.
         shared = "" if address else str(scratch)
         open_replica = partial(_open_replica, str(folder), host, port, shared, replicas)
-        with serve_replicas(config, open_replica, replicas, host, port, DRAIN_S):
+        with serve_replicas(config, open_replica, scaling, host, port, DRAIN_S):
             mark_started(scratch)
             for number in (signal.SIGTERM, signal.SIGINT):  # Ray has handlers of its own until here
                 signal.signal(number, lambda *_: ended.set())
@@ -240,6 +244,7 @@ def _build_exposure(config: ServeConfig, database: DatabasePlace, host: str, por
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
         limits=limits,
         logs_answers=config.access_log,
+        collector=config.traces,
     )
 
 

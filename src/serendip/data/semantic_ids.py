@@ -18,7 +18,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.errors import ArtefactError, DataError
 
-_BLOCK = 1024
+ASSIGN_BLOCK = 1024
 """Vectors per matrix product: their distances to 1,000 centroids fit the CPU cache."""
 
 
@@ -133,8 +133,8 @@ class Level:
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    for begin in range(0, count, _BLOCK):
-        yield slice(begin, begin + _BLOCK)
+    for begin in range(0, count, ASSIGN_BLOCK):
+        yield slice(begin, begin + ASSIGN_BLOCK)
 
 
 def common_prefix(left: IntArray, right: IntArray) -> IntArray:

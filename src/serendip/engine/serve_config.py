@@ -10,8 +10,11 @@ from pydantic import AfterValidator, Field
 
 from serendip.config import Config
 from serendip.engine.durations import Duration
+from serendip.runtime.budget import parse_duration
+from serendip.runtime.executor_config import ReplicaScaling
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_COLLECTOR = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
 
 def _check_host(name: str) -> str:
@@ -33,6 +36,12 @@ def _check_address(text: str) -> str:
     if not (host and separator and port.isdecimal() and int(port) < 65_536):
         raise ValueError("give host:port")
     return text
+
+
+def _check_collector(address: str) -> str:
+    if address and not _COLLECTOR.fullmatch(address):
+        raise ValueError("give http://host:port, without a name and a password")
+    return address
 
 
 class ServeConfig(Config):
@@ -73,9 +82,38 @@ class ServeConfig(Config):
     """Time that a search waits for shards. Those that are late are left out of the answer, and the
     models whose items they have are named in `degraded`."""
 
+    most_replicas: int | None = Field(default=None, ge=1)
+    """With `serve --engine ray`: replicas at most. While they have more than `replica_requests` on
+    average, more are started; `--replicas` is then the fewest. None = `--replicas`, always."""
+
+    replica_requests: float = Field(default=4.0, gt=0)
+    """With `most_replicas`: requests that a replica should have, waiting ones included, on
+    average."""
+
+    replica_patience: Duration = "5m"
+    """With `most_replicas`: time that replicas have too little to do before one ends. It still
+    answers what it was asked before."""
+
     log_format: Literal["text", "json"] = "text"
     """Form of the messages on standard error: lines for people, or one JSON object per line."""
+
+    traces: Annotated[str, AfterValidator(_check_collector)] = ""
+    """Address of a collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`: it gets a
+    trace of each request, without addresses, ids of people or what was asked. Needs the extra
+    `otel`. Empty = none are kept."""
 
     access_log: bool = False
     """Whether each answer is logged, with its route, status and time; never with addresses, ids or
     what was asked."""
+
+    def scale(self, least: int) -> ReplicaScaling:
+        """How many replicas there are.
+
+        Args:
+            least: number of them at least.
+
+        Raises:
+            ConfigError: there may be fewer.
+        """
+        most, patience_s = self.most_replicas or least, parse_duration(self.replica_patience)
+        return ReplicaScaling(least, most, self.replica_requests, patience_s)

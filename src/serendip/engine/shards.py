@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from serendip.errors import ConfigError, StorageError
-from serendip.models.ann_index import open_vectors
+from serendip.models.ann_index import has_lists, open_vectors
 from serendip.models.remote_shard import RemoteShard, ShardConnection
 from serendip.models.sharded_index import ShardedIndex
 from serendip.runtime.versions import Version
@@ -17,8 +17,9 @@ _STATE_S = 5.0
 
 
 def find_indexes(generation: Path) -> list[str]:
-    """Folders of the indexes of a generation, relative to it."""
-    found = (path.parent for path in generation.rglob("directions.npy"))
+    """Folders of the indexes of a generation that have lists, relative to it."""
+    folders = (path.parent for path in generation.rglob("directions.npy"))
+    found = filter(has_lists, folders)
     return sorted(path.relative_to(generation).as_posix() for path in found)
 
 
@@ -54,12 +55,14 @@ def opener_of(
                 "Nothing is to be done if it is loading it; see its log.",
             )
 
-    def open_shards(folder: Path) -> ShardedIndex:
+    def open_shards(folder: Path) -> ShardedIndex | None:
+        if not has_lists(folder):
+            return None  # all of so few items are compared, which this process does itself
         index = folder.relative_to(generation.folder).as_posix()
-        _, vectors = open_vectors(folder)
+        config, vectors = open_vectors(folder)
         bounds = [len(vectors) * part // len(connections) for part in range(len(connections) + 1)]
         ranges = zip(connections, bounds[:-1], bounds[1:], strict=True)
         shards = [RemoteShard(one, generation.name, index, *bound) for one, *bound in ranges]
-        return ShardedIndex(vectors, shards, deadline_s)
+        return ShardedIndex(config, vectors, shards, deadline_s)
 
     return open_shards

@@ -25,6 +25,9 @@ from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
+_TASKS = "tasks"
+"""Folder of the cache for files that tasks of an executor read, while they run."""
+
 
 @dataclass(frozen=True, eq=False)
 class JobContext:
@@ -75,6 +78,8 @@ class JobContext:
         if engine is not None:
             executor = open_executor(engine.apply(workspace.settings.engine))
             options = replace(options, executor=executor)
+            options = replace(options, train_processes=workspace.settings.engine.train_processes)
+        options = replace(options, shared=workspace.cache.absolute() / _TASKS)
         return cls(workspace, options, clock or StageClock(), time_budget)
 
     @property

@@ -166,6 +166,20 @@ class Outcome(Generic[AnswerT]):
     spent: float
     batched: int = 0
 
+    @classmethod
+    def of(
+        cls,
+        states: QuestionStates[AnswerT],
+        questions: Sequence[Mapping[str, Any]],
+        failures: Mapping[str, str],
+        reason: str,
+        spent: float,
+    ) -> Outcome[AnswerT]:
+        """The outcome of questions whose states are known; data keys with an answer do not fail."""
+        answers = [states.answers.get(data_key(data)) for data in questions]
+        failed = {key: text for key, text in failures.items() if key not in states.answers}
+        return cls(answers, failed, reason, spent, len(states.batched))
+
     @property
     def state(self) -> str:
         """``complete`` if all questions have an answer, else ``partial``."""
@@ -219,9 +233,7 @@ def ask_all(
         except BaseException:
             run.stop("interrupted")  # Otherwise all queued questions would still be sent.
             raise
-    in_order = [answers.get(data_key(data)) for data in questions]
-    spent = ledger.spent(options.job)
-    return Outcome(in_order, failures, run.reason, spent, len(states.batched))
+    return Outcome.of(states, questions, failures, run.reason, ledger.spent(options.job))
 
 
 class _Run(Generic[AnswerT]):

@@ -9,6 +9,11 @@ when the index is built, so that sample queries reach the configured recall. A f
 of every list, so proportionally more lists are probed; if fewer than k items are found, all lists
 are. So there are always k results if k items are allowed.
 
+What is found depends on the items and the query alone, not on where in the index an item lies: of
+items that are equally close all are proposed, products are rounded alike in any row, and of equal
+products the lower item number counts. So a range of the index (``sharded_index``) finds what the
+whole finds in it.
+
 Results of an inverted file are candidates, whose exact scores the caller computes. Its vectors of 8
 bits (``PackedRows``) are memory-mapped, so that processes that open the same index share them; each
 reads the lists, half a byte per dimension and 8 bytes per item, into memory of its own.
@@ -24,8 +29,9 @@ Shapes: N items, B queries, D size of the vectors, M allowed items.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -36,7 +42,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.allowed_items import AllowedItems, ItemSet
-from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
 from serendip.data.item_list import ItemList
 from serendip.data.packed_rows import open_packed, pack_rows, packed_arrays
 from serendip.data.row_array import dot_items
@@ -52,6 +58,13 @@ _BITS = 4
 
 _PROPOSED_FACTOR, _PROPOSED_EXTRA = 2, 500
 """Items that the lists propose in a search for k: 2 k + 500."""
+
+_TIES = 64
+"""Items beyond those that the lists are to propose, to see which of them are equally close."""
+
+_MOST_PROPOSED_FACTOR = 16
+"""Among more equally close items than so many times those that are to be proposed, the order of the
+lists decides."""
 
 _MOST_GATHERED, _SELECTIVE = 20_000, 8
 """A set of at most so many items, less than one in 8, is scored exactly, too: that is cheaper than
@@ -72,6 +85,88 @@ class ApproximateIndexConfig(Config):
 
     k: int = Field(default=100, ge=1)
     """Number of results for which recall is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """How one search goes: decided for the whole index, followed in each range of it.
+
+    Args:
+        k: number of items that are wanted.
+        pool: items that the lists propose; 0 = all allowed items are scored.
+        share: of the items that are allowed: 1 / share times as many lists are probed.
+        all_lists: whether all of them are.
+    """
+
+    k: int
+    pool: int
+    share: float = 1.0
+    all_lists: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        config: ApproximateIndexConfig,
+        num_items: int,
+        k: int,
+        allowed: AllowedItems | None,
+        *,
+        has_lists: bool,
+    ) -> Self:
+        """The plan of a search in an index of ``num_items``."""
+        if not has_lists or (
+            allowed is not None and allowed.count <= _most_exact(config, num_items)
+        ):
+            return cls(k, 0)
+        share = 1.0 if allowed is None else min(1.0, max(allowed.count, 1) / num_items)
+        return cls(k, _PROPOSED_FACTOR * k + _PROPOSED_EXTRA, share)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundItems:
+    """Items that a search proposes, in any order.
+
+    Args:
+        items: (C,) int32 item numbers.
+        closeness: (C,) float32 by the four bits of the lists; the products themselves, if all
+            allowed items are scored.
+    """
+
+    items: IntArray
+    closeness: FloatArray
+
+    @classmethod
+    def none(cls) -> Self:
+        """No items."""
+        return cls(NO_ITEMS, np.empty(0, np.float32))
+
+    @classmethod
+    def of(cls, parts: Sequence[FoundItems]) -> Self:
+        """All items of ranges that share none."""
+        items = np.concatenate([part.items for part in parts])
+        return cls(items, np.concatenate([part.closeness for part in parts]))
+
+    def bar(self, pool: int) -> float:
+        """The least closeness among the ``pool`` closest items; -inf if there are fewer."""
+        if pool < 1 or pool > len(self.items):
+            return -math.inf
+        return float(-np.partition(-self.closeness, pool - 1)[pool - 1])
+
+    def above(self, bar: float) -> FoundItems:
+        """Those that are at least so close."""
+        is_close = self.closeness >= bar
+        return FoundItems(self.items[is_close], self.closeness[is_close])
+
+
+def take_best(items: IntArray, scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The k items (C,) with the largest scores (C,), and those, in the order of their numbers.
+
+    Of equal scores the lower numbers are taken.
+    """
+    order = np.argsort(items, kind="stable")
+    items, scores = items[order], scores[order]
+    best = _find_first(scores, k)
+    return items[best], scores[best]
 
 
 class ApproximateIndex:
@@ -180,40 +275,51 @@ class ApproximateIndex:
         """The items of ``search`` for one query (D,), in any order."""
         return self._find(np.ascontiguousarray(query, np.float32), k, allowed, products)[0]
 
-    def nearest_scored(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None
-    ) -> tuple[IntArray, FloatArray]:
-        """The items (C,) of ``search`` for one query (D,) and their products (C,), in any order."""
-        return self._find(np.ascontiguousarray(query, np.float32), k, allowed, None)
+    def propose(
+        self,
+        query: FloatArray,
+        plan: SearchPlan,
+        allowed: AllowedItems | None,
+        products: FloatArray | None = None,
+    ) -> FoundItems:
+        """The allowed items among which a query (D,) has its best ones, by a plan.
+
+        Items that the lists find equally close are all there, or none of them.
+        """
+        if not plan.pool:
+            return self._score_all(query, plan.k, allowed, products)
+        return self._probe(query, plan, allowed)
+
+    def score(self, query: FloatArray, items: IntArray) -> FloatArray:
+        """Products (M,) of a query (D,) and items (M,) that the lists proposed."""
+        return dot_items(self.vectors, items, query)
 
     def _find(
         self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
-        """Items (C,) and their products (C,), in any order."""
-        is_small = allowed is not None and allowed.count <= self._most_exact
-        if self._lists is None or is_small:
-            return self._find_exactly(query, k, allowed, products)
-        return self._find_in_lists(query, k, allowed)
+        """Items (C,), ascending, and their products (C,)."""
+        plan = SearchPlan.of(self.config, len(self), k, allowed, has_lists=self._lists is not None)
+        found = self.propose(query, plan, allowed, products)
+        if not plan.pool:
+            return take_best(found.items, found.closeness, k)
+        if len(found.items) < min(k, len(self) if allowed is None else allowed.count):
+            found = self.propose(query, replace(plan, all_lists=True), allowed)
+        return take_best(found.items, self.score(query, found.items), k)
 
-    @property
-    def _most_exact(self) -> int:
-        """Largest number of allowed items that are scored exactly."""
-        return max(self.config.exact_up_to, min(_MOST_GATHERED, len(self) // _SELECTIVE))
-
-    def _find_exactly(
+    def _score_all(
         self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
-    ) -> tuple[IntArray, FloatArray]:
+    ) -> FoundItems:
         """Score all allowed items for a query (D,), or look them up in its products (N,)."""
         if allowed is None:
-            scores = self.vectors @ query if products is None else products
-            best = find_top(scores, k)
-            return best.astype(np.int32), scores[best]
+            scores = _multiply(self.vectors, query) if products is None else products
+            best = _find_first(scores, k)
+            return FoundItems(best.astype(np.int32), scores[best])
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
-        scores = vectors @ query if products is None else products[numbers]
+        scores = _multiply(vectors, query) if products is None else products[numbers]
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
-        best = find_top(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
-        return numbers[best], scores[best]
+        best = _find_first(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
+        return FoundItems(numbers[best], scores[best])
 
     def _allowed_vectors(self, items: ItemSet) -> tuple[IntArray, FloatArray]:
         """Numbers (M,) and vectors (M, D) of a set; those of few items are kept with the set."""
@@ -221,63 +327,47 @@ class ApproximateIndex:
         if found is None:
             numbers = items.numbers[: np.searchsorted(items.numbers, len(self))]
             is_whole = len(numbers) == len(self)
-            found = numbers, self.vectors if is_whole else self.vectors[numbers]
-            if is_whole or len(numbers) <= self._most_exact:
+            rows = np.asarray(self.vectors) if is_whole else self.vectors[numbers]
+            found = numbers, rows
+            if is_whole or len(numbers) <= max(self.config.exact_up_to, _MOST_GATHERED):
                 self._vectors_of_sets[items] = found
         return found
 
-    def _find_in_lists(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None
-    ) -> tuple[IntArray, FloatArray]:
-        """Probe the lists nearest to a query (D,), or all lists if they have too few items."""
-        wanted = min(k, len(self) if allowed is None else allowed.count)
-        for num_probes in (self.num_probes, self._lists.nlist):
-            items, scores = self._probe(query, k, num_probes, allowed)
-            if len(items) >= wanted:
-                break
-        return items, scores
-
     def _probe(
-        self, query: FloatArray, k: int, num_probes: int, allowed: AllowedItems | None
-    ) -> tuple[IntArray, FloatArray]:
-        """The best items (k,) for a query (D,) of those that its nearest lists propose."""
-        pool = _PROPOSED_FACTOR * k + _PROPOSED_EXTRA
-        proposed = self._propose(query, pool, num_probes, allowed)
-        numbers: IntArray = proposed[proposed >= 0].astype(np.int32)
-        scores = dot_items(self.vectors, numbers, query)
-        best = find_top(scores, k)
-        return numbers[best], scores[best]
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None
+    ) -> FoundItems:
+        """The closest items by the four bits of the nearest lists.
 
-    def _propose(
-        self, query: FloatArray, count: int, num_probes: int, allowed: AllowedItems | None
-    ) -> NDArray[np.int64]:
-        """Item numbers (count,) by the four bits of the nearest lists, padded by -1."""
+        As many as the plan says, and all that are as close as the last of them.
+        """
         faiss = load_faiss()
         faiss.omp_set_num_threads(1)
-        if allowed is None:
-            parameters = faiss.SearchParametersIVF(nprobe=num_probes)
-        else:
-            # 1 / share times as many lists contain the same number of allowed items.
-            share = min(1.0, max(allowed.count, 1) / len(self))
-            selector = faiss.IDSelectorBitmap(allowed.shared.bits)
-            if len(allowed.excluded):
-                left_out = faiss.IDSelectorBatch(allowed.excluded.astype(np.int64))
-                kept = faiss.IDSelectorNot(left_out)
-                selector = faiss.IDSelectorAnd(selector, kept)
-            parameters = faiss.SearchParametersIVF(
-                nprobe=min(self._lists.nlist, math.ceil(num_probes / share)), sel=selector
-            )
-        found = self._lists.search(query[None], count, params=parameters)[1]  # (1, count)
-        return np.asarray(found[0], np.int64)
+        num_lists = self._lists.nlist
+        # 1 / share times as many lists contain the same number of allowed items.
+        wanted = num_lists if plan.all_lists else math.ceil(self.num_probes / plan.share)
+        selector = None if allowed is None else _select(allowed)
+        parameters = faiss.SearchParametersIVF(nprobe=min(num_lists, wanted), sel=selector)
+        count, most = plan.pool + _TIES, _MOST_PROPOSED_FACTOR * plan.pool
+        while True:
+            found = self._lists.search(query[None], count, params=parameters)
+            closeness, items = found[0][0], found[1][0]  # (count,), closest first
+            bar = closeness[plan.pool - 1]
+            if items[-1] < 0 or closeness[-1] < bar or count >= most:
+                break
+            count = min(2 * count, most)
+        is_close = (items >= 0) & (closeness >= bar)
+        return FoundItems(items[is_close].astype(np.int32), closeness[is_close])
 
     def _choose_probes(self, queries: FloatArray) -> int:
         """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
         k = min(self.config.k, len(self))
-        exact = [set(find_top(self.vectors @ query, k).tolist()) for query in queries]
-        probes = 1
+        exact = [set(_find_first(self.vectors @ query, k).tolist()) for query in queries]
+        plan, probes = SearchPlan.of(self.config, len(self), k, None, has_lists=True), 1
         while probes < self._lists.nlist:
-            found = (self._probe(query, k, probes, None)[0].tolist() for query in queries)
-            hits = [len(top & set(items)) for top, items in zip(exact, found, strict=True)]
+            tried = ApproximateIndex(self.config, self.vectors, self._lists, probes)
+            proposed = [(query, tried.propose(query, plan, None).items) for query in queries]
+            found = [take_best(items, self.score(query, items), k)[0] for query, items in proposed]
+            hits = [len(top & set(items.tolist())) for top, items in zip(exact, found, strict=True)]
             if np.mean(hits) >= self.config.recall * k:
                 return probes
             probes *= 2
@@ -316,9 +406,14 @@ def open_vectors(folder: Path) -> tuple[ApproximateIndexConfig, FloatArray]:
     with _readable(folder):
         text = (folder / "config.json").read_text(encoding="utf-8")
         config = ApproximateIndexConfig.model_validate_json(text)
-        if not (folder / INDEX_FILE).exists():
+        if not has_lists(folder):
             return config, map_array(folder / _VECTORS_FILE)
         return config, open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
+
+
+def has_lists(folder: Path) -> bool:
+    """Whether an index has an inverted file; else a search compares all of its items."""
+    return (folder / INDEX_FILE).exists()
 
 
 def open_lists(folder: Path) -> Any:
@@ -328,8 +423,23 @@ def open_lists(folder: Path) -> Any:
         ArtefactError: the folder has no readable index.
     """
     with _readable(folder):
-        path = folder / INDEX_FILE
-        return load_faiss().read_index(str(path)) if path.exists() else None
+        return load_faiss().read_index(str(folder / INDEX_FILE)) if has_lists(folder) else None
+
+
+def cut_lists(lists: Any, begin: int, end: int) -> Any:
+    """The inverted file of the items in [begin, end) of a whole one, which is used up.
+
+    Items are numbered from 0. Centroids, lists and codes stay, so that an item is as close to a
+    query as in the whole.
+    """
+    faiss = load_faiss()
+    lists.remove_ids(faiss.IDSelectorNot(faiss.IDSelectorRange(begin, end)))
+    kept = faiss.deserialize_index(faiss.serialize_index(lists))  # in as much memory as it needs
+    for number in range(kept.nlist):
+        if count := kept.invlists.list_size(number):
+            numbers = faiss.rev_swig_ptr(kept.invlists.get_ids(number), count)
+            numbers -= begin
+    return kept
 
 
 @contextmanager
@@ -361,11 +471,36 @@ def _build_lists(vectors: FloatArray, seed: int) -> Any:
     return lists
 
 
-def find_top(scores: FloatArray, k: int) -> NDArray[np.intp]:
-    """Indices (k,) of the k largest scores (N,), in any order; all N, if there are no more."""
+def _select(allowed: AllowedItems) -> Any:
+    """Allowed items as the lists ask for them."""
+    faiss = load_faiss()
+    selector = faiss.IDSelectorBitmap(allowed.shared.bits)
+    if not len(allowed.excluded):
+        return selector
+    left_out = faiss.IDSelectorBatch(allowed.excluded.astype(np.int64))
+    return faiss.IDSelectorAnd(selector, faiss.IDSelectorNot(left_out))
+
+
+def _most_exact(config: ApproximateIndexConfig, num_items: int) -> int:
+    """Largest number of allowed items that are scored exactly."""
+    return max(config.exact_up_to, min(_MOST_GATHERED, num_items // _SELECTIVE))
+
+
+def _multiply(rows: FloatArray, query: FloatArray) -> FloatArray:
+    """Products (M,) of rows (M, D) and a query (D,), each rounded alike in any row."""
+    products: FloatArray = np.einsum("nd,d->n", rows, query)
+    return products
+
+
+def _find_first(scores: FloatArray, k: int) -> NDArray[np.intp]:
+    """Indices (k,) of the k largest scores (N,), ascending; of equal ones the first; at most N."""
     if k < 1 or k >= len(scores):
         return np.arange(len(scores))[: max(k, 0)]
-    return np.argpartition(-scores, k - 1)[:k]
+    least = -np.partition(-scores, k - 1)[k - 1]
+    is_best = scores > least
+    num_missing = k - int(np.count_nonzero(is_best))
+    is_best[np.flatnonzero(scores == least)[:num_missing]] = True
+    return np.flatnonzero(is_best)
 
 
 def _sort(items: IntArray, scores: FloatArray) -> ItemList:

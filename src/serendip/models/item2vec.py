@@ -100,7 +100,7 @@ class Item2Vec(Recommender):
     config: Item2VecConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        pairs = count_pairs(dataset, self.config.window, self.config.subsampling)
+        pairs = count_pairs(dataset, self.config.window, self.config.subsampling, options)
         training = Item2VecTraining(pairs, self.config, options.seed)
         self._vectors: FloatArray = training.run(options)
 
@@ -136,11 +136,13 @@ _SHARED_NEGATIVES = 512
 """Negatives drawn per step, shared by its items."""
 
 
-def count_pairs(dataset: Dataset, window: int, subsampling: float) -> Sparse:
+def count_pairs(
+    dataset: Dataset, window: int, subsampling: float, options: TrainOptions | None = None
+) -> Sparse:
     """Count the expected co-occurrences (N, N) of two different items in a window; symmetric."""
     log = dataset.events
     weights = (1 - np.arange(window) / window).astype(np.float32)
-    pairs = PairCounter(log.users, log.items, dataset.num_items, weights, weights).count()
+    pairs = PairCounter(log.users, log.items, dataset.num_items, weights, weights).count(options)
     if subsampling:
         share = dataset.item_counts() / max(1, len(dataset.events))  # (N,)
         ratio = subsampling / np.maximum(share, _TINY)

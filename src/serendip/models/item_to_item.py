@@ -17,16 +17,20 @@ events of a history lose weight with age, and only the largest positive weights 
 stored. On Amazon Beauty 200 per row rank as well as the full matrix with its negative weights, in a
 thirtieth of the space. Float32 is sufficient: weights differ from float64 by at most 1e-7 there.
 
-Shapes: B queries, N items, U users, T distinct items of a query's context, C candidates.
+Shapes: B queries, N items, R items of a block, U users, T distinct items of a query's context,
+C candidates.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
@@ -52,6 +56,7 @@ from serendip.models.linalg import (
 )
 from serendip.models.packed_sparse import PackedSparse
 from serendip.models.query_scores import QueryScores, SparseScores
+from serendip.models.row_tasks import compute_rows, of_arrays, to_arrays
 from serendip.runtime.progress import TrainOptions
 
 _MATRIX_FOLDER = "similarities"
@@ -168,26 +173,67 @@ class ItemKNN(ItemToItem):
         sizes = np.clip(related, count, dataset.num_items)
         squares = np.bincount(items_of_users.indices, items_of_users.data**2, dataset.num_items)
         norms = np.sqrt(squares.astype(np.float32))  # (N,)
-        rows = split_rows(sizes, _PAIRS_PER_BLOCK)
+        source = CosineRows(users_of_items, items_of_users, norms, self.config.shrinkage, count)
+        blocks = split_rows(sizes, _PAIRS_PER_BLOCK)
+        return compute_rows(source, blocks, "Comparing items", options)
 
-        def compare(block: slice) -> Sparse:
-            shared = to_csr(users_of_items[block] @ items_of_users)  # (block, N) common users
-            self._to_cosines(shared, block.start, norms)
-            return keep_top_entries(shared, count)
 
-        blocks = map(compare, options.progress.track(rows, "Comparing items", len(rows)))
-        return stack_rows(blocks, dataset.num_items)
+@dataclass(frozen=True, slots=True, eq=False)
+class CosineRows:
+    """Rows of the shrunk cosines (N, N) of item-kNN, the largest entries of each.
 
-    def _to_cosines(self, shared: Sparse, begin: int, norms: FloatArray) -> None:
-        """Turn common users (M, N) of the items from ``begin`` on into shrunk cosines, in place.
+    Args:
+        users_of_items: (N, U) strengths.
+        items_of_users: (U, N), the same.
+        norms: (N,) lengths of the rows of ``users_of_items``.
+        shrinkage: users added to the denominator.
+        count: entries kept per row.
+    """
+
+    users_of_items: Sparse
+    items_of_users: Sparse
+    norms: FloatArray
+    shrinkage: float
+    count: int
+
+    @property
+    def num_columns(self) -> int:
+        """N."""
+        return len(self.norms)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """See ``RowSource.arrays``."""
+        return {
+            **to_arrays("users", self.users_of_items),
+            **to_arrays("items", self.items_of_users),
+            "norms": self.norms,
+            "numbers": np.array([self.shrinkage, self.count]),
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """See ``RowSource.of_arrays``."""
+        norms, (shrinkage, count) = arrays["norms"], arrays["numbers"].tolist()
+        items_of_users = of_arrays("items", arrays, len(norms))
+        users_of_items = of_arrays("users", arrays, items_of_users.shape[0])
+        return cls(users_of_items, items_of_users, norms, shrinkage, int(count))
+
+    def compute(self, rows: slice) -> Sparse:
+        """The largest cosines (R, N) of a block of items."""
+        shared = to_csr(self.users_of_items[rows] @ self.items_of_users)  # (R, N) common users
+        self._to_cosines(shared, rows.start)
+        return keep_top_entries(shared, self.count)
+
+    def _to_cosines(self, shared: Sparse, begin: int) -> None:
+        """Turn common users (R, N) of the items from ``begin`` on into shrunk cosines, in place.
 
         The cosine of an item with itself becomes 0.
         """
         lengths = np.diff(shared.indptr)
         numbers = np.arange(begin, begin + len(lengths), dtype=np.int32)
-        denominator = np.repeat(norms[numbers], lengths)  # (entries,)
-        denominator *= norms[shared.indices]
-        denominator += np.float32(self.config.shrinkage)
+        denominator = np.repeat(self.norms[numbers], lengths)  # (entries,)
+        denominator *= self.norms[shared.indices]
+        denominator += np.float32(self.shrinkage)
         shared.data /= denominator
         shared.data[shared.indices == np.repeat(numbers, lengths)] = 0.0
 

@@ -158,7 +158,7 @@ class Transitions(Recommender):
             log.users, log.items, dataset.num_items, weights, backward, log.strengths
         )
         rows, columns = (1.0 / np.sqrt(sums + 1.0) for sums in counter.sums())  # (N,) each
-        return counter.count_top(rows, columns, config.max_steps, options.progress)
+        return counter.count_top(rows, columns, config.max_steps, options)
 
     def _use_neighbours(self, neighbours: Sparse | PackedSparse) -> None:
         """Smooth by content neighbours (N0, N0) of the trained items."""

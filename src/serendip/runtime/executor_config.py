@@ -11,13 +11,14 @@ from typing import Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from serendip.config import Config, validate
+from serendip.errors import ConfigError
 
 EngineName = Literal["local", "ray"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 class ExecutorConfig(Config):
-    """``[engine]``: where jobs run. Results do not depend on it."""
+    """``[engine]``: where jobs run. Results do not depend on it, but for `train_processes`."""
 
     name: EngineName = "local"
     """`local` = processes of this machine; `ray` = a Ray cluster, with the extra `ray`."""
@@ -35,11 +36,44 @@ class ExecutorConfig(Config):
     """With `ray`: memory that a task is given. A machine runs only as many as fit. None = as many
     as it has cores."""
 
+    train_processes: int = Field(default=1, ge=1)
+    """Processes that train the retriever on all events together, each with a part of every batch.
+    The one setting here that results depend on: sums are rounded in another order, and dropout
+    draws other numbers. Trainings that continue an earlier one, and that on the older events, are
+    of one process."""
+
     @model_validator(mode="after")
     def _only_clusters_have_addresses(self) -> Self:
         if self.name == "local" and (self.address or self.memory_mb):
             raise ValueError('`address` and `memory_mb` are for `name = "ray"`')
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaScaling:
+    """How many replicas of a service there are.
+
+    Args:
+        least: number of them at least, 1 or more.
+        most: number of them at most; as ``least`` = it never changes.
+        requests: that a replica should have on average, waiting ones included.
+        patience_s: seconds that replicas have fewer before one ends.
+
+    Raises:
+        ConfigError: there may be fewer than there must be.
+    """
+
+    least: int
+    most: int
+    requests: float = 4.0
+    patience_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.most < self.least:
+            raise ConfigError(
+                f"[serve] most_replicas is {self.most}, and --replicas {self.least}.",
+                "Give as many replicas at most, or more, as at least.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +98,5 @@ class EngineChoice:
         told = {key: value for key, value in told.items() if value is not None}
         before = config.model_dump(exclude_unset=True)
         if told.get("name") == "local":
-            before = {key: before[key] for key in ("workers",) if key in before}
+            before = {key: before[key] for key in ("workers", "train_processes") if key in before}
         return validate(ExecutorConfig, {**before, **told}, "--engine") if told else config

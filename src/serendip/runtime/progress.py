@@ -135,6 +135,9 @@ class TrainOptions:
         device: torch device of the content encoders.
         allowance: time that the training may take; it then ends at its best point so far.
         executor: where parts that do not need each other run.
+        shared: folder that all workers of the executor see, for files that tasks read; None = there
+            is none, and parts whose data are too large to be sent run in this process.
+        train_processes: processes that train the retriever together, this one included.
     """
 
     seed: int = 0
@@ -143,6 +146,8 @@ class TrainOptions:
     device: str = "cpu"
     allowance: Allowance = UNLIMITED
     executor: Executor = IN_PROCESS
+    shared: Path | None = None
+    train_processes: int = 1
 
     def inside(self, name: str, share: float = 1.0) -> TrainOptions:
         """Options of a part of a training: a subfolder for its checkpoints, a share of the time."""

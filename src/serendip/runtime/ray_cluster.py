@@ -30,7 +30,7 @@ from serendip.runtime.executor import (
     run_when_ready,
     set_malloc,
 )
-from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.executor_config import ExecutorConfig, ReplicaScaling
 from serendip.runtime.threads import limit_threads
 
 Task = TypeVar("Task")
@@ -42,6 +42,13 @@ OLDEST = (2, 54)
 _ATTEMPTS = 4
 """How often a task is begun at most."""
 
+_GRACE_S = 0.5
+"""How long a task that is cancelled may take to finish before it is ended.
+
+Ray (2.60) aborts the process that cancels a task in the instant in which the task completes, so
+what is about to complete is let complete.
+"""
+
 _AHEAD = 8
 """Results that a stream computes before they are asked for."""
 
@@ -52,6 +59,12 @@ _APPLICATION = "serendip"
 _MOST_REQUESTS = 256
 """Requests that a replica is handed at once; its own queue refuses what it cannot answer."""
 _HEALTH_S = 5.0
+
+_PATIENCE_UP_S = 10.0
+"""Time that replicas have too much to do before another one is started."""
+
+_METRICS_S = 2.0
+"""Time between two reports of how many requests a replica has."""
 
 _LOOPBACK = "127.0.0.1"
 _PORTS = (
@@ -208,7 +221,7 @@ class RayExecutor:
                 found.set_exception(_explain(error, str(task)))
 
         def end(done: Future[Any]) -> None:
-            if done.cancelled():
+            if done.cancelled() and not ray.wait([ref], timeout=_GRACE_S)[0]:
                 ray.cancel(ref, force=True)
 
         found.add_done_callback(end)
@@ -238,7 +251,7 @@ class Replicated(Protocol):
 def serve_replicas(
     config: ExecutorConfig,
     open_replica: Callable[[], Replicated],
-    replicas: int,
+    scaling: ReplicaScaling,
     host: str,
     port: int,
     drain_s: float,
@@ -246,15 +259,16 @@ def serve_replicas(
     """Serve an application by several processes behind the proxy of Ray Serve, in a ``with`` block.
 
     The block begins once all replicas are open. A replica whose check fails, or that dies, is
-    replaced. At its end running requests are answered.
+    replaced. At its end, and at that of a replica that is not needed any more, running requests are
+    answered.
 
     Args:
         config: the cluster.
         open_replica: called in each replica; it is sent there by name.
-        replicas: number of them.
+        scaling: number of them.
         host: address that the proxy listens on.
         port: its port.
-        drain_s: seconds that running requests may take at the end.
+        drain_s: seconds that running requests may take at the end of a replica.
     """
     connect(config)
     from ray import serve
@@ -274,7 +288,7 @@ def serve_replicas(
 
     deployment = serve.deployment(
         name="replica",
-        num_replicas=replicas,
+        **count_replicas(scaling),
         max_ongoing_requests=_MOST_REQUESTS,
         graceful_shutdown_timeout_s=drain_s,
         health_check_period_s=_HEALTH_S,
@@ -287,6 +301,24 @@ def serve_replicas(
     finally:
         serve.delete(_APPLICATION)
         serve.shutdown()
+
+
+def count_replicas(scaling: ReplicaScaling) -> dict[str, Any]:
+    """Options of a deployment for a number of replicas, fixed or following the requests."""
+    if scaling.most == scaling.least:
+        return {"num_replicas": scaling.least}
+    return {
+        "autoscaling_config": {
+            "min_replicas": scaling.least,
+            "initial_replicas": scaling.least,
+            "max_replicas": scaling.most,
+            "target_ongoing_requests": scaling.requests,
+            "upscale_delay_s": _PATIENCE_UP_S,
+            "downscale_delay_s": scaling.patience_s,
+            "metrics_interval_s": _METRICS_S,
+            "look_back_period_s": _PATIENCE_UP_S,
+        }
+    }
 
 
 def _run(work: Callable[[Any], Any], task: Any) -> Any:

@@ -5,8 +5,8 @@ engine is closed when its last lease ends. A write is acknowledged with the vers
 the store that it led to, whichever engine or worker it went through; an engine whose items are
 older reads the store before its next answer.
 
-Reads and writes have separate threads, so no read waits for a write. A thread whose call hangs is
-replaced (``lane_threads``). Reads wait in a bounded queue
+Reads and writes have separate threads, so no read waits for a write. A thread whose read hangs is
+replaced (``lane_threads``), a process whose write hangs. Reads wait in a bounded queue
 (``read_queue``), files and answers in place of failed reads in others. SQLite allows one writer at
 a time, so there is one writer thread with a bounded queue; further writes are refused at once. If
 another process locks the database for longer than the busy timeout, the waiting write and all
@@ -33,6 +33,7 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
+from serendip.runtime.spans import Span
 from serendip.serve.current_request import (
     CurrentRequest,
     get_current_request,
@@ -213,6 +214,10 @@ STUCK_DEADLINES, STUCK_TIMES = 4.0, 2
 """Deadlines after which a call that still runs loses its thread to others, and times that all
 threads may be replaced so."""
 
+STUCK_WRITE_DEADLINES = 24.0
+"""Deadlines after which a write that still runs hangs. It may hold the lock of the database, which
+only the end of the process releases, so no other thread takes its place."""
+
 
 class _Lane:
     """Threads, and the bounded queue of the calls that wait for them."""
@@ -246,7 +251,7 @@ class EnginePool:
         self._spare = _Lane("spare", SPARE, waiting_reads, stuck_s)
         self._files = _Lane("files", FILES, waiting_reads, stuck_s)
         self._failures = FailureLog(_log)
-        self._writer = LaneThreads("writer", 1)
+        self._writer = LaneThreads("writer", 1, STUCK_WRITE_DEADLINES * deadline_s)
         holder.find_hung = self._find_hung
         self._waiting_writes = waiting_writes
         self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
@@ -254,7 +259,8 @@ class EnginePool:
         self._unreadable_until = -math.inf
 
     def _find_hung(self) -> bool:
-        return any(lane.threads.is_hung for lane in (self._readers, self._spare, self._files))
+        lanes = (self._readers, self._spare, self._files)
+        return self._writer.is_hung or any(lane.threads.is_hung for lane in lanes)
 
     async def read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run a read-only ``call`` with the current engine, in a reader thread.
@@ -329,6 +335,10 @@ class EnginePool:
         request: CurrentRequest,
     ) -> ResultT:
         with queue.leave(joined_at, request):
+            if request.spans is not None:
+                waited_ns = round((time.monotonic() - joined_at) * 1e9)
+                now = time.time_ns()
+                request.spans.spans.append(Span("wait", now - waited_ns, now))
             return self._read_now(call, request)
 
     def _read_now(

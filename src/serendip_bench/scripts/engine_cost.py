@@ -1,12 +1,14 @@
 """What a job costs in two local processes, and on Ray with two nodes of one core.
 
-python src/serendip_bench/scripts/engine_cost.py WORKSPACE [--jobs batch,embed] [--users N]
+python src/serendip_bench/scripts/engine_cost.py WORKSPACE [--jobs batch,embed,counts,ids,train]
 
 WORKSPACE is trained; each run takes a copy of it. CPU-seconds are those of all processes that the
 job has, this one and those of the cluster while the job runs; starting the cluster is a line of
 its own. Bytes are what tasks were given and what they returned, as they are sent: what Ray keeps in
-its object store. A training is fitted in two processes from 50,000 events on; ``--always`` does
-that for any number.
+its object store, also for each event of the log. What tasks read from files, and write there, is
+counted apart, as it is at the end of the job; ``--blocks N`` makes tasks of N blocks of pairs or of
+codes, ``--pairs N`` blocks of N pairs, so that a small workspace has several. A training is fitted
+in two processes from 50,000 events on; ``--always`` does that for any number.
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
+from serendip.content.semantic_ids import assignment
 from serendip.jobs import export_embeddings, export_recommendations
+from serendip.jobs.context import JobContext
 from serendip.jobs.train import engine_fit
+from serendip.models import item_to_item, pair_counts, row_tasks
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.scripts.kill_nodes import JOBS
@@ -100,13 +105,21 @@ class CountedExecutor:
 
     def __init__(self, executor: Executor) -> None:
         self._executor, self.name, self.workers = executor, executor.name, executor.workers
-        self.sent = self.returned = 0
+        self.sent = self.returned = self.files = 0
+        self.shared: Path | None = None
+
+    def _count_files(self) -> None:
+        """Bytes of the files that tasks have read and written, at this moment."""
+        if self.shared is not None and self.shared.is_dir():
+            sizes = (path.stat().st_size for path in self.shared.rglob("*") if path.is_file())
+            self.files = max(self.files, sum(sizes))
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See ``Executor.map``."""
         self.sent += sum(len(pickle.dumps(task)) for task in tasks)
         for result in self._executor.map(work, tasks):
             self.returned += len(pickle.dumps(result))
+            self._count_files()
             yield result
 
     def as_finished(
@@ -138,10 +151,14 @@ def run(workspace: Path, job: str, executor: Executor) -> dict[str, Any]:
     counted = CountedExecutor(executor)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(shutil.copytree(workspace, Path(scratch) / "workspace"))
+        counted.shared = folder / "cache" / "tasks"
         with CpuMeter() as meter:
             JOBS[job](folder, TrainOptions(executor=counted))
+        events = len(JobContext.open(folder).dataset.events)
     costs = {"cpu_s": round(meter.cpu_s, 2), "wall_s": round(meter.wall_s, 2)}
-    return {"job": job, **costs, "sent": counted.sent, "returned": counted.returned}
+    sent = {"sent": counted.sent, "returned": counted.returned, "files": counted.files}
+    per_event = round((counted.sent + counted.returned) / max(1, events), 2)
+    return {"job": job, **costs, **sent, "events": events, "per_event": per_event}
 
 
 def main() -> None:
@@ -152,10 +169,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--always", action="store_true", help="fit in two processes always")
     parser.add_argument("--users", type=int, default=4_096, help="users of a task")
+    parser.add_argument("--blocks", type=int, help="blocks of pairs, and of codes, of a task")
+    parser.add_argument("--pairs", type=int, help="pairs of a block")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     export_recommendations.USERS_PER_TASK = options.users
     export_embeddings.ROWS_PER_TASK = options.users
+    if options.blocks:
+        row_tasks.BLOCKS_PER_TASK = assignment.BLOCKS_PER_TASK = options.blocks
+    if options.pairs:
+        pair_counts.PAIRS_PER_BLOCK = item_to_item._PAIRS_PER_BLOCK = options.pairs
     if options.always:
         engine_fit.MIN_EVENTS_BESIDE = 0
     rows = []
@@ -170,7 +193,8 @@ def main() -> None:
                 rows.append(row)
                 print(
                     f"{job:<6} {name:<13} {row['cpu_s']:8.1f} CPU-s {row['wall_s']:8.1f} s"
-                    f" {row['sent']:>12,} bytes sent {row['returned']:>12,} returned",
+                    f" {row['sent']:>12,} bytes sent {row['returned']:>12,} returned"
+                    f" {row['per_event']:8.2f} per event {row['files']:>12,} in files",
                     flush=True,
                 )
     if options.json:

@@ -32,8 +32,11 @@ limit_threads(1)
 from serendip.errors import SerendipError
 from serendip.jobs import export_embeddings, export_recommendations
 from serendip.jobs.context import JobContext
+from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.train import engine_fit
 from serendip.jobs.train.train import train_workspace
+from serendip.models.item_to_item import ItemKNN
+from serendip.models.transitions import Transitions
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.scripts.same_bytes import (
@@ -53,8 +56,24 @@ def train(folder: Path, options: TrainOptions) -> Path:
     return train_workspace(JobContext.open(folder, options)).folder
 
 
+def build_codes(folder: Path, options: TrainOptions) -> Path:
+    """Fit codebooks again and assign all codes."""
+    build_ids(JobContext.open(folder, options), refit=True)
+    return folder / "semantic_ids"
+
+
+def count_pairs(folder: Path, options: TrainOptions) -> Path:
+    """Item-kNN and transitions of all events."""
+    context, out = JobContext.open(folder, options), folder / "counts"
+    for model in (ItemKNN(), Transitions()):
+        model.train(context.dataset, context.options).save(out / model.name)
+    return out
+
+
 JOBS: dict[str, Callable[[Path, TrainOptions], Path]] = {
     "train": train,
+    "ids": build_codes,
+    "counts": count_pairs,
     "embed": embed_users,
     "batch": answer,
 }

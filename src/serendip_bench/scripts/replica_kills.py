@@ -62,12 +62,13 @@ class ReplicaLoad:
     Args:
         port: of the service.
         users: ids of known users.
+        clients: number of them.
     """
 
-    def __init__(self, port: int, users: list[str]) -> None:
+    def __init__(self, port: int, users: list[str], clients: int = _CLIENTS) -> None:
         self.asked, self.failed, self.failed_twice = 0, Counter[int](), 0
         self._port, self._users, self._ended = port, users, threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(_CLIENTS)]
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
     def __enter__(self) -> ReplicaLoad:
         """Begin."""

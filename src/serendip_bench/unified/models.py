@@ -111,7 +111,11 @@ UNIFIED: dict[str, UnifiedModel] = {
 
 SEARCH_RANKERS: dict[str, UnifiedModel] = {
     "ranker-written": UnifiedModel(
-        "ranker-written", ("search",), "rankers", of="unified", beside=("ranker-labelled",)
+        "ranker-written",
+        ("search",),
+        "rankers",
+        of="unified",
+        beside=("ranker-labelled", "search-order"),
     ),
 }
 """Lines of data sets with queries of people, on which nothing else is trained."""

@@ -2,7 +2,7 @@
 
 Rows are summarised to one line per task and model, with differences paired by user. ``unified`` is
 compared with every other model, ``engine`` with the baselines of the served engine, the rankers of
-search with these and with ``engine``.
+search and the order that a training would choose with these and with ``engine``.
 
 Shapes: U users.
 """
@@ -41,7 +41,12 @@ from serendip_bench.unified.rows import (
     load_values,
     name_request_set,
 )
-from serendip_bench.unified.search_order import LABELLED, WRITTEN, compute_search_rows
+from serendip_bench.unified.search_order import (
+    CHOSEN,
+    LABELLED,
+    WRITTEN,
+    compute_search_rows,
+)
 from serendip_bench.unified.word_scores import WordScorer
 from serendip_bench.vectors import VectorTask, describe_encoder, encode_items
 from serendip_bench.work_folder import get_work_folder, open_results
@@ -52,6 +57,7 @@ _BASELINES: Mapping[str, tuple[str, ...]] = {
     SERVED: (*_WORDS, "lightgbm"),
     WRITTEN: (*_WORDS, SERVED),
     LABELLED: (*_WORDS, SERVED, WRITTEN),
+    CHOSEN: (*_WORDS, SERVED, LABELLED),
 }
 """System -> models that it is compared with; ``SUBJECT`` is compared with all."""
 TWO_MODELS = "two-models"

@@ -6,9 +6,12 @@ learned as there. What search is learned from differs, with the weights of ``[ra
 - ``ranker-written``: queries written for items, the validation queries of the data set;
 - ``ranker-labelled``: these, and the queries of people of the same set that are in other folds,
   with their relevant and irrelevant items. Units (tags, conversations, queries) are dealt into
-  folds, and each fold is ordered by a ranker that has seen none of its units.
+  folds, and each fold is ordered by a ranker that has seen none of its units;
+- ``search-order``: the latter rankers behind the check of a training: for each fold it is chosen on
+  the queries of the other folds, by ``jobs/train/search_order_choice.py`` as it is, whether the
+  ranker or rank fusion orders. These answers are the product's, exact titles first.
 
-Both order search without the check of a training; ``engine`` fuses the same candidates by rank.
+The first two order search without that check; ``engine`` fuses the same candidates by rank.
 
 Shapes: T rows of requests, Q requests, U units.
 """
@@ -17,21 +20,26 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.arrays import NO_ITEMS
+from serendip.data.query import Query
 from serendip.engine.state import EngineState
 from serendip.evaluate.runs import Values
 from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.ranker_rows import build_rows
+from serendip.jobs.train.ranker_data import BATCH
+from serendip.jobs.train.ranker_rows import SearchCandidates, label_candidates
+from serendip.jobs.train.search_order_choice import SampledSearches, choose_search_order
 from serendip.jobs.train.search_rows import weigh_searches
-from serendip.models.ranker.config import RankerRows, SearchSource
+from serendip.models.ranker.config import PER_ROW, RankerRows, SearchSource
 from serendip.models.ranker.model import Ranker
+from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -54,6 +62,7 @@ from serendip_bench.unified.engine_candidates import (
     SETTINGS,
     RankerFunction,
     build_training_rows,
+    rank_listed_targets,
     rank_targets,
     split_requests,
 )
@@ -61,7 +70,7 @@ from serendip_bench.unified.rows import UnifiedTask, name_request_set
 
 NUM_FOLDS = 5
 SEARCH = "search"
-WRITTEN, LABELLED = "ranker-written", "ranker-labelled"
+WRITTEN, LABELLED, CHOSEN = "ranker-written", "ranker-labelled", "search-order"
 
 
 def compute_search_rows(task: UnifiedTask) -> list[dict[str, Any]]:
@@ -75,7 +84,7 @@ def compute_search_rows(task: UnifiedTask) -> list[dict[str, Any]]:
         with clock.stage(SOURCES):
             state = train_sources(task, split, retriever, Path(scratch) / "words")
         learner = SearchLearner.of(training, state, task.seed, clock)
-        ranks = {
+        ranked = {
             name: learner.rank(split.tests[name])
             for name in dict.fromkeys(map(name_request_set, task.keys))
         }
@@ -83,15 +92,71 @@ def compute_search_rows(task: UnifiedTask) -> list[dict[str, Any]]:
     rows = []
     for key in task.keys:
         name, model = name_request_set(key), str(key["model"])
-        costs = {
+        costs: dict[str, Any] = {
             "cpu_s": round(sources_s + sum_seconds(clock, model), 3),
             "params": retriever.num_parameters,
         }
+        if model == CHOSEN:
+            costs["orders"] = [order.as_dict() for order in ranked[name].orders]
         measurement = Measurement(
-            ranks[name][model], np.empty((0, 3)), sum_seconds(clock, CANDIDATES)
+            ranked[name].ranks[model], np.empty((0, 3)), sum_seconds(clock, CANDIDATES)
         )
         rows.append(build_row(task, key, split.tests[name], measurement, costs))
     return rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchRows:
+    """Rows of searches, and what a training compares both orders on.
+
+    Args:
+        rows: positives and sampled negatives; ``group`` is the number of the request.
+        requests: Q requests.
+        compared: all candidates of searches that may decide; None = there are none.
+    """
+
+    rows: RankerRows
+    requests: Sequence[LabelledQuery]
+    compared: SearchCandidates | None
+
+    @classmethod
+    def of_others(cls, rows: RankerRows) -> Self:
+        """Rows of requests that are no searches and decide nothing."""
+        count = int(rows.group.max(initial=-1)) + 1
+        return cls(rows, [LabelledQuery(Query(), NO_ITEMS, ())] * count, None)
+
+    @classmethod
+    def joined(cls, parts: Sequence[SearchRows]) -> Self:
+        """All rows; requests of different parts stay different ones. At least one part."""
+        firsts = np.cumsum([0, *(len(part.requests) for part in parts)])
+        rows = [_shift(part.rows, first) for part, first in zip(parts, firsts, strict=False)]
+        compared = [
+            replace(part.compared, rows=_shift(part.compared.rows, first))
+            for part, first in zip(parts, firsts, strict=False)
+            if part.compared is not None
+        ]
+        requests = [request for part in parts for request in part.requests]
+        return cls(_concatenate(rows), requests, SearchCandidates.joined(compared))
+
+    def where(self, kept: NDArray[np.bool_]) -> SearchRows:
+        """The rows of the requests of a mask (Q,); requests keep their numbers."""
+        compared = self.compared
+        if compared is not None:
+            compared = compared.at(kept[compared.rows.group])
+        return SearchRows(self.rows.at(kept[self.rows.group]), self.requests, compared)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchRanks:
+    """Ranks of the targets of one request set.
+
+    Args:
+        ranks: model -> (T,).
+        orders: what was chosen for each fold.
+    """
+
+    ranks: Mapping[str, Values]
+    orders: Sequence[SearchOrder]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,8 +172,8 @@ class SearchLearner:
     """
 
     state: EngineState
-    others: Sequence[RankerRows]
-    written: RankerRows
+    others: Sequence[SearchRows]
+    written: SearchRows
     seed: int
     clock: StageClock
 
@@ -126,42 +191,76 @@ class SearchLearner:
             surfaces = SETTINGS.all_surfaces()
             rows = [build_training_rows(others, surfaces, state, seed)] if others else []
             written = build_search_rows(training[SEARCH], "written", state, seed)
-        return cls(state, rows, written, seed, clock)
+        return cls(state, [SearchRows.of_others(part) for part in rows], written, seed, clock)
 
-    def rank(self, requests: RequestSet) -> dict[str, Values]:
-        """Ranks (T,) of the targets of one request set, by model."""
+    def rank(self, requests: RequestSet) -> SearchRanks:
+        """Rank the targets of one request set."""
         relevance = require_relevance(requests)
         with self.clock.stage(WRITTEN):
-            by_written = self._train()
+            by_written = self._train(SearchRows.joined([*self.others, self.written]))
         with self.clock.stage(LABELLED):
             labelled = build_search_rows(requests, "labelled", self.state, self.seed)
         folds = deal_folds(relevance.units, self.seed)  # (T,)
         of_request = folds[np.unique(relevance.requests, return_index=True)[1]]  # (Q,)
-        ranks = {name: np.empty(len(requests.queries)) for name in (WRITTEN, LABELLED)}
+        ranks = {name: np.empty(len(requests.queries)) for name in (WRITTEN, LABELLED, CHOSEN)}
+        surface, orders = SETTINGS.all_surfaces()[SEARCH], []
         for fold in np.unique(folds):
             with self.clock.stage(LABELLED):
-                known = select_rows(labelled, (of_request != fold)[labelled.group])
-                by_labelled = self._train(known)
-            rankers = {WRITTEN: by_written, LABELLED: by_labelled}
-            asked, surface = requests.where(folds == fold), SETTINGS.all_surfaces()[SEARCH]
+                known = labelled.where(of_request != fold)
+                learned = SearchRows.joined([*self.others, self.written, known])
+                by_labelled = self._train(learned)
+            with self.clock.stage(CHOSEN):
+                orders.append(self._choose(learned))
+            own = folds == fold
+            asked = requests.where(own)
+            rankers = {WRITTEN: _interact(by_written), LABELLED: _interact(by_labelled)}
             found = rank_targets(surface, asked, self.state, rankers, self.clock)
+            served = self.state.with_ranker(by_labelled if orders[-1].by_ranker else None)
+            with self.clock.stage(CHOSEN):
+                ranks[CHOSEN][own] = rank_listed_targets(surface, asked, served)
             for name, values in found.items():
-                ranks[name][folds == fold] = values
-        return ranks
+                ranks[name][own] = values
+        return SearchRanks(ranks, orders)
 
-    def _train(self, *more: RankerRows) -> RankerFunction:
-        rows = join_rows([*self.others, self.written, *more])
-        ranker = Ranker(SETTINGS.ranker).train(rows, FEATURES, TrainOptions(self.seed))
-        return lambda features, tasks: ranker.predict(features, tasks)[:, 0]
+    def _choose(self, learned: SearchRows) -> SearchOrder:
+        """What a training would let order search that has learned from these rows."""
+        compared = [] if learned.compared is None else [learned.compared]
+        searches = SampledSearches(learned.rows, FEATURES, learned.requests, compared)
+        return choose_search_order(searches, SETTINGS, TrainOptions(self.seed))
+
+    def _train(self, learned: SearchRows) -> Ranker:
+        return Ranker(SETTINGS.ranker).train(learned.rows, FEATURES, TrainOptions(self.seed))
+
+
+def _interact(ranker: Ranker) -> RankerFunction:
+    """Values of the only action that the rankers of the benchmark learn."""
+    return lambda features, tasks: ranker.predict(features, tasks)[:, 0]
 
 
 def build_search_rows(
     requests: RequestSet, source: SearchSource, state: EngineState, seed: int
-) -> RankerRows:
-    """Rows of searches as the product makes them; ``group`` is the number of the request."""
+) -> SearchRows:
+    """Rows of searches as the product makes them."""
     labelled = label_requests(requests, source)
     ((_, weighed),) = weigh_searches([(SEARCH, labelled)], SETTINGS.ranker.searches)
-    return build_rows(weighed, SEARCH, state, SETTINGS, 0, np.random.default_rng(seed))
+    rng, parts, compared = np.random.default_rng(seed), [], []
+    for begin in range(0, len(weighed), BATCH):
+        some = weighed[begin : begin + BATCH]
+        found = label_candidates(some, SEARCH, state, SETTINGS, begin)
+        parts.append(found.sample(some, rng))
+        if found.searches is not None:
+            compared.append(found.searches)
+    return SearchRows(_concatenate(parts), weighed, SearchCandidates.joined(compared))
+
+
+def _shift(rows: RankerRows, first: int) -> RankerRows:
+    """Rows whose requests are numbered from ``first`` on instead of from 0."""
+    return replace(rows, group=rows.group + first)
+
+
+def _concatenate(parts: Sequence[RankerRows]) -> RankerRows:
+    names = ("features", *PER_ROW)
+    return RankerRows(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
 
 def label_requests(requests: RequestSet, source: SearchSource) -> list[LabelledQuery]:
@@ -200,19 +299,3 @@ def deal_folds(units: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
     names, rows = np.unique(units, return_inverse=True)
     folds = np.random.default_rng(seed).permutation(len(names)) % NUM_FOLDS  # (U,)
     return np.asarray(folds[rows], np.intp)
-
-
-_FIELDS = ("features", "task", "labels", "weights", "group")
-
-
-def select_rows(rows: RankerRows, mask: NDArray[np.bool_]) -> RankerRows:
-    """The rows of a mask (R,)."""
-    return RankerRows(**{name: getattr(rows, name)[mask] for name in _FIELDS})
-
-
-def join_rows(parts: Sequence[RankerRows]) -> RankerRows:
-    """All rows; requests of different parts stay different ones."""
-    ends = np.cumsum([0, *(int(part.group.max(initial=-1)) + 1 for part in parts)])
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS}
-    offsets = np.repeat(ends[:-1], [len(part) for part in parts])
-    return RankerRows(**{**columns, "group": columns["group"] + offsets})

@@ -65,17 +65,18 @@ def test_home_requests_follow_the_training_part_in_time(films: Path, split: Unif
     times = [query.time for query in requests.queries]
     validated = [query.time for query in split.validation["home"].queries]
     assert train.events.timestamps.max() < min(validated) <= max(validated) < min(times)
-    log = read_movielens(films).events
+    read = read_movielens(films)
+    log, film_ids = read.events, [int(item.item_id) for item in read.catalogue]
     assert len(train.events) == np.searchsorted(log.timestamps, min(validated))
     assert requests.relevance is not None
     assert len(set(requests.relevance.units)) == len({query.user_id for query in requests.queries})
     for query in requests.queries:
         assert (query.history.timestamps < query.time).all()
-        user = read_movielens(films).users.number(query.user_id)
-        mine = (log.users == user) & (log.timestamps < query.time)
-        expected = [int(read_movielens(films).catalogue[int(n)].item_id) for n in log.items[mine]]
-        assert ids(films, split, query.history.item_nums) == expected
-        assert sorted(ids(films, split, query.exclude)) == sorted(expected)
+        mine = (log.users == read.users.number(query.user_id)) & (log.timestamps < query.time)
+        expected = [film_ids[number] for number in log.items[mine]]
+        numbers = split.sequences.numbers
+        assert [film_ids[n] for n in numbers[query.history.item_nums]] == expected
+        assert sorted(film_ids[n] for n in numbers[query.exclude]) == sorted(expected)
 
 
 def test_the_target_of_similar_is_the_next_liked_film_of_the_user(

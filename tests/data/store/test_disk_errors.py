@@ -113,3 +113,66 @@ def test_other_errors_of_the_database_are_no_full_disk(tmp_path: Path) -> None:
         with pytest.raises(StorageError) as caught:
             store.put_events(MANY[:1])
         assert not isinstance(caught.value, DiskFullError)
+
+
+TELLS = """
+import os, subprocess, sys
+from pathlib import Path
+from serendip.data.event import Event
+from serendip.data.store.store import Store
+from serendip.errors import StorageError
+
+path, switch = sys.argv[1], Path(os.environ["SYNC_FAILS"])
+
+def write(store):
+    try:
+        return store.put_events([Event("u", "a", 1.0)])
+    except StorageError as error:
+        return "restart" in error.hint
+
+if len(sys.argv) > 2:  # another process, which waits for the failure of the first
+    store = Store.open(path)
+    for line in sys.stdin:
+        print(write(store), flush=True)
+    sys.exit()
+
+command = [sys.executable, __file__, path, "other"]
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+others = [subprocess.Popen(command, **pipes) for _ in range(2)]
+
+def ask(other):
+    other.stdin.write("write\\n")
+    return other.stdout.readline().strip()
+
+def end(other):
+    other.stdin.close()
+    other.wait()
+
+first, second = Store.open(path), Store.open(path)
+said = [write(first), write(second), ask(others[0]), ask(others[1])]
+switch.touch()
+said.append(write(first))  # the sync fails
+switch.unlink()
+said += [write(second), ask(others[0])]  # no sync would fail any more
+first.close()
+second.close()
+said.append(ask(others[1]))  # who began it has ended, who learned of it tells on
+end(others[0])
+third = Store.open(path)
+said += [write(third), bool(third.problem())]
+end(others[1])
+third.close()
+with_nobody_left = Store.open(path)
+said += [write(with_nobody_left), with_nobody_left.problem()]
+with_nobody_left.close()
+print(said)
+"""
+
+
+def test_a_failed_sync_ends_the_writing_of_every_process_until_all_have_ended(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "serendip.db"
+    Store.create(path).close()
+    before, failed = [1, 1, "1", "1"], [False, True, "True", "True", True, True]
+    assert run_script(TELLS, path, tmp_path) == str([*before, *failed, 1, ""])

@@ -16,6 +16,7 @@ from serendip.data.item import Item
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.store.database import Database
 from serendip.data.store.generated_texts import GeneratedText
+from serendip.data.store.log_writer import ITEM_REMAINS_KEY
 from serendip.data.store.store import Store
 from serendip.data.user import User
 from serendip.errors import StorageError
@@ -380,8 +381,8 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
     scrub = Database.scrub
     with closing(place.open()) as other:
 
-        def scrub_slowly(self: Database, tables: Sequence[str] | None = None) -> bool:
-            done = scrub(self, tables)
+        def scrub_slowly(self: Database, *arguments: Any) -> bool:
+            done = scrub(self, *arguments)
             other.erase_user("second-canary", MOMENT)
             return done
 
@@ -460,6 +461,61 @@ def test_no_byte_is_left_and_the_file_is_not_written_again_for_it(
     assert changed < len(before) / 4
     assert (file_store.count_items(), file_store.count_events()) == (4_000, 6 * 200)
     assert file_store.integrity() == []
+
+
+def churn(store: Store, count: int) -> None:
+    """Items whose texts grow and shrink, so that pages are split and joined again and again."""
+    rng = random.Random(2)
+    for _ in range(5):
+        numbers = rng.sample(range(count), count)
+        store.put_items(
+            Item(f"i{number}", canary(number), canary(number) * rng.randrange(80))
+            for number in numbers
+        )
+        texts = {number: canary(number) * rng.randrange(9) for number in numbers[: count // 9]}
+        store.generated_texts.put(
+            [
+                GeneratedText(f"i{number}", "keywords", "rules", text, "m", "p", "d")
+                for number, text in texts.items()
+            ]
+        )
+
+
+def test_of_erased_items_no_byte_is_left_and_only_rows_around_them_are_written_again(
+    file_store: Store, tmp_path: Path
+) -> None:
+    churn(file_store, 1_500)
+    file_store.put_items(Item(f"j{number}", "x" * 900) for number in range(6_000))
+    erased, path = range(0, 1_500, 50), tmp_path / "s.db"
+    before = pages(path)
+    for number in erased:
+        file_store.erase_item(f"i{number}")
+    with closing(Database(path)) as database:
+        assert database.scrub([])
+    assert found(tmp_path, erased)  # overwriting alone leaves copies in pages that were split
+    file_store.remove_erased()
+    assert found(tmp_path, erased) == []
+    assert found(tmp_path, range(1, 1_500, 50)) == [*range(1, 1_500, 50)]
+    changed = sum(one != other for one, other in zip(before, pages(path), strict=False))
+    assert changed < len(before) / 2
+    assert file_store.count_items() == 7_500 - len(erased)
+    assert file_store.integrity() == []
+    assert not file_store.has_remains()
+
+
+def test_after_many_erased_items_and_notes_of_earlier_versions_the_whole_file_is_written_again(
+    file_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serendip.data.store.store._MOST_NOTED", 2)
+    churn(file_store, 300)
+    for number in (0, 100, 200):
+        file_store.erase_item(f"i{number}")
+    file_store.remove_erased()
+    assert found(tmp_path, (0, 100, 200)) == []
+    file_store.set_meta(ITEM_REMAINS_KEY, "0123456789abcdef")
+    assert file_store.has_remains()
+    file_store.remove_erased()
+    assert not file_store.has_remains()
 
 
 def pages(path: Path) -> list[bytes]:

@@ -8,7 +8,9 @@ Framework for Cold-start Short-video Recommendation", doi:10.1145/3640457.368809
 Both cluster whole vectors or each modality separately. New items get their codes from
 ``Codebooks.assign``, by the same rule as the items here.
 
-Shapes: N items, D vector size, L levels, K codes per level, P pairs.
+Codebooks are fitted to a sample of the items (``_SAMPLE_PER_CODE`` per code).
+
+Shapes: N items, S items of the sample, D vector size, L levels, K codes per level, P pairs.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pydantic import Field, model_validator
 
 from serendip.config import Config
 from serendip.content.behaviour_alignment import align
+from serendip.content.semantic_ids.assignment import assign_codes
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import Codebooks, Level
 from serendip.errors import DataError
@@ -31,6 +34,9 @@ from serendip.runtime.threads import num_threads
 
 _MIN_NORM = 1e-4
 """Residuals with a smaller norm count as zero."""
+
+_SAMPLE_PER_CODE = 256
+"""Vectors per code that codebooks are fitted to; faiss uses no more of them, either."""
 
 _MIN_CODEBOOK, _MAX_CODEBOOK = 4, 256
 _MAX_CLUSTERS, _ITEMS_PER_CLUSTER = 1_000, 10
@@ -90,14 +96,7 @@ class ResidualKMeans:
         blocks: Sequence[slice] = (),
         start: Codebooks | None = None,
     ) -> tuple[Codebooks, IntArray]:
-        """Fit one codebook per level.
-
-        Args:
-            vectors: (N, D) float32; N may be 0 or 1, rows may be equal.
-            options: seed and progress.
-            blocks: columns of each modality; empty = all columns are one modality.
-            start: previous codebooks from whose centroids k-means starts if L, K and D are the
-                same, so that most codes stay the same; None = random start.
+        """Fit one codebook per level, and assign codes to all vectors.
 
         Returns:
             the codebooks and the codes (N, L) of ``vectors``.
@@ -106,6 +105,28 @@ class ResidualKMeans:
             DataError: vectors are not two-dimensional or not finite.
         """
         options = options or TrainOptions()
+        codebooks = self.fit_codebooks(vectors, options, blocks, start)
+        return codebooks, assign_codes(codebooks, vectors, options)
+
+    def fit_codebooks(
+        self,
+        vectors: FloatArray,
+        options: TrainOptions,
+        blocks: Sequence[slice] = (),
+        start: Codebooks | None = None,
+    ) -> Codebooks:
+        """Fit one codebook per level to a sample of the vectors.
+
+        Args:
+            vectors: (N, D) float32; N may be 0 or 1, rows may be equal.
+            options: seed and progress.
+            blocks: columns of each modality; empty = all columns are one modality.
+            start: previous codebooks from whose centroids k-means starts if L, K and D are the
+                same, so that most codes stay the same; None = random start.
+
+        Raises:
+            DataError: vectors are not two-dimensional or not finite.
+        """
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             raise DataError(
                 f"vectors of shape {vectors.shape} cannot be clustered: not finite, or not (N, D).",
@@ -114,8 +135,7 @@ class ResidualKMeans:
         columns = self._columns_of_levels(blocks)
         size = self.codebook_size(len(vectors))
         centroids = np.zeros((len(columns), size, vectors.shape[1]), dtype=np.float32)
-        codes = np.zeros((len(vectors), len(columns)), dtype=np.int32)
-        residual = np.array(vectors, dtype=np.float32, order="C")  # (N, D), a copy
+        residual = _draw_sample(vectors, _SAMPLE_PER_CODE * size, options.seed)  # (S, D)
         levels = options.progress.track(range(len(columns)), "Semantic IDs", len(columns))
         for level in levels if len(vectors) else ():
             part = np.ascontiguousarray(residual[:, columns[level]])  # (N, columns)
@@ -125,8 +145,8 @@ class ResidualKMeans:
             fitted = self._fit_centroids(part, size, options.seed + level, initial)
             centroids[level, :, columns[level]] = fitted
             # ``quantise`` subtracts the assigned centroids from the residual in place.
-            codes[:, level] = Level(centroids[level]).quantise(residual)
-        return Codebooks(centroids), codes
+            Level(centroids[level]).quantise(residual)
+        return Codebooks(centroids)
 
     def _columns_of_levels(self, blocks: Sequence[slice]) -> list[slice]:
         """Columns that each level clusters."""
@@ -155,6 +175,15 @@ class ResidualKMeans:
         )
         kmeans.train(_drop_zeros(vectors, size), init_centroids=start)
         return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)
+
+
+def _draw_sample(vectors: FloatArray, most: int, seed: int) -> FloatArray:
+    """A copy (S, D) of up to ``most`` rows, in their order; of all rows if there are no more."""
+    if len(vectors) <= most:
+        return np.array(vectors, dtype=np.float32, order="C")
+    rows = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
+    rows.sort()
+    return np.ascontiguousarray(vectors[rows], dtype=np.float32)
 
 
 def _drop_zeros(vectors: FloatArray, min_rows: int) -> FloatArray:
@@ -192,9 +221,9 @@ def fit_codebooks(
     if config.vectors == "content":
         return kmeans.fit(content, options, blocks, start)
     alignment = align(content, pairs, options=options)
-    fitted, _ = kmeans.fit(alignment.encode(content), options, (), start)
+    fitted = kmeans.fit_codebooks(alignment.encode(content), options, (), start)
     codebooks = Codebooks(fitted.centroids, alignment)
-    return codebooks, codebooks.assign(content)
+    return codebooks, assign_codes(codebooks, content, options)
 
 
 def _find_distinct(vectors: FloatArray, limit: int) -> FloatArray | None:

@@ -92,7 +92,7 @@ EVENT_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "request_id": (
             *("requestid", "queryid", "recommid", "attributiontoken", "recommendationid"),
         ),
-        "position": ("position", "positionordinal", "eventattributespositionordinal", "slot"),
+        "position": ("position", "slot"),
         "surface": ("surface", "scenario", "placement"),
         "session_id": (
             *("sessionid", "session", "visitid", "visit", "sitzungsid", "sitzung", "besuchsid"),

@@ -244,7 +244,7 @@ class CsvTable(Table):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with _open_text(path) as file:
+        with open_text(path) as file:
             self._delimiter = _delimiter(list(islice(file, _SAMPLE_LINES)))
         header = next(self._records(), (0, []))[1]
         self._header = [name.strip() for name in header]
@@ -316,7 +316,7 @@ class CsvTable(Table):
             DataError: a cell exceeds the size limit of a row.
         """
         csv.field_size_limit(MAX_ROW_CHARS)
-        with _open_text(self.path) as file:
+        with open_text(self.path) as file:
             reader = csv.reader(file, delimiter=self._delimiter)
             line = 1
             try:
@@ -410,7 +410,7 @@ class JsonTable(Table):
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Yield (line, object), or (line, reason) for a malformed one."""
         decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
-        with _open_text(self.path) as file:
+        with open_text(self.path) as file:
             for line, text in enumerate(_bounded_lines(file), start=1):
                 if text.isspace():
                     continue
@@ -606,7 +606,8 @@ def _open_binary(path: Path) -> Any:
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
+    """Open a text file, with ``.gz`` a compressed one."""
     # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
     return io.TextIOWrapper(
         _open_binary(path), encoding="utf-8-sig", errors="surrogateescape", newline=""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
     from serendip.errors import StorageError
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsAround:
+    """Rows of a table near which bytes of deleted content may be.
+
+    Args:
+        table: its name.
+        column: that names the rows.
+        values: of that column; None = all rows of the table.
+    """
+
+    table: str
+    column: str = ""
+    values: Sequence[str] | None = None
+
 
 WRITES = "serendip_writes"
 """Execution option of a connection whose transactions take the write lock when they begin."""
@@ -84,6 +101,10 @@ class Backend(Protocol):
         """Whether an earlier version of this code made it, and ``complete`` is to be called."""
         ...
 
+    def columns(self, connection: Connection) -> dict[str, set[str]]:
+        """Name of each table -> names of its columns."""
+        ...
+
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a column that counts by itself has ever given out; 0 = none."""
         ...
@@ -98,6 +119,14 @@ class Backend(Protocol):
 
     def is_failed_sync(self, error: Exception) -> bool:
         """Whether the disk failed, so that nothing may be written any more."""
+        ...
+
+    def tell_failed_sync(self) -> None:
+        """Tell all other processes with this database that its disk failed."""
+        ...
+
+    def has_failed_elsewhere(self) -> bool:
+        """Whether another process tells that the disk failed."""
         ...
 
     def problem(self) -> str:
@@ -116,8 +145,8 @@ class Backend(Protocol):
         """Name and version of the database."""
         ...
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
-        """Write the tables again without the bytes of deleted rows; whether all are gone."""
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
+        """Write tables and places again without the bytes of deleted rows; whether all are gone."""
         ...
 
     def copy_file(self, path: Path) -> bool:
@@ -136,4 +165,8 @@ class Backend(Protocol):
         Raises:
             StorageError: another process does it.
         """
+        ...
+
+    def close(self) -> None:
+        """End what it holds beside the connections."""
         ...

@@ -22,7 +22,7 @@ from serendip.errors import StorageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData
 
-    from serendip.data.store.backend import Backend, Dialect
+    from serendip.data.store.backend import Backend, Dialect, RowsAround
 
 PATIENT_S = 60.0
 """How long a command waits for other writers."""
@@ -213,13 +213,15 @@ class Database:
         with self._errors():
             return self._backend.version()
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
         """Remove the bytes of deleted rows from tables.
 
         Writers wait meanwhile, in proportion to the size of the tables; it needs that size twice.
+        Of places they wait for a few thousand rows at once.
 
         Args:
             tables: by name; None = everything is written again.
+            places: in other tables.
 
         Returns:
             whether all bytes are gone: somebody may still be reading an older state.
@@ -229,7 +231,7 @@ class Database:
             StorageError: it cannot be written.
         """
         with self._errors(), self._failed_syncs():
-            return self._backend.scrub(tables)
+            return self._backend.scrub(tables, places)
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows, to a new one.
@@ -245,7 +247,7 @@ class Database:
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
-        if self._failed_sync:
+        if self.has_failed_sync:
             return self._failed_sync
         with self._in_use():  # normal connections replace limited ones where possible
             if problem := self._backend.problem():
@@ -259,12 +261,15 @@ class Database:
 
     @property
     def has_failed_sync(self) -> bool:
-        """Whether the disk failed, so that nothing is written any more."""
+        """Whether the disk failed, here or in another process: nothing is written any more."""
+        if not self._failed_sync and self._backend.has_failed_elsewhere():
+            self.note_failed_sync()
         return bool(self._failed_sync)
 
     def note_failed_sync(self) -> None:
-        """Write nothing more, as the disk failed here or in another process."""
+        """Write nothing more, as the disk failed here or in another process, and tell others."""
         self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
+        self._backend.tell_failed_sync()
 
     def keep_open(self) -> None:
         """Stay readable although a file is deleted."""
@@ -279,6 +284,7 @@ class Database:
         """Close all connections."""
         self._watch.close()
         self._engine.dispose()
+        self._backend.close()
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -295,13 +301,7 @@ class Database:
 
     def _require_tables(self, connection: Connection, tables: MetaData) -> None:
         """Check that the tables exist and have the columns that this code reads and writes."""
-        from sqlalchemy import inspect
-
-        found = inspect(connection).get_multi_columns()
-        existing = {
-            name: {str(column["name"]) for column in columns}
-            for (_, name), columns in found.items()
-        }
+        existing = self._backend.columns(connection)
         for name in sorted(set(tables.tables) & existing.keys()):
             columns = existing[name]
             if differing := sorted(columns ^ set(tables.tables[name].columns.keys())):
@@ -323,7 +323,7 @@ class Database:
         """Refuse to write after a failed sync, and note one."""
         from sqlalchemy.exc import OperationalError
 
-        if self._failed_sync:
+        if self.has_failed_sync:
             raise StorageError(self._failed_sync, _AFTER_FAILED_SYNC)
         try:
             yield

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backend import WRITES
+from serendip.data.store.backend import WRITES, RowsAround
 from serendip.errors import BusyError, ConfigError, DiskFullError, ExtraMissing, StorageError
 
 if TYPE_CHECKING:
@@ -178,6 +178,16 @@ class PostgresBackend:
 
         return is_behind(connection, self.name)
 
+    def columns(self, connection: Connection) -> dict[str, set[str]]:
+        """Name of each table -> names of its columns."""
+        from sqlalchemy import inspect
+
+        found = inspect(connection).get_multi_columns()
+        return {
+            name: {str(column["name"]) for column in columns}
+            for (_, name), columns in found.items()
+        }
+
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a sequence has ever given out."""
         return int(connection.exec_driver_sql(_LAST_NUMBER, (table, column)).scalar() or 0)
@@ -224,6 +234,13 @@ class PostgresBackend:
         """False: the server itself stops after a failed sync."""
         return False
 
+    def tell_failed_sync(self) -> None:
+        """Nothing: the server ends all its connections."""
+
+    def has_failed_elsewhere(self) -> bool:
+        """False, see ``is_failed_sync``."""
+        return False
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         from sqlalchemy.exc import SQLAlchemyError
@@ -264,8 +281,8 @@ class PostgresBackend:
             version = connection.exec_driver_sql("SHOW server_version").scalar_one()
         return f"PostgreSQL {str(version).split()[0]}"
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
-        """Write the tables that an erasure touches again (``VACUUM FULL``).
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
+        """Write the tables that an erasure touches again (``VACUUM FULL``), those of places, too.
 
         Bytes stay in the server's write-ahead log until it recycles it, and in its backups.
 
@@ -283,7 +300,8 @@ class PostgresBackend:
                     return False
                 time.sleep(0.1)
             try:
-                for table in _ERASABLE if tables is None else tables:
+                wanted = {*(_ERASABLE if tables is None else tables), *(p.table for p in places)}
+                for table in sorted(wanted):
                     connection.execute(f"VACUUM (FULL) {table}")
             except psycopg.errors.LockNotAvailable:
                 return False
@@ -322,6 +340,9 @@ class PostgresBackend:
         self._prepare(connection, None)
         connection.autocommit = True
         return connection
+
+    def close(self) -> None:
+        """Nothing: connections are all there is."""
 
 
 class SnapshotWatch:

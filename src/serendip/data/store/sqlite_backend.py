@@ -15,8 +15,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backend import WRITES
+from serendip.data.store.backend import WRITES, RowsAround
 from serendip.data.store.commit_watch import FileWatch
+from serendip.data.store.disk_failure import DiskFailure
 from serendip.data.store.sqlite_file import SqliteFile
 from serendip.errors import BusyError, DiskFullError, StorageError
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _POOL = 16
 _DISK_FAILS = "SQLITE_IOERR"
+_COLUMNS = """
+SELECT t.name, c.name FROM sqlite_master AS t JOIN pragma_table_xinfo(t.name) AS c
+WHERE t.type = 'table' AND substr(t.name, 1, 7) <> 'sqlite_' AND c.hidden <> 1
+"""
 
 
 class SqliteBackend:
@@ -44,6 +49,7 @@ class SqliteBackend:
         self._file = SqliteFile(path, sqlite_module(), busy_s, create)
         self.name = self._file.name
         self.failure = self._file.failure
+        self._disk_failure = DiskFailure(path)
 
     def create_engine(self) -> Engine:
         """Build the pool; a transaction begins here, as the connections are in autocommit mode."""
@@ -82,14 +88,21 @@ class SqliteBackend:
         """Create the tables, or add what was added to them later; see ``upgrade``."""
         from serendip.data.store.upgrade import add_later_parts
 
-        tables.create_all(connection)
-        add_later_parts(connection, tables)
+        tables.create_all(connection, checkfirst=bool(self.columns(connection)))
+        add_later_parts(connection, tables, self.columns(connection))
 
     def is_older(self, connection: Connection, tables: MetaData) -> bool:
         """Whether it lacks only what was added to the tables later."""
         from serendip.data.store.upgrade import lacks_later_parts
 
-        return lacks_later_parts(connection, tables)
+        return lacks_later_parts(self.columns(connection), tables)
+
+    def columns(self, connection: Connection) -> dict[str, set[str]]:
+        """Name of each table -> names of its columns; one statement, as every opening asks."""
+        found: dict[str, set[str]] = {}
+        for table, column in connection.exec_driver_sql(_COLUMNS):
+            found.setdefault(table, set()).add(column)
+        return found
 
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a column with AUTOINCREMENT has ever given out."""
@@ -123,6 +136,14 @@ class SqliteBackend:
         name = _name_of(error)
         return name.startswith(_DISK_FAILS) and not self._file.is_full_error(name)
 
+    def tell_failed_sync(self) -> None:
+        """Tell all other processes with this file, until this one closes it."""
+        self._disk_failure.tell()
+
+    def has_failed_elsewhere(self) -> bool:
+        """Whether another process with this file tells that the disk failed."""
+        return self._disk_failure.is_told()
+
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         return self._file.problem()
@@ -145,9 +166,9 @@ class SqliteBackend:
         """Name and version."""
         return f"SQLite {'.'.join(map(str, sqlite_version()))}"
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
         """Write the file again without the bytes of deleted rows, and empty the write-ahead log."""
-        return self._file.scrub(tables)
+        return self._file.scrub(tables, places)
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows."""
@@ -162,6 +183,10 @@ class SqliteBackend:
     def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
         """Nothing: the file is on this machine, where the locks of folders hold."""
         yield lambda: None
+
+    def close(self) -> None:
+        """Tell of no failure any more."""
+        self._disk_failure.close()
 
 
 def _name_of(error: Exception) -> str:

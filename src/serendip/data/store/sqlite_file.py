@@ -16,12 +16,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
+from serendip.data.store.backend import RowsAround
 from serendip.errors import StorageError
 
 Limit: TypeAlias = Literal["", "full", "read-only", "frozen"]
@@ -32,6 +34,10 @@ _CHECKPOINTS, _CHECKPOINT_MS = 4, 500
 
 _OVERWRITES = 1
 """``user_version`` of a file in which all that was ever deleted is overwritten."""
+
+_NEAR, _AT_ONCE = 1_000, 4_000
+"""Rows on each side of a place, and rows of one transaction. A page of 4 KiB has at most 100 rows,
+and when one is split or joined, rows move between it and the pages beside it."""
 
 _NO_ROOM, _LOCKED = ("SQLITE_IOERR", "SQLITE_FULL"), ("SQLITE_BUSY", "SQLITE_LOCKED")
 
@@ -118,7 +124,7 @@ class SqliteFile:
         """Whether an error of this name says that the disk is full."""
         return name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and self._is_full())
 
-    def scrub(self, tables: Sequence[str] | None = None) -> bool:
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
         """Remove the bytes of deleted rows, and empty the write-ahead log.
 
         What is deleted is overwritten (``secure_delete``). But a page that was split keeps copies
@@ -126,8 +132,13 @@ class SqliteFile:
         their pages are overwritten then. It takes time in proportion to these tables alone. A file
         in which an earlier version deleted is written again as a whole, once.
 
+        Of a large table in which rows keep their places, the rows around those that were deleted or
+        blanked are enough: rows move from a page to those beside it. They are written again in
+        transactions of their own, so that writers never wait for more than one of them.
+
         Args:
             tables: by name; None = the whole file is written again.
+            places: in other tables.
 
         Returns:
             whether the log is empty; a reader of an older state keeps it for a while.
@@ -140,19 +151,61 @@ class SqliteFile:
                 connection.execute(f"PRAGMA user_version={_OVERWRITES}")
             else:
                 self._fill_again(connection, tables)
+                for place in places:
+                    self._fill_around(connection, place)
             return self._empty_log(connection)
         finally:
             connection.close()
 
     def _fill_again(self, connection: Any, tables: Sequence[str]) -> None:
         """Empty tables and fill them again, in one transaction."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction(connection):
             for table in tables:
                 connection.execute(f'CREATE TEMP TABLE kept AS SELECT * FROM main."{table}"')
                 connection.execute(f'DELETE FROM main."{table}"')
                 connection.execute(f'INSERT INTO main."{table}" SELECT * FROM kept ORDER BY rowid')
                 connection.execute("DROP TABLE temp.kept")
+
+    def _fill_around(self, connection: Any, place: RowsAround) -> None:
+        """Remove the rows around a place and write them again under the numbers that they had."""
+        for first, last in _join_ranges(self._row_numbers(connection, place)):
+            with self._transaction(connection):
+                connection.execute(
+                    f'CREATE TEMP TABLE kept AS SELECT rowid AS place, * FROM main."{place.table}" '
+                    "WHERE rowid BETWEEN ? AND ?",
+                    (first, last),
+                )
+                names = ", ".join(self._columns(connection, place.table))
+                connection.execute(
+                    f'DELETE FROM main."{place.table}" WHERE rowid BETWEEN ? AND ?', (first, last)
+                )
+                connection.execute(
+                    f'INSERT INTO main."{place.table}" (rowid, {names}) '
+                    f"SELECT place, {names} FROM kept ORDER BY place"
+                )
+                connection.execute("DROP TABLE temp.kept")
+
+    def _row_numbers(self, connection: Any, place: RowsAround) -> list[int]:
+        """Numbers of the rows of a place, ascending; of all rows, as many as lead to every one."""
+        if place.values is None:
+            statement = f'SELECT min(rowid), max(rowid) FROM main."{place.table}"'
+            ((first, last),) = connection.execute(statement).fetchall()
+            return [] if first is None else [*range(first, last, _NEAR), last]
+        statement = f'SELECT rowid FROM main."{place.table}" WHERE "{place.column}" = ?'
+        found = (connection.execute(statement, (value,)).fetchall() for value in place.values)
+        return sorted(number for rows in found for (number,) in rows)
+
+    @staticmethod
+    def _columns(connection: Any, table: str) -> list[str]:
+        rows = connection.execute(f'PRAGMA table_info("{table}")').fetchall()
+        return [f'"{row[1]}"' for row in rows]
+
+    @contextmanager
+    def _transaction(self, connection: Any) -> Iterator[None]:
+        """A write transaction, undone if it fails."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             connection.execute("COMMIT")
         except self._module.Error:
             if connection.in_transaction:
@@ -278,3 +331,18 @@ class SqliteFile:
 
     def _beside(self, ending: str) -> Path:
         return self._path.with_name(self._path.name + ending)
+
+
+def _join_ranges(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last of the rows around some, ascending; those that overlap joined, to a limit."""
+    first = last = None
+    for number in numbers:
+        begin, end = number - _NEAR, number + _NEAR
+        if first is not None and last is not None:
+            if begin <= last and end - first < _AT_ONCE:
+                last = end
+                continue
+            yield first, last
+        first, last = begin, end
+    if first is not None and last is not None:
+        yield first, last

@@ -11,6 +11,7 @@ beside it (``data/log``).
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.objects.mirror import Place
+from serendip.data.store.backend import RowsAround
 from serendip.data.store.backups import Backups
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
@@ -36,20 +38,18 @@ from serendip.data.store.item_rows import (
     tabulate_items,
     tabulate_sizes,
 )
-from serendip.data.store.log_reader import EventLogReader
+from serendip.data.store.log_reader import EventLogReader, PastLogReader
 from serendip.data.store.log_totals import LogTotals
-from serendip.data.store.log_view import LogPosition, LogView, read_log
+from serendip.data.store.log_view import LOG_NAME_KEY, LogPosition, LogView, read_log
 from serendip.data.store.log_writer import (
     ITEM_REMAINS_KEY,
     REMAINS_KEY,
     REPLACED_KEY,
     LogWriter,
-    remains_note,
 )
 from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
-from serendip.data.store.upsert import to_values
-from serendip.data.store.users import Users
+from serendip.data.store.users import PastUsers, Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.user import User
 from serendip.errors import DataError, DiskFullError
@@ -57,6 +57,8 @@ from serendip.errors import DataError, DiskFullError
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
+
+    from serendip.data.store.moment import StoreMoment
 
 T = TypeVar("T")
 
@@ -71,6 +73,9 @@ _MOST_IN_TAIL = 50_000
 """Events in the database of which bytes are removed there; more are moved into a segment first, so
 that writers never wait for long."""
 
+_MOST_NOTED = 500
+"""Erased items that are noted by their ids; of more, the whole database is written again."""
+
 _SCRUBBED_KEY = "user changes at scrub"
 
 
@@ -80,6 +85,21 @@ def _reserve(place: DatabasePlace) -> Reserve:
         return Reserve(None)
     path = Path(place)
     return Reserve(path.with_name(path.name + ENDING))
+
+
+def _with_item(note: str, item_id: str) -> str:
+    """The note that bytes of items are left, with one item more; each is another one."""
+    items = _noted_items(note)
+    known = None if items is None or len(items) >= _MOST_NOTED else sorted({*items, item_id})
+    return json.dumps({"token": secrets.token_hex(8), "items": known})
+
+
+def _noted_items(note: str) -> list[str] | None:
+    """Ids of the items in a note; None = any item, as in notes of earlier versions."""
+    if not note.startswith("{"):
+        return None if note else []
+    items: list[str] | None = json.loads(note)["items"]
+    return items
 
 
 def _log_place(place: DatabasePlace, log: Place | None) -> Place:
@@ -213,7 +233,7 @@ class Store:
         self._database, self._reserve = database, reserve
         self._sql = schema
         self._segments = SegmentFolder(log)
-        self.users = Users(database)
+        self.users: Users = Users(database)
         self._writer = LogWriter(database, self._segments, self.users)
         self._erased = ErasedUsers(database)
         self.backups = Backups(database)
@@ -221,6 +241,7 @@ class Store:
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
+        self._moment: StoreMoment | None = None
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
@@ -407,8 +428,9 @@ class Store:
                 connection.execute(self._upsert_items, row)
                 connection.execute(self._sql.BLANK_ITEM, values)
             self.generated_texts.remove_of(connection, item_id)
+            noted = connection.scalar(self._sql.META_VALUE, {"name": ITEM_REMAINS_KEY}) or ""
             rows = [
-                remains_note(ITEM_REMAINS_KEY),
+                {"key": ITEM_REMAINS_KEY, "value": _with_item(noted, item_id)},
                 {"key": ITEM_ERASURE_KEY, "value": str(version)},
             ]
             connection.execute(self._set_meta, rows)
@@ -443,9 +465,7 @@ class Store:
             ]
             if not new:
                 return 0
-            counted = connection.execution_options(preserve_rowcount=True)
-            values = to_values(self._database.dialect, new)
-            return counted.execute(self._insert_events, values).rowcount
+            return self._insert_events.run(connection, new)
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -588,6 +608,39 @@ class Store:
         waiting = self._read(lambda view: view.waiting)
         return sorted(name for name, who in waiting.items() if digest is None or digest in who)
 
+    def other_logs(self) -> dict[str, int]:
+        """Log -> number of segments, of logs in the object store that are of other databases.
+
+        A restore gives the log a new name, and what the old one had stays.
+
+        Raises:
+            StorageError: the object store cannot be reached.
+        """
+        stored = self._segments.stored_logs()
+        stored.pop(self.meta(LOG_NAME_KEY) or "", None)
+        return stored
+
+    def forget_log(self, log: str) -> int:
+        """Remove another database's log from the object store; returns its number of segments.
+
+        Raises:
+            DataError: it is the log of this database, or there is none of this name.
+            StorageError: the object store cannot be reached; the next call removes what is left.
+        """
+        if log == self.meta(LOG_NAME_KEY):
+            raise DataError(
+                f"{log} is the event log of this workspace.",
+                "`serendip status` lists those of other databases.",
+            )
+        others = self.other_logs()
+        if log not in others:
+            raise DataError(
+                f"the storage has no event log {log!r}.",
+                f"It has {', '.join(others) or 'no other one than that of this workspace'}.",
+            )
+        self._segments.forget(log)
+        return others[log]
+
     def remove_erased(self) -> int:
         """Remove the bytes of erased users from the segments and the database file.
 
@@ -601,22 +654,31 @@ class Store:
             StorageError: another process is writing segments, or the disk is full.
         """
         count = self._writer.rewrite(_MOST_IN_TAIL)
-        notes = {key: self.meta(key) for key in (REMAINS_KEY, ITEM_REMAINS_KEY)}
-        if any(notes.values()) and self._scrub(with_items=bool(notes[ITEM_REMAINS_KEY])):
+        notes = {key: self.meta(key) or "" for key in (REMAINS_KEY, ITEM_REMAINS_KEY)}
+        if any(notes.values()) and self._scrub(*notes.values()):
             with self._database.write() as connection:  # unless somebody was erased meanwhile
                 values = [{"name": key, "seen": note} for key, note in notes.items() if note]
                 connection.execute(self._sql.CLEAR_META, values)
         return count
 
-    def _scrub(self, with_items: bool) -> bool:
+    def _scrub(self, of_users: str, of_items: str) -> bool:
         """Remove the bytes of deleted rows; whether all are gone.
 
-        Those of users are in two tables, of which one seldom changes.
+        Those of users are in two tables, of which one seldom changes; those of items around their
+        rows, and in the table of texts about them, whose rows come and go.
+
+        Args:
+            of_users: note that bytes of users are left; empty = none are.
+            of_items: the same of items, with their ids.
         """
+        items = _noted_items(of_items)
+        if items is None:
+            return self._database.scrub()
         changes = self.users.changes()
         tables = ["events"] if str(changes) == self.meta(_SCRUBBED_KEY) else ["events", "users"]
-        is_done = self._database.scrub(None if with_items else tables)
-        if is_done:
+        places = [RowsAround("items", "item_id", items), RowsAround("generated_texts")]
+        is_done = self._database.scrub(tables if of_users else (), places if items else ())
+        if is_done and of_users:
             self.set_meta(_SCRUBBED_KEY, str(changes))
         return is_done
 
@@ -674,6 +736,9 @@ class Store:
             after: a version, as ``max_version`` returns it.
             with_imports: whether to include what an import changed.
         """
+        if self._moment is not None:
+            found = self._moment.items
+            return found if after == found.after else ItemChanges(after, found.version, ())
         origins = ["api", "file"] if with_imports else ["api"]
         values = {"after": after, "origins": origins}
         with self._database.read() as connection:
@@ -766,7 +831,13 @@ class Store:
     @property
     def log(self) -> EventLogReader:
         """The event log, to follow as it grows."""
+        if self._moment is not None:
+            return PastLogReader(self._database, self._segments, self._moment.position)
         return EventLogReader(self._database, self._segments)
+
+    def read_as_of(self, moment: StoreMoment) -> None:
+        """Read ``log``, ``users`` and ``item_changes`` as they were at a moment from now on."""
+        self._moment, self.users = moment, PastUsers(self._database, moment.users)
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the event log; user activity without the given actions."""

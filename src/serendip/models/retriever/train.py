@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, compress
@@ -48,6 +49,13 @@ from serendip.models.retriever.content_weights import (
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, EncodedItems, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
+from serendip.models.retriever.parallel_train import (
+    MOST_GRADIENT,
+    OneProcess,
+    Steps,
+    build_optimiser,
+    open_steps,
+)
 from serendip.models.retriever.quality import (
     HeldOutRequests,
     QualityVector,
@@ -58,15 +66,14 @@ from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASK_OF
 from serendip.models.retriever.training_data import TrainingSplit, training_fingerprint
 from serendip.models.retriever.validation import ValidationRequests, ValidationSample
 from serendip.models.retriever.warm_start import RetrieverStart, name_weights
-from serendip.models.row_adam import RowAdamW
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
 from serendip.runtime.budget import UNLIMITED, Allowance
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.threads import num_threads
 
-_WARM_SHARE, _LAST_RATE, _MOST_GRADIENT = 0.05, 0.02, 1.0
-"""Warm-up share of the training, final learning rate over the highest, gradient norm clip."""
+_WARM_SHARE, _LAST_RATE = 0.05, 0.02
+"""Warm-up share of the training, final learning rate over the highest."""
 
 _SHARE_BEFORE_LAST = 0.8
 """Share of the time for the epochs before the last pass, which learns the held-back events."""
@@ -103,12 +110,13 @@ def train_retriever(
             digest = training_fingerprint(dataset, config, options.seed)
         training.allowance = options.allowance.from_now(_SHARE_BEFORE_LAST)
         timed = replace(options, allowance=training.allowance, progress=SilentProgress())
-        with steps:
-            train_epochs(training, stopping, timed, digest, "Training the retriever")
-        affinity = training.affinity()
-        quality = training.quality(affinity)
-        training.allowance = options.allowance.from_now(1.0)
-        training.learn_held_back()
+        with training.open_steps(options):
+            with steps:
+                train_epochs(training, stopping, timed, digest, "Training the retriever")
+            affinity = training.affinity()
+            quality = training.quality(affinity)
+            training.allowance = options.allowance.from_now(1.0)
+            training.learn_held_back()
         return training.finish(affinity, quality)
 
 
@@ -163,7 +171,18 @@ class RetrieverTraining:
         self._samples: dict[tuple[int, int], ValidationSample] = {}
         self._encoded: EncodedItems | None = None
         self._passes = 0.0
-        self.optimiser = self._optimiser()
+        self.optimiser = build_optimiser(self.module, config)
+        self.steps: Steps = OneProcess()
+
+    @contextmanager
+    def open_steps(self, options: TrainOptions) -> Iterator[None]:
+        """Make steps with as many processes as the options say, in a ``with`` block."""
+        features = self.dataset.features or _no_features(self.num_items)
+        countries = len(self.countries)
+        helped = open_steps(features, self.queries, self.module, self.config, countries, options)
+        with helped as self.steps:
+            yield
+        self.steps = OneProcess()
 
     @property
     def _past(self) -> EventLog:
@@ -231,6 +250,7 @@ class RetrieverTraining:
         """Pass over all rows, epoch ``number``; shorter if the time is over."""
         self.module.train()
         self._encoded = None
+        self.steps.begin(self.module, self.optimiser)
         steps = maker.cut_epoch(self.config.batch_size, self.random)
         for step, rows in enumerate(steps):
             self._passes = number + step / len(steps)
@@ -239,10 +259,10 @@ class RetrieverTraining:
                 break
             self._set_rate(self.allowance.pace(self._passes / self.num_epochs))
             batch = maker.batch(rows, self.random)
-            loss = self.module.loss(batch, self.draw(batch, self.random))
+            candidates = self.draw(batch, self.random)
             self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.clip_gradients(_MOST_GRADIENT)
+            self.steps.add_gradients(self.module, self.optimiser, batch, candidates)
+            self.optimiser.clip_gradients(MOST_GRADIENT)
             self.optimiser.step()
         self.optimiser.flush()
 
@@ -255,20 +275,6 @@ class RetrieverTraining:
         falling = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         share = min(1.0, (done + 1e-3) / _WARM_SHARE) * max(_LAST_RATE, falling)
         self.optimiser.set_rate(self.config.learning_rate * share)
-
-    def _optimiser(self) -> RowAdamW:
-        """AdamW with a learning rate of its own for ID embeddings, whose rows it reads."""
-        tower = self.module.tower
-        optimiser = RowAdamW(
-            tower.ids,
-            self.config.id_learning_rate,
-            (parameter for parameter in self.module.parameters() if parameter is not tower.ids),
-            lr=self.config.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=self.config.reg,
-        )
-        tower.read_ids = optimiser.read
-        return optimiser
 
     def validate(self) -> float | None:
         """Validation score: mean over tasks of mean nDCG@10; None without validation targets.

@@ -18,6 +18,7 @@ from serendip.data.arrays import FloatArray
 from serendip.models.linalg import Sparse, scale_rows
 from serendip.models.pair_counts import PairCounter
 from serendip.models.sequence.packing import Sequences
+from serendip.runtime.progress import TrainOptions
 
 NUM_GAPS = 3
 """Largest distance in a history at which two items co-occur."""
@@ -31,15 +32,18 @@ _TOLERANCE = 1e-3
 """Of eigenvalues, relative: the vectors span the same space, for a sixth less time."""
 
 
-def cooccurrence_vectors(past: Sequences, num_items: int, size: int) -> FloatArray:
+def cooccurrence_vectors(
+    past: Sequences, num_items: int, size: int, options: TrainOptions | None = None
+) -> FloatArray:
     """Embed items: (N, D) float32 unit vectors; zeros for an item that co-occurs with no other.
 
     Args:
         past: histories.
         num_items: N.
         size: D; beyond the rank of the data, columns are zeros.
+        options: progress, and the executor that counts.
     """
-    embedded, counts = np.zeros((num_items, size), np.float32), _counts(past, num_items)
+    embedded, counts = np.zeros((num_items, size), np.float32), _counts(past, num_items, options)
     if not counts.nnz:
         return embedded
     counts = _normalise(counts)  # the unscaled counts are freed
@@ -49,13 +53,13 @@ def cooccurrence_vectors(past: Sequences, num_items: int, size: int) -> FloatArr
     return np.where(lengths > _SMALLEST, embedded / np.maximum(lengths, _SMALLEST), 0.0)
 
 
-def _counts(past: Sequences, num_items: int) -> Sparse:
+def _counts(past: Sequences, num_items: int, options: TrainOptions | None) -> Sparse:
     """C (N, N): symmetric sums of 1/gap; zeros on the diagonal."""
     first = np.cumsum(past.lengths) - past.lengths
     events = np.arange(int(past.lengths.sum())) + np.repeat(past.starts - first, past.lengths)
     owners = np.repeat(np.arange(len(past), dtype=np.int32), past.lengths)
     weights = (1.0 / np.arange(1, NUM_GAPS + 1)).astype(np.float32)
-    return PairCounter(owners, past.items[events], num_items, weights, weights).count()
+    return PairCounter(owners, past.items[events], num_items, weights, weights).count(options)
 
 
 def _normalise(counts: Sparse) -> Sparse:

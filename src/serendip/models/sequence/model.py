@@ -153,7 +153,7 @@ class SASRec(SequenceRecommender):
             module = SASRecNetwork(dataset.num_items, self.config)
             if self.config.start == "co-occurrence":
                 size = self.config.embedding_size
-                module.start_at(cooccurrence_vectors(past, dataset.num_items, size))
+                module.start_at(cooccurrence_vectors(past, dataset.num_items, size, options))
             return module
 
         return train_sequences(network, dataset, self.config, options)

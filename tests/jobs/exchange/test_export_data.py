@@ -16,7 +16,7 @@ from serendip.data.store.store import Store
 from serendip.data.user import User
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
-from serendip.jobs.export_data import FORMATS, export
+from serendip.jobs.exchange.export import FORMATS, export
 from serendip.jobs.import_files import import_files
 from serendip.runtime.progress import SilentProgress
 

@@ -1,0 +1,152 @@
+"""Gorse: JSON lines of users, items and feedback, as its API takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serendip.data.attributes import Attribute
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.user import User
+from serendip.jobs.exchange.rows import (
+    ExportFormat,
+    ForeignFiles,
+    Place,
+    Row,
+    attribute_row,
+    iso_time,
+    item_with_texts,
+    iterate_events,
+    read_attributes,
+    read_number,
+    read_objects,
+    read_text,
+    read_time,
+    text_names,
+    write_lines,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class GorseFormat(ExportFormat):
+    """JSON lines of Gorse's users, items and feedback; a query without an item has no place."""
+
+    def write_items(self, folder: Path, items: Sequence[Item]) -> None:
+        """``items.jsonl``."""
+
+        def row(item: Item) -> Row:
+            texts = {"title": item.title, "description": item.description}
+            labels = {name: text for name, text in texts.items() if text} | attribute_row(
+                item.attributes
+            )
+            return {
+                "ItemId": item.item_id,
+                "IsHidden": False,
+                "Categories": [],
+                "Timestamp": iso_time(item.available_from or 0.0),
+                "Labels": labels,
+                "Comment": item.title,
+            }
+
+        write_lines(folder / "items.jsonl", items, row)
+
+    def write_users(self, folder: Path, users: Sequence[User]) -> None:
+        """``users.jsonl``."""
+        write_lines(
+            folder / "users.jsonl",
+            users,
+            lambda user: {
+                "UserId": user.user_id,
+                "Labels": attribute_row(user.attributes),
+                "Comment": "",
+            },
+        )
+
+    def write_events(self, folder: Path, events: pa.Table) -> None:
+        """``feedback.jsonl``."""
+
+        def row(event: Event) -> Row:
+            return {
+                "FeedbackType": event.action,
+                "UserId": event.user_id,
+                "ItemId": event.item_id,
+                "Value": 1.0 if event.value is None else event.value,
+                "Timestamp": iso_time(event.timestamp),
+            }
+
+        chosen = (event for event in iterate_events(events) if event.item_id)
+        write_lines(folder / "feedback.jsonl", chosen, row)
+
+
+class GorseFiles(ForeignFiles):
+    """Items, users and feedback of Gorse; what a row is, its fields say.
+
+    Labels are attributes. A time of 1970 or before says nothing, and neither do the values of a
+    type of feedback that are all 0 or 1: both are what Gorse fills in.
+    """
+
+    def items(self) -> Iterator[tuple[Place, Item]]:
+        """Yield items that are not hidden; a title is a label, or else the comment."""
+        rows = [(place, row) for place, row in self._rows("ItemId") if "FeedbackType" not in row]
+        labels = [_labels(row) | _categories(row) for _, row in rows]
+        title, description = text_names(name for one in labels for name in one)
+        for (place, row), attributes in zip(rows, labels, strict=True):
+            if row.get("IsHidden"):
+                self.leave_out("items that are hidden")
+                continue
+            item = item_with_texts(read_text(row["ItemId"]), attributes, title, description)
+            moment = read_time(row.get("Timestamp"), place) if row.get("Timestamp") else 0.0
+            yield (
+                place,
+                replace(
+                    item,
+                    title=item.title or read_text(row.get("Comment")),
+                    available_from=moment if moment > 0 else None,
+                ),
+            )
+
+    def users(self) -> Iterator[tuple[Place, User]]:
+        """Yield users; their labels are attributes."""
+        for place, row in self._rows("UserId"):
+            if "FeedbackType" not in row:
+                yield place, User(read_text(row["UserId"]), _labels(row))
+
+    def events(self) -> Iterator[tuple[Place, Event]]:
+        """Yield feedback."""
+        valued = {
+            read_text(row["FeedbackType"])
+            for place, row in self._rows("FeedbackType")
+            if read_number(row.get("Value"), "Value", place) not in (None, 0.0, 1.0)
+        }
+        for place, row in self._rows("FeedbackType"):
+            action = read_text(row["FeedbackType"])
+            value = read_number(row.get("Value"), "Value", place) if action in valued else None
+            yield (
+                place,
+                Event(
+                    read_text(row.get("UserId")),
+                    read_text(row.get("ItemId")),
+                    read_time(row.get("Timestamp"), place),
+                    action,
+                    value,
+                ),
+            )
+
+    def _rows(self, name: str) -> Iterator[tuple[Place, Row]]:
+        """Rows that have a field."""
+        for path in self.paths:
+            yield from ((place, row) for place, row in read_objects(path) if name in row)
+
+
+def _labels(row: Mapping[str, Any]) -> dict[str, Attribute]:
+    labels = row.get("Labels")
+    return read_attributes(labels if isinstance(labels, dict) else {"labels": labels})
+
+
+def _categories(row: Mapping[str, Any]) -> dict[str, Attribute]:
+    return read_attributes({"categories": row.get("Categories")})

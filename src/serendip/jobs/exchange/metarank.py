@@ -1,0 +1,189 @@
+"""Metarank: JSON lines of the events ``item``, ``user``, ``ranking`` and ``interaction``.
+
+A ranking is an impression of each of its items, at its position; an interaction has the query and
+the position of its item in the ranking that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from serendip.data.attributes import Attribute
+from serendip.data.event import Event
+from serendip.data.files.columns import guess_mapping
+from serendip.data.item import Item
+from serendip.data.search_log import IMPRESSION
+from serendip.data.user import User
+from serendip.jobs.exchange.rows import (
+    ForeignFiles,
+    Place,
+    Row,
+    item_with_texts,
+    read_attributes,
+    read_objects,
+    read_text,
+    read_time,
+    text_names,
+)
+
+_TEXTS = ("query", "surface", "country", "device")
+"""Fields of an event here that a field of Metarank may be, by its name."""
+
+
+class _Ranking(NamedTuple):
+    """What interactions take from the ranking that they name."""
+
+    positions: Mapping[str, int]
+    texts: Row
+
+
+@dataclass(slots=True)
+class MetarankFiles(ForeignFiles):
+    """Events of Metarank, also compressed ones."""
+
+    def items(self) -> Iterator[tuple[Place, Item]]:
+        """Yield items; later events change fields of earlier ones."""
+        places, merged = self._merge("item")
+        title, description = text_names(name for one in merged.values() for name in one)
+        for item_id, attributes in merged.items():
+            yield places[item_id], item_with_texts(item_id, attributes, title, description)
+
+    def users(self) -> Iterator[tuple[Place, User]]:
+        """Yield users; later events change fields of earlier ones."""
+        places, merged = self._merge("user")
+        for user_id, attributes in merged.items():
+            yield places[user_id], User(user_id, attributes)
+
+    def events(self) -> Iterator[tuple[Place, Event]]:
+        """Yield impressions and interactions; those without a user are of their session."""
+        rankings = {
+            read_text(row.get("id")): _Ranking(_positions(row, place), _texts(row, place))
+            for place, row in self._rows("ranking")
+        }
+        for place, row in self._rows("ranking", "interaction"):
+            if not (row.get("user") or row.get("session")):
+                self.leave_out("events without user and session")
+            elif row["event"] == "ranking":
+                yield from _impressions(row, place)
+            else:
+                yield place, _interaction(row, place, rankings.get(read_text(row.get("ranking"))))
+
+    def _rows(self, *kinds: str) -> Iterator[tuple[Place, Row]]:
+        for path in self.paths:
+            for place, row in read_objects(path):
+                if row.get("event") not in ("item", "user", "ranking", "interaction"):
+                    raise place.refuse(f"event {str(row.get('event'))[:40]!r} is unknown")
+                if row["event"] in kinds:
+                    yield place, row
+
+    def _merge(self, kind: str) -> tuple[dict[str, Place], dict[str, dict[str, Attribute]]]:
+        """Id -> place of its last event, and -> its fields."""
+        places: dict[str, Place] = {}
+        merged: dict[str, dict[str, Attribute]] = {}
+        for place, row in self._rows(kind):
+            name = read_text(row.get(kind))
+            places[name] = place
+            fields = merged.setdefault(name, {})
+            for field in _fields(row, place):
+                fields.pop(field, None)  # an empty value removes what was there
+            fields.update(read_attributes(_fields(row, place)))
+        return places, merged
+
+
+def _fields(row: Row, place: Place) -> dict[str, Any]:
+    """Fields by name."""
+    fields = row.get("fields") or []
+    if not isinstance(fields, list) or not all(isinstance(one, dict) for one in fields):
+        raise place.refuse("fields is not a list of objects with `name` and `value`")
+    return {read_text(one.get("name")): one.get("value") for one in fields}
+
+
+@lru_cache(maxsize=1024)
+def _meaning(names: tuple[str, ...]) -> Mapping[str, str]:
+    """Field of an event here -> the name among these that means it."""
+    return guess_mapping(names, "events")
+
+
+def _texts(row: Row, place: Place) -> Row:
+    """Field of an event -> text, by the names of the fields."""
+    fields = _fields(row, place)
+    found = _meaning(tuple(fields))
+    return {name: read_text(fields[found[name]]) for name in _TEXTS if name in found}
+
+
+def _value(row: Row, place: Place) -> float | None:
+    """The number of the field that is a value or a rating by its name."""
+    fields = _fields(row, place)
+    value = fields.get(_meaning(tuple(fields)).get("value", ""))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _items(row: Row, place: Place) -> list[str]:
+    """Ids of the items of a ranking, in order."""
+    items = row.get("items") or []
+    if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
+        raise place.refuse("items is not a list of objects with `id`")
+    return [read_text(one.get("id")) for one in items]
+
+
+def _positions(row: Row, place: Place) -> dict[str, int]:
+    positions: dict[str, int] = {}
+    for position, item_id in enumerate(_items(row, place)):
+        positions.setdefault(item_id, position)
+    return positions
+
+
+def _impressions(row: Row, place: Place) -> Iterator[tuple[Place, Event]]:
+    """One event for each item of a ranking; a search that found nothing is an event, too."""
+    shown = _items(row, place)
+    texts = _texts(row, place)
+    for position, item_id in enumerate(shown):
+        yield (
+            place,
+            Event(
+                item_id=item_id,
+                action=IMPRESSION,
+                position=position,
+                request_id=read_text(row.get("id")),
+                **_common(row, place),
+                **texts,
+            ),
+        )
+    if not shown and texts.get("query"):
+        common = _common(row, place)
+        request_id = read_text(row.get("id"))
+        yield place, Event(item_id="", action="search", request_id=request_id, **common, **texts)
+
+
+def _interaction(row: Row, place: Place, ranking: _Ranking | None) -> Event:
+    item_id = read_text(row.get("item"))
+    texts = _texts(row, place)
+    return Event(
+        item_id=item_id,
+        action=read_text(row.get("type")),
+        value=_value(row, place),
+        request_id=read_text(row.get("ranking")),
+        position=ranking.positions.get(item_id) if ranking else None,
+        **_common(row, place),
+        **({**ranking.texts, **texts} if ranking else texts),
+    )
+
+
+def _common(row: Row, place: Place) -> dict[str, Any]:
+    """User, time and session of an event."""
+    session = read_text(row.get("session"))
+    user = read_text(row.get("user")) or session
+    return {"user_id": user, "timestamp": _time(row, place), "session_id": session}
+
+
+def _time(row: Row, place: Place) -> float:
+    """Unix seconds of a time, which is in milliseconds or ISO 8601."""
+    try:
+        return float(read_text(row.get("timestamp"))) / 1e3
+    except ValueError:
+        return read_time(row.get("timestamp"), place)
