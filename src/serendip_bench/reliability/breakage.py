@@ -17,6 +17,7 @@ from typing import Any
 
 from serendip.data.event import Event
 from serendip.data.log import segment
+from serendip.data.store.disk_failure import DiskFailure
 from serendip.data.store.sqlite_file import SqliteFile
 from serendip.data.store.store import Store
 from serendip.runtime import versions
@@ -165,6 +166,13 @@ def _queue_everything(init: Callable[..., None]) -> Callable[..., None]:
 def ignore_other_services() -> Iterator[None]:
     """A service never looks for what others wrote to the store."""
     with _replaced(EngineHolder, "catch_up", lambda self: None):
+        yield
+
+
+@contextmanager
+def forget_disk_failures() -> Iterator[None]:
+    """A process learns of no failed sync of another one."""
+    with _replaced(DiskFailure, "is_told", lambda self: False):
         yield
 
 

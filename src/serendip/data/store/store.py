@@ -40,7 +40,7 @@ from serendip.data.store.item_rows import (
 )
 from serendip.data.store.log_reader import EventLogReader, PastLogReader
 from serendip.data.store.log_totals import LogTotals
-from serendip.data.store.log_view import LogPosition, LogView, read_log
+from serendip.data.store.log_view import LOG_NAME_KEY, LogPosition, LogView, read_log
 from serendip.data.store.log_writer import (
     ITEM_REMAINS_KEY,
     REMAINS_KEY,
@@ -607,6 +607,39 @@ class Store:
         """
         waiting = self._read(lambda view: view.waiting)
         return sorted(name for name, who in waiting.items() if digest is None or digest in who)
+
+    def other_logs(self) -> dict[str, int]:
+        """Log -> number of segments, of logs in the object store that are of other databases.
+
+        A restore gives the log a new name, and what the old one had stays.
+
+        Raises:
+            StorageError: the object store cannot be reached.
+        """
+        stored = self._segments.stored_logs()
+        stored.pop(self.meta(LOG_NAME_KEY) or "", None)
+        return stored
+
+    def forget_log(self, log: str) -> int:
+        """Remove another database's log from the object store; returns its number of segments.
+
+        Raises:
+            DataError: it is the log of this database, or there is none of this name.
+            StorageError: the object store cannot be reached; the next call removes what is left.
+        """
+        if log == self.meta(LOG_NAME_KEY):
+            raise DataError(
+                f"{log} is the event log of this workspace.",
+                "`serendip status` lists those of other databases.",
+            )
+        others = self.other_logs()
+        if log not in others:
+            raise DataError(
+                f"the storage has no event log {log!r}.",
+                f"It has {', '.join(others) or 'no other one than that of this workspace'}.",
+            )
+        self._segments.forget(log)
+        return others[log]
 
     def remove_erased(self) -> int:
         """Remove the bytes of erased users from the segments and the database file.
