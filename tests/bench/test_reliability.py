@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from serendip.runtime.progress import SilentProgress
+from serendip.runtime.progress import Progress, SilentProgress
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.power_cuts import PowerCuts
 from serendip_bench.reliability.publish_kills import PublishKills
+from serendip_bench.reliability.run import HARNESSES, SECONDS, expected_s, run_harnesses
 from serendip_bench.reliability.simulated_disk import SimulatedDisk
 from serendip_bench.reliability.syscalls import read_calls, record
 from serendip_bench.reliability.workload import Contents, list_operations
@@ -53,6 +54,34 @@ def test_a_cut_of_the_power_loses_nothing_that_was_acknowledged() -> None:
     harness = PowerCuts(cuts=8, control_cuts=8, rounds=1, operations=10, seed=3)
     found = kept(harness.run(SilentProgress()))
     assert len(found.controls) == 3
+
+
+class Stub:
+    """A harness that finds nothing."""
+
+    def run(self, progress: Progress) -> Findings:
+        return Findings({}, ())
+
+
+def test_the_time_left_is_that_of_the_harnesses_to_come() -> None:
+    left = list[float]()
+    names = ("writer-kills", "overload", "fuzz")
+    document = run_harnesses(
+        dict.fromkeys(names, Stub()),
+        SilentProgress(),
+        lambda name, result: left.append(result["left_s"]),
+    )
+    assert document["is_kept"] and list(document["harnesses"]) == list(names)
+    walls = [document["harnesses"][name]["wall_s"] for name in names]
+    pace = walls[0] / SECONDS["writer-kills"][0]
+    assert left[0] == round(pace * (SECONDS["overload"][0] + SECONDS["fuzz"][0]))
+    assert left[-1] == 0
+
+
+def test_all_harnesses_have_an_expected_time_and_end_within_45_minutes() -> None:
+    assert SECONDS.keys() == HARNESSES.keys()
+    assert expected_s(HARNESSES, is_quick=False) < 45 * 60
+    assert expected_s(HARNESSES, is_quick=True) < 6 * 60
 
 
 WRITES = """

@@ -14,6 +14,7 @@ from serendip.engine.generations import publish, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
+from serendip.models.retriever.model import Retriever
 from serendip.models.sharded_index import ShardedIndex
 from serendip.serve.shard_server import ShardServer
 from serendip_bench.large_state import write_workspace
@@ -37,9 +38,10 @@ def shards(shop: Path) -> Iterator[list[ShardServer]]:
     servers = [ShardServer(Workspace.open(shop), part, 2, "127.0.0.1", 0, "") for part in (0, 1)]
     for server in servers:
         server.load()
+        server.start()
     yield servers
     for server in servers:
-        server.shutdown()
+        server.close()
 
 
 def open_engine(shop: Path, addresses: list[str], monkeypatch: pytest.MonkeyPatch) -> Engine:
@@ -65,14 +67,15 @@ def test_shards_answer_as_one_index_does(
         expected = answers(engine)
     with closing(open_engine(shop, addresses(shards), monkeypatch)) as engine:
         retriever = engine.state.models["retriever"]
+        assert isinstance(retriever, Retriever)
         assert isinstance(retriever._index.of(retriever).base, ShardedIndex)
         assert answers(engine) == expected
         engine.delete_item("sku-00000011")  # another set of items, which the shards do not know
         assert engine.recommend(REQUESTS[1]).degraded == ()
-        shards[1].shutdown()
+        shards[1].close()
         degraded = engine.recommend(REQUESTS[1])
         assert "retriever" in degraded.degraded and degraded.items
-        shards[0].shutdown()
+        shards[0].close()
         with pytest.raises(StorageError, match="none of 2 shards"):
             engine.recommend(REQUESTS[1])
         assert engine.fall_back(REQUESTS[1]).items  # what the service answers then
@@ -84,13 +87,15 @@ def test_shards_that_do_not_fit_are_refused(
     with pytest.raises(ConfigError, match="has part 2 of 2, and is number 1 of 2"):
         open_engine(shop, addresses(shards)[::-1], monkeypatch)
     empty = ShardServer(Workspace.open(shop), 0, 1, "127.0.0.1", 0, "")
+    empty.start()
     with pytest.raises(StorageError, match="does not have gen-1 yet"):
         open_engine(shop, addresses([empty]), monkeypatch)
-    empty.shutdown()
+    empty.close()
     secret = ShardServer(Workspace.open(shop), 0, 1, "127.0.0.1", 0, "secret")
+    secret.start()
     with pytest.raises(StorageError, match="the token is another one"):
         open_engine(shop, addresses([secret]), monkeypatch)
-    secret.shutdown()
+    secret.close()
     with pytest.raises(StorageError, match="does not answer"):
         open_engine(shop, addresses([secret]), monkeypatch)
 
@@ -113,4 +118,4 @@ def test_the_generation_in_force_is_kept_longest(shop: Path, tmp_path: Path) -> 
     publish(workspace.generations, write, {})
     server.load()
     assert "gen-1" in server._generations
-    server.shutdown()
+    server.close()

@@ -18,6 +18,9 @@ import pytest
 import yaml
 from processes import wait_until
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
+
+from serendip.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -141,14 +144,15 @@ def test_grafana_finds_its_source_and_its_dashboard() -> None:
 
 
 def test_compose_names_files_that_are_there_or_made_at_the_first_start() -> None:
-    made = {"./data", "./secrets/metrics-key", "./secrets/grafana-password"}
+    secrets = ("metrics-key", "grafana-password", "database-password")
+    made = {"./data", *(f"./secrets/{name}" for name in secrets)}
     named = {volume.split(":")[0] for one in SERVICES.values() for volume in one["volumes"]}
     named |= {secret["file"] for secret in COMPOSE["secrets"].values()}
     volumes = {name for name in named if not name.startswith(".")}
     assert volumes == COMPOSE["volumes"].keys()
     assert [name for name in named - volumes - made if not (DEPLOY / name).exists()] == []
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    assert {"/deploy/secrets/", "/deploy/data/"} <= set(ignored)
+    assert {"/deploy/secrets/", "/deploy/data/", "/deploy/.env"} <= set(ignored)
     for one in SERVICES.values():
         if "build" in one:
             assert (DEPLOY / one["build"]["context"] / one["build"]["dockerfile"]).is_file()
@@ -161,10 +165,65 @@ def test_compose_gives_away_nothing() -> None:
         assert "no-new-privileges:true" in one["security_opt"]
         assert all(port.startswith("127.0.0.1:") for port in one.get("ports", []))
         values = {key: value for key, value in one.get("environment", {}).items()}
-        assert not [key for key in values if "PASSWORD" in key and not key.endswith("__FILE")]
-    for name in ("serendip", "train"):
+        assert not [key for key in values if "PASSWORD" in key and not key.endswith("_FILE")]
+    for name in ("serendip", "train", "trainer"):
         assert SERVICES[name]["read_only"] is True
         assert SERVICES[name]["tmpfs"] == ["/tmp"]
+
+
+KEYS = {
+    *("image", "build", "environment", "volumes", "ports", "read_only", "tmpfs", "cap_drop"),
+    *("security_opt", "init", "restart", "healthcheck", "profiles", "secrets", "depends_on"),
+    *("entrypoint", "user", "shm_size"),
+}
+"""Keys of services of the Compose specification that are used here."""
+
+
+def test_compose_follows_its_specification() -> None:
+    assert COMPOSE.keys() == {"name", "services", "volumes", "secrets"}
+    for name, one in SERVICES.items():
+        assert one.keys() <= KEYS, name
+        assert isinstance(one["image"], str)
+        assert one["image"].startswith("serendip") or re.search(r":v?\d", one["image"]), name
+        for volume in one["volumes"]:
+            assert re.fullmatch(r"(\./)?[\w/-]+:/[\w/-]+(:ro)?", volume), volume
+        assert set(one.get("secrets", ())) <= COMPOSE["secrets"].keys()
+        for other, how in one.get("depends_on", {}).items():
+            assert "healthcheck" in SERVICES[other]
+            assert how == {"condition": "service_healthy", "required": False}
+    used = {name for one in SERVICES.values() for name in one.get("secrets", ())}
+    assert used == COMPOSE["secrets"].keys()
+    images = {one["image"]: one["build"]["target"] for one in SERVICES.values() if "build" in one}
+    assert images == {"serendip": "serve", "serendip-train": "train"}
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert set(re.findall(r"\$\{(\w+)", text)) == {"EXTRAS"}
+    assert "SERENDIP_STORE__URL" in (ROOT / "docs" / "guide" / "containers.md").read_text()
+
+
+def test_nothing_but_the_service_and_what_watches_it_starts_without_a_profile() -> None:
+    profiles = {name: one.get("profiles") for name, one in SERVICES.items()}
+    assert profiles == {
+        "serendip": None,
+        "prometheus": None,
+        "grafana": None,
+        "train": ["train"],
+        "trainer": ["trainer"],
+        "postgres": ["postgres"],
+    }
+
+
+def test_the_trainer_runs_a_command_that_is_there_and_sees_what_trainings_see() -> None:
+    trainer, train = SERVICES["trainer"], SERVICES["train"]
+    shell, option, loop = trainer["entrypoint"]
+    assert (shell, option) == ("sh", "-c")
+    command = re.findall(r"serendip ([^;]+);", loop)[0].split()
+    done = CliRunner().invoke(app, [command[0], "--help"])
+    assert done.exit_code == 0
+    assert command[1] in done.output
+    assert subprocess.run(["sh", "-n", "-c", loop]).returncode == 0
+    assert trainer["image"] == train["image"]
+    assert set(trainer["volumes"]) == set(train["volumes"]) - {"backups:/backups"}
+    assert trainer["environment"] == train["environment"]
 
 
 def test_the_service_answers_to_the_name_that_prometheus_uses() -> None:
@@ -187,7 +246,7 @@ def test_images_run_without_rights_on_locked_packages() -> None:
         assert "VOLUME /workspace" in last[name]
     assert last.keys() == {"base", "build", "build-train", "train", "serve"}
     installs = re.findall(r"uv pip install ([^\\\n]*)", CONTAINERFILE)
-    assert len(installs) == 5
+    assert len(installs) == 6
     for words in installs:
         locked = "-c locks/all.txt" in words or "--require-hashes -r locks/" in words
         assert locked or "--no-deps" in words or words == "${TORCH} "
@@ -238,9 +297,13 @@ def test_what_has_no_hash_is_only_what_the_guide_names() -> None:
         for words in re.findall(r"uv pip install ([^\\\n]*)", CONTAINERFILE)
         if "--require-hashes" not in words and "--no-deps" not in words
     ]
-    assert [words.split()[-1] for words in unhashed] == ["setuptools", "${TORCH}"]
+    of_extras = '--compile-bytecode -c locks/all.txt "$(echo /wheels/*.whl)[${EXTRAS}]"; fi '
+    assert unhashed[1] == of_extras
+    assert [words.split()[-1] for words in unhashed] == ["setuptools", "fi", "${TORCH}"]
+    assert re.findall(r"^ARG EXTRAS=(.*)$", CONTAINERFILE, re.MULTILINE) == ['""']
     assert re.findall(r"^ARG TORCH=(.*)$", CONTAINERFILE, re.MULTILINE) == [
         '"-c locks/all.txt torch"'
     ]
     guide = (ROOT / "docs" / "guide" / "containers.md").read_text()
     assert "but for torch and what it needs" in guide
+    assert "What `EXTRAS` adds has the versions of `locks/all.txt` without hashes" in guide

@@ -29,11 +29,15 @@ from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.ranker import FEATURES, QueryRanker, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
 
-SEARCHED, RARE = "number horror", "tale western"
+SEARCHED, RARE, FAILED = "number horror", "tale western", "zqx qxz"
 
 
 def searched(user: str, text: str, item: str, at: float) -> Event:
     return Event(user, item, at, "click", query=text, surface="search")
+
+
+def unsuccessful(user: str, text: str, at: float) -> Event:
+    return Event(user, "i4", at, "impression", query=text, surface="search", request_id=f"{user}f")
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,7 @@ def folder(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     start = time.time() - 1_000
     events = [searched(f"u{n}", SEARCHED, "i3", start + n) for n in range(0, 12, 3)]
     events += [searched(f"u{n}", RARE, "i2", start + 50 + n) for n in (2, 5)]
+    events += [unsuccessful(f"u{n}", FAILED, start - 20 + n) for n in range(0, 12, 3)]
     store = Workspace.open(place).open_store()
     store.put_events(events)
     store.close()
@@ -284,6 +289,29 @@ def test_what_helped_after_a_failure_comes_first(open_engine) -> None:
 
     assert after("Hrror") == [names[2], names[1], names[0]]
     assert after("elsewhere") == names
+
+
+def test_a_failed_last_search_is_known_until_something_is_chosen(open_engine) -> None:
+    engine, now = open_engine(), time.time()
+    users = SuggestionUsers(engine._store, engine.settings.actions)
+    assert users.find_failed("late", now) == ""
+    chip = replace(unsuccessful("late", "horror", now - 50), surface="suggest")
+    engine.add_events([unsuccessful("late", "Zqx  QXZ", now - 60), chip])
+    assert users.find_failed("late", now) == FAILED
+    assert users.find_failed("late", now + 1_800) == ""
+    engine.add_events([searched("late", "", "i3", now - 30)])
+    assert users.find_failed("late", now) == ""
+
+
+def test_chips_begin_with_what_helped_after_the_failed_last_search(open_engine) -> None:
+    engine = open_engine()
+    assert texts(engine.suggest(Request(text=FAILED, after=FAILED))) == [SEARCHED]
+    assert texts(engine.suggest(Request(text=FAILED))) == []
+    firsts = {f"u{n}": texts(engine.suggest(Request(user_id=f"u{n}")))[0] for n in range(12)}
+    user = next(user for user, first in firsts.items() if first != SEARCHED)
+    engine.add_events([unsuccessful(user, FAILED, time.time())])
+    assert texts(engine.suggest(Request(user_id=user)))[0] == SEARCHED
+    assert texts(engine.suggest(Request(user_id=user, after="comedy")))[0] != SEARCHED
 
 
 def test_queries_in_other_letters_come_last_where_a_language_is_wanted(open_engine) -> None:

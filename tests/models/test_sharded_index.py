@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import threading
-import time
-from dataclasses import replace
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.data.allowed_items import AllowedItems, ItemSet
-from serendip.data.arrays import FloatArray
-from serendip.errors import ArtefactError, StorageError
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.errors import ArtefactError, DataError, StorageError
 from serendip.models import sharded_index
 from serendip.models.ann_index import (
     ApproximateIndex,
@@ -20,8 +19,9 @@ from serendip.models.ann_index import (
     FoundItems,
     SearchPlan,
     open_vectors,
+    take_best,
 )
-from serendip.models.remote_shard import SetHead, digest_of
+from serendip.models.remote_shard import digest_of, read_set
 from serendip.models.sharded_index import LocalShard, ShardedIndex, watch_shards
 
 
@@ -79,19 +79,22 @@ def test_shards_find_what_one_index_finds(
     assert found.tolist() == expected.tolist()
 
 
-def test_each_product_is_rounded_as_in_the_whole(repeated: Path) -> None:
+def test_each_number_is_rounded_as_in_the_whole(repeated: Path) -> None:
     query = np.random.default_rng(8).normal(size=16).astype(np.float32)
     whole = ApproximateIndex.open(repeated)
+    parts = [LocalShard.open(repeated, part, 3) for part in range(3)]
     for allowed in (None, draw_allowed(np.random.default_rng(1), 0.03)):
         plan = SearchPlan.of(whole.config, NUM_ITEMS, 50, allowed, has_lists=True)
         assert bool(plan.pool) == (allowed is None)
-        items, scores = whole.compare(query, plan, allowed).best(plan)
-        parts = [LocalShard.open(repeated, part, 3) for part in range(3)]
-        found = FoundItems.of([part.compare(query, plan, allowed) for part in parts])
-        assert [items.tolist(), scores.tobytes()] == [
-            found.best(plan)[0].tolist(),
-            found.best(plan)[1].tobytes(),
-        ]
+        found = FoundItems.of([part.propose(query, plan, allowed) for part in parts])
+        closeness = dict(zip(found.items.tolist(), found.closeness.tolist(), strict=True))
+        expected = whole.propose(query, plan, allowed)
+        for item, close in zip(expected.items.tolist(), expected.closeness.tolist(), strict=True):
+            assert closeness[item] == close
+    items = np.array([0, 7, 795], np.int32)  # of the first part
+    assert parts[0].score(query, items).tobytes() == whole.score(query, items).tobytes()
+    with pytest.raises(DataError, match="an item is not among items 0 to 799"):
+        parts[0].score(query, items + 10)
 
 
 class CountingShard:
@@ -101,24 +104,31 @@ class CountingShard:
         self.name, self._shard = shard.name, shard
         self.pools: list[int] = []
 
-    def compare(
-        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, deadline_s: float
-    ) -> FoundItems:
+    def start(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> Callable[[], FoundItems]:
         self.pools.append(plan.pool)
-        return self._shard.compare(query, plan, allowed, deadline_s)
+        return self._shard.start(query, plan, allowed, end)
+
+    def start_scores(
+        self, query: FloatArray, items: IntArray, end: float
+    ) -> Callable[[], FloatArray]:
+        return self._shard.start_scores(query, items, end)
 
 
-def test_only_a_shard_with_more_than_its_share_is_asked_again(repeated: Path) -> None:
-    shards = [CountingShard(LocalShard.open(repeated, part, 4)) for part in range(4)]
+def test_only_a_shard_with_more_than_it_was_asked_for_is_asked_again(
+    repeated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharded_index, "_SHARES", 1)
+    shards = [CountingShard(LocalShard.open(repeated, part, 6)) for part in range(6)]
     index = ShardedIndex(*open_vectors(repeated), shards, 60.0)
     query = np.asarray(index.vectors[NUM_ITEMS - 1])  # its cluster has the last numbers
     whole = ApproximateIndex.open(repeated)
     assert index.nearest(query, 10, None).tolist() == whole.nearest(query, 10, None).tolist()
     pool = SearchPlan.of(index.config, NUM_ITEMS, 10, None, has_lists=True).pool
-    first = {shard.pools[0] for shard in shards}
-    assert len(first) == 1 and pool / 4 < first.pop() < pool
-    assert shards[3].pools[1:] == [pool]
-    assert sum(len(shard.pools) for shard in shards) < 8
+    assert {shard.pools[0] for shard in shards} == {math.ceil(pool / 6)}
+    assert shards[5].pools[1:] == [pool]
+    assert 6 < sum(len(shard.pools) for shard in shards) < 12
 
 
 def test_an_index_without_lists_has_no_shards(tmp_path: Path) -> None:
@@ -133,15 +143,23 @@ class SlowShard:
     name = "slow:1"
 
     def __init__(self) -> None:
-        self.may_answer, self.asked = threading.Event(), 0
+        self.may_answer, self.asked = False, 0
 
-    def compare(
-        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, deadline_s: float
-    ) -> FoundItems:
+    def start(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> Callable[[], FoundItems]:
         self.asked += 1
-        self.may_answer.wait(10)
-        high = np.array([1e9], np.float32)
-        return FoundItems(np.array([9_999], np.int32), high, high)
+        return lambda: FoundItems(np.array([9_999], np.int32), self._high())
+
+    def start_scores(
+        self, query: FloatArray, items: IntArray, end: float
+    ) -> Callable[[], FloatArray]:
+        return self._high
+
+    def _high(self) -> FloatArray:
+        if not self.may_answer:
+            raise StorageError("shard slow:1 does not answer: it is late.")
+        return np.array([1e9], np.float32)
 
 
 def test_a_late_shard_is_left_out_and_told_and_not_asked_for_a_while(
@@ -149,17 +167,16 @@ def test_a_late_shard_is_left_out_and_told_and_not_asked_for_a_while(
 ) -> None:
     monkeypatch.setattr(sharded_index, "RETRY_S", 60.0)
     slow, query, half = SlowShard(), np.ones(16, np.float32), LocalShard.open(repeated, 0, 2)
-    index = ShardedIndex(*open_vectors(repeated), [half, slow], 1.5)
+    index = ShardedIndex(*open_vectors(repeated), [half, slow], 60.0)
     plan = SearchPlan.of(index.config, NUM_ITEMS, 5, None, has_lists=True)
-    expected = half.compare(query, plan, None).best(plan)[0]
+    proposed = half.propose(query, plan, None).items
+    expected = take_best(proposed, half.score(query, proposed), 5)[0]
     for _ in range(3):
         with watch_shards() as missing:
-            begin = time.monotonic()
             assert index.nearest(query, 5, None).tolist() == expected.tolist()
-            assert time.monotonic() - begin < 8
         assert missing == {"slow:1"}
     assert slow.asked == 1
-    slow.may_answer.set()
+    slow.may_answer = True
     monkeypatch.setattr(sharded_index, "RETRY_S", 0.0)
     index._retry_at.clear()
     with watch_shards() as missing:
@@ -168,7 +185,7 @@ def test_a_late_shard_is_left_out_and_told_and_not_asked_for_a_while(
 
 
 def test_no_shard_at_all_is_an_error(repeated: Path) -> None:
-    index = ShardedIndex(*open_vectors(repeated), [SlowShard()], 0.01)
+    index = ShardedIndex(*open_vectors(repeated), [SlowShard()], 60.0)
     with watch_shards() as missing, pytest.raises(StorageError, match="none of 1 shards"):
         index.nearest(np.ones(16, np.float32), 5, None)
     assert missing == {"slow:1"}
@@ -177,7 +194,8 @@ def test_no_shard_at_all_is_an_error(repeated: Path) -> None:
 def test_a_set_has_as_many_bits_as_it_says() -> None:
     items = ItemSet(np.array([True, False, True] * 5))
     bits = items.bits.tobytes()
-    head = SetHead("token", digest_of(bits), 15)
-    assert head.read(bits).mask.tolist() == items.mask.tolist()
+    head = {"items": digest_of(bits), "count": 15}
+    digest, found = read_set(head, bits)
+    assert digest == head["items"] and found.mask.tolist() == items.mask.tolist()
     with pytest.raises(ValueError, match="another set"):
-        replace(head, count=10**9).read(bits)  # which would take a gigabyte
+        read_set({**head, "count": 10**9}, bits)  # which would take a gigabyte

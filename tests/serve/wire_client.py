@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from tiny_engine import TinyEngine
@@ -13,6 +13,9 @@ from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import App
+
+if TYPE_CHECKING:
+    from serendip.serve.traces import Traces
 
 
 class WireClient:
@@ -24,11 +27,14 @@ class WireClient:
         access: Access | None = None,
         limits: ServiceLimits = LIMITS,
         logs_answers: bool = False,
+        traces: Traces | None = None,
     ) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: App = build_app(self.holder, access, limits=limits, logs_answers=logs_answers)
+        self.app: App = build_app(
+            self.holder, access, limits=limits, logs_answers=logs_answers, traces=traces
+        )
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self.ask_async(method, path, **options))

@@ -244,6 +244,7 @@ def _build_exposure(config: ServeConfig, database: DatabasePlace, host: str, por
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
         limits=limits,
         logs_answers=config.access_log,
+        collector=config.traces,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -39,13 +40,16 @@ def run(
         )
     terminal, ended = Terminal(json), threading.Event()
     server = ShardServer(Workspace.open(workspace), number, parts, host, port, token)
-    follower = threading.Thread(target=server.follow, args=(ended,), name="shard-follower")
     try:
         name = server.load()
-        follower.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        threading.Thread(target=server.follow, args=(ended,), name="shard-follower").start()
+        server.start()
         terminal.say(f"part {part} of {name}: {host}:{server.port}   (Ctrl-C stops)")
         terminal.result({"generation": name, "host": host, "port": server.port})
-        server.serve()  # until a signal
+        ended.wait()
+        server.close()
     finally:
         ended.set()
 

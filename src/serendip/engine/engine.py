@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_starts import Promise
 from serendip.data.query import Query
+from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.data.user import User
@@ -61,6 +63,7 @@ from serendip.errors import ArtefactError, DataError, SerendipError, StorageErro
 from serendip.models.ann_index import INDEX_FILE, load_faiss
 from serendip.models.sharded_index import opening_shards
 from serendip.runtime.budget import parse_duration
+from serendip.runtime.spans import span
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -150,7 +153,11 @@ class Engine:
 
     @classmethod
     def open_named(
-        cls, folder: Path | str, name: str, clock: Callable[[], float] = time.time
+        cls,
+        folder: Path | str,
+        name: str,
+        clock: Callable[[], float] = time.time,
+        moment: StoreMoment | None = None,
     ) -> Engine:
         """Open a generation by name; its files were verified by the process that names it.
 
@@ -158,6 +165,8 @@ class Engine:
             folder: the workspace.
             name: of the generation.
             clock: as in ``open``.
+            moment: of the store that requests are answered from: what is written after it does not
+                count. None = they follow the store.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
@@ -165,7 +174,8 @@ class Engine:
             StorageError: the database is missing or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
-        return cls._open_generation(workspace, open_named(workspace.generations, name), clock)
+        generation = open_named(workspace.generations, name)
+        return cls._open_generation(workspace, generation, clock, moment)
 
     @classmethod
     def open_earlier(cls, folder: Path | str) -> Engine:
@@ -185,7 +195,11 @@ class Engine:
 
     @classmethod
     def _open_generation(
-        cls, workspace: Workspace, generation: Version, clock: Callable[[], float] = time.time
+        cls,
+        workspace: Workspace,
+        generation: Version,
+        clock: Callable[[], float] = time.time,
+        moment: StoreMoment | None = None,
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
@@ -198,6 +212,8 @@ class Engine:
         with ExitStack() as undo:
             undo.callback(store.close)
             store.keep_open()
+            if moment is not None:
+                store.read_as_of(moment)
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
             report = QualityReport(workspace.reports)
@@ -259,13 +275,15 @@ class Engine:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
         surface = find_surface(self._surfaces, request.surface)
         offset, state = decode_cursor(request.cursor), self.state
-        query = self._query_builder.build(state, request)
+        with span("query"):
+            query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
         # One more than the page: then it is known whether there is another one. Reasons compare
         # with the first items, however short the page is.
         result = run([query], surface, state, max(offset + request.k, FIRST) + 1)[0]
-        return build_answer(result, state, self.generation, request, offset)
+        with span("answer"):
+            return build_answer(result, state, self.generation, request, offset)
 
     def fall_back(self, request: Request) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -335,6 +353,9 @@ class Engine:
             suggestions = self._suggester.complete(state, request, user, context)
         else:
             now = self._query_builder.now
+            if request.user_id and not request.after and state.queries.co_searches.ways_out:
+                failed = self._suggestion_users.find_failed(request.user_id, now)
+                context = replace(context, failed=failed)
             suggestions = self._suggester.recommend(state, request, user, context, now)
         return build_suggestions(self.generation, suggestions)
 
@@ -372,7 +393,8 @@ class Engine:
         """
         for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
             find_surface(self._surfaces, surface)
-        new = self._store.put_events(events)
+        with span("store"):
+            new = self._store.put_events(events)
         with suppress(StorageError):  # The events are stored; the totals are read again later.
             self._totals.follow()
         return new

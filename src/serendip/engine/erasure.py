@@ -187,6 +187,7 @@ class Eraser:
         places = (
             ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
             self._log(erasure.digest),
+            *self._of_the_storage(),
             self._database(),
             self._vectors(erasure.removals),
             self._exports([one for one in self._noted() if one.removals < erasure.removals]),
@@ -241,6 +242,35 @@ class Eraser:
             detail = f"segments that were written again are still to be removed: {_AGAIN}"
             return ErasurePlace("event log", "pending", detail)
         return ErasurePlace("event log", "erased", "no segment has anything")
+
+    def _of_the_storage(self) -> Iterator[ErasurePlace]:
+        """Where others of one URL may have something: machines, and logs of other databases."""
+        settings = self._workspace.settings
+        if not settings.storage.url:
+            return
+        if settings.store.url:
+            detail = "they read this database, and drop their copies when they read the log next"
+        else:
+            detail = (
+                "one with a copy of this database file answers with the person until that is "
+                "copied anew, and its service started again; this receipt does not see it"
+            )
+        yield ErasurePlace("other machines", "kept", detail)
+        yield self._other_logs()
+
+    def _other_logs(self) -> ErasurePlace:
+        place = "other logs in the storage"
+        try:
+            others = ", ".join(self._store.other_logs())
+        except StorageError as error:
+            return ErasurePlace(place, "pending", f"not known: {error.message}")
+        if not others:
+            return ErasurePlace(place, "erased", "there is none")
+        detail = (
+            f"{others}: of another database, whose erasures are its own; of one that a restore "
+            f"replaced, `serendip storage forget` removes it"
+        )
+        return ErasurePlace(place, "pending", detail)
 
     def _database(self) -> ErasurePlace:
         if self._store.has_remains():

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.event import ActionRules
 from serendip.data.query import History, Query, UserPast
-from serendip.data.search_log import SUGGESTED
+from serendip.data.search_log import SUGGESTED, choices_of
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
@@ -34,6 +34,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.wording import find_language, is_readable
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP, Blocklist
+from serendip.search.suggestions.co_searches import WITHIN_S
 from serendip.search.suggestions.completions import Suggested
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import (
@@ -81,6 +82,9 @@ MAX_USERS = 256
 MAX_NUMBERS = 16_000_000
 """Maximum number of cached users, and of their scores: 64 MB; each user has one per item."""
 
+_MAX_LATEST = 100
+"""Newest events of a user, impressions among them, that tell whether the last search failed."""
+
 _MODEL = "retriever"
 """The model whose scores are the taste of a user."""
 
@@ -96,6 +100,7 @@ class UserContext:
         history: all their choices, oldest first.
         unwanted: numbers of items that are not recommended to them, nor queries that lead to them.
         hidden: numbers of items that are never shown to them, in search neither.
+        failed: their last search, if it was lately and they have chosen nothing since; else empty.
     """
 
     searched: Sequence[str] = ()
@@ -104,6 +109,7 @@ class UserContext:
     history: History = field(default_factory=History)
     unwanted: frozenset[int] = frozenset()
     hidden: frozenset[int] = frozenset()
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,9 +154,12 @@ class QuerySuggester:
     ) -> list[Suggestion]:
         """The ``request.k`` best completions of the typed text.
 
+        On the results page of this text, which found nothing then, what people searched with
+        success after it comes first.
+
         Args:
             state: the present one.
-            request: ``text`` is the text typed so far.
+            request: ``text`` is the text typed so far, ``after`` the query of the results page.
             user: features of the user.
             context: what must not be suggested to them.
         """
@@ -166,6 +175,7 @@ class QuerySuggester:
         ]
         candidates = self._build_candidates(state, allowed)
         queries = [
+            *(self._ways_out(key, k) if normalise(request.after) == key else ()),
             *self._rank_rows(self._table, rows, self._choices, user, key),
             *self._rank_candidates(state, candidates, user, key),
         ]
@@ -182,9 +192,9 @@ class QuerySuggester:
     ) -> list[Suggestion]:
         """The ``request.k`` best queries for a user to search next.
 
-        What people searched with success after ``after`` without success comes first, at half of
-        the positions at most. With a language, queries in letters that its readers may not know
-        come last.
+        What people searched with success after ``after`` without success, or after the user's own
+        search that has just failed, comes first, at half of the positions at most. With a language,
+        queries in letters that its readers may not know come last.
 
         Args:
             state: the present one.
@@ -194,7 +204,7 @@ class QuerySuggester:
             now: Unix seconds; NaN = no category is young.
         """
         after, k = request.after, request.k
-        key, pool_size = normalise(after), self._config.exploration
+        key, failed, pool_size = normalise(after), context.failed, self._config.exploration
         page_user = user
         if key:  # The results of the page count as chosen last, the best one as the very last.
             results = state.searcher.search(after, TOP).item_nums
@@ -208,7 +218,7 @@ class QuerySuggester:
         ]
         ordered = [
             query
-            for query in _best_first([*self._ways_out(key, k), *queries])
+            for query in _best_first([*self._ways_out(key or failed, k), *queries])
             if normalise(query.text) != key and query.item not in context.unwanted
         ]
         language = find_language(request.language)
@@ -454,6 +464,24 @@ class SuggestionUsers:
             while len(self._cache) > max_cached_users(state.num_items):
                 self._cache.popitem(last=False)
         return user
+
+    def find_failed(self, user_id: str, now: float) -> str:
+        """Normal form of a user's last search, if nothing was chosen since; else empty.
+
+        It is read at every request, as a search without a choice changes nothing else of a user.
+
+        Args:
+            user_id: external id.
+            now: Unix seconds; earlier searches than ``WITHIN_S`` before are of another occasion.
+        """
+        events = self._store.history(user_id, _MAX_LATEST)
+        keys = [normalise(event.query) if event.surface != SUGGESTED else "" for event in events]
+        key = next((key for key in reversed(keys) if key), "")
+        if not key:
+            return ""
+        since = events[keys.index(key) :]
+        is_recent = now - since[0].timestamp <= WITHIN_S
+        return key if is_recent and not choices_of(since, self._rules) else ""
 
 
 def max_cached_users(num_items: int) -> int:

@@ -14,6 +14,7 @@ from serendip.runtime.budget import parse_duration
 from serendip.runtime.executor_config import ReplicaScaling
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_COLLECTOR = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
 
 def _check_host(name: str) -> str:
@@ -35,6 +36,12 @@ def _check_address(text: str) -> str:
     if not (host and separator and port.isdecimal() and int(port) < 65_536):
         raise ValueError("give host:port")
     return text
+
+
+def _check_collector(address: str) -> str:
+    if address and not _COLLECTOR.fullmatch(address):
+        raise ValueError("give http://host:port, without a name and a password")
+    return address
 
 
 class ServeConfig(Config):
@@ -89,6 +96,11 @@ class ServeConfig(Config):
 
     log_format: Literal["text", "json"] = "text"
     """Form of the messages on standard error: lines for people, or one JSON object per line."""
+
+    traces: Annotated[str, AfterValidator(_check_collector)] = ""
+    """Address of a collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`: it gets a
+    trace of each request, without addresses, ids of people or what was asked. Needs the extra
+    `otel`. Empty = none are kept."""
 
     access_log: bool = False
     """Whether each answer is logged, with its route, status and time; never with addresses, ids or

@@ -1,9 +1,8 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor, from one generation and with one time for all requests.
-While nothing is posted, the file does not depend on who answered whom, or when. Events, items and
-erasures that are posted meanwhile are in the lists of whoever is answered after them: the store is
-read as it is then, and a task that is run again reads it again.
+Users are answered in tasks of the executor, from one generation, at one moment of the store and
+with one time for all requests. So the file does not depend on who answered whom, or when: what is
+posted meanwhile does not count. Who is erased meanwhile is not in the file.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +20,11 @@ from typing import Any, Self
 import numpy as np
 
 from serendip.data.item_list import ItemList
+from serendip.data.store.moment import StoreMoment
+from serendip.data.store.store import Store
 from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer
+from serendip.engine.generations import ITEM_VERSION, open_current
 from serendip.engine.influence import find_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
@@ -37,6 +39,7 @@ from serendip.jobs.noted_export import NotedExport
 from serendip.jobs.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
 from serendip.runtime.progress import TrainOptions
+from serendip.runtime.scratch import scratch_folder
 
 BATCH = 128
 """Users whose candidates are scored together."""
@@ -70,6 +73,7 @@ class AnswerTask:
     Args:
         workspace: its folder.
         generation: name of the one that answers.
+        moment: file with the moment of the store (``StoreMoment``).
         now: Unix seconds, the time of all requests.
         surface: that needs only a user.
         k: largest number of items per user.
@@ -81,6 +85,7 @@ class AnswerTask:
 
     workspace: str
     generation: str
+    moment: str
     now: float
     surface: str
     k: int
@@ -138,8 +143,7 @@ def recommend_all(
         options: progress of the users, and the executor that answers them.
         country: of all requests; empty = that of each user.
         device: of all requests; empty = unknown.
-        now: Unix seconds, the time of all requests; None = the present. It stops no clock of the
-            store: what is posted meanwhile counts.
+        now: Unix seconds, the time of all requests; None = the present.
         reasons: adds the column ``reason``; None = no such column. A job that only estimates its
             cost writes no file.
 
@@ -157,14 +161,19 @@ def recommend_all(
         raise DataError(f"k = {k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
     opened, at = Workspace.open(workspace), time.time() if now is None else now
-    with closing(opened.open_store()) as store:
+    generation = open_current(opened.generations)
+    with ExitStack() as ended:
+        store = ended.enter_context(closing(opened.open_store()))
         export = NotedExport(opened, store, out)
-        with closing(Engine.open(workspace, lambda: at)) as engine:
+        users = _list_users(store, opened)  # before the moment, which has all their events
+        moment = StoreMoment.read(store, int(generation.manifest[ITEM_VERSION]))
+        path = ended.enter_context(scratch_folder(opened.training)) / "moment.json"
+        moment.save(path)
+        with closing(Engine.open_named(workspace, generation.name, lambda: at, moment)) as engine:
             _require_user_only(engine, surface)
-            users = [user for user, _ in engine.users(limit=2**31 - 1)]
             language = None if reasons is None else reasons.language
-            place = str(workspace.absolute())
-            task = AnswerTask(place, engine.generation, at, surface, k, country, device, language)
+            places = str(workspace.absolute()), engine.generation, str(path.absolute())
+            task = AnswerTask(*places, at, surface, k, country, device, language)
             tasks = [
                 replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
                 for begin in range(0, len(users), USERS_PER_TASK)
@@ -195,14 +204,20 @@ def recommend_all(
     }
 
 
+def _list_users(store: Store, workspace: Workspace) -> list[str]:
+    """All users with events that are not ignored, the most active first."""
+    totals = store.totals(workspace.settings.actions.ignore)
+    return [user for user, _ in totals.users(2**31 - 1)]
+
+
 def answer_users(task: AnswerTask) -> AnswerRows:
     """``answer`` in a process of an executor, which may be given several tasks."""
-    return answer(_open_once(task.workspace, task.generation, task.now), task)
+    return answer(_open_once(task.workspace, task.generation, task.moment, task.now), task)
 
 
 @lru_cache(maxsize=1)
-def _open_once(workspace: str, generation: str, now: float) -> Engine:
-    return Engine.open_named(workspace, generation, lambda: now)
+def _open_once(workspace: str, generation: str, moment: str, now: float) -> Engine:
+    return Engine.open_named(workspace, generation, lambda: now, StoreMoment.open(Path(moment)))
 
 
 def answer(engine: Engine, task: AnswerTask) -> AnswerRows:

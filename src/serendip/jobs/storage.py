@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 
 from serendip.data.checks import CheckResult
 from serendip.data.objects.mirror import Mirror, Place
@@ -41,6 +42,8 @@ class StorageStatus:
         in_force: name of the generation that it says is in force; empty = none, or not known.
         in_force_here: that of the last one that this machine opened.
         places: the generations and the segments of the event log; empty if there is a problem.
+        other_logs: log -> number of segments, of logs there that this database does not have: of
+            another workspace with this URL, or of one that was restored since.
     """
 
     url: str
@@ -48,6 +51,7 @@ class StorageStatus:
     in_force: str
     in_force_here: str
     places: tuple[SharedPlace, ...]
+    other_logs: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_storage(workspace: Workspace) -> StorageStatus | None:
@@ -59,9 +63,11 @@ def read_storage(workspace: Workspace) -> StorageStatus | None:
     try:
         places = [one for one in map(_describe, (workspace.generations, workspace.log)) if one]
         in_force = _name_in(workspace.generations)
+        with closing(workspace.open_store()) as store:
+            others = store.other_logs()
     except SerendipError as error:
         return StorageStatus(url, str(error), "", here, ())
-    return StorageStatus(url, "", in_force, here, tuple(places))
+    return StorageStatus(url, "", in_force, here, tuple(places), others)
 
 
 def check_storage(workspace: Workspace) -> list[CheckResult]:

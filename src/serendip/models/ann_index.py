@@ -124,32 +124,27 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundItems:
-    """Items that a search compared by their vectors, in any order.
+    """Items that a search proposes, in any order.
 
     Args:
         items: (C,) int32 item numbers.
-        closeness: (C,) float32 by the four bits of the lists; all alike if they were not asked.
-        scores: (C,) float32 products with the query.
+        closeness: (C,) float32 by the four bits of the lists; the products themselves, if all
+            allowed items are scored.
     """
 
     items: IntArray
     closeness: FloatArray
-    scores: FloatArray
 
     @classmethod
     def none(cls) -> Self:
         """No items."""
-        empty = np.empty(0, np.float32)
-        return cls(NO_ITEMS, empty, empty)
+        return cls(NO_ITEMS, np.empty(0, np.float32))
 
     @classmethod
     def of(cls, parts: Sequence[FoundItems]) -> Self:
         """All items of ranges that share none."""
-        return cls(
-            np.concatenate([part.items for part in parts]),
-            np.concatenate([part.closeness for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-        )
+        items = np.concatenate([part.items for part in parts])
+        return cls(items, np.concatenate([part.closeness for part in parts]))
 
     def bar(self, pool: int) -> float:
         """The least closeness among the ``pool`` closest items; -inf if there are fewer."""
@@ -157,19 +152,21 @@ class FoundItems:
             return -math.inf
         return float(-np.partition(-self.closeness, pool - 1)[pool - 1])
 
-    def best(self, plan: SearchPlan) -> tuple[IntArray, FloatArray]:
-        """The best items (k,) of those that a search of all of them compares, and their scores.
+    def above(self, bar: float) -> FoundItems:
+        """Those that are at least so close."""
+        is_close = self.closeness >= bar
+        return FoundItems(self.items[is_close], self.closeness[is_close])
 
-        They are in the order of their numbers; of equal scores the lower numbers are taken.
-        """
-        items, scores = self.items, self.scores
-        if plan.pool:
-            is_compared = self.closeness >= self.bar(plan.pool)
-            items, scores = items[is_compared], scores[is_compared]
-        order = np.argsort(items, kind="stable")
-        items, scores = items[order], scores[order]
-        best = _find_first(scores, plan.k)
-        return items[best], scores[best]
+
+def take_best(items: IntArray, scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The k items (C,) with the largest scores (C,), and those, in the order of their numbers.
+
+    Of equal scores the lower numbers are taken.
+    """
+    order = np.argsort(items, kind="stable")
+    items, scores = items[order], scores[order]
+    best = _find_first(scores, k)
+    return items[best], scores[best]
 
 
 class ApproximateIndex:
@@ -278,7 +275,7 @@ class ApproximateIndex:
         """The items of ``search`` for one query (D,), in any order."""
         return self._find(np.ascontiguousarray(query, np.float32), k, allowed, products)[0]
 
-    def compare(
+    def propose(
         self,
         query: FloatArray,
         plan: SearchPlan,
@@ -290,35 +287,39 @@ class ApproximateIndex:
         Items that the lists find equally close are all there, or none of them.
         """
         if not plan.pool:
-            return self._compare_all(query, plan.k, allowed, products)
-        items, closeness = self._propose(query, plan, allowed)
-        return FoundItems(items, closeness, dot_items(self.vectors, items, query))
+            return self._score_all(query, plan.k, allowed, products)
+        return self._probe(query, plan, allowed)
+
+    def score(self, query: FloatArray, items: IntArray) -> FloatArray:
+        """Products (M,) of a query (D,) and items (M,) that the lists proposed."""
+        return dot_items(self.vectors, items, query)
 
     def _find(
         self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
         """Items (C,), ascending, and their products (C,)."""
         plan = SearchPlan.of(self.config, len(self), k, allowed, has_lists=self._lists is not None)
-        found = self.compare(query, plan, allowed, products)
-        wanted = min(k, len(self) if allowed is None else allowed.count)
-        if plan.pool and len(found.items) < wanted:
-            found = self.compare(query, replace(plan, all_lists=True), allowed)
-        return found.best(plan)
+        found = self.propose(query, plan, allowed, products)
+        if not plan.pool:
+            return take_best(found.items, found.closeness, k)
+        if len(found.items) < min(k, len(self) if allowed is None else allowed.count):
+            found = self.propose(query, replace(plan, all_lists=True), allowed)
+        return take_best(found.items, self.score(query, found.items), k)
 
-    def _compare_all(
+    def _score_all(
         self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
     ) -> FoundItems:
         """Score all allowed items for a query (D,), or look them up in its products (N,)."""
         if allowed is None:
             scores = _multiply(self.vectors, query) if products is None else products
             best = _find_first(scores, k)
-            return _as_found(best.astype(np.int32), scores[best])
+            return FoundItems(best.astype(np.int32), scores[best])
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
         scores = _multiply(vectors, query) if products is None else products[numbers]
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
         best = _find_first(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
-        return _as_found(numbers[best], scores[best])
+        return FoundItems(numbers[best], scores[best])
 
     def _allowed_vectors(self, items: ItemSet) -> tuple[IntArray, FloatArray]:
         """Numbers (M,) and vectors (M, D) of a set; those of few items are kept with the set."""
@@ -332,10 +333,10 @@ class ApproximateIndex:
                 self._vectors_of_sets[items] = found
         return found
 
-    def _propose(
+    def _probe(
         self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None
-    ) -> tuple[IntArray, FloatArray]:
-        """The closest items (C,) by the four bits of the nearest lists, and their closeness (C,).
+    ) -> FoundItems:
+        """The closest items by the four bits of the nearest lists.
 
         As many as the plan says, and all that are as close as the last of them.
         """
@@ -355,7 +356,7 @@ class ApproximateIndex:
                 break
             count = min(2 * count, most)
         is_close = (items >= 0) & (closeness >= bar)
-        return items[is_close].astype(np.int32), closeness[is_close]
+        return FoundItems(items[is_close].astype(np.int32), closeness[is_close])
 
     def _choose_probes(self, queries: FloatArray) -> int:
         """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
@@ -364,8 +365,9 @@ class ApproximateIndex:
         plan, probes = SearchPlan.of(self.config, len(self), k, None, has_lists=True), 1
         while probes < self._lists.nlist:
             tried = ApproximateIndex(self.config, self.vectors, self._lists, probes)
-            found = (tried.compare(query, plan, None).best(plan)[0].tolist() for query in queries)
-            hits = [len(top & set(items)) for top, items in zip(exact, found, strict=True)]
+            proposed = [(query, tried.propose(query, plan, None).items) for query in queries]
+            found = [take_best(items, self.score(query, items), k)[0] for query, items in proposed]
+            hits = [len(top & set(items.tolist())) for top, items in zip(exact, found, strict=True)]
             if np.mean(hits) >= self.config.recall * k:
                 return probes
             probes *= 2
@@ -499,10 +501,6 @@ def _find_first(scores: FloatArray, k: int) -> NDArray[np.intp]:
     num_missing = k - int(np.count_nonzero(is_best))
     is_best[np.flatnonzero(scores == least)[:num_missing]] = True
     return np.flatnonzero(is_best)
-
-
-def _as_found(items: IntArray, scores: FloatArray) -> FoundItems:
-    return FoundItems(items, np.zeros(len(items), np.float32), scores)
 
 
 def _sort(items: IntArray, scores: FloatArray) -> ItemList:

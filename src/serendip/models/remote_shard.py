@@ -1,9 +1,8 @@
-"""A shard of an index on another machine, asked by Arrow Flight, and the form of what is sent.
+"""A shard of an index on another machine, asked over a channel, and the form of what is sent.
 
-A question is one line of JSON and the bytes of arrays; an answer is the bytes of arrays alone: an
-action of Flight costs less than a table of so few rows. The items that may be shown
-are mostly a set that many requests share: it is sent once, as a bitmap of the shard's range, and
-named by its digest afterwards.
+A question is one line of JSON and the bytes of arrays; an answer is the bytes of arrays alone. The
+items that may be shown are mostly a set that many requests share: it is sent once, as a bitmap of
+the shard's range, and named by its digest afterwards.
 """
 
 from __future__ import annotations
@@ -12,8 +11,13 @@ import hashlib
 import json
 import os
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,17 +26,36 @@ from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.errors import StorageError
 from serendip.models.ann_index import FoundItems, SearchPlan
-
-if TYPE_CHECKING:
-    from pyarrow.flight import FlightCallOptions, FlightClient
+from serendip.runtime.channels import Channel, RefusedError, read_answer
 
 TOKEN_VARIABLE = "SERENDIP_SHARD_TOKEN"
 """Variable of the environment with the secret that a service and its shards share."""
 
 UNKNOWN_SET = "unknown set"
-"""Error of a shard that its client mends."""
+"""Refusal of a shard that its client mends."""
 
-NEAREST_ACTION, SET_ACTION, STATE_ACTION = "nearest", "set", "state"
+PROPOSE, SCORE, KEEP_SET, TELL_STATE = "propose", "score", "keep set", "tell state"
+"""What a shard does; each question says which by the ``verb`` of its line."""
+
+_CONNECTING = 8
+"""Threads that connect to a shard at once."""
+
+
+def split_question(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The line of a question and the bytes behind it.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    line, _, rest = content.partition(b"\n")
+    head = json.loads(line)
+    if not isinstance(head, dict):
+        raise ValueError("no line of JSON")
+    return head, rest
+
+
+def _join_question(verb: str, head: dict[str, Any], rest: bytes = b"") -> bytes:
+    return json.dumps({"verb": verb, **head}).encode() + b"\n" + rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +63,6 @@ class ShardQuestion:
     """What a shard is asked.
 
     Args:
-        token: that service and shard share.
         generation: that answers.
         index: folder of the index in the generation.
         plan: of the search.
@@ -49,7 +71,6 @@ class ShardQuestion:
         excluded: (E,) int32 further items that may not, numbered from 0 in the range.
     """
 
-    token: str
     generation: str
     index: str
     plan: SearchPlan
@@ -59,30 +80,60 @@ class ShardQuestion:
 
     def to_bytes(self) -> bytes:
         """One line of JSON, then the arrays."""
-        texts = {"token": self.token, "generation": self.generation, "index": self.index}
         plan = [self.plan.k, self.plan.pool, self.plan.share, self.plan.all_lists]
-        head = {**texts, "items": self.items, "plan": plan, "size": len(self.query)}
+        texts = {"generation": self.generation, "index": self.index, "items": self.items}
         arrays = self.query.astype("<f4").tobytes() + self.excluded.astype("<i4").tobytes()
-        return json.dumps(head).encode() + b"\n" + arrays
+        return _join_question(PROPOSE, {**texts, "plan": plan, "size": len(self.query)}, arrays)
 
     @classmethod
-    def of_bytes(cls, content: bytes) -> ShardQuestion:
+    def of(cls, head: dict[str, Any], arrays: bytes) -> ShardQuestion:
         """Read what ``to_bytes`` wrote.
 
         Raises:
-            ValueError: it is something else.
+            ValueError, KeyError, TypeError: it is something else.
         """
-        line, _, arrays = content.partition(b"\n")
-        head = json.loads(line)
         size = 4 * int(head["size"])
         query = np.frombuffer(arrays[:size], "<f4")
         excluded = np.frombuffer(arrays[size:], "<i4").astype(np.int32)
-        token, generation, index, items = (
-            str(head[name]) for name in ("token", "generation", "index", "items")
-        )
+        generation, index, items = (str(head[name]) for name in ("generation", "index", "items"))
         k, pool, share, all_lists = head["plan"]
         plan = SearchPlan(int(k), int(pool), float(share), bool(all_lists))
-        return cls(token, generation, index, plan, items, query, excluded)
+        return cls(generation, index, plan, items, query, excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreQuestion:
+    """Items whose products a shard is asked for.
+
+    Args:
+        generation: that answers.
+        index: folder of the index in the generation.
+        query: (D,) float32.
+        items: (M,) int32 item numbers.
+    """
+
+    generation: str
+    index: str
+    query: FloatArray
+    items: IntArray
+
+    def to_bytes(self) -> bytes:
+        """One line of JSON, then the arrays."""
+        head = {"generation": self.generation, "index": self.index, "size": len(self.query)}
+        arrays = self.query.astype("<f4").tobytes() + self.items.astype("<i4").tobytes()
+        return _join_question(SCORE, head, arrays)
+
+    @classmethod
+    def of(cls, head: dict[str, Any], arrays: bytes) -> ScoreQuestion:
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is something else.
+        """
+        size = 4 * int(head["size"])
+        query = np.frombuffer(arrays[:size], "<f4")
+        items = np.frombuffer(arrays[size:], "<i4").astype(np.int32)
+        return cls(str(head["generation"]), str(head["index"]), query, items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +162,7 @@ class ShardState:
 
 
 class ShardConnection:
-    """A connection to one shard, made by the first question: a process may be forked before.
+    """Channels to one shard, opened by the first questions: a process may be forked before.
 
     Args:
         address: ``host:port``.
@@ -119,33 +170,47 @@ class ShardConnection:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.token = os.environ.get(TOKEN_VARIABLE, "")
-        self._client: FlightClient | None = None
+        self._secret = os.environ.get(TOKEN_VARIABLE, "").encode()
+        self._idle: list[Channel] = []
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_CONNECTING, thread_name_prefix="shard-connections")
 
-    def client(self) -> FlightClient:
-        """The client of the connection."""
-        from pyarrow.flight import FlightClient
+    def start(self, question: bytes, end: float) -> Callable[[], bytes]:
+        """Ask something; what is returned waits for the answer.
 
-        with self._lock:
-            if self._client is None:
-                self._client = FlightClient(f"grpc://{self.address}")
-            return self._client
-
-    def act(self, kind: str, body: bytes, deadline_s: float) -> bytes:
-        """Let the shard do something; returns what it says.
+        Args:
+            question: to the shard.
+            end: moment of ``time.monotonic`` until which the answer is waited for.
 
         Raises:
-            StorageError: it cannot be reached, or refuses.
+            StorageError: by what is returned: the shard cannot be reached, or not in time.
+            RefusedError: by what is returned: it refuses.
         """
-        from pyarrow import ArrowException
-        from pyarrow.flight import Action
+        channel = self._take()
+        if channel is not None:
+            try:
+                channel.send(question)
+                return partial(self._finish, channel, question, end)
+            except OSError:
+                channel.close()
+        future = self._threads.submit(self._ask_anew, question, end)
 
-        try:
-            results = self.client().do_action(Action(kind, body), _options(deadline_s))
-            return b"".join(result.body.to_pybytes() for result in results)
-        except (ArrowException, OSError) as error:
-            raise _as_storage_error(self.address, error) from None
+        def wait() -> bytes:
+            try:
+                return future.result(max(0.0, end - time.monotonic()))
+            except FutureTimeoutError:
+                raise self._late() from None
+
+        return wait
+
+    def ask(self, question: bytes, deadline_s: float) -> bytes:
+        """Ask something and wait for the answer.
+
+        Raises:
+            StorageError: the shard cannot be reached, or not in time.
+            RefusedError: it refuses.
+        """
+        return self.start(question, time.monotonic() + deadline_s)()
 
     def state(self, deadline_s: float) -> ShardState:
         """What the shard has.
@@ -153,7 +218,48 @@ class ShardConnection:
         Raises:
             StorageError: it cannot be reached.
         """
-        return ShardState.of_bytes(self.act(STATE_ACTION, self.token.encode(), deadline_s))
+        return ShardState.of_bytes(self.ask(_join_question(TELL_STATE, {}), deadline_s))
+
+    def _finish(self, channel: Channel, question: bytes, end: float) -> bytes:
+        """Wait for the answer on a channel that was idle; open another if the shard closed it."""
+        try:
+            if not channel.is_ready(end - time.monotonic()):
+                channel.close()  # its answer is to no later question
+                raise self._late()
+            answer = channel.receive()
+        except (OSError, EOFError):
+            channel.close()
+            return self._ask_anew(question, end)
+        self._give_back(channel)
+        return read_answer(answer)
+
+    def _ask_anew(self, question: bytes, end: float) -> bytes:
+        """Open a channel and ask there."""
+        channel = None
+        try:
+            channel = Channel.open(self.address, self._secret, end - time.monotonic())
+            channel.send(question)
+            if not channel.is_ready(end - time.monotonic()):
+                raise TimeoutError("it is late")
+            answer = channel.receive()
+        except (OSError, EOFError) as error:
+            if channel is not None:
+                channel.close()
+            reason = str(error) or "it closes the connection"
+            raise StorageError(f"shard {self.address} does not answer: {reason}.") from None
+        self._give_back(channel)
+        return read_answer(answer)
+
+    def _take(self) -> Channel | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
+    def _give_back(self, channel: Channel) -> None:
+        with self._lock:
+            self._idle.append(channel)
+
+    def _late(self) -> StorageError:
+        return StorageError(f"shard {self.address} does not answer: it is late.")
 
 
 class RemoteShard:
@@ -175,32 +281,61 @@ class RemoteShard:
         self._begin, self._end = begin, end
         self._digests: WeakKeyDictionary[ItemSet, str] = WeakKeyDictionary()
 
-    def compare(
-        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, deadline_s: float
-    ) -> FoundItems:
-        """The allowed items of the range among which a query (D,) has its best ones, by a plan.
+    def start(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> Callable[[], FoundItems]:
+        """Begin a search by a plan; what is returned waits for its items, until a moment.
 
         Raises:
-            StorageError: the shard cannot answer, or not in time.
+            StorageError: by what is returned: the shard cannot answer, or not in time.
         """
         inside = None if allowed is None else allowed.within_range(self._begin, self._end)
         if inside is not None and inside.count < 1:
-            return FoundItems.none()
+            return FoundItems.none
         items = "" if inside is None or inside.shared.is_whole else self._digest_of(inside.shared)
         excluded = NO_ITEMS if inside is None else inside.excluded
-        asked = (self._connection.token, self._generation, self._index, plan, items)
-        question = ShardQuestion(*asked, query, excluded)
-        try:
-            return self._ask(question, deadline_s)
-        except StorageError as error:
-            if inside is None or UNKNOWN_SET not in str(error):
-                raise
-        self._send(inside.shared, items, deadline_s)
-        return self._ask(question, deadline_s)
+        asked = ShardQuestion(self._generation, self._index, plan, items, query, excluded)
+        question = asked.to_bytes()
+        wait = self._connection.start(question, end)
 
-    def _ask(self, question: ShardQuestion, deadline_s: float) -> FoundItems:
-        answer = self._connection.act(NEAREST_ACTION, question.to_bytes(), deadline_s)
-        return read_answer(answer)
+        def finish() -> FoundItems:
+            try:
+                return read_found(wait())
+            except RefusedError as refusal:
+                if inside is None or str(refusal) != UNKNOWN_SET:
+                    raise self._refused(refusal) from None
+            try:
+                self._send(inside.shared, items, end)
+                return read_found(self._connection.start(question, end)())
+            except RefusedError as refusal:
+                raise self._refused(refusal) from None
+
+        return finish
+
+    def start_scores(
+        self, query: FloatArray, items: IntArray, end: float
+    ) -> Callable[[], FloatArray]:
+        """Begin to compute the products of items that were proposed.
+
+        Raises:
+            StorageError: by what is returned: the shard cannot answer, or not in time.
+        """
+        question = ScoreQuestion(self._generation, self._index, query, items)
+        wait = self._connection.start(question.to_bytes(), end)
+
+        def finish() -> FloatArray:
+            try:
+                scores = np.frombuffer(wait(), "<f4").astype(np.float32)
+            except RefusedError as refusal:
+                raise self._refused(refusal) from None
+            if len(scores) != len(items):
+                raise StorageError(f"shard {self.name} has {len(scores)} scores of {len(items)}.")
+            return scores
+
+        return finish
+
+    def _refused(self, refusal: RefusedError) -> StorageError:
+        return StorageError(f"shard {self.name} does not answer: {refusal}.")
 
     def _digest_of(self, items: ItemSet) -> str:
         found = self._digests.get(items)
@@ -209,24 +344,21 @@ class RemoteShard:
             self._digests[items] = found
         return found
 
-    def _send(self, items: ItemSet, digest: str, deadline_s: float) -> None:
-        head = {"token": self._connection.token, "items": digest, "count": items.num_items}
-        body = json.dumps(head).encode() + b"\n" + items.bits.tobytes()
-        self._connection.act(SET_ACTION, body, deadline_s)
+    def _send(self, items: ItemSet, digest: str, end: float) -> None:
+        head = {"items": digest, "count": items.num_items}
+        self._connection.start(_join_question(KEEP_SET, head, items.bits.tobytes()), end)()
 
 
-def answer_bytes(found: FoundItems) -> bytes:
+def found_bytes(found: FoundItems) -> bytes:
     """The items (C,) that were found, as they are sent."""
-    numbers = found.items.astype("<i4").tobytes()
-    return numbers + found.closeness.astype("<f4").tobytes() + found.scores.astype("<f4").tobytes()
+    return found.items.astype("<i4").tobytes() + found.closeness.astype("<f4").tobytes()
 
 
-def read_answer(content: bytes) -> FoundItems:
-    """Items of ``answer_bytes``."""
-    third = len(content) // 3
-    items = np.frombuffer(content[:third], "<i4").astype(np.int32)
-    numbers = np.frombuffer(content[third:], "<f4").astype(np.float32).reshape(2, -1)
-    return FoundItems(items, numbers[0], numbers[1])
+def read_found(content: bytes) -> FoundItems:
+    """Items of ``found_bytes``."""
+    half = len(content) // 2
+    items = np.frombuffer(content[:half], "<i4").astype(np.int32)
+    return FoundItems(items, np.frombuffer(content[half:], "<f4").astype(np.float32))
 
 
 def digest_of(bits: bytes) -> str:
@@ -234,48 +366,14 @@ def digest_of(bits: bytes) -> str:
     return hashlib.sha256(bits).hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True)
-class SetHead:
-    """What comes before the bits of a set of items.
-
-    Args:
-        token: of the client.
-        digest: of the bits, see ``digest_of``.
-        count: number of items of the catalogue, one bit each.
-    """
-
-    token: str
-    digest: str
-    count: int
-
-    def read(self, bits: bytes) -> ItemSet:
-        """The set of its bits.
-
-        Raises:
-            ValueError: these are the bits of another set.
-        """
-        if digest_of(bits) != self.digest or len(bits) != -(-self.count // 8):
-            raise ValueError("the digest is that of another set")
-        mask = np.unpackbits(np.frombuffer(bits, np.uint8), count=self.count, bitorder="little")
-        return ItemSet(mask.astype(np.bool_))
-
-
-def read_set_head(body: bytes) -> tuple[SetHead, bytes]:
-    """Head and bits of what a client sends before it names a set.
+def read_set(head: dict[str, Any], bits: bytes) -> tuple[str, ItemSet]:
+    """Digest and set of what a client sends before it names a set.
 
     Raises:
-        ValueError: it is something else.
+        ValueError, KeyError, TypeError: it is something else, or the bits of another set.
     """
-    line, _, bits = body.partition(b"\n")
-    head: dict[str, Any] = json.loads(line)
-    return SetHead(str(head["token"]), str(head["items"]), int(head["count"])), bits
-
-
-def _options(deadline_s: float) -> FlightCallOptions:
-    from pyarrow.flight import FlightCallOptions
-
-    return FlightCallOptions(timeout=deadline_s)
-
-
-def _as_storage_error(address: str, error: Exception) -> StorageError:
-    return StorageError(f"shard {address} does not answer: {str(error).partition('. gRPC')[0]}")
+    digest, count = str(head["items"]), int(head["count"])
+    if digest_of(bits) != digest or len(bits) != -(-count // 8):
+        raise ValueError("the digest is that of another set")
+    mask = np.unpackbits(np.frombuffer(bits, np.uint8), count=count, bitorder="little")
+    return digest, ItemSet(mask.astype(np.bool_))

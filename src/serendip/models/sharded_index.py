@@ -5,9 +5,9 @@ what has to be in memory to search is on as many machines as the index needs.
 
 The result is that of one index. The inverted file of a shard is that of the whole without the items
 of other ranges: the same centroids, lists and codes. Shards propose the closest items of their
-range with how close they are; those that one index would have proposed are compared by their
-products, as it does. A shard is asked for its share of the proposals and a little more; where that
-proves too few it is asked again for all that it could have among them.
+range with how close they are; those that one index would have proposed are then scored, each by
+its shard. A shard is asked for a multiple of its share of the proposals; where that proves too few
+it is asked again for all that it could have among them.
 
 A shard that fails or takes longer than the deadline is left out, and not asked again for a second.
 Whoever searches is told which ones were left out (``watch_shards``).
@@ -21,19 +21,18 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from serendip.data.allowed_items import AllowedItems
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, are_within
 from serendip.data.packed_rows import slice_rows
-from serendip.errors import ArtefactError, StorageError
+from serendip.errors import ArtefactError, DataError, StorageError
 from serendip.models.ann_index import (
     ApproximateIndex,
     ApproximateIndexConfig,
@@ -42,16 +41,21 @@ from serendip.models.ann_index import (
     cut_lists,
     open_lists,
     open_vectors,
+    take_best,
 )
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 """Seconds for which a shard that failed is not asked."""
 
-_SPREAD = 4.0
-"""Standard deviations by which a shard may have more of the proposals than its share."""
+_SHARES, _LEAST = 4, 64
+"""A shard is first asked for so many times its share of the proposals, but no fewer than that:
+items that are alike often have numbers that are near. To read lists again costs more."""
 
+_NO_SCORES: FloatArray = np.empty(0, np.float32)
 _missing: ContextVar[set[str] | None] = ContextVar("missing shards", default=None)
 _opened_with: ContextVar[Opener | None] = ContextVar("opener of shards", default=None)
 
@@ -63,13 +67,24 @@ class ItemShard(Protocol):
     def name(self) -> str:
         """For people: its address."""
 
-    def compare(
-        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, deadline_s: float
-    ) -> FoundItems:
-        """The allowed items of the range among which a query (D,) has its best ones, by a plan.
+    def start(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> Callable[[], FoundItems]:
+        """Begin to look for the items of a range among which a query (D,) has its best, by a plan.
+
+        What is returned waits for them until a moment of ``time.monotonic``.
 
         Raises:
-            StorageError: it cannot answer, or not in time.
+            StorageError: by what is returned: it cannot answer, or not in time.
+        """
+
+    def start_scores(
+        self, query: FloatArray, items: IntArray, end: float
+    ) -> Callable[[], FloatArray]:
+        """Begin to compute the products (M,) of a query (D,) and items (M,) that were proposed.
+
+        Raises:
+            StorageError: by what is returned: it cannot answer, or not in time.
         """
 
 
@@ -92,7 +107,6 @@ class ShardedIndex:
     ) -> None:
         self.config, self.vectors = config, vectors
         self._shards, self._deadline_s = shards, deadline_s
-        self._threads = ThreadPoolExecutor(8 * len(shards), thread_name_prefix="shards")
         self._retry_at: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -118,66 +132,66 @@ class ShardedIndex:
         query = np.ascontiguousarray(query, np.float32)
         end = time.monotonic() + self._deadline_s
         plan = SearchPlan.of(self.config, len(self), k, allowed, has_lists=True)
-        found = self._gather(query, plan, allowed, end)
+        found = self._propose(query, plan, allowed, end)
+        if not plan.pool:
+            whole = FoundItems.of(list(found.values()))
+            return take_best(whole.items, whole.closeness, k)[0]
         wanted = min(k, len(self) if allowed is None else allowed.count)
-        if plan.pool and len(found.items) < wanted:
-            found = self._gather(query, replace(plan, all_lists=True), allowed, end)
-        return found.best(plan)[0]
+        if sum(len(part.items) for part in found.values()) < wanted:
+            found = self._propose(query, replace(plan, all_lists=True), allowed, end)
+        bar = FoundItems.of(list(found.values())).bar(plan.pool)
+        close = {shard: part.above(bar).items for shard, part in found.items()}
+        scores = self._ask(
+            [shard for shard, items in close.items() if len(items)],
+            lambda shard: shard.start_scores(query, close[shard], end),
+        )
+        items = np.concatenate([NO_ITEMS, *(close[shard] for shard in scores)])
+        return take_best(items, np.concatenate([_NO_SCORES, *scores.values()]), k)[0]
 
-    def _gather(
+    def _propose(
         self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
-    ) -> FoundItems:
-        """What all shards have, with all that one index would propose; until a moment."""
+    ) -> dict[ItemShard, FoundItems]:
+        """What all shards propose, with all that one index would; until a moment."""
         count = _share_of(plan.pool, len(self._shards))
-        parts = self._ask(self._shards, query, replace(plan, pool=count), allowed, end)
+        part_plan = replace(plan, pool=count)
+        parts = self._ask(self._shards, lambda shard: shard.start(query, part_plan, allowed, end))
         if not parts:
             raise StorageError(f"none of {len(self._shards)} shards of the index answers.")
-        found = FoundItems.of(list(parts.values()))
-        bar = found.bar(plan.pool)
+        bar = FoundItems.of(list(parts.values())).bar(plan.pool)
         cut = [one for one, part in parts.items() if count < plan.pool and part.bar(count) > bar]
-        if not cut or time.monotonic() >= end:  # then one was late, and is named
-            return found
-        parts |= self._ask(cut, query, plan, allowed, end)
-        return FoundItems.of(list(parts.values()))
+        if cut and time.monotonic() < end:  # else one was late, and is named
+            parts |= self._ask(cut, lambda shard: shard.start(query, plan, allowed, end))
+        return parts
 
     def _ask(
-        self,
-        shards: Sequence[ItemShard],
-        query: FloatArray,
-        plan: SearchPlan,
-        allowed: AllowedItems | None,
-        end: float,
-    ) -> dict[ItemShard, FoundItems]:
-        """What shards answer until a moment; those that do not are noted."""
-        deadline_s = max(0.0, end - time.monotonic())
-        asked = {
-            self._threads.submit(shard.compare, query, plan, allowed, deadline_s): shard
-            for shard in shards
-            if time.monotonic() >= self._retry_at.get(shard.name, 0.0)
+        self, shards: Sequence[ItemShard], start: Callable[[ItemShard], Callable[[], T]]
+    ) -> dict[ItemShard, T]:
+        """What shards answer, all asked before the first answer; those that do not are noted."""
+        now = time.monotonic()
+        waiting = {
+            shard: start(shard) for shard in shards if now >= self._retry_at.get(shard.name, 0.0)
         }
-        wait(asked, timeout=deadline_s)
-        found = {
-            shard: part
-            for future, shard in asked.items()
-            if (part := self._result(future, shard)) is not None
-        }
+        found = {}
+        for shard, wait in waiting.items():
+            if (part := self._result(wait, shard)) is not None:
+                found[shard] = part
         missing = {shard.name for shard in shards if shard not in found}
         if missing:
             _note_missing(missing)
         return found
 
-    def _result(self, future: Future[FoundItems], shard: ItemShard) -> FoundItems | None:
+    def _result(self, wait: Callable[[], T], shard: ItemShard) -> T | None:
         """What a shard found; None if it failed or is late."""
-        if future.done() and future.exception() is None:
-            if self._retry_at.pop(shard.name, None) is not None:
-                _log.info("shard %s answers again", shard.name)
-            return future.result()
-        error = future.exception() if future.done() else "it is late"
-        future.cancel()
-        if shard.name not in self._retry_at:
-            _log.warning("shard %s is left out: %s", shard.name, error)
-        self._retry_at[shard.name] = time.monotonic() + RETRY_S
-        return None
+        try:
+            found = wait()
+        except StorageError as error:
+            if shard.name not in self._retry_at:
+                _log.warning("%s It is left out.", error)
+            self._retry_at[shard.name] = time.monotonic() + RETRY_S
+            return None
+        if self._retry_at.pop(shard.name, None) is not None:
+            _log.info("shard %s answers again", shard.name)
+        return found
 
     def save(self, folder: Path) -> None:
         """Nothing is saved of what only serves.
@@ -220,25 +234,43 @@ class LocalShard:
         rows, num_probes = slice_rows(vectors, begin, end), int(lists.nprobe)
         return cls(ApproximateIndex(config, rows, cut_lists(lists, begin, end), num_probes), begin)
 
-    def compare(
-        self,
-        query: FloatArray,
-        plan: SearchPlan,
-        allowed: AllowedItems | None,
-        deadline_s: float = 0.0,
+    def start(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> Callable[[], FoundItems]:
+        """The search of ``propose``, which takes its time whatever the end."""
+        return lambda: self.propose(query, plan, allowed)
+
+    def start_scores(
+        self, query: FloatArray, items: IntArray, end: float
+    ) -> Callable[[], FloatArray]:
+        """The products of ``score``."""
+        return lambda: self.score(query, items)
+
+    def propose(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None
     ) -> FoundItems:
         """The allowed items of the range among which a query (D,) has its best ones, by a plan."""
         inside = None if allowed is None else allowed.within_range(self.begin, self.end)
-        return self.compare_inside(query, plan, inside)
+        return self.propose_inside(query, plan, inside)
 
-    def compare_inside(
+    def propose_inside(
         self, query: FloatArray, plan: SearchPlan, inside: AllowedItems | None
     ) -> FoundItems:
-        """``compare``, of allowed items that are numbered from 0 in the range."""
+        """``propose``, of allowed items that are numbered from 0 in the range."""
         if inside is not None and inside.count < 1:
             return FoundItems.none()
-        found = self._index.compare(query, plan, inside)
+        found = self._index.propose(query, plan, inside)
         return replace(found, items=(found.items + self.begin).astype(np.int32))
+
+    def score(self, query: FloatArray, items: IntArray) -> FloatArray:
+        """Products (M,) of a query (D,) and items (M,) of the range.
+
+        Raises:
+            DataError: an item is of another range.
+        """
+        if not are_within(items - self.begin, len(self._index)):
+            raise DataError(f"an item is not among {self.name}.")
+        return self._index.score(query, (items - self.begin).astype(np.int32))
 
 
 Opener = Callable[[Path], "ShardedIndex | None"]
@@ -278,9 +310,8 @@ def watch_shards() -> Iterator[set[str]]:
 
 
 def _share_of(pool: int, num_shards: int) -> int:
-    """Proposals of one of several shards: its share, and what chance may add to that."""
-    share = pool / num_shards
-    return min(pool, math.ceil(share + _SPREAD * math.sqrt(share)))
+    """Proposals that one of several shards is asked for first."""
+    return min(pool, max(math.ceil(_SHARES * pool / num_shards), _LEAST))
 
 
 def _note_missing(names: set[str]) -> None:

@@ -5,7 +5,7 @@ All errors have the same format, whether the framework or the engine raised them
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -32,6 +32,9 @@ from serendip.serve.middleware import (
 )
 from serendip.serve.page.routes import Pages
 
+if TYPE_CHECKING:
+    from serendip.serve.traces import Traces
+
 _OPENAPI = "/openapi.json"
 
 
@@ -51,6 +54,7 @@ def build_app(
     hosts: HostRules = LOOPBACK_HOSTS,
     limits: ServiceLimits = LIMITS,
     logs_answers: bool = False,
+    traces: Traces | None = None,
 ) -> App:
     """Build the service for an engine holder, with its middleware.
 
@@ -60,6 +64,7 @@ def build_app(
         hosts: the names that it answers to.
         limits: of requests.
         logs_answers: whether each answer is logged.
+        traces: of the requests; None = none are kept.
 
     Raises:
         TypeError: a route declares no scope.
@@ -90,8 +95,10 @@ def build_app(
         route = metrics.observe(scope, status, seconds)
         if logs_answers:
             log_answer(scope["method"], route, status, seconds)
+        if traces is not None:
+            traces.send(scope, route, status, seconds, holder.generation)
 
-    return GuardMiddleware(app, lambda: holder.generation, observe, hosts)
+    return GuardMiddleware(app, lambda: holder.generation, observe, hosts, traces is not None)
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from serendip.runtime.spans import SpanLog, set_span_log
+
 CLIENT = "serendip.client"
 """Key of the ``state`` of an ASGI scope, with the ``Client`` of the connection."""
 
@@ -33,10 +35,12 @@ class CurrentRequest:
     Args:
         request_id: as in the header of the answer; empty outside a request.
         client: that waits for the answer.
+        spans: how long its parts take; None = nobody asks.
     """
 
     request_id: str = ""
     client: Client = field(default_factory=Client)
+    spans: SpanLog | None = None
 
 
 _NO_REQUEST = CurrentRequest()
@@ -51,3 +55,4 @@ def get_current_request() -> CurrentRequest:
 def set_current_request(request: CurrentRequest) -> None:
     """Say which request the running task or thread answers from now on."""
     _current.set(request)
+    set_span_log(request.spans)

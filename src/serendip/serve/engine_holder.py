@@ -33,6 +33,7 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
+from serendip.runtime.spans import Span
 from serendip.serve.current_request import (
     CurrentRequest,
     get_current_request,
@@ -334,6 +335,10 @@ class EnginePool:
         request: CurrentRequest,
     ) -> ResultT:
         with queue.leave(joined_at, request):
+            if request.spans is not None:
+                waited_ns = round((time.monotonic() - joined_at) * 1e9)
+                now = time.time_ns()
+                request.spans.spans.append(Span("wait", now - waited_ns, now))
             return self._read_now(call, request)
 
     def _read_now(

@@ -10,13 +10,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, ExtraMissing
 from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
 from serendip.serve.socket import listen
 
 if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing, KeySource
+    from serendip.serve.traces import Traces
 
 _MAPPED_BITS = 96
 """Of ``::ffff:0:0/96``, the IPv6 addresses that stand for those of IPv4."""
@@ -36,6 +37,7 @@ class Exposure:
         open_keys: opens the keys of the workspace; None = there are none.
         limits: of requests.
         logs_answers: whether each answer is logged.
+        collector: address that traces are sent to; empty = none are kept.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +47,7 @@ class Exposure:
     open_keys: Callable[[], KeySource] | None = None
     limits: ServiceLimits = LIMITS
     logs_answers: bool = False
+    collector: str = ""
 
     @property
     def is_reachable(self) -> bool:
@@ -97,6 +100,23 @@ class Exposure:
         ring = KeyRing(self.open_keys() if self.open_keys else None, self.is_reachable)
         ring.load()
         return ring
+
+    def open_traces(self) -> Traces | None:
+        """Begin to send traces; None = nobody asks for them.
+
+        Raises:
+            ExtraMissing: OpenTelemetry is not installed.
+        """
+        if not self.collector:
+            return None
+        try:
+            from serendip.serve.traces import Traces
+        except ImportError as error:
+            raise ExtraMissing(
+                f"OpenTelemetry cannot be imported: {error}.",
+                'Run `pip install "serendip[otel]"`, or leave `traces` of [serve] empty.',
+            ) from None
+        return Traces(self.collector)
 
     def _has_key(self) -> bool:
         if self.open_keys is None:

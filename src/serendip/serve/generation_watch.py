@@ -1,4 +1,4 @@
-"""Follows the published generation: checks it every second and swaps the engine if it changed.
+"""Follows the published generation: checks it twice a second and swaps the engine if it changed.
 
 If a generation cannot be opened, the old one keeps answering. A damaged generation is opened again
 once its files have changed; after any other failure, which may be temporary (out of memory, a
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from serendip.serve.engine_protocol import EngineProtocol
 
 _log = logging.getLogger(__name__)
+
+EVERY_S = 0.5
+"""Seconds between two checks: what others write is obeyed within a second, reading it included."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 UNREADABLE = "unreadable"
@@ -86,7 +89,7 @@ class Follower:
         self._holder.check_storage()
         self._holder.shared.publish(self._holder.status)
 
-    def watch(self, every_s: float = 1.0) -> None:
+    def watch(self, every_s: float = EVERY_S) -> None:
         """Check at an interval, in background threads, until ``close``.
 
         The pointer has one of its own: a storage that does not answer delays no foreign write.

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from serendip.errors import ClientGoneError, SerendipError
+from serendip.runtime.spans import SpanLog
 from serendip.serve.current_request import CLIENT, Client, CurrentRequest, set_current_request
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_DRAIN_BYTES
 
@@ -207,6 +208,7 @@ class GuardMiddleware:
         generation: returns the name of the current generation, for the header; empty = none yet.
         observe: called with scope, status and seconds of every response.
         hosts: the names that it answers to.
+        keeps_spans: whether it is measured how long the parts of each request take.
     """
 
     def __init__(
@@ -215,9 +217,10 @@ class GuardMiddleware:
         generation: Callable[[], str] = lambda: "",
         observe: Observe = lambda scope, status, seconds: None,
         hosts: HostRules = LOOPBACK_HOSTS,
+        keeps_spans: bool = False,
     ) -> None:
         self._app, self._generation, self._observe = app, generation, observe
-        self._hosts = hosts
+        self._hosts, self._keeps_spans = hosts, keeps_spans
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request: refuse it or pass it to the application."""
@@ -227,7 +230,9 @@ class GuardMiddleware:
         request_id = new_request_id()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        set_current_request(CurrentRequest(request_id, state.get(CLIENT) or Client()))
+        spans = state["spans"] = SpanLog() if self._keeps_spans else None
+        client = state.get(CLIENT) or Client()
+        set_current_request(CurrentRequest(request_id, client, spans))
         answer = _ResponseSender(send, request_id, self._generation)
         started = time.perf_counter()
         try:

@@ -39,10 +39,12 @@ class Replica:
         self._follower = Follower(self._holder, published)
         self._follower.begin(time.monotonic())
         self._ring = exposure.open_ring()
+        self._traces = exposure.open_traces()
         access = Access(self._ring, RateLimits(exposure.limits.requests_per_minute))
         self.app = build_app(
             *(self._holder, access, exposure.hosts, exposure.limits),
             logs_answers=exposure.logs_answers,
+            traces=self._traces,
         )
         self._follower.watch()
         self._ring.watch()
@@ -64,3 +66,5 @@ class Replica:
         self._follower.close()
         self._holder.close()
         self._ring.close()
+        if self._traces is not None:
+            self._traces.close()

@@ -47,6 +47,7 @@ from serendip.serve.worker_seat import WorkerSeat
 
 if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing
+    from serendip.serve.traces import Traces
 
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
@@ -241,6 +242,7 @@ class _Service:
         self._follower = Follower(holder, published)
         self._exposure = exposure
         self._ring: KeyRing | None = None
+        self._traces: Traces | None = None
         self._starter = Starter(exposure.hosts)
         self._server = _Server(
             *(self._starter, exposure.believed_proxies, exposure.limits.receive_timeout_s),
@@ -272,6 +274,8 @@ class _Service:
             self._holder.close()
             if self._ring is not None:
                 self._ring.close()
+            if self._traces is not None:
+                self._traces.close()
             listener.close()
         if self._failure is not None:
             raise self._failure
@@ -289,10 +293,12 @@ class _Service:
             self._follower.begin(time.monotonic())
             self._ring = self._exposure.open_ring()
             exposure, limits = self._exposure, self._exposure.limits
+            self._traces = exposure.open_traces()
             access = Access(self._ring, RateLimits(limits.requests_per_minute))
             app = build_app(
                 *(self._holder, access, exposure.hosts, limits),
                 logs_answers=exposure.logs_answers,
+                traces=self._traces,
             )
         except Exception as error:  # noqa: BLE001 - the main thread raises it
             self._failure = error

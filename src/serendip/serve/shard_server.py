@@ -1,38 +1,37 @@
 """A shard: searches one range of item numbers in the indexes of the generation in force.
 
-It answers questions of ``models.remote_shard`` by Arrow Flight, from the generation in force and
+It answers questions of ``models.remote_shard`` over channels, from the generation in force and
 from the one before, so that a service swaps when it likes. It has no other data than the vectors of
 its range in memory.
 """
 
 from __future__ import annotations
 
-import hmac
-import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
 from typing import Any
-
-import pyarrow.flight as flight
 
 from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.engine.generations import current_name, open_current
 from serendip.engine.shards import find_indexes
 from serendip.engine.workspace import Workspace
-from serendip.errors import SerendipError
+from serendip.errors import DataError, SerendipError
 from serendip.models.remote_shard import (
-    NEAREST_ACTION,
-    SET_ACTION,
-    STATE_ACTION,
+    KEEP_SET,
+    PROPOSE,
+    SCORE,
+    TELL_STATE,
     UNKNOWN_SET,
+    ScoreQuestion,
     ShardQuestion,
     ShardState,
-    answer_bytes,
-    read_set_head,
+    found_bytes,
+    read_set,
+    split_question,
 )
 from serendip.models.sharded_index import LocalShard
+from serendip.runtime.channels import ChannelServer, RefusedError
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ _GENERATIONS, _SETS = 2, 256
 """Generations and sets of items that are kept: the newest, and the last ones asked for."""
 
 
-class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has no types
+class ShardServer:
     """Answers for one range of items.
 
     Args:
@@ -49,14 +48,15 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has
         parts: number of ranges.
         host: to listen on.
         port: to listen on; 0 picks a free one.
-        token: that clients must show; empty = none.
+        token: that clients must know; empty = none.
     """
 
     def __init__(
         self, workspace: Workspace, part: int, parts: int, host: str, port: int, token: str
     ) -> None:
-        super().__init__(f"grpc://{host}:{port}")
-        self._workspace, self._part, self._parts, self._token = workspace, part, parts, token
+        self._channels = ChannelServer(host, port, token.encode(), self.answer)
+        self.port = self._channels.port
+        self._workspace, self._part, self._parts = workspace, part, parts
         self._generations: OrderedDict[str, dict[str, LocalShard]] = OrderedDict()
         self._sets: OrderedDict[str, ItemSet] = OrderedDict()
         self._lock = threading.Lock()
@@ -96,42 +96,61 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has
                     _log.error("the generation in force cannot be loaded yet: %s", error)
                 failure = str(error)
 
-    def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
-        """Answer a question, keep a set of items, or say what this shard has."""
+    def start(self) -> None:
+        """Answer, in threads, until ``close``."""
+        self._channels.start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._channels.close()
+
+    def answer(self, content: bytes) -> bytes:
+        """Answer a question, keep a set of items, or say what this shard has.
+
+        Raises:
+            RefusedError: it is none, or the shard lacks what it names.
+        """
         acts = {
-            NEAREST_ACTION: self._find_nearest,
-            SET_ACTION: self._keep_set,
-            STATE_ACTION: self._describe,
+            PROPOSE: self._propose,
+            SCORE: self._score,
+            KEEP_SET: self._keep_set,
+            TELL_STATE: self._describe,
         }
-        if action.type not in acts:
-            raise flight.FlightServerError(f"unknown action {action.type}")
-        return iter([acts[action.type](action.body.to_pybytes())])
+        try:
+            head, rest = split_question(content)
+            act = acts[head["verb"]]
+            return act(head, rest)
+        except (DataError, ValueError, KeyError, TypeError) as error:
+            raise RefusedError(f"not a question: {error}") from None
 
-    def _find_nearest(self, body: bytes) -> bytes:
-        question = _read(ShardQuestion.of_bytes, body)
-        self._require(question.token)
+    def _propose(self, head: dict[str, Any], arrays: bytes) -> bytes:
+        question = ShardQuestion.of(head, arrays)
+        shard = self._shard(question.generation, question.index)
         with self._lock:
-            shards = self._generations.get(question.generation, {})
-            if question.index not in shards:
-                raise flight.FlightServerError(
-                    f"{question.index} of {question.generation} is not here"
-                )
-            shard = shards[question.index]
             inside = self._allowed(question, shard.end - shard.begin)
-        return answer_bytes(shard.compare_inside(question.query, question.plan, inside))
+        return found_bytes(shard.propose_inside(question.query, question.plan, inside))
 
-    def _keep_set(self, body: bytes) -> bytes:
-        head, bits = _read(read_set_head, body)
-        self._require(head.token)
-        items = _read(head.read, bits)
+    def _score(self, head: dict[str, Any], arrays: bytes) -> bytes:
+        question = ScoreQuestion.of(head, arrays)
+        shard = self._shard(question.generation, question.index)
+        return shard.score(question.query, question.items).astype("<f4").tobytes()
+
+    def _shard(self, generation: str, index: str) -> LocalShard:
         with self._lock:
-            self._sets[head.digest] = items
+            shards = self._generations.get(generation, {})
+        if index not in shards:
+            raise RefusedError(f"{index} of {generation} is not here")
+        return shards[index]
+
+    def _keep_set(self, head: dict[str, Any], bits: bytes) -> bytes:
+        digest, items = read_set(head, bits)
+        with self._lock:
+            self._sets[digest] = items
             while len(self._sets) > _SETS:
                 self._sets.popitem(last=False)
         return b""
 
-    def _describe(self, body: bytes) -> bytes:
-        self._require(body.decode("utf-8", "replace"))
+    def _describe(self, head: dict[str, Any], rest: bytes) -> bytes:
         with self._lock:
             names = tuple(self._generations)
         return ShardState(self._part, self._parts, names).to_bytes()
@@ -139,21 +158,10 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow has
     def _allowed(self, question: ShardQuestion, count: int) -> AllowedItems | None:
         if question.items:
             if question.items not in self._sets:
-                raise flight.FlightServerError(UNKNOWN_SET)
+                raise RefusedError(UNKNOWN_SET)
             self._sets.move_to_end(question.items)
             return AllowedItems(self._sets[question.items], question.excluded)
         if len(question.excluded):
             whole = self._sets.setdefault(f"all {count}", ItemSet.all(count))
             return AllowedItems(whole, question.excluded)
         return None
-
-    def _require(self, token: str) -> None:
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
-            raise flight.FlightUnauthenticatedError("the token is another one")
-
-
-def _read(read: Callable[[bytes], Any], content: bytes) -> Any:
-    try:
-        return read(content)
-    except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise flight.FlightServerError(f"not a question: {error}") from None

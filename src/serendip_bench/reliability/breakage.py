@@ -17,11 +17,13 @@ from typing import Any
 
 from serendip.data.event import Event
 from serendip.data.log import segment
+from serendip.data.store.disk_failure import DiskFailure
 from serendip.data.store.sqlite_file import SqliteFile
 from serendip.data.store.store import Store
 from serendip.runtime import versions
 from serendip.serve import read_queue
 from serendip.serve.api import strict_route
+from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import Follower
 
 _LATER_S = 0.1
@@ -158,6 +160,20 @@ def _queue_everything(init: Callable[..., None]) -> Callable[..., None]:
         init(self, 10**9, *options)
 
     return queue
+
+
+@contextmanager
+def ignore_other_services() -> Iterator[None]:
+    """A service never looks for what others wrote to the store."""
+    with _replaced(EngineHolder, "catch_up", lambda self: None):
+        yield
+
+
+@contextmanager
+def forget_disk_failures() -> Iterator[None]:
+    """A process learns of no failed sync of another one."""
+    with _replaced(DiskFailure, "is_told", lambda self: False):
+        yield
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class HotSwaps:
         try:
             for number in progress.track(range(swaps), "hot swaps", swaps):
                 begin = time.perf_counter()
-                name = _publish_again(workspace)
+                name = publish_again(workspace)
                 _await(service.netloc, name)
                 windows.append((begin, time.perf_counter()))
                 memory.append(service.memory_mb())
@@ -141,7 +141,7 @@ class HotSwaps:
         return load, windows, memory
 
 
-def _publish_again(workspace: Path) -> str:
+def publish_again(workspace: Path) -> str:
     """Publish a copy of the generation in force; its name."""
     current = open_current(workspace / "generations", verify=False)
     facts = {key: value for key, value in current.manifest.items() if key not in _OWN_FACTS}

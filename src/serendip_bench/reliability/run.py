@@ -15,6 +15,7 @@ from serendip.data.store.sqlite_backend import sqlite_version
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.damage import Damage
+from serendip_bench.reliability.failed_syncs import FailedSyncs
 from serendip_bench.reliability.forks import server_pid
 from serendip_bench.reliability.full_disk import FullDisk
 from serendip_bench.reliability.group_commit import GroupCommit
@@ -25,21 +26,46 @@ from serendip_bench.reliability.overload import Overload
 from serendip_bench.reliability.power_cuts import PowerCuts
 from serendip_bench.reliability.publish_kills import PublishKills
 from serendip_bench.reliability.service_kills import ServiceKills
+from serendip_bench.reliability.several_services import SeveralServices
 from serendip_bench.reliability.writer_kills import WriterKills
 
 HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "writer-kills": (WriterKills(), WriterKills(kills=40, control_kills=40)),
     "service-kills": (ServiceKills(), ServiceKills(kills=10, control_kills=2)),
     "power-cuts": (PowerCuts(), PowerCuts(cuts=100, control_cuts=30, rounds=2, operations=25)),
+    "failed-syncs": (FailedSyncs(), FailedSyncs(failures=6, control_failures=2)),
     "publish-kills": (PublishKills(), PublishKills(kills=250, control_kills=60)),
     "damage": (Damage(), Damage(flips=60, cuts=10, exchanges=10)),
     "full-disk": (FullDisk(), FullDisk(rounds=1, writes=5)),
     "hot-swaps": (HotSwaps(), HotSwaps(swaps=5, requests=1_000, control_swaps=2)),
+    "several-services": (SeveralServices(), SeveralServices(seconds=15, control_seconds=5)),
     "overload": (Overload(), Overload(seconds=16, control_seconds=8)),
     "group-commit": (GroupCommit(), GroupCommit(batches=200, singles=200)),
     "fuzz": (Fuzz(), Fuzz(schema_cases=200, mutations=500, made_by_hand=300, control=200)),
 }
 """Each harness by its name: as it counts, and small."""
+
+
+SECONDS: Mapping[str, tuple[int, int]] = {
+    "writer-kills": (140, 15),
+    "service-kills": (160, 20),
+    "power-cuts": (85, 15),
+    "failed-syncs": (60, 15),
+    "publish-kills": (85, 15),
+    "damage": (20, 10),
+    "full-disk": (60, 20),
+    "hot-swaps": (750, 20),
+    "several-services": (120, 35),
+    "overload": (150, 60),
+    "group-commit": (60, 20),
+    "fuzz": (300, 30),
+}
+"""Expected time of each on two free cores, as it counts and small; they only tell the time left."""
+
+
+def expected_s(harnesses: Iterable[str], is_quick: bool) -> float:
+    """Seconds that harnesses take on two free cores."""
+    return float(sum(SECONDS[name][int(is_quick)] for name in harnesses))
 
 
 def select_harnesses(names: str | None, is_quick: bool) -> dict[str, Harness]:
@@ -58,21 +84,28 @@ def run_harnesses(
     harnesses: Mapping[str, Harness],
     progress: Progress,
     report: Callable[[str, Mapping[str, Any]], None],
+    is_quick: bool = False,
 ) -> dict[str, Any]:
     """Run harnesses one after the other.
 
     Args:
         harnesses: by name.
         progress: of each.
-        report: called with the name and the result of each as soon as there is one.
+        report: called with the name and the result of each as soon as there is one. Its
+            ``left_s`` is the time that the others will take, at the speed of those that are done.
+        is_quick: whether they count small, for the time left.
 
     Returns:
         all results, and what they were found with.
     """
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
+    spent_s = 0.0
     for name, result in _run_all(harnesses, progress):
         results[name] = result
-        report(name, result)
+        spent_s += result["wall_s"]
+        pace = spent_s / expected_s(results, is_quick)
+        left_s = pace * expected_s(harnesses.keys() - results.keys(), is_quick)
+        report(name, result | {"left_s": round(left_s)})
     return {
         "harnesses": results,
         "is_kept": all(result["is_kept"] for result in results.values()),
@@ -111,6 +144,8 @@ def format_result(name: str, result: Mapping[str, Any]) -> Iterable[str]:
     """Lines for people."""
     cost = f"{result['cpu_s']:.0f} CPU-s, {result['wall_s']:.0f} s"
     yield f"{name}: {'kept' if result['is_kept'] else 'NOT KEPT'} ({cost})"
+    if left_s := result.get("left_s"):
+        yield f"  about {left_s / 60:.0f} min left"
     if "reason" in result:
         yield f"  not run: {result['reason']}"
         return

@@ -85,9 +85,15 @@ class Connection(asyncio.Protocol):
 
 @dataclass
 class Answers:
-    """Statuses and milliseconds of the answers of one phase."""
+    """Statuses and milliseconds of the answers of one phase.
+
+    Args:
+        seconds: in which was asked.
+        until_last_s: until the last answer was there; 0 = as long as was asked.
+    """
 
     seconds: float = 0.0
+    until_last_s: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
@@ -99,12 +105,17 @@ class Answers:
         self.silent += status == 429 and not says_when
         (self.accepted if status == 200 else self.refused).append(milliseconds)
 
+    @property
+    def answered_per_s(self) -> float:
+        """What was accepted, per second until its last answer: late answers are no throughput."""
+        return self.statuses[200] / max(self.seconds, self.until_last_s)
+
     def summarise(self) -> dict[str, Any]:
         """Rates, shares of statuses and percentiles."""
         asked = self.statuses.total()
         found: dict[str, Any] = {
             "asked_per_s": round(asked / self.seconds, 1),
-            "answered_per_s": round(self.statuses[200] / self.seconds, 1),
+            "answered_per_s": round(self.answered_per_s, 1),
             "refused_without_retry_after": self.silent,
             "shares": {str(s): round(n / asked, 4) for s, n in sorted(self.statuses.items())},
         }
@@ -163,6 +174,7 @@ async def ask_at_random(
             answers.add(0, 0.0)
         due += rng.expovariate(per_s)
     await asyncio.gather(*tasks)
+    answers.until_last_s = time.perf_counter() - start
     return answers
 
 
@@ -205,7 +217,7 @@ async def measure(netloc: str, pid: int, seconds: float, times: float, seed: int
     unloaded = await ask_in_turn(netloc, paths, 1, seconds / 4)
     capacity = await ask_in_turn(netloc, paths, 8, seconds / 4)
     before = read_memory(pid)
-    per_s = times * capacity.statuses[200] / capacity.seconds
+    per_s = times * capacity.answered_per_s
     overload, (health, most) = await asyncio.gather(
         ask_at_random(netloc, paths, per_s, seconds, seed),
         watch(netloc, pid, seconds),
@@ -219,7 +231,7 @@ async def measure(netloc: str, pid: int, seconds: float, times: float, seed: int
         "capacity": capacity.summarise(),
         "overload": overload.summarise(),
         "health_ms": compute_percentiles(health),
-        "goodput_of_capacity": round(overload.statuses[200] / overload.seconds * times / per_s, 3),
+        "goodput_of_capacity": round(overload.answered_per_s * times / per_s, 3),
         "p99_of_unloaded": round(ratio, 2),
         "memory_mb": {
             "before": round(before),

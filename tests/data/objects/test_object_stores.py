@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from object_stores import Killed, MortalStore, raise_killed, s3_server
 
+from serendip.data.objects import bucket
 from serendip.data.objects.mirror import Mirror
 from serendip.data.objects.mirrored_versions import MirroredVersions
 from serendip.data.objects.object_store import ObjectStore, StoredValue
@@ -526,3 +530,29 @@ def test_a_url_of_another_kind_is_an_error() -> None:
     pytest.importorskip("obstore")
     with pytest.raises(ConfigError, match="ftp://host/x is no place"):
         open_object_store("ftp://host/x")
+
+
+def test_a_bucket_that_never_answers_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore", reason="the extra s3 is not installed")
+    monkeypatch.setattr(bucket, "_SMALL_S", 1)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for name, value in {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        objects = bucket.Bucket.open("s3://silent/shop").within("generations")
+        begin = time.monotonic()
+        with pytest.raises(
+            StorageError, match="s3://silent/shop/generations/CURRENT cannot be read"
+        ):
+            objects.read("CURRENT")
+        first = time.monotonic() - begin
+        for read in (lambda: objects.read("CURRENT"), lambda: objects.sizes("gen-")):
+            with pytest.raises(StorageError, match=r"s3://silent/shop/generations.*not answer"):
+                read()
+        assert time.monotonic() - begin < first + 1.0
+        assert first < 10

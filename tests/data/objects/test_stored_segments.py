@@ -15,7 +15,7 @@ from serendip.data.objects.mirror import Mirror
 from serendip.data.objects.object_store import ObjectStore
 from serendip.data.objects.url import open_object_store
 from serendip.data.store.store import Store
-from serendip.errors import StorageError
+from serendip.errors import DataError, StorageError
 
 ITEMS = [Item("a", "A hat"), Item("b", "A shoe")]
 EVENTS = [Event("ann", "a", 1.0), Event("ben", "b", 2.0), Event("ann", "b", 3.0)]
@@ -281,3 +281,23 @@ def test_a_log_of_one_machine_moves_into_the_storage_with_the_next_writer(
     with closing(open_store(tmp_path / "a", shared)) as store:
         store.compact()
         assert stored_segments(shared) == set(store.segment_names())
+
+
+def test_a_log_that_a_restore_replaced_is_forgotten(tmp_path: Path, shared: ObjectStore) -> None:
+    with closing(open_store(tmp_path / "a", shared)) as lost:
+        lost.import_all(ITEMS, EVENTS)
+        old = lost.segment_names()
+    with closing(open_store(tmp_path / "b", shared)) as store:
+        store.import_all(ITEMS, EVENTS[:2])
+        (log,) = store.other_logs()
+        assert store.other_logs() == {log: 1} and old[0].startswith(f"segment-{log}-")
+        own = store.segment_names()
+        with pytest.raises(DataError, match="is the event log of this workspace"):
+            store.forget_log(own[0].split("-")[1])
+        with pytest.raises(DataError, match=f"no event log 'x'.*It has {log}"):
+            store.forget_log("x")
+        assert store.forget_log(log) == 1
+        assert store.other_logs() == {}
+        assert stored_segments(shared) == set(own)
+        assert not [key for key in shared.sizes("log/") if log in key]
+        assert past(store, "ann") == ["a"]

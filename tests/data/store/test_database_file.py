@@ -64,6 +64,19 @@ def test_a_database_of_another_version_is_refused_with_the_next_step(path: Path)
         assert "Move it away and run `serendip import`" in told.value.hint
 
 
+def test_a_refused_database_is_left_as_it_was(path: Path) -> None:
+    with closing(Database(path)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("ALTER TABLE events ADD COLUMN of_a_later_version TEXT")
+        assert database.scrub([])  # nothing is left in the log beside it
+    before = path.read_bytes()
+    for open_store in (Store.open, Store.create):
+        with pytest.raises(StorageError, match="another version"):
+            open_store(path)
+    assert path.read_bytes() == before
+    assert not path.with_name(path.name + "-wal").exists()
+
+
 def test_errors_name_the_file_and_not_its_folder(tmp_path: Path) -> None:
     path = tmp_path / "serendip.db"
     path.write_bytes(b"this is no database" * 100)

@@ -19,7 +19,7 @@ def test_statements_compile_for_postgresql(origin):
     upsert = str(schema.upsert_items("postgresql", origin).compile(dialect=dialect))
     assert "ON CONFLICT (item_id) DO UPDATE" in upsert
     assert ("IS DISTINCT FROM" in upsert) == (origin == "file")
-    insert = str(schema.insert_events("postgresql").compile(dialect=dialect))
+    insert = str(schema.insert_events("postgresql").statement.compile(dialect=dialect))
     assert "ON CONFLICT (event_id) DO NOTHING" in insert
     for name in (
         "HISTORY",

@@ -71,7 +71,7 @@ REQUESTS = [
 def test_a_built_in_surface_orders_by_the_documented_formula(
     engine: Engine, surface: str, parameters: dict, user: str
 ) -> None:
-    """The old rules, written again: value / (20 + interactions)^discount, exact titles first.
+    """The rules, written again: value / (20 + interactions)^discount, exact titles first.
 
     The shop has logged no searches, so that these are fused by rank.
     """
@@ -85,7 +85,7 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     chances = ranker.predict(features, tasks)
     values = action_value(chances, {"interact": 1.0, "like": 1.0}, ranker.config.actions)
     counts = 20.0 + state.counts[candidates.items].astype(np.float32)
-    powers = {"similar": 1.0, "home": ranker.discounts["home"]}
+    powers = {name: ranker.discounts[name] for name in ("home", "similar")}
     values = values / counts ** powers.get(surface, 0.0)
     if surface == "search":
         everything = AllowedItems(ItemSet(~state.hidden))

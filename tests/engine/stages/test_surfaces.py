@@ -39,7 +39,7 @@ def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
     basket = {**behaviour, "popularity": 20, "again": 20}
     expected = {
         "home": ("home", home, ("seen",), LEARNED, False),
-        "similar": ("similar", {**behaviour, "content": 100}, (), 1.0, False),
+        "similar": ("similar", {**behaviour, "content": 100}, (), LEARNED, False),
         "search": ("search", {"words": 200, "retriever": 200}, (), 0.0, True),
         "cart": ("similar", basket, ("seen",), 0.0, False),
         "thank_you": ("similar", basket, ("seen",), 0.0, False),
@@ -68,7 +68,7 @@ def test_a_table_changes_only_the_keys_that_it_has() -> None:
 def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     shelf = settings_of(shelf={"task": "similar", "filters": ["seen"]}).all_surfaces()["shelf"]
     assert shelf.sources == DEFAULT_SURFACES["similar"].sources
-    assert shelf.popularity_discount == 1.0
+    assert shelf.popularity_discount == LEARNED
     assert shelf.filters == ("seen",)
     assert shelf.needs == "items"
 

@@ -21,7 +21,7 @@ def test_overlaps_are_those_of_the_sets(items, query, places) -> None:
     texts = [title | more for title, more in items]
     numbers = np.array([number % len(items) for number in places], np.int32)
     overlap = TermOverlap.of(titles, texts)
-    overlaps = overlap.overlaps(query, numbers)
+    overlaps = overlap.overlaps(query, overlap.match_texts(query), numbers)
     assert overlaps.shape == (len(numbers), len(OVERLAPS))
 
     def idf(word: str) -> float:
@@ -48,9 +48,11 @@ def test_overlaps_are_those_of_the_sets(items, query, places) -> None:
 def test_overlaps_with_all_texts_are_those_with_each(items, query) -> None:
     overlap = TermOverlap.of([title for title, _ in items], [a | b for a, b in items])
     numbers = np.arange(len(items), dtype=np.int32)
-    overlaps = overlap.overlaps(query, numbers)
+    overlaps = overlap.overlaps(query, overlap.match_texts(query), numbers)
     at = OVERLAPS.index
-    np.testing.assert_allclose(overlap.in_texts(query), overlaps[:, at("in text")], atol=1e-5)
+    np.testing.assert_allclose(
+        overlap.match_texts(query).shares, overlaps[:, at("in text")], atol=1e-5
+    )
     np.testing.assert_allclose(
         overlap.in_title(query, numbers), overlaps[:, at("in title")], atol=1e-5
     )

@@ -11,7 +11,8 @@ from tiny_engine import TinyEngine, film
 from wire_client import WireClient
 
 from serendip.data import Item
-from serendip.engine.answer import SearchFeedback
+from serendip.engine.answer import SearchFeedback, Suggestions
+from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
 from serendip.search.rewrites.table import Rewrite
 
@@ -294,6 +295,34 @@ def test_a_doubtful_correction_is_offered_as_a_link():
     page = told(SearchFeedback("darma", did_you_mean="dra<b>ma"), "/search?q=darma&user=u")
     assert "Did you mean “" in page
     assert '<a href="/search?q=dra%3Cb%3Ema&amp;user=u">dra&lt;b&gt;ma</a>' in page
+
+
+class Told(TinyEngine):
+    """Remembers the requests for suggestions; nothing completes a typed text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Request] = []
+
+    def suggest(self, request: Request) -> Suggestions:
+        self.asked.append(request)
+        return super().suggest(request)
+
+
+@pytest.mark.parametrize("path", ["/?user=u", "/search?q=drama&user=u"])
+def test_suggestions_are_asked_in_the_language_of_the_visitor(path):
+    engine = Told()
+    client = WireClient(engine)
+    client.get(f"{path}&language=en", headers={"accept-language": "ko-KR,ko;q=0.9"})
+    client.get(path)
+    assert [request.language for request in engine.asked] == ["ko-KR,ko;q=0.9", ""]
+
+
+def test_a_search_that_finds_nothing_is_told_what_to_search_instead():
+    engine = Told()
+    page = WireClient(engine).get("/search?q=zzz&user=u").text
+    assert [(one.text, one.after) for one in engine.asked] == [("zzz", "zzz"), ("", "zzz")]
+    assert 'data-query="Comedy"' in page
 
 
 def test_words_that_nothing_has_are_named_in_plain_words():

@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -236,6 +237,34 @@ class SegmentFolder:
             "Import and train where that one lies, and copy the database from there. To go on with "
             "this one, back it up and use what `serendip restore` makes of the backup.",
         )
+
+    def stored_logs(self) -> dict[str, int]:
+        """Log -> number of its segments in the object store, of all databases that wrote any.
+
+        Raises:
+            StorageError: the store cannot be reached.
+        """
+        if self._mirror is None:
+            return {}
+        keys = self._mirror.objects.sizes(_NAME)
+        names = {key.partition("/")[0].removeprefix(_NAME) for key in keys}
+        return dict(sorted(Counter(name.rpartition("-")[0] for name in names).items()))
+
+    def forget(self, log: str) -> None:
+        """Remove a log that no database has any more from the object store, and copies here.
+
+        Raises:
+            StorageError: the store cannot be reached; what is left is removed by the next call.
+        """
+        if self._mirror is None:
+            return
+        objects, start = self._mirror.objects, f"{_NAME}{log}-"
+        for name in sorted({key.partition("/")[0] for key in objects.sizes(start)}):
+            self._mirror.remove(name)
+        objects.remove_parts(start)
+        for path in self.folder.glob(f"{start}*"):
+            self._mirror.drop_copy(path.name)
+        objects.remove(objects.sizes(f"{_WRITES}{log}"))
 
     def keep_only(self, log: str, names: Collection[str]) -> None:
         """Remove all segments of a log, whole and halved, but those of these names.

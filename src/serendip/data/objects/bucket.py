@@ -7,8 +7,10 @@ come from the environment, as with Arrow: keys, web identities, roles of contain
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,10 +25,27 @@ _PART = 16 << 20
 """Bytes of one request of a download or an upload."""
 
 _AT_ONCE = 4
-_SMALL_S, _LARGE_S = 10, 120
-"""Longest seconds of a request for a pointer, and of one for a part of a file."""
+_SMALL_S, _LARGE_S = 5, 120
+"""Longest seconds of a request for a pointer, and of one for a part of a file; after so many no
+further attempt is made."""
 
+_SILENT_S = 10.0
+"""Seconds for which nothing is read from a bucket that did not answer: a start reads several times,
+and goes on with the copies here."""
+
+_CHECK = "Check the bucket, the credentials in the environment and the network."
 _SCHEMES = ("s3", "s3a", "gs")
+
+
+@dataclass(slots=True)
+class _Reach:
+    """Whether a bucket answered of late; all places of a URL share it.
+
+    Attributes:
+        silent_until: moment of ``time.monotonic`` until which it is taken not to answer.
+    """
+
+    silent_until: float = 0.0
 
 
 class Bucket:
@@ -37,10 +56,19 @@ class Bucket:
         small: client for pointers, lists and removals.
         large: client for files.
         folder: below the prefix, empty or with a slash at its end.
+        reach: of the bucket; None = nothing is known.
     """
 
-    def __init__(self, url: str, small: Client, large: Client, folder: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        small: Client,
+        large: Client,
+        folder: str = "",
+        reach: _Reach | None = None,
+    ) -> None:
         self._url, self._small, self._large, self._folder = url, small, large, folder
+        self._reach = reach or _Reach()
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -67,7 +95,7 @@ class Bucket:
         def client(timeout_s: int) -> Any:
             # A variable of the environment may name a server without TLS, which S3 itself is not.
             options: Any = {"timeout": f"{timeout_s}s", "connect_timeout": "5s", "allow_http": True}
-            retries: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+            retries: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=timeout_s)}
             return from_url(url, client_options=options, retry_config=retries)
 
         try:
@@ -82,11 +110,11 @@ class Bucket:
 
     def within(self, folder: str) -> ObjectStore:
         """The objects below a folder of this place."""
-        return Bucket(self._url, self._small, self._large, f"{self._folder}{folder}/")
+        return Bucket(self._url, self._small, self._large, f"{self._folder}{folder}/", self._reach)
 
     def read(self, key: str) -> StoredValue | None:
         """A small object; None if there is none."""
-        with self._errors("read", key):
+        with self._reading("read", key):
             try:
                 found = self._small.get(self._folder + key)
                 content, meta = bytes(found.bytes()), found.meta
@@ -116,7 +144,7 @@ class Bucket:
 
     def stream(self, key: str) -> Iterator[bytes]:
         """The content of an object, part by part, each in a request of its own."""
-        with self._errors("read", key, missing=True):
+        with self._reading("read", key, missing=True):
             size = self._small.head(self._folder + key)["size"]
         for start in range(0, size, _PART):
             with self._errors("read", key, missing=True):
@@ -128,7 +156,7 @@ class Bucket:
     def sizes(self, prefix: str) -> dict[str, int]:
         """Key -> bytes of all objects whose keys begin with a prefix."""
         folder, _, _ = f"{self._folder}{prefix}".rpartition("/")
-        with self._errors("listed", prefix):
+        with self._reading("listed", prefix):
             found = [one for page in self._small.list(folder or None) for one in page]
         sizes = {one["path"].removeprefix(self._folder): one["size"] for one in found}
         return {key: size for key, size in sizes.items() if key.startswith(prefix)}
@@ -142,6 +170,21 @@ class Bucket:
 
     def remove_parts(self, prefix: str) -> None:
         """Nothing: a lifecycle rule of the bucket removes parts of uploads."""
+
+    @contextmanager
+    def _reading(self, done: str, key: str, missing: bool = False) -> Iterator[None]:
+        """``_errors``, at once if the bucket did not answer a moment ago."""
+        begun = time.monotonic()
+        if begun < self._reach.silent_until:
+            raise StorageError(f"{self.name}/{key} cannot be {done}: it does not answer.", _CHECK)
+        try:
+            with self._errors(done, key, missing):
+                yield
+        except StorageError:
+            if time.monotonic() - begun > _SMALL_S / 2:
+                self._reach.silent_until = time.monotonic() + _SILENT_S
+            raise
+        self._reach.silent_until = 0.0
 
     @contextmanager
     def _errors(self, done: str, key: str, missing: bool = False) -> Iterator[None]:
@@ -161,7 +204,7 @@ class Bucket:
                 raise
             raise StorageError(
                 f"{self.name}/{key} cannot be {done}: {_first_line(error)}.",
-                "Check the bucket, the credentials in the environment and the network.",
+                _CHECK,
             ) from None
 
 

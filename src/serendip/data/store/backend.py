@@ -101,6 +101,10 @@ class Backend(Protocol):
         """Whether an earlier version of this code made it, and ``complete`` is to be called."""
         ...
 
+    def columns(self, connection: Connection) -> dict[str, set[str]]:
+        """Name of each table -> names of its columns."""
+        ...
+
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a column that counts by itself has ever given out; 0 = none."""
         ...

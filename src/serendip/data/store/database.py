@@ -301,13 +301,7 @@ class Database:
 
     def _require_tables(self, connection: Connection, tables: MetaData) -> None:
         """Check that the tables exist and have the columns that this code reads and writes."""
-        from sqlalchemy import inspect
-
-        found = inspect(connection).get_multi_columns()
-        existing = {
-            name: {str(column["name"]) for column in columns}
-            for (_, name), columns in found.items()
-        }
+        existing = self._backend.columns(connection)
         for name in sorted(set(tables.tables) & existing.keys()):
             columns = existing[name]
             if differing := sorted(columns ^ set(tables.tables[name].columns.keys())):

@@ -293,6 +293,10 @@ class LogView:
         """Number of removals with which the last user was erased; 0 = none was."""
         return int(self.connection.scalar(self._sql.LAST_ERASURE) or 0)
 
+    def count_erasures(self, since: int) -> int:
+        """How many of the removals after a number of them were erasures of users."""
+        return int(self.connection.scalar(self._sql.COUNT_ERASURES, {"since": since}) or 0)
+
     def count(self) -> int:
         """Number of events."""
         has_hidden = self.hidden or self.waiting

@@ -178,6 +178,16 @@ class PostgresBackend:
 
         return is_behind(connection, self.name)
 
+    def columns(self, connection: Connection) -> dict[str, set[str]]:
+        """Name of each table -> names of its columns."""
+        from sqlalchemy import inspect
+
+        found = inspect(connection).get_multi_columns()
+        return {
+            name: {str(column["name"]) for column in columns}
+            for (_, name), columns in found.items()
+        }
+
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a sequence has ever given out."""
         return int(connection.exec_driver_sql(_LAST_NUMBER, (table, column)).scalar() or 0)

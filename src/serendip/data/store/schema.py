@@ -46,7 +46,7 @@ from sqlalchemy.types import TypeEngine
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
-from serendip.data.store.upsert import insert_into, insert_many
+from serendip.data.store.upsert import ManyRows, insert_into
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
@@ -401,6 +401,9 @@ EXPORT = select(EXPORT_TABLE).where(EXPORT_TABLE.c.path == bindparam("place"))
 ADD_EXPORT = EXPORT_TABLE.insert()
 FORGET_EXPORT = EXPORT_TABLE.delete().where(EXPORT_TABLE.c.path == bindparam("place"))
 LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
+COUNT_ERASURES = select(func.count(ERASED_USERS.c.removals.distinct())).where(
+    ERASED_USERS.c.removals > bindparam("since")
+)
 
 
 def upsert_items(
@@ -430,10 +433,9 @@ def upsert_items(
     )
 
 
-def insert_events(dialect: str) -> Any:
+def insert_events(dialect: str) -> ManyRows:
     """Insert events; an event whose ``event_id`` is in the table is skipped."""
-    insert = insert_many(dialect, EVENTS, EVENT_NAMES)
-    return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
+    return ManyRows(dialect, EVENTS, EVENT_NAMES, "event_id")
 
 
 def upsert_meta(dialect: str) -> Any:

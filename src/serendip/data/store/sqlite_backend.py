@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _POOL = 16
 _DISK_FAILS = "SQLITE_IOERR"
+_COLUMNS = """
+SELECT t.name, c.name FROM sqlite_master AS t JOIN pragma_table_xinfo(t.name) AS c
+WHERE t.type = 'table' AND substr(t.name, 1, 7) <> 'sqlite_' AND c.hidden <> 1
+"""
 
 
 class SqliteBackend:
@@ -84,14 +88,21 @@ class SqliteBackend:
         """Create the tables, or add what was added to them later; see ``upgrade``."""
         from serendip.data.store.upgrade import add_later_parts
 
-        tables.create_all(connection)
-        add_later_parts(connection, tables)
+        tables.create_all(connection, checkfirst=bool(self.columns(connection)))
+        add_later_parts(connection, tables, self.columns(connection))
 
     def is_older(self, connection: Connection, tables: MetaData) -> bool:
         """Whether it lacks only what was added to the tables later."""
         from serendip.data.store.upgrade import lacks_later_parts
 
-        return lacks_later_parts(connection, tables)
+        return lacks_later_parts(self.columns(connection), tables)
+
+    def columns(self, connection: Connection) -> dict[str, set[str]]:
+        """Name of each table -> names of its columns; one statement, as every opening asks."""
+        found: dict[str, set[str]] = {}
+        for table, column in connection.exec_driver_sql(_COLUMNS):
+            found.setdefault(table, set()).add(column)
+        return found
 
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a column with AUTOINCREMENT has ever given out."""

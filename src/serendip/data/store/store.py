@@ -38,9 +38,9 @@ from serendip.data.store.item_rows import (
     tabulate_items,
     tabulate_sizes,
 )
-from serendip.data.store.log_reader import EventLogReader
+from serendip.data.store.log_reader import EventLogReader, PastLogReader
 from serendip.data.store.log_totals import LogTotals
-from serendip.data.store.log_view import LogPosition, LogView, read_log
+from serendip.data.store.log_view import LOG_NAME_KEY, LogPosition, LogView, read_log
 from serendip.data.store.log_writer import (
     ITEM_REMAINS_KEY,
     REMAINS_KEY,
@@ -49,8 +49,7 @@ from serendip.data.store.log_writer import (
 )
 from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
-from serendip.data.store.upsert import to_values
-from serendip.data.store.users import Users
+from serendip.data.store.users import PastUsers, Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.user import User
 from serendip.errors import DataError, DiskFullError
@@ -58,6 +57,8 @@ from serendip.errors import DataError, DiskFullError
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
+
+    from serendip.data.store.moment import StoreMoment
 
 T = TypeVar("T")
 
@@ -232,7 +233,7 @@ class Store:
         self._database, self._reserve = database, reserve
         self._sql = schema
         self._segments = SegmentFolder(log)
-        self.users = Users(database)
+        self.users: Users = Users(database)
         self._writer = LogWriter(database, self._segments, self.users)
         self._erased = ErasedUsers(database)
         self.backups = Backups(database)
@@ -240,6 +241,7 @@ class Store:
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
+        self._moment: StoreMoment | None = None
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
@@ -463,9 +465,7 @@ class Store:
             ]
             if not new:
                 return 0
-            counted = connection.execution_options(preserve_rowcount=True)
-            values = to_values(self._database.dialect, new)
-            return counted.execute(self._insert_events, values).rowcount
+            return self._insert_events.run(connection, new)
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -608,6 +608,39 @@ class Store:
         waiting = self._read(lambda view: view.waiting)
         return sorted(name for name, who in waiting.items() if digest is None or digest in who)
 
+    def other_logs(self) -> dict[str, int]:
+        """Log -> number of segments, of logs in the object store that are of other databases.
+
+        A restore gives the log a new name, and what the old one had stays.
+
+        Raises:
+            StorageError: the object store cannot be reached.
+        """
+        stored = self._segments.stored_logs()
+        stored.pop(self.meta(LOG_NAME_KEY) or "", None)
+        return stored
+
+    def forget_log(self, log: str) -> int:
+        """Remove another database's log from the object store; returns its number of segments.
+
+        Raises:
+            DataError: it is the log of this database, or there is none of this name.
+            StorageError: the object store cannot be reached; the next call removes what is left.
+        """
+        if log == self.meta(LOG_NAME_KEY):
+            raise DataError(
+                f"{log} is the event log of this workspace.",
+                "`serendip status` lists those of other databases.",
+            )
+        others = self.other_logs()
+        if log not in others:
+            raise DataError(
+                f"the storage has no event log {log!r}.",
+                f"It has {', '.join(others) or 'no other one than that of this workspace'}.",
+            )
+        self._segments.forget(log)
+        return others[log]
+
     def remove_erased(self) -> int:
         """Remove the bytes of erased users from the segments and the database file.
 
@@ -703,6 +736,9 @@ class Store:
             after: a version, as ``max_version`` returns it.
             with_imports: whether to include what an import changed.
         """
+        if self._moment is not None:
+            found = self._moment.items
+            return found if after == found.after else ItemChanges(after, found.version, ())
         origins = ["api", "file"] if with_imports else ["api"]
         values = {"after": after, "origins": origins}
         with self._database.read() as connection:
@@ -795,7 +831,13 @@ class Store:
     @property
     def log(self) -> EventLogReader:
         """The event log, to follow as it grows."""
+        if self._moment is not None:
+            return PastLogReader(self._database, self._segments, self._moment.position)
         return EventLogReader(self._database, self._segments)
+
+    def read_as_of(self, moment: StoreMoment) -> None:
+        """Read ``log``, ``users`` and ``item_changes`` as they were at a moment from now on."""
+        self._moment, self.users = moment, PastUsers(self._database, moment.users)
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the event log; user activity without the given actions."""

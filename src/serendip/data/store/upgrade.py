@@ -15,33 +15,28 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Connection, MetaData, Table
 
 
-def lacks_later_parts(connection: Connection, tables: MetaData) -> bool:
-    """Whether it has all tables of the first version and lacks something that was added later."""
-    existing = _existing(connection)
+def lacks_later_parts(existing: Mapping[str, set[str]], tables: MetaData) -> bool:
+    """Whether it has all tables of the first version and lacks something that was added later.
+
+    Args:
+        existing: name of each table -> names of its columns.
+        tables: of this version.
+    """
     first = {name for name, table in tables.tables.items() if not _is_later(table.info)}
     return first <= existing.keys() and any(_missing(existing, tables))
 
 
-def add_later_parts(connection: Connection, tables: MetaData) -> None:
+def add_later_parts(
+    connection: Connection, tables: MetaData, existing: Mapping[str, set[str]]
+) -> None:
     """Add what is missing, within a write transaction; another process may have been first."""
     from sqlalchemy.schema import CreateColumn
 
-    new_tables, new_columns = _missing(_existing(connection), tables)
+    new_tables, new_columns = _missing(existing, tables)
     tables.create_all(connection, tables=new_tables)
     for table, column in new_columns:
         definition = CreateColumn(column).compile(dialect=connection.dialect)
         connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
-
-
-def _existing(connection: Connection) -> dict[str, set[str]]:
-    """Name of each table -> names of its columns."""
-    from sqlalchemy import inspect
-
-    inspector = inspect(connection)
-    return {
-        name: {str(column["name"]) for column in inspector.get_columns(name)}
-        for name in inspector.get_table_names()
-    }
 
 
 def _missing(

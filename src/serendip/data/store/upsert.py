@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import Connection, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
@@ -16,23 +17,43 @@ def insert_into(dialect: str, table: Table) -> Insert:
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
-def insert_many(dialect: str, table: Table, names: Sequence[str]) -> Insert:
-    """An INSERT of many rows, which ``to_values`` passes to it.
+class ManyRows:
+    """An INSERT of many rows into a table, which skips those that collide.
 
-    A server takes all rows as one array per column: one statement, whatever their number.
+    The driver's own way: SQLAlchemy takes four times as long per row. A server takes all rows as
+    one array per column: one statement, whatever their number.
+
+    Args:
+        dialect: of the database.
+        table: to insert into.
+        names: of its columns that the rows have.
+        unique: column of which a row that is there already keeps another one out.
+
+    Attributes:
+        statement: the INSERT.
     """
-    insert = insert_into(dialect, table)
-    if dialect != "postgresql":
-        return insert
-    arrays = [
-        bindparam(name, type_=postgresql.ARRAY(table.c[name].type, dimensions=1)) for name in names
-    ]
-    rows = func.unnest(*arrays).table_valued(*names).render_derived()
-    return insert.from_select(names, select(rows))
 
+    def __init__(self, dialect: str, table: Table, names: Sequence[str], unique: str) -> None:
+        insert = insert_into(dialect, table)
+        self._names = names
+        if dialect == "postgresql":
+            array = postgresql.ARRAY
+            arrays = [
+                bindparam(name, type_=array(table.c[name].type, dimensions=1)) for name in names
+            ]
+            rows = func.unnest(*arrays).table_valued(*names).render_derived()
+            insert = insert.from_select(names, select(rows))
+        self.statement = insert.on_conflict_do_nothing(index_elements=[table.c[unique]])
+        self._text = ""
+        if dialect == "sqlite":
+            compiled = self.statement.compile(dialect=sqlite.dialect(), column_keys=list(names))
+            self._text = compiled.string
 
-def to_values(dialect: str, rows: Sequence[dict[str, Any]]) -> Any:
-    """Rows of equal keys as parameters of ``insert_many``."""
-    if dialect != "postgresql":
-        return rows
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+        """Insert rows; how many were new."""
+        if self._text:
+            values = list(map(itemgetter(*self._names), rows))
+            return connection.exec_driver_sql(self._text, values).rowcount
+        arrays = {name: [row[name] for row in rows] for name in self._names}
+        counted = connection.execution_options(preserve_rowcount=True)
+        return counted.execute(self.statement, arrays).rowcount

@@ -7,7 +7,7 @@ if there were no such table.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from serendip.data.store.item_rows import read_attributes
@@ -94,6 +94,27 @@ class Users:
     def _count_change(self, connection: Connection) -> None:
         number = self._read_changes(connection) + 1
         connection.execute(self._set_meta, {"key": _CHANGES_KEY, "value": str(number)})
+
+
+class PastUsers(Users):
+    """The users as they were at a moment.
+
+    Args:
+        database: of the present.
+        known: id -> user, of all that had attributes.
+    """
+
+    def __init__(self, database: Database, known: Mapping[str, User]) -> None:
+        super().__init__(database)
+        self._known = known
+
+    def changes(self) -> int:
+        """Always the same; 0 if nobody had attributes."""
+        return int(bool(self._known))
+
+    def get(self, user_id: str) -> User | None:
+        """A user; None if nothing was stored about them."""
+        return self._known.get(user_id)
 
 
 def _row(user: User, origin: str) -> dict[str, Any]:

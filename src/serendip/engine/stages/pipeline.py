@@ -26,6 +26,7 @@ from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
 from serendip.models.sharded_index import watch_shards
+from serendip.runtime.spans import span
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"
 """Counts of the run itself in a trace."""
@@ -68,13 +69,16 @@ def score(
         also: further candidates per query; empty = none for any.
     """
     stages = SurfaceStages.of(surface)
-    batch, traces = _filter(queries, stages, surface, state)
+    with span("filters"):
+        batch, traces = _filter(queries, stages, surface, state)
     proposals = _retrieve(batch, stages.sources, traces)
     candidates = _merge(proposals, len(queries), also)
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin
-    features = feature_matrix(batch, candidates)
-    scores = score_candidates(stages.scorers, batch, candidates, features, proposals)
+    with span("features"):
+        features = feature_matrix(batch, candidates)
+    with span("scoring"):
+        scores = score_candidates(stages.scorers, batch, candidates, features, proposals)
     return Selector(stages, batch, candidates, features, scores, proposals), traces
 
 
@@ -170,7 +174,7 @@ def _retrieve(
     proposals = {}
     for source in sources:
         try:
-            with watch_shards() as missing:
+            with span(f"source {source.name}"), watch_shards() as missing:
                 quota = batch.surface.sources[source.name]
                 proposals[source.name] = source.retrieve(batch, quota)
         except (SerendipError, RuntimeError, KeyError, OSError):

@@ -34,6 +34,7 @@ from serendip.engine.stages.scoring import Scores, organic_lists
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
+from serendip.runtime.spans import span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,7 +211,8 @@ class Selector:
         rules = self.stages.list_rules
         order, numbers, most_sent = self._filter(row, self._order(part), filters, trace)
         ends = [end for end in (max_items, most_sent) if end is not None]
-        slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
+        with span("slate"):
+            slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
         if most_sent is not None:
             trace[SENT] = len(slate)
         for rule in rules:
@@ -252,7 +254,8 @@ class Selector:
     ) -> Iterator[tuple[ListFilter, Kept]]:
         """Each filter in order, with what it keeps of those that the filters before it kept."""
         for stage in filters:
-            kept = stage.keep(self._ordered(row, order))
+            with span(f"filter {stage.name}"):
+                kept = stage.keep(self._ordered(row, order))
             yield stage, kept
             order = order[kept.rows]
 

@@ -87,7 +87,8 @@ class SurfaceConfig(Config):
     popularity_discount: NonNegativeFloat | Literal["learned"] = 0.0
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers items that are particular to the context over items that everybody chooses. ``learned``
-    = the most that the newest events allow, see ``jobs/train/popularity_discount.py``."""
+    = the most that the newest events allow, see ``jobs/train/popularity_discount.py``: of home for
+    surfaces of that task, of similar items for theirs."""
 
     rejection_discount: float = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not
@@ -178,7 +179,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         context=_NO_QUERY,
         sources={**_BEHAVIOUR, "content": 100},
         filters=(),
-        popularity_discount=1.0,
+        popularity_discount=LEARNED,
     ),
     "search": SurfaceConfig(
         task="search",

@@ -38,7 +38,7 @@ from serendip.models.relevance.feedback import (
     RelevanceFeedback,
 )
 from serendip.models.relevance.hubness import KINDS, HubnessCorrection, ReferenceItems
-from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets
+from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets, TextMatch
 
 VIEWS = ("title", "body", "passages")
 _TOP_PASSAGES = 3
@@ -213,34 +213,70 @@ class PairFeatures:
         features = np.empty((len(rows), len(PAIR_FEATURES)), np.float32)  # (P, F)
         last = -len(_FEEDBACK_FEATURES) - len(_TERM_FEATURES) - len(_NEGATION_FEATURES) - 2
         query_nums, query_rows = np.unique(rows, return_inverse=True)
+        parts = np.split(np.argsort(query_rows, kind="stable"), _ends(query_rows))
         for begin in range(0, len(query_nums), _QUERY_BATCH):
-            part = np.flatnonzero((query_rows >= begin) & (query_rows < begin + _QUERY_BATCH))
-            vectors = self.centre_queries(queries, query_nums[begin : begin + _QUERY_BATCH])
-            pairs = query_rows[part] - begin, numbers[part]
-            features[part, :last] = self._vector_features(vectors, items, *pairs)
-        order = np.argsort(query_rows, kind="stable")
-        for row, part in zip(query_nums.tolist(), np.split(order, _ends(query_rows)), strict=True):
-            vector = self.centre_queries(queries, np.array([row]))[0]  # (C,)
-            features[part, last:] = np.column_stack(
-                [
-                    self.feedback.columns(
-                        vector, queries.words[row], items.words, self.views, numbers[part]
-                    ),
-                    _term_features(queries, items, row, numbers[part]),
-                ]
-            )
+            batch = slice(begin, begin + _QUERY_BATCH)
+            part = np.concatenate(parts[batch])  # (p,)
+            vectors = self.centre_queries(queries, query_nums[batch])
+            item_nums, item_rows = np.unique(numbers[part], return_inverse=True)
+            listed = _ListedItems(item_nums, self.views[:, item_nums])
+            pairs = query_rows[part] - begin, item_rows
+            features[part, :last] = self._vector_features(vectors, items, listed, pairs)
+            for row, vector, own in zip(query_nums[batch], vectors, parts[batch], strict=True):
+                match = items.words.match_texts(queries.words[row])
+                features[own, last:] = np.column_stack(
+                    [
+                        self._feedback_features(vector, match, items, listed, numbers[own]),
+                        _term_features(queries, items, int(row), match, numbers[own]),
+                    ]
+                )
         return features
 
     def _vector_features(
-        self, vectors: FloatArray, items: ItemTexts, query_rows: NDArray[np.intp], numbers: IntArray
+        self,
+        vectors: FloatArray,
+        items: ItemTexts,
+        listed: _ListedItems,
+        pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
     ) -> FloatArray:
-        """(p, columns) of query vectors (q, C) and items (p,), with the query's row (p,)."""
-        item_nums, item_rows = np.unique(numbers, return_inverse=True)
-        views, pairs = self.views[:, item_nums], (query_rows, item_rows)
-        columns = self.hubness.columns([vectors] * len(views), views, pairs)
-        columns.append(_best_passages(vectors, query_rows, items, item_nums, item_rows))
-        columns += self.expansion.columns(vectors, views, pairs)
+        """(p, columns) of query vectors (q, C) and listed items, by their rows, (p,) each."""
+        columns = self.hubness.columns([vectors] * len(listed.views), listed.views, pairs)
+        columns.append(_best_passages(vectors, pairs[0], items, listed.numbers, pairs[1]))
+        columns += self.expansion.columns(vectors, listed.views, pairs)
         return np.column_stack(columns)
+
+    def _feedback_features(
+        self,
+        vector: FloatArray,
+        match: TextMatch,
+        items: ItemTexts,
+        listed: _ListedItems,
+        numbers: IntArray,
+    ) -> FloatArray:
+        """(p, columns) of a query vector (C,) and some of the listed items (p,)."""
+        own_nums, own_rows = np.unique(numbers, return_inverse=True)
+        own = listed.take(own_nums)
+        views = own.views, own.numbers
+        return self.feedback.columns(vector, match, items.words, self.views, views)[own_rows]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ListedItems:
+    """The different items of a batch of pairs.
+
+    Args:
+        numbers: (n,) ascending.
+        views: (V, n, C) their centred vectors.
+    """
+
+    numbers: IntArray
+    views: FloatArray
+
+    def take(self, numbers: IntArray) -> _ListedItems:
+        """Some of them (ascending); without a copy if these are all."""
+        if len(numbers) == len(self.numbers):
+            return self
+        return _ListedItems(numbers, self.views[:, np.searchsorted(self.numbers, numbers)])
 
 
 def _ends(query_rows: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -250,17 +286,27 @@ def _ends(query_rows: NDArray[np.intp]) -> NDArray[np.int64]:
 
 
 def _term_features(
-    queries: QueryTexts, items: ItemTexts, row: int, numbers: IntArray
+    queries: QueryTexts, items: ItemTexts, row: int, match: TextMatch, numbers: IntArray
 ) -> FloatArray:
-    """(p, 14) overlap of words, prefixes and trigrams of a query with some items."""
+    """(p, 14) overlap of words, prefixes and trigrams of a query with some items.
+
+    Args:
+        queries: texts.
+        items: texts.
+        row: of the query.
+        match: of its words with the texts of all items.
+        numbers: (p,) of the items.
+    """
     words, (wanted, unwanted) = queries.words[row], queries.wanted[row]
+    wanted_match = match if wanted == words else items.words.match_texts(wanted)
+    prefixes = build_prefixes(words)
     return np.column_stack(
         [
-            items.words.overlaps(words, numbers),
-            items.prefixes.overlaps(build_prefixes(words), numbers),
+            items.words.overlaps(words, match, numbers),
+            items.prefixes.overlaps(prefixes, items.prefixes.match_texts(prefixes), numbers),
             items.trigrams.in_both(queries.trigrams[row], numbers),
             np.full(len(numbers), bool(unwanted)),
-            items.words.in_texts(wanted)[numbers],
+            wanted_match.shares[numbers],
             items.words.in_title(unwanted, numbers),
             np.full(len(numbers), len(words)),
             np.full(len(numbers), items.words.total_idf(words)),

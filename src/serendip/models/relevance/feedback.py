@@ -15,7 +15,6 @@ items, C size of a text vector, R directions.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,7 +25,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.numeric import unit
 from serendip.models.linalg import main_directions
 from serendip.models.relevance.hubness import HubnessCorrection
-from serendip.models.relevance.term_overlap import TermOverlap
+from serendip.models.relevance.term_overlap import TermOverlap, TextMatch
 
 _SHORTEST = 1e-9
 """Mean vectors shorter than this are rounding residue."""
@@ -148,10 +147,10 @@ class RelevanceFeedback:
     def columns(
         self,
         query: FloatArray,
-        terms: Collection[str],
+        match: TextMatch,
         overlap: TermOverlap,
         views: FloatArray,
-        numbers: IntArray,
+        listed: tuple[FloatArray, IntArray],
     ) -> FloatArray:
         """(p, 3 (V + 1) + 1) similarity of items to the top results of a query.
 
@@ -161,19 +160,20 @@ class RelevanceFeedback:
 
         Args:
             query: (C,) unit vector.
-            terms: of the query.
+            match: of its terms with the texts of all items.
             overlap: terms of all items.
             views: (V, N, C) of all items.
-            numbers: (p,) items to score.
+            listed: views (V, p, C) and numbers (p,) of the items to score.
         """
+        own, numbers = listed
         scores = _standardise(self.projected @ (query @ self.directions))  # (K,)
-        scores += _TERM_WEIGHT * _standardise(overlap.in_texts(terms)[self.items])
+        scores += _TERM_WEIGHT * _standardise(match.shares[self.items])
         count = min(FEEDBACK_DEPTHS[-1], len(scores))
         best = np.argpartition(-scores, count - 1)[:count]
         best = best[np.argsort(-scores[best], kind="stable")]
         results, weights = self.items[best], _depth_weights(scores[best])  # (B,), (3, B)
         centroids = unit(weights @ views[:, results], _SHORTEST)  # (V, 3, C)
-        cosines = views[:, numbers] @ centroids.transpose(0, 2, 1)  # (V, p, 3)
+        cosines = own @ centroids.transpose(0, 2, 1)  # (V, p, 3)
         words = overlap.with_titles(results, weights, numbers)  # (3, p)
         columns = []
         for depth in range(len(FEEDBACK_DEPTHS)):

@@ -86,7 +86,7 @@ class HubnessCorrection:
 
     def hubness(self, views: FloatArray) -> FloatArray:
         """(V, n) mean standardised similarity of items (V, n, C) with the reference queries."""
-        means: FloatArray = np.einsum("vc,vnc->vn", self.query_means, views)
+        means: FloatArray = (views @ self.query_means[:, :, None])[:, :, 0]  # (V, n)
         return means - self.offsets[:, None]
 
     def columns(

@@ -66,6 +66,19 @@ class TermSets:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TextMatch:
+    """What the texts of all items have of a query.
+
+    Args:
+        shares: (N,) share of the query's IDF in each text.
+        rarest: (N,) largest IDF of a term of the query that the text has.
+    """
+
+    shares: FloatArray
+    rarest: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TermOverlap:
     """Terms of N items with their IDF.
 
@@ -99,15 +112,19 @@ class TermOverlap:
         terms = self._numbers(query)
         return float(self.idf[terms].sum()) + self.unknown_idf * (len(query) - len(terms))
 
-    def overlaps(self, query: Collection[str], items: IntArray) -> FloatArray:
+    def overlaps(self, query: Collection[str], match: TextMatch, items: IntArray) -> FloatArray:
         """(p, 4) ``OVERLAPS`` of a query with some items.
 
         The share of the query's IDF in the title and in the text, the Jaccard index of query and
         title, and the largest IDF of a query term that the text has.
+
+        Args:
+            query: its terms.
+            match: of these terms.
+            items: (p,) to score.
         """
-        in_text, rarest = self._match_texts(query)
-        columns = self.in_title(query, items), in_text[items], self.in_both(query, items)
-        return np.column_stack([*columns, rarest[items]]).astype(np.float32)
+        columns = self.in_title(query, items), match.shares[items], self.in_both(query, items)
+        return np.column_stack([*columns, match.rarest[items]]).astype(np.float32)
 
     def in_title(self, query: Collection[str], items: IntArray) -> FloatArray:
         """(p,) share of the query's IDF in the titles of some items."""
@@ -121,12 +138,8 @@ class TermOverlap:
         )
         return shares
 
-    def in_texts(self, query: Collection[str]) -> FloatArray:
-        """(N,) share of the query's IDF in the texts of all items."""
-        return self._match_texts(query)[0]
-
-    def _match_texts(self, query: Collection[str]) -> tuple[FloatArray, FloatArray]:
-        """(N,) share of the query's IDF in each text, and the largest IDF of a shared term."""
+    def match_texts(self, query: Collection[str]) -> TextMatch:
+        """What the texts of all items have of a query."""
         sums, largest = np.zeros((2, len(self.titles.starts) - 1), np.float32)
         terms = self._numbers(query)
         # Rarest term last, so that it overwrites ``largest``.
@@ -135,7 +148,7 @@ class TermOverlap:
             texts = self.postings.terms[begin:end]
             sums[texts] += self.idf[term]
             largest[texts] = self.idf[term]
-        return sums / (self.total_idf(query) or 1.0), largest
+        return TextMatch(sums / (self.total_idf(query) or 1.0), largest)
 
     def with_titles(self, feedback: IntArray, weights: FloatArray, items: IntArray) -> FloatArray:
         """(D, p) weighted shares of the terms of feedback titles that other titles have.

@@ -44,6 +44,8 @@ def _check_storable(value: str) -> str:
 
 
 def _check_id(value: str) -> str:
+    if len(value) <= MAX_ID_BYTES and value.isascii() and value.isprintable():
+        return value  # as nearly all are; a batch has hundreds
     size = len(_check_storable(value).encode("utf-8"))
     if size > MAX_ID_BYTES:
         raise ValueError(f"it has {size} bytes; an id has at most {MAX_ID_BYTES}")

@@ -51,6 +51,9 @@ class PageQuery(types.RequestModel):
     propensity: types.FormPropensity | None = None
     """Probability with which it was drawn for that place."""
 
+    language: str = ""
+    """The header ``Accept-Language`` of the visitor."""
+
 
 def page_query(request: Request) -> PageQuery:
     """The parameters of a page.
@@ -58,7 +61,8 @@ def page_query(request: Request) -> PageQuery:
     Raises:
         DataError: a known one has a wrong value.
     """
-    return _read(dict(request.query_params))
+    query = _read({**request.query_params, "language": ""})
+    return query.model_copy(update={"language": request.headers.get("accept-language", "")})
 
 
 async def form_query(request: Request) -> PageQuery:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -113,7 +113,7 @@ def feed(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
     context = Context(query.user, query.surface, liked=select_liked_ids(chosen))
     answer = engine.recommend(Request(query.surface, query.user, k=_FEED_ITEMS))
-    chips = engine.suggest(Request(user_id=query.user, k=_CHIPS))
+    chips = engine.suggest(Request(user_id=query.user, k=_CHIPS, language=query.language))
     return _frame(engine, query, history) | {
         "cards": build_cards(engine, answer, context),
         "more_link": _more_link(answer, context, _FEED_ITEMS),
@@ -126,7 +126,10 @@ def feed(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
 
 
 def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
-    """Build the search results and suggested queries; completions if nothing was found."""
+    """Build the search results and suggested queries.
+
+    If nothing was found these are completions, and where there are none what to search instead.
+    """
     history = engine.history(query.user, _HISTORY_SHOWN)
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
     liked, literal = select_liked_ids(chosen), query.literal
@@ -140,7 +143,10 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     cards = build_cards(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
     instead = alternative_searches(answer, query)
-    suggested = engine.suggest(Request(user_id=query.user, text=typed, k=_CHIPS, after=words))
+    wanted = Request(user_id=query.user, text=typed, k=_CHIPS, after=words, language=query.language)
+    suggested = engine.suggest(wanted)
+    if typed and not suggested.queries:
+        suggested = engine.suggest(replace(wanted, text=""))
     chips = build_chips(suggested, query.user)
     shown = {normalise(one.text) for one in instead}
     return _frame(engine, query, history) | {

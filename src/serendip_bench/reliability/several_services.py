@@ -1,0 +1,263 @@
+"""Two services on one workspace, with writers, readers, an eraser and a publisher at once.
+
+Neither service knows of the other. Who was told that a write is stored finds it in the next answer
+of the same service, and within a second in those of the other one; nothing fails meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serendip.data.store.store import Store
+from serendip.runtime.progress import Progress, SilentProgress
+from serendip_bench.reliability.breakage import ignore_other_services
+from serendip_bench.reliability.harness import Bar, Control, Findings
+from serendip_bench.reliability.hot_swaps import publish_again
+from serendip_bench.reliability.services import (
+    Breakage,
+    HttpClient,
+    Reply,
+    copy_workspace,
+    run_forked,
+)
+from serendip_bench.reliability.workload import DATABASE
+
+_WITHIN_S, _GIVE_UP_S = 1.0, 3.0
+_EVENTS_OF_ERASED = 5
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What all clients saw."""
+
+    acknowledged: dict[str, list[str]] = field(default_factory=dict)
+    """User -> ids of their events."""
+
+    erased: list[str] = field(default_factory=list)
+    answers: int = 0
+    deletions: int = 0
+    failures: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Own writes that the next answer did not have."""
+
+    late_s: list[float] = field(default_factory=list)
+    """Seconds until the other service obeyed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """Asks two services, and notes what fails."""
+
+    clients: Sequence[HttpClient]
+    seen: _Seen
+
+    def ask(
+        self, service: int, method: str, path: str, body: bytes | None = None, ok: int = 200
+    ) -> Reply:
+        """The answer of one of them, which should have a status."""
+        reply = self.clients[service].ask(method, path, body)
+        self.seen.answers += 1
+        if reply.status not in (200, ok):
+            self.seen.failures.append(f"{method} {path}: {reply.status} {reply.body[:120]!r}")
+        return reply
+
+    def post(self, service: int, path: str, value: object) -> None:
+        """Store something."""
+        reply = self.clients[service].post(path, value)
+        self.seen.answers += 1
+        if reply.status != 200:
+            self.seen.failures.append(f"POST {path}: {reply.status} {reply.body[:120]!r}")
+
+    def status(self, service: int, path: str) -> int:
+        """Of an answer that may be any."""
+        return self.clients[service].ask("GET", path).status
+
+    def items(self, service: int, text: str) -> list[str]:
+        """Ids that a search finds."""
+        found = self.ask(service, "GET", f"/v1/search?q={text}&k=5").json()
+        return [item["item_id"] for item in found.get("items", ())]
+
+    def history(self, service: int, user_id: str) -> list[dict[str, Any]]:
+        """Events of a user, the newest first."""
+        found = self.ask(service, "GET", f"/v1/users/{user_id}/history?limit=10").json()
+        return list(found.get("events", ()))
+
+    def wait(self, service: int, is_so: Callable[[int], bool], what: str) -> None:
+        """Note how long it takes until the other service obeys."""
+        begin, pause = time.perf_counter(), threading.Event()
+        while not is_so(service) and time.perf_counter() < begin + _GIVE_UP_S:
+            pause.wait(0.01)
+        seconds = time.perf_counter() - begin
+        self.seen.late_s.append(seconds)
+        if seconds >= _GIVE_UP_S:
+            self.seen.missing.append(f"{what}, in the other service, after {seconds:.0f} s")
+
+
+def _post_and_read(client: _Client, name: str, number: int) -> None:
+    """An event is in the history of its user in the next answer of either service."""
+    item, event = f"sku-{number % 500:08d}", f"{name}-{number}"
+    row = {"user_id": name, "item_id": item, "event_id": event}
+    client.post(number % 2, "/v1/events", row)
+    client.seen.acknowledged.setdefault(name, []).append(event)
+    for service in (number % 2, 1 - number % 2):
+        if [one["item_id"] for one in client.history(service, name)[:1]] != [item]:
+            client.seen.missing.append(f"event {event}")
+
+
+def _delete_and_search(client: _Client, name: str, number: int) -> None:
+    """An item is found once it is posted, and nowhere after it was deleted."""
+    first, second = number % 2, 1 - number % 2
+    item_id, title = f"{name}-{number}", f"zebra{number}"
+    path = f"/v1/items/{item_id}"
+    client.post(first, "/v1/items", {"item_id": item_id, "title": title})
+    client.wait(second, lambda one: client.status(one, path) == 200, f"item {item_id}")
+    client.ask(first, "DELETE", path)
+    client.seen.deletions += 1
+    if client.status(first, path) != 404 or item_id in client.items(first, title):
+        client.seen.missing.append(f"deletion of {item_id}")
+    client.wait(second, lambda one: client.status(one, path) == 404, f"deletion of {item_id}")
+    if item_id in client.items(second, title):
+        client.seen.missing.append(f"deletion of {item_id} in a search")
+
+
+def _erase_and_read(client: _Client, name: str, number: int) -> None:
+    """An erased user has no history in the next answer of either service."""
+    user_id = f"{name}-{number}"
+    for place in range(_EVENTS_OF_ERASED):
+        row = {"user_id": user_id, "item_id": f"sku-{place:08d}", "event_id": f"{user_id}:{place}"}
+        client.post(number % 2, "/v1/events", row)
+    client.ask(number % 2, "DELETE", f"/v1/users/{user_id}")
+    client.seen.erased.append(user_id)
+    for service in (0, 1):
+        if client.history(service, user_id):
+            client.seen.missing.append(f"erasure of {user_id}")
+
+
+def _read(client: _Client, name: str, number: int) -> None:
+    """Feeds and searches are answered."""
+    for path in (f"/v1/recommend?user_id=u{number % 50}", f"/v1/search?q=a{number % 7}"):
+        client.ask(number % 2, "GET", path)
+
+
+_Work = Callable[[_Client, str, int], None]
+_WORK: tuple[tuple[str, _Work, int], ...] = (
+    ("writer", _post_and_read, 4),
+    ("seller", _delete_and_search, 1),
+    ("eraser", _erase_and_read, 1),
+    ("reader", _read, 2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralServices:
+    """Everything at once, on two services.
+
+    Args:
+        seconds: of it.
+        control_seconds: of the negative control.
+        publish_s: seconds between two generations.
+        workspace: see ``copy_workspace``.
+    """
+
+    seconds: float = 90.0
+    control_seconds: float = 8.0
+    publish_s: float = 5.0
+    workspace: Path | None = None
+
+    def run(self, progress: Progress) -> Findings:
+        """Ask, compare, and look what is stored in the end."""
+        told, lost, back = self._try(self.seconds, nullcontext, progress)
+        broken, _, _ = self._try(self.control_seconds, ignore_other_services, SilentProgress())
+        late = sorted(told.late_s) or [0.0]
+        return Findings(
+            {
+                "answers": told.answers,
+                "acknowledged events": sum(map(len, told.acknowledged.values())),
+                "deletions": told.deletions,
+                "erasures": len(told.erased),
+                "seconds until half of the items were known to the other service": round(
+                    late[len(late) // 2], 3
+                ),
+            },
+            (
+                Bar("answers that failed", len(told.failures), 0),
+                Bar("acknowledged writes that an answer did not have", len(told.missing), 0),
+                Bar("seconds until the other service obeyed, at most", late[-1], _WITHIN_S),
+                Bar("acknowledged events that are not stored once", lost, 0),
+                Bar("erased users who are stored", back, 0),
+                Bar("deletions and erasures", told.deletions + len(told.erased), 2, "at least"),
+            ),
+            (Control("services that read nothing of each other", len(broken.missing)),),
+            tuple((told.failures + told.missing)[:3]),
+        )
+
+    def _try(self, seconds: float, broken: Breakage, progress: Progress) -> tuple[_Seen, int, int]:
+        """What was seen; acknowledged events not stored once; erased users who are stored."""
+        seen = _Seen()
+        with copy_workspace(self.workspace) as workspace:
+            with ExitStack() as stack:
+                services = [stack.enter_context(run_forked(workspace, broken)) for _ in range(2)]
+                for service in services:
+                    service.warm_up(["/v1/search?q=a", "/v1/recommend?user_id=u1"])
+                self._work([one.netloc for one in services], workspace, seen, seconds, progress)
+            with closing(Store.open(workspace / DATABASE)) as store:
+                stored = {
+                    name: [event.event_id for event in store.history(name, 10**9)]
+                    for name in seen.acknowledged
+                }
+                back = sum(bool(store.history(name, 1)) for name in seen.erased)
+        lost = sum(sorted(stored[name]) != sorted(ids) for name, ids in seen.acknowledged.items())
+        return seen, lost, back
+
+    def _work(
+        self,
+        netlocs: Sequence[str],
+        workspace: Path,
+        seen: _Seen,
+        seconds: float,
+        progress: Progress,
+    ) -> None:
+        ended = threading.Event()
+
+        def repeat(work: _Work, name: str) -> None:
+            with ExitStack() as stack:
+                clients = [stack.enter_context(closing(HttpClient(one))) for one in netlocs]
+                client, number = _Client(clients, seen), 0
+                while not ended.is_set():
+                    try:
+                        work(client, name, number)
+                    except (ValueError, KeyError) as error:  # an answer of another form
+                        seen.failures.append(f"{name}: {error}")
+                    number += 1
+
+        threads = [
+            threading.Thread(target=repeat, args=(work, f"{name}{place}"))
+            for name, work, count in _WORK
+            for place in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in progress.track(
+                _ticks(seconds, self.publish_s, ended),
+                "several services",
+                max(1, round(seconds / self.publish_s)),
+            ):
+                publish_again(workspace)
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+
+def _ticks(seconds: float, every_s: float, ended: threading.Event) -> Iterator[int]:
+    """Numbers at a steady pace for some seconds."""
+    for number in range(max(1, round(seconds / every_s))):
+        ended.wait(min(every_s, seconds))
+        yield number
