@@ -155,13 +155,22 @@ def test_jobs_write_the_same_bytes_with_each_engine(
 
 
 def kill_one_task() -> int | None:
-    """Kill a process that runs a task, by force; returns its id."""
+    """Kill a process of this cluster that runs a task, by force; returns its id."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            if path.read_bytes().startswith(b"ray::_run"):
-                os.kill(int(path.parent.name), signal.SIGKILL)
-                return int(path.parent.name)
+            process = int(path.parent.name)
+            if path.read_bytes().startswith(b"ray::_run") and is_ours(process):
+                os.kill(process, signal.SIGKILL)
+                return process
     return None
+
+
+def is_ours(process: int) -> bool:
+    """Whether a process descends from this one."""
+    while process > 1 and process != os.getpid():
+        stat = Path(f"/proc/{process}/stat").read_text()
+        process = int(stat.rsplit(")", 1)[1].split()[1])
+    return process == os.getpid()
 
 
 def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
