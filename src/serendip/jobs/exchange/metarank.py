@@ -78,11 +78,11 @@ class MetarankFiles(ForeignFiles):
 
     def _rows(self, *kinds: str) -> Iterator[tuple[Place, Row]]:
         for place, row in self.objects():
-            with self.row(place):
-                if row.get("event") not in ("item", "user", "ranking", "interaction"):
-                    raise BrokenRow(f"event {str(row.get('event'))[:40]!r} is unknown")
-                if row["event"] in kinds:
-                    yield place, row
+            if row.get("event") in kinds:
+                yield place, row
+            elif row.get("event") not in ("item", "user", "ranking", "interaction"):
+                with self.row(place):
+                    raise BrokenRow(f"event {read_text(row.get('event'))[:40]!r} is unknown")
 
     def _merge(self, kind: str) -> tuple[dict[str, Place], dict[str, dict[str, Attribute]]]:
         """Id -> place of its last event, and -> its fields."""

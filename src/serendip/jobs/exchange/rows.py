@@ -7,7 +7,7 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,15 +108,9 @@ class ForeignFiles(ABC):
         """Count a row that has no place here."""
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
-    @contextmanager
-    def row(self, place: Place) -> Iterator[None]:
+    def row(self, place: Place) -> AbstractContextManager[None]:
         """Read one row in the block: if it is broken, note why, and go on behind the block."""
-        try:
-            yield
-        except BrokenRow as error:
-            self._note(place, str(error))
-        except RecursionError:
-            self._note(place, "its values are nested too deeply")
+        return _OneRow(self, place)
 
     def objects(self) -> Iterator[tuple[Place, Row]]:
         """Yield the JSON object of every line of all files; blank lines are skipped.
@@ -173,10 +167,10 @@ class ForeignFiles(ABC):
 
     def _is_valid(self, place: Place, problem: str) -> bool:
         if problem:
-            self._note(place, problem)
+            self.note(place, problem)
         return not problem
 
-    def _note(self, place: Place, reason: str) -> None:
+    def note(self, place: Place, reason: str) -> None:
         """Note a broken row; a row that is read more than once is noted once."""
         self.broken.setdefault(place, reason)
         if len(self.broken) >= _MOST_BROKEN:
@@ -189,6 +183,26 @@ class ForeignFiles(ABC):
         for _ in attributes.keys() & columns:
             self.leave_out("fields with the name of a column")
         return {name: value for name, value in attributes.items() if name not in columns}
+
+
+class _OneRow(AbstractContextManager[None]):
+    """Notes a broken row; a class, as there is one for each row."""
+
+    __slots__ = ("_files", "_place")
+
+    def __init__(self, files: ForeignFiles, place: Place) -> None:
+        self._files, self._place = files, place
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> bool:
+        if isinstance(error, BrokenRow):
+            self._files.note(self._place, str(error))
+        elif isinstance(error, RecursionError):
+            self._files.note(self._place, "its values are nested too deeply")
+        else:
+            return False
+        return True
 
 
 def read_lines(path: Path) -> Iterator[tuple[Place, str]]:
