@@ -43,7 +43,7 @@ _ATTEMPTS = 4
 """How often a task is begun at most."""
 
 _GRACE_S = 0.5
-"""How long a task that is cancelled may take to finish before it is ended.
+"""How long all tasks that are cancelled together may take to finish before they are ended.
 
 Ray (2.60) aborts the process that cancels a task in the instant in which the task completes, so
 what is about to complete is let complete.
@@ -164,7 +164,11 @@ class RayExecutor:
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See ``Executor.map``; what runs when the iterator is closed is ended."""
-        return run_in_order(partial(self._submit, work), tasks, self.workers)
+        cancelled: list[Any] = []
+        try:
+            yield from run_in_order(partial(self._submit, work, cancelled), tasks, self.workers)
+        finally:
+            _end(cancelled)
 
     def as_finished(
         self,
@@ -172,8 +176,13 @@ class RayExecutor:
         tasks: Sequence[Task],
         after: Mapping[int, Collection[int]] | None = None,
     ) -> Iterator[Result]:
-        """See ``Executor.as_finished``."""
-        return run_when_ready(partial(self._submit, work), tasks, self.workers, after)
+        """See ``Executor.as_finished``; what runs when the iterator is closed is ended."""
+        cancelled: list[Any] = []
+        submit = partial(self._submit, work, cancelled)
+        try:
+            yield from run_when_ready(submit, tasks, self.workers, after)
+        finally:
+            _end(cancelled)
 
     @contextmanager
     def stream(
@@ -205,8 +214,10 @@ class RayExecutor:
                 if isinstance(error, RayTaskError) or attempt == _ATTEMPTS - 1:
                     raise _explain(error, str(task)) from None
 
-    def _submit(self, work: Callable[[Task], Result], task: Task) -> Future[Result]:
-        """Start a task; cancelling the future ends it."""
+    def _submit(
+        self, work: Callable[[Task], Result], cancelled: list[Any], task: Task
+    ) -> Future[Result]:
+        """Start a task; if the future is cancelled, the task is added to those to end."""
         run = ray.remote(_run).options(max_retries=_ATTEMPTS - 1, **self._options)
         ref = run.remote(work, task)
         found: Future[Result] = Future()
@@ -220,11 +231,11 @@ class RayExecutor:
             else:
                 found.set_exception(_explain(error, str(task)))
 
-        def end(done: Future[Any]) -> None:
-            if done.cancelled() and not ray.wait([ref], timeout=_GRACE_S)[0]:
-                ray.cancel(ref, force=True)
+        def note(done: Future[Any]) -> None:
+            if done.cancelled():
+                cancelled.append(ref)
 
-        found.add_done_callback(end)
+        found.add_done_callback(note)
         ref.future().add_done_callback(settle)
         return found
 
@@ -319,6 +330,13 @@ def count_replicas(scaling: ReplicaScaling) -> dict[str, Any]:
             "look_back_period_s": _PATIENCE_UP_S,
         }
     }
+
+
+def _end(refs: Sequence[Any]) -> None:
+    """End tasks that do not complete within one grace for all of them."""
+    if refs:
+        for ref in ray.wait(list(refs), num_returns=len(refs), timeout=_GRACE_S)[1]:
+            ray.cancel(ref, force=True)
 
 
 def _run(work: Callable[[Any], Any], task: Any) -> Any:
