@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -19,13 +20,14 @@ from typing import Any, Protocol, TypeVar
 
 import ray
 from ray.cluster_utils import Cluster
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.executor import (
     LocalExecutor,
     count_cores,
     killed,
+    late,
     run_in_order,
     run_when_ready,
     set_malloc,
@@ -146,12 +148,14 @@ class RayExecutor:
 
     Attributes:
         workers: tasks at once; the cores of the cluster if the config has no number.
+        is_local: whether the cluster is one of this machine alone.
     """
 
     name = "ray"
 
     def __init__(self, config: ExecutorConfig) -> None:
         connect(config)
+        self.is_local = not config.address
         cores = int(ray.cluster_resources().get("CPU", 1))
         self.workers = config.workers or max(1, cores)
         self._options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
@@ -186,30 +190,39 @@ class RayExecutor:
 
     @contextmanager
     def stream(
-        self, work: Callable[[Task], Generator[Result]], task: Task
+        self,
+        work: Callable[[Task], Generator[Result]],
+        task: Task,
+        start_s: float | None = None,
     ) -> Iterator[Iterator[Result]]:
         """See ``Executor.stream``; the task has a process of its own."""
         sources: list[Any] = []
         try:
-            yield self._read(work, task, sources)
+            yield self._read(work, task, sources, start_s)
         finally:
             for source in sources:
                 ray.kill(source)
 
     def _read(
-        self, work: Callable[[Task], Generator[Result]], task: Task, sources: list[Any]
+        self,
+        work: Callable[[Task], Generator[Result]],
+        task: Task,
+        sources: list[Any],
+        start_s: float | None,
     ) -> Iterator[Result]:
         """Results of a stream; one that is lost begins again, and what was read is skipped."""
-        read = 0
+        read, end = 0, None if start_s is None else time.monotonic() + start_s
         for attempt in range(_ATTEMPTS):
             source = ray.remote(_Source).options(**self._options).remote(work, task)
             sources[:] = [source]
             try:
-                for has_more, result in _ask(source, skipped=read):
+                for has_more, result in _ask(source, read, None if read else end):
                     if not has_more:
                         return
                     read += 1
                     yield result
+            except GetTimeoutError:
+                raise late(str(task), start_s or 0.0) from None
             except RayError as error:
                 if isinstance(error, RayTaskError) or attempt == _ATTEMPTS - 1:
                     raise _explain(error, str(task)) from None
@@ -359,11 +372,18 @@ class _Source:
         return False, None
 
 
-def _ask(source: Any, skipped: int) -> Iterator[tuple[bool, Any]]:
-    """Results of a source, some of them asked for ahead; the first ones are left out."""
+def _ask(source: Any, skipped: int, end: float | None) -> Iterator[tuple[bool, Any]]:
+    """Results of a source, some of them asked for ahead; the first ones are left out.
+
+    Args:
+        source: the actor.
+        skipped: number of results that were read of an earlier one.
+        end: time until which the first result is waited for; None = without end.
+    """
     asked = [source.next.remote() for _ in range(_AHEAD)]
     while True:
-        answer = ray.get(asked.pop(0))
+        left = None if end is None else max(0.0, end - time.monotonic())
+        answer, end = ray.get(asked.pop(0), timeout=left), None
         asked.append(source.next.remote())
         if skipped and answer[0]:
             skipped -= 1

@@ -97,6 +97,7 @@ class CountedExecutor:
 
     def __init__(self, executor: Executor) -> None:
         self._executor, self.name, self.workers = executor, executor.name, executor.workers
+        self.is_local = executor.is_local
         self.sent = self.returned = self.files = 0
         self.shared: Path | None = None
 
@@ -125,11 +126,14 @@ class CountedExecutor:
 
     @contextmanager
     def stream(
-        self, work: Callable[[Task], Generator[Result]], task: Task
+        self,
+        work: Callable[[Task], Generator[Result]],
+        task: Task,
+        start_s: float | None = None,
     ) -> Iterator[Iterator[Result]]:
         """See ``Executor.stream``."""
         self.sent += len(pickle.dumps(task))
-        with self._executor.stream(work, task) as results:
+        with self._executor.stream(work, task, start_s) as results:
             yield self._count(results)
 
     def _count(self, results: Iterator[Result]) -> Iterator[Result]:
