@@ -465,28 +465,31 @@ class SuggestionUsers:
                 self._cache.popitem(last=False)
         return user
 
-    def find_failed(self, user_id: str, now: float) -> str:
+    def find_failed(self, request: Request, now: float) -> str:
         """Normal form of a user's last search, if nothing was chosen since; else empty.
 
-        It is read at every request, as a search without a choice changes nothing else of a user.
+        Empty on a page of results, too, whose own search is the last one.
+
+        It is read at every request, as a search without a choice changes nothing else of a user;
+        only events of the last half hour are read, which most users have none of.
 
         Args:
-            user_id: external id.
+            request: its user, and ``after``: the search of the page.
             now: Unix seconds; earlier searches than ``WITHIN_S`` before are of another occasion.
         """
+        if not request.user_id or request.after:
+            return ""
         ignored = [action for action in self._rules.ignore if action != IMPRESSION]
-        latest = self._store.history(user_id, _MAX_LATEST, ignored)
+        latest = self._store.history(request.user_id, _MAX_LATEST, ignored, now - WITHIN_S)
         since = _since_last_search([event for event in latest if event.surface != SUGGESTED])
         key = next((key for event in since[::-1] if (key := normalise(event.query))), "")
-        is_recent = bool(since) and now - since[0].timestamp <= WITHIN_S
-        return key if is_recent and not choices_of(since, self._rules) else ""
+        return "" if choices_of(since, self._rules) else key
 
 
 def _since_last_search(events: Sequence[Event]) -> Sequence[Event]:
     """The events from the last search on; empty if there is none.
 
-    Events next to each other are of one search if they have its text or its request, and not more
-    than ``WITHIN_S`` is between them.
+    Events next to each other are of one search if they have its text or its request.
 
     Args:
         events: of one user, oldest first.
@@ -504,8 +507,7 @@ def _since_last_search(events: Sequence[Event]) -> Sequence[Event]:
 def _is_same_search(before: Event, event: Event, key: str) -> bool:
     """Whether an event is of the same search for ``key`` as the one after it."""
     is_same_request = bool(before.request_id) and before.request_id == event.request_id
-    is_same = is_same_request or normalise(before.query) == key
-    return is_same and event.timestamp - before.timestamp <= WITHIN_S
+    return is_same_request or normalise(before.query) == key
 
 
 def max_cached_users(num_items: int) -> int:

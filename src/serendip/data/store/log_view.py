@@ -340,13 +340,14 @@ class LogView:
         moved = map(self._visible, newer)
         return _in_order([rows, *(one.log_rows(one.rows_after(seq)) for one in moved)])
 
-    def history(self, user_id: str, most: int, without: Sequence[str]) -> list[Event]:
-        """The last ``most`` events of a user, without some actions, oldest first."""
-        values = {"user": user_id, "most": most, "without": list(without)}
+    def history(self, user_id: str, most: int, without: Sequence[str], since: float) -> list[Event]:
+        """The last ``most`` events of a user from a time on, without some actions, oldest first."""
+        values = {"user": user_id, "most": most, "without": list(without), "since": since}
         found = _keyed(self.connection.execute(self._sql.HISTORY, values))
         if most:
             for one in self._segments:
-                found += one.keyed_events(one.rows_of(user_id, without)[-most:])
+                rows = one.rows_of(user_id, without)[-most:]
+                found += one.keyed_events(rows[one.segment.times[rows] >= since])
         return _newest(found, most)
 
     def requested(self, most: int) -> list[Event]:

@@ -288,7 +288,7 @@ TAIL_USERS = select(EVENTS.c.user_id).distinct()
 
 HISTORY = (
     select(*_EVENT, EVENTS.c.seq)
-    .where(EVENTS.c.user_id == bindparam("user"), _counts)
+    .where(EVENTS.c.user_id == bindparam("user"), EVENTS.c.timestamp >= bindparam("since"), _counts)
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
     .limit(bindparam("most"))
 )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.limits import EARLIEST
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
@@ -790,12 +791,21 @@ class Store:
                     touched[item_id] = version
         return touched
 
-    def history(self, user_id: str, limit: int, without: Sequence[str] = ()) -> list[Event]:
-        """The last ``limit`` events of a user, without the given actions, oldest first."""
+    def history(
+        self, user_id: str, limit: int, without: Sequence[str] = (), since: float = EARLIEST
+    ) -> list[Event]:
+        """The last ``limit`` events of a user, without the given actions, oldest first.
+
+        Args:
+            user_id: external id.
+            limit: maximum number of events.
+            without: actions that are left out.
+            since: Unix seconds; earlier events are left out.
+        """
         if id_problem(user_id):
             return []
         most = min(max(limit, 0), _MOST)
-        return self.read_at_once(lambda view: view.history(user_id, most, without))
+        return self.read_at_once(lambda view: view.history(user_id, most, without, since))
 
     def requested(self, limit: int) -> list[Event]:
         """The last ``limit`` events that have a request id or a query, oldest first."""
