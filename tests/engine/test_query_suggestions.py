@@ -291,16 +291,19 @@ def test_what_helped_after_a_failure_comes_first(open_engine) -> None:
     assert after("elsewhere") == names
 
 
+LATE = Request(user_id="late")
+
+
 def test_a_failed_last_search_is_known_until_something_is_chosen(open_engine) -> None:
     engine, now = open_engine(), time.time()
     users = SuggestionUsers(engine._store, engine.settings.actions)
-    assert users.find_failed("late", now) == ""
+    assert users.find_failed(LATE, now) == ""
     chip = replace(unsuccessful("late", "horror", now - 50), surface="suggest")
     engine.add_events([unsuccessful("late", "Zqx  QXZ", now - 60), chip])
-    assert users.find_failed("late", now) == FAILED
-    assert users.find_failed("late", now + 1_800) == ""
+    assert users.find_failed(LATE, now) == FAILED
+    assert users.find_failed(LATE, now + 1_800) == ""
     engine.add_events([searched("late", "", "i3", now - 30)])
-    assert users.find_failed("late", now) == ""
+    assert users.find_failed(LATE, now) == ""
 
 
 def test_of_a_text_searched_before_only_the_last_search_counts(open_engine) -> None:
@@ -323,8 +326,10 @@ def test_of_a_text_searched_before_only_the_last_search_counts(open_engine) -> N
             search("pages", FAILED, 60),
         ]
     )
-    assert users.find_failed("again", now) == users.find_failed("helped", now) == FAILED
-    assert users.find_failed("pages", now) == ""  # more results of the search with a choice
+    again, helped, pages = (Request(user_id=user) for user in ("again", "helped", "pages"))
+    assert users.find_failed(again, now) == users.find_failed(helped, now) == FAILED
+    assert users.find_failed(replace(again, after="horror"), now) == ""  # the page has a search
+    assert users.find_failed(pages, now) == ""  # more results of the search with a choice
 
 
 def test_ignored_events_are_not_searches(open_engine) -> None:
@@ -333,7 +338,7 @@ def test_ignored_events_are_not_searches(open_engine) -> None:
     users = SuggestionUsers(engine._store, rules)
     crawled = replace(unsuccessful("late", "horror", now - 30), action="crawl")
     engine.add_events([unsuccessful("late", FAILED, now - 60), crawled])
-    assert users.find_failed("late", now) == FAILED
+    assert users.find_failed(LATE, now) == FAILED
 
 
 def test_chips_begin_with_what_helped_after_the_failed_last_search(open_engine) -> None:
