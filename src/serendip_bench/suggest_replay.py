@@ -120,7 +120,7 @@ class SuggestReplay:
         """The state of a generation published at a moment, with the parts that suggestions need."""
         dataset, searches = self.before(moment)
         table = builder.build(searches, SilentProgress()).table
-        ranker = QueryRanker.prior()
+        ranker = QueryRanker.prior(table.co_searches.num_people)
         if variant.learns:
             ranker = train_query_ranker(table, self.searcher.titles, Log(dataset, searches), seed)
         count = dataset.num_items

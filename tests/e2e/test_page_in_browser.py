@@ -159,6 +159,28 @@ def test_chips_are_told_with_their_chance_and_lead_to_a_search(open_page, addres
     assert page.locator(".chips .chip").first.inner_text() == "Action"
 
 
+def test_only_a_search_without_results_is_told_by_itself(open_page, address):
+    page = open_page("/", 1280)
+    page.add_init_script(LISTEN)
+    with page.expect_response("**/v1/events") as answer:
+        page.goto("/search?q=Zzz&user=failed")
+    assert answer.value.ok
+    search = [event for event in page.evaluate("told") if event["surface"] == "search"]
+    request = page.locator("#found").get_attribute("data-failed-request")
+    assert request and search == [
+        {
+            "user_id": "failed",
+            "item_id": "",
+            "action": "impression",
+            "surface": "search",
+            "request_id": request,
+            "query": "Zzz",
+        }
+    ]
+    page.goto("/search?q=film&user=failed")
+    assert not page.locator("[data-failed-request]").count()
+
+
 def test_cards_of_the_next_part_are_told_with_their_own_answer(open_page):
     page = open_page("/", 1280)
     page.add_init_script(LISTEN)

@@ -303,6 +303,39 @@ def test_a_failed_last_search_is_known_until_something_is_chosen(open_engine) ->
     assert users.find_failed("late", now) == ""
 
 
+def test_of_a_text_searched_before_only_the_last_search_counts(open_engine) -> None:
+    engine, now = open_engine(), time.time()
+    users = SuggestionUsers(engine._store, engine.settings.actions)
+
+    def search(user: str, text: str, ago: float) -> Event:
+        return replace(unsuccessful(user, text, now - ago), request_id=f"{user}{ago}")
+
+    engine.add_events(
+        [
+            search("again", FAILED, 86_400),
+            search("again", FAILED, 60),
+            search("helped", FAILED, 1_200),
+            searched("helped", FAILED, "i3", now - 1_190),
+            search("helped", "horror", 300),
+            search("helped", FAILED, 60),
+            search("pages", FAILED, 600),
+            searched("pages", FAILED, "i3", now - 500),
+            search("pages", FAILED, 60),
+        ]
+    )
+    assert users.find_failed("again", now) == users.find_failed("helped", now) == FAILED
+    assert users.find_failed("pages", now) == ""  # more results of the search with a choice
+
+
+def test_ignored_events_are_not_searches(open_engine) -> None:
+    engine, now = open_engine(), time.time()
+    rules = engine.settings.actions.model_copy(update={"ignore": ("impression", "crawl")})
+    users = SuggestionUsers(engine._store, rules)
+    crawled = replace(unsuccessful("late", "horror", now - 30), action="crawl")
+    engine.add_events([unsuccessful("late", FAILED, now - 60), crawled])
+    assert users.find_failed("late", now) == FAILED
+
+
 def test_chips_begin_with_what_helped_after_the_failed_last_search(open_engine) -> None:
     engine = open_engine()
     assert texts(engine.suggest(Request(text=FAILED, after=FAILED))) == [SEARCHED]

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.event import ActionRules
+from serendip.data.event import ActionRules, Event
 from serendip.data.query import History, Query, UserPast
-from serendip.data.search_log import SUGGESTED, choices_of
+from serendip.data.search_log import IMPRESSION, SUGGESTED, choices_of
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
@@ -465,23 +465,49 @@ class SuggestionUsers:
                 self._cache.popitem(last=False)
         return user
 
-    def find_failed(self, user_id: str, now: float) -> str:
+    def find_failed(self, request: Request, now: float) -> str:
         """Normal form of a user's last search, if nothing was chosen since; else empty.
 
-        It is read at every request, as a search without a choice changes nothing else of a user.
+        Empty on a page of results, too, whose own search is the last one.
+
+        It is read at every request, as a search without a choice changes nothing else of a user;
+        only events of the last half hour are read, which most users have none of.
 
         Args:
-            user_id: external id.
+            request: its user, and ``after``: the search of the page.
             now: Unix seconds; earlier searches than ``WITHIN_S`` before are of another occasion.
         """
-        events = self._store.history(user_id, _MAX_LATEST)
-        keys = [normalise(event.query) if event.surface != SUGGESTED else "" for event in events]
-        key = next((key for key in reversed(keys) if key), "")
-        if not key:
+        if not request.user_id or request.after:
             return ""
-        since = events[keys.index(key) :]
-        is_recent = now - since[0].timestamp <= WITHIN_S
-        return key if is_recent and not choices_of(since, self._rules) else ""
+        ignored = [action for action in self._rules.ignore if action != IMPRESSION]
+        latest = self._store.history(request.user_id, _MAX_LATEST, ignored, now - WITHIN_S)
+        since = _since_last_search([event for event in latest if event.surface != SUGGESTED])
+        key = next((key for event in since[::-1] if (key := normalise(event.query))), "")
+        return "" if choices_of(since, self._rules) else key
+
+
+def _since_last_search(events: Sequence[Event]) -> Sequence[Event]:
+    """The events from the last search on; empty if there is none.
+
+    Events next to each other are of one search if they have its text or its request.
+
+    Args:
+        events: of one user, oldest first.
+    """
+    keys = [normalise(event.query) for event in events]
+    begin = next((place for place in reversed(range(len(keys))) if keys[place]), -1)
+    if begin < 0:
+        return ()
+    key = keys[begin]
+    while begin and _is_same_search(events[begin - 1], events[begin], key):
+        begin -= 1
+    return events[begin:]
+
+
+def _is_same_search(before: Event, event: Event, key: str) -> bool:
+    """Whether an event is of the same search for ``key`` as the one after it."""
+    is_same_request = bool(before.request_id) and before.request_id == event.request_id
+    return is_same_request or normalise(before.query) == key
 
 
 def max_cached_users(num_items: int) -> int:

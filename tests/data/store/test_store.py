@@ -181,6 +181,8 @@ def test_history_is_oldest_first_and_ties_keep_the_order_of_arrival(store):
     assert [event.item_id for event in store.history("u", 2)] == ["b", "c"]
     assert store.history("u", 0) == store.history("u", -1) == store.history("nobody", 5) == []
     assert len(store.history("u", 10**18)) == 3
+    assert [event.item_id for event in store.history("u", 2, since=3.0)] == ["c"]
+    assert store.history("u", 2, since=3.5) == []
 
 
 def test_what_does_not_count_is_no_part_of_a_history(store):

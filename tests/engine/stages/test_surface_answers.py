@@ -302,16 +302,16 @@ def test_a_bought_position_has_the_score_bid_times_probability(opened: Opener) -
 
 def test_bids_of_zero_leave_the_organic_order(opened: Opener) -> None:
     engine = opened("")
-    before = engine.recommend(Request("ads", "u0", k=100))
-    assert ids(before) == ids(engine.recommend(Request("home", "u0", k=100)))
+    ads, home = Request("ads", "u0", k=100), Request("home", "u0", k=100)
+    assert ids(engine.recommend(ads)) == ids(engine.recommend(home))
     give(engine, **{f"i{number}": {"bid": 0.0} for number in range(60)})
-    assert ids(engine.recommend(Request("ads", "u0", k=100))) == ids(before)
+    assert ids(engine.recommend(ads)) == ids(engine.recommend(home))
 
 
 def test_bids_do_not_change_the_order_of_items_that_are_not_bought(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {floor = 0.3, positions = [0, 2, 5]}\n")
-    organic = ids(engine.recommend(Request("home", "u0", k=100)))
     give(engine, **{f"i{number}": {"bid": 1.0 + number % 7} for number in range(0, 60, 4)})
+    organic = ids(engine.recommend(Request("home", "u0", k=100)))  # of the same vectors
     shown = engine.recommend(Request("ads", "u0", k=100)).items
     bought = {item.item_id for item in shown if item.sponsored}
     assert bought

@@ -10,6 +10,7 @@ from serendip.search.logistic import RankingRows
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.ranker import (
     FEATURES,
+    FEW_PEOPLE,
     PRIOR,
     RANKER_FILE,
     QueryRanker,
@@ -105,6 +106,17 @@ def test_without_evidence_the_order_is_that_of_the_prior():
     nothing = RankingRows(np.empty((0, len(FEATURES)), np.float32), *np.empty((2, 0), np.float32))
     ranker = QueryRanker.trained(nothing, 0, 10.0)
     assert ranker.weights[FEATURES.index("users")] == PRIOR["users"]
+
+
+def test_in_the_prior_choices_count_less_the_more_people_search():
+    by_people = [QueryRanker.prior(people).weights for people in (0, FEW_PEOPLE, 100_000)]
+    place = FEATURES.index("popularity")
+    assert by_people[0][place] == PRIOR["popularity"] == 2 * by_people[1][place]
+    assert by_people[2][place] < 0.01
+    for weights in by_people[1:]:
+        assert np.array_equal(np.delete(weights, place), np.delete(by_people[0], place))
+    nothing = RankingRows(np.empty((0, len(FEATURES)), np.float32), *np.empty((2, 0), np.float32))
+    assert np.array_equal(QueryRanker.trained(nothing, 0, 3.0, FEW_PEOPLE).weights, by_people[1])
 
 
 def test_weights_leave_the_prior_as_far_as_the_evidence_goes(tmp_path):

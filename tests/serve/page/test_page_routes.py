@@ -325,6 +325,19 @@ def test_a_search_that_finds_nothing_is_told_what_to_search_instead():
     assert 'data-query="Comedy"' in page
 
 
+def test_only_a_search_without_results_names_its_request_for_the_log(client):
+    def named(path: str) -> list[str | None]:
+        tags = parsed(client.get(path).text).tags
+        return [
+            attributes.get("data-query")
+            for _, attributes in tags
+            if attributes.get("data-failed-request")
+        ]
+
+    assert named("/search?q=zzz&user=u") == ["zzz"]
+    assert named("/search?q=drama&user=u") == named("/search?user=u") == named("/?user=u") == []
+
+
 def test_words_that_nothing_has_are_named_in_plain_words():
     page = told(SearchFeedback("drama q", unknown=("q",)), "/search?q=drama+q")
     assert "Nothing here has “q”; the other words were searched." in page

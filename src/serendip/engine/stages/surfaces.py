@@ -88,7 +88,7 @@ class SurfaceConfig(Config):
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers items that are particular to the context over items that everybody chooses. ``learned``
     = the most that the newest events allow, see ``jobs/train/popularity_discount.py``: of home for
-    surfaces of that task, of similar items for theirs."""
+    surfaces of that task, of similar items for theirs; where too little is known, 0 and 0.3."""
 
     rejection_discount: float = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not

@@ -85,30 +85,31 @@ def train_query_ranker(
         seed: of the negatives.
         strength: of the prior.
     """
-    inputs, prior = _Inputs(table, titles, log), QueryRanker.prior()
+    people = table.co_searches.num_people
+    inputs, prior = _Inputs(table, titles, log), QueryRanker.prior(people)
     selected = sorted(_select_searches(log.searches, table))
     num_held_out = min(len(selected) // HELD_OUT_SHARE, MAX_HELD_OUT)
     searches = _build_search_rows(inputs, {*selected}, np.random.default_rng(seed))
     if num_held_out >= LEAST_HELD_OUT:
         newest = {*selected[-num_held_out:]}
         older = [part for row, part in searches if row not in newest]
-        learned = _fit(older, strength)
+        learned = _fit(older, strength, people)
         ranks = [_find_ranks(inputs, one, (learned, prior)) for one in _moments(inputs, newest)]
         found, expected = (1.0 / np.array(ranks)).mean(0)  # mean reciprocal ranks
         if found < expected:
             return prior
         searches = _build_search_rows(inputs, {*selected}, np.random.default_rng(seed))
     parts = [*(part for _, part in searches), *_build_chip_rows(inputs)]
-    return _fit(parts, strength) if parts else prior
+    return _fit(parts, strength, people) if parts else prior
 
 
-def _fit(parts: Sequence[RankingRows], strength: float) -> QueryRanker:
+def _fit(parts: Sequence[RankingRows], strength: float, people: int) -> QueryRanker:
     rows = RankingRows(
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.success for part in parts]),
         np.concatenate([part.weights for part in parts]),
     )
-    return QueryRanker.trained(rows, len(parts), strength)
+    return QueryRanker.trained(rows, len(parts), strength, people)
 
 
 def _find_ranks(

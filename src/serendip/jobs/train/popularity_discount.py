@@ -33,6 +33,10 @@ MAX_LOSS = 0.005
 MIN_REQUESTS = 200
 """With fewer requests nothing is learned; the number is a guess, not measured."""
 
+UNLEARNED = {"similar": 0.3}
+"""Task -> power where too little is known to learn one; 0 for the others. For similar items it is
+the one that is learned on the films of the demo: without any, popular items take the places."""
+
 POPULARITY = "log popularity"
 """The feature that has log(1 + interactions)."""
 
@@ -48,24 +52,30 @@ def learn_discounts(ranker: Ranker, rows: RankerRows, settings: Settings) -> dic
             np.rint(np.expm1(rows.features[of_task, column])).astype(np.int32),
             rows.labels[of_task].any(1),
             rows.group[of_task],
+            UNLEARNED.get(TASKS[number], 0.0),
         )
     return powers
 
 
 def learn_discount(
-    values: FloatArray, counts: IntArray, chosen: BoolArray, group: NDArray[np.integer]
+    values: FloatArray,
+    counts: IntArray,
+    chosen: BoolArray,
+    group: NDArray[np.integer],
+    unlearned: float,
 ) -> float:
-    """The largest power that costs at most ``MAX_LOSS`` of nDCG@10; 0 with too few requests.
+    """The largest power that costs at most ``MAX_LOSS`` of nDCG@10.
 
     Args:
         values: (R,) values of the ranker.
         counts: (R,) interactions of the items.
         chosen: (R,) True for positives.
         group: (R,) number of the request.
+        unlearned: power with fewer than ``MIN_REQUESTS`` requests.
     """
     requests = [rows for rows in rows_of_requests(group) if chosen[rows].any()]
     if len(requests) < MIN_REQUESTS:
-        return 0.0
+        return unlearned
     least = (1 - MAX_LOSS) * ndcg_of_requests(values, chosen, requests).mean()
     for power in POWERS:
         discounted = discount_popular(values, counts, power)

@@ -184,12 +184,17 @@ PRIOR: Mapping[str, float] = {
     "recent": 0.5,
     "history": 0.5,
     "own": 1.0,
+    "together": 1.0,
     "at the start": 1.0,
     "typed share": 2.0,
     "is title": 3.0,
     "is phrase": -1.0,
 }
 """Prior weight by feature; 0 for the others."""
+
+FEW_PEOPLE = 100
+"""People with searches from which on these say more of what is searched than choices of items do:
+the prior weight of ``popularity``, which counts choices, is halved by as many."""
 
 PRIOR_STRENGTH = 3.0
 """Requests of evidence that move a weight about half of the way from its prior."""
@@ -209,20 +214,29 @@ class QueryRanker:
     learned_from: int = 0
 
     @classmethod
-    def prior(cls) -> QueryRanker:
-        """The prior weights, used before any training."""
-        return cls(np.array([PRIOR.get(name, 0.0) for name in FEATURES]))
+    def prior(cls, people: int = 0) -> QueryRanker:
+        """The prior weights, used before any training.
+
+        Args:
+            people: who searched any query of the table.
+        """
+        weights = np.array([PRIOR.get(name, 0.0) for name in FEATURES])
+        weights[_PLACE["popularity"]] *= FEW_PEOPLE / (FEW_PEOPLE + people)
+        return cls(weights)
 
     @classmethod
-    def trained(cls, rows: RankingRows, requests: int, strength: float) -> QueryRanker:
+    def trained(
+        cls, rows: RankingRows, requests: int, strength: float, people: int = 0
+    ) -> QueryRanker:
         """Fit the maximum a posteriori weights by Newton's method.
 
         Args:
             rows: training rows of all requests.
             requests: number of requests.
             strength: of the prior, see ``PRIOR_STRENGTH``.
+            people: see ``prior``.
         """
-        start = cls.prior().weights
+        start = cls.prior(people).weights
         if not requests:
             return cls(start)
         spread = np.maximum(rows.features.std(0).astype(float), _SMALLEST_SPREAD)

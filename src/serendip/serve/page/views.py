@@ -156,6 +156,7 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
         "degraded": [engine.labels.component(name) for name in answer.degraded] if answer else [],
         "messages": search_messages(answer, query) if answer else [],
         "instead": instead,
+        "failed_request": answer.request_id if answer and not cards and not answer.degraded else "",
     }
 
 

@@ -93,6 +93,15 @@ class Shown {
   }
 }
 
+// A search that finds nothing has no card that could tell of it, so the page tells it by itself.
+function tellFailedSearch() {
+  const failed = document.querySelector("[data-failed-request]");
+  if (!failed) return;
+  const { failedRequest, query } = failed.dataset;
+  const search = { user_id: user, item_id: "", action: "impression", surface: "search" };
+  send([{ ...search, request_id: failedRequest, query }]);
+}
+
 const isPoll = (target) => target.id === "quality"; // it asks again by itself
 
 function showLikes() {
@@ -276,6 +285,7 @@ class Suggestions {
 keepVisitorInAddress();
 followClicks();
 new Shown();
+tellFailedSearch();
 showLikes();
 afterSwaps();
 pickUsers();
