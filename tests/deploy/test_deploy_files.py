@@ -307,3 +307,22 @@ def test_what_has_no_hash_is_only_what_the_guide_names() -> None:
     guide = (ROOT / "docs" / "guide" / "containers.md").read_text()
     assert "but for torch and what it needs" in guide
     assert "What `EXTRAS` adds has the versions of `locks/all.txt` without hashes" in guide
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is missing")
+def test_the_block_for_postgresql_keeps_what_is_there(tmp_path: Path) -> None:
+    """Run twice beside an ``.env``: no line and no password is lost, and others read neither."""
+    page = (ROOT / "docs" / "guide" / "containers.md").read_text()
+    block = next(one for one in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "END" in one)
+    script = block.partition("docker compose")[0]
+    (tmp_path / ".env").write_text("ORDER=1\n")
+    passwords = []
+    for _ in range(2):
+        subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, timeout=30)
+        passwords.append((tmp_path / "secrets" / "database-password").read_text().strip())
+    assert passwords[0] == passwords[1] != ""
+    address = f"postgresql+psycopg://serendip:{passwords[0]}@postgres/serendip"
+    lines = (tmp_path / ".env").read_text().splitlines()
+    assert lines == ["ORDER=1", "EXTRAS=postgres", f"SERENDIP_STORE__URL={address}"]
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in (".env", "secrets")]
+    assert modes == [0o600, 0o700]

@@ -25,12 +25,13 @@ from serendip.engine.training_record import (
     TrainingRecord,
 )
 from serendip.engine.workspace import Workspace
-from serendip.errors import SerendipError, StorageError
+from serendip.errors import ExtraMissing, SerendipError, StorageError
 from serendip.jobs.train.staleness import measure_age
 from serendip.runtime import job_status
 from serendip.runtime.atomic_files import is_locked
 from serendip.runtime.background import BackgroundProcess
 from serendip.runtime.budget import parse_duration
+from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import JobStatus
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class TrainingSchedule:
         self._stopped = stopped or threading.Event()
         self._lock = threading.Lock()
         self._process: BackgroundProcess[TrainingTask] | None = None
+        self._has_told = False
 
     def run(self) -> None:
         """Check and train until ``stop``, or until the settings have no schedule any more."""
@@ -92,6 +94,8 @@ class TrainingSchedule:
             if schedule is None:
                 return None
             every_s = parse_duration(schedule)
+            if not self._can_train():
+                return every_s
             age = measure_age(workspace)
             if age.is_due(time.time()) and not is_locked(workspace.training):
                 self._train(workspace, age.reasons)
@@ -100,6 +104,21 @@ class TrainingSchedule:
         except Exception:  # noqa: BLE001 - whatever it was, the next check may succeed
             _log.exception("whether a training is due cannot be told")
         return every_s
+
+    def _can_train(self) -> bool:
+        """Whether the packages of trainings are installed; that they are not is said once."""
+        try:
+            require_training()
+        except ExtraMissing as error:
+            if not self._has_told:
+                self._has_told = True
+                _log.error(
+                    "[train] schedule trains nothing here: %s Or train this workspace elsewhere, "
+                    "by `serendip train --if-stale` from a timer: the service takes that over.",
+                    error,
+                )
+            return False
+        return True
 
     def _train(self, workspace: Workspace, reasons: Sequence[str]) -> None:
         """Train in a process of its own, wait for its end, and say how it ended."""
