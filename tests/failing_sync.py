@@ -42,7 +42,15 @@ int fdatasync(int file) {
 
 
 def run_script(script: str, argument: Path, folder: Path) -> str:
-    """Run a Python script, which finds the path of the file in ``SYNC_FAILS``; what it prints.
+    """``start_script``, until it ends; what it prints."""
+    started = start_script(script, argument, folder)
+    printed, errors = started.communicate()
+    assert started.returncode == 0, errors
+    return printed.strip()
+
+
+def start_script(script: str, argument: Path, folder: Path) -> subprocess.Popen[str]:
+    """Run a Python script, which finds the path of the file in ``SYNC_FAILS``.
 
     Args:
         script: its text.
@@ -62,6 +70,5 @@ def run_script(script: str, argument: Path, folder: Path) -> str:
         "SYNC_FAILS": os.fspath(folder / "fails"),
     }
     command = [sys.executable, os.fspath(path), os.fspath(argument)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)

@@ -28,7 +28,7 @@ class ThreadExecutor(LocalExecutor):
             yield from run_in_order(lambda task: pool.submit(work, task), tasks, self.workers)
 
     @contextmanager
-    def stream(self, work: Any, task: Any) -> Iterator[Iterator[Any]]:
+    def stream(self, work: Any, task: Any, start_s: float | None = None) -> Iterator[Iterator[Any]]:
         """See ``Executor.stream``; only the first result is read here, the rest in a thread."""
         self.tasks = [*getattr(self, "tasks", []), task]
         results = work(task)

@@ -1,13 +1,16 @@
-"""How much a shop needs, by straight lines through what two shops were measured to need.
+"""How much a shop needs, by straight lines through what measured shops were measured to need.
 
-A line through two sizes of shop says what an item and what an event adds. It is arithmetic and no
-measurement: beyond the larger shop it assumes that nothing bends, and says so by how far it goes.
-Sources of the figures: ``docs/results/scale.md``.
+It is arithmetic and no measurement: beyond the largest shop it assumes that nothing bends. Sources
+of the figures: ``docs/results/scale.md``, whose section Sizing says how far the lines are from
+what was measured.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,10 @@ class Shop:
     events: float
 
 
-S, L = Shop(1e5, 2e6), Shop(1e6, 1e7)
-"""The shops that were measured."""
+EMPTY, S, L = Shop(0, 0), Shop(1e5, 2e6), Shop(1e6, 1e7)
+"""No shop, where only starting a process costs something, and the two shops that were measured."""
+GROWTH = Shop(1e5, 1e6)
+"""The middle point of ``growth.py``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +47,49 @@ class Line:
     event: float
 
     @classmethod
-    def through(cls, at_s: float, at_l: float, fixed: float) -> Line:
-        """The line through the values of shops S and L above a fixed part."""
-        first, second = at_s - fixed, at_l - fixed
-        determinant = S.items * L.events - L.items * S.events
-        item = (first * L.events - second * S.events) / determinant
-        event = (second * S.items - first * L.items) / determinant
+    def through(cls, values: Mapping[Shop, float]) -> Line:
+        """The line through the values of three shops, or of two: then nothing is by event."""
+        count = len(values)
+        rows = [(1.0, shop.items, shop.events)[:count] for shop in values]
+        found = np.linalg.solve(rows, list(values.values()))  # (count, count), (count,)
+        fixed, item, event = [float(value) for value in found] + [0.0] * (3 - count)
         return cls(fixed, item, event)
 
     def at(self, shop: Shop) -> float:
         """The value of a shop."""
         return self.fixed + self.item * shop.items + self.event * shop.events
 
+    def find_items(self, value: float, events_per_item: float) -> float:
+        """The number of items at which a value is reached."""
+        return (value - self.fixed) / (self.item + self.event * events_per_item)
 
-IMPORT = Line.through(5.4, 38.4, 1.0)
-"""CPU-seconds of ``serendip init``, of which one starts the process."""
+    def __add__(self, other: Line) -> Line:
+        """What both need together."""
+        return Line(self.fixed + other.fixed, self.item + other.item, self.event + other.event)
+
+
+IMPORT = Line.through({EMPTY: 1.0, S: 5.4, L: 38.4})
+"""CPU-seconds of ``serendip init``, of which one starts the process: S at f3b8da9, L at fe94f3e."""
+
+TEXTS = Line(0.0, 76 / 1e5, 0.0)
+"""CPU-seconds of the default encoder: S at 34b38c4."""
+
+PASSES = Line(0.0, 0.0, (483 + 217) / 2e6)
+"""CPU-seconds of the passes of the retriever, on the older and on all events: S at 34b38c4. None
+was made at L."""
+
+STAGES = Line.through({S: 21.1 * 60 - TEXTS.at(S) - PASSES.at(S), L: 34.7 * 60 - 110})
+"""CPU-seconds of the rest of a training: both at 3ef1f80; 110 are the hashed texts of L, whose
+ranker had few of its rows."""
+
+TRAINING_MEMORY = Line.through({GROWTH: 1_951e6, S: 2_348e6, L: 9_361e6})
+"""Bytes of all processes of a training: S and L at 3ef1f80, the growth point at 07440372."""
+
+GENERATION = Line.through({S: 4_245 * 1e5, L: 3_246 * 1e6})
+"""Bytes on disk: S at 808e945, L at d2aa92d with 120 targets of an item instead of 200."""
+
+REQUEST = Line.through({S: 7.5e-3, L: 18.0e-3})
+"""CPU-seconds of a request, reasons on, the mean of four kinds: both at 35a505fd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +98,34 @@ class Slopes:
 
     Args:
         import_s: of ``serendip init``.
-        log_bytes: of the event log on disk, by event.
-        database_bytes: of the database on disk, by item.
-        generation_bytes: of a generation on disk, by item.
-        text_s: the default encoder, by item.
-        item_stages_s: all stages of a training but the passes of the retriever, by item.
-        retriever_s: passes of the retriever, by event.
-        training_bytes: memory of a training in all its processes, by item.
-        request_s: of a request, fixed and by item of the catalogue.
-        write_s: of an acknowledged event, service and database.
+        log_bytes: of the event log on disk, by event: L at fe94f3e.
+        database_bytes: of the database on disk, by item: L at fe94f3e.
+        generation_bytes: of a generation on disk.
+        text_s: the default encoder.
+        stages_s: all of a training but texts and passes of the retriever.
+        passes_s: of the retriever.
+        clock: hours of the clock of a training by CPU-hours, texts in both: S at 6b07b87.
+        training_bytes: memory of a training in all its processes.
+        request_s: of a request.
+        write_s: of an acknowledged event in batches of 100, writer and database, at f3b99b20.
     """
 
     import_s: Line = IMPORT
-    log_bytes: float = 333e6 / 1e7
-    database_bytes: float = 155.0
-    generation_bytes: float = 3_400.0
-    text_s: float = 76 / 1e5
-    item_stages_s: float = 34.7 * 60 / 1e6
-    retriever_s: float = (483 + 217) / 2e6
-    training_bytes: float = (9_361e6 - 2_348e6) / 0.9e6
-    request_s: tuple[float, float] = (6.3e-3, (18.0e-3 - 7.5e-3) / 0.9e6)
+    log_bytes: float = 332e6 / 1e7
+    database_bytes: float = 155e6 / 1e6
+    generation_bytes: Line = GENERATION
+    text_s: Line = TEXTS
+    stages_s: Line = STAGES
+    passes_s: Line = PASSES
+    clock: float = 20.0 / 19.5
+    training_bytes: Line = TRAINING_MEMORY
+    request_s: Line = REQUEST
     write_s: float = 5.5e-3 / 100
+
+    @property
+    def training_s(self) -> Line:
+        """A training without the texts."""
+        return self.stages_s + self.passes_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +151,22 @@ class Needs:
 
     Args:
         import_h: CPU-hours of an import.
-        text_h: CPU-hours of the vectors of texts, in tasks on any number of machines.
-        training_h: CPU-hours of the rest of a training, in two processes on one machine.
+        text_h: CPU-hours of the vectors of texts.
+        training_h: CPU-hours of the rest of a training.
+        clock_h: hours of the clock of a training, texts included, on one machine of two cores.
         training_gib: memory of that machine.
         disk_gib: log, database and one generation.
         request_ms: CPU-milliseconds of a request.
         serving_cores: of the service.
         writing_cores: for its events.
-        training_price: of one training.
+        training_price: of one training, texts included.
         serving_price: of one hour.
     """
 
     import_h: float
     text_h: float
     training_h: float
+    clock_h: float
     training_gib: float
     disk_gib: float
     request_ms: float
@@ -143,24 +185,54 @@ def find_needs(shop: Shop, requests: float, slopes: Slopes, prices: MachinePrice
         slopes: measured.
         prices: paid.
     """
-    text_h = slopes.text_s * shop.items / 3_600
-    training_s = slopes.item_stages_s * shop.items + slopes.retriever_s * shop.events
-    training_gib = slopes.training_bytes * shop.items / 2**30
-    per_item = slopes.database_bytes + slopes.generation_bytes
-    request_s = slopes.request_s[0] + slopes.request_s[1] * shop.items
+    text_s, training_s = slopes.text_s.at(shop), slopes.training_s.at(shop)
+    clock_h = slopes.clock * (text_s + training_s) / 3_600
+    training_gib = slopes.training_bytes.at(shop) / 2**30
+    disk = slopes.database_bytes * shop.items + slopes.log_bytes * shop.events
+    request_s = slopes.request_s.at(shop)
     cores = requests * request_s / prices.used
     writing = requests * prices.events_per_request * slopes.write_s / prices.used
-    hours = training_s / 2 / 3_600  # of the clock
     machine = 2 * prices.core_hour + max(0.0, training_gib - 8) * prices.gib_hour
     return Needs(
         import_h=slopes.import_s.at(shop) / 3_600,
-        text_h=text_h,
+        text_h=text_s / 3_600,
         training_h=training_s / 3_600,
+        clock_h=clock_h,
         training_gib=training_gib,
-        disk_gib=(per_item * shop.items + slopes.log_bytes * shop.events) / 2**30,
+        disk_gib=(disk + slopes.generation_bytes.at(shop)) / 2**30,
         request_ms=request_s * 1e3,
         serving_cores=cores,
         writing_cores=writing,
-        training_price=text_h * prices.core_hour + hours * machine,
+        training_price=clock_h * machine,
         serving_price=(cores + writing) * prices.core_hour,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BreakPoints:
+    """Numbers of items at which something ends.
+
+    Args:
+        request: that takes 100 CPU-milliseconds.
+        memory: a training that needs 64 GiB.
+        training: that takes a day of the clock, texts included.
+    """
+
+    request: float
+    memory: float
+    training: float
+
+
+def find_break_points(events_per_item: float, slopes: Slopes) -> BreakPoints:
+    """The sizes of shops at which something ends.
+
+    Args:
+        events_per_item: of these shops.
+        slopes: measured.
+    """
+    training_s = slopes.text_s + slopes.training_s
+    return BreakPoints(
+        request=slopes.request_s.find_items(0.1, events_per_item),
+        memory=slopes.training_bytes.find_items(64 * 2**30, events_per_item),
+        training=training_s.find_items(24 * 3_600 / slopes.clock, events_per_item),
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serendip.engine.engine import Engine
 from serendip.engine.generations import publish, rollback
 from serendip.engine.request import Request
+from serendip.engine.shards import find_indexes
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
+from serendip.models.ann_index import SearchPlan
+from serendip.models.remote_shard import TOKEN_VARIABLE, RemoteShard, ShardConnection
 from serendip.models.retriever.model import Retriever
 from serendip.models.sharded_index import ShardedIndex
 from serendip.serve.shard_server import ShardServer
@@ -38,7 +43,6 @@ def shards(shop: Path) -> Iterator[list[ShardServer]]:
     servers = [ShardServer(Workspace.open(shop), part, 2, "127.0.0.1", 0, "") for part in (0, 1)]
     for server in servers:
         server.load()
-        server.start()
     yield servers
     for server in servers:
         server.close()
@@ -87,17 +91,37 @@ def test_shards_that_do_not_fit_are_refused(
     with pytest.raises(ConfigError, match="has part 2 of 2, and is number 1 of 2"):
         open_engine(shop, addresses(shards)[::-1], monkeypatch)
     empty = ShardServer(Workspace.open(shop), 0, 1, "127.0.0.1", 0, "")
-    empty.start()
     with pytest.raises(StorageError, match="does not have gen-1 yet"):
         open_engine(shop, addresses([empty]), monkeypatch)
     empty.close()
-    secret = ShardServer(Workspace.open(shop), 0, 1, "127.0.0.1", 0, "secret")
-    secret.start()
+    secret = ShardServer(Workspace.open(shop), 0, 1, "127.0.0.1", 0, "sécret")
     with pytest.raises(StorageError, match="the token is another one"):
         open_engine(shop, addresses([secret]), monkeypatch)
+    monkeypatch.setenv(TOKEN_VARIABLE, "sécret")
+    assert ShardConnection(addresses([secret])[0]).state(20.0).parts == 1
     secret.close()
     with pytest.raises(StorageError, match="does not answer"):
         open_engine(shop, addresses([secret]), monkeypatch)
+
+
+def test_a_wrong_question_is_refused_and_the_next_one_answered(
+    shop: Path, shards: list[ShardServer]
+) -> None:
+    index = find_indexes(Workspace.open(shop).generation_folder / "gen-1")[0]
+    shard = RemoteShard(ShardConnection(addresses(shards)[0]), "gen-1", index, 0, 2_050)
+    size = shards[0]._generations["gen-1"][index]._index.vectors.shape[1]
+    query, plan, end = np.ones(size, np.float32), SearchPlan(3, 500), time.monotonic() + 20.0
+    items = shard.start(query, plan, None, end)().items
+    with pytest.raises(StorageError, match=f"not a question: .* for vectors of size {size}"):
+        shard.start(query[1:], plan, None, end)()
+    with pytest.raises(StorageError, match="not a question: an item is not among"):
+        shard.start_scores(query, items + 3_000, end)()
+    with pytest.raises(StorageError, match="not a question"):
+        shard._connection.ask("dance", b"{}\n", end, bytes)
+    shards[0]._generations["gen-1"][index] = None  # type: ignore[assignment]  # any other error
+    with pytest.raises(StorageError, match="it fails, see its log"):
+        shard.start(query, plan, None, end)()
+    assert shard._connection.state(20.0).generations == ("gen-1",)
 
 
 def test_the_generation_in_force_is_kept_longest(shop: Path, tmp_path: Path) -> None:

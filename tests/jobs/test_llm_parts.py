@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from fault_server import Body, FaultServer, Reply, completion, configure, data_of, judged, serving
+from processes import wait_until
 from small_shop import import_shop
 from thread_executor import ThreadExecutor
 
@@ -55,7 +57,8 @@ def label(
     settings = shop / "serendip.toml"
     if "[llm]" not in settings.read_text():
         configure(shop, server.address)
-        settings.write_text(settings.read_text().replace("concurrency = 1", "concurrency = 2"))
+        more = "concurrency = 2\ntimeout_s = 10.0"
+        settings.write_text(settings.read_text().replace("concurrency = 1", more))
     context = JobContext.open(shop, TrainOptions(executor=executor))
     labelling = Labelling(shop / "pairs.csv", shop / "labels.csv")
     return label_pairs(context, labelling, LlmJob("labels", budget))
@@ -122,13 +125,31 @@ def test_all_workers_together_stay_within_the_budget(shop: Path) -> None:
 
 
 def test_a_wrong_key_ends_the_run_of_every_worker(shop: Path) -> None:
+    both = threading.Barrier(2)
+
     def refuse(body: Body, number: int) -> Reply:
+        both.wait(60)
         return Reply(b'{"error": {"message": "told: no", "code": "invalid_api_key"}}', 401)
 
     with serving(refuse) as server:
         result = label(shop, server, ThreadExecutor(2))
     assert (result["state"], result["failed"], len(server.bodies)) == ("partial", 2, 2)
     assert "denied" in result["reason"]
+
+
+def test_the_first_worker_that_stops_stops_the_others(shop: Path) -> None:
+    """One has ten rejections; the other, whose first question waits for that, asks no second."""
+    late = threading.Lock()
+
+    def reject(body: Body, number: int) -> Reply:
+        if late.acquire(blocking=False):
+            wait_until(lambda: [*shop.glob("cache/tasks/*/stop")], "the stop", 60)
+        return Reply(b'{"error": {"message": "told: no", "code": "bad"}}', 400)
+
+    with serving(reject) as server:
+        result = label(shop, server, ThreadExecutor(2))
+    assert (result["state"], result["failed"], len(server.bodies)) == ("partial", 11, 11)
+    assert "rejected" in result["reason"]
 
 
 def test_workers_of_another_machine_need_a_database_that_all_may_write(shop: Path) -> None:

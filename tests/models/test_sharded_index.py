@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +97,8 @@ def test_each_number_is_rounded_as_in_the_whole(repeated: Path) -> None:
     assert parts[0].score(query, items).tobytes() == whole.score(query, items).tobytes()
     with pytest.raises(DataError, match="an item is not among items 0 to 799"):
         parts[0].score(query, items + 10)
+    with pytest.raises(DataError, match="vectors of size 16"):
+        parts[0].score(query[1:], items)
 
 
 class CountingShard:
@@ -182,6 +186,60 @@ def test_a_late_shard_is_left_out_and_told_and_not_asked_for_a_while(
     with watch_shards() as missing:
         assert 9_999 in index.nearest(query, 5, None)
     assert missing == set()
+
+
+class HangingShard(SlowShard):
+    """A shard that says nothing until the time is over."""
+
+    def start(
+        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+    ) -> Callable[[], FoundItems]:
+        self.asked += 1
+
+        def wait() -> FoundItems:
+            threading.Event().wait(max(0.0, end - time.monotonic()))
+            raise StorageError("shard slow:1 does not answer: it is late.")
+
+        return wait
+
+
+class PunctualShard(CountingShard):
+    """A shard that answers at once, unless it is asked when the time is over."""
+
+    scores = True
+
+    def start_scores(
+        self, query: FloatArray, items: IntArray, end: float
+    ) -> Callable[[], FloatArray]:
+        if not self.scores or time.monotonic() >= end:
+            return SlowShard()._high
+        return super().start_scores(query, items, end)
+
+
+def test_a_shard_that_hangs_takes_no_other_with_it(repeated: Path) -> None:
+    parts = [PunctualShard(LocalShard.open(repeated, part, 3)) for part in (0, 1)]
+    hanging, query = HangingShard(), np.ones(16, np.float32)
+    index = ShardedIndex(*open_vectors(repeated), [hanging, *parts], 0.5)
+    well = ShardedIndex(*open_vectors(repeated), parts, 60.0)
+    expected = well.nearest(query, 20, None).tolist()
+    for _ in range(2):
+        with watch_shards() as missing:
+            assert index.nearest(query, 20, None).tolist() == expected
+        assert missing == {"slow:1"}
+    assert hanging.asked == 1
+    assert set(index._retry_at) == {"slow:1"}
+
+
+def test_what_is_proposed_and_not_scored_in_time_counts_by_its_closeness(repeated: Path) -> None:
+    parts = [PunctualShard(LocalShard.open(repeated, part, 2)) for part in (0, 1)]
+    index = ShardedIndex(*open_vectors(repeated), parts, 60.0)
+    query = np.asarray(index.vectors[NUM_ITEMS - 1])  # of the second part, as all like it
+    expected = index.nearest(query, 10, None)
+    parts[1].scores = False
+    with watch_shards() as missing:
+        found = index.nearest(query, 10, None)
+    assert missing == {parts[1].name} and not index._retry_at
+    assert len(np.intersect1d(found, expected)) >= 5
 
 
 def test_no_shard_at_all_is_an_error(repeated: Path) -> None:

@@ -62,6 +62,11 @@ def wait_after_first(folder: str) -> Generator[int]:
     signal.pause()
 
 
+def wait_before_first(name: str) -> Generator[str]:
+    signal.pause()
+    yield name
+
+
 class ExecutorContract(ABC):
     """Inherited by the tests of each executor; it has two workers, in processes of their own."""
 
@@ -121,6 +126,15 @@ class ExecutorContract(ABC):
             pytest.raises(SerendipError, match="process of 9 was killed"),
         ):
             list(results)
+
+    def test_a_first_result_is_waited_for_as_long_as_was_said(self, executor: Executor) -> None:
+        with (
+            executor.stream(wait_before_first, "a helper", 0.2) as results,
+            pytest.raises(SerendipError, match=r"a helper did not begin within 0\.2 s"),
+        ):
+            next(results)
+        with executor.stream(count_up, 2, 600) as results:
+            assert [number for number, _ in results] == [0, 1]
 
     @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
     def test_a_stream_that_is_left_has_ended(self, executor: Executor, tmp_path: Path) -> None:

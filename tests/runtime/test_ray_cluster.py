@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from executor_contract import ExecutorContract, square
 from fault_server import Body, Reply, completion, configure, data_of, judged, serving
-from processes import is_running, wait_until
+from processes import descendants, is_running, wait_until
 from ray_nodes import Nodes, two_nodes
 
 from serendip.content import text_vectors
@@ -89,6 +90,13 @@ def wait_second(task: tuple[str, int]) -> int:
     return number
 
 
+def wait_behind(number: int) -> int:
+    """The first task returns; the others wait for their end."""
+    if number:
+        signal.pause()
+    return number
+
+
 class TestRayExecutor(ExecutorContract):
     @pytest.fixture
     def executor(self, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Executor:
@@ -97,6 +105,8 @@ class TestRayExecutor(ExecutorContract):
 
     def test_tasks_run_on_both_nodes(self, executor: Executor) -> None:
         assert executor.workers == 2
+        assert not executor.is_local  # An address was given; without one all is on this machine.
+        assert type(executor)(ExecutorConfig(name="ray")).is_local
         assert len({process for _, process in executor.map(square, [*range(8)])}) >= 2
 
     def test_a_task_whose_process_is_killed_runs_again(
@@ -113,6 +123,17 @@ class TestRayExecutor(ExecutorContract):
         results.close()  # type: ignore[attr-defined]
         process = int((tmp_path / "waits").read_text())
         wait_until(lambda: not is_running(process), "its end")
+
+    @pytest.mark.parametrize("name", ["map", "as_finished"])
+    def test_all_tasks_that_are_ended_share_one_grace(
+        self, executor: Executor, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setattr("serendip.runtime.ray_cluster._GRACE_S", 1.0)
+        results = getattr(executor, name)(wait_behind, [*range(4)])
+        assert next(results) == 0
+        began = time.monotonic()
+        results.close()
+        assert time.monotonic() - began < 1.9  # one after the other it took a second for each
 
     def test_a_stream_whose_process_is_killed_goes_on(
         self, executor: Executor, tmp_path: Path
@@ -156,21 +177,12 @@ def test_jobs_write_the_same_bytes_with_each_engine(
 
 def kill_one_task() -> int | None:
     """Kill a process of this cluster that runs a task, by force; returns its id."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for pid in descendants(os.getpid()):
         with suppress(OSError):
-            process = int(path.parent.name)
-            if path.read_bytes().startswith(b"ray::_run") and is_ours(process):
-                os.kill(process, signal.SIGKILL)
-                return process
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_run"):
+                os.kill(pid, signal.SIGKILL)
+                return pid
     return None
-
-
-def is_ours(process: int) -> bool:
-    """Whether a process descends from this one."""
-    while process > 1 and process != os.getpid():
-        stat = Path(f"/proc/{process}/stat").read_text()
-        process = int(stat.rsplit(")", 1)[1].split()[1])
-    return process == os.getpid()
 
 
 def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
@@ -190,7 +202,8 @@ def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
     with serving(answer) as server:
         configure(shop, server.address)
         settings = shop / "serendip.toml"
-        settings.write_text(settings.read_text().replace("concurrency = 1", "concurrency = 2"))
+        more = "concurrency = 2\ntimeout_s = 10.0"
+        settings.write_text(settings.read_text().replace("concurrency = 1", more))
         context = JobContext.open(shop, TrainOptions(executor=nodes.executor))
         labelling = Labelling(shop / "pairs.csv", shop / "labels.csv")
         result = label_pairs(context, labelling, LlmJob("labels", 1.0))

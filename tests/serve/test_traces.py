@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,8 +21,13 @@ from urllib.parse import urlsplit
 import pytest
 from wire_client import WireClient
 
+from serendip.data.api_key import issue_key
+from serendip.data.store.api_keys import ApiKeys
 from serendip.engine.serve_config import ServeConfig
+from serendip.runtime.spans import Span as Part
 from serendip.runtime.spans import SpanLog, set_span_log, span
+from serendip.serve.current_request import CLIENT, Client
+from serendip.serve.exposure import Exposure
 from serendip.serve.logs import set_up
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is missing")
@@ -87,6 +93,14 @@ def collector() -> Iterator[Collector]:
     opened.close()
 
 
+def add_key(folder: Path) -> str:
+    """A new key that may read."""
+    issued = issue_key("shop", ["read"])
+    with closing(ApiKeys.open(folder / "serendip.db")) as keys:
+        keys.add(issued)
+    return issued.text
+
+
 def attributes(one: Span) -> dict[str, object]:
     return {pair.key: pair.value.string_value or pair.value.int_value for pair in one.attributes}
 
@@ -96,7 +110,13 @@ def test_a_request_is_a_trace_of_its_stages_with_the_id_that_the_log_has(
 ) -> None:
     folder = shutil.copytree(trained_stand, tmp_path / "stand")
     log = tmp_path / "log"
-    settings = {"TRACES": collector.address, "LOG_FORMAT": "json", "ACCESS_LOG": "true"}
+    key = add_key(folder)
+    settings = {
+        "TRACES": collector.address,
+        "LOG_FORMAT": "json",
+        "ACCESS_LOG": "true",
+        "TRUSTED_PROXIES": '["127.0.0.0/8"]',
+    }
     environment = os.environ | {f"SERENDIP_SERVE__{name}": text for name, text in settings.items()}
     command = [sys.executable, "-m", "serendip", "serve", "-w", os.fspath(folder), "--port", "0"]
     with (
@@ -109,7 +129,12 @@ def test_a_request_is_a_trace_of_its_stages_with_the_id_that_the_log_has(
         line = next(line for line in process.stdout if line.startswith("Ready:"))
         connection = HTTPConnection("127.0.0.1", urlsplit(line.split()[1]).port, timeout=30)
         for path in ("/v1/search?q=secrettale&user_id=secretperson", "/v1/items/secretitem"):
-            connection.request("GET", path, headers={"traceparent": CALLER, "cookie": "a=secret"})
+            headers = {
+                "traceparent": CALLER,
+                "cookie": "a=secret",
+                "x-forwarded-for": "203.0.113.9",
+            }
+            connection.request("GET", path, headers={**headers, "authorization": f"Bearer {key}"})
             connection.getresponse().read()
         connection.close()
         process.send_signal(signal.SIGTERM)
@@ -142,6 +167,57 @@ def test_a_request_is_a_trace_of_its_stages_with_the_id_that_the_log_has(
             row["status"],
         )
     assert [one for one in collector.bodies if b"secret" in one] == []
+
+
+def scope(peer: str, parts: int = 0) -> dict[str, object]:
+    """A request that comes from an address and was answered."""
+    log = SpanLog()
+    log.spans += [Part(f"source {n}", log.begin_ns, log.begin_ns + 1000) for n in range(parts)]
+    client = Client()
+    client.address = peer
+    state = {"spans": log, "request_id": "r", CLIENT: client}
+    return {"method": "GET", "headers": [(b"traceparent", CALLER.encode())], "state": state}
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_believed"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("::1", True),
+        ("192.0.2.1", False),
+        ("127.0.0.1", False),
+        ("", False),
+        ("unix", False),
+    ],
+)
+def test_a_trace_is_continued_for_trusted_proxies_alone(
+    collector: Collector, peer: str, is_believed: bool
+) -> None:
+    exposure = Exposure(collector=collector.address, trusted_proxies=("10.0.0.0/8", "::1"))
+    traces = exposure.open_traces()
+    assert traces is not None
+    traces.send(scope(peer), "/v1/home", 200, 0.01, "gen-1")
+    traces.close()
+    (whole,) = collector.spans()
+    assert (whole.trace_id.hex() == CALLER.split("-")[1]) == is_believed
+    assert (whole.parent_span_id.hex() == CALLER.split("-")[2]) == is_believed
+
+
+def test_a_stranger_does_not_choose_what_the_sampler_keeps(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    traces = Traces(collector.address, ("10.0.0.0/8",))
+    traces.send(scope("192.0.2.1", parts=3), "/v1/home", 200, 0.01, "gen-1")
+    traces.close()
+    assert collector.bodies == []
+    traces = Traces(collector.address, ("10.0.0.0/8",))
+    traces.send(scope("10.0.0.1", parts=3), "/v1/home", 200, 0.01, "gen-1")
+    traces.close()
+    assert sorted(one.name for one in collector.spans()) == [
+        *("GET /v1/home", "source 0", "source 1", "source 2"),
+    ]
 
 
 def test_failures_are_marked_and_say_nothing(collector: Collector) -> None:

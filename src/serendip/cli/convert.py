@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -33,7 +34,9 @@ def run(
     for reason, count in converted.left_out.items():
         terminal.say(f"{count:,} {reason} were left out.")
     options = [
-        f"--{kind} {out / kind}.parquet" if count else ("--items ITEMS" if kind == "items" else "")
+        f"--{kind} {quote(str(out / f'{kind}.parquet'))}"
+        if count
+        else ("--items ITEMS" if kind == "items" else "")
         for kind, count in (
             *(("items", converted.items), ("events", converted.events)),
             ("users", converted.users),

@@ -45,13 +45,12 @@ def run(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         threading.Thread(target=server.follow, args=(ended,), name="shard-follower").start()
-        server.start()
         terminal.say(f"part {part} of {name}: {host}:{server.port}   (Ctrl-C stops)")
         terminal.result({"generation": name, "host": host, "port": server.port})
         ended.wait()
-        server.close()
     finally:
         ended.set()
+        server.close()
 
 
 def _read_part(text: str) -> tuple[int, int]:

@@ -355,8 +355,8 @@ class Engine:
             suggestions = self._suggester.complete(state, request, user, context)
         else:
             now = self._query_builder.now
-            if request.user_id and not request.after and state.queries.co_searches.ways_out:
-                failed = self._suggestion_users.find_failed(request.user_id, now)
+            if state.queries.co_searches.ways_out:
+                failed = self._suggestion_users.find_failed(request, now)
                 context = replace(context, failed=failed)
             suggestions = self._suggester.recommend(state, request, user, context, now)
         return build_suggestions(self.generation, suggestions)

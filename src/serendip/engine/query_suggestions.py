@@ -465,18 +465,22 @@ class SuggestionUsers:
                 self._cache.popitem(last=False)
         return user
 
-    def find_failed(self, user_id: str, now: float) -> str:
+    def find_failed(self, request: Request, now: float) -> str:
         """Normal form of a user's last search, if nothing was chosen since; else empty.
+
+        Empty on a page of results, too, whose own search is the last one.
 
         It is read at every request, as a search without a choice changes nothing else of a user;
         only events of the last half hour are read, which most users have none of.
 
         Args:
-            user_id: external id.
+            request: its user, and ``after``: the search of the page.
             now: Unix seconds; earlier searches than ``WITHIN_S`` before are of another occasion.
         """
+        if not request.user_id or request.after:
+            return ""
         ignored = [action for action in self._rules.ignore if action != IMPRESSION]
-        latest = self._store.history(user_id, _MAX_LATEST, ignored, now - WITHIN_S)
+        latest = self._store.history(request.user_id, _MAX_LATEST, ignored, now - WITHIN_S)
         since = _since_last_search([event for event in latest if event.surface != SUGGESTED])
         key = next((key for event in since[::-1] if (key := normalise(event.query))), "")
         return "" if choices_of(since, self._rules) else key

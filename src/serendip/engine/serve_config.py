@@ -54,7 +54,8 @@ class ServeConfig(Config):
 
     trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
     """Addresses and networks of proxies, such as `10.0.0.0/8`, that say where a request comes from
-    in `X-Forwarded-For` and `X-Forwarded-Proto`. None is believed by default."""
+    in `X-Forwarded-For` and `X-Forwarded-Proto`, and which trace it belongs to in `traceparent`.
+    None is believed by default."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Requests per minute of one key, and of one address without a key: so many at once, and so

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serendip.data.store.config import DATABASE_FILE, StoreConfig
+from serendip.data.store.disk_failure import FAILURE_ENDING
 from serendip.data.store.move import mark_move
 from serendip.data.store.store import Store
 from serendip.data.store.table_copy import CopiedTable, CopyEnd, copy_rows, open_target
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 FILE = "file"
 """Target that means the SQLite file of the workspace."""
 
-_ENDINGS = ("", "-wal", "-shm")
+_ENDINGS = ("", "-wal", "-shm", FAILURE_ENDING)
 
 
 @dataclass(frozen=True, slots=True)

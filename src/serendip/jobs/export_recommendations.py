@@ -21,7 +21,6 @@ import numpy as np
 
 from serendip.data.item_list import ItemList
 from serendip.data.store.moment import StoreMoment
-from serendip.data.store.store import Store
 from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer
 from serendip.engine.generations import ITEM_VERSION, open_current
@@ -73,7 +72,7 @@ class AnswerTask:
     Args:
         workspace: its folder.
         generation: name of the one that answers.
-        moment: file with the moment of the store (``StoreMoment``).
+        moment: folder with the moment of the store (``StoreMoment``).
         now: Unix seconds, the time of all requests.
         surface: that needs only a user.
         k: largest number of items per user.
@@ -165,14 +164,14 @@ def recommend_all(
     with ExitStack() as ended:
         store = ended.enter_context(closing(opened.open_store()))
         export = NotedExport(opened, store, out)
-        users = _list_users(store, opened)  # before the moment, which has all their events
-        moment = StoreMoment.read(store, int(generation.manifest[ITEM_VERSION]))
-        path = ended.enter_context(scratch_folder(opened.training)) / "moment.json"
-        moment.save(path)
+        version, ignored = int(generation.manifest[ITEM_VERSION]), opened.settings.actions.ignore
+        folder = ended.enter_context(scratch_folder(opened.training))
+        users = StoreMoment.write(store, version, folder, ignored)
+        moment = ended.enter_context(closing(StoreMoment.open(folder)))
         with closing(Engine.open_named(workspace, generation.name, lambda: at, moment)) as engine:
             _require_user_only(engine, surface)
             language = None if reasons is None else reasons.language
-            places = str(workspace.absolute()), engine.generation, str(path.absolute())
+            places = str(workspace.absolute()), engine.generation, str(folder.absolute())
             task = AnswerTask(*places, at, surface, k, country, device, language)
             tasks = [
                 replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
@@ -202,12 +201,6 @@ def recommend_all(
         "out": str(out),
         **facts,
     }
-
-
-def _list_users(store: Store, workspace: Workspace) -> list[str]:
-    """All users with events that are not ignored, the most active first."""
-    totals = store.totals(workspace.settings.actions.ignore)
-    return [user for user, _ in totals.users(2**31 - 1)]
 
 
 def answer_users(task: AnswerTask) -> AnswerRows:

@@ -151,6 +151,7 @@ def open_llm_job(
         config.concurrency,
         config.attempts,
         config.max_tokens,
+        timeout_s=config.timeout_s,
         progress=context.options.progress,
     )
     with (

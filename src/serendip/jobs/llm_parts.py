@@ -2,8 +2,9 @@
 
 Each task has a part of the questions, an LLM of its own, and the ledger of the workspace. The
 ledger records a call before it is sent, one writer at a time, so all tasks together stay within the
-budget, and a task that begins again asks only what has no answer. What a task is given goes through
-the executor; answers are read from the ledger.
+budget, and a task that begins again asks only what has no answer and is not under way. What a task
+is given goes through the executor; answers are read from the ledger. The first task that ends
+early, but for the budget, ends the others by a file.
 """
 
 from __future__ import annotations
@@ -27,14 +28,19 @@ from serendip.llm.openai import EndpointLlm
 from serendip.llm.prompts import data_key
 from serendip.llm.runner import NO_BUDGET, Outcome, QuestionStates, RunOptions, ask_all
 from serendip.llm.tasks import AnswerT, Task
+from serendip.runtime.atomic_files import write_text
 from serendip.runtime.machine import identify_machine
 from serendip.runtime.progress import SilentProgress
+from serendip.runtime.scratch import scratch_folder
 
 Question = Mapping[str, Any]
 """Data of one question, by the names that the task's prompt uses."""
 
 QUESTIONS_PER_TASK = 256
 """Fewer are not worth another process, and an LLM of its own, that asks them."""
+
+_STOP = "stop"
+"""File with the reason why all parts end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,8 @@ def ask_in_parts(
         StorageError: the ledger cannot be written; nothing is sent without a row.
     """
     states = QuestionStates.of(task, questions, llm.model, ledger, options.job)
-    parts = _divide(list(states.unasked.values()), task, options, context)
-    if len(parts) <= 1:
+    shared = context.options.shared
+    if shared is None or _count_parts(len(states.unasked), options, context) <= 1:
         return ask_all(task, questions, llm, ledger, options)
     failures: dict[str, str] = {}
     reason, before = "", ledger.count_answered(options.job)
@@ -111,10 +117,17 @@ def ask_in_parts(
     def describe_spending() -> str:
         return f"{ledger.spent(options.job):.4g} of {options.budget:.4g} spent"
 
-    with options.progress.step(options.job, share, describe_spending):
+    with (
+        scratch_folder(shared) as folder,
+        options.progress.step(options.job, share, describe_spending),
+    ):
+        stop_file = folder / _STOP
+        parts = _divide(list(states.unasked.values()), task, options, context, stop_file)
         for ending in context.options.executor.as_finished(ask_part, parts):
             failures |= ending.failures
-            reason = reason if ending.reason == NO_BUDGET else reason or ending.reason
+            if not reason and ending.reason not in ("", NO_BUDGET):
+                reason = ending.reason
+                write_text(stop_file, reason)
     if not reason:
         left = [data for data in questions if data_key(data) not in failures]
         rest = ask_all(task, left, llm, ledger, options)
@@ -123,13 +136,22 @@ def ask_in_parts(
     return Outcome.of(states, questions, failures, reason, ledger.spent(options.job))
 
 
-def _divide(
-    questions: Sequence[Question], task: Task[AnswerT], options: RunOptions, context: JobContext
-) -> list[QuestionPart[AnswerT]]:
-    """Parts of the questions, at most one per worker and per request that may be sent at once."""
+def _count_parts(questions: int, options: RunOptions, context: JobContext) -> int:
+    """Number of parts: at most one per worker and per request that may be sent at once."""
     most = min(context.options.executor.workers, options.concurrency)
-    count = min(most, len(questions) // QUESTIONS_PER_TASK)
-    silent = replace(options, progress=SilentProgress())
+    return min(most, questions // QUESTIONS_PER_TASK)
+
+
+def _divide(
+    questions: Sequence[Question],
+    task: Task[AnswerT],
+    options: RunOptions,
+    context: JobContext,
+    stop_file: Path,
+) -> list[QuestionPart[AnswerT]]:
+    """Parts of the questions, which end when the file exists."""
+    count = _count_parts(len(questions), options, context)
+    silent = replace(options, progress=SilentProgress(), stop_file=stop_file)
     folder = os.fspath(context.workspace.folder.absolute())
     return [
         QuestionPart(

@@ -85,6 +85,19 @@ ANSWERED = (
     .order_by(CALLS.c.number)
 )
 
+EARLIER = (
+    select(CALLS.c.state, CALLS.c.answer, CALLS.c.sent_at)
+    .where(
+        CALLS.c.data == bindparam("data"),
+        or_(CALLS.c.state == "ok", CALLS.c.state == "sent"),
+        CALLS.c.prompt == bindparam("prompt"),
+        CALLS.c.prompt_digest == bindparam("prompt_digest"),
+        CALLS.c.model == bindparam("model"),
+    )
+    .order_by(CALLS.c.number)
+)
+"""Calls of one question that were paid for, or may be under way."""
+
 BATCHED = (
     select(CALLS.c.data, CALLS.c.number, CALLS.c.price)
     .where(

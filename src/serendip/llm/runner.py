@@ -5,6 +5,9 @@ invalid; every attempt is a row of the ledger before it is sent. If the server l
 questions wait. A used-up quota, a wrong key or a spent budget ends the run; unanswered questions
 are reported, and the next run continues with them.
 
+Several runs may ask at once, also the same questions: a run takes an answer that another one got
+meanwhile, and asks no question that is under way elsewhere.
+
 ``QuestionStates`` divides questions into answered ones, those in a batch file, and unasked ones.
 """
 
@@ -16,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Generic
 
 from serendip.errors import ConfigError
@@ -28,7 +32,7 @@ from serendip.llm.client import (
     LlmRequest,
 )
 from serendip.llm.config import Prices
-from serendip.llm.ledger import Call, Ending, Ledger
+from serendip.llm.ledger import Call, Earlier, Ending, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.tasks import AnswerT, Task, WrongAnswer
 from serendip.runtime.progress import Progress, SilentProgress
@@ -87,6 +91,8 @@ class QuestionStates(Generic[AnswerT]):
 
 NO_BUDGET = "the budget is spent"
 _MAX_WAIT_S = 60.0
+_LOOK_S = 0.5
+"""Time between two looks at a call that is under way elsewhere."""
 _QUOTED_CHARS = 500
 """Length of the invalid answer that is repeated to the model."""
 
@@ -107,6 +113,9 @@ class RunOptions:
         max_tokens: maximum length of an answer.
         first_wait_s: wait before the second attempt, doubled before each further one; a wait that
             the server demands takes precedence.
+        timeout_s: of a request. A call without an end that another run began less than that ago is
+            waited for; 0 = none is.
+        stop_file: its text ends the run, once the file exists; None = nothing does.
         progress: reports the questions.
 
     Raises:
@@ -120,6 +129,8 @@ class RunOptions:
     attempts: int = 4
     max_tokens: int = 300
     first_wait_s: float = 1.0
+    timeout_s: float = 0.0
+    stop_file: Path | None = None
     progress: Progress = field(default_factory=SilentProgress)
 
     def __post_init__(self) -> None:
@@ -281,9 +292,9 @@ class _Run(Generic[AnswerT]):
     ) -> AnswerT | LlmFailure | None:
         """Send a request once, recorded before and after; None = the run has ended."""
         max_price = self.options.prices.most(request)
-        number = self._reserve(replace(self.call, data=data_key(data)), max_price)
-        if number is None:
-            return None
+        number = self._reserve(replace(self.call, data=data_key(data)), max_price, data)
+        if not isinstance(number, int):
+            return number
         start, raw, answer = time.monotonic(), None, None
         failure: LlmFailure | None = None
         try:
@@ -302,28 +313,50 @@ class _Run(Generic[AnswerT]):
             self._release(failure, max_price - (max_price if bill[2] is None else bill[2]))
         return failure or answer
 
-    def _reserve(self, call: Call, max_price: float) -> int | None:
+    def _reserve(
+        self, call: Call, max_price: float, data: Mapping[str, Any]
+    ) -> int | AnswerT | None:
         """Record a call as soon as no pause is on, and return its row; None = the run has ended.
 
         If the budget does not suffice, wait for calls in progress, which may cost less than their
-        maximum price.
+        maximum price. If another run asks the same, wait for it; its answer is returned.
         """
+        options, known = self.options, 0
         with self._changed:
-            while not self._stopped.is_set():
+            while not self._is_stopped():
                 pause = self._resumes_at - time.monotonic()
                 if pause > 0:
                     self._changed.wait(pause)
                     continue
-                number = self.ledger.send(call, max_price, self.options.budget)
-                if number is not None:
+                found = self.ledger.send(call, max_price, options.budget, options.timeout_s, known)
+                if isinstance(found, int):
                     self._in_progress += 1
                     self._spent += max_price
-                    return number
-                if not self._in_progress:
+                    return found
+                if isinstance(found, Earlier):
+                    answer, known = self._read_last(found, data), len(found.answers)
+                    if answer is not None:
+                        return answer
+                    self._changed.wait(min(found.left_s, _LOOK_S))
+                elif not self._in_progress:
                     self.stop(NO_BUDGET)
                 else:
                     self._changed.wait()
         return None
+
+    def _read_last(self, earlier: Earlier, data: Mapping[str, Any]) -> AnswerT | None:
+        """The last of stored answers, if it is valid by the current schema."""
+        try:
+            return self.task.read(earlier.answers[-1], data) if earlier.answers else None
+        except WrongAnswer:
+            return None
+
+    def _is_stopped(self) -> bool:
+        """Whether the run has ended; it does if the file of its options exists."""
+        file = self.options.stop_file
+        if file is not None and not self._stopped.is_set() and file.exists():
+            self.stop(file.read_text(encoding="utf-8"))
+        return self._stopped.is_set()
 
     def _release(self, failure: LlmFailure | None, unspent: float) -> None:
         """Release the unspent part of a call's price; stop the run if all others would fail."""

@@ -9,10 +9,10 @@ when the index is built, so that sample queries reach the configured recall. A f
 of every list, so proportionally more lists are probed; if fewer than k items are found, all lists
 are. So there are always k results if k items are allowed.
 
-What is found depends on the items and the query alone, not on where in the index an item lies: of
-items that are equally close all are proposed, products are rounded alike in any row, and of equal
-products the lower item number counts. So a range of the index (``sharded_index``) finds what the
-whole finds in it.
+What is found by lists depends on the items and the query alone, not on where in the index an item
+lies: of items that are equally close all are proposed, products are rounded alike in any row (by
+the same version of numpy on the same kind of processor), and of equal products the lower item
+number counts. So a range of the index (``sharded_index``) finds what the whole finds in it.
 
 Results of an inverted file are candidates, whose exact scores the caller computes. Its vectors of 8
 bits (``PackedRows``) are memory-mapped, so that processes that open the same index share them; each
@@ -311,15 +311,25 @@ class ApproximateIndex:
     ) -> FoundItems:
         """Score all allowed items for a query (D,), or look them up in its products (N,)."""
         if allowed is None:
-            scores = _multiply(self.vectors, query) if products is None else products
+            scores = self._multiply(self.vectors, query) if products is None else products
             best = _find_first(scores, k)
             return FoundItems(best.astype(np.int32), scores[best])
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
-        scores = _multiply(vectors, query) if products is None else products[numbers]
+        scores = self._multiply(vectors, query) if products is None else products[numbers]
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
         best = _find_first(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
         return FoundItems(numbers[best], scores[best])
+
+    def _multiply(self, rows: FloatArray, query: FloatArray) -> FloatArray:
+        """Products (M,) of rows (M, D) and a query (D,); with lists each rounded alike in any row.
+
+        An index without lists is in no shards, and BLAS is faster.
+        """
+        products: FloatArray = (
+            rows @ query if self._lists is None else np.einsum("nd,d->n", rows, query)
+        )
+        return products
 
     def _allowed_vectors(self, items: ItemSet) -> tuple[IntArray, FloatArray]:
         """Numbers (M,) and vectors (M, D) of a set; those of few items are kept with the set."""
@@ -484,12 +494,6 @@ def _select(allowed: AllowedItems) -> Any:
 def _most_exact(config: ApproximateIndexConfig, num_items: int) -> int:
     """Largest number of allowed items that are scored exactly."""
     return max(config.exact_up_to, min(_MOST_GATHERED, num_items // _SELECTIVE))
-
-
-def _multiply(rows: FloatArray, query: FloatArray) -> FloatArray:
-    """Products (M,) of rows (M, D) and a query (D,), each rounded alike in any row."""
-    products: FloatArray = np.einsum("nd,d->n", rows, query)
-    return products
 
 
 def _find_first(scores: FloatArray, k: int) -> NDArray[np.intp]:

@@ -1,8 +1,9 @@
-"""A shard of an index on another machine, asked over a channel, and the form of what is sent.
+"""A shard of an index on another machine, asked by Arrow Flight, and the form of what is sent.
 
-A question is one line of JSON and the bytes of arrays; an answer is the bytes of arrays alone. The
-items that may be shown are mostly a set that many requests share: it is sent once, as a bitmap of
-the shard's range, and named by its digest afterwards.
+A question is an action of Flight: one line of JSON and the bytes of arrays. An answer is the bytes
+of arrays alone, which costs less than a table of so few rows. The items that may be shown are
+mostly a set that many requests share: it is sent once, as a bitmap of the shard's range, and named
+by its digest afterwards.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from serendip.data.allowed_items import AllowedItems, ItemSet
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, are_within
 from serendip.errors import StorageError
 from serendip.models.ann_index import FoundItems, SearchPlan
-from serendip.runtime.channels import Channel, RefusedError, read_answer
+
+if TYPE_CHECKING:
+    from pyarrow.flight import FlightClient
+
+T = TypeVar("T")
 
 TOKEN_VARIABLE = "SERENDIP_SHARD_TOKEN"
 """Variable of the environment with the secret that a service and its shards share."""
@@ -35,14 +40,30 @@ UNKNOWN_SET = "unknown set"
 """Refusal of a shard that its client mends."""
 
 PROPOSE, SCORE, KEEP_SET, TELL_STATE = "propose", "score", "keep set", "tell state"
-"""What a shard does; each question says which by the ``verb`` of its line."""
+"""What a shard does: the types of its actions."""
 
-_CONNECTING = 8
-"""Threads that connect to a shard at once."""
+TOKEN_HEADER = "authorization"
+"""Header of each call, with the hexadecimal digits of the token's bytes."""
+
+_MOST_CALLS = 32
+"""Questions to a shard that this process waits for at once; others wait here."""
+
+_CONNECTION_OPTIONS = (
+    ("grpc.enable_http_proxy", 0),  # shards are in a network of their own
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.keepalive_time_ms", 360_000),  # servers refuse pings more often than every 5 minutes
+    ("grpc.keepalive_timeout_ms", 10_000),  # and what is sent is confirmed in that time
+)
+"""A shard that is gone is found again soon; one that vanished without a word is noticed."""
+
+_MOST_WANTED = 10**7
+"""Largest number of items that a question may want."""
 
 
 def split_question(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """The line of a question and the bytes behind it.
+    """The line of a question and the bytes after it.
 
     Raises:
         ValueError: it is something else.
@@ -54,8 +75,8 @@ def split_question(content: bytes) -> tuple[dict[str, Any], bytes]:
     return head, rest
 
 
-def _join_question(verb: str, head: dict[str, Any], rest: bytes = b"") -> bytes:
-    return json.dumps({"verb": verb, **head}).encode() + b"\n" + rest
+def _join_question(head: dict[str, Any], rest: bytes = b"") -> bytes:
+    return json.dumps(head).encode() + b"\n" + rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +104,7 @@ class ShardQuestion:
         plan = [self.plan.k, self.plan.pool, self.plan.share, self.plan.all_lists]
         texts = {"generation": self.generation, "index": self.index, "items": self.items}
         arrays = self.query.astype("<f4").tobytes() + self.excluded.astype("<i4").tobytes()
-        return _join_question(PROPOSE, {**texts, "plan": plan, "size": len(self.query)}, arrays)
+        return _join_question({**texts, "plan": plan, "size": len(self.query)}, arrays)
 
     @classmethod
     def of(cls, head: dict[str, Any], arrays: bytes) -> ShardQuestion:
@@ -98,6 +119,10 @@ class ShardQuestion:
         generation, index, items = (str(head[name]) for name in ("generation", "index", "items"))
         k, pool, share, all_lists = head["plan"]
         plan = SearchPlan(int(k), int(pool), float(share), bool(all_lists))
+        if not (0 < plan.k <= _MOST_WANTED and 0 <= plan.pool <= _MOST_WANTED):
+            raise ValueError(f"{plan.k} of {plan.pool} items are wanted")
+        if not 0 < plan.share <= 1:
+            raise ValueError(f"a share of {plan.share} is allowed")
         return cls(generation, index, plan, items, query, excluded)
 
 
@@ -121,7 +146,7 @@ class ScoreQuestion:
         """One line of JSON, then the arrays."""
         head = {"generation": self.generation, "index": self.index, "size": len(self.query)}
         arrays = self.query.astype("<f4").tobytes() + self.items.astype("<i4").tobytes()
-        return _join_question(SCORE, head, arrays)
+        return _join_question(head, arrays)
 
     @classmethod
     def of(cls, head: dict[str, Any], arrays: bytes) -> ScoreQuestion:
@@ -162,7 +187,7 @@ class ShardState:
 
 
 class ShardConnection:
-    """Channels to one shard, opened by the first questions: a process may be forked before.
+    """A connection to one shard, made by the first question: a process may be forked before.
 
     Args:
         address: ``host:port``.
@@ -170,47 +195,59 @@ class ShardConnection:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._secret = os.environ.get(TOKEN_VARIABLE, "").encode()
-        self._idle: list[Channel] = []
+        token = os.environ.get(TOKEN_VARIABLE, "").encode().hex().encode()
+        self._headers = [(TOKEN_HEADER.encode(), token)]
+        self._client: FlightClient | None = None
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(_CONNECTING, thread_name_prefix="shard-connections")
+        self._threads = ThreadPoolExecutor(_MOST_CALLS, thread_name_prefix="shard-calls")
 
-    def start(self, question: bytes, end: float) -> Callable[[], bytes]:
-        """Ask something; what is returned waits for the answer.
+    def begin(self, call: Callable[[], T], end: float) -> Callable[[], T]:
+        """Begin a call in a thread; what is returned waits for what it returns.
 
         Args:
-            question: to the shard.
-            end: moment of ``time.monotonic`` until which the answer is waited for.
+            call: asks this shard, until ``end`` at most.
+            end: moment of ``time.monotonic`` until which it is waited for.
 
         Raises:
-            StorageError: by what is returned: the shard cannot be reached, or not in time.
-            RefusedError: by what is returned: it refuses.
+            StorageError: by what is returned: it is late, or the call raises that.
         """
-        channel = self._take()
-        if channel is not None:
-            try:
-                channel.send(question)
-                return partial(self._finish, channel, question, end)
-            except OSError:
-                channel.close()
-        future = self._threads.submit(self._ask_anew, question, end)
+        future = self._threads.submit(call)
 
-        def wait() -> bytes:
+        def wait() -> T:
             try:
                 return future.result(max(0.0, end - time.monotonic()))
             except FutureTimeoutError:
-                raise self._late() from None
+                future.cancel()
+                raise self._failure("it is late") from None
 
         return wait
 
-    def ask(self, question: bytes, deadline_s: float) -> bytes:
-        """Ask something and wait for the answer.
+    def ask(self, verb: str, question: bytes, end: float, read: Callable[[bytes], T]) -> T:
+        """Ask something and wait for the answer, all of it.
+
+        Args:
+            verb: what is to be done.
+            question: about it.
+            end: moment of ``time.monotonic`` until which it is waited for.
+            read: answer -> what is returned; raises any error if it is none.
 
         Raises:
-            StorageError: the shard cannot be reached, or not in time.
-            RefusedError: it refuses.
+            StorageError: the shard cannot be reached, not in time, refuses, or answers wrongly.
         """
-        return self.start(question, time.monotonic() + deadline_s)()
+        from pyarrow.flight import Action, FlightCallOptions, FlightTimedOutError
+
+        left = end - time.monotonic()
+        if left <= 0:  # which would be without a limit
+            raise self._failure("it is late")
+        try:
+            options = FlightCallOptions(timeout=left, headers=self._headers)
+            results = self._flight().do_action(Action(verb, question), options)
+            return read(b"".join(result.body.to_pybytes() for result in results))
+        except FlightTimedOutError:
+            raise self._failure("it is late") from None
+        except Exception as error:  # noqa: BLE001 - what listens there may say anything
+            words = str(error).partition(". Detail:")[0].partition(". gRPC")[0]
+            raise self._failure(words or type(error).__name__) from None
 
     def state(self, deadline_s: float) -> ShardState:
         """What the shard has.
@@ -218,48 +255,20 @@ class ShardConnection:
         Raises:
             StorageError: it cannot be reached.
         """
-        return ShardState.of_bytes(self.ask(_join_question(TELL_STATE, {}), deadline_s))
+        end = time.monotonic() + deadline_s
+        return self.ask(TELL_STATE, _join_question({}), end, ShardState.of_bytes)
 
-    def _finish(self, channel: Channel, question: bytes, end: float) -> bytes:
-        """Wait for the answer on a channel that was idle; open another if the shard closed it."""
-        try:
-            if not channel.is_ready(end - time.monotonic()):
-                channel.close()  # its answer is to no later question
-                raise self._late()
-            answer = channel.receive()
-        except (OSError, EOFError):
-            channel.close()
-            return self._ask_anew(question, end)
-        self._give_back(channel)
-        return read_answer(answer)
+    def _flight(self) -> FlightClient:
+        from pyarrow.flight import FlightClient
 
-    def _ask_anew(self, question: bytes, end: float) -> bytes:
-        """Open a channel and ask there."""
-        channel = None
-        try:
-            channel = Channel.open(self.address, self._secret, end - time.monotonic())
-            channel.send(question)
-            if not channel.is_ready(end - time.monotonic()):
-                raise TimeoutError("it is late")
-            answer = channel.receive()
-        except (OSError, EOFError) as error:
-            if channel is not None:
-                channel.close()
-            reason = str(error) or "it closes the connection"
-            raise StorageError(f"shard {self.address} does not answer: {reason}.") from None
-        self._give_back(channel)
-        return read_answer(answer)
-
-    def _take(self) -> Channel | None:
         with self._lock:
-            return self._idle.pop() if self._idle else None
+            if self._client is None:
+                address, options = f"grpc://{self.address}", list(_CONNECTION_OPTIONS)
+                self._client = FlightClient(address, generic_options=options)
+            return self._client
 
-    def _give_back(self, channel: Channel) -> None:
-        with self._lock:
-            self._idle.append(channel)
-
-    def _late(self) -> StorageError:
-        return StorageError(f"shard {self.address} does not answer: it is late.")
+    def _failure(self, reason: str) -> StorageError:
+        return StorageError(f"shard {self.address} does not answer: {reason}.")
 
 
 class RemoteShard:
@@ -295,22 +304,9 @@ class RemoteShard:
         items = "" if inside is None or inside.shared.is_whole else self._digest_of(inside.shared)
         excluded = NO_ITEMS if inside is None else inside.excluded
         asked = ShardQuestion(self._generation, self._index, plan, items, query, excluded)
-        question = asked.to_bytes()
-        wait = self._connection.start(question, end)
-
-        def finish() -> FoundItems:
-            try:
-                return read_found(wait())
-            except RefusedError as refusal:
-                if inside is None or str(refusal) != UNKNOWN_SET:
-                    raise self._refused(refusal) from None
-            try:
-                self._send(inside.shared, items, end)
-                return read_found(self._connection.start(question, end)())
-            except RefusedError as refusal:
-                raise self._refused(refusal) from None
-
-        return finish
+        shared = None if inside is None else inside.shared
+        find = partial(self._find, asked.to_bytes(), shared, items, end)
+        return self._connection.begin(find, end)
 
     def start_scores(
         self, query: FloatArray, items: IntArray, end: float
@@ -320,22 +316,22 @@ class RemoteShard:
         Raises:
             StorageError: by what is returned: the shard cannot answer, or not in time.
         """
-        question = ScoreQuestion(self._generation, self._index, query, items)
-        wait = self._connection.start(question.to_bytes(), end)
+        question = ScoreQuestion(self._generation, self._index, query, items).to_bytes()
+        read = partial(read_scores, count=len(items))
+        return self._connection.begin(lambda: self._connection.ask(SCORE, question, end, read), end)
 
-        def finish() -> FloatArray:
-            try:
-                scores = np.frombuffer(wait(), "<f4").astype(np.float32)
-            except RefusedError as refusal:
-                raise self._refused(refusal) from None
-            if len(scores) != len(items):
-                raise StorageError(f"shard {self.name} has {len(scores)} scores of {len(items)}.")
-            return scores
-
-        return finish
-
-    def _refused(self, refusal: RefusedError) -> StorageError:
-        return StorageError(f"shard {self.name} does not answer: {refusal}.")
+    def _find(self, question: bytes, shared: ItemSet | None, digest: str, end: float) -> FoundItems:
+        """Ask for items; send the set of those that may be shown first if the shard lacks it."""
+        read = partial(read_found, begin=self._begin, end=self._end)
+        try:
+            return self._connection.ask(PROPOSE, question, end, read)
+        except StorageError as error:
+            if shared is None or UNKNOWN_SET not in str(error):
+                raise
+        head = {"items": digest, "count": shared.num_items}
+        bits = _join_question(head, shared.bits.tobytes())
+        self._connection.ask(KEEP_SET, bits, end, bytes)
+        return self._connection.ask(PROPOSE, question, end, read)
 
     def _digest_of(self, items: ItemSet) -> str:
         found = self._digests.get(items)
@@ -344,21 +340,36 @@ class RemoteShard:
             self._digests[items] = found
         return found
 
-    def _send(self, items: ItemSet, digest: str, end: float) -> None:
-        head = {"items": digest, "count": items.num_items}
-        self._connection.start(_join_question(KEEP_SET, head, items.bits.tobytes()), end)()
-
 
 def found_bytes(found: FoundItems) -> bytes:
     """The items (C,) that were found, as they are sent."""
     return found.items.astype("<i4").tobytes() + found.closeness.astype("<f4").tobytes()
 
 
-def read_found(content: bytes) -> FoundItems:
-    """Items of ``found_bytes``."""
+def read_found(content: bytes, begin: int, end: int) -> FoundItems:
+    """Items of ``found_bytes``.
+
+    Raises:
+        ValueError: it is something else, or has items that are not in [begin, end).
+    """
     half = len(content) // 2
     items = np.frombuffer(content[:half], "<i4").astype(np.int32)
-    return FoundItems(items, np.frombuffer(content[half:], "<f4").astype(np.float32))
+    closeness = np.frombuffer(content[half:], "<f4").astype(np.float32)
+    if len(items) != len(closeness) or not are_within(items - begin, end - begin):
+        raise ValueError(f"it has other items than {begin} to {end - 1}")
+    return FoundItems(items, closeness)
+
+
+def read_scores(content: bytes, count: int) -> FloatArray:
+    """Products (M,), as many as are counted.
+
+    Raises:
+        ValueError: these are others.
+    """
+    scores = np.frombuffer(content, "<f4").astype(np.float32)
+    if len(scores) != count:
+        raise ValueError(f"it has {len(scores)} scores of {count}")
+    return scores
 
 
 def digest_of(bits: bytes) -> str:

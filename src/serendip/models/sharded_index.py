@@ -9,8 +9,9 @@ range with how close they are; those that one index would have proposed are then
 its shard. A shard is asked for a multiple of its share of the proposals; where that proves too few
 it is asked again for all that it could have among them.
 
-A shard that fails or takes longer than the deadline is left out, and not asked again for a second.
-Whoever searches is told which ones were left out (``watch_shards``).
+Of the time of a search a part is kept for the scores. A shard that fails or does not propose in
+time is left out, and not asked again for a second; of one that proposes and does not score in time
+the items count by how close they are. Whoever searches is told of both (``watch_shards``).
 
 Shapes: N items, D size of the vectors, C items found.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -30,7 +31,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from serendip.data.allowed_items import AllowedItems
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, are_within
+from serendip.data.arrays import FloatArray, IntArray, are_within
 from serendip.data.packed_rows import slice_rows
 from serendip.errors import ArtefactError, DataError, StorageError
 from serendip.models.ann_index import (
@@ -55,7 +56,9 @@ _SHARES, _LEAST = 4, 64
 """A shard is first asked for so many times its share of the proposals, but no fewer than that:
 items that are alike often have numbers that are near. To read lists again costs more."""
 
-_NO_SCORES: FloatArray = np.empty(0, np.float32)
+_PROPOSING = 0.6
+"""Share of the time of a search in which shards propose; the scores have at least the rest."""
+
 _missing: ContextVar[set[str] | None] = ContextVar("missing shards", default=None)
 _opened_with: ContextVar[Opener | None] = ContextVar("opener of shards", default=None)
 
@@ -130,68 +133,100 @@ class ShardedIndex:
             StorageError: none does.
         """
         query = np.ascontiguousarray(query, np.float32)
-        end = time.monotonic() + self._deadline_s
+        begin = time.monotonic()
         plan = SearchPlan.of(self.config, len(self), k, allowed, has_lists=True)
-        found = self._propose(query, plan, allowed, end)
-        if not plan.pool:
-            whole = FoundItems.of(list(found.values()))
-            return take_best(whole.items, whole.closeness, k)[0]
         wanted = min(k, len(self) if allowed is None else allowed.count)
-        if sum(len(part.items) for part in found.values()) < wanted:
-            found = self._propose(query, replace(plan, all_lists=True), allowed, end)
-        bar = FoundItems.of(list(found.values())).bar(plan.pool)
-        close = {shard: part.above(bar).items for shard, part in found.items()}
+        end, share = begin + self._deadline_s, _PROPOSING if plan.pool else 1.0
+        proposed = self._propose(query, plan, allowed, wanted, begin + share * self._deadline_s)
+        if not plan.pool:  # which are scored already
+            whole = FoundItems.of(list(proposed.values()))
+            return take_best(whole.items, whole.closeness, k)[0]
+        bar = FoundItems.of(list(proposed.values())).bar(plan.pool)
+        close = {shard: part.above(bar) for shard, part in proposed.items()}
         scores = self._ask(
-            [shard for shard, items in close.items() if len(items)],
-            lambda shard: shard.start_scores(query, close[shard], end),
+            [shard for shard, part in close.items() if len(part.items)],
+            lambda shard: shard.start_scores(query, close[shard].items, end),
+            known=proposed,
         )
-        items = np.concatenate([NO_ITEMS, *(close[shard] for shard in scores)])
-        return take_best(items, np.concatenate([_NO_SCORES, *scores.values()]), k)[0]
+        items = [part.items for part in close.values()]
+        values = [scores.get(shard, part.closeness) for shard, part in close.items()]
+        return take_best(np.concatenate(items), np.concatenate(values), k)[0]
 
     def _propose(
-        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
+        self,
+        query: FloatArray,
+        plan: SearchPlan,
+        allowed: AllowedItems | None,
+        wanted: int,
+        end: float,
     ) -> dict[ItemShard, FoundItems]:
-        """What all shards propose, with all that one index would; until a moment."""
-        count = _share_of(plan.pool, len(self._shards))
-        part_plan = replace(plan, pool=count)
-        parts = self._ask(self._shards, lambda shard: shard.start(query, part_plan, allowed, end))
+        """What shards propose, with all that one index would; until a moment.
+
+        Raises:
+            StorageError: none does.
+        """
+        now, retry_at = time.monotonic(), self._retry_at
+        ready = [shard for shard in self._shards if now >= retry_at.get(shard.name, 0.0)]
+        _note_missing({shard.name for shard in self._shards if shard not in ready})
+        parts = self._propose_above_bar(query, plan, allowed, ready, end)
         if not parts:
             raise StorageError(f"none of {len(self._shards)} shards of the index answers.")
+        is_few = plan.pool and sum(len(part.items) for part in parts.values()) < wanted
+        if is_few and time.monotonic() < end:  # else one was late, and is named
+            every = replace(plan, all_lists=True)
+            parts |= self._propose_above_bar(query, every, allowed, list(parts), end, known=parts)
+        return parts
+
+    def _propose_above_bar(
+        self,
+        query: FloatArray,
+        plan: SearchPlan,
+        allowed: AllowedItems | None,
+        shards: Sequence[ItemShard],
+        end: float,
+        known: Collection[ItemShard] = (),
+    ) -> dict[ItemShard, FoundItems]:
+        """Ask for a multiple of their share, and those with more above the bar for all of it."""
+        count = _share_of(plan.pool, len(self._shards))
+        part_plan = replace(plan, pool=count)
+        parts = self._ask(shards, lambda one: one.start(query, part_plan, allowed, end), known)
+        if not parts:
+            return parts
         bar = FoundItems.of(list(parts.values())).bar(plan.pool)
         cut = [one for one, part in parts.items() if count < plan.pool and part.bar(count) > bar]
         if cut and time.monotonic() < end:  # else one was late, and is named
-            parts |= self._ask(cut, lambda shard: shard.start(query, plan, allowed, end))
+            parts |= self._ask(cut, lambda one: one.start(query, plan, allowed, end), known=parts)
         return parts
 
     def _ask(
-        self, shards: Sequence[ItemShard], start: Callable[[ItemShard], Callable[[], T]]
+        self,
+        shards: Sequence[ItemShard],
+        start: Callable[[ItemShard], Callable[[], T]],
+        known: Collection[ItemShard],
     ) -> dict[ItemShard, T]:
-        """What shards answer, all asked before the first answer; those that do not are noted."""
-        now = time.monotonic()
-        waiting = {
-            shard: start(shard) for shard in shards if now >= self._retry_at.get(shard.name, 0.0)
-        }
-        found = {}
+        """What shards answer, all asked before the first answer; those that do not are noted.
+
+        Those that are known have answered in this search: they are well, and only out of time.
+        """
+        waiting = {shard: start(shard) for shard in shards}
+        found: dict[ItemShard, T] = {}
         for shard, wait in waiting.items():
-            if (part := self._result(wait, shard)) is not None:
-                found[shard] = part
-        missing = {shard.name for shard in shards if shard not in found}
-        if missing:
-            _note_missing(missing)
+            try:
+                found[shard] = wait()
+            except StorageError as error:
+                _note_missing({shard.name})
+                if shard not in known:
+                    self._leave_out(shard, error)
+                continue
+            if self._retry_at.pop(shard.name, None) is not None:
+                _log.info("shard %s answers again", shard.name)
         return found
 
-    def _result(self, wait: Callable[[], T], shard: ItemShard) -> T | None:
-        """What a shard found; None if it failed or is late."""
-        try:
-            found = wait()
-        except StorageError as error:
-            if shard.name not in self._retry_at:
-                _log.warning("%s It is left out.", error)
-            self._retry_at[shard.name] = time.monotonic() + RETRY_S
-            return None
-        if self._retry_at.pop(shard.name, None) is not None:
-            _log.info("shard %s answers again", shard.name)
-        return found
+    def _leave_out(self, shard: ItemShard, error: StorageError) -> None:
+        """Do not ask a shard for a while."""
+        if shard.name not in self._retry_at:
+            _log.warning("%s It is left out.", error)
+        self._retry_at[shard.name] = time.monotonic() + RETRY_S
 
     def save(self, folder: Path) -> None:
         """Nothing is saved of what only serves.
@@ -256,7 +291,12 @@ class LocalShard:
     def propose_inside(
         self, query: FloatArray, plan: SearchPlan, inside: AllowedItems | None
     ) -> FoundItems:
-        """``propose``, of allowed items that are numbered from 0 in the range."""
+        """``propose``, of allowed items that are numbered from 0 in the range.
+
+        Raises:
+            DataError: the query is of another size.
+        """
+        self._require_size(query)
         if inside is not None and inside.count < 1:
             return FoundItems.none()
         found = self._index.propose(query, plan, inside)
@@ -266,11 +306,17 @@ class LocalShard:
         """Products (M,) of a query (D,) and items (M,) of the range.
 
         Raises:
-            DataError: an item is of another range.
+            DataError: an item is of another range, or the query of another size.
         """
+        self._require_size(query)
         if not are_within(items - self.begin, len(self._index)):
             raise DataError(f"an item is not among {self.name}.")
         return self._index.score(query, (items - self.begin).astype(np.int32))
+
+    def _require_size(self, query: FloatArray) -> None:
+        size = self._index.vectors.shape[1]
+        if query.shape != (size,):
+            raise DataError(f"a query of {query.shape} for vectors of size {size}.")
 
 
 Opener = Callable[[Path], "ShardedIndex | None"]

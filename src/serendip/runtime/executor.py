@@ -41,10 +41,12 @@ class Executor(Protocol):
     Attributes:
         name: of the engine, for records of what ran where.
         workers: number of processes; with one, work that could run beside this process runs in it.
+        is_local: whether all of them are on this machine.
     """
 
     name: str
     workers: int
+    is_local: bool
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Results in the order of ``tasks``; the first error is raised.
@@ -77,7 +79,10 @@ class Executor(Protocol):
         ...
 
     def stream(
-        self, work: Callable[[Task], Generator[Result]], task: Task
+        self,
+        work: Callable[[Task], Generator[Result]],
+        task: Task,
+        start_s: float | None = None,
     ) -> AbstractContextManager[Iterator[Result]]:
         """Results of one task that yields several, while this process does something else.
 
@@ -88,10 +93,12 @@ class Executor(Protocol):
             work: a module-level generator function; its results are small plain values, large ones
                 are written into files.
             task: its argument.
+            start_s: seconds that the first result is waited for, if another process computes it;
+                None = without end.
 
         Raises:
-            SerendipError: when a result is read: the process was killed. An error of the task is
-                raised as it is.
+            SerendipError: when a result is read: the process was killed, or the first one did not
+                come in time. An error of the task is raised as it is.
         """
         ...
 
@@ -115,6 +122,7 @@ class LocalExecutor:
     """
 
     name = "local"
+    is_local = True
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or (2 if may_start_process() and count_cores() > 1 else 1)
@@ -139,7 +147,10 @@ class LocalExecutor:
 
     @contextmanager
     def stream(
-        self, work: Callable[[Task], Generator[Result]], task: Task
+        self,
+        work: Callable[[Task], Generator[Result]],
+        task: Task,
+        start_s: float | None = None,
     ) -> Iterator[Iterator[Result]]:
         """See ``Executor.stream``; with one worker the task goes on whenever a result is read."""
         if self.workers == 1:
@@ -154,7 +165,7 @@ class LocalExecutor:
             process.start()
         sender.close()
         try:
-            yield _receive(receiver, process, str(task))
+            yield _receive(receiver, process, str(task), start_s)
         finally:
             process.terminate()
             process.join()
@@ -242,8 +253,12 @@ def _send_results(sender: Connection, work: Callable[[Any], Generator[Any]], tas
         sender.send((_END, None))
 
 
-def _receive(receiver: Connection, process: SpawnProcess, name: str) -> Iterator[Any]:
+def _receive(
+    receiver: Connection, process: SpawnProcess, name: str, start_s: float | None
+) -> Iterator[Any]:
     """Yield what ``_send_results`` sends, then wait for the end of its process."""
+    if start_s is not None and not receiver.poll(start_s):
+        raise late(name, start_s)
     while True:
         try:
             kind, value = receiver.recv()
@@ -292,6 +307,14 @@ def killed(name: str) -> SerendipError:
     return SerendipError(
         f"the process of {name} was killed.",
         "It probably ran out of memory: free some and run the command again.",
+    )
+
+
+def late(name: str, seconds: float) -> SerendipError:
+    """The error about a process that was not there in time."""
+    return SerendipError(
+        f"{name} did not begin within {seconds:g} s.",
+        "It probably waits for a free core: give [engine] fewer processes, or more cores.",
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -19,13 +20,14 @@ from typing import Any, Protocol, TypeVar
 
 import ray
 from ray.cluster_utils import Cluster
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.executor import (
     LocalExecutor,
     count_cores,
     killed,
+    late,
     run_in_order,
     run_when_ready,
     set_malloc,
@@ -43,7 +45,7 @@ _ATTEMPTS = 4
 """How often a task is begun at most."""
 
 _GRACE_S = 0.5
-"""How long a task that is cancelled may take to finish before it is ended.
+"""How long all tasks that are cancelled together may take to finish before they are ended.
 
 Ray (2.60) aborts the process that cancels a task in the instant in which the task completes, so
 what is about to complete is let complete.
@@ -146,12 +148,14 @@ class RayExecutor:
 
     Attributes:
         workers: tasks at once; the cores of the cluster if the config has no number.
+        is_local: whether the cluster is one of this machine alone.
     """
 
     name = "ray"
 
     def __init__(self, config: ExecutorConfig) -> None:
         connect(config)
+        self.is_local = not config.address
         cores = int(ray.cluster_resources().get("CPU", 1))
         self.workers = config.workers or max(1, cores)
         self._options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
@@ -164,7 +168,11 @@ class RayExecutor:
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See ``Executor.map``; what runs when the iterator is closed is ended."""
-        return run_in_order(partial(self._submit, work), tasks, self.workers)
+        cancelled: list[Any] = []
+        try:
+            yield from run_in_order(partial(self._submit, work, cancelled), tasks, self.workers)
+        finally:
+            _end(cancelled)
 
     def as_finished(
         self,
@@ -172,41 +180,57 @@ class RayExecutor:
         tasks: Sequence[Task],
         after: Mapping[int, Collection[int]] | None = None,
     ) -> Iterator[Result]:
-        """See ``Executor.as_finished``."""
-        return run_when_ready(partial(self._submit, work), tasks, self.workers, after)
+        """See ``Executor.as_finished``; what runs when the iterator is closed is ended."""
+        cancelled: list[Any] = []
+        submit = partial(self._submit, work, cancelled)
+        try:
+            yield from run_when_ready(submit, tasks, self.workers, after)
+        finally:
+            _end(cancelled)
 
     @contextmanager
     def stream(
-        self, work: Callable[[Task], Generator[Result]], task: Task
+        self,
+        work: Callable[[Task], Generator[Result]],
+        task: Task,
+        start_s: float | None = None,
     ) -> Iterator[Iterator[Result]]:
         """See ``Executor.stream``; the task has a process of its own."""
         sources: list[Any] = []
         try:
-            yield self._read(work, task, sources)
+            yield self._read(work, task, sources, start_s)
         finally:
             for source in sources:
                 ray.kill(source)
 
     def _read(
-        self, work: Callable[[Task], Generator[Result]], task: Task, sources: list[Any]
+        self,
+        work: Callable[[Task], Generator[Result]],
+        task: Task,
+        sources: list[Any],
+        start_s: float | None,
     ) -> Iterator[Result]:
         """Results of a stream; one that is lost begins again, and what was read is skipped."""
-        read = 0
+        read, end = 0, None if start_s is None else time.monotonic() + start_s
         for attempt in range(_ATTEMPTS):
             source = ray.remote(_Source).options(**self._options).remote(work, task)
             sources[:] = [source]
             try:
-                for has_more, result in _ask(source, skipped=read):
+                for has_more, result in _ask(source, read, None if read else end):
                     if not has_more:
                         return
                     read += 1
                     yield result
+            except GetTimeoutError:
+                raise late(str(task), start_s or 0.0) from None
             except RayError as error:
                 if isinstance(error, RayTaskError) or attempt == _ATTEMPTS - 1:
                     raise _explain(error, str(task)) from None
 
-    def _submit(self, work: Callable[[Task], Result], task: Task) -> Future[Result]:
-        """Start a task; cancelling the future ends it."""
+    def _submit(
+        self, work: Callable[[Task], Result], cancelled: list[Any], task: Task
+    ) -> Future[Result]:
+        """Start a task; if the future is cancelled, the task is added to those to end."""
         run = ray.remote(_run).options(max_retries=_ATTEMPTS - 1, **self._options)
         ref = run.remote(work, task)
         found: Future[Result] = Future()
@@ -220,11 +244,11 @@ class RayExecutor:
             else:
                 found.set_exception(_explain(error, str(task)))
 
-        def end(done: Future[Any]) -> None:
-            if done.cancelled() and not ray.wait([ref], timeout=_GRACE_S)[0]:
-                ray.cancel(ref, force=True)
+        def note(done: Future[Any]) -> None:
+            if done.cancelled():
+                cancelled.append(ref)
 
-        found.add_done_callback(end)
+        found.add_done_callback(note)
         ref.future().add_done_callback(settle)
         return found
 
@@ -321,6 +345,13 @@ def count_replicas(scaling: ReplicaScaling) -> dict[str, Any]:
     }
 
 
+def _end(refs: Sequence[Any]) -> None:
+    """End tasks that do not complete within one grace for all of them."""
+    if refs:
+        for ref in ray.wait(list(refs), num_returns=len(refs), timeout=_GRACE_S)[1]:
+            ray.cancel(ref, force=True)
+
+
 def _run(work: Callable[[Any], Any], task: Any) -> Any:
     """Body of a task."""
     limit_threads(1)
@@ -341,11 +372,18 @@ class _Source:
         return False, None
 
 
-def _ask(source: Any, skipped: int) -> Iterator[tuple[bool, Any]]:
-    """Results of a source, some of them asked for ahead; the first ones are left out."""
+def _ask(source: Any, skipped: int, end: float | None) -> Iterator[tuple[bool, Any]]:
+    """Results of a source, some of them asked for ahead; the first ones are left out.
+
+    Args:
+        source: the actor.
+        skipped: number of results that were read of an earlier one.
+        end: time until which the first result is waited for; None = without end.
+    """
     asked = [source.next.remote() for _ in range(_AHEAD)]
     while True:
-        answer = ray.get(asked.pop(0))
+        left = None if end is None else max(0.0, end - time.monotonic())
+        answer, end = ray.get(asked.pop(0), timeout=left), None
         asked.append(source.next.remote())
         if skipped and answer[0]:
             skipped -= 1

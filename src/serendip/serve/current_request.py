@@ -19,13 +19,14 @@ class Client:
     """Who waits at the other end of a connection.
 
     Attributes:
+        address: of the connection, a proxy's where there is one; empty = not known.
         is_gone: whether nobody waits any more; set by the event loop, read by any thread.
     """
 
-    __slots__ = ("is_gone",)
+    __slots__ = ("address", "is_gone")
 
     def __init__(self) -> None:
-        self.is_gone = False
+        self.address, self.is_gone = "", False
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class Exposure:
                 f"OpenTelemetry cannot be imported: {error}.",
                 'Run `pip install "serendip[otel]"`, or leave `traces` of [serve] empty.',
             ) from None
-        return Traces(self.collector)
+        return Traces(self.collector, self.believed_proxies)
 
     def _has_key(self) -> bool:
         if self.open_keys is None:

@@ -100,6 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, or refuse it if too many connections are open."""
         super().connection_made(transport)
+        self._client.address = self.client[0] if self.client else ""
         self._late_at = self.loop.time() + KEEP_ALIVE_S
         surplus = len(self.connections) - self._most
         if surplus > MOST_REFUSED:

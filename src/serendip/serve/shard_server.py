@@ -1,16 +1,22 @@
 """A shard: searches one range of item numbers in the indexes of the generation in force.
 
-It answers questions of ``models.remote_shard`` over channels, from the generation in force and
+It answers questions of ``models.remote_shard`` by Arrow Flight, from the generation in force and
 from the one before, so that a service swaps when it likes. It has no other data than the vectors of
-its range in memory.
+its range in memory. As many questions are computed at once as there are cores; the others wait, as
+long as somebody waits for them.
 """
 
 from __future__ import annotations
 
+import hmac
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+import pyarrow.flight as flight
 
 from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.engine.generations import current_name, open_current
@@ -22,6 +28,7 @@ from serendip.models.remote_shard import (
     PROPOSE,
     SCORE,
     TELL_STATE,
+    TOKEN_HEADER,
     UNKNOWN_SET,
     ScoreQuestion,
     ShardQuestion,
@@ -31,7 +38,8 @@ from serendip.models.remote_shard import (
     split_question,
 )
 from serendip.models.sharded_index import LocalShard
-from serendip.runtime.channels import ChannelServer, RefusedError
+from serendip.runtime.executor import count_cores
+from serendip.serve.logs import FailureLog
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +47,67 @@ _GENERATIONS, _SETS = 2, 256
 """Generations and sets of items that are kept: the newest, and the last ones asked for."""
 
 
-class ShardServer:
-    """Answers for one range of items.
+_MOST_WAITING = 256
+"""Questions that are computed or wait for it; more are refused at once."""
+
+_LOOK_S = 0.02
+"""Seconds after which a question that waits is looked at: whether somebody still waits for it."""
+
+
+class QuestionQueue:
+    """Lets a few questions be computed at once, and drops those whose answer nobody waits for.
+
+    Args:
+        at_once: that are computed.
+        most: that are computed or wait.
+    """
+
+    def __init__(self, at_once: int, most: int = _MOST_WAITING) -> None:
+        self._turns, self._places = threading.Semaphore(at_once), threading.Semaphore(most)
+
+    @contextmanager
+    def turn(self, is_given_up: Callable[[], bool]) -> Iterator[None]:
+        """Wait for a turn, and have it.
+
+        Args:
+            is_given_up: whether nobody waits for the answer any more.
+
+        Raises:
+            FlightUnavailableError: too many wait.
+            FlightCancelledError: nobody waits for the answer.
+        """
+        if not self._places.acquire(blocking=False):
+            raise flight.FlightUnavailableError("it is busy")
+        try:
+            has_turn = False
+            while not has_turn and not is_given_up():
+                has_turn = self._turns.acquire(timeout=_LOOK_S)
+            if not has_turn:
+                raise flight.FlightCancelledError("nobody waits for the answer")
+            try:
+                yield
+            finally:
+                self._turns.release()
+        finally:
+            self._places.release()
+
+
+class _TokenCheck(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has no types
+    """Refuses calls without the token."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self._token = token.encode().hex().encode()
+
+    def start_call(self, info: Any, headers: Mapping[str, list[Any]]) -> None:
+        """Compare the header of a call in constant time."""
+        shown = str(headers.get(TOKEN_HEADER, [""])[0]).encode()
+        if not hmac.compare_digest(shown, self._token):
+            raise flight.FlightUnauthenticatedError("the token is another one")
+
+
+class ShardServer(flight.FlightServerBase):  # type: ignore[misc]
+    """Answers for one range of items, from its creation to ``close``, in threads.
 
     Args:
         workspace: whose generations are searched.
@@ -48,18 +115,19 @@ class ShardServer:
         parts: number of ranges.
         host: to listen on.
         port: to listen on; 0 picks a free one.
-        token: that clients must know; empty = none.
+        token: that clients must show; empty = none.
     """
 
     def __init__(
         self, workspace: Workspace, part: int, parts: int, host: str, port: int, token: str
     ) -> None:
-        self._channels = ChannelServer(host, port, token.encode(), self.answer)
-        self.port = self._channels.port
         self._workspace, self._part, self._parts = workspace, part, parts
         self._generations: OrderedDict[str, dict[str, LocalShard]] = OrderedDict()
         self._sets: OrderedDict[str, ItemSet] = OrderedDict()
         self._lock = threading.Lock()
+        self._queue, self._failures = QuestionQueue(count_cores()), FailureLog(_log)
+        address = f"[{host}]" if ":" in host else host
+        super().__init__(f"grpc://{address}:{port}", middleware={"token": _TokenCheck(token)})
 
     def load(self) -> str:
         """Load the generation in force unless it is loaded; returns its name.
@@ -96,19 +164,15 @@ class ShardServer:
                     _log.error("the generation in force cannot be loaded yet: %s", error)
                 failure = str(error)
 
-    def start(self) -> None:
-        """Answer, in threads, until ``close``."""
-        self._channels.start()
-
     def close(self) -> None:
         """Stop answering."""
-        self._channels.close()
+        self.shutdown()
 
-    def answer(self, content: bytes) -> bytes:
+    def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
         """Answer a question, keep a set of items, or say what this shard has.
 
         Raises:
-            RefusedError: it is none, or the shard lacks what it names.
+            FlightError: it is none, the shard lacks what it names, or fails.
         """
         acts = {
             PROPOSE: self._propose,
@@ -116,12 +180,17 @@ class ShardServer:
             KEEP_SET: self._keep_set,
             TELL_STATE: self._describe,
         }
-        try:
-            head, rest = split_question(content)
-            act = acts[head["verb"]]
-            return act(head, rest)
-        except (DataError, ValueError, KeyError, TypeError) as error:
-            raise RefusedError(f"not a question: {error}") from None
+        with self._queue.turn(context.is_cancelled):
+            try:
+                head, rest = split_question(action.body.to_pybytes())
+                return iter([acts[action.type](head, rest)])
+            except flight.FlightError:
+                raise
+            except (DataError, ValueError, KeyError, TypeError) as error:
+                raise flight.FlightServerError(f"not a question: {error}") from None
+            except Exception as error:  # noqa: BLE001 - the client leaves this shard out
+                self._failures.write("a question cannot be answered", error)
+                raise flight.FlightServerError("it fails, see its log") from None
 
     def _propose(self, head: dict[str, Any], arrays: bytes) -> bytes:
         question = ShardQuestion.of(head, arrays)
@@ -139,7 +208,7 @@ class ShardServer:
         with self._lock:
             shards = self._generations.get(generation, {})
         if index not in shards:
-            raise RefusedError(f"{index} of {generation} is not here")
+            raise flight.FlightServerError(f"{index} of {generation} is not here")
         return shards[index]
 
     def _keep_set(self, head: dict[str, Any], bits: bytes) -> bytes:
@@ -158,7 +227,7 @@ class ShardServer:
     def _allowed(self, question: ShardQuestion, count: int) -> AllowedItems | None:
         if question.items:
             if question.items not in self._sets:
-                raise RefusedError(UNKNOWN_SET)
+                raise flight.FlightServerError(UNKNOWN_SET)
             self._sets.move_to_end(question.items)
             return AllowedItems(self._sets[question.items], question.excluded)
         if len(question.excluded):

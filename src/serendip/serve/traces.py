@@ -2,7 +2,8 @@
 
 A request is a span, its parts (``runtime.spans``) are spans below it. Attributes are the method,
 the route, the status, the generation and the id of the request, which the log has too: nothing that
-a client sent but the ids of the trace that its request belongs to (``traceparent``).
+a client sent. A trusted proxy may say which trace a request belongs to (``traceparent``), and with
+that whether it is kept; of others that is not believed.
 
 Only this module imports OpenTelemetry, and only a service whose settings name a collector imports
 this module. Standard variables, such as ``OTEL_TRACES_SAMPLER`` and ``OTEL_EXPORTER_OTLP_HEADERS``,
@@ -11,27 +12,32 @@ are obeyed.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.runtime.spans import Span, SpanLog
+from serendip.serve.current_request import CLIENT, Client
 from serendip.serve.logs import FailureLog
 from serendip.serve.middleware import Scope, get_request_id
 
 _log = logging.getLogger(__name__)
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_UNSET, _FAILED = Status(), Status(StatusCode.ERROR)
 _TIMEOUT_S = 2.0
 """Seconds that a collector may take for one batch, at the end of a service, too."""
 
@@ -41,14 +47,19 @@ class Traces:
 
     Args:
         collector: its address, such as ``http://127.0.0.1:4318``.
+        proxies: addresses and networks whose ``traceparent`` is believed.
     """
 
-    def __init__(self, collector: str) -> None:
+    def __init__(self, collector: str, proxies: Iterable[str] = ()) -> None:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # see ``_ToldExporter``
         named = {SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", "serendip")}
-        resource = Resource.create({**named, SERVICE_VERSION: __version__})
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(_ToldExporter(collector)))
+        self._resource = Resource.create({**named, SERVICE_VERSION: __version__})
+        self._provider = TracerProvider(resource=self._resource, shutdown_on_exit=False)
+        self._sender = BatchSpanProcessor(_ToldExporter(collector))
+        self._provider.add_span_processor(self._sender)
+        self._library = InstrumentationScope("serendip", __version__)
+        self._proxies = tuple(map(ipaddress.ip_network, proxies))
+        self._trusts = lru_cache(maxsize=1024)(self._is_proxy)
         self._tracer = self._provider.get_tracer("serendip", __version__)
         self._propagator = TraceContextTextMapPropagator()
 
@@ -79,7 +90,7 @@ class Traces:
             start_time=log.begin_ns,
         )
         if whole.is_recording():
-            within = set_span_in_context(whole, Context())
+            within = whole.get_span_context()
             for part in tuple(log.spans):
                 self._send_part(part, within)
         if status >= 500:
@@ -90,19 +101,41 @@ class Traces:
         """Send what is left, in bounded time."""
         self._provider.shutdown()
 
-    def _send_part(self, part: Span, within: Context) -> None:
-        span = self._tracer.start_span(part.name, within, start_time=part.begin_ns)
-        if part.failed:
-            span.set_status(StatusCode.ERROR)
-        span.end(part.end_ns)
+    def _send_part(self, part: Span, within: SpanContext) -> None:
+        """Hand over a part as what it is, ended: a span that could be changed costs ten times."""
+        context = SpanContext(
+            *(within.trace_id, self._provider.id_generator.generate_span_id(), False),
+            within.trace_flags,
+            within.trace_state,
+        )
+        span = ReadableSpan(
+            part.name,
+            context,
+            within,
+            self._resource,
+            status=_FAILED if part.failed else _UNSET,
+            start_time=part.begin_ns,
+            end_time=part.end_ns,
+            instrumentation_scope=self._library,
+        )
+        self._sender.on_end(span)
 
     def _caller(self, scope: Scope) -> Context:
-        """The trace that the caller says the request belongs to; its own words are not read."""
-        for name, value in scope["headers"]:
-            if name == b"traceparent":
-                carrier = {"traceparent": value.decode("latin-1")}
-                return self._propagator.extract(carrier, Context())
+        """The trace that a trusted proxy says it belongs to; the proxy's own words are not read."""
+        client: Client | None = scope["state"].get(CLIENT)
+        if client is not None and self._trusts(client.address):
+            for name, value in scope["headers"]:
+                if name == b"traceparent":
+                    carrier = {"traceparent": value.decode("latin-1")}
+                    return self._propagator.extract(carrier, Context())
         return Context()
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._proxies)
 
 
 class _ToldExporter(SpanExporter):

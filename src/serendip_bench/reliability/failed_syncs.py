@@ -23,7 +23,7 @@ from serendip.data.store.store import Store
 from serendip.errors import StorageError
 from serendip.runtime.progress import Progress, SilentProgress
 from serendip_bench.reliability.breakage import forget_disk_failures
-from serendip_bench.reliability.forks import trial_folder
+from serendip_bench.reliability.forks import start, trial_folder
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.services import Breakage
 from serendip_bench.reliability.syscalls import require_strace
@@ -77,29 +77,44 @@ class FailedSyncs:
     def _fail(self, failures: int, broken: Breakage, progress: Progress) -> _Tally:
         tally, rng = _Tally(), random.Random(self.seed)
         for _ in progress.track(range(failures), "failed syncs", failures):
-            with trial_folder() as folder, broken():
-                _try(folder / DATABASE, rng.randint(*_SYNCS), tally)
+            with trial_folder() as folder:
+                _try(folder / DATABASE, rng.randint(*_SYNCS), broken, tally)
         return tally
 
 
-def _try(path: Path, place: int, tally: _Tally) -> None:
+def _try(path: Path, place: int, broken: Breakage, tally: _Tally) -> None:
     """Let one sync fail, the one at a place; then write from elsewhere, and after a restart."""
     Store.create(path).close()
-    with closing(Store.open(path)) as other:
+    process, reader = start(_write_beside, path, place, broken)
+    with closing(reader):
+        said = os.read(reader.fileno(), 64).split()
+        process.join()
+    if not said:
+        return
+    tally.failures += 1
+    tally.by_the_first += int(said[0])
+    tally.by_others += int(said[1])
+    with closing(Store.open(path)) as restarted:
+        tally.not_again += _count_writes(restarted, "restarted") != _AFTER
+
+
+def _write_beside(out: int, path: Path, place: int, broken: Breakage) -> None:
+    """Write beside a process whose sync fails, and after it has ended; nothing if none failed.
+
+    Writes the numbers of what that process and this one acknowledged afterwards.
+    """
+    with broken(), closing(Store.open(path)) as other:
         other.put_events([_event("before")])
         with _failing_writer(path, place) as writer:
             assert writer.stdout is not None
             said = writer.stdout.readline().split()
             if said[:1] != ["failed"]:
                 return
-            tally.failures += 1
-            tally.by_the_first += int(said[1]) if len(said) > 1 else 0
-            tally.by_others += _count_writes(other, "beside")
-        tally.by_others += _count_writes(other, "later")
+            by_others = _count_writes(other, "beside")
+        by_others += _count_writes(other, "later")
         with closing(Store.open(path)) as new:
-            tally.by_others += _count_writes(new, "new")
-    with closing(Store.open(path)) as restarted:
-        tally.not_again += _count_writes(restarted, "restarted") != _AFTER
+            by_others += _count_writes(new, "new")
+    os.write(out, f"{said[1]} {by_others}".encode())
 
 
 @contextmanager
@@ -147,6 +162,7 @@ def main() -> None:
         sys.stdout.write(f"{said}\n")
         sys.stdout.flush()
         sys.stdin.read()
+    os._exit(0)  # as if killed: else it would wait until others have learned of the failure
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from serendip.jobs.train import engine_fit
 from serendip.models import item_to_item, pair_counts, row_tasks
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.scripts.kill_nodes import JOBS
+from serendip_bench.scripts.kill_nodes import JOBS, descends
 from serendip_bench.scripts.same_bytes import local, ray_nodes
 
 Task = TypeVar("Task")
@@ -88,16 +88,8 @@ class CpuMeter:
             parents[pid] = int(fields[1])
             found[pid] = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
         for pid, cpu_s in found.items():
-            if pid in self._seen or _descends(pid, parents):
+            if pid in self._seen or descends(pid, parents):
                 self._seen[pid] = cpu_s
-
-
-def _descends(pid: int, parents: Mapping[int, int]) -> bool:
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        pid = parents.get(pid, 0)
-    return False
 
 
 class CountedExecutor:
@@ -105,6 +97,7 @@ class CountedExecutor:
 
     def __init__(self, executor: Executor) -> None:
         self._executor, self.name, self.workers = executor, executor.name, executor.workers
+        self.is_local = executor.is_local
         self.sent = self.returned = self.files = 0
         self.shared: Path | None = None
 
@@ -133,11 +126,14 @@ class CountedExecutor:
 
     @contextmanager
     def stream(
-        self, work: Callable[[Task], Generator[Result]], task: Task
+        self,
+        work: Callable[[Task], Generator[Result]],
+        task: Task,
+        start_s: float | None = None,
     ) -> Iterator[Iterator[Result]]:
         """See ``Executor.stream``."""
         self.sent += len(pickle.dumps(task))
-        with self._executor.stream(work, task) as results:
+        with self._executor.stream(work, task, start_s) as results:
             yield self._count(results)
 
     def _count(self, results: Iterator[Result]) -> Iterator[Result]:

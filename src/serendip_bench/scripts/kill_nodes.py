@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +80,30 @@ JOBS: dict[str, Callable[[Path, TrainOptions], Path]] = {
 
 
 def find_tasks() -> list[int]:
-    """Processes that run a task now."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Processes that run a task now and descend from this one: others are not ours to kill."""
+    found, parents = [], {}
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            if path.read_bytes().startswith(TASK_NAMES):
-                found.append(int(path.parent.name))
+            parents[int(path.name)] = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if (path / "cmdline").read_bytes().startswith(TASK_NAMES):
+                found.append(int(path.name))
         except OSError:  # it has ended in between
             continue
-    return found
+    return [pid for pid in found if descends(pid, parents)]
+
+
+def descends(pid: int, parents: Mapping[int, int]) -> bool:
+    """Whether a process is this one or descends from it.
+
+    Args:
+        pid: of the process.
+        parents: process -> its parent.
+    """
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = parents.get(pid, 0)
+    return False
 
 
 class Killer:

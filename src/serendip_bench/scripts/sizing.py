@@ -2,6 +2,8 @@
 
 Usage: python src/serendip_bench/scripts/sizing.py --items 100000000 --events 1000000000
     --requests 10000 [--core-hour .05] [--gib-hour .005] [--used .5] [--events-per-request 1]
+
+``break_points`` are numbers of items, of shops with as many events per item as the given one.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from serendip_bench.sizing import MachinePrices, Shop, Slopes, find_needs
+from serendip_bench.sizing import MachinePrices, Shop, Slopes, find_break_points, find_needs
 
 
 def main() -> None:
@@ -24,8 +26,15 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
     given = vars(parser.parse_args())
     shop, requests = Shop(given.pop("items"), given.pop("events")), given.pop("requests")
-    needs = find_needs(shop, requests, Slopes(), MachinePrices(**given))
-    print(json.dumps({"needs": asdict(needs), "prices": given, "slopes": asdict(Slopes())}))
+    slopes = Slopes()
+    needs = find_needs(shop, requests, slopes, MachinePrices(**given))
+    document = {
+        "needs": asdict(needs),
+        "break_points": asdict(find_break_points(shop.events / shop.items, slopes)),
+        "prices": given,
+        "slopes": asdict(slopes),
+    }
+    print(json.dumps(document))
 
 
 if __name__ == "__main__":

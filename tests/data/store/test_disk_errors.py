@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import subprocess
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from failing_sync import run_script
+from failing_sync import run_script, start_script
 from stored_files import fill, mounted
 
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.store.disk_failure import DiskFailure
 from serendip.data.store.store import Store
 from serendip.errors import DiskFullError, StorageError
+from serendip.serve.generation_watch import EVERY_S
 
 MANY = [Event("u", "a", float(number)) for number in range(10_000)]
 
@@ -159,12 +162,9 @@ second.close()
 said.append(ask(others[1]))  # who began it has ended, who learned of it tells on
 end(others[0])
 third = Store.open(path)
-said += [write(third), bool(third.problem())]
 end(others[1])
+said += [write(third), bool(third.problem())]  # nobody else is left; this process knows it
 third.close()
-with_nobody_left = Store.open(path)
-said += [write(with_nobody_left), with_nobody_left.problem()]
-with_nobody_left.close()
 print(said)
 """
 
@@ -175,4 +175,78 @@ def test_a_failed_sync_ends_the_writing_of_every_process_until_all_have_ended(
     path = tmp_path / "serendip.db"
     Store.create(path).close()
     before, failed = [1, 1, "1", "1"], [False, True, "True", "True", True, True]
-    assert run_script(TELLS, path, tmp_path) == str([*before, *failed, 1, ""])
+    assert run_script(TELLS, path, tmp_path) == str([*before, *failed])
+    with closing(Store.open(path)) as store:
+        assert store.put_events([Event("u", "a", 1.0)]) == 1
+        assert store.problem() == ""
+
+
+ENDS = """
+import os, sys
+from pathlib import Path
+from serendip.data.event import Event
+from serendip.data.store.store import Store
+from serendip.errors import StorageError
+
+store = Store.open(sys.argv[1])
+Path(os.environ["SYNC_FAILS"]).touch()
+try:
+    store.put_events([Event("u", "a", 1.0)])
+except StorageError as error:
+    print(error.message)
+store.close()
+"""
+
+
+def test_a_command_that_met_a_failed_sync_ends_after_services_have_learned_of_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "serendip.db"
+    Store.create(path).close()
+    with closing(Store.open(path)) as service:
+        command = start_script(ENDS, path, tmp_path)
+        while command.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                command.wait(EVERY_S)
+            problem = service.problem()  # what a service looks for
+        printed, errors = command.communicate()
+        assert command.returncode == 0, errors
+        assert "disk I/O error" in printed
+        assert "the disk failed" in problem
+        with pytest.raises(StorageError, match="the disk failed"):
+            service.put_events([Event("u", "a", 2.0)])
+    with closing(Store.open(path)) as again:  # in a process that has learned of it
+        with pytest.raises(StorageError, match="the disk failed"):
+            again.put_events([Event("u", "a", 3.0)])
+
+
+def test_a_failure_is_told_on_a_disk_that_allows_no_more_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, path = tmp_path / "disk", tmp_path / "disk" / "s.db"
+    folder.mkdir()
+    teller, other, late = DiskFailure(path), DiskFailure(path), DiskFailure(folder / "late.db")
+    teller.prepare()
+    other.prepare()
+    folder.rename(tmp_path / "gone")
+    assert not other.is_told()
+    teller.tell()
+    assert other.is_told() and not caplog.records
+    teller.close()
+    assert other.is_told()
+    late.tell()
+    assert "no other process can be told that the disk of late.db failed" in caplog.text
+    folder.mkdir()
+    assert not late.is_told()
+    late.tell()  # what did not succeed is tried again
+    late.close()
+    assert DiskFailure(folder / "late.db").is_told()
+
+
+def test_a_failure_is_told_by_a_new_file_where_somebody_removed_the_old_one(tmp_path: Path) -> None:
+    teller, other = (DiskFailure(tmp_path / "s.db") for _ in range(2))
+    for one in (teller, other):
+        one.prepare()
+    (tmp_path / "s.db-failure").unlink()
+    teller.tell()
+    assert other.is_told()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
 from postgres_server import StorePlace
+from sqlalchemy import Connection
 
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
+from serendip.data.store.user_file import UserFile
+from serendip.data.store.users import Users
 from serendip.data.user import User
 from serendip.errors import StorageError
 
@@ -49,6 +55,22 @@ def read(store: Store) -> list[object]:
     ]
 
 
+def write_moment(store: Store, folder: Path) -> list[str]:
+    """Write the present moment to ``moment`` of a folder; users with events."""
+    (folder / "moment").mkdir()
+    return StoreMoment.write(store, 0, folder / "moment", ("view",))
+
+
+@contextmanager
+def held(store: Store, place: StorePlace, folder: Path) -> Iterator[Store]:
+    """Another store on the same place, as it is now."""
+    write_moment(store, folder)
+    moment = StoreMoment.open(folder / "moment")
+    with closing(moment), closing(place.open()) as later:
+        moment.hold(later)
+        yield later
+
+
 def write(store: Store, number: int) -> None:
     """Change everything."""
     store.put_events(events(number * 100, 9))
@@ -66,9 +88,9 @@ def test_a_store_is_read_as_it_was(store: Store, place: StorePlace, tmp_path: Pa
     store.compact()
     store.put_events(events(20, 7))
     store.users.put(User("u", {"country": "NL", "age": 7.0, "tags": ("x",)}))
-    StoreMoment.read(store, 0).save(tmp_path / "moment.json")
     expected = read(store)
-    moment = StoreMoment.open(tmp_path / "moment.json")
+    assert write_moment(store, tmp_path) == ["v", "w", "u"]
+    moment = StoreMoment.open(tmp_path / "moment")
     for number in range(1, 4):  # the tail, a segment with events from before and after, more
         write(store, number)
         if number == 2:
@@ -78,12 +100,14 @@ def test_a_store_is_read_as_it_was(store: Store, place: StorePlace, tmp_path: Pa
             assert read(later) == expected
             assert later.item_changes(moment.items.version).items == ()
         assert read(store) != expected
+    moment.close()
 
 
-def test_erasures_hold_all_the_same_and_an_import_is_told(store: Store, place: StorePlace) -> None:
+def test_erasures_hold_all_the_same_and_an_import_is_told(
+    store: Store, place: StorePlace, tmp_path: Path
+) -> None:
     store.put_events(events(0, 9))
-    with closing(place.open()) as later:
-        StoreMoment.read(store, 0).hold(later)
+    with held(store, place, tmp_path) as later:
         store.erase_user("v")
         store.put_events([Event("v", "i1", 2_000.0, "click")])
         assert later.log.past("v")[0].item_ids == ()
@@ -92,3 +116,68 @@ def test_erasures_hold_all_the_same_and_an_import_is_told(store: Store, place: S
         store.import_all([Item("i1", "One")], events(0, 3))
         with pytest.raises(StorageError, match="events were imported since"):
             later.log.past("u")
+
+
+def test_an_import_is_told_whoever_was_erased_after_it(
+    store: Store, place: StorePlace, tmp_path: Path
+) -> None:
+    store.import_all([Item("i1", "One")], events(0, 9))
+    with held(store, place, tmp_path) as later:
+        store.import_all([Item("i1", "One")], [])
+        for name in ("nobody", "nobody", "v"):  # who has nothing removes no event
+            store.erase_user(name)
+            with pytest.raises(StorageError, match="events were imported since"):
+                later.log.past("u")
+
+
+def test_who_comes_back_is_erased_again_and_no_import_is_told(
+    store: Store, place: StorePlace, tmp_path: Path
+) -> None:
+    store.put_events(events(0, 9))
+    with held(store, place, tmp_path) as later:
+        for number in range(2):
+            store.erase_user("v", 3_000.0 + number)
+            store.put_events([Event("v", "i1", 3_000.5 + number, "click")])
+        assert len(later.log.past("u")[0].item_ids) == 3
+        assert later.log.past("v")[0].item_ids == ()
+
+
+class WritingUsers(Users):
+    """Users that change, as everything does, as soon as they are read."""
+
+    def __init__(self, store: Store, write: Callable[[], None]) -> None:
+        super().__init__(store.database)
+        self._write = write
+
+    def rows(self, connection: Connection) -> Iterator[tuple[str, str]]:
+        """Read them between two writes."""
+        self._write()
+        yield from super().rows(connection)
+        self._write()
+
+
+def test_a_moment_is_one_whatever_is_written_while_it_is_read(
+    store: Store, place: StorePlace, tmp_path: Path
+) -> None:
+    store.put_items([Item("i1", "One"), Item("i2", "Two")])
+    store.put_events(events(0, 9))
+    store.users.put(User("u", {"plan": "gold"}))
+    expected, number = read(store), count(1)
+    with closing(place.open()) as other:
+        store.users = WritingUsers(store, lambda: write(other, next(number)))
+        with held(store, place, tmp_path) as later:
+            assert read(later) == expected
+    assert next(number) == 3
+
+
+def test_a_reader_of_a_moment_reads_only_its_own_users(tmp_path: Path) -> None:
+    rows = [(f"user {number}", '{"plan": "' + "x" * 200 + '"}') for number in range(5_000)]
+    UserFile.write(tmp_path / "users.db", rows)
+    tracemalloc.start()
+    with closing(UserFile(tmp_path / "users.db")) as users:
+        assert users.has_any()
+        assert users.get("user 17") == User("user 17", {"plan": "x" * 200})
+        assert users.get("user") is None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000  # a tenth of the file

@@ -1,9 +1,12 @@
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
+from serendip.data.event import Event
 from serendip.data.store import schema
 from serendip.data.store.schema import METADATA
+from serendip.data.store.upsert import ManyRows
 
 
 @pytest.mark.parametrize("table", METADATA.sorted_tables, ids=lambda table: table.name)
@@ -32,3 +35,14 @@ def test_statements_compile_for_postgresql(origin):
         "TOMBSTONE",
     ):
         assert str(getattr(schema, name).compile(dialect=dialect))
+
+
+def test_values_reach_their_columns_whatever_the_order_of_the_names() -> None:
+    names = list(reversed(schema.EVENT_NAMES))
+    insert = ManyRows("sqlite", schema.EVENTS, names, "event_id")
+    row = schema.event_row(Event("u", "i", 1.0, "click", 2.0, country="NL", event_id="e"))
+    with create_engine("sqlite://").begin() as connection:
+        schema.EVENTS.create(connection)
+        assert insert.run(connection, [row]) == 1
+        stored = connection.execute(schema.EVENTS.select()).mappings().one()
+    assert {name: stored[name] for name in names} == row

@@ -575,17 +575,17 @@ def test_a_killed_restore_is_cleaned_by_the_next_and_leaves_nothing_beside(
     saved: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "restored"
-    (target / ".restoring" / "workspace" / "log").mkdir(parents=True)
-    (target / ".restoring" / "workspace" / "serendip.db").write_bytes(b"half")
+    (target / ".unfinished" / "files" / "log").mkdir(parents=True)
+    (target / ".unfinished" / "files" / "serendip.db").write_bytes(b"half")
     with (
-        exclusive_lock(target / ".restoring"),
+        exclusive_lock(target / ".unfinished"),
         pytest.raises(StorageError, match="another process"),
     ):
         restore(str(saved), target, SILENT)
     identity = target.stat().st_ino
     assert restore(str(saved), target, SILENT).items == 60
     assert target.stat().st_ino == identity  # a mount point, say
-    assert not (target / ".restoring").exists()
+    assert not (target / ".unfinished").exists()
 
 
 def test_a_place_that_cannot_be_made_is_an_error_of_storage(saved: Path, tmp_path: Path) -> None:

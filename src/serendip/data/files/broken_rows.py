@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serendip.data.files.tables import Table
 from serendip.errors import DataError
 
-_SHOWN = 5
+SHOWN = 5
+"""Broken rows of which an error has place and reason."""
+
+
+def count_broken(count: int, first: Sequence[tuple[str, str]]) -> str:
+    """Say how many rows are broken, 1 or more, and name the first ones.
+
+    Args:
+        count: of all.
+        first: (place, reason) of at most ``SHOWN``.
+    """
+    listed = "; ".join(f"{place}: {reason}" for place, reason in first)
+    more = f"; and {count - len(first):,} more" if count > len(first) else ""
+    return f"{'1 row is' if count == 1 else f'{count:,} rows are'} broken: {listed}{more}."
 
 
 class BrokenRows:
@@ -23,7 +38,7 @@ class BrokenRows:
     def add(self, row: int, reason: str) -> None:
         """Record why a well-formed row, by its 0-based number, is invalid; in ascending order."""
         self._count += 1
-        if len(self._first) < _SHOWN:
+        if len(self._first) < SHOWN:
             self._first.append((row, reason))
 
     def refuse(self) -> None:
@@ -38,11 +53,8 @@ class BrokenRows:
             return
         places = self._table.places([row for row, _ in self._first])
         named = [(place, reason) for place, (_, reason) in zip(places, self._first, strict=True)]
-        first = sorted([*named, *broken], key=lambda pair: int(pair[0].split()[1]))[:_SHOWN]
-        listed = "; ".join(f"{place}: {reason}" for place, reason in first)
-        more = f"; and {count - len(first)} more" if count > len(first) else ""
-        rows = "1 row is" if count == 1 else f"{count} rows are"
+        first = sorted([*named, *broken], key=lambda pair: int(pair[0].split()[1]))[:SHOWN]
         raise DataError(
-            f"{self._table.path.name}: {rows} broken: {listed}{more}.",
+            f"{self._table.path.name}: {count_broken(count, first)}",
             "Nothing was imported. Correct or remove these rows.",
         )

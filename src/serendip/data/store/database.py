@@ -9,6 +9,7 @@ What differs between the two is behind ``backend.Backend``.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData
 
     from serendip.data.store.backend import Backend, Dialect, RowsAround
+
+_log = logging.getLogger(__name__)
 
 PATIENT_S = 60.0
 """How long a command waits for other writers."""
@@ -267,7 +270,12 @@ class Database:
         return bool(self._failed_sync)
 
     def note_failed_sync(self) -> None:
-        """Write nothing more, as the disk failed here or in another process, and tell others."""
+        """Write nothing more, as the disk failed here or in another process, and tell others.
+
+        They learn of it as long as this process lives, also after ``close``.
+        """
+        if not self._failed_sync:
+            _log.error("the disk of database %s failed: nothing more is written to it", self.name)
         self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
         self._backend.tell_failed_sync()
 

@@ -140,8 +140,7 @@ class PastLogReader(EventLogReader):
 
     def _read(self, read: Callable[[LogView], list[LogRow]]) -> list[LogRow]:
         def read_checked(view: LogView) -> list[LogRow]:
-            since = self._position.removals
-            if view.position().removals - since != view.count_erasures(since):
+            if view.position().imports != self._position.imports:
                 raise StorageError(
                     "events were imported since this began, so that those of then are gone.",
                     "Run the command again, and import before or after it.",

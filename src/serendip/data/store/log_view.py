@@ -41,7 +41,8 @@ T = TypeVar("T")
 LOG_NAME_KEY = "log name"
 """Key of the meta table: random name of the log, which the names of its segments begin with."""
 
-REMOVALS_KEY = "event removals"
+REMOVALS_KEY, IMPORTS_KEY = "event removals", "event imports"
+"""Keys of the meta table: numbers of imports and erasures, and of these imports."""
 
 LogRow: TypeAlias = tuple[str, str, float, str, float | None, str, int, int]
 """User, item, Unix seconds, action, value, country, session and sequence number of an event."""
@@ -59,10 +60,12 @@ class LogPosition:
     Args:
         removals: number of imports and erasures that removed events from the log.
         seq: number of the last event, 0 in an empty log; grows with every event appended.
+        imports: how many of the removals were imports, of those since they are counted apart.
     """
 
     removals: int
     seq: int
+    imports: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,17 +288,15 @@ class LogView:
 
     def position(self) -> LogPosition:
         """The position of the log."""
-        values = {"key": REMOVALS_KEY}
-        tail, segments, removals = self.connection.execute(self._sql.EVENT_MARK, values).one()
-        return LogPosition(int(removals or 0), max(int(tail), int(segments)))
+        keys = {"removals": REMOVALS_KEY, "imports": IMPORTS_KEY}
+        tail, segments, removals, imports = self.connection.execute(
+            self._sql.EVENT_MARK, keys
+        ).one()
+        return LogPosition(int(removals or 0), max(int(tail), int(segments)), int(imports or 0))
 
     def last_erasure(self) -> int:
         """Number of removals with which the last user was erased; 0 = none was."""
         return int(self.connection.scalar(self._sql.LAST_ERASURE) or 0)
-
-    def count_erasures(self, since: int) -> int:
-        """How many of the removals after a number of them were erasures of users."""
-        return int(self.connection.scalar(self._sql.COUNT_ERASURES, {"since": since}) or 0)
 
     def count(self) -> int:
         """Number of events."""

@@ -34,7 +34,14 @@ from serendip.data.log.event_table import (
 from serendip.data.log.segment import SegmentDamaged
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.log_view import LOG_NAME_KEY, REMOVALS_KEY, LogPosition, LogView, read_log
+from serendip.data.store.log_view import (
+    IMPORTS_KEY,
+    LOG_NAME_KEY,
+    REMOVALS_KEY,
+    LogPosition,
+    LogView,
+    read_log,
+)
 from serendip.errors import BusyError
 
 if TYPE_CHECKING:
@@ -153,6 +160,7 @@ class LogWriter:
                 prepared = self.prepare(prepared.events)  # posted meanwhile: the post came first
         connection.execute(self._sql.DROP_FILE_SEGMENTS)
         self._count_removal(connection)
+        self._count_import(connection)
         if prepared.segment is not None:
             number = self._last_number(connection)
             last = number + prepared.num_events
@@ -407,6 +415,10 @@ class LogWriter:
     def _count_removal(self, connection: Connection) -> None:
         removals = LogView(connection, self._folder).position().removals + 1
         connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
+
+    def _count_import(self, connection: Connection) -> None:
+        imports = LogView(connection, self._folder).position().imports + 1
+        connection.execute(self._set_meta, {"key": IMPORTS_KEY, "value": str(imports)})
 
     def _count_write(self) -> None:
         with self._database.read() as connection:

@@ -1,22 +1,24 @@
 """What answers read of a store at one moment, so that several processes read the same later.
 
 Events have numbers that only grow, so that a number says which were there. Items and attributes of
-users are replaced where they lie; those that a generation does not know are kept here, in a file
-that all processes read.
+users are replaced where they lie; those that a generation does not know are kept here, in files
+that all processes read: items whole, users one by one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from serendip.data.store.item_rows import item_values, items_of, read_attributes
-from serendip.data.store.log_view import LogPosition
+from serendip.data.store.item_rows import item_values, items_of
+from serendip.data.store.log_view import LogPosition, LogView
 from serendip.data.store.store import ItemChanges, Store
-from serendip.data.user import User
+from serendip.data.store.user_file import UserFile
+
+_FILE, _USERS = "moment.json", "users.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,48 +28,58 @@ class StoreMoment:
     Args:
         position: of the event log.
         items: what happened to items since the version that a generation has.
-        users: id -> user, of those with attributes.
+        users: those with attributes.
     """
 
     position: LogPosition
     items: ItemChanges
-    users: Mapping[str, User]
+    users: UserFile
 
     @classmethod
-    def read(cls, store: Store, item_version: int) -> Self:
-        """The present moment.
+    def write(
+        cls, store: Store, item_version: int, folder: Path, without: Sequence[str] = ()
+    ) -> list[str]:
+        """Write the present moment for ``open``, read in one transaction.
 
         Args:
             store: of the workspace.
             item_version: up to which items are known.
+            folder: an empty one, for its files.
+            without: actions that do not count as user activity.
+
+        Returns:
+            ids of all users with events at the moment, the most active first.
         """
-        users = {user.user_id: user for user in store.users.all()}
-        items = store.item_changes(item_version)
-        return cls(store.log.mark(), items, users)
+
+        def read(view: LogView) -> tuple[LogPosition, ItemChanges, list[str]]:
+            position, active = view.position(), list(view.count_users(2**31 - 1, without))
+            items = store.read_item_changes(view.connection, item_version)
+            UserFile.write(folder / _USERS, store.users.rows(view.connection))
+            return position, items, active
+
+        position, items, active = store.read_at_once(read)
+        content = {
+            "log": [position.removals, position.seq, position.imports],
+            "versions": [items.after, items.version],
+            "items": [item_values(item) for item in items.items],
+            "deleted": sorted(items.deleted),
+        }
+        (folder / _FILE).write_text(json.dumps(content), encoding="utf-8")
+        return active
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Read what ``write`` wrote."""
+        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        items = items_of(content["items"])
+        after, version = content["versions"]
+        changes = ItemChanges(after, version, items, frozenset(content["deleted"]))
+        return cls(LogPosition(*content["log"]), changes, UserFile(folder / _USERS))
 
     def hold(self, store: Store) -> None:
         """Let a store answer as it was, from now on."""
         store.read_as_of(self.position, self.items, self.users)
 
-    def save(self, path: Path) -> None:
-        """Write a file for other processes."""
-        content = {
-            "log": [self.position.removals, self.position.seq],
-            "versions": [self.items.after, self.items.version],
-            "items": [item_values(item) for item in self.items.items],
-            "deleted": sorted(self.items.deleted),
-            "users": [[one.user_id, dict(one.attributes)] for one in self.users.values()],
-        }
-        path.write_text(json.dumps(content), encoding="utf-8")
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Read what ``save`` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        users = {
-            name: User(name, read_attributes(json.dumps(had))) for name, had in content["users"]
-        }
-        items = items_of(content["items"])
-        after, version = content["versions"]
-        changes = ItemChanges(after, version, items, frozenset(content["deleted"]))
-        return cls(LogPosition(*content["log"]), changes, users)
+    def close(self) -> None:
+        """Close its files, after the stores that it holds."""
+        self.users.close()

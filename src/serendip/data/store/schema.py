@@ -385,7 +385,8 @@ FORGET_WAITING = WAITING_ERASURES.delete().where(
 EVENT_MARK = select(
     MAX_SEQ.scalar_subquery(),
     select(func.coalesce(func.max(SEGMENTS.c.last_seq), 0)).scalar_subquery(),
-    select(META.c.value).where(META.c.key == bindparam("key")).scalar_subquery(),
+    select(META.c.value).where(META.c.key == bindparam("removals")).scalar_subquery(),
+    select(META.c.value).where(META.c.key == bindparam("imports")).scalar_subquery(),
 )
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
 CLEAR_META = (
@@ -401,9 +402,6 @@ EXPORT = select(EXPORT_TABLE).where(EXPORT_TABLE.c.path == bindparam("place"))
 ADD_EXPORT = EXPORT_TABLE.insert()
 FORGET_EXPORT = EXPORT_TABLE.delete().where(EXPORT_TABLE.c.path == bindparam("place"))
 LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
-COUNT_ERASURES = select(func.count(ERASED_USERS.c.removals.distinct())).where(
-    ERASED_USERS.c.removals > bindparam("since")
-)
 
 
 def upsert_items(

@@ -66,6 +66,8 @@ class SqliteBackend:
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
             writes = connection.get_execution_options().get(WRITES, False)
+            if writes:
+                self._disk_failure.prepare()
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
         return engine
@@ -137,7 +139,7 @@ class SqliteBackend:
         return name.startswith(_DISK_FAILS) and not self._file.is_full_error(name)
 
     def tell_failed_sync(self) -> None:
-        """Tell all other processes with this file, until this one closes it."""
+        """Tell all other processes with this file, until this one ends."""
         self._disk_failure.tell()
 
     def has_failed_elsewhere(self) -> bool:
@@ -168,6 +170,7 @@ class SqliteBackend:
 
     def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
         """Write the file again without the bytes of deleted rows, and empty the write-ahead log."""
+        self._disk_failure.prepare()
         return self._file.scrub(tables, places)
 
     def copy_file(self, path: Path) -> bool:
@@ -185,7 +188,7 @@ class SqliteBackend:
         yield lambda: None
 
     def close(self) -> None:
-        """Tell of no failure any more."""
+        """Close what is beside the file; a failure is told on."""
         self._disk_failure.close()
 
 

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
 
+    from serendip.data.store.user_file import UserFile
+
 
 T = TypeVar("T")
 
@@ -569,7 +571,7 @@ class Store:
         with self._database.write() as connection:
             new = self._erased.adopt(connection, erasures)
         wanted = Erasures(erasures.secret, {one.digest: one for one in new})
-        user_ids = self._read(LogView.user_ids) | {user.user_id for user in self.users.all()}
+        user_ids = self.read_at_once(LogView.user_ids) | {user.user_id for user in self.users.all()}
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
             self._writer.erase_user(user_id, erasure.moment, erasure.until)
@@ -597,7 +599,7 @@ class Store:
 
     def count_hidden_segments(self) -> int:
         """Number of segments that still have bytes of erased users."""
-        return self._read(lambda view: len(view.hidden))
+        return self.read_at_once(lambda view: len(view.hidden))
 
     def waiting_segments(self, digest: str | None = None) -> list[str]:
         """Segments that could not be read when users were erased, and wait for it.
@@ -605,7 +607,7 @@ class Store:
         Args:
             digest: of one user; None = of any.
         """
-        waiting = self._read(lambda view: view.waiting)
+        waiting = self.read_at_once(lambda view: view.waiting)
         return sorted(name for name, who in waiting.items() if digest is None or digest in who)
 
     def other_logs(self) -> dict[str, int]:
@@ -707,11 +709,11 @@ class Store:
 
     def segment_names(self) -> list[str]:
         """Names of the segments that count; they are not opened."""
-        return self._read(lambda view: [one.name for one in view.facts])
+        return self.read_at_once(lambda view: [one.name for one in view.facts])
 
     def count_recorded_events(self) -> int:
         """Number of events, those of erased users in segments included; opens no segment."""
-        return self._read(lambda view: view.count_recorded())
+        return self.read_at_once(lambda view: view.count_recorded())
 
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""
@@ -739,12 +741,18 @@ class Store:
         if self._past is not None:
             found = self._past[1]
             return found if after == found.after else ItemChanges(after, found.version, ())
+        with self._database.read() as connection:
+            return self.read_item_changes(connection, after, with_imports)
+
+    def read_item_changes(
+        self, connection: Connection, after: int, with_imports: bool = True
+    ) -> ItemChanges:
+        """``item_changes`` of the present, within a transaction."""
         origins = ["api", "file"] if with_imports else ["api"]
         values = {"after": after, "origins": origins}
-        with self._database.read() as connection:
-            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
-            changed = version > after
-            rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
+        version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+        changed = version > after
+        rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
         items = items_of(row[:-1] for row in rows)
         return ItemChanges(after, version, items, frozenset(row[0] for row in rows if row[-1]))
 
@@ -797,19 +805,19 @@ class Store:
         if id_problem(user_id):
             return []
         most = min(max(limit, 0), _MOST)
-        return self._read(lambda view: view.history(user_id, most, without, since))
+        return self.read_at_once(lambda view: view.history(user_id, most, without, since))
 
     def requested(self, limit: int) -> list[Event]:
         """The last ``limit`` events that have a request id or a query, oldest first."""
-        return self._read(lambda view: view.requested(min(max(limit, 0), _MOST)))
+        return self.read_at_once(lambda view: view.requested(min(max(limit, 0), _MOST)))
 
     def queries(self, without: Sequence[str] = ()) -> list[str]:
         """Distinct queries of events, without the given actions, most frequent first."""
-        return self._read(lambda view: view.queries(without))
+        return self.read_at_once(lambda view: view.queries(without))
 
     def content(self) -> StoreContent:
         """A consistent snapshot of all items and events."""
-        return self._read(
+        return self.read_at_once(
             lambda view: StoreContent(
                 items_of(view.items()), view.columns(), view.position(), view.last_erasure()
             )
@@ -817,7 +825,7 @@ class Store:
 
     def tables(self) -> StoreTables:
         """A consistent snapshot of everything, for exports."""
-        return self._read(
+        return self.read_at_once(
             lambda view: StoreTables(
                 items_of(view.items()), self.users.read_all(view.connection), view.table()
             )
@@ -825,7 +833,7 @@ class Store:
 
     def columns(self) -> StoreColumns:
         """A consistent snapshot of all items and events as columns."""
-        return self._read(
+        return self.read_at_once(
             lambda view: StoreColumns(tabulate_sizes(view.item_sizes()), view.columns())
         )
 
@@ -835,7 +843,7 @@ class Store:
         Raises:
             StorageError: a segment is missing or damaged.
         """
-        return self._read(lambda view: len(view.open_segments()))
+        return self.read_at_once(lambda view: len(view.open_segments()))
 
     @property
     def log(self) -> EventLogReader:
@@ -844,9 +852,7 @@ class Store:
             return PastLogReader(self._database, self._segments, self._past[0])
         return EventLogReader(self._database, self._segments)
 
-    def read_as_of(
-        self, position: LogPosition, items: ItemChanges, users: Mapping[str, User]
-    ) -> None:
+    def read_as_of(self, position: LogPosition, items: ItemChanges, users: UserFile) -> None:
         """Read ``log``, ``item_changes`` and ``users`` as they were from now on; see ``moment``."""
         self._past, self.users = (position, items), PastUsers(self._database, users)
 
@@ -887,9 +893,10 @@ class Store:
 
     def count_events(self) -> int:
         """Number of events."""
-        return self._read(LogView.count)
+        return self.read_at_once(LogView.count)
 
-    def _read(self, read: Callable[[LogView], T]) -> T:
+    def read_at_once(self, read: Callable[[LogView], T]) -> T:
+        """Read within one transaction, the log and what else is read by its connection."""
         return read_log(self._database, self._segments, read)
 
     def _with_reserve(self, call: Callable[[], T]) -> T:

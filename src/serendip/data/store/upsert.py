@@ -44,15 +44,15 @@ class ManyRows:
             rows = func.unnest(*arrays).table_valued(*names).render_derived()
             insert = insert.from_select(names, select(rows))
         self.statement = insert.on_conflict_do_nothing(index_elements=[table.c[unique]])
-        self._text = ""
+        self._text, self._places = "", list[str]()
         if dialect == "sqlite":
             compiled = self.statement.compile(dialect=sqlite.dialect(), column_keys=list(names))
-            self._text = compiled.string
+            self._text, self._places = compiled.string, list(compiled.positiontup or ())
 
     def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
         """Insert rows; how many were new."""
         if self._text:
-            values = list(map(itemgetter(*self._names), rows))
+            values = list(map(itemgetter(*self._places), rows))
             return connection.exec_driver_sql(self._text, values).rowcount
         arrays = {name: [row[name] for row in rows] for name in self._names}
         counted = connection.execution_options(preserve_rowcount=True)

@@ -7,7 +7,7 @@ if there were no such table.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from serendip.data.store.item_rows import read_attributes
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from serendip.data.store.database import Database
+    from serendip.data.store.user_file import UserFile
 
 _CHANGES_KEY = "user changes"
 _CHUNK = 10_000
@@ -55,8 +56,13 @@ class Users:
 
     def read_all(self, connection: Connection) -> list[User]:
         """``all`` within a transaction."""
-        rows = connection.execute(self._sql.ALL).all()
+        rows = self.rows(connection)
         return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
+
+    def rows(self, connection: Connection) -> Iterator[tuple[str, str]]:
+        """Id and attributes, as JSON, of every user, in order of their ids, in a transaction."""
+        for part in connection.execute(self._sql.ALL).partitions(_CHUNK):
+            yield from map(tuple, part)
 
     def put(self, user: User) -> None:
         """Add a user, or replace all attributes of theirs.
@@ -101,16 +107,16 @@ class PastUsers(Users):
 
     Args:
         database: of the present.
-        known: id -> user, of all that had attributes.
+        known: all that had attributes.
     """
 
-    def __init__(self, database: Database, known: Mapping[str, User]) -> None:
+    def __init__(self, database: Database, known: UserFile) -> None:
         super().__init__(database)
         self._known = known
 
     def changes(self) -> int:
         """Always the same; 0 if nobody had attributes."""
-        return int(bool(self._known))
+        return int(self._known.has_any())
 
     def get(self, user_id: str) -> User | None:
         """A user; None if nothing was stored about them."""

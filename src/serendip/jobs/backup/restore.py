@@ -10,7 +10,6 @@ removes segments of the other.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -29,13 +28,12 @@ from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.jobs.backup.folder import BackupFolder, copy_stream, find_difference
 from serendip.jobs.copy_store import all_tables, check_url
-from serendip.runtime.atomic_files import exclusive_lock, flush_folder, flush_tree
+from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
+from serendip.runtime.staging import is_free, put_in_place, stage
 from serendip.runtime.versions import MANIFEST
 
 T = TypeVar("T")
-
-_STAGING = ".restoring"
 
 _AGAIN = "Restore another backup; nothing was changed."
 _OTHERWISE = "Restore --without-generation, and train again; nothing was changed."
@@ -99,7 +97,7 @@ def restore(
         StorageError: something cannot be read or written, or the database is damaged.
     """
     target = Path(os.path.abspath(folder))
-    if target.is_symlink() or (target.exists() and not _is_empty(target)):
+    if not is_free(target):
         raise ConfigError(
             f"{folder} is not empty.",
             "Restore into a new folder, check it, and put it in the place of the old one.",
@@ -117,7 +115,7 @@ def restore(
     if difference := find_difference(manifest, found):
         raise ArtefactError(f"{backup.name}: {difference}.", _AGAIN)
     try:
-        with _staging(target) as staged:
+        with stage(target) as staged:
             _copy(backup, manifest, staged, progress)
             counts = _verify(staged, bool(database))
             with closing(Store.open(staged / DATABASE_FILE)) as store:
@@ -126,57 +124,10 @@ def restore(
             keys = _settle_keys(staged, erasures_of, revoke_keys)
             with _rows_moved(staged, database):
                 flush_tree(staged)
-                _put_in_place(staged, target)
+                put_in_place(staged, target, SETTINGS_FILE)
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
     return RestoreSummary(str(folder), manifest["created"], *counts, *erased, keys)
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether nothing but what a killed restore left is in a folder."""
-    return folder.is_dir() and all(path.name == _STAGING for path in folder.iterdir())
-
-
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """An empty folder inside the target, of one restore at a time; nothing is left of it."""
-    is_new = not target.exists()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if is_new:
-        target.mkdir(mode=0o700)
-    place = target / _STAGING
-    try:
-        with exclusive_lock(place):
-            staged = place / "workspace"
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir(mode=0o700)
-            try:
-                yield staged
-            finally:
-                shutil.rmtree(place, ignore_errors=True)
-    finally:
-        if is_new:
-            with suppress(OSError):  # The workspace is in it.
-                target.rmdir()
-
-
-def _put_in_place(staged: Path, target: Path) -> None:
-    """Move everything from a folder into the one around it, the settings last; all or nothing."""
-    moved: list[Path] = []
-    try:
-        for path in sorted(staged.iterdir(), key=lambda path: path.name == SETTINGS_FILE):
-            place = target / path.name
-            if place.exists():
-                raise FileExistsError(f"{place} was made meanwhile")
-            if path.name == SETTINGS_FILE:
-                flush_folder(target)
-            path.rename(place)
-            moved.append(place)
-    except OSError:
-        for place in reversed(moved):
-            place.rename(staged / place.name)
-        raise
-    flush_folder(target)
 
 
 def _without_generation(files: Mapping[str, T]) -> dict[str, T]:

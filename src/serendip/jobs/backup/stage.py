@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serendip.data.store.config import DATABASE_FILE
+from serendip.data.store.disk_failure import FAILURE_ENDING
 from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.generations import current_name, open_current
 from serendip.engine.workspace import Workspace
@@ -68,6 +69,7 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
             if not _stage_segments(workspace, store, copy, staged):
                 continue
             facts = _facts_of(copy)
+        (staged / f"{DATABASE_FILE}{FAILURE_ENDING}").unlink(missing_ok=True)
         generation, damage = _stage_generation(workspace, staged)
         return replace(facts, generation=generation, damage=damage)
     raise StorageError(

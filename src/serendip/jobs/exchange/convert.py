@@ -21,6 +21,7 @@ from serendip.jobs.exchange.recbole import RecBoleFiles
 from serendip.jobs.exchange.rows import ForeignFiles
 from serendip.jobs.exchange.ubi import UbiFiles
 from serendip.runtime.atomic_files import flush_tree
+from serendip.runtime.staging import is_free, put_in_place, stage
 
 ENGINES: Mapping[str, type[ForeignFiles]] = {
     "gorse": GorseFiles,
@@ -59,36 +60,35 @@ def convert(engine: str, paths: Sequence[Path], out: Path) -> Converted:
 
     Raises:
         ConfigError: the engine is unknown, or the folder is not empty.
-        DataError: a row is invalid, or there is none; nothing was written.
-        StorageError: the folder cannot be written.
+        DataError: rows are invalid, or there is none; nothing was written.
+        StorageError: the folder cannot be written; nothing was.
     """
     if engine not in ENGINES:
         raise ConfigError(
             f"engine {engine[:40]!r} is unknown.", f"Use one of: {', '.join(ENGINES)}."
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_free(out):
         raise ConfigError(f"{out} is not empty.", "Give the files a folder of their own.")
     for path in paths:
         if not path.is_file():
             raise DataError(f"{path} is not a file.", "Correct its path.")
     files = ENGINES[engine](paths)
-    try:
-        items, users = files.valid_items(), files.valid_users()
-        events = without_empty_columns(tabulate_events(files.valid_events()))
-    except (OSError, EOFError) as error:
-        raise DataError(f"the files cannot be read: {error}.") from None
+    items, users = files.valid_items(), files.valid_users()
+    events = without_empty_columns(tabulate_events(files.valid_events()))
+    files.refuse_broken()
     if not (items or users or len(events)):
         raise DataError(
             f"the files have no items, users or events of {engine}.", "Check engine and files."
         )
     writer = ParquetFormat()
     try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if items:
-            writer.write_items(out, items)
-        writer.write_users(out, users)
-        writer.write_events(out, events)
-        flush_tree(out)
+        with stage(out) as staged:
+            if items:
+                writer.write_items(staged, items)
+            writer.write_users(staged, users)
+            writer.write_events(staged, events)
+            flush_tree(staged)
+            put_in_place(staged, out)
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error}.") from None
     return Converted(os.fspath(out), len(items), len(users), len(events), dict(files.left_out))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serendip.data.attributes import Attribute
 from serendip.data.event import Event
+from serendip.data.files.times import parse_time
 from serendip.data.item import Item
 from serendip.data.user import User
 from serendip.jobs.exchange.rows import (
@@ -22,7 +24,6 @@ from serendip.jobs.exchange.rows import (
     iterate_events,
     read_attributes,
     read_number,
-    read_objects,
     read_text,
     read_time,
     text_names,
@@ -83,6 +84,10 @@ class GorseFormat(ExportFormat):
         write_lines(folder / "feedback.jsonl", chosen, row)
 
 
+_KEYS = ("ItemId", "UserId", "FeedbackType")
+"""Fields that say what a row is."""
+
+
 class GorseFiles(ForeignFiles):
     """Items, users and feedback of Gorse; what a row is, its fields say.
 
@@ -92,55 +97,70 @@ class GorseFiles(ForeignFiles):
 
     def items(self) -> Iterator[tuple[Place, Item]]:
         """Yield items that are not hidden; a title is a label, or else the comment."""
-        rows = [(place, row) for place, row in self._rows("ItemId") if "FeedbackType" not in row]
-        labels = [_labels(row) | _categories(row) for _, row in rows]
-        title, description = text_names(name for one in labels for name in one)
-        for (place, row), attributes in zip(rows, labels, strict=True):
+        rows: list[tuple[Place, Row, dict[str, Attribute]]] = []
+        for place, row in self.objects():
+            if not row.keys() & _KEYS:
+                self.leave_out(f"rows without {', '.join(_KEYS[:-1])} and {_KEYS[-1]}")
+            elif "ItemId" in row and "FeedbackType" not in row:
+                with self.row(place):
+                    rows.append((place, row, _labels(row) | _categories(row)))
+        title, description = text_names(name for _, _, labels in rows for name in labels)
+        for place, row, labels in rows:
             if row.get("IsHidden"):
                 self.leave_out("items that are hidden")
                 continue
-            item = item_with_texts(read_text(row["ItemId"]), attributes, title, description)
-            moment = read_time(row.get("Timestamp"), place) if row.get("Timestamp") else 0.0
-            yield (
-                place,
-                replace(
-                    item,
-                    title=item.title or read_text(row.get("Comment")),
-                    available_from=moment if moment > 0 else None,
-                ),
-            )
+            with self.row(place):
+                item = item_with_texts(read_text(row["ItemId"]), labels, title, description)
+                yield (
+                    place,
+                    replace(
+                        item,
+                        title=item.title or read_text(row.get("Comment")),
+                        available_from=_read_beginning(row.get("Timestamp")),
+                    ),
+                )
 
     def users(self) -> Iterator[tuple[Place, User]]:
         """Yield users; their labels are attributes."""
         for place, row in self._rows("UserId"):
             if "FeedbackType" not in row:
-                yield place, User(read_text(row["UserId"]), _labels(row))
+                with self.row(place):
+                    yield place, User(read_text(row["UserId"]), _labels(row))
 
     def events(self) -> Iterator[tuple[Place, Event]]:
         """Yield feedback."""
-        valued = {
-            read_text(row["FeedbackType"])
-            for place, row in self._rows("FeedbackType")
-            if read_number(row.get("Value"), "Value", place) not in (None, 0.0, 1.0)
-        }
+        valued = set()
         for place, row in self._rows("FeedbackType"):
-            action = read_text(row["FeedbackType"])
-            value = read_number(row.get("Value"), "Value", place) if action in valued else None
-            yield (
-                place,
-                Event(
-                    read_text(row.get("UserId")),
-                    read_text(row.get("ItemId")),
-                    read_time(row.get("Timestamp"), place),
-                    action,
-                    value,
-                ),
-            )
+            with self.row(place):
+                if read_number(row.get("Value"), "Value") not in (None, 0.0, 1.0):
+                    valued.add(read_text(row["FeedbackType"]))
+        for place, row in self._rows("FeedbackType"):
+            with self.row(place):
+                action = read_text(row["FeedbackType"])
+                value = read_number(row.get("Value"), "Value") if action in valued else None
+                yield (
+                    place,
+                    Event(
+                        read_text(row.get("UserId")),
+                        read_text(row.get("ItemId")),
+                        read_time(row.get("Timestamp")),
+                        action,
+                        value,
+                    ),
+                )
 
     def _rows(self, name: str) -> Iterator[tuple[Place, Row]]:
         """Rows that have a field."""
-        for path in self.paths:
-            yield from ((place, row) for place, row in read_objects(path) if name in row)
+        return ((place, row) for place, row in self.objects() if name in row)
+
+
+def _read_beginning(value: Any) -> float | None:
+    """From when on an item may be shown; None = it does not say."""
+    text = read_text(value)
+    with suppress(ValueError):
+        if parse_time(text) <= 0.0:
+            return None
+    return read_time(text) if text else None
 
 
 def _labels(row: Mapping[str, Any]) -> dict[str, Attribute]:

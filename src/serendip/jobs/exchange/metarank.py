@@ -18,16 +18,18 @@ from serendip.data.item import Item
 from serendip.data.search_log import IMPRESSION
 from serendip.data.user import User
 from serendip.jobs.exchange.rows import (
+    BrokenRow,
     ForeignFiles,
     Place,
     Row,
     item_with_texts,
     read_attributes,
-    read_objects,
+    read_number,
     read_text,
     read_time,
     text_names,
 )
+from serendip.jobs.exchange.times import MILLISECONDS
 
 _TEXTS = ("query", "surface", "country", "device")
 """Fields of an event here that a field of Metarank may be, by its name."""
@@ -59,45 +61,51 @@ class MetarankFiles(ForeignFiles):
 
     def events(self) -> Iterator[tuple[Place, Event]]:
         """Yield impressions and interactions; those without a user are of their session."""
-        rankings = {
-            read_text(row.get("id")): _Ranking(_positions(row, place), _texts(row, place))
-            for place, row in self._rows("ranking")
-        }
+        rankings = {}
+        for place, row in self._rows("ranking"):
+            with self.row(place):
+                rankings[read_text(row.get("id"))] = _Ranking(_positions(row), _texts(row))
         for place, row in self._rows("ranking", "interaction"):
             if not (row.get("user") or row.get("session")):
                 self.leave_out("events without user and session")
-            elif row["event"] == "ranking":
-                yield from _impressions(row, place)
-            else:
-                yield place, _interaction(row, place, rankings.get(read_text(row.get("ranking"))))
+                continue
+            with self.row(place):
+                if row["event"] == "ranking":
+                    for event in _impressions(row):
+                        yield place, event
+                else:
+                    yield place, _interaction(row, rankings.get(read_text(row.get("ranking"))))
 
     def _rows(self, *kinds: str) -> Iterator[tuple[Place, Row]]:
-        for path in self.paths:
-            for place, row in read_objects(path):
-                if row.get("event") not in ("item", "user", "ranking", "interaction"):
-                    raise place.refuse(f"event {str(row.get('event'))[:40]!r} is unknown")
-                if row["event"] in kinds:
-                    yield place, row
+        for place, row in self.objects():
+            if row.get("event") in kinds:
+                yield place, row
+            elif row.get("event") not in ("item", "user", "ranking", "interaction"):
+                with self.row(place):
+                    raise BrokenRow(f"event {read_text(row.get('event'))[:40]!r} is unknown")
 
     def _merge(self, kind: str) -> tuple[dict[str, Place], dict[str, dict[str, Attribute]]]:
         """Id -> place of its last event, and -> its fields."""
         places: dict[str, Place] = {}
         merged: dict[str, dict[str, Attribute]] = {}
         for place, row in self._rows(kind):
-            name = read_text(row.get(kind))
-            places[name] = place
-            fields = merged.setdefault(name, {})
-            for field in _fields(row, place):
-                fields.pop(field, None)  # an empty value removes what was there
-            fields.update(read_attributes(_fields(row, place)))
+            with self.row(place):
+                given = _fields(row)
+                changed = read_attributes(given)
+                name = read_text(row.get(kind))
+                places[name] = place
+                fields = merged.setdefault(name, {})
+                for field in given:
+                    fields.pop(field, None)  # an empty value removes what was there
+                fields.update(changed)
         return places, merged
 
 
-def _fields(row: Row, place: Place) -> dict[str, Any]:
+def _fields(row: Row) -> dict[str, Any]:
     """Fields by name."""
     fields = row.get("fields") or []
     if not isinstance(fields, list) or not all(isinstance(one, dict) for one in fields):
-        raise place.refuse("fields is not a list of objects with `name` and `value`")
+        raise BrokenRow("fields is not a list of objects with `name` and `value`")
     return {read_text(one.get("name")): one.get("value") for one in fields}
 
 
@@ -107,83 +115,72 @@ def _meaning(names: tuple[str, ...]) -> Mapping[str, str]:
     return guess_mapping(names, "events")
 
 
-def _texts(row: Row, place: Place) -> Row:
+def _texts(row: Row) -> Row:
     """Field of an event -> text, by the names of the fields."""
-    fields = _fields(row, place)
+    fields = _fields(row)
     found = _meaning(tuple(fields))
     return {name: read_text(fields[found[name]]) for name in _TEXTS if name in found}
 
 
-def _value(row: Row, place: Place) -> float | None:
+def _value(row: Row) -> float | None:
     """The number of the field that is a value or a rating by its name."""
-    fields = _fields(row, place)
+    fields = _fields(row)
     value = fields.get(_meaning(tuple(fields)).get("value", ""))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    return read_number(value, "value")
 
 
-def _items(row: Row, place: Place) -> list[str]:
+def _items(row: Row) -> list[str]:
     """Ids of the items of a ranking, in order."""
     items = row.get("items") or []
     if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
-        raise place.refuse("items is not a list of objects with `id`")
+        raise BrokenRow("items is not a list of objects with `id`")
     return [read_text(one.get("id")) for one in items]
 
 
-def _positions(row: Row, place: Place) -> dict[str, int]:
+def _positions(row: Row) -> dict[str, int]:
     positions: dict[str, int] = {}
-    for position, item_id in enumerate(_items(row, place)):
+    for position, item_id in enumerate(_items(row)):
         positions.setdefault(item_id, position)
     return positions
 
 
-def _impressions(row: Row, place: Place) -> Iterator[tuple[Place, Event]]:
+def _impressions(row: Row) -> Iterator[Event]:
     """One event for each item of a ranking; a search that found nothing is an event, too."""
-    shown = _items(row, place)
-    texts = _texts(row, place)
+    shown = _items(row)
+    texts = _texts(row)
+    request_id = read_text(row.get("id"))
     for position, item_id in enumerate(shown):
-        yield (
-            place,
-            Event(
-                item_id=item_id,
-                action=IMPRESSION,
-                position=position,
-                request_id=read_text(row.get("id")),
-                **_common(row, place),
-                **texts,
-            ),
+        yield Event(
+            item_id=item_id,
+            action=IMPRESSION,
+            position=position,
+            request_id=request_id,
+            **_common(row),
+            **texts,
         )
     if not shown and texts.get("query"):
-        common = _common(row, place)
-        request_id = read_text(row.get("id"))
-        yield place, Event(item_id="", action="search", request_id=request_id, **common, **texts)
+        yield Event(item_id="", action="search", request_id=request_id, **_common(row), **texts)
 
 
-def _interaction(row: Row, place: Place, ranking: _Ranking | None) -> Event:
+def _interaction(row: Row, ranking: _Ranking | None) -> Event:
     item_id = read_text(row.get("item"))
-    texts = _texts(row, place)
+    texts = _texts(row)
     return Event(
         item_id=item_id,
         action=read_text(row.get("type")),
-        value=_value(row, place),
+        value=_value(row),
         request_id=read_text(row.get("ranking")),
         position=ranking.positions.get(item_id) if ranking else None,
-        **_common(row, place),
+        **_common(row),
         **({**ranking.texts, **texts} if ranking else texts),
     )
 
 
-def _common(row: Row, place: Place) -> dict[str, Any]:
+def _common(row: Row) -> dict[str, Any]:
     """User, time and session of an event."""
     session = read_text(row.get("session"))
     user = read_text(row.get("user")) or session
-    return {"user_id": user, "timestamp": _time(row, place), "session_id": session}
-
-
-def _time(row: Row, place: Place) -> float:
-    """Unix seconds of a time, which is in milliseconds or ISO 8601."""
-    try:
-        return float(read_text(row.get("timestamp"))) / 1e3
-    except ValueError:
-        return read_time(row.get("timestamp"), place)
+    timestamp = read_time(row.get("timestamp"), MILLISECONDS)
+    return {"user_id": user, "timestamp": timestamp, "session_id": session}

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serendip.data.attributes import Attribute
 from serendip.data.event import Event
 from serendip.data.files.columns import guess_mapping
-from serendip.data.files.tables import open_text
 from serendip.data.item import Item
 from serendip.data.user import User
+from serendip.errors import DataError
 from serendip.jobs.exchange.open_formats import as_one_kind
 from serendip.jobs.exchange.rows import (
+    BrokenRow,
     ExportFormat,
     ForeignFiles,
     Place,
     iterate_events,
+    read_lines,
     read_number,
     read_time,
     text_names,
@@ -85,6 +87,10 @@ def _tab_cell(value: Any) -> str:
     return " ".join(str(value).split())
 
 
+_ENDINGS = (".inter", ".item", ".user")
+_UNUSED = (".kg", ".link", ".net")
+"""Endings of graphs, which have no place here."""
+
 _NAMES = ("user_id", "item_id", "timestamp", "action", "value", "query", "session_id")
 """Fields of an event that a column of interactions may be, by its name."""
 
@@ -97,66 +103,100 @@ class RecBoleFiles(ForeignFiles):
 
     def items(self) -> Iterator[tuple[Place, Item]]:
         """Yield the rows of ``.item``."""
+        self._check_endings()
         for file in self._files(".item"):
             title, description = text_names(name for name in file.types if name != "item_id")
-            for place, cells in file.records():
-                texts = {name: cells.pop(name, "") for name in ("item_id", title, description)}
-                item_id, attributes = texts["item_id"], file.attributes(cells, place)
-                yield place, Item(item_id, texts[title], texts[description], attributes)
+            for place, line in file.lines:
+                with self.row(place):
+                    cells = file.cells(line)
+                    texts = {name: cells.pop(name, "") for name in ("item_id", title, description)}
+                    item_id, attributes = texts["item_id"], file.attributes(cells)
+                    yield place, Item(item_id, texts[title], texts[description], attributes)
 
     def users(self) -> Iterator[tuple[Place, User]]:
         """Yield the rows of ``.user``."""
         for file in self._files(".user"):
-            for place, cells in file.records():
-                user_id = cells.pop("user_id", "")
-                yield place, User(user_id, file.attributes(cells, place))
+            for place, line in file.lines:
+                with self.row(place):
+                    cells = file.cells(line)
+                    user_id = cells.pop("user_id", "")
+                    yield place, User(user_id, file.attributes(cells))
 
     def events(self) -> Iterator[tuple[Place, Event]]:
         """Yield the rows of ``.inter``."""
         for file in self._files(".inter"):
             columns = guess_mapping(tuple(file.types), "events")
-            for place, cells in file.records():
-                values = {name: cells[columns[name]] for name in _NAMES if name in columns}
-                yield place, _event(values, place)
+            for place, line in file.lines:
+                with self.row(place):
+                    cells = file.cells(line)
+                    values = {name: cells[columns[name]] for name in _NAMES if name in columns}
+                    yield place, _event(values)
+
+    def _check_endings(self) -> None:
+        """Count the files that have no place here.
+
+        Raises:
+            DataError: a file is none of RecBole.
+        """
+        for path in self.paths:
+            ending = _ending(path)
+            if ending in _UNUSED:
+                self.leave_out(f"files {ending}")
+            elif ending not in _ENDINGS:
+                raise DataError(
+                    f"{path.name}: RecBole has no such files.",
+                    f"Give files that end in {', '.join(_ENDINGS)}, also with .gz.",
+                )
 
     def _files(self, ending: str) -> Iterator[_AtomicFile]:
-        names = ((path, path.name.removesuffix(".gz")) for path in self.paths)
-        return (_AtomicFile(path) for path, name in names if name.endswith(ending))
+        """The files of an ending, without those whose header is broken."""
+        for path in self.paths:
+            if _ending(path) == ending:
+                lines = read_lines(path)
+                place, header = next(lines, (Place(path, 1), ""))
+                with self.row(place):
+                    yield _AtomicFile(_read_header(header), lines)
 
 
-class _AtomicFile:
-    """A file whose header names columns with their types, ``price:float``."""
+def _ending(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with open_text(path) as file:
-            header = _cells(file.readline())
-        self.types = {
-            name: kind for name, _, kind in (column.rpartition(":") for column in header) if name
-        }
-        if len(self.types) < len(header):
-            problem = "a column has no type, such as `item_id:token`, or is there twice"
-            raise Place(path, 1).refuse(problem)
 
-    def records(self) -> Iterator[tuple[Place, dict[str, str]]]:
-        """Yield the cells of every row by name."""
-        with open_text(self.path) as file:
-            for number, line in enumerate(file, 1):
-                cells, place = _cells(line), Place(self.path, number)
-                if number == 1 or cells == [""]:
-                    continue
-                if len(cells) != len(self.types):
-                    raise place.refuse(f"{len(cells)} cells for {len(self.types)} columns")
-                yield place, dict(zip(self.types, cells, strict=True))
+def _read_header(line: str) -> dict[str, str]:
+    """Name of a column -> its type, in the order of the columns."""
+    header = _cells(line)
+    types = {name: kind for name, _, kind in (column.rpartition(":") for column in header) if name}
+    if len(types) < len(header):
+        raise BrokenRow("a column has no type, such as `item_id:token`, or is there twice")
+    return types
 
-    def attributes(self, cells: Mapping[str, str], place: Place) -> dict[str, Attribute]:
+
+class _AtomicFile(NamedTuple):
+    """A file whose header names columns with their types, ``price:float``.
+
+    Args:
+        types: name of a column -> its type, in the order of the columns.
+        lines: those behind the header.
+    """
+
+    types: Mapping[str, str]
+    lines: Iterable[tuple[Place, str]]
+
+    def cells(self, line: str) -> dict[str, str]:
+        """The cells of a line by name."""
+        cells = _cells(line)
+        if len(cells) != len(self.types):
+            raise BrokenRow(f"{len(cells)} cells for {len(self.types)} columns")
+        return dict(zip(self.types, cells, strict=True))
+
+    def attributes(self, cells: Mapping[str, str]) -> dict[str, Attribute]:
         """The filled cells as what their types say."""
         attributes: dict[str, Attribute] = {}
         for name, cell in cells.items():
             if not cell:
                 continue
             if self.types[name] == "float":
-                attributes[name] = read_number(cell, name, place) or 0.0
+                attributes[name] = read_number(cell, name) or 0.0
             else:
                 is_list = self.types[name].endswith("_seq")
                 attributes[name] = tuple(cell.split()) if is_list else cell
@@ -167,14 +207,14 @@ def _cells(line: str) -> list[str]:
     return line.rstrip("\r\n").split("\t")
 
 
-def _event(values: Mapping[str, str], place: Place) -> Event:
+def _event(values: Mapping[str, str]) -> Event:
     value = values.get("value")
     return Event(
         user_id=values.get("user_id", ""),
         item_id=values.get("item_id", ""),
-        timestamp=read_time(values.get("timestamp"), place),
+        timestamp=read_time(values.get("timestamp")),
         action=values.get("action") or ("rate" if value else "click"),
-        value=read_number(value, "value", place),
+        value=read_number(value, "value"),
         query=values.get("query", ""),
         session_id=values.get("session_id", ""),
     )

@@ -6,16 +6,17 @@ from 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.search_log import IMPRESSION
 from serendip.data.user import User
 from serendip.jobs.exchange.rows import (
+    BrokenRow,
     ExportFormat,
     ForeignFiles,
     Place,
@@ -25,7 +26,6 @@ from serendip.jobs.exchange.rows import (
     iterate_events,
     json_line,
     read_number,
-    read_objects,
     read_text,
     read_time,
 )
@@ -142,27 +142,41 @@ class UbiFiles(ForeignFiles):
 
     def events(self) -> Iterator[tuple[Place, Event]]:
         """Yield the events, and then the searches without any."""
-        queries = {
-            read_text(row.get("query_id")): (place, row)
-            for place, row in self._rows()
-            if "action_name" not in row and row.get("query_id")
-        }
+        queries = self._queries()
         first = self._lowest_ordinal()
         named = set()
         for place, row in self._rows():
             if "action_name" not in row:
                 continue
-            query_id = read_text(row.get("query_id"))
-            named.add(query_id)
-            _, query = queries.get(query_id, (place, {}))
-            event = _read_event(row, query, first, place)
-            if self._keeps(event):
-                yield place, event
-        for query_id, (place, query) in queries.items():
-            if query_id not in named and query.get("timestamp"):
-                event = _read_search(query, place)
+            with self.row(place):
+                query_id = read_text(row.get("query_id"))
+                named.add(query_id)
+                event = _read_event(row, queries.get(query_id, _NO_QUERY), first)
                 if self._keeps(event):
                     yield place, event
+        for query_id, query in queries.items():
+            if query_id in named:
+                continue
+            if not query.row.get("timestamp"):
+                self.leave_out("queries without events and time")
+                continue
+            with self.row(query.place):
+                event = _read_search(query.row)
+                if self._keeps(event):
+                    yield query.place, event
+
+    def _queries(self) -> dict[str, _KnownQuery]:
+        """Query id -> the query."""
+        queries: dict[str, _KnownQuery] = {}
+        for place, row in self._rows():
+            if "action_name" in row:
+                continue
+            if not row.get("query_id"):
+                self.leave_out("rows without action_name and query_id")
+                continue
+            with self.row(place):
+                queries[read_text(row["query_id"])] = _KnownQuery(place, row, _hit_positions(row))
+        return queries
 
     def _keeps(self, event: Event) -> bool:
         if not event.user_id:
@@ -173,33 +187,53 @@ class UbiFiles(ForeignFiles):
 
     def _lowest_ordinal(self) -> int:
         """From which ordinal on positions are counted: 0 if there is any, else 1."""
-        ordinals = (_ordinal(row, place) for place, row in self._rows() if "action_name" in row)
-        return min((one for one in ordinals if one is not None), default=1) and 1
+        lowest = 1
+        for place, row in self._rows():
+            with self.row(place):
+                if "action_name" in row and _ordinal(row) == 0:
+                    lowest = 0
+        return lowest
 
     def _rows(self) -> Iterator[tuple[Place, Row]]:
         """The documents, without the action lines of bulk requests."""
-        for path in self.paths:
-            for place, row in read_objects(path):
-                if isinstance(row.get("_source"), dict):
-                    yield place, row["_source"]
-                elif not row.keys() <= {"index", "create"}:
-                    yield place, row
+        for place, row in self.objects():
+            if isinstance(row.get("_source"), dict):
+                yield place, row["_source"]
+            elif not row.keys() <= {"index", "create"}:
+                yield place, row
 
 
-def _read_event(row: Row, query: Row, first_ordinal: int, place: Place) -> Event:
-    attributes = _inner(row, "event_attributes", place)
-    item_id = read_text(_inner(attributes, "object", place).get("object_id"))
-    ordinal = _ordinal(row, place)
-    position = _hit_position(query, item_id) if ordinal is None else ordinal - first_ordinal
+class _KnownQuery(NamedTuple):
+    """A query of the files.
+
+    Args:
+        place: of its row.
+        row: the query.
+        positions: item -> its place among the hits.
+    """
+
+    place: Place
+    row: Row
+    positions: Mapping[str, int]
+
+
+_NO_QUERY = _KnownQuery(Place(Path(), 0), {}, {})
+
+
+def _read_event(row: Row, query: _KnownQuery, first_ordinal: int) -> Event:
+    attributes = _inner(row, "event_attributes")
+    item_id = read_text(_inner(attributes, "object").get("object_id"))
+    ordinal = _ordinal(row)
+    position = query.positions.get(item_id) if ordinal is None else ordinal - first_ordinal
     session = read_text(row.get("session_id") or attributes.get("session_id"))
     texts: Row = {name: read_text(attributes.get(name)) for name in _TEXTS}
-    numbers: Row = {name: read_number(attributes.get(name), name, place) for name in _NUMBERS}
+    numbers: Row = {name: read_number(attributes.get(name), name) for name in _NUMBERS}
     return Event(
         user_id=_person(row) or session,
         item_id=item_id,
-        timestamp=read_time(row.get("timestamp"), place),
+        timestamp=read_time(row.get("timestamp")),
         action=read_text(row["action_name"]),
-        query=_event_text(row) or read_text(query.get("user_query")),
+        query=_event_text(row) or read_text(query.row.get("user_query")),
         request_id=read_text(row.get("query_id")),
         position=position,
         session_id=session,
@@ -208,15 +242,15 @@ def _read_event(row: Row, query: Row, first_ordinal: int, place: Place) -> Event
     )
 
 
-def _read_search(query: Row, place: Place) -> Event:
+def _read_search(query: Row) -> Event:
     return Event(
         user_id=_person(query),
         item_id="",
-        timestamp=read_time(query.get("timestamp"), place),
+        timestamp=read_time(query.get("timestamp")),
         action="search",
         query=read_text(query.get("user_query")),
         request_id=read_text(query["query_id"]),
-        surface=read_text(_inner(query, "query_attributes", place).get("surface")),
+        surface=read_text(_inner(query, "query_attributes").get("surface")),
     )
 
 
@@ -230,23 +264,29 @@ def _event_text(row: Row) -> str:
     return read_text(row.get("user_query"))
 
 
-def _ordinal(row: Row, place: Place) -> int | None:
-    position = _inner(_inner(row, "event_attributes", place), "position", place)
-    ordinal = read_number(position.get("ordinal"), "ordinal", place)
+def _ordinal(row: Row) -> int | None:
+    position = _inner(_inner(row, "event_attributes"), "position")
+    ordinal = read_number(position.get("ordinal"), "ordinal")
     if ordinal is None:
         return None
     if not ordinal.is_integer():
-        raise place.refuse(f"ordinal {ordinal:g} is not a whole number")
+        raise BrokenRow(f"ordinal {ordinal:g} is not a whole number")
     return int(ordinal)
 
 
-def _hit_position(query: Row, item_id: str) -> int | None:
+def _hit_positions(query: Row) -> dict[str, int]:
+    """Item -> its place among the hits, the first one if it is there more than once."""
     hits = query.get("query_response_hit_ids") or []
-    return next((place for place, hit in enumerate(hits) if read_text(hit) == item_id), None)
+    if not isinstance(hits, list):
+        raise BrokenRow(f"query_response_hit_ids {read_text(hits)[:40]!r} is no list")
+    positions: dict[str, int] = {}
+    for position, hit in enumerate(hits):
+        positions.setdefault(read_text(hit), position)
+    return positions
 
 
-def _inner(row: Row, name: str, place: Place) -> dict[str, Any]:
+def _inner(row: Row, name: str) -> dict[str, Any]:
     inner = row.get(name)
     if inner is not None and not isinstance(inner, dict):
-        raise place.refuse(f"{name} is not an object")
+        raise BrokenRow(f"{name} {read_text(inner)[:40]!r} is not an object")
     return inner or {}

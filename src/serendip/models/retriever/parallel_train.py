@@ -5,7 +5,8 @@ does alone. At each step it sends the batch to its helpers. Every process comput
 its rows of the batch, among the same candidates; the gradients are added up, and every process
 makes the same step of the optimiser. So a step is that of one process, up to the order of sums and
 to which numbers dropout draws. At the beginning of an epoch helpers get the parameters and moments
-of the training, also those of a checkpoint.
+of the training, also those of a checkpoint, and dropout begins anew by seed, epoch and number of
+the process; so a training that is resumed goes on as if it had not been interrupted.
 
 Processes talk by gloo, the backend of torch.distributed for CPUs, and are started by the executor.
 
@@ -14,9 +15,12 @@ Shapes: B rows, R rows of the ID table that a step reads, E row size, C candidat
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+import traceback
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -38,22 +42,35 @@ from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.loss import LossCandidates, RetrieverNetwork
 from serendip.models.row_adam import RowAdamW
+from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.threads import num_threads
 
 _distributed: Any = torch.distributed  # whose types leave out what is used here
 
-_START_S, _STEP_S = 600, 1_800
-"""Seconds that processes wait for one another: to start, which may need a free core, and between
-two steps, while the first one validates."""
+_START_S, _CONNECT_S, _STEP_S = 600.0, 60.0, 1_800.0
+"""Seconds that processes wait for one another: that a helper starts, which may need a free core;
+that all connect once they have started; and between two steps, while the first one validates."""
+
+_INTERFACE = "GLOO_SOCKET_IFNAME"
+"""Variable that names the interface on which gloo listens."""
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 _EPOCH, _STEP, _END = 1, 2, 3
 """What comes next."""
 
 _COLUMNS = ("items", "liked", "gaps", "places", "prefix", "task", "source", "query", "target")
 _HEAD = 7
-"""Numbers before what is sent: what it is, B, T, M, C, and whether weights and countries come."""
+"""Numbers before what is sent: what it is, then the number of the epoch; or B, T, M, C, and whether
+weights and countries come."""
+
+_FAILURE = "failure-{}.json"
+"""File of a helper's own error, by its number."""
+
+
+class ProcessLoss(Exception):
+    """Another process of the training does not answer; ``open_steps`` and ``help_train`` see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +100,8 @@ class HelperTask:
 class Steps(Protocol):
     """How the steps of a training are made."""
 
-    def begin(self, module: RetrieverNetwork, optimiser: RowAdamW) -> None:
-        """An epoch begins."""
+    def begin(self, module: RetrieverNetwork, optimiser: RowAdamW, epoch: int) -> None:
+        """An epoch begins, of this number."""
         ...
 
     def add_gradients(
@@ -101,7 +118,7 @@ class Steps(Protocol):
 class OneProcess:
     """Steps of a training without helpers."""
 
-    def begin(self, module: RetrieverNetwork, optimiser: RowAdamW) -> None:
+    def begin(self, module: RetrieverNetwork, optimiser: RowAdamW, epoch: int) -> None:
         """Nothing to do."""
 
     def add_gradients(
@@ -122,27 +139,34 @@ class ProcessGroup:
         folder: has the file by which they find one another.
         number: of this process, 0 = that of the training.
         count: number of processes.
-        is_local: whether to listen on the loopback interface alone.
+        connect_s: seconds to wait for the others.
+
+    Raises:
+        ProcessLoss: of all methods, too: another process does not answer.
     """
 
-    def __init__(self, folder: Path, number: int, count: int, is_local: bool) -> None:
+    def __init__(self, folder: Path, number: int, count: int, connect_s: float) -> None:
         self.number, self.count = number, count
-        gloo = _distributed.ProcessGroupGloo
-        options = gloo._Options()
-        options._devices, options._timeout = [_listen(is_local)], timedelta(seconds=_STEP_S)
-        store = _distributed.FileStore(str(folder / "processes"), count)
-        store.set_timeout(timedelta(seconds=_START_S))
-        self._group = gloo(store, number, count, options)
-        self._group.barrier().wait(timedelta(seconds=_START_S))
+        limit = timedelta(seconds=connect_s)
+        with _losses():
+            store = _distributed.FileStore(str(folder / "processes"), count)
+            store.set_timeout(limit)
+            self._group = _distributed.ProcessGroupGloo(store, number, count, limit)
+
+    def close(self) -> None:
+        """Close the connections: those who wait for this process see it."""
+        del self._group
 
     def broadcast(self, tensor: Tensor) -> Tensor:
         """The values of the first process, in place."""
-        self._group.broadcast(tensor, 0).wait(timedelta(seconds=_STEP_S))
+        with _losses():
+            self._group.broadcast([tensor], _patient(_distributed.BroadcastOptions())).wait()
         return tensor
 
     def add_up(self, tensor: Tensor) -> Tensor:
         """The sums over all processes, in place."""
-        self._group.allreduce([tensor]).wait(timedelta(seconds=_STEP_S))
+        with _losses():
+            self._group.allreduce([tensor], _patient(_distributed.AllreduceOptions())).wait()
         return tensor
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
@@ -153,16 +177,39 @@ class ProcessGroup:
         padded = torch.zeros((longest, *tensor.shape[1:]), dtype=tensor.dtype)
         padded[: len(tensor)] = tensor
         found = [torch.zeros_like(padded) for _ in range(self.count)]
-        self._group.allgather([found], [padded]).wait(timedelta(seconds=_STEP_S))
+        with _losses():  # all have come as far as the lengths, so nobody is waited for long
+            self._group.allgather([found], [padded]).wait()
         return [part[:length] for part, length in zip(found, lengths.tolist(), strict=True)]
 
 
-def _listen(is_local: bool) -> Any:
-    """Where gloo listens: the loopback interface, the one that is named, or that of the host."""
-    gloo, name = _distributed.ProcessGroupGloo, os.environ.get("GLOO_SOCKET_IFNAME", "")
+@contextmanager
+def _losses() -> Iterator[None]:
+    """Raise errors of gloo as losses; other parts of a training raise ``RuntimeError``, too."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLoss(str(error)) from error
+
+
+def _patient(options: Any) -> Any:
+    """Options of an exchange that waits for the slowest process."""
+    options.timeout = timedelta(seconds=_STEP_S)
+    return options
+
+
+@contextmanager
+def _on_loopback(is_local: bool) -> Iterator[None]:
+    """Let gloo listen on the loopback interface; else on that of its variable, or of the host."""
+    before = os.environ.get(_INTERFACE)
     if is_local:
-        return gloo.create_device(hostname="127.0.0.1")
-    return gloo.create_device(interface=name) if name else gloo.create_default_device()
+        os.environ[_INTERFACE] = _LOOPBACK
+    try:
+        yield
+    finally:
+        if is_local:
+            del os.environ[_INTERFACE]
+        if before is not None:
+            os.environ[_INTERFACE] = before
 
 
 class ManyProcesses:
@@ -171,9 +218,9 @@ class ManyProcesses:
     def __init__(self, group: ProcessGroup) -> None:
         self._group = group
 
-    def begin(self, module: RetrieverNetwork, optimiser: RowAdamW) -> None:
+    def begin(self, module: RetrieverNetwork, optimiser: RowAdamW, epoch: int) -> None:
         """Send parameters and moments."""
-        self._group.broadcast(_head(_EPOCH))
+        self._group.broadcast(_head(_EPOCH, epoch))
         _share_state(self._group, optimiser)
 
     def end(self) -> None:
@@ -215,41 +262,81 @@ def open_steps(
         options: seed, executor, its shared folder and the number of processes.
 
     Raises:
-        SerendipError: a process was killed, or did not start in time.
+        ConfigError: the executor has too few workers.
+        SerendipError: a process was killed, failed, or did not start in time.
     """
-    count, executor = options.train_processes, options.executor
-    if count == 1 or executor.workers == 1 or options.shared is None:
+    options.require_workers()
+    count, executor, shared = options.train_processes, options.executor, options.shared
+    if count == 1 or shared is None:
         yield OneProcess()
         return
     with ExitStack() as stack:
-        folder = stack.enter_context(scratch_folder(options.shared))
+        folder = stack.enter_context(scratch_folder(shared))
         save_arrays(folder / "items", _to_arrays(features, queries, module, num_countries))
-        is_local = executor.name == "local"
         for number in range(1, count):
-            task = HelperTask(str(folder), config, number, count, options.seed, is_local)
-            next(stack.enter_context(executor.stream(help_train, task)))
+            task = HelperTask(str(folder), config, number, count, options.seed, executor.is_local)
+            next(stack.enter_context(executor.stream(help_train, task, _START_S)))
         try:
-            steps = ManyProcesses(ProcessGroup(folder, 0, count, is_local))
+            with _on_loopback(executor.is_local):
+                group = ProcessGroup(folder, 0, count, _CONNECT_S)
+            steps = ManyProcesses(stack.enter_context(closing(group)))
             yield steps
             steps.end()
-        except RuntimeError as error:
-            raise SerendipError(
-                f"the processes that train the retriever lost one another: {error}.",
-                "Run the command again; `train_processes` in [engine] needs as many free cores.",
-            ) from None
+        except ProcessLoss as error:
+            raise _explain(folder, count, error) from error
+
+
+def _explain(folder: Path, count: int, loss: ProcessLoss) -> SerendipError:
+    """The error of a helper that failed, or that a process was lost."""
+    for number in range(1, count):
+        path = folder / _FAILURE.format(number)
+        if path.is_file():
+            told = json.loads(path.read_text(encoding="utf-8"))
+            found = SerendipError(told["message"])
+            found.add_note(told["trace"])
+            return found
+    return SerendipError(
+        f"the processes that train the retriever lost one another: {loss}.",
+        "One was probably killed: free some memory and run the command again.",
+    )
+
+
+@contextmanager
+def note_failure(task: HelperTask) -> Iterator[None]:
+    """Write the error of a helper into the folder, before its connections are closed."""
+    try:
+        yield
+    except ProcessLoss:
+        raise
+    except Exception as error:
+        message = f"{task} failed: {type(error).__name__}: {error}"
+        document = {"message": message, "trace": traceback.format_exc()}
+        write_json(Path(task.folder) / _FAILURE.format(task.number), document)
+        raise
 
 
 def help_train(task: HelperTask) -> Generator[bool]:
     """Make the steps of a training beside it until it ends; yields once, when it is ready."""
     folder = Path(task.folder)
     torch.set_num_threads(num_threads())
-    torch.manual_seed(task.seed + task.number)
     module, optimiser = _open_module(folder / "items", task.config)
     yield True
-    group = ProcessGroup(folder, task.number, task.count, task.is_local)
+    if task.is_local:  # of this process, which does nothing else
+        os.environ[_INTERFACE] = _LOOPBACK
+    # The others may have to wait for a free core, one after the other.
+    group = ProcessGroup(folder, task.number, task.count, task.count * _START_S)
+    with note_failure(task):
+        _make_steps(group, module, optimiser, task.seed)
+
+
+def _make_steps(
+    group: ProcessGroup, module: RetrieverNetwork, optimiser: RowAdamW, seed: int
+) -> None:
+    """Make the steps of a training until it says that it ends."""
     head = torch.zeros(_HEAD, dtype=torch.int64)
     while (kind := int(group.broadcast(head)[0])) != _END:
         if kind == _EPOCH:
+            torch.manual_seed(seed_dropout(seed, int(head[1]), group.number))
             optimiser.flush()
             _share_state(group, optimiser)
             module.train()
@@ -261,6 +348,11 @@ def help_train(task: HelperTask) -> Generator[bool]:
         _add_gradients(group, module, optimiser, batch, candidates)
         optimiser.clip_gradients(MOST_GRADIENT)
         optimiser.step()
+
+
+def seed_dropout(seed: int, epoch: int, number: int) -> int:
+    """Seed of what a helper draws in an epoch; that of the training keeps its random state."""
+    return int(np.random.SeedSequence([seed, epoch, number]).generate_state(1)[0])
 
 
 MOST_GRADIENT = 1.0

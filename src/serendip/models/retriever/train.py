@@ -107,7 +107,8 @@ def train_retriever(
         stopping = StoppingRule(training.num_epochs, config.patience)
         digest = ""
         if options.checkpoint is not None:
-            digest = training_fingerprint(dataset, config, options.seed)
+            processes = options.train_processes
+            digest = training_fingerprint(dataset, config, options.seed, processes)
         training.allowance = options.allowance.from_now(_SHARE_BEFORE_LAST)
         timed = replace(options, allowance=training.allowance, progress=SilentProgress())
         with training.open_steps(options):
@@ -250,7 +251,7 @@ class RetrieverTraining:
         """Pass over all rows, epoch ``number``; shorter if the time is over."""
         self.module.train()
         self._encoded = None
-        self.steps.begin(self.module, self.optimiser)
+        self.steps.begin(self.module, self.optimiser, number)
         steps = maker.cut_epoch(self.config.batch_size, self.random)
         for step, rows in enumerate(steps):
             self._passes = number + step / len(steps)
