@@ -37,7 +37,6 @@ from serendip.engine.answer import (
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
 from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier, open_named
-from serendip.engine.influence import FIRST
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
@@ -54,9 +53,10 @@ from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
 from serendip.engine.shards import opener_of
+from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
-from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
+from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, find_surface
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, SerendipError, StorageError
@@ -279,9 +279,11 @@ class Engine:
             query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
-        # One more than the page: then it is known whether there is another one. Reasons compare
-        # with the first items, however short the page is.
-        result = run([query], surface, state, max(offset + request.k, FIRST) + 1)[0]
+        end = offset + request.k
+        if request.reasons and (surface.scorer == RANKER or query.text):
+            end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
+        # One more than the page: then it is known whether there is another one.
+        result = run([query], surface, state, end + 1)[0]
         with span("answer"):
             return build_answer(result, state, self.generation, request, offset)
 

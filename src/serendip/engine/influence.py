@@ -22,6 +22,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS, Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.feature_names import relative_name
+from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.scoring import predict_actions, weigh_actions
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import RANKER
@@ -34,9 +35,6 @@ NOTICED = 0.7
 
 NEWEST = 8
 """Newest distinct items of a history that are left out in turn."""
-
-FIRST = 10
-"""First items of a list, which stand for the best items of the catalogue."""
 
 _CODE_HISTORY = 20
 """Newest items whose semantic IDs are features."""

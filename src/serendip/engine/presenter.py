@@ -27,8 +27,9 @@ from serendip.engine.answer import (
     encode_cursor,
 )
 from serendip.engine.explain import Explainer
-from serendip.engine.influence import FIRST, find_influence, measure_influence
+from serendip.engine.influence import find_influence, measure_influence
 from serendip.engine.request import Request
+from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter
@@ -36,13 +37,16 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.wording import choose_language
+from serendip.engine.wording import Language, choose_language
 
 _WORD_SOURCE = "from words"
 """Key of a trace: number of candidates that the word search proposed."""
 
 _DECIMALS = 5
 """Decimals of the numbers of an item."""
+
+_ANY_WORD = 1e-9
+"""A BM25 below that of any item with a word."""
 
 _WORD_SCORES = ("title match", "bm25")
 """Features that the evidence of the text is computed from."""
@@ -90,12 +94,8 @@ def build_answer(
     page = result.items.take(slice(offset, offset + k))
     reasons = [""] * len(page)
     if request.reasons:
-        word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
         language = choose_language(request.language)
-        influence = find_influence(result, state, page)
-        best = _best_words(result)
-        explainer = Explainer(state, result.query, page.item_nums, language, influence, best)
-        reasons = explainer.reasons(*word_scores)
+        reasons = _tell_reasons(result, state, language, offset + k)[offset:]
     sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist()
     ids = state.catalogue.vocabulary.ids_of(page.item_nums)
     columns = (ids, page.scores.tolist(), _parts(page), reasons, sponsored)
@@ -111,6 +111,15 @@ def build_answer(
         result.degraded,
         feedback,
     )
+
+
+def _tell_reasons(result: Result, state: EngineState, language: Language, end: int) -> list[str]:
+    """Reasons of the first ``end`` items: which kind is told next depends on those before."""
+    told = result.items.take(slice(0, end))
+    word_scores = (told.fields[name].tolist() for name in _WORD_SCORES)
+    influence, best = find_influence(result, state, told), _best_words(result)
+    explainer = Explainer(state, result.query, told.item_nums, language, influence, best)
+    return explainer.reasons(*word_scores)
 
 
 def build_fallback(
@@ -185,9 +194,9 @@ def build_explanation(
 
 
 def _best_words(result: Result) -> float:
-    """The largest BM25 of the first items of a list; 0 = none has a word of the text."""
+    """The largest BM25 of the first items of a list; if none has a word, any word is as good."""
     scores = result.items.take(slice(0, FIRST)).fields.get("bm25", np.zeros(0))
-    return float(np.nan_to_num(scores).max(initial=0.0))
+    return float(np.nan_to_num(scores).max(initial=0.0)) or _ANY_WORD
 
 
 def _p_irrelevant(

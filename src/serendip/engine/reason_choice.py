@@ -4,7 +4,7 @@ Each item is given the strongest ground there is, with one exception: among grou
 as strong, the one whose kind the list has told least often. So a list does not say the same thing
 ten times, and no item is given a weak reason for the sake of variety.
 
-Strengths of different kinds are made comparable by what the strongest of a kind on the page has:
+Strengths of different kinds are made comparable by what the strongest of a kind in the list has:
 1 for that one, its share of it for the others. Kinds that say less of the user (a group,
 popularity) reach less than 1, and those that leave nothing open (the title that was typed) more.
 """

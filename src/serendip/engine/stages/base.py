@@ -21,6 +21,9 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.engine.state import EngineState
 
+FIRST = 10
+"""First positions of a list: what most people see, and what its reasons are compared with."""
+
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 

@@ -27,7 +27,7 @@ from pydantic import Field, PositiveInt, PrivateAttr
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
-from serendip.engine.stages.base import Kept, ListFilter, OrderedCandidates
+from serendip.engine.stages.base import FIRST, Kept, ListFilter, OrderedCandidates
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.state import TYPED_TEXTS, EngineState
 from serendip.models.relevance.model import RelevanceModel
@@ -39,12 +39,9 @@ P_IRRELEVANT = "P(irrelevant)"
 CHECKED = "relevance checked"
 """Trace key: number of candidates with a prediction."""
 
-FIRST = 10
-"""First positions of a list, which the guarantee of a threshold covers; of a message, fewer."""
-
 
 def count_places(min_value: MinValueConfig | None) -> int:
-    """First positions that the guarantee covers: those of a message are all that it has."""
+    """First positions that the guarantee of a threshold covers: a message may have fewer."""
     return FIRST if min_value is None else min(FIRST, min_value.k)
 
 

@@ -36,9 +36,9 @@ from serendip.data.search_log import LoggedRequest
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
-from serendip.engine.stages.base import OrderedCandidates
+from serendip.engine.stages.base import FIRST, OrderedCandidates
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import FIRST, RelevanceFilter
+from serendip.engine.stages.relevance_filter import RelevanceFilter
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import DataError

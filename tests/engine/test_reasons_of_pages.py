@@ -1,0 +1,36 @@
+"""Reasons of a list are the same, however it is divided into pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+
+
+def read_reasons(engine: Engine, request: Request, k: int, count: int) -> list[tuple[str, str]]:
+    """Items and reasons of the first ``count`` places, read in pages of ``k``."""
+    told: list[tuple[str, str]] = []
+    cursor = ""
+    while len(told) < count:
+        answer = engine.recommend(replace(request, k=k, cursor=cursor))
+        told += [(item.item_id, item.reason) for item in answer.items]
+        cursor = answer.next
+        if not cursor:
+            break
+    return told[:count]
+
+
+@pytest.mark.parametrize("surface", ["home", "similar", "search"])
+def test_reasons_do_not_depend_on_the_size_of_the_page(engine: Engine, surface: str) -> None:
+    parts = {"similar": {"item_ids": ("i3",)}, "search": {"text": "horror tale"}}.get(surface, {})
+    kinds = set()
+    for user in ("u0", "u1", "u2", "u3"):
+        request = Request(surface, user, **parts)
+        whole = read_reasons(engine, request, 20, 20)
+        assert len(whole) > 10
+        assert read_reasons(engine, request, 3, 20) == whole
+        kinds |= {reason for _, reason in whole}
+    assert len(kinds) > 1
