@@ -74,7 +74,7 @@ def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> N
     bench = UnifiedBench(products, tmp_path / "out.json", lines, 1, encoder=HASHING)
     document = run_unified(bench, TrainOptions(), executor=InThisProcess())
     rows = {row["model"]: row for row in document["rows"]}
-    ordered = {"ranker-written", "ranker-labelled"}
+    ordered = {"ranker-written", "ranker-labelled", "search-order"}
     assert set(rows) == {"unified", "bm25", "vectors", "rrf", "engine", *ordered}
     for row in rows.values():
         assert (row["task"], row["users"]) == ("search", 2)
