@@ -267,6 +267,6 @@ def test_a_country_that_is_too_long_is_refused_by_name(store):
 def test_the_index_of_a_segment_has_the_countries(place, store):
     store.put_events([PHONE, PLAIN, ABROAD])
     store.compact()
-    facts = store._read(lambda view: view.facts)
+    facts = store.read_at_once(lambda view: view.facts)
     segment = Segment.open(place.log / facts[0].name, facts[0].checksum)
     assert segment.countries_of(np.arange(3)) == ["France", "", "Spain"]
