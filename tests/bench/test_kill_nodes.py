@@ -13,7 +13,7 @@ from serendip_bench.scripts.kill_nodes import find_tasks
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
-ORPHAN = "(exec -a ray::_run sleep 60 >/dev/null) & echo $!"
+ORPHAN = "(exec -a ray::_run sleep 60 >/dev/null 2>&1) & echo $!"
 """Starts a process of this name, prints its id and leaves it behind."""
 
 
