@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,10 +38,12 @@ from serendip.jobs.init.attribute_roles import (
     find_quality_columns,
 )
 from serendip.jobs.init.cell_kinds import Kind, classify_column
+from serendip.jobs.init.file_formats import FileForm, guess_encoding
 from serendip.jobs.init.guess_columns import (
     SAMPLE_ROWS,
     SampledFile,
     guess_columns,
+    guess_form,
     guess_user_columns,
 )
 from serendip.runtime.atomic_files import write_text
@@ -65,6 +67,7 @@ class Guess:
         others: file columns without a canonical name.
         roles: how the other columns of items are read; None = of another file.
         actions: what the actions of events are taken for; None = of another file, or no column.
+        form: how the file is written, where that is not the usual way.
     """
 
     path: str
@@ -72,6 +75,7 @@ class Guess:
     others: Sequence[str]
     roles: AttributeRoles | None = None
     actions: ActionRoles | None = None
+    form: FileForm = field(default_factory=FileForm)
 
 
 def start_workspace(
@@ -81,6 +85,7 @@ def start_workspace(
     force: bool,
     map_options: Sequence[str] = (),
     users: Path | None = None,
+    given: FileForm | None = None,
 ) -> dict[str, Guess]:
     """Write ``serendip.toml`` into ``folder`` for these files.
 
@@ -91,6 +96,7 @@ def start_workspace(
         force: overwrite an existing ``serendip.toml``.
         map_options: ``timestamp=when`` or ``events.timestamp=when``: columns given by the user.
         users: the same with one user per row; None = no users file.
+        given: how the files are written, as far as the user says it.
 
     Returns:
         table -> guessed columns.
@@ -107,7 +113,7 @@ def start_workspace(
         paths["events"] = events
     if users is not None:
         paths["users"] = users
-    guesses = _guess_files(folder, paths, map_options)
+    guesses = _guess_files(folder, paths, map_options, given or FileForm())
     folder.mkdir(parents=True, exist_ok=True)
     sample, roles = _read_roles(folder, guesses["items"])
     guesses["items"] = replace(guesses["items"], roles=roles)
@@ -117,7 +123,7 @@ def start_workspace(
 
 def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRoles]:
     """The first items, and how their attributes are read."""
-    config = ItemsConfig(path=guess.path, columns=dict(guess.mapping))
+    config = ItemsConfig.model_validate(_settings(guess))
     sample = read_items(config, folder).sample(SAMPLE_ROWS)
     levels, decimals = find_level_separators(sample), find_decimals(sample)
     if levels or decimals:
@@ -127,16 +133,25 @@ def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRo
     return sample, describe_roles(sample, levels, decimals)
 
 
+def _settings(guess: Guess) -> dict[str, object]:
+    """Keys of the table of a file, as far as they are guessed."""
+    return {"path": guess.path, "columns": dict(guess.mapping), **guess.form.settings()}
+
+
 def _guess_files(
-    folder: Path, paths: Mapping[TableKind, Path], map_options: Sequence[str]
+    folder: Path, paths: Mapping[TableKind, Path], map_options: Sequence[str], given: FileForm
 ) -> dict[str, Guess]:
     """Table -> guessed columns of its file."""
     for kind, path in paths.items():
         if not path.is_file():
             raise DataError(f"{path} is not a file.", f"Correct the path of --{kind}.")
-    columns = {kind: open_table(path).columns for kind, path in paths.items()}
+    encodings = {kind: given.encoding or guess_encoding(path) for kind, path in paths.items()}
+    columns = {kind: open_table(path, encodings[kind]).columns for kind, path in paths.items()}
     user_mappings = parse_map_options(map_options, columns)
-    files = {kind: SampledFile(path, kind, user_mappings[kind]) for kind, path in paths.items()}
+    files = {
+        kind: SampledFile(path, kind, user_mappings[kind], encodings[kind], given.time_format)
+        for kind, path in paths.items()
+    }
     mappings = dict(
         zip(("items", "events"), guess_columns(files["items"], files.get("events")), strict=True)
     )
@@ -150,7 +165,9 @@ def _guess_files(
         if kind == "events" and "action" in mappings[kind]:
             actions = ActionRoles.of(files[kind].values(mappings[kind]["action"]))
         guesses[str(kind)] = Guess(
-            os.path.relpath(path, folder), mappings[kind], others, actions=actions
+            *(os.path.relpath(path, folder), mappings[kind], others),
+            actions=actions,
+            form=guess_form(files[kind], mappings[kind]),
         )
     return guesses
 
@@ -264,6 +281,7 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequenc
         "",
         "[items]",
         f"path = {_quote(items.path)}",
+        *_render_form(items.form),
         f"title_style = {_quote('library' if library else 'plain')}"
         '     # "library": "Matrix, The (1999)" is shown as "The Matrix"',
         'list_separator = "|"      # splits cells such as "Drama|Romance"',
@@ -275,7 +293,8 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequenc
         lines += _render_events(folder, events)
     if "users" in guesses:
         users = guesses["users"]
-        lines += ["", "[users]", f"path = {_quote(users.path)}", *_render_columns("users", users)]
+        lines += ["", "[users]", f"path = {_quote(users.path)}", *_render_form(users.form)]
+        lines += _render_columns("users", users)
     lines += [
         "",
         "[content]",
@@ -287,6 +306,14 @@ def _render_settings(folder: Path, guesses: Mapping[str, Guess], sample: Sequenc
         *_render_value(sample),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _render_form(form: FileForm) -> list[str]:
+    """How a file is written; the time zone is for the user to say."""
+    lines = [f"{key} = {_quote(value)}" for key, value in form.settings().items()]
+    if form.time_format:
+        lines.append('# time_zone = "Europe/Berlin"     # of these times; without it: UTC')
+    return lines
 
 
 def _render_table(name: str, values: Mapping[str, str], note: str) -> list[str]:
@@ -340,13 +367,14 @@ def _render_value(items: Sequence[Item]) -> list[str]:
 
 
 def _render_events(folder: Path, events: Guess) -> list[str]:
-    config = EventsConfig(path=events.path, columns=dict(events.mapping))
+    config = EventsConfig.model_validate(_settings(events))
     rows = read_events(config, folder).sample(SAMPLE_ROWS)
     rated = "value" in events.mapping and "action" not in events.mapping
     lines = [
         "",
         "[events]",
         f"path = {_quote(events.path)}",
+        *_render_form(events.form),
         f"default_action = {_quote('rate' if rated else 'click')}     # action of rows without one",
         *_render_columns("events", events),
     ]
