@@ -10,14 +10,19 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
-    from serendip.jobs.init.workspace import Guess
+    from serendip.jobs.init.settings_file import Guess
 
 NAME = "init"
 HELP = "Create a workspace for your files: guess columns, write serendip.toml, import, check."
 
 
 def run(
-    items: Annotated[Path, typer.Option(help="One item per row: CSV, JSONL or Parquet.")],
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            help="One item per row: CSV, JSONL or Parquet. Without it: those of the events."
+        ),
+    ] = None,
     events: Annotated[
         Path | None, typer.Option(help="One event per row. Can be added later.")
     ] = None,
@@ -70,13 +75,13 @@ def run(
     checks = check_workspace(opened, progress)
     show(checks, terminal)
     terminal.say(f"Written: {workspace / SETTINGS_FILE}. Next: serendip train, then serendip serve")
-    logged = guesses.get("events")
+    listed, logged = guesses.get("items"), guesses.get("events")
     terminal.result(
         {
             "settings": str(workspace / SETTINGS_FILE),
             "forms": {table: guess.form.settings() for table, guess in guesses.items()},
             "mapping": {table: dict(guess.mapping) for table, guess in guesses.items()},
-            "attributes": dict(guesses["items"].roles.notes) if guesses["items"].roles else {},
+            "attributes": dict(listed.roles.notes) if listed and listed.roles else {},
             "actions": logged.actions.notes() if logged and logged.actions else {},
             **summary,
             "checks": checks,

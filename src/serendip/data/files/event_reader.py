@@ -74,6 +74,18 @@ class EventsRead:
         problems.refuse()
         return table
 
+    def item_ids(self) -> list[str]:
+        """Distinct ids of the items that the events name, in order of first appearance."""
+        if self.path is None:
+            return []
+        table = open_table(self.path, self.encoding)
+        column = self.mapping["item_id"]
+        cells = {"item_id": strip_sql(text_sql(table.cell(column)))}
+        found: dict[str, None] = {}
+        for batch in table.batches([column], cells):
+            found |= dict.fromkeys(batch["item_id"].unique().to_pylist())
+        return [text for text in found if text]
+
     def sample(self, most: int) -> list[Event]:
         """The valid events among the first rows."""
         return [] if self.path is None else list_events(self._read(most)[0])

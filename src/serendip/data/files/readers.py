@@ -43,6 +43,9 @@ class ItemsConfig(Config):
     time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
     """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
 
+    from_events: bool = False
+    """Items that the events file names and no items file has are items, too: of an id alone."""
+
     list_separator: str = "|"
     """Splits cells into lists, in every attribute column that contains it; empty = never."""
 

@@ -118,22 +118,18 @@ class SampledFile:
 
 
 def guess_columns(
-    items: SampledFile, events: SampledFile | None
+    items: SampledFile | None, events: SampledFile | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Map the columns of the items file and of the events file: canonical name -> file column.
 
     Raises:
         DataError: a required column cannot be determined; the hint is the option that names it.
     """
-    item_columns = guess_mapping(items.columns, "items", items.user_mapping)
     event_columns = guess_mapping(events.columns, "events", events.user_mapping) if events else {}
-    if "item_id" not in item_columns:
-        _add(item_columns, "item_id", _find_item_id(items, item_columns, events, event_columns))
-    _require(items, item_columns)
-    _add_texts(items, item_columns)
+    item_columns = {} if items is None else _guess_item_columns(items, events, event_columns)
     if events is None:
         return item_columns, {}
-    if "item_id" not in event_columns:
+    if "item_id" not in event_columns and items is not None:
         ids = items.values(item_columns["item_id"])
         _add(
             event_columns,
@@ -146,6 +142,17 @@ def guess_columns(
         _add(event_columns, "user_id", _find_user_column(events, event_columns))
     _require(events, event_columns)
     return item_columns, event_columns
+
+
+def _guess_item_columns(
+    items: SampledFile, events: SampledFile | None, event_columns: Mapping[str, str]
+) -> dict[str, str]:
+    columns = guess_mapping(items.columns, "items", items.user_mapping)
+    if "item_id" not in columns:
+        _add(columns, "item_id", _find_item_id(items, columns, events, event_columns))
+    _require(items, columns)
+    _add_texts(items, columns)
+    return columns
 
 
 def guess_user_columns(users: SampledFile) -> dict[str, str]:
