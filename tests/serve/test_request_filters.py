@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +18,6 @@ from serendip.engine.request import Request
 
 @pytest.fixture(scope="module")
 def engine(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    import shutil
-
     folder = Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("f") / "shop"))
     opened = Engine.open(folder)
     for number in range(0, 60, 2):  # a price for every second item
@@ -125,6 +125,22 @@ def test_an_item_that_the_request_filters_out_is_told_so(client: WireClient) -> 
     asked = {"item_id": "i1", "surface": "home", "user_id": "u0", "filter": "genre=western"}
     absence = client.get("/v1/explain", params=asked).json()["absence"]
     assert (absence["stage"], absence["text"]) == ("request", "It fails a filter of the request")
+
+
+def test_the_page_offers_what_results_share_and_takes_it_back(client: WireClient) -> None:
+    html = client.get("/search", params={"q": "tale", "user": "u1"}).text
+    assert re.findall(r'class="facet-name">(\w+)<', html) == ["genre"]
+    links = re.findall(r'class="chip" href="(/search[^"]*filter=genre%3D(\w+))">', html)
+    assert {name for _, name in links} == {"horror", "comedy", "western"}
+    (western,) = [link for link, name in links if name == "western"]
+    chosen = client.get(western.replace("&amp;", "&")).text
+    shown = re.findall(r'class="card-title">The (\w+) tale', chosen)
+    assert shown and set(shown) == {"western"}
+    assert 'class="chip is-chosen" href="/search?q=tale&amp;user=u1" aria-current' in chosen
+    more = re.findall(r'"(/more\?[^"]*)"', html)
+    assert all("filter" not in link for link in more)
+    parts = re.findall(r'"(/more\?[^"]*)"', chosen)
+    assert all("filter=genre%3Dwestern" in link for link in parts)
 
 
 def test_too_many_filters_are_refused(client: WireClient) -> None:

@@ -257,6 +257,11 @@ class Engine:
         """Version of the store's items up to which requests see all that was posted and deleted."""
         return self._live.item_version
 
+    @property
+    def attribute_names(self) -> Sequence[str]:
+        """Names of the attributes that items have."""
+        return self.state.catalogue.attribute_names
+
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.
 
