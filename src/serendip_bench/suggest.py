@@ -43,7 +43,6 @@ from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.config import SOURCES, QueriesConfig
 from serendip_bench.datasets.movielens import Target
-from serendip_bench.sequential.models import ENCODER
 from serendip_bench.suggest_replay import SuggestReplay, Variant, list_suggestions
 from serendip_bench.suggest_sets import SuggestData, filter_public, read_suggest_data
 from serendip_bench.work_folder import open_bench_encoder, open_work_folder
@@ -110,7 +109,7 @@ class SuggestBench:
         cache: folder of text vectors; None = in the work folder.
         models: names of variants; empty = all.
         config: of the suggestions.
-        encoder: of the films.
+        encoder: of the films, by default that of a workspace.
         users: most held-out users that are asked.
     """
 
@@ -120,7 +119,7 @@ class SuggestBench:
     cache: Path | None = None
     models: tuple[str, ...] = ()
     config: QueriesConfig = field(default_factory=QueriesConfig)
-    encoder: TextEncoderConfig = ENCODER
+    encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     users: int = 1_000
 
 

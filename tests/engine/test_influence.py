@@ -157,6 +157,8 @@ def test_strengths_compare_with_the_item_that_matters_most() -> None:
     assert influence.strengths_of_set((5, 9), 6)[0] == pytest.approx(0.6 / NOTICED)
     assert influence.strengths_of_set((9, 2), 6)[0] == 0.0
     assert influence.strengths_of_set((5,), 6)[0] == pytest.approx((0.6 - 0.15) / NOTICED)
+    # What all newest items have moves nothing more than what random ones have.
+    assert influence.strengths_of_set((5, 9, 2), 3)[0] == pytest.approx(0.0, abs=1e-6)
     large = Influence(items, losses + np.float32([[0.3], [0], [0]]))
     assert large.strengths(asked)[1, 0] == 1.0
     assert NEWEST > len(items)

@@ -1,4 +1,4 @@
-"""The strongest ground is told, or one that is nearly as strong of a kind told less often."""
+"""The strongest ground is told; a kind counts less the more often the list has told it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.engine.reason_choice import (
     DECISIVE,
+    REPEATED,
     TOLERANCE,
     Ground,
     choose_grounds,
@@ -26,9 +27,16 @@ LISTS = st.lists(
 )
 
 
-def test_kinds_alternate_among_grounds_that_are_nearly_as_strong() -> None:
-    rows = [[ground("a", 0.8), ground("b", 0.5), ground("c", 0.3)]] * 4
+def test_kinds_alternate_among_grounds_that_are_as_strong() -> None:
+    rows = [[ground("a", 0.8), ground("b", 0.75), ground("c", 0.3)]] * 4
     assert [one.kind for one in choose_grounds(rows) if one] == ["a", "b", "a", "b"]
+
+
+def test_a_weaker_ground_is_told_once_the_strongest_was_told_often_enough() -> None:
+    rows = [[ground("a", 1.0), ground("b", 0.7), ground("c", 0.55)]] * 8
+    # .85, .72, .61 of "a" are left; "b" has .7, then .6; "c" .55.
+    expected = ["a", "a", "a", "b", "a", "b", "c", "a"]
+    assert [one.kind for one in choose_grounds(rows) if one] == expected
 
 
 def test_a_weak_ground_is_not_told_for_variety() -> None:
@@ -46,7 +54,7 @@ def test_an_item_without_a_ground_has_none() -> None:
 
 
 @given(LISTS)
-def test_every_choice_is_within_the_tolerance_and_the_least_told(
+def test_every_choice_is_within_the_tolerance_and_counts_the_most(
     lists: list[list[tuple[str, float]]],
 ) -> None:
     rows = [[ground(*pair) for pair in pairs] for pairs in lists]
@@ -57,8 +65,10 @@ def test_every_choice_is_within_the_tolerance_and_the_least_told(
             continue
         least = TOLERANCE * max(one.strength for one in grounds)
         assert chosen.strength >= least
-        near = [one for one in grounds if one.strength >= least]
-        assert told[chosen.kind] == min(told[one.kind] for one in near)
+        worth = [
+            one.strength * REPEATED ** told[one.kind] for one in grounds if one.strength >= least
+        ]
+        assert chosen.strength * REPEATED ** told[chosen.kind] == max(worth)
         told[chosen.kind] += 1
 
 

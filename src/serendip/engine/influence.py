@@ -30,7 +30,7 @@ from serendip.engine.state import EngineState
 from serendip.models.base import Recommender
 from serendip.models.context import compute_context_weights, compute_growth_without
 
-NOTICED = 0.7
+NOTICED = 0.85
 """Share of the value from which on its loss is noticed in full."""
 
 NEWEST = 8
@@ -80,7 +80,7 @@ class Influence:
     def strengths_of_set(self, items: Sequence[int], size: int) -> FloatArray:
         """(C,) strengths of several items together, beyond as many random ones of ``size``.
 
-        Where there are not as many others, it is compared with the number of the others.
+        What all of them have says nothing of any of them: its strength is 0.
 
         Args:
             items: of the history.
@@ -88,7 +88,7 @@ class Influence:
         """
         named = self.losses[np.isin(self.items, items)].sum(0)  # (C,)
         most = max(size, len(self.items))
-        chance = self.losses.sum(0) * (min(len(items), most - len(items)) / most)  # (C,)
+        chance = self.losses.sum(0) * (len(items) / most)  # (C,)
         strengths: FloatArray = np.clip((named - chance) * self._scale, 0.0, 1.0)
         return strengths
 

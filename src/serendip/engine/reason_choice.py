@@ -1,8 +1,9 @@
 """Grounds for showing items, and the choice of one for each item of a list.
 
-Each item is given the strongest ground there is, with one exception: among grounds that are nearly
-as strong, the one whose kind the list has told least often. So a list does not say the same thing
-ten times, and no item is given a weak reason for the sake of variety.
+Each item is given the strongest ground there is, where a kind counts less with each time that the
+list has told it, as in the diversification of results (maximal marginal relevance, Carbonell and
+Goldstein 1998). So a list does not say the same thing ten times, and of an item nothing is told
+that is far weaker than its strongest ground.
 
 Strengths of different kinds are made comparable by what the strongest of a kind in the list has:
 1 for that one, its share of it for the others. Kinds that say less of the user (a group,
@@ -20,6 +21,9 @@ from serendip.engine.reason_texts import Sentence
 
 TOLERANCE = 0.5
 """A ground may be told instead of the strongest if it has at least this share of its strength."""
+
+REPEATED = 0.85
+"""What a ground counts for, as a share, with each time that its kind has been told in the list."""
 
 DECISIVE = 3.0
 """Strength of a ground beside which no other one is told."""
@@ -61,15 +65,11 @@ def choose_grounds(rows: Sequence[Sequence[Ground]]) -> list[Ground | None]:
     chosen: list[Ground | None] = []
     for grounds in rows:
         least = TOLERANCE * max((ground.strength for ground in grounds), default=0.0)
-        best: Ground | None = None
+        best, most = None, 0.0
         for ground in grounds:
-            if ground.strength < least:
-                continue
-            if best is None or (told[ground.kind], -ground.strength) < (
-                told[best.kind],
-                -best.strength,
-            ):
-                best = ground
+            worth = ground.strength * REPEATED ** told[ground.kind]
+            if ground.strength >= least and worth > most:
+                best, most = ground, worth
         if best is not None:
             told[best.kind] += 1
         chosen.append(best)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serendip.models.relevance import feedback
-from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
+from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, ListedItems, RelevanceFeedback
 from serendip.models.relevance.term_overlap import TermOverlap
 
 AXES = np.eye(8, dtype=np.float32)
@@ -31,13 +31,13 @@ def columns_of(
     numbers: np.ndarray,
 ) -> np.ndarray:
     """The columns of some items for a query of one word."""
-    listed = views[:, numbers], numbers
-    return found.columns(query, overlap.match_texts({word}), overlap, views, listed)
+    listed = ListedItems(views, views[:, numbers], overlap.titles.take(numbers))
+    return found.columns((query, {word}), overlap, listed)
 
 
 def test_items_similar_to_the_top_results_score_higher_by_vectors_and_words() -> None:
     views, overlap = world()
-    feedback_items = RelevanceFeedback.of(views)
+    feedback_items = RelevanceFeedback.of(views, overlap)
     numbers = np.array([1, 30], np.int32)
     columns = columns_of(feedback_items, AXES[0], "lamp", overlap, views, numbers)
     assert columns.shape == (2, len(FEEDBACK_DEPTHS) * 3 + 1)
@@ -50,7 +50,7 @@ def test_items_similar_to_the_top_results_score_higher_by_vectors_and_words() ->
 
 def test_words_decide_where_the_vector_is_ambiguous() -> None:
     views, overlap = world()
-    feedback_items = RelevanceFeedback.of(views)
+    feedback_items = RelevanceFeedback.of(views, overlap)
     ambiguous = (AXES[0] + AXES[1]) / np.sqrt(2)
     numbers = np.array([1, 30], np.int32)
     lamp, rug = (
@@ -64,7 +64,7 @@ def test_words_decide_where_the_vector_is_ambiguous() -> None:
 def test_the_number_of_searched_items_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feedback, "MAX_FEEDBACK_ITEMS", 10)
     views, overlap = world()
-    feedback_items = RelevanceFeedback.of(views)
+    feedback_items = RelevanceFeedback.of(views, overlap)
     assert (len(feedback_items.items), feedback_items.projected.shape) == (10, (10, 8))
     columns = columns_of(feedback_items, AXES[0], "lamp", overlap, views, np.array([39], np.int32))
     assert np.isfinite(columns).all()

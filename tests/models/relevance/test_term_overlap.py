@@ -21,7 +21,8 @@ def test_overlaps_are_those_of_the_sets(items, query, places) -> None:
     texts = [title | more for title, more in items]
     numbers = np.array([number % len(items) for number in places], np.int32)
     overlap = TermOverlap.of(titles, texts)
-    overlaps = overlap.overlaps(query, overlap.match_texts(query), numbers)
+    titles_of = overlap.titles.take(numbers)
+    overlaps = overlap.overlaps(query, overlap.match_texts(query, numbers), titles_of)
     assert overlaps.shape == (len(numbers), len(OVERLAPS))
 
     def idf(word: str) -> float:
@@ -45,17 +46,13 @@ def test_overlaps_are_those_of_the_sets(items, query, places) -> None:
     st.lists(st.tuples(words, words), min_size=1, max_size=6),
     st.sets(st.sampled_from("abcdefghxyz"), max_size=5),
 )
-def test_overlaps_with_all_texts_are_those_with_each(items, query) -> None:
+def test_shares_of_a_sample_are_those_of_its_texts(items, query) -> None:
     overlap = TermOverlap.of([title for title, _ in items], [a | b for a, b in items])
-    numbers = np.arange(len(items), dtype=np.int32)
-    overlaps = overlap.overlaps(query, overlap.match_texts(query), numbers)
-    at = OVERLAPS.index
-    np.testing.assert_allclose(
-        overlap.match_texts(query).shares, overlaps[:, at("in text")], atol=1e-5
-    )
-    np.testing.assert_allclose(
-        overlap.in_title(query, numbers), overlaps[:, at("in title")], atol=1e-5
-    )
+    for step in (1, 2):
+        sample = np.arange(0, len(items), step, dtype=np.int32)
+        postings = overlap.postings.restrict(sample, len(items))
+        shares = overlap.share_sums(query, postings, len(sample))
+        np.testing.assert_array_equal(shares, overlap.match_texts(query, sample).shares)
 
 
 def test_terms_of_feedback_titles_count_by_weight_and_idf() -> None:
@@ -63,7 +60,7 @@ def test_terms_of_feedback_titles_count_by_weight_and_idf() -> None:
     overlap = TermOverlap.of(titles, titles)
     rare, common = np.log(5 / 1), np.log(5 / 3)
     weights = np.array([[0.75, 0.25], [1.0, 0.0]])
-    shares, of_the_first = overlap.with_titles(np.array([0, 1]), weights, np.arange(5))
+    shares, of_the_first = overlap.with_titles(np.array([0, 1]), weights, overlap.titles)
     total = rare + common
     expected = [
         (0.75 * rare + common) / total / np.sqrt(3),

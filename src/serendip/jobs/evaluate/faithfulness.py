@@ -74,16 +74,15 @@ def measure_faithfulness(
     A deleted item is not proposed again. An item that is no longer in the list has its last place.
 
     Args:
-        queries: with histories, of one surface; of a user the first one is asked.
+        queries: with histories, of one surface; of each user one is drawn. The first ones would
+            be of new users, with two events of which one is deleted and the other is all the rest.
         surface: its settings; it is asked without exploration, whose draws follow the history.
         state: to answer from.
         seed: of the draws.
         choose: gives the reasons that are tested.
     """
     rng = np.random.default_rng(seed)
-    of_user = {query.user_id: query for query in reversed(queries) if len(query.history) > 1}
-    chosen = [of_user[user] for user in sorted(of_user)]
-    drawn = [chosen[row] for row in np.sort(rng.permutation(len(chosen))[:MAX_LISTS]).tolist()]
+    drawn = _draw_lists(queries, rng)
     asked = surface.model_copy(update={"exploration": None})
     cases: list[_Case] = []
     kinds: list[list[str]] = []
@@ -103,6 +102,17 @@ def measure_faithfulness(
         for case, named, random in zip(cases, places[::2], places[1::2], strict=True)
     ]
     return summarise_deletions(deletions, kinds, left_out)
+
+
+def _draw_lists(queries: Sequence[Query], rng: np.random.Generator) -> list[Query]:
+    """One query of each of at most ``MAX_LISTS`` users, of those with a history."""
+    of_user: dict[str, list[Query]] = {}
+    for query in queries:
+        if len(query.history) > 1:
+            of_user.setdefault(query.user_id, []).append(query)
+    users = sorted(of_user)
+    chosen = [users[row] for row in np.sort(rng.permutation(len(users))[:MAX_LISTS]).tolist()]
+    return [of_user[user][int(rng.integers(len(of_user[user])))] for user in chosen]
 
 
 def _list_cases(

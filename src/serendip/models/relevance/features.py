@@ -34,11 +34,12 @@ from serendip.models.linalg import main_directions
 from serendip.models.relevance.feedback import (
     EXPANSIONS,
     FEEDBACK_DEPTHS,
+    ListedItems,
     QueryExpansion,
     RelevanceFeedback,
 )
 from serendip.models.relevance.hubness import KINDS, HubnessCorrection, ReferenceItems
-from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets, TextMatch
+from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets
 
 VIEWS = ("title", "body", "passages")
 _TOP_PASSAGES = 3
@@ -162,6 +163,7 @@ class PairFeatures:
         item_means: (V, C) mean of all items.
         views: (V, N, C) centred unit vectors of the items.
         hubness: correction by reference queries and items.
+        item_hubness: (V, N) of the items.
         expansion: of queries, by the reference items.
         feedback: from the items.
     """
@@ -170,8 +172,31 @@ class PairFeatures:
     item_means: FloatArray
     views: FloatArray
     hubness: HubnessCorrection
+    item_hubness: FloatArray
     expansion: QueryExpansion
     feedback: RelevanceFeedback
+
+    @classmethod
+    def of(
+        cls,
+        query_mean: FloatArray,
+        item_means: FloatArray,
+        views: FloatArray,
+        hubness: HubnessCorrection,
+        words: TermOverlap,
+    ) -> Self:
+        """With what follows from the rest.
+
+        Args:
+            query_mean: (C,).
+            item_means: (V, C).
+            views: (V, N, C) centred unit vectors of the items.
+            hubness: correction by reference queries and items.
+            words: of the items.
+        """
+        expansion, feedback = QueryExpansion.of(hubness), RelevanceFeedback.of(views, words)
+        of_items = hubness.hubness(views)
+        return cls(query_mean, item_means, views, hubness, of_items, expansion, feedback)
 
     @classmethod
     def fit(cls, queries: QueryTexts, items: ItemTexts, seed: int = 0) -> Self:
@@ -186,21 +211,27 @@ class PairFeatures:
         hubness = HubnessCorrection.of(
             [vectors] * len(views), ReferenceItems.of(views[:, item_sample])
         )
-        return cls(
-            query_mean,
-            item_means,
-            views,
-            hubness,
-            QueryExpansion.of(hubness),
-            RelevanceFeedback.of(views),
-        )
+        return cls.of(query_mean, item_means, views, hubness, items.words)
 
     def centre_queries(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
         """(q, C) unit vectors of some queries, without the mean of all queries."""
         return unit(queries.vectors[rows] - self.query_mean)
 
+    def list_items(self, numbers: IntArray, num_queries: int) -> PairItems:
+        """The different items of pairs (p,); those of a single query are taken as they are."""
+        if num_queries == 1:
+            rows = np.arange(len(numbers))
+        else:
+            numbers, rows = np.unique(numbers, return_inverse=True)
+        return PairItems(numbers, rows, self.views.take(numbers, axis=1))
+
     def compute(
-        self, queries: QueryTexts, items: ItemTexts, rows: IntArray, numbers: IntArray
+        self,
+        queries: QueryTexts,
+        items: ItemTexts,
+        rows: IntArray,
+        numbers: IntArray,
+        listed: PairItems | None = None,
     ) -> FloatArray:
         """(P, F) features of pairs.
 
@@ -209,6 +240,7 @@ class PairFeatures:
             items: those that the features were fitted on.
             rows: (P,) numbers of queries.
             numbers: (P,) numbers of items.
+            listed: these items, if the pairs are of one query and they are at hand.
         """
         features = np.empty((len(rows), len(PAIR_FEATURES)), np.float32)  # (P, F)
         last = -len(_FEEDBACK_FEATURES) - len(_TERM_FEATURES) - len(_NEGATION_FEATURES) - 2
@@ -218,16 +250,23 @@ class PairFeatures:
             batch = slice(begin, begin + _QUERY_BATCH)
             part = np.concatenate(parts[batch])  # (p,)
             vectors = self.centre_queries(queries, query_nums[batch])
-            item_nums, item_rows = np.unique(numbers[part], return_inverse=True)
-            listed = _ListedItems(item_nums, self.views[:, item_nums])
-            pairs = query_rows[part] - begin, item_rows
-            features[part, :last] = self._vector_features(vectors, items, listed, pairs)
-            for row, vector, own in zip(query_nums[batch], vectors, parts[batch], strict=True):
-                match = items.words.match_texts(queries.words[row])
+            found = listed or self.list_items(numbers[part], len(vectors))
+            pair_rows = query_rows[part] - begin
+            features[part, :last] = self._vector_features(vectors, items, found, pair_rows)
+            rows_of = np.split(found.rows, np.cumsum([len(own) for own in parts[batch]])[:-1])
+            for row, vector, own, own_rows in zip(
+                query_nums[batch], vectors, parts[batch], rows_of, strict=True
+            ):
+                views = found.views if len(vectors) == 1 else found.views[:, own_rows]  # (V, p, C)
+                titles = items.words.titles.take(numbers[own])
                 features[own, last:] = np.column_stack(
                     [
-                        self._feedback_features(vector, match, items, listed, numbers[own]),
-                        _term_features(queries, items, int(row), match, numbers[own]),
+                        self.feedback.columns(
+                            (vector, queries.words[row]),
+                            items.words,
+                            ListedItems(self.views, views, titles),
+                        ),
+                        _term_features(queries, items, int(row), titles, numbers[own]),
                     ]
                 )
         return features
@@ -236,47 +275,41 @@ class PairFeatures:
         self,
         vectors: FloatArray,
         items: ItemTexts,
-        listed: _ListedItems,
-        pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
+        listed: PairItems,
+        query_rows: NDArray[np.intp],
     ) -> FloatArray:
-        """(p, columns) of query vectors (q, C) and listed items, by their rows, (p,) each."""
-        columns = self.hubness.columns([vectors] * len(listed.views), listed.views, pairs)
-        columns.append(_best_passages(vectors, pairs[0], items, listed.numbers, pairs[1]))
-        columns += self.expansion.columns(vectors, listed.views, pairs)
-        return np.column_stack(columns)
-
-    def _feedback_features(
-        self,
-        vector: FloatArray,
-        match: TextMatch,
-        items: ItemTexts,
-        listed: _ListedItems,
-        numbers: IntArray,
-    ) -> FloatArray:
-        """(p, columns) of a query vector (C,) and some of the listed items (p,)."""
-        own_nums, own_rows = np.unique(numbers, return_inverse=True)
-        own = listed.take(own_nums)
-        views = own.views, own.numbers
-        return self.feedback.columns(vector, match, items.words, self.views, views)[own_rows]
+        """(p, columns) of pairs of query vectors (q, C), by their rows (p,), and items."""
+        expanded, pairs = self.expansion.expand(vectors), (query_rows, listed.rows)
+        kinds = np.empty((len(self.views), len(KINDS), len(query_rows)), np.float32)  # (V, 3, p)
+        of_expanded = np.empty((len(EXPANSIONS), len(self.views), 2, len(query_rows)), np.float32)
+        for view, (own, others) in enumerate(zip(listed.views, expanded, strict=True)):
+            asked = np.concatenate([vectors[:, None], others], 1)  # (q, 1 + E, C)
+            similarity, relative = self.hubness.items.compare(view, asked, own, pairs)
+            hubness = self.item_hubness[view, listed.numbers][listed.rows]  # (p,)
+            kinds[view] = similarity[0], relative[0], relative[0] - hubness
+            of_expanded[:, view, 0], of_expanded[:, view, 1] = similarity[1:], relative[1:]
+        return np.vstack(
+            [
+                kinds.reshape(-1, kinds.shape[-1]),
+                _best_passages(vectors, query_rows, items, listed.numbers, listed.rows),
+                of_expanded.reshape(-1, kinds.shape[-1]),
+            ]
+        ).T
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _ListedItems:
-    """The different items of a batch of pairs.
+class PairItems:
+    """The items of p pairs.
 
     Args:
-        numbers: (n,) ascending.
-        views: (V, n, C) their centred vectors.
+        numbers: (n,) of the items.
+        rows: (p,) row of the item of each pair.
+        views: (V, n, C) centred vectors.
     """
 
     numbers: IntArray
+    rows: NDArray[np.intp]
     views: FloatArray
-
-    def take(self, numbers: IntArray) -> _ListedItems:
-        """Some of them (ascending); without a copy if these are all."""
-        if len(numbers) == len(self.numbers):
-            return self
-        return _ListedItems(numbers, self.views[:, np.searchsorted(self.numbers, numbers)])
 
 
 def _ends(query_rows: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -286,7 +319,7 @@ def _ends(query_rows: NDArray[np.intp]) -> NDArray[np.int64]:
 
 
 def _term_features(
-    queries: QueryTexts, items: ItemTexts, row: int, match: TextMatch, numbers: IntArray
+    queries: QueryTexts, items: ItemTexts, row: int, titles: TermSets, numbers: IntArray
 ) -> FloatArray:
     """(p, 14) overlap of words, prefixes and trigrams of a query with some items.
 
@@ -294,20 +327,23 @@ def _term_features(
         queries: texts.
         items: texts.
         row: of the query.
-        match: of its words with the texts of all items.
+        titles: words of the titles of the items.
         numbers: (p,) of the items.
     """
     words, (wanted, unwanted) = queries.words[row], queries.wanted[row]
-    wanted_match = match if wanted == words else items.words.match_texts(wanted)
+    match = items.words.match_texts(words, numbers)
+    wanted_match = match if wanted == words else items.words.match_texts(wanted, numbers)
     prefixes = build_prefixes(words)
+    prefix_match = items.prefixes.match_texts(prefixes, numbers)
+    trigrams = items.trigrams.titles.take(numbers)
     return np.column_stack(
         [
-            items.words.overlaps(words, match, numbers),
-            items.prefixes.overlaps(prefixes, items.prefixes.match_texts(prefixes), numbers),
-            items.trigrams.in_both(queries.trigrams[row], numbers),
+            items.words.overlaps(words, match, titles),
+            items.prefixes.overlaps(prefixes, prefix_match, items.prefixes.titles.take(numbers)),
+            items.trigrams.in_both(queries.trigrams[row], trigrams),
             np.full(len(numbers), bool(unwanted)),
-            wanted_match.shares[numbers],
-            items.words.in_title(unwanted, numbers),
+            wanted_match.shares,
+            items.words.in_title(unwanted, titles),
             np.full(len(numbers), len(words)),
             np.full(len(numbers), items.words.total_idf(words)),
         ]

@@ -15,17 +15,17 @@ items, C size of a text vector, R directions.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.numeric import unit
 from serendip.models.linalg import main_directions
 from serendip.models.relevance.hubness import HubnessCorrection
-from serendip.models.relevance.term_overlap import TermOverlap, TextMatch
+from serendip.models.relevance.term_overlap import TermOverlap, TermSets
 
 _SHORTEST = 1e-9
 """Mean vectors shorter than this are rounding residue."""
@@ -51,44 +51,20 @@ class QueryExpansion:
         """By the items of a hubness correction."""
         return cls(reference, reference.hubness(reference.items.vectors))
 
-    def columns(
-        self,
-        queries: FloatArray,
-        views: FloatArray,
-        pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
-    ) -> list[FloatArray]:
-        """Cosine and standardised cosine (p,) for each of ``EXPANSIONS`` and each view.
-
-        Args:
-            queries: (q, C) unit vectors.
-            views: (V, n, C) centred unit vectors of the items.
-            pairs: rows of query and item, (p,) each.
-        """
-        query_rows, item_rows = pairs
+    def expand(self, queries: FloatArray) -> FloatArray:
+        """(V, q, E, C) queries (q, C) expanded in each view."""
         nearest, weights = _nearest(self._similarities(queries))  # (q, B), (q, E, B)
-        columns = np.empty((len(EXPANSIONS), len(views), 2, len(query_rows)), np.float32)
-        for view, (vectors, others) in enumerate(
-            zip(views, self.reference.items.vectors, strict=True)
-        ):
-            expanded = (weights @ others[nearest]).reshape(-1, others.shape[1])  # (q E, C)
-            mean, spread = self.reference.items.moments(view, expanded)  # (q E,) each
-            shape = len(queries), len(EXPANSIONS), -1
-            similarity = (expanded @ vectors.T).reshape(shape)[query_rows, :, item_rows].T  # (E, p)
-            columns[:, view, 0] = similarity
-            columns[:, view, 1] = (
-                similarity - mean.reshape(shape[:2])[query_rows].T
-            ) / spread.reshape(shape[:2])[query_rows].T
-        return list(columns.reshape(-1, len(query_rows)))
+        return np.stack([weights @ vectors[nearest] for vectors in self.reference.items.vectors])
 
     def _similarities(self, queries: FloatArray) -> FloatArray:
         """(q, K) hubness-corrected similarity to the reference items, mean over the views."""
         similarities: FloatArray = -self.hubness.mean(0)[None]
         for vectors in self.reference.items.vectors:
             cosines = queries @ vectors.T  # (q, K)
-            spread = cosines.std(1, keepdims=True) + 1e-6
-            similarities = similarities + (cosines - cosines.mean(1, keepdims=True)) / spread / len(
-                self.hubness
-            )
+            cosines -= cosines.mean(1, keepdims=True)
+            variance = np.einsum("qk,qk->q", cosines, cosines)[:, None] / cosines.shape[1]
+            spread = (np.sqrt(variance) + 1e-6) * np.float32(len(self.hubness))
+            similarities = similarities + cosines / spread
         return similarities
 
 
@@ -122,6 +98,21 @@ _TERM_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ListedItems:
+    """Items that are compared with a query.
+
+    Args:
+        all_views: (V, N, C) centred vectors of all items.
+        views: (V, p, C) those of these items.
+        titles: terms of their p titles.
+    """
+
+    all_views: FloatArray
+    views: FloatArray
+    titles: TermSets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RelevanceFeedback:
     """A sample of items that is searched for a query's top results.
 
@@ -129,28 +120,31 @@ class RelevanceFeedback:
         items: (K,) their numbers.
         directions: (C, R) orthonormal.
         projected: (K, R) unit vectors of all views together, along the directions.
+        words: inverted index of the words of their texts.
     """
 
     items: IntArray
     directions: FloatArray
     projected: FloatArray
+    words: TermSets
 
     @classmethod
-    def of(cls, views: FloatArray) -> Self:
-        """From centred vectors (V, N, C) of items; sampled by seed 0 where there are too many."""
+    def of(cls, views: FloatArray, words: TermOverlap) -> Self:
+        """From items; sampled by seed 0 where there are too many.
+
+        Args:
+            views: (V, N, C) centred vectors.
+            words: of them.
+        """
         random = np.random.default_rng(0)
         items = np.sort(random.permutation(views.shape[1])[:MAX_FEEDBACK_ITEMS]).astype(np.int32)
         vectors = unit(views[:, items].mean(0), _SHORTEST)  # (K, C)
         directions = main_directions(vectors, DIRECTIONS)
-        return cls(items, directions, vectors @ directions)
+        postings = words.postings.restrict(items, views.shape[1])
+        return cls(items, directions, vectors @ directions, postings)
 
     def columns(
-        self,
-        query: FloatArray,
-        match: TextMatch,
-        overlap: TermOverlap,
-        views: FloatArray,
-        listed: tuple[FloatArray, IntArray],
+        self, query: tuple[FloatArray, Collection[str]], words: TermOverlap, listed: ListedItems
     ) -> FloatArray:
         """(p, 3 (V + 1) + 1) similarity of items to the top results of a query.
 
@@ -159,27 +153,26 @@ class RelevanceFeedback:
         the mean cosine with their own centroid.
 
         Args:
-            query: (C,) unit vector.
-            match: of its terms with the texts of all items.
-            overlap: terms of all items.
-            views: (V, N, C) of all items.
-            listed: views (V, p, C) and numbers (p,) of the items to score.
+            query: its unit vector (C,) and its words.
+            words: of all items.
+            listed: the items to score.
         """
-        own, numbers = listed
-        scores = _standardise(self.projected @ (query @ self.directions))  # (K,)
-        scores += _TERM_WEIGHT * _standardise(match.shares[self.items])
+        vector, terms = query
+        scores = _standardise(self.projected @ (vector @ self.directions))  # (K,)
+        shares = words.share_sums(terms, self.words, len(self.items))
+        scores += _TERM_WEIGHT * _standardise(shares)
         count = min(FEEDBACK_DEPTHS[-1], len(scores))
         best = np.argpartition(-scores, count - 1)[:count]
         best = best[np.argsort(-scores[best], kind="stable")]
         results, weights = self.items[best], _depth_weights(scores[best])  # (B,), (3, B)
-        centroids = unit(weights @ views[:, results], _SHORTEST)  # (V, 3, C)
-        cosines = own @ centroids.transpose(0, 2, 1)  # (V, p, 3)
-        words = overlap.with_titles(results, weights, numbers)  # (3, p)
-        columns = []
-        for depth in range(len(FEEDBACK_DEPTHS)):
-            columns += [*cosines[:, :, depth], words[depth]]
-        coherence = float((views[0, results] @ centroids[0, -1]).mean())
-        return np.column_stack([*columns, np.full(len(numbers), coherence)])
+        vectors = listed.all_views.take(results, axis=1)  # (V, B, C)
+        centroids = unit(weights @ vectors, _SHORTEST)  # (V, 3, C)
+        columns = np.empty((len(listed.titles), len(FEEDBACK_DEPTHS), len(vectors) + 1), np.float32)
+        columns[:, :, :-1] = (listed.views @ centroids.transpose(0, 2, 1)).transpose(1, 2, 0)
+        columns[:, :, -1] = words.with_titles(results, weights, listed.titles).T
+        coherence = float((vectors[0] @ centroids[0, -1]).mean())
+        flat = columns.reshape(len(columns), -1)
+        return np.column_stack([flat, np.full(len(flat), coherence, np.float32)])
 
 
 def _depth_weights(scores: FloatArray) -> FloatArray:

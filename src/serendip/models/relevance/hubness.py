@@ -8,19 +8,22 @@ correction of Dinu et al. 2015 and CSLS (Conneau et al. 2018).
 Queries have one vector per view of the items; the vectors may be the same.
 
 Shapes: q queries, n items, p pairs, V views, K reference items, H reference queries, C size of a
-text vector.
+text vector, S vectors of a query.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
+
+PairRows: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Rows of query and item of p pairs, (p,) each."""
 
 KINDS = ("similarity", "for the query", "for both")
 """Columns of each view: cosine, standardised for the query, and for query and item."""
@@ -58,6 +61,24 @@ class ReferenceItems:
         variance = ((queries @ self.squares[view]) * queries).sum(1) - mean**2
         return mean, np.sqrt(np.maximum(variance, 0.0)) + _MIN_SPREAD
 
+    def compare(
+        self, view: int, queries: FloatArray, items: FloatArray, pairs: PairRows
+    ) -> tuple[FloatArray, FloatArray]:
+        """Cosines of pairs, and these standardised for the query, (S, p) each.
+
+        Args:
+            view: of the items.
+            queries: (q, S, C) vectors, S of each query.
+            items: (n, C) centred unit vectors.
+            pairs: rows of query and item, (p,) each.
+        """
+        query_rows, item_rows = pairs
+        shape, flat = queries.shape[:2], queries.reshape(-1, queries.shape[2])  # (q S, C)
+        mean, spread = (one.reshape(shape).T for one in self.moments(view, flat))  # (S, q) each
+        cosines = (flat @ items.T).reshape(*shape, -1).swapaxes(0, 1)  # (S, q, n)
+        similarity = cosines[:, query_rows, item_rows]
+        return similarity, (similarity - mean[:, query_rows]) / spread[:, query_rows]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HubnessCorrection:
@@ -93,7 +114,8 @@ class HubnessCorrection:
         self,
         queries: Sequence[FloatArray],
         views: FloatArray,
-        pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
+        pairs: PairRows,
+        hubness: FloatArray,
     ) -> list[FloatArray]:
         """``KINDS`` of each view, (p,) each.
 
@@ -101,14 +123,10 @@ class HubnessCorrection:
             queries: V times (q, C) unit vectors.
             views: (V, n, C) centred unit vectors of the items.
             pairs: rows of query and item, (p,) each.
+            hubness: (V, n) of the items.
         """
-        query_rows, item_rows = pairs
         columns = []
-        for view, (query_vectors, item_vectors, hubness) in enumerate(
-            zip(queries, views, self.hubness(views), strict=True)
-        ):
-            similarity = (query_vectors @ item_vectors.T)[query_rows, item_rows]  # (p,)
-            mean, spread = self.items.moments(view, query_vectors)  # (q,) each
-            relative = (similarity - mean[query_rows]) / spread[query_rows]
-            columns += [similarity, relative, relative - hubness[item_rows]]
+        for view, (vectors, items) in enumerate(zip(queries, views, strict=True)):
+            similarity, relative = self.items.compare(view, vectors[:, None], items, pairs)
+            columns += [similarity[0], relative[0], relative[0] - hubness[view, pairs[1]]]
         return columns

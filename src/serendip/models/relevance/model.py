@@ -38,7 +38,6 @@ from serendip.models.relevance.features import (
     open_item_texts,
     save_item_texts,
 )
-from serendip.models.relevance.feedback import QueryExpansion, RelevanceFeedback
 from serendip.models.relevance.hubness import HubnessCorrection, ReferenceItems
 from serendip.models.relevance.projection import (
     PROJECTED_FEATURES,
@@ -217,9 +216,10 @@ class RelevanceModel:
     def _features(self, query: QueryTexts, numbers: IntArray, user: RequestUser) -> FloatArray:
         """(P, F) ``features`` of one query."""
         rows, pairs = np.zeros(len(numbers), np.int32), self.projection.features
+        listed = pairs.list_items(numbers, 1)
         columns = [
-            pairs.compute(query, self.items, rows, numbers),
-            self.projection.compute(query, rows, numbers),
+            pairs.compute(query, self.items, rows, numbers, listed),
+            self.projection.compute(query, rows, numbers, listed),
         ]
         if self.users is not None:
             vector = pairs.centre_queries(query, rows[:1])[0]  # (C,)
@@ -306,12 +306,9 @@ def _projection(
             f"{items.views.shape[2]}"
         )
     views = centre_views(items.views, means)
-    expansion = QueryExpansion.of(hubness)
-    features = PairFeatures(
-        parts["query_mean"], means, views, hubness, expansion, RelevanceFeedback.of(views)
-    )
+    features = PairFeatures.of(parts["query_mean"], means, views, hubness, items.words)
     weights = parts["landmarks"], parts["shares"], parts["directions"]
-    return QueryProjection(config, features, *weights, projected)
+    return QueryProjection.of(config, features, weights, projected)
 
 
 def _correction_arrays(name: str, correction: HubnessCorrection) -> dict[str, FloatArray]:

@@ -27,6 +27,7 @@ from serendip.models.relevance.features import (
     REFERENCE_SIZE,
     VIEWS,
     PairFeatures,
+    PairItems,
     QueryTexts,
 )
 from serendip.models.relevance.hubness import KINDS, HubnessCorrection
@@ -64,6 +65,7 @@ class QueryProjection:
         shares: (L, R) weight of each direction for each landmark.
         directions: (R, V, C).
         reference: moved reference queries, and reference items.
+        item_hubness: (V, N) of the items, by these.
     """
 
     config: QueryProjectionConfig
@@ -72,6 +74,18 @@ class QueryProjection:
     shares: FloatArray
     directions: FloatArray
     reference: HubnessCorrection
+    item_hubness: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        config: QueryProjectionConfig,
+        features: PairFeatures,
+        weights: tuple[FloatArray, FloatArray, FloatArray],
+        reference: HubnessCorrection,
+    ) -> Self:
+        """With the hubness of the items; ``weights`` are landmarks, shares and directions."""
+        return cls(config, features, *weights, reference, reference.hubness(features.views))
 
     @classmethod
     def fit(
@@ -112,23 +126,31 @@ class QueryProjection:
         )
         moved = _move(sample, landmarks, shares, directions, config.sharpness)
         reference = HubnessCorrection.of(moved, features.hubness.items)
-        return cls(config, features, landmarks, shares, directions, reference)
+        return cls.of(config, features, (landmarks, shares, directions), reference)
 
-    def compute(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+    def compute(
+        self,
+        queries: QueryTexts,
+        rows: IntArray,
+        numbers: IntArray,
+        listed: PairItems | None = None,
+    ) -> FloatArray:
         """(P, 3 V) ``PROJECTED_FEATURES`` of pairs.
 
         Args:
             queries: texts and vectors.
             rows: (P,) numbers of queries.
             numbers: (P,) numbers of items.
+            listed: these items, if the pairs are of one query and they are at hand.
         """
         query_nums, query_rows = np.unique(rows, return_inverse=True)
-        item_nums, item_rows = np.unique(numbers, return_inverse=True)
+        listed = listed or self.features.list_items(numbers, len(query_nums))
         vectors = self.features.centre_queries(queries, query_nums)
         weights = self.landmarks, self.shares, self.directions
         moved = _move(vectors, *weights, self.config.sharpness)  # V times (q, C)
-        views = self.features.views[:, item_nums]
-        return np.column_stack(self.reference.columns(moved, views, (query_rows, item_rows)))
+        hubness = self.item_hubness[:, listed.numbers]  # (V, n)
+        pairs = query_rows, listed.rows
+        return np.column_stack(self.reference.columns(moved, listed.views, pairs, hubness))
 
 
 def out_of_fold_features(

@@ -47,31 +47,52 @@ class TermSets:
         counts = np.bincount(self.terms, minlength=num_terms)
         return TermSets(text_of[order], np.concatenate([[0], counts.cumsum()]))
 
-    def lengths(self, texts: IntArray) -> NDArray[np.int64]:
-        """(p,) number of terms of some texts."""
-        return self.starts[texts + 1] - self.starts[texts]
+    def __len__(self) -> int:
+        return len(self.starts) - 1
 
-    def places(self, texts: IntArray) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """Row of the text (T of these texts,) and place of each term of some texts (p,)."""
-        lengths = self.lengths(texts)
-        rows = np.repeat(np.arange(len(texts)), lengths)
-        begins = self.starts[texts] - (lengths.cumsum() - lengths)
-        return rows, np.arange(len(rows)) + np.repeat(begins, lengths)
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,) number of terms of each text."""
+        return np.diff(self.starts)
 
-    def sum_weights(self, weights: FloatArray, texts: IntArray) -> FloatArray:
-        """(p,) sum of the weights (W,) of the terms of some texts."""
-        rows, places = self.places(texts)
-        sums = np.bincount(rows, weights[self.terms[places]], len(texts))
-        return sums.astype(np.float32)
+    def take(self, texts: IntArray) -> TermSets:
+        """The sets of some texts (p,), in that order."""
+        begins, lengths = self.starts[texts], self.starts[texts + 1] - self.starts[texts]
+        starts = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum(lengths, out=starts[1:])
+        places = np.arange(starts[-1]) + np.repeat(begins - starts[:-1], lengths)
+        return TermSets(self.terms.take(places), starts)
+
+    def sum_values(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, ...) sums over each text of the values (T, ...) of its terms."""
+        sums = np.zeros((len(self), *values.shape[1:]))
+        filled = np.flatnonzero(self.starts[1:] > self.starts[:-1])
+        if len(filled):
+            begins = self.starts[filled]
+            sums[filled] = np.add.reduceat(values, begins, axis=0, dtype=np.float64)
+        return sums
+
+    def sum_weights(self, weights: FloatArray) -> FloatArray:
+        """(N,) sum of the weights (W,) of the terms of each text."""
+        return self.sum_values(weights.take(self.terms)).astype(np.float32)
+
+    def restrict(self, texts: IntArray, num_texts: int) -> TermSets:
+        """Of an inverted index the postings of some texts (K, ascending), numbered from 0."""
+        if len(texts) == num_texts:
+            return self
+        number_of = np.full(num_texts, -1, np.int32)
+        number_of[texts] = np.arange(len(texts), dtype=np.int32)
+        numbers = number_of[self.terms]
+        kept = np.append(0, np.cumsum(numbers >= 0))
+        return TermSets(numbers[numbers >= 0], kept[self.starts])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextMatch:
-    """What the texts of all items have of a query.
+    """What the texts of some items have of a query.
 
     Args:
-        shares: (N,) share of the query's IDF in each text.
-        rarest: (N,) largest IDF of a term of the query that the text has.
+        shares: (p,) share of the query's IDF in each text.
+        rarest: (p,) largest IDF of a term of the query that the text has.
     """
 
     shares: FloatArray
@@ -112,7 +133,7 @@ class TermOverlap:
         terms = self._numbers(query)
         return float(self.idf[terms].sum()) + self.unknown_idf * (len(query) - len(terms))
 
-    def overlaps(self, query: Collection[str], match: TextMatch, items: IntArray) -> FloatArray:
+    def overlaps(self, query: Collection[str], match: TextMatch, titles: TermSets) -> FloatArray:
         """(p, 4) ``OVERLAPS`` of a query with some items.
 
         The share of the query's IDF in the title and in the text, the Jaccard index of query and
@@ -120,37 +141,50 @@ class TermOverlap:
 
         Args:
             query: its terms.
-            match: of these terms.
-            items: (p,) to score.
+            match: of these terms with the texts of the items (p,).
+            titles: terms of their titles.
         """
-        columns = self.in_title(query, items), match.shares[items], self.in_both(query, items)
-        return np.column_stack([*columns, match.rarest[items]]).astype(np.float32)
+        columns = self.in_title(query, titles), match.shares, self.in_both(query, titles)
+        return np.column_stack([*columns, match.rarest]).astype(np.float32)
 
-    def in_title(self, query: Collection[str], items: IntArray) -> FloatArray:
-        """(p,) share of the query's IDF in the titles of some items."""
+    def in_title(self, query: Collection[str], titles: TermSets) -> FloatArray:
+        """(p,) share of the query's IDF in some titles."""
         terms = self._numbers(query)
         if not len(terms):
-            return np.zeros(len(items), np.float32)
-        weights = np.zeros_like(self.idf)
+            return np.zeros(len(titles), np.float32)
+        weights = np.zeros(len(self.idf), np.float32)
         weights[terms] = self.idf[terms]
-        shares: FloatArray = self.titles.sum_weights(weights, items) / (
-            self.total_idf(query) or 1.0
-        )
+        shares: FloatArray = titles.sum_weights(weights) / (self.total_idf(query) or 1.0)
         return shares
 
-    def match_texts(self, query: Collection[str]) -> TextMatch:
-        """What the texts of all items have of a query."""
-        sums, largest = np.zeros((2, len(self.titles.starts) - 1), np.float32)
-        terms = self._numbers(query)
-        # Rarest term last, so that it overwrites ``largest``.
-        for term in terms[np.argsort(self.idf[terms], kind="stable")].tolist():
+    def match_texts(self, query: Collection[str], items: IntArray) -> TextMatch:
+        """What the texts of some items (p,) have of a query."""
+        sums, largest = np.zeros((2, len(items)), np.float32)
+        for term in self._rarest_last(query):  # so that it overwrites ``largest``
             begin, end = self.postings.starts[term : term + 2]
-            texts = self.postings.terms[begin:end]
-            sums[texts] += self.idf[term]
-            largest[texts] = self.idf[term]
+            texts = self.postings.terms[begin:end]  # ascending
+            places = np.searchsorted(texts, items)
+            has_term = texts[np.minimum(places, end - begin - 1)] == items
+            sums[has_term] += self.idf[term]
+            largest[has_term] = self.idf[term]
         return TextMatch(sums / (self.total_idf(query) or 1.0), largest)
 
-    def with_titles(self, feedback: IntArray, weights: FloatArray, items: IntArray) -> FloatArray:
+    def share_sums(self, query: Collection[str], postings: TermSets, count: int) -> FloatArray:
+        """(count,) share of a query's IDF in each text of an inverted index with these terms."""
+        sums = np.zeros(count, np.float32)
+        for term in self._rarest_last(query):
+            begin, end = postings.starts[term : term + 2]
+            sums[postings.terms[begin:end]] += self.idf[term]
+        shares: FloatArray = sums / (self.total_idf(query) or 1.0)
+        return shares
+
+    def _rarest_last(self, query: Collection[str]) -> list[int]:
+        """Numbers of the query's terms that some item has, by ascending IDF."""
+        terms = self._numbers(query)
+        rarest_last: list[int] = terms[np.argsort(self.idf[terms], kind="stable")].tolist()
+        return rarest_last
+
+    def with_titles(self, feedback: IntArray, weights: FloatArray, titles: TermSets) -> FloatArray:
         """(D, p) weighted shares of the terms of feedback titles that other titles have.
 
         Divided by the square root of a title's length plus 1, as long titles share terms by chance.
@@ -158,26 +192,29 @@ class TermOverlap:
         Args:
             feedback: (n,) items whose titles are compared.
             weights: (D, n) of these items, D times.
-            items: (p,) items to score.
+            titles: terms of the titles (p,) to score.
         """
-        rows, places = self.titles.places(feedback)
-        terms = self.titles.terms[places]
-        items_of, item_places = self.titles.places(items)
-        item_terms, idf = self.titles.terms[item_places], self.idf[terms]
-        lengths = np.sqrt(1.0 + self.titles.lengths(items))
-        shares = np.empty((len(weights), len(items)), np.float32)
-        for depth, one in enumerate(weights):
-            term_weights = np.bincount(terms, one[rows] * idf, len(self.idf))  # (W,)
-            shared = np.bincount(items_of, term_weights[item_terms], len(items))
-            shares[depth] = shared / (float(term_weights.sum()) or 1.0) / lengths
-        return shares
+        known = self.titles.take(feedback)
+        terms, places = np.unique(known.terms, return_inverse=True)  # (U,)
+        of_terms = weights[:, np.repeat(np.arange(len(feedback)), known.lengths())]
+        of_terms = of_terms * self.idf[known.terms]  # (D, terms of feedback titles)
+        sums = np.zeros((len(terms) + 1, len(weights)))  # (U + 1, D), the first for other terms
+        for depth, one in enumerate(of_terms):
+            sums[1:, depth] = np.bincount(places, one, len(terms))
+        row_of = np.zeros(len(self.idf), np.int32)
+        row_of[terms] = np.arange(1, len(terms) + 1)
+        shared = titles.sum_values(sums.take(row_of.take(titles.terms), axis=0))  # (p, D)
+        totals = sums.sum(0)  # (D,)
+        lengths = np.sqrt(1.0 + titles.lengths())[:, None]  # (p, 1)
+        shares: FloatArray = (shared / np.where(totals == 0.0, 1.0, totals) / lengths).T
+        return shares.astype(np.float32)
 
-    def in_both(self, query: Collection[str], items: IntArray) -> FloatArray:
-        """(p,) Jaccard index of the terms of a query and of titles."""
-        weights = np.zeros_like(self.idf)
+    def in_both(self, query: Collection[str], titles: TermSets) -> FloatArray:
+        """(p,) Jaccard index of the terms of a query and of some titles."""
+        weights = np.zeros(len(self.idf), np.float32)
         weights[self._numbers(query)] = 1.0
-        shared = self.titles.sum_weights(weights, items)
-        union = len(query) + self.titles.lengths(items) - shared
+        shared = titles.sum_weights(weights)
+        union = len(query) + titles.lengths() - shared
         return np.asarray(shared / np.maximum(1.0, union), np.float32)
 
     def _numbers(self, query: Collection[str]) -> NDArray[np.int64]:
