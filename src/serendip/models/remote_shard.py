@@ -27,6 +27,7 @@ from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, are_within
 from serendip.errors import StorageError
 from serendip.models.ann_index import FoundItems, SearchPlan
+from serendip.models.shard_tls import ShardTls
 
 if TYPE_CHECKING:
     from pyarrow.flight import FlightClient
@@ -191,10 +192,11 @@ class ShardConnection:
 
     Args:
         address: ``host:port``.
+        tls: encrypts it; None = all that is sent can be read on its way.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, tls: ShardTls | None = None) -> None:
+        self.address, self._tls = address, tls
         token = os.environ.get(TOKEN_VARIABLE, "").encode().hex().encode()
         self._headers = [(TOKEN_HEADER.encode(), token)]
         self._client: FlightClient | None = None
@@ -263,8 +265,10 @@ class ShardConnection:
 
         with self._lock:
             if self._client is None:
-                address, options = f"grpc://{self.address}", list(_CONNECTION_OPTIONS)
-                self._client = FlightClient(address, generic_options=options)
+                options, tls = list(_CONNECTION_OPTIONS), self._tls
+                scheme, more = ("grpc", {}) if tls is None else ("grpc+tls", tls.client_options())
+                address = f"{scheme}://{self.address}"
+                self._client = FlightClient(address, generic_options=options, **more)
             return self._client
 
     def _failure(self, reason: str) -> StorageError:
