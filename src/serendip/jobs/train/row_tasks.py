@@ -25,7 +25,7 @@ from serendip.jobs.train.labelled_query import Batches, LabelledQuery
 from serendip.jobs.train.ranker_rows import LabelledCandidates, label_candidates
 from serendip.runtime.executor import Executor
 
-BATCHES_PER_TASK = 32
+BATCHES_PER_TASK = 64
 """Some ten seconds of work, several times what starting a process and opening a state takes."""
 
 _ROWS = "rows-"
