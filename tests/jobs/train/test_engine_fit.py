@@ -13,7 +13,7 @@ from small_shop import import_shop
 from serendip.data.dataset_folder import save_dataset
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
-from serendip.jobs.train import engine_fit, row_tasks
+from serendip.jobs.train import engine_fit, ranker_fit, row_tasks
 from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.budget import TimeBudget
@@ -44,6 +44,7 @@ def test_one_process_and_two_publish_the_same_bytes(
     monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
     monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", most_items)
     monkeypatch.setattr(row_tasks, "BATCHES_PER_TASK", 3)
+    monkeypatch.setattr(ranker_fit, "FEWEST_WORKERS", 2)
     found, costs = [], []
     for workers in (1, 2):
         folder = import_shop(tmp_path / str(len(found)), num_users=20)

@@ -16,6 +16,9 @@ content, codes, alignment      word index, what needs only words
 (step 2) ranker                models that continue
 (step 3)
 =============================  ==================================
+
+Of many items the older part is fitted first. It then hands over its state, too, and the command
+trains the ranker on rows that are made from the state's files (``ranker_fit``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Trains the ranker of a fit, on requests of the newer part of the data.
 
 It does so beside the models of the older part, or, of many items, from the files of these: then the
-rows are made by tasks where the executor has several workers (``row_tasks``).
+rows are made by tasks where that pays (``row_tasks``).
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from serendip.runtime.progress import TrainOptions
 
 RANKER_FOLDER, STATE_FOLDER = "ranker", "state"
 """Folders among the files of the older part."""
+
+FEWEST_WORKERS = 3
+"""Of this machine that make rows by tasks: each starts a process and opens the state first, which
+two workers have not been seen to regain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,9 +72,9 @@ def fit_ranker_of_files(
     split, given = temporal(dataset, INNER_FRACTION), folder.resolve() / STATE_FOLDER
     inner = open_state(given)
     asked = RankerRequests.of(fitter, split, inner.fusion)
-    labeller = HERE
-    if options.executor.workers > 1:
-        labeller = CandidateTasks(given, options.executor)
+    labeller, executor = HERE, options.executor
+    if executor.workers >= FEWEST_WORKERS or not executor.is_local:
+        labeller = CandidateTasks(given, executor)
     fit_ranker(fitter, dataset, split, inner, asked, folder, options, labeller)
 
 
