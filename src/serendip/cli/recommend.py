@@ -36,6 +36,13 @@ def run(
         str, typer.Option(help="Country of the request; empty = that of the user.")
     ] = "",
     device: Annotated[str, typer.Option(help="Kind of device; empty = unknown.")] = "",
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="genres=Comedy|Drama, brand!=Acme, year>=1990; repeatable."),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="Attribute of numbers; -price = from the largest.")
+    ] = "",
     k: Annotated[int, typer.Option("-k", help="Largest number of items per user.")] = 10,
     batch: Annotated[bool, typer.Option("--batch", help="Write all users to --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
@@ -59,6 +66,11 @@ def run(
     if llm and not (batch and reasons):
         raise ConfigError("--llm without --batch --reasons.", "Add both; it words the reasons.")
     if batch:
+        if filters or sort:
+            raise ConfigError(
+                "--filter and --sort are of one request.",
+                "For --batch name filters of the surface in serendip.toml.",
+            )
         if out is None:
             raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
         from serendip.jobs.export_recommendations import ReasonOptions, recommend_all
@@ -82,7 +94,13 @@ def run(
     from serendip.engine.request import Request
 
     opened = Engine.open(workspace)
-    request = Request(surface, user, query, tuple(item or ()), country, k=k, device=device)
+    request = Request(
+        *(surface, user, query, tuple(item or ()), country),
+        k=k,
+        device=device,
+        filters=tuple(filters or ()),
+        sort=sort,
+    )
     answer = opened.recommend(request)
     for position, result in enumerate(answer.items, 1):
         shown = opened.item(result.item_id)
