@@ -32,7 +32,7 @@ from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.runs import Values
 from serendip.jobs.enrich.gate import METRIC, HybridSearch
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_judged
-from serendip.jobs.enrich.write import RulesWriter
+from serendip.jobs.enrich.rules import RulesWriter
 from serendip.jobs.llm_job import describe_item
 from serendip.jobs.llm_parts import open_llm
 from serendip.llm.client import Llm

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +95,106 @@ def test_the_guide_applies_both_files() -> None:
     guide = (ROOT / "docs" / "guide" / "scale.md").read_text()
     for path in FOLDER.iterdir():
         assert f"-f deploy/kuberay/{path.name}" in guide
+
+
+class _OneOfEach(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"{node.start_mark}: {sorted(keys)}"
+        return super().construct_mapping(node, deep)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+def test_a_manifest_names_nothing_twice_and_has_no_tabs(path: Path) -> None:
+    text = path.read_text()
+    assert list(yaml.load_all(text, _OneOfEach))
+    assert "\t" not in text and text.endswith("\n")
+
+
+def _check_fields(value: Any, known: dict[str, Any] | None, path: str) -> None:
+    """Every key of a document is a field of its kind; None = the keys are of one's own."""
+    if known is None:
+        return
+    for one in value if isinstance(value, list) else [value]:
+        assert one.keys() <= known.keys(), f"{path}: {one.keys() - known.keys()}"
+        for key, inner in one.items():
+            _check_fields(inner, known[key], f"{path}.{key}")
+
+
+FREE = None
+META = {"name": FREE, "generateName": FREE, "labels": FREE}
+CONTAINER = {
+    **dict.fromkeys(("name", "image", "command", "args", "env"), FREE),
+    "resources": {"requests": FREE, "limits": FREE},
+    "securityContext": {
+        "allowPrivilegeEscalation": FREE,
+        "readOnlyRootFilesystem": FREE,
+        "capabilities": {"drop": FREE},
+    },
+    "volumeMounts": {"name": FREE, "mountPath": FREE},
+}
+VOLUME = {
+    "name": FREE,
+    "persistentVolumeClaim": {"claimName": FREE},
+    "emptyDir": {"medium": FREE, "sizeLimit": FREE},
+}
+SECURITY = dict.fromkeys(("runAsNonRoot", "runAsUser", "runAsGroup", "fsGroup"), FREE)
+POD = {
+    "metadata": META,
+    "spec": {
+        **dict.fromkeys(("restartPolicy", "automountServiceAccountToken"), FREE),
+        "enableServiceLinks": FREE,
+        "securityContext": SECURITY,
+        "containers": CONTAINER,
+        "volumes": VOLUME,
+    },
+}
+HEAD_FIELDS = {"serviceType": FREE, "rayStartParams": FREE, "template": POD}
+WORKER_FIELDS = dict.fromkeys(("groupName", "replicas", "minReplicas", "maxReplicas"), FREE)
+SPECS: dict[tuple[str, str], dict[str, Any]] = {
+    ("v1", "PersistentVolumeClaim"): {
+        "accessModes": FREE,
+        "resources": {"requests": {"storage": FREE}},
+    },
+    ("ray.io/v1", "RayCluster"): {
+        "rayVersion": FREE,
+        "authOptions": {"mode": FREE},
+        "headGroupSpec": HEAD_FIELDS,
+        "workerGroupSpecs": {**WORKER_FIELDS, "rayStartParams": FREE, "template": POD},
+    },
+    ("networking.k8s.io/v1", "NetworkPolicy"): {
+        "podSelector": {"matchLabels": FREE},
+        "policyTypes": FREE,
+        "ingress": {
+            "from": {
+                "podSelector": {"matchLabels": FREE},
+                "namespaceSelector": {"matchLabels": FREE},
+            }
+        },
+    },
+    ("batch/v1", "Job"): {"backoffLimit": FREE, "template": POD},
+}
+"""Fields of the kinds, as Kubernetes 1.29 and KubeRay 1.5 have them; those that are used here."""
+
+
+@pytest.mark.parametrize("kind", [*CLUSTER, *TRAIN])
+def test_a_manifest_has_only_fields_of_its_kind(kind: str) -> None:
+    document = {**CLUSTER, **TRAIN}[kind]
+    fields = {"apiVersion": FREE, "kind": FREE, "metadata": META}
+    known = SPECS[document["apiVersion"], kind]
+    _check_fields(document, {**fields, "spec": known}, kind)
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_nodes_are_started_with_options_of_ray() -> None:
+    # In a process of its own: Ray reads the environment when it is imported.
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    known = {*re.findall(r"--[a-z-]+", told)}
+    given = {*HEAD["rayStartParams"], *WORKERS["rayStartParams"]}
+    assert {f"--{name}" for name in given} <= known
+    (container,) = JOB["spec"]["containers"]
+    join = container["args"][0].partition(" && ")[0].split()
+    assert {word.partition("=")[0] for word in join if word.startswith("--")} <= known

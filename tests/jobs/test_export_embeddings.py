@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from posting_executor import NOW, PostingExecutor, write_to
 from small_shop import TASTES
 
 from serendip.data.allowed_items import AllowedItems
@@ -273,3 +274,20 @@ def test_whoever_is_erased_while_vectors_are_written_is_not_in_the_file(
         assert not {"leaver", "a query of one person"} & {*ids}
         assert {"users": "u1", "queries": "another query"}[kind] in ids
         assert not Eraser(workspace, store)._vectors_of_erased()
+
+
+@pytest.mark.parametrize("kind", ["users", "queries"])
+def test_what_is_posted_meanwhile_is_not_in_the_vectors(
+    shop: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_embeddings, "ROWS_PER_TASK", {"users": 120, "queries": 1}[kind])
+    write_to(shop, 0)  # so that the generation lacks something at the start, too
+    write_to(shop, -1)
+    out = shop / "out.parquet"
+    expected = embed(shop, kind, out, TrainOptions(), now=NOW)
+    vectors = pq.read_table(out)
+    posting = PostingExecutor(shop)
+    assert embed(shop, kind, out, TrainOptions(executor=posting), now=NOW) == expected
+    assert pq.read_table(out).equals(vectors) and posting.tasks > 1
+    embed(shop, kind, out, TrainOptions(), now=NOW)
+    assert not pq.read_table(out).equals(vectors)  # afterwards it does

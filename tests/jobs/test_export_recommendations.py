@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from posting_executor import NOW, PostingExecutor, write_to
 
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.user import User
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs import export_recommendations
 from serendip.jobs.export_recommendations import recommend_all
-from serendip.runtime.executor import LocalExecutor, Result, Task
 from serendip.runtime.progress import TrainOptions
 
 USERS = 45
@@ -134,35 +129,6 @@ def test_an_unknown_surface_and_no_items_are_refused_by_name(shop: Path) -> None
         rows_of(shop, "home", 0)
 
 
-NOW = 1_700_000_000.0
-
-
-class PostingExecutor(LocalExecutor):
-    """Runs tasks one after the other in this process, and writes to the workspace before each."""
-
-    def __init__(self, write: Callable[[int], None]) -> None:
-        super().__init__(2)
-        self._write = write
-
-    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        for number, task in enumerate(tasks):
-            self._write(number)
-            export_recommendations._open_once.cache_clear()
-            yield work(task)
-
-
-def write_to(shop: Path, number: int) -> None:
-    """Post events of all users, an item, attributes, and delete an item."""
-    with closing(Engine.open(shop)) as engine:
-        users = [user for user, _ in engine.users(1_000)]
-        best = engine.recommend(Request("home", users[-1], k=1)).items[0].item_id
-        later = [Event(f"later{one}", "i5", NOW + number, "click") for one in range(300)]
-        engine.add_events([Event(user, best, NOW + number, "click") for user in users] + later)
-        engine.add_items([Item("i3", f"Title {number}"), Item(f"new{number}", "A new item")])
-        engine.put_user(User(users[0], {"country": "NL", "plan": str(number)}))
-        engine.delete_item(f"i{number + 7}")
-
-
 def test_what_is_posted_meanwhile_does_not_count(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,15 +137,10 @@ def test_what_is_posted_meanwhile_does_not_count(
     out = shop / "out.parquet"
     expected = recommend_all(shop, "home", 5, out, TrainOptions(), now=NOW)
     lists = pq.read_table(out)
-    tasks: list[int] = []
-
-    def write(number: int) -> None:
-        tasks.append(number)
-        write_to(shop, number + 1)
-
-    posting = TrainOptions(executor=PostingExecutor(write))
-    assert recommend_all(shop, "home", 5, out, posting, now=NOW) == expected
-    assert pq.read_table(out).equals(lists) and len(tasks) == 3
+    posting = PostingExecutor(shop)
+    options = TrainOptions(executor=posting)
+    assert recommend_all(shop, "home", 5, out, options, now=NOW) == expected
+    assert pq.read_table(out).equals(lists) and posting.tasks == 3
     recommend_all(shop, "home", 5, out, TrainOptions(), now=NOW)
     assert not pq.read_table(out).equals(lists)  # afterwards it does
     assert not list((shop / "training").glob("serendip-scratch-*"))

@@ -76,8 +76,11 @@ def test_the_deadline_holds_for_all_of_an_answer(peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"", None),
+        (found_bytes(FoundItems.none()), None),
+        (b"", "does not answer"),
         (b"12345", "does not answer"),
+        (np.array([-1, -1], "<i4").tobytes(), "10 to 19"),
+        (np.array([1, 2, 10, 0, 0, 0], "<i4").tobytes(), "10 to 19"),  # more products than items
         (found_bytes(FOUND)[:-4], "does not answer"),
         (found_bytes(FoundItems(np.array([20], np.int32), FOUND.closeness[:1])), "10 to 19"),
     ],

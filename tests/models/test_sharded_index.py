@@ -107,6 +107,7 @@ class CountingShard:
     def __init__(self, shard: LocalShard) -> None:
         self.name, self._shard = shard.name, shard
         self.pools: list[int] = []
+        self.unscored = 0
 
     def start(
         self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None, end: float
@@ -117,7 +118,31 @@ class CountingShard:
     def start_scores(
         self, query: FloatArray, items: IntArray, end: float
     ) -> Callable[[], FloatArray]:
+        self.unscored += len(items)
         return self._shard.start_scores(query, items, end)
+
+
+@pytest.mark.parametrize("times", [1, sharded_index._SCORED])
+def test_shards_are_asked_once_unless_one_has_much_more_than_its_share(
+    repeated: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(sharded_index, "_SCORED", times)
+    shards = [CountingShard(LocalShard.open(repeated, part, 4)) for part in range(4)]
+    index = ShardedIndex(*open_vectors(repeated), shards, 60.0)
+    whole, random = ApproximateIndex.open(repeated), np.random.default_rng(5)
+    asked = again = 0
+    for query in random.normal(size=(20, 16)).astype(np.float32):  # near no cluster
+        plan = SearchPlan.of(index.config, NUM_ITEMS, 10, None, has_lists=True)
+        proposed = whole.propose(query, plan, None).items
+        most = np.bincount(proposed // (NUM_ITEMS // 4), minlength=4)
+        for shard in shards:
+            shard.unscored = 0
+        assert index.nearest(query, 10, None).tolist() == whole.nearest(query, 10, None).tolist()
+        scored = math.ceil(times * plan.pool / 4)
+        expected = np.maximum(most - scored, 0)  # ties at the border have a product, or none
+        assert (np.abs([shard.unscored for shard in shards] - expected) <= 8).all()
+        asked, again = asked + 4, again + int((expected > 0).sum())
+    assert 0 < again < asked if times == 1 else not again
 
 
 def test_only_a_shard_with_more_than_it_was_asked_for_is_asked_again(
@@ -230,7 +255,10 @@ def test_a_shard_that_hangs_takes_no_other_with_it(repeated: Path) -> None:
     assert set(index._retry_at) == {"slow:1"}
 
 
-def test_what_is_proposed_and_not_scored_in_time_counts_by_its_closeness(repeated: Path) -> None:
+def test_what_is_proposed_and_not_scored_in_time_counts_by_its_closeness(
+    repeated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharded_index, "_SCORED", 0)  # only the fewest
     parts = [PunctualShard(LocalShard.open(repeated, part, 2)) for part in (0, 1)]
     index = ShardedIndex(*open_vectors(repeated), parts, 60.0)
     query = np.asarray(index.vectors[NUM_ITEMS - 1])  # of the second part, as all like it

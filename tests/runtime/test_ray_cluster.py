@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -26,6 +27,9 @@ from serendip.content.encoders.text import HashingEncoder
 from serendip.content.features import encode_items
 from serendip.content.semantic_ids import assignment
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
+from serendip.data.item import Item
+from serendip.data.query import History, Query
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs import export_embeddings, export_recommendations, llm_parts
@@ -34,6 +38,11 @@ from serendip.jobs.export_embeddings import embed
 from serendip.jobs.export_recommendations import recommend_all
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
 from serendip.jobs.llm_job import LlmJob
+from serendip.jobs.train import row_tasks
+from serendip.jobs.train.handed_state import open_state, save_state
+from serendip.jobs.train.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker_rows import HERE, RowMaking
+from serendip.jobs.train.row_tasks import CandidateTasks
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.engines import secure_ray
@@ -142,6 +151,28 @@ class TestRayExecutor(ExecutorContract):
             assert list(results) == [1, 2, 3]
 
 
+def make_ranker_rows(shop: Path, folder: Path, executor: Executor) -> np.ndarray:
+    """Features and draws of the ranker's rows for eight requests, from a state in files."""
+    workspace, handed = Workspace.open(shop), folder / "handed"
+    state = EngineState.open(workspace.generation_folder / "gen-1").with_ranker(None)
+    newest = state.features.rows(np.arange(1, dtype=np.int32))
+    save_state(state, [Item("new", "A new tale")], newest, handed)
+    batches = [
+        ("home", [LabelledQuery(query, np.array([item + 2], np.int32), [frozenset({"interact"})])])
+        for item in range(8)
+        for query in [Query(history=History.of_items(np.array([item, item + 1])))]
+    ]
+    labeller = CandidateTasks(handed, executor) if executor.workers > 1 else HERE
+    rng = np.random.default_rng(0)
+    making = RowMaking(workspace.settings, TrainOptions(), 8, {}, rng, labeller)
+    making.add(batches, open_state(handed))
+    rows = making.rows()
+    assert rows is not None and set(rows.group.tolist()) == {*range(8)}
+    assert not [*handed.glob("rows-*")]  # what was read is removed
+    shutil.rmtree(handed)
+    return np.column_stack([rows.features, rows.labels, rows.group])
+
+
 def write_all(
     shop: Path, folder: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, bytes]:
@@ -160,6 +191,8 @@ def write_all(
     many = np.tile(encoded["text"].vectors, (20, 1))
     _, codes = ResidualKMeans(ResidualKMeansConfig(iterations=2)).fit(many, options)
     np.save(folder / "codes.npy", codes)
+    monkeypatch.setattr(row_tasks, "BATCHES_PER_TASK", 3)
+    np.save(folder / "rows.npy", make_ranker_rows(shop, folder, executor))
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -171,7 +204,8 @@ def test_jobs_write_the_same_bytes_with_each_engine(
         folder = tmp_path / str(len(found))
         folder.mkdir()
         found.append(write_all(shop, folder, executor, monkeypatch))
-    assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock", "codes.npy"}
+    written = {"answers", "users", "vectors.f32", "keys.bin", "lock", "codes.npy", "rows.npy"}
+    assert found[0].keys() == written
     assert found[0] == found[1] == found[2]
 
 

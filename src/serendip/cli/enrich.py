@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from serendip.cli.terminal import EstimateOption, JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import (
+    AddressOption,
+    EngineOption,
+    EstimateOption,
+    JsonOption,
+    Terminal,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from serendip.data.store.generated_texts import WrittenField, WrittenSource
@@ -56,12 +63,15 @@ def run(
     workspace: WorkspaceOption = Path(),
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "enrich-1",
     estimate: EstimateOption = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Generate texts for items; the gate decides on their use. Exit 1 = incomplete."""
     from serendip.jobs.enrich.write import TextWriting, write_texts
+    from serendip.runtime.executor_config import EngineChoice
 
-    terminal = Terminal(json)
+    terminal, choice = Terminal(json), EngineChoice(engine, address)
 
     def print_estimate(cost: CostEstimate) -> None:
         terminal.say(
@@ -71,7 +81,7 @@ def run(
 
     kinds = cast("list[WrittenField]", [kind.value for kind in fields or Kind])
     writing = TextWriting(writer.value, kinds, budget, prompt, estimate, print_estimate)
-    with terminal.job("texts for thin items", workspace) as context:
+    with terminal.job("texts for thin items", workspace, engine=choice) as context:
         summary = write_texts(context, writing)
     terminal.result(summary)
     if estimate and writer == Writer.QUERIES:

@@ -10,10 +10,10 @@ import typer
 
 from serendip.cli.terminal import (
     AddressOption,
+    EngineOption,
     EstimateLlmOption,
     JsonOption,
     LlmBudgetOption,
-    LlmEngineOption,
     Terminal,
     WorkspaceOption,
     require_budget,
@@ -42,7 +42,7 @@ def build(
     job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "queries",
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "queries-1",
     estimate: EstimateLlmOption = False,
-    engine: LlmEngineOption = None,
+    engine: EngineOption = None,
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -52,10 +52,10 @@ def build(
     from serendip.jobs.suggestions.write_by_llm import write_queries
     from serendip.runtime.executor_config import EngineChoice
 
-    terminal = Terminal(json)
+    terminal, choice = Terminal(json), EngineChoice(engine, address)
     spend = require_budget(llm, budget, estimate)
     if spend is None:
-        with terminal.job("suggested queries", workspace) as context:
+        with terminal.job("suggested queries", workspace, engine=choice) as context:
             name, built = build_queries(context)
         _print_report(terminal, name, built.report)
         terminal.result({"version": name, **built.report})
@@ -68,7 +68,6 @@ def build(
         )
 
     llm_job = LlmJob(job, spend, estimate, print_estimate)
-    choice = EngineChoice(engine, address)
     with terminal.job("suggested queries", workspace, engine=choice) as context:
         name, written, facts = write_queries(context, llm_job, items, prompt)
     if written is None:

@@ -27,19 +27,22 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Load a range of the generation in force and answer until interrupted."""
+    from serendip.engine.shards import read_tls
     from serendip.engine.workspace import Workspace
     from serendip.models.remote_shard import TOKEN_VARIABLE
     from serendip.serve.shard_server import ShardServer
 
     number, parts = _read_part(part)
-    token = os.environ.get(TOKEN_VARIABLE, "")
-    if host not in _LOOPBACK and not token:
+    token, opened = os.environ.get(TOKEN_VARIABLE, ""), Workspace.open(workspace)
+    tls = read_tls(opened)
+    if host not in _LOOPBACK and not token and tls is None:
         raise ConfigError(
             f"--host {host} can be reached by others, and {TOKEN_VARIABLE} is not set.",
-            "Set it to one long secret for the service and all its shards.",
+            "Set it to one long secret for the service and all its shards, or `shard_certificate`, "
+            "`shard_key` and `shard_authority` of [serve].",
         )
     terminal, ended = Terminal(json), threading.Event()
-    server = ShardServer(Workspace.open(workspace), number, parts, host, port, token)
+    server = ShardServer(opened, number, parts, host, port, token, tls)
     try:
         name = server.load()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,16 +15,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.catalogue_folder import open_catalogue, save_catalogue
 from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.impression_log import ImpressionLog
-from serendip.data.item import Catalogue
 from serendip.data.negative_log import NegativeLog
 from serendip.data.search_log import LoggedRequest
 from serendip.data.strings import open_arrays, save_arrays
 from serendip.data.user_groups import Groups
 from serendip.data.vocabulary import Vocabulary
 
-_CATALOGUE, _ITEMS, _USERS = "catalogue.arrow", "items", "users"
+_USERS = "users"
 _EVENTS, _NEGATIVES, _COUNTRIES = "events", "negatives", "countries"
 _IMPRESSIONS = "impressions"
 _GROUPS = "groups"
@@ -36,8 +36,7 @@ _Columns = TypeVar("_Columns", EventLog, NegativeLog, ImpressionLog)
 def save_dataset(dataset: Dataset, folder: Path) -> None:
     """Write a dataset into a folder, which is created."""
     folder.mkdir(parents=True)
-    dataset.catalogue.save(folder / _CATALOGUE)
-    save_arrays(folder / _ITEMS, dataset.catalogue.vocabulary.arrays())
+    save_catalogue(dataset.catalogue, folder)
     save_arrays(folder / _USERS, dataset.users.arrays())
     save_arrays(folder / _EVENTS, _columns_of(dataset.events))
     save_arrays(folder / _NEGATIVES, _columns_of(dataset.negatives))
@@ -64,7 +63,6 @@ def open_dataset(folder: Path) -> Dataset:
     """Map what ``save_dataset`` wrote."""
     facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     requests = json.loads((folder / _REQUESTS).read_text(encoding="utf-8"))
-    items = Vocabulary.of_arrays(open_arrays(folder / _ITEMS))
     countries = None
     if facts["countries"] is not None:
         arrays = open_arrays(folder / _COUNTRIES)
@@ -74,7 +72,7 @@ def open_dataset(folder: Path) -> Dataset:
         for number, (name, values) in enumerate(facts["groups"].items())
     }
     return Dataset(
-        Catalogue.open(folder / _CATALOGUE, items),
+        open_catalogue(folder),
         Vocabulary.of_arrays(open_arrays(folder / _USERS)),
         EventLog(**open_arrays(folder / _EVENTS)),
         cut=facts["cut"],

@@ -52,7 +52,7 @@ from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
-from serendip.engine.shards import opener_of
+from serendip.engine.shards import opener_of, read_tls
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
@@ -205,7 +205,8 @@ class Engine:
         synonyms = workspace.accepted_synonyms()
         serve = workspace.settings.serve
         deadline_s = parse_duration(serve.shard_deadline)
-        with opening_shards(opener_of(serve.shards, deadline_s, generation)):
+        tls = read_tls(workspace) if serve.shards else None
+        with opening_shards(opener_of(serve.shards, deadline_s, generation, tls)):
             state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)

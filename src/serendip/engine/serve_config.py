@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from serendip.config import Config
 from serendip.engine.durations import Duration
@@ -83,6 +83,19 @@ class ServeConfig(Config):
     """Time that a search waits for shards. Those that are late are left out of the answer, and the
     models whose items they have are named in `degraded`."""
 
+    shard_certificate: str = ""
+    """PEM file with the certificate of this machine, which a shard shows to services and a service
+    to its shards; relative to the workspace. With it, `shard_key` and `shard_authority` what they
+    send is encrypted, and each side talks only to those whose certificate the authority signed.
+    Empty = neither, for networks of your own."""
+
+    shard_key: str = ""
+    """PEM file with the key of `shard_certificate`, without a password."""
+
+    shard_authority: str = ""
+    """PEM file with the certificate of the authority that signed those of the service and of all
+    shards."""
+
     most_replicas: int | None = Field(default=None, ge=1)
     """With `serve --engine ray`: replicas at most. While they have more than `replica_requests` on
     average, more are started; `--replicas` is then the fewest. None = `--replicas`, always."""
@@ -106,6 +119,13 @@ class ServeConfig(Config):
     access_log: bool = False
     """Whether each answer is logged, with its route, status and time; never with addresses, ids or
     what was asked."""
+
+    @model_validator(mode="after")
+    def _needs_all_files_of_tls(self) -> Self:
+        given = [bool(self.shard_certificate), bool(self.shard_key), bool(self.shard_authority)]
+        if any(given) and not all(given):
+            raise ValueError("give shard_certificate, shard_key and shard_authority, or none")
+        return self
 
     def scale(self, least: int) -> ReplicaScaling:
         """How many replicas there are.

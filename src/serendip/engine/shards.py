@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.models.ann_index import has_lists, open_vectors
 from serendip.models.remote_shard import RemoteShard, ShardConnection
+from serendip.models.shard_tls import ShardTls
 from serendip.models.sharded_index import ShardedIndex
 from serendip.runtime.versions import Version
 
@@ -23,8 +25,24 @@ def find_indexes(generation: Path) -> list[str]:
     return sorted(path.relative_to(generation).as_posix() for path in found)
 
 
+def read_tls(workspace: Workspace) -> ShardTls | None:
+    """Certificates of a service and its shards by the settings; None = they use none.
+
+    Raises:
+        ConfigError: a file is missing, or they do not fit each other.
+    """
+    serve = workspace.settings.serve
+    if not serve.shard_certificate:
+        return None
+    names = serve.shard_certificate, serve.shard_key, serve.shard_authority
+    return ShardTls.read(*(workspace.folder / name for name in names))
+
+
 def opener_of(
-    addresses: Sequence[str], deadline_s: float, generation: Version
+    addresses: Sequence[str],
+    deadline_s: float,
+    generation: Version,
+    tls: ShardTls | None = None,
 ) -> Callable[[Path], ShardedIndex | None]:
     """How the indexes of a generation are opened: in shards, if there are any.
 
@@ -32,12 +50,13 @@ def opener_of(
         addresses: of the shards, ``host:port``, in the order of their ranges; empty = none.
         deadline_s: seconds that a search waits for them.
         generation: that is opened.
+        tls: encrypts connections to them; None = they are not encrypted.
 
     Raises:
         ConfigError: the shards have other ranges.
         StorageError: one cannot be reached, or does not have the generation yet.
     """
-    connections = [ShardConnection(address) for address in addresses]
+    connections = [ShardConnection(address, tls) for address in addresses]
     if not connections:
         return lambda folder: None
     with ThreadPoolExecutor(len(connections)) as pool:

@@ -4,8 +4,9 @@ They are the retriever's vectors in the vector space of the generation: the dot 
 or query's vector with an item's vector is the retriever's score. Users also have what a vector
 leaves out: their activity and the attribute values they prefer (``data.user_profile``).
 
-Users and queries are encoded in tasks of the executor, from one generation and at one time, so that
-the file does not depend on who encoded what, or when.
+Users and queries are encoded in tasks of the executor, from one generation and at one moment of the
+store (``held_engine``), so that the file does not depend on who encoded what, or when: what is
+posted meanwhile does not count. Who is erased meanwhile is not in the file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -32,6 +33,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.jobs.held_engine import EnginePlace, HeldEngine, hold_engine
 from serendip.jobs.noted_export import NotedExport
 from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
@@ -79,16 +81,12 @@ class EmbedTask:
     """Users or queries to encode.
 
     Args:
-        workspace: its folder.
-        generation: name of the one that encodes.
-        now: Unix seconds, the time of all requests.
+        place: of the engine that encodes.
         kind: users or queries.
         ids: of the rows.
     """
 
-    workspace: str
-    generation: str
-    now: float
+    place: EnginePlace
     kind: Kind
     ids: tuple[str, ...] = ()
 
@@ -138,12 +136,13 @@ def embed(
     with closing(workspace.open_store()) as store:
         finish = _finisher(workspace, store, target, kind, file)
         texts = _read_texts(workspace, file) if kind == "queries" else []
-        with closing(Engine.open(folder, lambda: at)) as engine:
-            rows = _select_rows(engine, kind, texts)
+        with hold_engine(workspace, store, at) as held:
+            engine = held.engine
+            rows = _select_rows(held, kind, texts)
             space = open_space(workspace.generation_folder / engine.generation)
             require_writable(target)
             facts = _describe_space(engine.generation, space)
-            task = EmbedTask(str(folder.absolute()), engine.generation, at, kind)
+            task = EmbedTask(held.place, kind)
             blocks = _compute_blocks(engine, rows, task, options)
             _write(target, ID_COLUMN[kind], rows, space, facts, blocks, finish)
     return {"kind": kind, "rows": count_rows(target), **facts, "out": str(target)}
@@ -172,7 +171,7 @@ def _compute_blocks(
 
 def encode_rows(task: EmbedTask) -> list[Block]:
     """The blocks of a task, in a process of an executor, which may be given several tasks."""
-    engine = _open_once(task.workspace, task.generation, task.now)
+    engine = task.place.open()
     return list(_read_all(_rows_of(engine, task.kind, task.ids)))
 
 
@@ -180,11 +179,6 @@ def _read_all(rows: _VectorRows) -> Iterator[Block]:
     """Blocks of ``BATCH`` rows."""
     for begin in range(0, len(rows.ids), BATCH):
         yield rows.read(slice(begin, begin + BATCH))
-
-
-@lru_cache(maxsize=1)
-def _open_once(workspace: str, generation: str, now: float) -> Engine:
-    return Engine.open_named(workspace, generation, lambda: now)
 
 
 def read_queries(path: Path) -> list[str]:
@@ -254,13 +248,11 @@ def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
     return texts
 
 
-def _select_rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _VectorRows:
+def _select_rows(held: HeldEngine, kind: Kind, texts: Sequence[str]) -> _VectorRows:
     """Ids of a kind, and their vectors."""
-    if kind == "users":
-        return _rows_of(engine, kind, [user for user, _ in engine.users(limit=2**31 - 1)])
-    if kind == "queries":
-        return _rows_of(engine, kind, texts)
-    state = engine.state
+    if kind != "items":
+        return _rows_of(held.engine, kind, held.users if kind == "users" else texts)
+    state = held.engine.state
     retriever = require_retriever(state)
     numbers = np.flatnonzero(~state.hidden).astype(np.int32)
     ids = state.catalogue.vocabulary.ids_of(numbers)

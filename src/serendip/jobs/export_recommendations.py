@@ -1,8 +1,8 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor, from one generation, at one moment of the store and
-with one time for all requests. So the file does not depend on who answered whom, or when: what is
-posted meanwhile does not count. Who is erased meanwhile is not in the file.
+Users are answered in tasks of the executor, from one generation and at one moment of the store
+(``held_engine``). So the file does not depend on who answered whom, or when: what is posted
+meanwhile does not count. Who is erased meanwhile is not in the file.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from serendip.data.item_list import ItemList
-from serendip.data.store.moment import StoreMoment
 from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer
-from serendip.engine.generations import ITEM_VERSION, open_current
 from serendip.engine.influence import find_influence
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
@@ -33,12 +30,12 @@ from serendip.engine.wording import choose_language
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.context import JobContext
+from serendip.jobs.held_engine import EnginePlace, hold_engine
 from serendip.jobs.llm_job import LlmJob
 from serendip.jobs.noted_export import NotedExport
 from serendip.jobs.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.scratch import scratch_folder
 
 BATCH = 128
 """Users whose candidates are scored together."""
@@ -70,10 +67,7 @@ class AnswerTask:
     """Users to answer.
 
     Args:
-        workspace: its folder.
-        generation: name of the one that answers.
-        moment: folder with the moment of the store (``StoreMoment``).
-        now: Unix seconds, the time of all requests.
+        place: of the engine that answers.
         surface: that needs only a user.
         k: largest number of items per user.
         country: of all requests; empty = that of each user.
@@ -82,10 +76,7 @@ class AnswerTask:
         users: their ids.
     """
 
-    workspace: str
-    generation: str
-    moment: str
-    now: float
+    place: EnginePlace
     surface: str
     k: int
     country: str
@@ -160,19 +151,13 @@ def recommend_all(
         raise DataError(f"k = {k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
     opened, at = Workspace.open(workspace), time.time() if now is None else now
-    generation = open_current(opened.generations)
-    with ExitStack() as ended:
-        store = ended.enter_context(closing(opened.open_store()))
+    with closing(opened.open_store()) as store:
         export = NotedExport(opened, store, out)
-        version, ignored = int(generation.manifest[ITEM_VERSION]), opened.settings.actions.ignore
-        folder = ended.enter_context(scratch_folder(opened.training))
-        users = StoreMoment.write(store, version, folder, ignored)
-        moment = ended.enter_context(closing(StoreMoment.open(folder)))
-        with closing(Engine.open_named(workspace, generation.name, lambda: at, moment)) as engine:
+        with hold_engine(opened, store, at) as held:
+            engine, users = held.engine, held.users
             _require_user_only(engine, surface)
             language = None if reasons is None else reasons.language
-            places = str(workspace.absolute()), engine.generation, str(folder.absolute())
-            task = AnswerTask(*places, at, surface, k, country, device, language)
+            task = AnswerTask(held.place, surface, k, country, device, language)
             tasks = [
                 replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
                 for begin in range(0, len(users), USERS_PER_TASK)
@@ -197,7 +182,7 @@ def recommend_all(
         "users": len(users),
         "rows": rows,
         "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
-        "generation": task.generation,
+        "generation": held.place.generation,
         "out": str(out),
         **facts,
     }
@@ -205,12 +190,7 @@ def recommend_all(
 
 def answer_users(task: AnswerTask) -> AnswerRows:
     """``answer`` in a process of an executor, which may be given several tasks."""
-    return answer(_open_once(task.workspace, task.generation, task.moment, task.now), task)
-
-
-@lru_cache(maxsize=1)
-def _open_once(workspace: str, generation: str, moment: str, now: float) -> Engine:
-    return Engine.open_named(workspace, generation, lambda: now, StoreMoment.open(Path(moment)))
+    return answer(task.place.open(), task)
 
 
 def answer(engine: Engine, task: AnswerTask) -> AnswerRows:

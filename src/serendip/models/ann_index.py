@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -96,12 +96,14 @@ class SearchPlan:
         pool: items that the lists propose; 0 = all allowed items are scored.
         share: of the items that are allowed: 1 / share times as many lists are probed.
         all_lists: whether all of them are.
+        scored: proposals, the closest ones, whose products a shard tells at once.
     """
 
     k: int
     pool: int
     share: float = 1.0
     all_lists: bool = False
+    scored: int = 0
 
     @classmethod
     def of(
@@ -124,16 +126,18 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundItems:
-    """Items that a search proposes, in any order.
+    """Items that a search proposes, in any order; those of lists closest first.
 
     Args:
         items: (C,) int32 item numbers.
         closeness: (C,) float32 by the four bits of the lists; the products themselves, if all
             allowed items are scored.
+        scores: (S,) float32 products of the first S of them.
     """
 
     items: IntArray
     closeness: FloatArray
+    scores: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     @classmethod
     def none(cls) -> Self:
@@ -142,7 +146,7 @@ class FoundItems:
 
     @classmethod
     def of(cls, parts: Sequence[FoundItems]) -> Self:
-        """All items of ranges that share none."""
+        """All items of ranges that share none, without products."""
         items = np.concatenate([part.items for part in parts])
         return cls(items, np.concatenate([part.closeness for part in parts]))
 
@@ -155,7 +159,18 @@ class FoundItems:
     def above(self, bar: float) -> FoundItems:
         """Those that are at least so close."""
         is_close = self.closeness >= bar
-        return FoundItems(self.items[is_close], self.closeness[is_close])
+        scores = self.scores[is_close[: len(self.scores)]]
+        return FoundItems(self.items[is_close], self.closeness[is_close], scores)
+
+    @property
+    def unscored(self) -> IntArray:
+        """(C - S,) the items without a product."""
+        return self.items[len(self.scores) :]
+
+    def values(self, scores: FloatArray | None) -> FloatArray:
+        """(C,) products; ``scores`` (C - S,) of the items without one, None = by closeness."""
+        others = self.closeness[len(self.scores) :] if scores is None else scores
+        return np.concatenate([self.scores, others])
 
 
 def take_best(items: IntArray, scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -27,6 +27,7 @@ from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, are_within
 from serendip.errors import StorageError
 from serendip.models.ann_index import FoundItems, SearchPlan
+from serendip.models.shard_tls import ShardTls
 
 if TYPE_CHECKING:
     from pyarrow.flight import FlightClient
@@ -57,6 +58,9 @@ _CONNECTION_OPTIONS = (
     ("grpc.keepalive_timeout_ms", 10_000),  # and what is sent is confirmed in that time
 )
 """A shard that is gone is found again soon; one that vanished without a word is noticed."""
+
+_COUNTS = 8
+"""Bytes of two numbers before an answer: of its items, and of its products."""
 
 _MOST_WANTED = 10**7
 """Largest number of items that a question may want."""
@@ -101,7 +105,7 @@ class ShardQuestion:
 
     def to_bytes(self) -> bytes:
         """One line of JSON, then the arrays."""
-        plan = [self.plan.k, self.plan.pool, self.plan.share, self.plan.all_lists]
+        plan = list(astuple(self.plan))
         texts = {"generation": self.generation, "index": self.index, "items": self.items}
         arrays = self.query.astype("<f4").tobytes() + self.excluded.astype("<i4").tobytes()
         return _join_question({**texts, "plan": plan, "size": len(self.query)}, arrays)
@@ -117,10 +121,10 @@ class ShardQuestion:
         query = np.frombuffer(arrays[:size], "<f4")
         excluded = np.frombuffer(arrays[size:], "<i4").astype(np.int32)
         generation, index, items = (str(head[name]) for name in ("generation", "index", "items"))
-        k, pool, share, all_lists = head["plan"]
-        plan = SearchPlan(int(k), int(pool), float(share), bool(all_lists))
-        if not (0 < plan.k <= _MOST_WANTED and 0 <= plan.pool <= _MOST_WANTED):
-            raise ValueError(f"{plan.k} of {plan.pool} items are wanted")
+        k, pool, share, all_lists, scored = head["plan"]
+        plan = SearchPlan(int(k), int(pool), float(share), bool(all_lists), int(scored))
+        if not (0 < plan.k <= _MOST_WANTED and 0 <= plan.scored <= plan.pool <= _MOST_WANTED):
+            raise ValueError(f"{plan.k} of {plan.pool} items are wanted, {plan.scored} scored")
         if not 0 < plan.share <= 1:
             raise ValueError(f"a share of {plan.share} is allowed")
         return cls(generation, index, plan, items, query, excluded)
@@ -191,10 +195,11 @@ class ShardConnection:
 
     Args:
         address: ``host:port``.
+        tls: encrypts it; None = all that is sent can be read on its way.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, tls: ShardTls | None = None) -> None:
+        self.address, self._tls = address, tls
         token = os.environ.get(TOKEN_VARIABLE, "").encode().hex().encode()
         self._headers = [(TOKEN_HEADER.encode(), token)]
         self._client: FlightClient | None = None
@@ -263,8 +268,10 @@ class ShardConnection:
 
         with self._lock:
             if self._client is None:
-                address, options = f"grpc://{self.address}", list(_CONNECTION_OPTIONS)
-                self._client = FlightClient(address, generic_options=options)
+                options, tls = list(_CONNECTION_OPTIONS), self._tls
+                scheme, more = ("grpc", {}) if tls is None else ("grpc+tls", tls.client_options())
+                address = f"{scheme}://{self.address}"
+                self._client = FlightClient(address, generic_options=options, **more)
             return self._client
 
     def _failure(self, reason: str) -> StorageError:
@@ -343,7 +350,9 @@ class RemoteShard:
 
 def found_bytes(found: FoundItems) -> bytes:
     """The items (C,) that were found, as they are sent."""
-    return found.items.astype("<i4").tobytes() + found.closeness.astype("<f4").tobytes()
+    counts = np.array([len(found.items), len(found.scores)], "<i4").tobytes()
+    values = np.concatenate([found.closeness, found.scores]).astype("<f4").tobytes()
+    return counts + found.items.astype("<i4").tobytes() + values
 
 
 def read_found(content: bytes, begin: int, end: int) -> FoundItems:
@@ -352,12 +361,13 @@ def read_found(content: bytes, begin: int, end: int) -> FoundItems:
     Raises:
         ValueError: it is something else, or has items that are not in [begin, end).
     """
-    half = len(content) // 2
-    items = np.frombuffer(content[:half], "<i4").astype(np.int32)
-    closeness = np.frombuffer(content[half:], "<f4").astype(np.float32)
-    if len(items) != len(closeness) or not are_within(items - begin, end - begin):
+    count, num_scores = np.frombuffer(content[:_COUNTS], "<i4").tolist()
+    items = np.frombuffer(content[_COUNTS : _COUNTS + 4 * count], "<i4").astype(np.int32)
+    values = np.frombuffer(content[_COUNTS + 4 * count :], "<f4").astype(np.float32)
+    has_all = 0 <= num_scores <= count == len(items) and len(values) == count + num_scores
+    if not has_all or not are_within(items - begin, end - begin):
         raise ValueError(f"it has other items than {begin} to {end - 1}")
-    return FoundItems(items, closeness)
+    return FoundItems(items, values[:count], values[count:])
 
 
 def read_scores(content: bytes, count: int) -> FloatArray:

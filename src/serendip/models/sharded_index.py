@@ -5,9 +5,10 @@ what has to be in memory to search is on as many machines as the index needs.
 
 The result is that of one index. The inverted file of a shard is that of the whole without the items
 of other ranges: the same centroids, lists and codes. Shards propose the closest items of their
-range with how close they are; those that one index would have proposed are then scored, each by
-its shard. A shard is asked for a multiple of its share of the proposals; where that proves too few
-it is asked again for all that it could have among them.
+range with how close they are, and tell the products of the closest of them; those that one index
+would have proposed and that have no product yet are then scored, each by its shard. A shard is
+asked for a multiple of its share of the proposals; where that proves too few it is asked again for
+all that it could have among them.
 
 Of the time of a search a part is kept for the scores. A shard that fails or does not propose in
 time is left out, and not asked again for a second; of one that proposes and does not score in time
@@ -55,6 +56,10 @@ RETRY_S = 1.0
 _SHARES, _LEAST = 4, 64
 """A shard is first asked for so many times its share of the proposals, but no fewer than that:
 items that are alike often have numbers that are near. To read lists again costs more."""
+
+_SCORED = 3
+"""Shards tell the products of so many times their share of the proposals: to score what is not
+needed costs less than to ask a second time."""
 
 _PROPOSING = 0.6
 """Share of the time of a search in which shards propose; the scores have at least the rest."""
@@ -144,12 +149,12 @@ class ShardedIndex:
         bar = FoundItems.of(list(proposed.values())).bar(plan.pool)
         close = {shard: part.above(bar) for shard, part in proposed.items()}
         scores = self._ask(
-            [shard for shard, part in close.items() if len(part.items)],
-            lambda shard: shard.start_scores(query, close[shard].items, end),
+            [shard for shard, part in close.items() if len(part.unscored)],
+            lambda shard: shard.start_scores(query, close[shard].unscored, end),
             known=proposed,
         )
         items = [part.items for part in close.values()]
-        values = [scores.get(shard, part.closeness) for shard, part in close.items()]
+        values = [part.values(scores.get(shard)) for shard, part in close.items()]
         return take_best(np.concatenate(items), np.concatenate(values), k)[0]
 
     def _propose(
@@ -187,7 +192,8 @@ class ShardedIndex:
         known: Collection[ItemShard] = (),
     ) -> dict[ItemShard, FoundItems]:
         """Ask for a multiple of their share, and those with more above the bar for all of it."""
-        count = _share_of(plan.pool, len(self._shards))
+        count = _share_of(plan.pool, len(self._shards), _SHARES)
+        plan = replace(plan, scored=_share_of(plan.pool, len(self._shards), _SCORED))
         part_plan = replace(plan, pool=count)
         parts = self._ask(shards, lambda one: one.start(query, part_plan, allowed, end), known)
         if not parts:
@@ -300,7 +306,8 @@ class LocalShard:
         if inside is not None and inside.count < 1:
             return FoundItems.none()
         found = self._index.propose(query, plan, inside)
-        return replace(found, items=(found.items + self.begin).astype(np.int32))
+        scores = self._index.score(query, found.items[: plan.scored])
+        return FoundItems((found.items + self.begin).astype(np.int32), found.closeness, scores)
 
     def score(self, query: FloatArray, items: IntArray) -> FloatArray:
         """Products (M,) of a query (D,) and items (M,) of the range.
@@ -355,9 +362,9 @@ def watch_shards() -> Iterator[set[str]]:
         _missing.reset(token)
 
 
-def _share_of(pool: int, num_shards: int) -> int:
-    """Proposals that one of several shards is asked for first."""
-    return min(pool, max(math.ceil(_SHARES * pool / num_shards), _LEAST))
+def _share_of(pool: int, num_shards: int, times: int) -> int:
+    """So many times the share of the proposals that one of several shards has."""
+    return min(pool, max(math.ceil(times * pool / num_shards), _LEAST))
 
 
 def _note_missing(names: set[str]) -> None:

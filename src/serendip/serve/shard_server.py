@@ -37,6 +37,7 @@ from serendip.models.remote_shard import (
     read_set,
     split_question,
 )
+from serendip.models.shard_tls import ShardTls
 from serendip.models.sharded_index import LocalShard
 from serendip.runtime.executor import count_cores
 from serendip.serve.logs import FailureLog
@@ -116,10 +117,18 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]
         host: to listen on.
         port: to listen on; 0 picks a free one.
         token: that clients must show; empty = none.
+        tls: encrypts connections, and asks clients for their certificates; None = neither.
     """
 
     def __init__(
-        self, workspace: Workspace, part: int, parts: int, host: str, port: int, token: str
+        self,
+        workspace: Workspace,
+        part: int,
+        parts: int,
+        host: str,
+        port: int,
+        token: str,
+        tls: ShardTls | None = None,
     ) -> None:
         self._workspace, self._part, self._parts = workspace, part, parts
         self._generations: OrderedDict[str, dict[str, LocalShard]] = OrderedDict()
@@ -127,7 +136,9 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]
         self._lock = threading.Lock()
         self._queue, self._failures = QuestionQueue(count_cores()), FailureLog(_log)
         address = f"[{host}]" if ":" in host else host
-        super().__init__(f"grpc://{address}:{port}", middleware={"token": _TokenCheck(token)})
+        scheme, more = ("grpc", {}) if tls is None else ("grpc+tls", tls.server_options())
+        checks = {"token": _TokenCheck(token)}
+        super().__init__(f"{scheme}://{address}:{port}", middleware=checks, **more)
 
     def load(self) -> str:
         """Load the generation in force unless it is loaded; returns its name.

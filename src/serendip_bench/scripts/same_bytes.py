@@ -5,7 +5,8 @@ python src/serendip_bench/scripts/same_bytes.py WORKSPACE [--json FILE] [--users
 WORKSPACE is trained; each line is computed in a copy of it. The table has a hash per line and
 engine: ``vectors`` are the cached vectors of all texts, encoded again; ``codes`` the semantic IDs
 of a first build; ``answers`` and ``user vectors`` the files of ``recommend --batch`` and
-``embed users``. The last line says whether all engines agree.
+``embed users``; ``ranker rows`` those of home requests of the log, from the published state. The
+last line says whether all engines agree.
 """
 
 from __future__ import annotations
@@ -26,10 +27,24 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
+import numpy as np
+
 from serendip.content import text_vectors
+from serendip.data.query import Query
+from serendip.data.splits import temporal
+from serendip.data.strings import save_arrays
+from serendip.engine.generations import open_current
+from serendip.engine.state import EngineState
 from serendip.jobs import export_embeddings, export_recommendations
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.build import build_ids
+from serendip.jobs.train import row_tasks
+from serendip.jobs.train.handed_state import open_state, save_state
+from serendip.jobs.train.labelled_query import Batches, LabelledQuery
+from serendip.jobs.train.ranker_actions import INNER_FRACTION, INTERACT
+from serendip.jobs.train.ranker_data import BATCH
+from serendip.jobs.train.ranker_rows import HERE, RowMaking
+from serendip.jobs.train.row_tasks import CandidateTasks
 from serendip.runtime.engines import secure_ray
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
@@ -104,11 +119,42 @@ def embed_users(folder: Path, options: TrainOptions) -> Path:
     return out
 
 
+def make_ranker_rows(folder: Path, options: TrainOptions) -> Path:
+    """The ranker's rows of some home requests of the log, from the published state in files."""
+    context, handed = JobContext.open(folder, options), folder / "handed"
+    generation = open_current(context.workspace.generations, verify=False)
+    save_state(EngineState.open(generation.folder).with_ranker(None), (), None, handed)
+    state, targets = open_state(handed), temporal(context.dataset, INNER_FRACTION).targets
+    moments = [targets.moment(row, 5) for row in range(0, len(targets), len(targets) // 2_000 or 1)]
+    asked = [
+        LabelledQuery(
+            Query(history=moment.past.history.known(state.num_items), time=moment.time),
+            moment.items,
+            [frozenset({INTERACT})] * len(moment.items),
+        )
+        for moment in moments
+    ]
+    batches: Batches = [
+        ("home", asked[begin : begin + BATCH]) for begin in range(0, len(asked), BATCH)
+    ]
+    is_here = options.executor.workers == 1
+    labeller = HERE if is_here else CandidateTasks(handed, options.executor)
+    rng = np.random.default_rng(0)
+    making = RowMaking(context.settings, options, len(asked), {}, rng, labeller)
+    making.add(batches, state)
+    rows = making.rows()
+    assert rows is not None
+    out = folder / "rows"
+    save_arrays(out, {"features": rows.features, "labels": rows.labels, "group": rows.group})
+    return out
+
+
 LINES: dict[str, Callable[[Path, TrainOptions], Path]] = {
     "vectors": encode,
     "codes": read_codes,
     "answers": answer,
     "user vectors": embed_users,
+    "ranker rows": make_ranker_rows,
 }
 
 
@@ -149,6 +195,7 @@ def main() -> None:
     export_recommendations.USERS_PER_TASK = options.users
     export_embeddings.ROWS_PER_TASK = options.users
     text_vectors.BATCHES_PER_TASK = max(1, options.users // 1024)
+    row_tasks.BATCHES_PER_TASK = max(1, options.users // BATCH)
     found = {}
     for name, open_engine in ENGINES.items():
         found[name] = compute_hashes(options.workspace, open_engine)

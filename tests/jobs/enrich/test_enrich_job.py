@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,18 +18,21 @@ import pytest
 from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, serving
 from small_shop import NUM_ITEMS, import_shop
+from thread_executor import ThreadExecutor
 
 from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.generated_texts import GeneratedText, text_digest
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
+from serendip.jobs.enrich import rules
 from serendip.jobs.suggestions.build import build_queries, hash_written_queries
 from serendip.jobs.suggestions.parts import Part, part_of
 from serendip.jobs.train.fingerprint import compute_fingerprint
+from serendip.runtime.progress import TrainOptions
 
 
 @pytest.fixture
@@ -127,6 +131,30 @@ def test_an_llm_is_not_asked_without_a_budget(shop: Path) -> None:
         enrich(shop, "run")
     with pytest.raises(ConfigError, match="rules cannot write description"):
         enrich(shop, "run", "--writer", "rules", "--fields", "description")
+
+
+def test_tasks_write_the_keywords_that_one_process_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "ITEMS_PER_TASK", 4)
+    catalogue = Catalogue(
+        Item(
+            f"i{number}",
+            f"Tale {number}",
+            attributes={"genre": ("space", ("opera", "western")[number % 2])},
+        )
+        for number in range(30)
+    )
+    vectors = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
+    queries, numbers = {3: ["night reading"], 21: ["read on trains"]}, [*range(29, 2, -2)]
+    executor = ThreadExecutor(3)
+    found = [
+        list(rules.write_keywords(catalogue, vectors, queries, numbers, options))
+        for options in (TrainOptions(), TrainOptions(executor=executor, shared=tmp_path))
+    ]
+    assert len(executor.tasks) == 4 and pickle.dumps(executor.tasks)
+    assert found[0] == found[1] and found[0][-1].startswith("night, reading")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_rules_borrow_from_near_items_and_from_what_two_people_typed(shop: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, serving
+from thread_executor import ThreadExecutor
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -20,9 +22,12 @@ from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
-from serendip.jobs.suggestions.build import read_written_queries
+from serendip.jobs.suggestions import check_tasks
+from serendip.jobs.suggestions.build import compute_queries, read_written_queries
 from serendip.jobs.suggestions.write_by_llm import select_candidates
 from serendip.llm.tasks import WrittenQueries
+from serendip.runtime.executor import IN_PROCESS
+from serendip.runtime.progress import TrainOptions
 from serendip.search.suggestions.table import QueryTable
 
 
@@ -56,6 +61,26 @@ def test_rules_give_verified_queries_in_versions(shop: Path) -> None:
     assert {"horror", "comedy", "western"} <= set(table.texts)
     assert build("-w", str(shop))[1]["version"] == "v2"
     assert (shop / "queries" / "current").read_text() == "v2\n"
+
+
+def test_tasks_test_suggestions_as_one_process_does(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_tasks, "CANDIDATES_PER_TASK", 2)
+    executor = ThreadExecutor(3)
+    found = [
+        compute_queries(JobContext.open(shop, TrainOptions(executor=one)))
+        for one in (IN_PROCESS, executor)
+    ]
+    assert len(executor.tasks) > 3 and pickle.dumps(executor.tasks)
+    assert found[0].report == found[1].report
+    for number, one in enumerate(found):
+        one.table.save(tmp_path / str(number))
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
+        for name in "01"
+    )
+    assert first == second and len(first) > 1
 
 
 def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(shop: Path) -> None:

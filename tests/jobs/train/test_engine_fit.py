@@ -13,7 +13,7 @@ from small_shop import import_shop
 from serendip.data.dataset_folder import save_dataset
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
-from serendip.jobs.train import engine_fit
+from serendip.jobs.train import engine_fit, ranker_fit, row_tasks
 from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.budget import TimeBudget
@@ -37,25 +37,28 @@ def facts_of(manifest: bytes) -> dict[str, object]:
     return {key: value for key, value in document.items() if key not in other}
 
 
+@pytest.mark.parametrize("most_items", [1_000, 10])  # the latter: one part after the other
 def test_one_process_and_two_publish_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_items: int
 ) -> None:
     monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
+    monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", most_items)
+    monkeypatch.setattr(row_tasks, "BATCHES_PER_TASK", 3)
+    monkeypatch.setattr(ranker_fit, "FEWEST_WORKERS", 2)
     found, costs = [], []
-    for workers, most_items in ((1, 1_000), (2, 1_000), (2, 10)):  # at last, in turn
-        monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", most_items)
+    for workers in (1, 2):
         folder = import_shop(tmp_path / str(len(found)), num_users=20)
         options = TrainOptions(executor=LocalExecutor(workers))
         context = JobContext.open(folder, options)
         found.append(files_of(train_workspace(context).folder))
         costs.append(sorted(stage.name for stage in context.clock.stages))
-    one = found[0]
-    for two in found[1:]:
-        assert list(one) == list(two)
-        assert [name for name in one if one[name] != two[name]] == ["manifest.json"]
-        assert facts_of(one["manifest.json"]) == facts_of(two["manifest.json"])
-    assert costs[0] == costs[1] == costs[2]
+    one, two = found
+    assert list(one) == list(two)
+    assert [name for name in one if one[name] != two[name]] == ["manifest.json"]
+    assert facts_of(one["manifest.json"]) == facts_of(two["manifest.json"])
+    assert costs[0] == costs[1]
     assert all(costs[1].count(name) == 2 for name in BESIDE)
+    assert any(name.startswith("ranker/") for name in one)
 
 
 def test_the_time_that_is_left_is_that_of_both_processes(

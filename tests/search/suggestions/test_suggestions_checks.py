@@ -3,7 +3,6 @@ import pytest
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue, Item
-from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import Blocklist, SuggestionVerifier, normal_form
@@ -20,9 +19,8 @@ def candidate(text, items, kind="rule", users=0):
 
 
 def verified(searcher, candidates, **settings):
-    return SuggestionVerifier(searcher, QueriesConfig(**settings)).verify(
-        candidates, SilentProgress()
-    )
+    verifier = SuggestionVerifier(searcher, QueriesConfig(**settings))
+    return verifier.select(candidates, map(verifier.check, candidates))
 
 
 def test_a_query_must_find_what_it_was_made_from(searcher):

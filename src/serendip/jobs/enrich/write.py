@@ -1,31 +1,23 @@
 """``serendip enrich run``: generates texts for items, by an LLM, by rules or of written queries.
 
-Rules generate keywords: first words of past queries after which the item was chosen, then words
-that several of its nearest items by text vectors have in their titles or lists (genres, a category
-path), weighted by cosine and inverse document frequency. Words of the item itself and words of many
-items are left out.
+Rules generate keywords (``rules``). Both an LLM and the rules are asked by tasks of the executor
+where there are many items.
 
 Written queries (``serendip queries build --llm``) are appended to their items, thin or not, which
 so are found by words that people would type (doc2query, Nogueira et al. 2019, arXiv:1904.08375).
 The retriever and the ranker learn from others of them (``suggestions.parts``).
 Each text is stored with its origin.
-
-Shapes: N items, C size of a text vector.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.store.generated_texts import (
@@ -41,6 +33,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.judged_queries import cut_time, read_training_queries
+from serendip.jobs.enrich.rules import write_keywords
 from serendip.jobs.llm_job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
 from serendip.jobs.suggestions.parts import part_of
@@ -51,85 +44,6 @@ from serendip.runtime.atomic_files import exclusive_lock
 RULES_MODEL, RULES_VERSION = "borrowed words", "rules-1"
 WRITTEN_MODEL = "written queries"
 """Origin of texts that are written queries; their prompt is the hash of all of these."""
-
-_NUM_DONORS = 20
-_SHARPNESS = 4
-"""Exponent of the cosine in the weight of a donor's words."""
-_MIN_DONORS = 3
-_MAX_SHARE = 0.1
-"""Words that more than this share of the items can donate are left out."""
-_MAX_WORDS = 12
-_MIN_LETTERS = 3
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RulesWriter:
-    """Writes keywords for items of one catalogue.
-
-    Args:
-        items: N items.
-        vectors: (N, C) unit vectors of their texts; zero for an empty text.
-        queries: item number -> normalised queries that keywords may be taken from.
-        donated: words of the title and lists of each item.
-        idf: word that may be donated -> its inverse document frequency.
-    """
-
-    items: Sequence[Item]
-    vectors: FloatArray
-    queries: Mapping[int, Sequence[str]]
-    donated: Sequence[frozenset[str]]
-    idf: Mapping[str, float]
-
-    @classmethod
-    def of(
-        cls, items: Sequence[Item], vectors: FloatArray, queries: Mapping[int, Sequence[str]]
-    ) -> Self:
-        """Collect the words that may be donated."""
-        donated = [_donated_words(item) for item in items]
-        counts = Counter(chain.from_iterable(donated))
-        limit = max(_MAX_SHARE * len(items), _MIN_DONORS)
-        idf = {
-            word: math.log(len(items) / count)
-            for word, count in counts.items()
-            if _MIN_DONORS <= count <= limit and len(word) >= _MIN_LETTERS and word.isalpha()
-        }
-        return cls(items, vectors, queries, donated, idf)
-
-    def keywords(self, number: int) -> str:
-        """Keywords of an item, best first, joined by commas; may be empty."""
-        item = self.items[number]
-        item_words = set(tokens(item.text(("title", "description", *item.attributes))))
-        words = dict.fromkeys(
-            word
-            for text in self.queries.get(number, ())
-            for word in tokens(text)
-            if len(word) >= _MIN_LETTERS
-        )
-        words.update(dict.fromkeys(self._rank_donated_words(number)))
-        return ", ".join([word for word in words if word not in item_words][:_MAX_WORDS])
-
-    def _rank_donated_words(self, number: int) -> list[str]:
-        """Words that at least ``_MIN_DONORS`` of the nearest items have, by descending weight."""
-        cosines = self.vectors @ self.vectors[number]
-        cosines[number] = -1.0
-        count = min(_NUM_DONORS, len(cosines) - 1)
-        near = np.argpartition(-cosines, count)[:count]
-        weights: defaultdict[str, float] = defaultdict(float)
-        donors: Counter[str] = Counter()
-        for donor in near[cosines[near] > 0].tolist():
-            for word in self.donated[donor]:
-                if word in self.idf:
-                    weights[word] += float(cosines[donor]) ** _SHARPNESS * self.idf[word]
-                    donors[word] += 1
-        shared = [word for word in weights if donors[word] >= _MIN_DONORS]
-        return sorted(shared, key=lambda word: (-weights[word], word))
-
-
-def _donated_words(item: Item) -> frozenset[str]:
-    """Words of the title and of attributes that are lists."""
-    lists = [name for name, value in item.attributes.items() if isinstance(value, tuple)]
-    return frozenset(tokens(" ".join(map(item.field_text, ("title", *lists)))))
-
 
 MIN_DESCRIPTION_WORDS = 12
 """An item with a shorter description is thin."""
@@ -250,17 +164,18 @@ def write_by_rules(
 ) -> list[GeneratedText]:
     """Keywords of the items for which the rules find any."""
     settings, progress = context.settings, context.options.progress
-    items, texts = dataset.catalogue.items, dataset.catalogue.texts(settings.content.fields)
+    texts = dataset.catalogue.texts(settings.content.fields)
     vectors = context.vectors.encode(context.encoder, texts, progress)
     queries = read_training_queries(dataset, cut_time(dataset, min(settings.evaluation.cuts)))
-    writer = RulesWriter.of(items, vectors, queries)
+    numbers = [dataset.catalogue.vocabulary.number(item.item_id) for item in thin]
+    written = write_keywords(dataset.catalogue, vectors, queries, numbers, context.options)
+    shown = progress.track(written, "Writing keywords", len(thin))
     origin: Origin = ("rules", RULES_MODEL, RULES_VERSION)
-    generated = []
-    for item in progress.track(thin, "Writing keywords", len(thin)):
-        text = writer.keywords(dataset.catalogue.vocabulary.number(item.item_id))
-        if text:
-            generated.append(_make_text(item, "keywords", text, origin))
-    return generated
+    return [
+        _make_text(item, "keywords", text, origin)
+        for item, text in zip(thin, shown, strict=True)
+        if text
+    ]
 
 
 def collect_queries(workspace: Workspace, dataset: Dataset) -> list[GeneratedText]:

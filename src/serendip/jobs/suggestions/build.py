@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,13 +26,14 @@ from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
+from serendip.jobs.suggestions.check_tasks import SEARCH_FOLDER, CheckTasks
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
-from serendip.search.suggestions.checks import SuggestionVerifier
+from serendip.search.suggestions.checks import CandidateCheck, SuggestionVerifier
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import Categories, QueryTable
@@ -84,17 +85,27 @@ class SuggestionBuilder:
         if len(starts):
             self._starts = self._categories.find_starts(catalogue, starts)
 
-    def build(self, searches: Sequence[Search], progress: Progress) -> SuggestionBuild:
+    def build(
+        self,
+        searches: Sequence[Search],
+        progress: Progress,
+        tasks: CheckTasks | None = None,
+    ) -> SuggestionBuild:
         """Build the table for a log.
 
         Args:
             searches: by time.
             progress: of the verification.
+            tasks: test the candidates; None = this process does.
         """
         logged = logged_queries(searches, self._config.min_users)
         from_log = logged.candidates if "logs" in self._config.sources else []
         candidates = _merge([*self._from_fields, *self._written], from_log)
-        verified = self._verifier.verify(candidates, progress)
+        checks: Iterable[CandidateCheck] = map(self._verifier.check, candidates)
+        if tasks is not None and not tasks.are_few(candidates):
+            checks = tasks.check(candidates)
+        shown = progress.track(checks, "suggested queries", len(candidates))
+        verified = self._verifier.select(candidates, shown)
         table = QueryTable.of(
             verified.candidates,
             verified.results,
@@ -172,13 +183,17 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
     """
     log, settings = context.log, context.settings
     catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
-    popularity = counts.astype(np.float32)
-    with scratch_folder() as scratch:
-        folder = scratch / "search"
+    popularity, options = counts.astype(np.float32), context.options
+    is_alone = options.executor.workers == 1
+    with scratch_folder(None if is_alone else options.shared) as scratch:
+        folder = scratch / SEARCH_FOLDER
         searcher = Searcher.build(catalogue, popularity, folder, settings.search)
         starts = find_starts(log.dataset)
         builder = SuggestionBuilder(catalogue, counts, searcher, settings.queries, written, starts)
-        return builder.build(log.searches, context.options.progress)
+        tasks = None
+        if not is_alone:
+            tasks = CheckTasks.of(catalogue, popularity, settings, scratch, options.executor)
+        return builder.build(log.searches, options.progress, tasks)
 
 
 def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:

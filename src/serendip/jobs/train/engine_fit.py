@@ -16,6 +16,9 @@ content, codes, alignment      word index, what needs only words
 (step 2) ranker                models that continue
 (step 3)
 =============================  ==================================
+
+Of many items the older part is fitted first. It then hands over its state, too, and the command
+trains the ranker on rows that are made from the state's files (``ranker_fit``).
 """
 
 from __future__ import annotations
@@ -32,7 +35,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset, save_dataset
 from serendip.data.repeats import Repeats
@@ -44,10 +46,17 @@ from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fit import Fitter, PreparedData
+from serendip.jobs.train.handed_state import save_state
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
-from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, train_ranker
+from serendip.jobs.train.ranker_fit import (
+    RANKER_FOLDER,
+    STATE_FOLDER,
+    RankerRequests,
+    fit_ranker,
+    fit_ranker_of_files,
+)
 from serendip.models.context_counts import AUTO
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import CutShort, TimeBudget
@@ -61,7 +70,9 @@ MIN_EVENTS_BESIDE = 50_000
 
 MOST_ITEMS_BESIDE = 50_000
 """Two fits at once need twice the memory. Of more items the older part is fitted first, still in a
-process of its own, whose memory is free before the rest is fitted."""
+process of its own, whose memory is free before the rest is fitted. Where everything is computed
+does not change what comes out, but this number does: models are rounded when they are written, and
+the ranker of more items learns from what is read."""
 
 PLAN = (
     ("align content", 13.0),
@@ -72,7 +83,7 @@ PLAN = (
 
 _DATASET, _STATUS = "dataset", "status.json"
 _IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
-_LEARNED, _RANKER = "learned", "ranker"
+_LEARNED = "learned"
 _UNTIL, _PREVIOUS = "until.json", "previous"
 _ATTEMPT, _TASK = "attempt-", "-task"
 
@@ -130,9 +141,16 @@ def fit_both_parts(
     place = beside if beside is not None and is_large else ThisProcess()
     with place.open(fitter, dataset, folder, options) as steps:
         files = _Files(folder, steps)
-        if dataset.num_items > MOST_ITEMS_BESIDE:
-            files.wait_for_all()
+        if _is_first(dataset):
+            files.wait_for_state()
+            fit_ranker_of_files(fitter, dataset, folder, options)
+            files.end()
         return _fit_all(fitter, dataset, name, options, with_words, files)
+
+
+def _is_first(dataset: Dataset) -> bool:
+    """Whether the older part is fitted before the rest, and its state handed over."""
+    return dataset.num_items > MOST_ITEMS_BESIDE
 
 
 def _fit_all(
@@ -161,12 +179,18 @@ def _with_chosen_context(state: EngineState, fitter: Fitter) -> EngineState:
 
 
 def fit_older_part(
-    fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions, name: str = ""
+    fitter: Fitter,
+    dataset: Dataset,
+    folder: Path,
+    options: TrainOptions,
+    name: str = "",
+    with_ranker: bool = True,
 ) -> Generator[None]:
     """Fit the older part of a dataset and the ranker, in three steps; see ``_Files``.
 
-    Built IDs and previous codes may depend on the newer part, so they are not used here. Texts are
-    encoded in the first step alone, so that the cache grows in one order.
+    Without the ranker the second step is the last one, and hands over the state, too. Built IDs and
+    previous codes may depend on the newer part, so they are not used here. Texts are encoded in the
+    first step alone, so that the cache grows in one order.
 
     Args:
         fitter: settings, encoders and clock.
@@ -174,6 +198,7 @@ def fit_older_part(
         folder: where the results are written.
         options: seed, progress, device.
         name: of the fit, for people; empty = that of the folder.
+        with_ranker: whether to train the ranker.
     """
     split = temporal(dataset, INNER_FRACTION)
     until = np.inf if split.cut is None else split.cut
@@ -182,13 +207,7 @@ def fit_older_part(
         previous = None
     older = replace(fitter, version=None, earlier=None, scratch=folder)
     prepared = older.prepare(split.train, options, previous)
-    fusion = prepared.fusion
-    counts = _extend(split.train.item_counts(), len(split.catalogue))
-    written = fitter.written_searches(split.catalogue, counts, fusion, NUM_SEARCH)
-    logged = label_logged_requests(
-        split, fitter.settings, lambda texts: fitter.encode_texts(texts, fusion)
-    )
-    labelled = fitter.labelled_searches(split.catalogue.vocabulary, fusion)
+    asked = RankerRequests.of(fitter, split, prepared.fusion)
     _save_prepared(prepared, until, folder)
     yield
     searcher = older.build_words(split.train, "words")
@@ -196,26 +215,18 @@ def fit_older_part(
     del prepared
     for model_name, arrays in OlderFit.of(past, until).learned.items():
         _save_learned(arrays, folder / _LEARNED / model_name)
+    if not with_ranker:
+        new, features = split.new_items, None
+        if new:
+            features = fitter.encode_new_items(new, past.codebooks, past.fusion)
+        save_state(past, new, features, folder / STATE_FOLDER)
+        yield
+        return
     yield
     inner = fitter.append_new_items(past, split)
     del past  # its arrays are in ``inner``, with the new items
-    with fitter.clock.stage("train ranker"):
-        timed = fitter.with_time(options, "ranker")
-        requests = [*logged, ("search", labelled)]
-        in_force = fitter.search_order_in_force()
-        found = train_ranker(inner, split, written, requests, fitter.settings, timed, in_force)
-    if found is not None:
-        found.ranker.save(folder / _RANKER)
-        found.choice.save(folder)
-        inner = replace(inner, context=found.context).with_ranker(found.ranker)
-    if fitter.on_older is not None:
-        fitter.on_older(inner, split, dataset, folder)
+    fit_ranker(fitter, dataset, split, inner, asked, folder, options)
     yield
-
-
-def _extend(counts: IntArray, num_items: int) -> IntArray:
-    """Counts (N,) of more items, which have none."""
-    return np.append(counts, np.zeros(num_items - len(counts), np.int32))
 
 
 def _save_prepared(prepared: PreparedData, until: float, folder: Path) -> None:
@@ -254,10 +265,14 @@ class _Files:
     def __init__(self, folder: Path, steps: Iterator[None]) -> None:
         self._folder, self._steps, self._done = folder, steps, 0
 
-    def wait_for_all(self) -> None:
-        """Wait for all steps, and for the end of a process that makes them."""
-        self._wait(3)
+    def wait_for_state(self) -> None:
+        """Wait for the last step before the ranker, and for the end of a process that makes it."""
+        self._wait(2)
         next(self._steps, None)
+
+    def end(self) -> None:
+        """Note that the ranker was trained, too, by whoever calls it."""
+        self._done = 3
 
     def older_fit(self) -> OlderFit:
         """What was fitted; step 1, and step 2 when a model asks what it learned."""
@@ -288,7 +303,7 @@ class _Files:
         context, it decides: the ranker orders by what it has learned of them.
         """
         self._wait(3)
-        folder = self._folder / _RANKER
+        folder = self._folder / RANKER_FOLDER
         if not folder.is_dir():
             return state
         learned = Ranker.open(folder).feature_names
@@ -333,6 +348,7 @@ class OlderTask:
         device: torch device of the content encoders.
         seconds: time that is left; infinite = unlimited.
         is_measured: whether to record the quality of the older part.
+        with_ranker: whether to train the ranker.
     """
 
     workspace: str
@@ -341,6 +357,7 @@ class OlderTask:
     device: str
     seconds: float
     is_measured: bool
+    with_ranker: bool = True
 
     def __str__(self) -> str:
         return "the fit on the older events"
@@ -377,7 +394,8 @@ def fit_older_task(task: OlderTask) -> Generator[FitStep]:
     )
     with progress.step("older events"):
         dataset = open_dataset(given / _DATASET)
-        for _ in fit_older_part(fitter, dataset, folder, options, given.name.removesuffix(_TASK)):
+        name = given.name.removesuffix(_TASK)
+        for _ in fit_older_part(fitter, dataset, folder, options, name, task.with_ranker):
             yield FitStep(str(folder), tuple(stages), tuple(budget.cuts))
             stages.clear()
             budget.cuts.clear()
@@ -391,7 +409,8 @@ class ThisProcess:
     ) -> AbstractContextManager[Iterator[None]]:
         """Steps of the older part, until the context is left."""
         folder.mkdir(parents=True)
-        return closing(fit_older_part(fitter, dataset, folder, options))
+        with_ranker = not _is_first(dataset)
+        return closing(fit_older_part(fitter, dataset, folder, options, "", with_ranker))
 
 
 class OtherProcess:
@@ -428,6 +447,7 @@ class OtherProcess:
             options.device,
             left,
             fitter.on_older is not None,
+            not _is_first(dataset),
         )
         with options.executor.stream(fit_older_task, task) as costs:
             yield _await_steps(costs, fitter, folder, given / _STATUS, options)

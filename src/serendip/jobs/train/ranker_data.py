@@ -36,7 +36,7 @@ from serendip.jobs.train.examination import fit_examination, position_weights
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery, LabelledRequests
 from serendip.jobs.train.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.ranker_rows import RowMaking, can_compare
+from serendip.jobs.train.ranker_rows import HERE, CandidateLabeller, RowMaking, can_compare
 from serendip.jobs.train.search_order_choice import SampledSearches, choose_search_order
 from serendip.jobs.train.search_rows import SEARCH, weigh_searches, write_searches
 from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
@@ -89,6 +89,7 @@ def train_ranker(
     settings: Settings,
     options: TrainOptions,
     in_force: SearchOrder | None = None,
+    labeller: CandidateLabeller = HERE,
 ) -> RankerFit | None:
     """Train the ranker on requests of the newer part of a split.
 
@@ -103,6 +104,7 @@ def train_ranker(
         settings: surfaces and the ranker's config.
         options: seed and progress.
         in_force: what orders search in the generation in force; None = there is none.
+        labeller: labels the candidates, from the same state.
 
     Returns:
         the ranker and the context that it reads; None if no candidate was a positive.
@@ -119,7 +121,7 @@ def train_ranker(
         for request in of_surface
         if can_compare(request, surfaces[surface])
     )
-    making = RowMaking(settings, options, total, deciding, rng)
+    making = RowMaking(settings, options, total, deciding, rng, labeller)
     batches = _mix_batches(requests)
     state, choice, batches = _choose_context(state, batches, making)
     making.add(batches, state)

@@ -16,9 +16,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.text import normalise, words
-from serendip.runtime.progress import Progress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.config import QueriesConfig
@@ -43,6 +42,19 @@ class Verified:
     dropped: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CandidateCheck:
+    """What the tests of a candidate alone say.
+
+    Args:
+        results: (R,) int32 first results of its text; none of an unsafe one.
+        failed: name of the test that it failed; empty = none.
+    """
+
+    results: IntArray
+    failed: str = ""
+
+
 class SuggestionVerifier:
     """Tests candidates against one lexical index; caches the results of each text.
 
@@ -56,19 +68,28 @@ class SuggestionVerifier:
         self._blocklist = Blocklist.of(config.unsafe_words)
         self._cache: dict[str, IntArray] = {}
 
-    def verify(self, candidates: Sequence[Candidate], progress: Progress) -> Verified:
-        """Keep the candidates that pass all tests."""
+    def check(self, candidate: Candidate) -> CandidateCheck:
+        """Test a candidate alone."""
+        if not self._blocklist.allows(candidate.text):
+            return CandidateCheck(NO_ITEMS, "unsafe")
+        results = self._results(candidate.text)
+        answered = self._is_answered(candidate, results)
+        return CandidateCheck(results, "" if answered else "not answered")
+
+    def select(self, candidates: Sequence[Candidate], checks: Iterable[CandidateCheck]) -> Verified:
+        """Keep the candidates that pass all tests.
+
+        Args:
+            candidates: to select from.
+            checks: the tests of each of them alone, here or elsewhere.
+        """
         dropped: Counter[str] = Counter()
         passed: list[tuple[Candidate, IntArray]] = []
-        for candidate in progress.track(candidates, "suggested queries", len(candidates)):
-            if not self._blocklist.allows(candidate.text):
-                dropped["unsafe"] += 1
-                continue
-            results = self._results(candidate.text)
-            if self._is_answered(candidate, results):
-                passed.append((candidate, results))
+        for candidate, check in zip(candidates, checks, strict=True):
+            if check.failed:
+                dropped[check.failed] += 1
             else:
-                dropped["not answered"] += 1
+                passed.append((candidate, check.results))
         kept = _drop_near_duplicates(passed, self._config.same_share, dropped)
         table = np.full((len(kept), TOP), -1, np.int32)
         for row, (_, results) in enumerate(kept):

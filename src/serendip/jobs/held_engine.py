@@ -1,0 +1,88 @@
+"""An engine that answers as of one moment of the store, here and in tasks of an executor.
+
+One generation answers, with one time for all requests, and what is posted, changed or deleted after
+the moment does not count. So an export is the same whoever answered what, and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from serendip.data.store.moment import StoreMoment
+from serendip.data.store.store import Store
+from serendip.engine.engine import Engine
+from serendip.engine.generations import ITEM_VERSION, open_current
+from serendip.engine.workspace import Workspace
+from serendip.runtime.scratch import scratch_folder
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlace:
+    """What another process opens the same engine from.
+
+    Args:
+        workspace: its folder.
+        generation: name of the one that answers.
+        moment: folder with the moment of the store (``StoreMoment``).
+        now: Unix seconds, the time of all requests.
+    """
+
+    workspace: str
+    generation: str
+    moment: str
+    now: float
+
+    def open(self) -> Engine:
+        """The engine, in a process of an executor, which may be given several tasks."""
+        return _open_once(self)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEngine:
+    """An engine as of one moment.
+
+    Args:
+        engine: of this process.
+        place: of the engines of others.
+        users: ids of all users with events at the moment, the most active first.
+    """
+
+    engine: Engine
+    place: EnginePlace
+    users: Sequence[str]
+
+
+@contextmanager
+def hold_engine(workspace: Workspace, store: Store, now: float) -> Iterator[HeldEngine]:
+    """Open the published generation as of the present moment, in a ``with`` block.
+
+    Args:
+        workspace: of the generation.
+        store: of its database.
+        now: Unix seconds, the time of all requests.
+
+    Raises:
+        NotTrainedError: no generation is published.
+        ArtefactError: a file of the generation is missing or altered.
+        StorageError: the database cannot be read.
+    """
+    generation, path = open_current(workspace.generations), workspace.folder.absolute()
+    version, ignored = int(generation.manifest[ITEM_VERSION]), workspace.settings.actions.ignore
+    with scratch_folder(workspace.training.absolute()) as folder:
+        users = StoreMoment.write(store, version, folder, ignored)
+        place = EnginePlace(str(path), generation.name, str(folder), now)
+        with (
+            closing(StoreMoment.open(folder)) as moment,
+            closing(Engine.open_named(path, generation.name, lambda: now, moment)) as engine,
+        ):
+            yield HeldEngine(engine, place, users)
+
+
+@lru_cache(maxsize=1)
+def _open_once(place: EnginePlace) -> Engine:
+    moment = StoreMoment.open(Path(place.moment))
+    return Engine.open_named(place.workspace, place.generation, lambda: place.now, moment)
