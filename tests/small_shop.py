@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +65,17 @@ def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None
 
 
 def import_shop(folder: Path, num_users: int = NUM_USERS) -> Path:
-    """A workspace of the small world whose files are imported; nothing is built or trained."""
+    """A workspace of the small world whose files are imported; nothing is built or trained.
+
+    A copy of one that is imported once for each number of users.
+    """
+    return Path(shutil.copytree(_import_once(num_users), folder, dirs_exist_ok=True))
+
+
+@cache
+def _import_once(num_users: int) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="imported-"))
+    atexit.register(shutil.rmtree, folder)
     write_files(folder, num_users=num_users)
     import_files(Workspace.open(folder))
     return folder

@@ -30,6 +30,7 @@ OTHER_TORCH = {
     "models/early_stopping.py",
     "models/retriever/parallel_train.py",
     "models/row_adam.py",
+    "runtime/optimiser.py",
 }
 
 

@@ -44,6 +44,7 @@ from serendip.cli import (
     train,
 )
 from serendip.errors import SerendipError
+from serendip.runtime.garbage import collect_seldom
 from serendip.runtime.threads import limit_threads
 
 app = typer.Typer(
@@ -89,6 +90,7 @@ def root(
 def main() -> None:
     """Run the command line; a ``SerendipError`` is printed and sets the exit code."""
     limit_threads()
+    collect_seldom()
     try:
         app()
     except SerendipError as error:

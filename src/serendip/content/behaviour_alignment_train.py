@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
+from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import limit_threads
 
@@ -42,7 +43,7 @@ def train(
     if len(pairs) > config.most_pairs:
         pairs = pairs[random.choice(len(pairs), config.most_pairs, replace=False)]
     aligner = _Aligner(content, pairs, config, options.seed)
-    optimiser = torch.optim.AdamW(aligner.groups(), lr=config.learning_rate, fused=True)
+    optimiser = AdamW(aligner.groups(), config.learning_rate)
     size = min(config.batch_size, len(pairs))
     steps = config.epochs * (len(pairs) // size)
     step = 0

@@ -25,6 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from serendip.runtime.optimiser import AdamW
+
 _TAIL = 160
 """Steps after which the momentum of a row has no effect: (.9 / sqrt(.98))^160 is 2e-7."""
 
@@ -48,7 +50,7 @@ class ReadRows:
     square: Tensor
 
 
-class RowAdamW(torch.optim.AdamW):
+class RowAdamW(AdamW):
     """AdamW of a network with one embedding table, whose rows are read by ``read``.
 
     Args:
@@ -75,7 +77,7 @@ class RowAdamW(torch.optim.AdamW):
             {"params": self.others, "relative": 1.0},
             {"params": [table], "relative": relative},
         ]
-        super().__init__(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+        super().__init__(groups, lr, betas, weight_decay)
         self.table = table
         self.state[table] = {
             "step": torch.zeros(()),

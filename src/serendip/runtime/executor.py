@@ -29,6 +29,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Final, Protocol, TypeVar
 
 from serendip.errors import SerendipError
+from serendip.runtime.garbage import collect_seldom
 from serendip.runtime.threads import limit_threads
 
 Task = TypeVar("Task")
@@ -335,6 +336,7 @@ def _open_pool(workers: int) -> ProcessPoolExecutor:
 def _initialise() -> None:
     """Limit a new process to one numeric thread and end it with its parent."""
     limit_threads(1)
+    collect_seldom()
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 

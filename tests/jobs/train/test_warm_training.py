@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stand import publish_with, train
+from stand import publish_with
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
 from serendip.data.event import Event
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.data.vocabulary import Vocabulary
+from serendip.engine.generations import open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.evaluate.full_ranking import rank_all
@@ -86,6 +87,9 @@ def test_a_missing_one_is_none_and_a_damaged_one_an_error(tmp_path: Path) -> Non
 
 
 def test_a_training_continues_and_the_next_one_continues_from_it(shop: Path) -> None:
+    nothing = open_current(shop / "generations").manifest  # of a training that was not warm
+    assert nothing["warm_start"]["generation"] == nothing["warm_start"]["reason"] == ""
+    assert nothing["warm_start"]["since"] == nothing["counts"]["events"]
     put_events(shop, 60)
     first = train_workspace(JobContext.open(shop), warm=True)
     facts = first.manifest["warm_start"]
@@ -93,9 +97,9 @@ def test_a_training_continues_and_the_next_one_continues_from_it(shop: Path) -> 
     assert facts["since"] == first.manifest["counts"]["events"] - 60
     second = choose_start(JobContext.open(shop), True)
     assert (second.generation, second.since) == ("gen-2", facts["since"])
-    nothing = train(shop).manifest
-    assert nothing["warm_start"]["generation"] == nothing["warm_start"]["reason"] == ""
-    assert nothing["warm_start"]["since"] == nothing["counts"]["events"]
+    unwanted = choose_start(JobContext.open(shop), False)
+    assert (unwanted.previous, unwanted.generation, unwanted.reason) == (None, "", "")
+    assert unwanted.since == first.manifest["counts"]["events"]
 
 
 def test_it_does_not_where_what_was_learned_means_something_else(shop: Path) -> None:

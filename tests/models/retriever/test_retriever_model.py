@@ -40,7 +40,7 @@ from serendip.testing import (
     draw_unit_vectors,
 )
 
-SMALL = RetrieverConfig(embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=8)
+SMALL = RetrieverConfig(embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=32)
 
 
 class TestRetriever(LocalChangeContract, RecommenderContract):
@@ -177,7 +177,8 @@ def test_it_learns_which_item_follows_which(dataset: Dataset) -> None:
         users=np.repeat(np.arange(12, dtype=np.int32), 20),
         timestamps=np.arange(240, dtype=np.float64),
     )
-    config = SMALL.model_copy(update={"epochs": 40, "patience": 40, "learning_rate": 0.01})
+    long = {"epochs": 40, "patience": 40, "learning_rate": 0.01, "batch_size": 8}
+    config = SMALL.model_copy(update=long)
     model = Retriever(config).train(replace(dataset, events=events, queries=None))
     after = [Query(history=History.of_items(chain[:length])) for length in range(3, 10)]
     best = model.score_all(after).argmax(1)
@@ -208,7 +209,7 @@ def test_it_finds_the_item_of_a_query(dataset: Dataset) -> None:
         vectors=dataset.features.content,
         items=np.arange(dataset.num_items, dtype=np.int32),
     )
-    config = SMALL.model_copy(update={"epochs": 20, "patience": 20, "learning_rate": 0.01})
+    config = SMALL.model_copy(update={"epochs": 12, "patience": 12, "learning_rate": 0.01})
     model = Retriever(config).train(dataset.with_queries(queries))
     asked = [Query(surface="search", text_vector=vector) for vector in queries.vectors]
     ranked = np.argsort(-model.score_all(asked), axis=1)[:, :3]
@@ -216,7 +217,7 @@ def test_it_finds_the_item_of_a_query(dataset: Dataset) -> None:
 
 
 def test_a_visitor_without_a_past_gets_popular_items(dataset: Dataset) -> None:
-    config = SMALL.model_copy(update={"epochs": 20, "patience": 20, "learning_rate": 0.01})
+    config = SMALL.model_copy(update={"epochs": 10, "patience": 10, "learning_rate": 0.01})
     model = Retriever(config).train(dataset)
     scores = model.score_all([Query()])[0]
     counts = dataset.item_counts()
@@ -365,7 +366,7 @@ def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
             strengths=np.where(items == strong, np.float32(20), np.float32(1)),
         )
         config = SMALL.model_copy(
-            update={"epochs": 40, "patience": 40, "learning_rate": 0.01, "item_mode": "id"}
+            update={"epochs": 20, "patience": 20, "learning_rate": 0.01, "item_mode": "id"}
         )
         world = replace(dataset, events=events, queries=None, features=None)
         scores = (

@@ -29,7 +29,7 @@ from serendip.testing import (
 )
 
 CONFIG = RetrieverConfig(
-    embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=8, token_buckets=64
+    embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=32, token_buckets=64
 )
 FIELDS = ("title",)
 
@@ -123,7 +123,9 @@ def test_words_find_items_that_their_vectors_do_not() -> None:
     features = replace(world.features, content=content)
     world = world.with_features(features).with_queries(queries)
     asked = [Query("search", text=text, text_vector=vector[0]) for text in texts]
-    config = CONFIG.model_copy(update={"epochs": 40, "token_buckets": 512, "item_mode": "content"})
+    config = CONFIG.model_copy(
+        update={"epochs": 40, "learning_rate": 0.005, "token_buckets": 512, "item_mode": "content"}
+    )
     hits = {}
     for buckets in (0, 512):
         model = Retriever(config.model_copy(update={"token_buckets": buckets}))
@@ -146,7 +148,7 @@ def test_who_is_somewhere_is_shown_new_items_of_the_same_place() -> None:
     of_users = (np.arange(24) % 2).astype(np.int32)
     world = replace(world, events=events, queries=None).with_features(features)
     world = world.with_countries(UserCountries(("Germany", "Korea"), of_users))
-    config = CONFIG.model_copy(update={"item_mode": "content", "epochs": 20, "tasks": ("home",)})
+    config = CONFIG.model_copy(update={"item_mode": "content", "epochs": 10, "tasks": ("home",)})
     model = Retriever(config).train(world, TrainOptions(seed=2))
     asked = [Query(country="Germany"), Query(country="Korea")]
     scores = model.with_items(features.rows(np.arange(2))).score_all(asked)[:, -2:]

@@ -23,6 +23,7 @@ from serendip.runtime.progress import TrainOptions
 from serendip.testing import build_queries, build_small_world
 
 CONFIG = RetrieverConfig(embedding_size=8, search_size=4, epochs=4, max_len=10, batch_size=64)
+SHORT = CONFIG.model_copy(update={"epochs": 1, "continued_epochs": 1})
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def test_the_same_start_gives_the_same_numbers(
 ) -> None:
     model, rows = older
     start = WarmStart(model.learned(), rows)
-    first, second = (Retriever(CONFIG).train(world, start=start).item_vectors for _ in range(2))
+    first, second = (Retriever(SHORT).train(world, start=start).item_vectors for _ in range(2))
     assert np.array_equal(first, second)
 
 
@@ -166,7 +167,7 @@ def test_other_sizes_train_from_nothing(
     world: Dataset, older: tuple[Retriever, np.ndarray]
 ) -> None:
     model, rows = older
-    wider = CONFIG.model_copy(update={"embedding_size": 10})
+    wider = SHORT.model_copy(update={"embedding_size": 10})
     start = WarmStart(model.learned(), rows)
     from_nothing = Retriever(wider).train(world, TrainOptions(seed=2))
     found = Retriever(wider).train(world, TrainOptions(seed=2), start)
@@ -178,8 +179,7 @@ def test_other_countries_train_from_nothing(world: Dataset, names: str, continue
     """The vector of a country is never taken for that of another one."""
     of_users = (np.arange(world.num_users) % 2).astype(np.int32)
     earlier = world.with_countries(UserCountries(("A", "B"), of_users))
-    once = CONFIG.model_copy(update={"epochs": 1})
-    kept = load(save(dict(Retriever(once).train(earlier).learned())))  # as between trainings
+    kept = load(save(dict(Retriever(SHORT).train(earlier).learned())))  # as between trainings
     start = WarmStart(kept, np.arange(world.num_items, dtype=np.int32))
     later = world.with_countries(UserCountries(tuple(names), of_users))
     training = RetrieverTraining(later, CONFIG, 0, RetrieverStart.of(start))
@@ -230,9 +230,9 @@ def test_a_training_ends_with_its_time_and_says_so(world: Dataset) -> None:
 
 def test_a_training_within_its_time_has_the_numbers_of_one_without(world: Dataset) -> None:
     budget = TimeBudget(1e9, Ticking())
-    timed = Retriever(CONFIG).train(world, TrainOptions(allowance=budget.allow("retriever", 0.5)))
+    timed = Retriever(SHORT).train(world, TrainOptions(allowance=budget.allow("retriever", 0.5)))
     assert budget.cuts == []
-    assert np.array_equal(timed.item_vectors, Retriever(CONFIG).train(world).item_vectors)
+    assert np.array_equal(timed.item_vectors, Retriever(SHORT).train(world).item_vectors)
 
 
 def test_without_any_time_the_start_is_what_is_left(

@@ -6,10 +6,10 @@ again with Python, which accepts more spellings and words the errors.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
-_WHITESPACE = "".join(sign for sign in map(chr, range(sys.maxunicode + 1)) if sign.isspace())
+_WHITESPACE = "".join(sign for sign in map(chr, range(0x3001)) if sign.isspace())
+"""All white space of Unicode, whose last is U+3000. To look further took 0.05 s of every start."""
 
 # Other spellings of a number ("1_000", "1e400") are read with Python.
 _NUMBER = r"-?[0-9]{1,15}(\.[0-9]{0,15})?([eE][+-]?[0-9]{1,2})?"

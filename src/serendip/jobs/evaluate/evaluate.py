@@ -37,7 +37,7 @@ from serendip.jobs.surface_quality.answers import ENGINE
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
-from serendip.runtime.executor import Executor
+from serendip.runtime.executor import IN_PROCESS, Executor
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress, PartsStatus
 from serendip.runtime.progress import BothProgress, Progress, TrainOptions
@@ -46,6 +46,10 @@ from serendip.runtime.timing import StageClock, StageCost
 
 MIN_EVENTS = 100
 """With fewer interactions a split leaves too little for training or testing."""
+
+MIN_EVENTS_BESIDE = 2_000
+"""With fewer interactions the start of a process costs more than a split, which is then evaluated
+in this one."""
 
 MAX_TARGETS = 10_000
 """Largest number of targets of the default evaluation. Intervals of the two thousand users or so
@@ -160,6 +164,8 @@ def _judge_splits(
 ) -> list[SplitAnswers]:
     """Evaluate the splits, each in a process of its own, and add their stages to the clock."""
     folder, executor = os.fspath(context.workspace.folder.absolute()), context.options.executor
+    if executor.is_local and len(context.dataset.events) < MIN_EVENTS_BESIDE:
+        executor = IN_PROCESS
     if len(tasks) > 1:
         with clock.stage(ENCODE):
             encode_items_once(executor, folder, context.options.device, clock.progress)

@@ -22,6 +22,7 @@ from serendip.data.query import Query
 from serendip.models.blend.config import BlendConfig, BlendNetwork, build_rank_fusion
 from serendip.models.blend.features import BlendCandidates
 from serendip.models.sequence.packing import LongArray
+from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
@@ -130,9 +131,7 @@ def _fit_network(
     scale = np.where(deviation > _MIN_DEVIATION, deviation, np.float32(1.0))
     shift, divisor = torch.from_numpy(mean), torch.from_numpy(scale)
     network = _build_perceptron(examples.features.shape[1], config)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.reg, fused=True
-    )
+    optimiser = AdamW(network.parameters(), config.learning_rate, weight_decay=config.reg)
     steps = config.epochs * -(-len(examples.sizes) // config.batch_size)
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=steps + 1, pct_start=_WARM_UP_SHARE

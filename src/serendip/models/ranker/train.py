@@ -26,6 +26,7 @@ from torch.nn import functional
 from serendip.data.arrays import FloatArray
 from serendip.models.onnx import to_onnx
 from serendip.models.ranker.config import RankerConfig, RankerRows
+from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
@@ -196,11 +197,8 @@ class RankerTraining:
         if len(groups) < _MIN_QUERIES:
             num_held_out = 0
         self.held_out, self.training_queries = groups[:num_held_out], groups[num_held_out:]
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.reg,
-            fused=True,
+        self.optimiser = AdamW(
+            self.network.parameters(), config.learning_rate, weight_decay=config.reg
         )
 
     def run(self, options: TrainOptions) -> None:

@@ -28,6 +28,7 @@ from serendip.models.sequence.config import SequenceConfig, TrainedSequences
 from serendip.models.sequence.network import SequenceNetwork
 from serendip.models.sequence.packing import LongArray, Packed, Sequences, batches, batches_in_order
 from serendip.runtime.budget import UNLIMITED, Allowance
+from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
@@ -186,8 +187,8 @@ class SequenceTraining:
         self.random = np.random.default_rng(seed)
         self.past, self.targets = past_and_targets(dataset, config.most_validated, self.random)
         self.module = make_network(self.past)
-        self.optimiser = torch.optim.Adam(
-            self.module.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), fused=True
+        self.optimiser = AdamW(
+            self.module.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
         )
 
     def epoch(self, number: int) -> None:

@@ -136,7 +136,7 @@ _LIST = "symspellpy/frequency_dictionary_en_82_765.txt"
 def english_word_frequencies() -> Mapping[str, float]:
     """Word -> relative frequency, in (0, 1); 82,000 words, read once in about 0.1 s."""
     path = Path(str(distribution("symspellpy").locate_file(_LIST)))
-    rows = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
-    counts = {word: float(count) for word, count in rows}
-    total = sum(counts.values())
-    return {word: count / total for word, count in counts.items()}
+    cells = path.read_text(encoding="utf-8-sig").split()  # word, count, word, count ...
+    counts = [float(count) for count in cells[1::2]]
+    total = sum(counts)
+    return dict(zip(cells[::2], [count / total for count in counts], strict=True))
