@@ -67,6 +67,38 @@ def test_a_thread_whose_call_hangs_is_replaced_so_many_times(gate: Gate) -> None
     assert not threads.is_hung
 
 
+def test_one_call_runs_at_a_time_until_it_is_slow(gate: Gate) -> None:
+    now = [0.0]
+    threads = LaneThreads("reader", 3, at_once=1, slow_s=0.01, clock=lambda: now[0])
+    slow = [threads.submit(gate)]
+    gate.entered.acquire()
+    after = threads.submit(lambda: "after it")
+    slow.append(threads.submit(gate))
+    with pytest.raises(TimeoutError):
+        after.result(0.05)  # by another clock, it has just begun
+    now[0] += 0.02
+    assert after.result(5) == "after it"
+    gate.entered.acquire()
+    assert not any(future.done() for future in slow)
+    gate.open.set()
+    assert [future.result(5) for future in slow] == ["late"] * 2
+
+
+def test_calls_run_one_after_the_other_in_their_turn() -> None:
+    threads = LaneThreads("reader", 4, at_once=1, slow_s=30.0)
+    running, seen, order = [0], list[int](), list[int]()
+
+    def call(number: int) -> None:
+        running[0] += 1
+        seen.append(running[0])
+        order.append(number)
+        running[0] -= 1
+
+    for future in [threads.submit(call, number) for number in range(200)]:
+        future.result(5)
+    assert (set(seen), order) == ({1}, list(range(200)))
+
+
 def test_an_error_of_a_call_is_raised_by_who_waits_for_it() -> None:
     with pytest.raises(ZeroDivisionError):
         LaneThreads("reader", 1).submit(lambda: 1 // 0).result(5)

@@ -5,6 +5,7 @@ All errors have the same format, whether the framework or the engine raised them
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -26,20 +27,47 @@ from serendip.serve.middleware import (
     ErrorResponse,
     GuardMiddleware,
     HostRules,
+    Receive,
     Scope,
+    Send,
     get_request_id,
     internal_error,
+    send_error,
 )
 from serendip.serve.page.routes import Pages
+from serendip.serve.read_queue import overload_error
 
 if TYPE_CHECKING:
     from serendip.serve.traces import Traces
 
 _OPENAPI = "/openapi.json"
+_OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))
 
 
 class _Application(FastAPI):
-    """Declares in ``/openapi.json`` how a request shows its key."""
+    """Declares in ``/openapi.json`` how a request shows its key, and turns reads away.
+
+    While too many wait, reads of the API are refused before anything else is done for them: a
+    refusal costs a fraction of a look at the request, and that is time in which others are
+    computed.
+    """
+
+    reads: Sequence[APIRoute] = ()
+    """Routes of what waits to be computed."""
+
+    turn_away: Callable[[], bool]
+    """Whether a read is refused now."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] == "http" and scope["method"] == "GET":
+            path = scope["path"]
+            route = next((one for one in self.reads if one.path_regex.match(path)), None)
+            if route is not None and self.turn_away():
+                scope["route"] = route
+                await send_error(scope, send, _OVERLOAD)
+                return
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Build the document on the first call."""
@@ -82,7 +110,8 @@ def build_app(
     )
     app.router.route_class = ScopedRoute
     app.state.access = access or Access()
-    routers = (Routes(pool, metrics).router, Pages(pool, app.state.access.ring).router)
+    api = Routes(pool, metrics)
+    routers = (api.router, Pages(pool, app.state.access.ring).router)
     app.include_router(routers[0])
     app.include_router(routers[1], include_in_schema=False)
     app.state.all_routes = [route for router in routers for route in router.routes]
@@ -98,6 +127,7 @@ def build_app(
         if traces is not None:
             traces.send(scope, route, status, seconds, holder.generation)
 
+    app.reads, app.turn_away = api.reads, pool.turn_away_read
     return GuardMiddleware(app, lambda: holder.generation, observe, hosts, traces is not None)
 
 
