@@ -252,6 +252,10 @@ class Engine:
         self._store.keep_reserve()
         self._remover.resume(self._eraser.has_remains)
 
+    def follow_items(self) -> None:
+        """Apply the items that other engines wrote since; microseconds if nothing was committed."""
+        self._live.follow_items()
+
     @property
     def item_version(self) -> int:
         """Version of the store's items up to which requests see all that was posted and deleted."""

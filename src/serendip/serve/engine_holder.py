@@ -167,9 +167,16 @@ class EngineHolder:
         A failure is logged once and fails nothing: the engine answers as before and the next call
         tries again.
         """
+        self._follow(lambda engine: engine.catch_up())
+
+    def follow_items(self) -> None:
+        """Let the current engine read the items that others wrote, as ``catch_up`` does."""
+        self._follow(lambda engine: engine.follow_items())
+
+    def _follow(self, read: Callable[[EngineProtocol], None]) -> None:
         try:
             with self.lease() as engine:
-                engine.catch_up()
+                read(engine)
                 # What one worker shows, no worker hides again.
                 self.shared.acknowledge(engine.item_version)
         except NotTrainedError:  # nothing is loaded yet, or the holder is closed

@@ -59,7 +59,7 @@ class Routes:
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self._add_reads()  # what waits to be computed
         routes = [one for one in self.router.routes if isinstance(one, APIRoute)]
-        self.reads = [one for one in routes if "GET" in one.methods]
+        self.reads = [one for one in routes if "GET" in (one.methods or ())]
         self._add_writes()
         self._add_operations()
 
