@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from processes import children
+from processes import children, wait_until
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
@@ -213,4 +214,17 @@ def test_a_worker_whose_requests_hang_is_replaced() -> None:
         while get(port, "/health/ready") != 200:
             """Until the next ones answer."""
         assert get(port, "/v1/search?q=film") == 200
+    assert process.returncode == 0
+
+
+def test_workers_whose_event_loop_stands_still_are_replaced() -> None:
+    with running("--workers", "2", "--silence", "4") as (process, port):
+        stopped, frozen = children(process.pid)
+        os.kill(stopped, signal.SIGSTOP)
+        with pytest.raises(ConnectionError):  # of the worker that is killed
+            get(port, "/v1/search?q=freeze")
+        wait_until(lambda: not {stopped, frozen} & set(children(process.pid)), "the end of both")
+        wait_until(lambda: get(port, "/health/ready") == 200, "a service that is whole")
+        assert get(port, "/v1/search?q=film") == 200
+        assert len(children(process.pid)) == 2
     assert process.returncode == 0

@@ -111,6 +111,7 @@ class _Server(uvicorn.Server):
         trusted_proxies: Sequence[str],
         receive_timeout_s: float,
         has_to_end: Callable[[], bool],
+        beat: Callable[[], None],
     ) -> None:
         protocol = partial(BoundedProtocol, receive_timeout_s, max_connections())
         super().__init__(
@@ -128,14 +129,15 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
-        self._starter, self._has_to_end = starter, has_to_end
+        self._starter, self._has_to_end, self._beat = starter, has_to_end, beat
 
     async def on_tick(self, counter: int) -> bool:
-        """End, once a second, the connections that wait for their client for too long.
+        """Beat, and end the connections that wait for their client for too long, once a second.
 
         All of them, if the process has to end.
         """
         if counter % _TICKS_PER_S == 0:
+            self._beat()
             if self._has_to_end():
                 self.should_exit = True
             now = asyncio.get_running_loop().time()
@@ -204,6 +206,7 @@ def run_worker(
     service = _Service(
         *(published, holder, exposure, seat.channel.report_ready, open_helper),
         has_to_end=lambda: holder.is_hung,
+        beat=seat.heartbeat.beat,
     )
     threading.Thread(
         target=_end_with_supervisor, args=(seat, service), name="supervised", daemon=True
@@ -225,6 +228,7 @@ class _Service:
         on_ready: called once the engine answers.
         open_helper: called then, too.
         has_to_end: asked once a second; whether somebody else is to serve in place of this process.
+        beat: called once a second by the event loop.
     """
 
     def __init__(
@@ -235,6 +239,7 @@ class _Service:
         on_ready: Callable[[], None],
         open_helper: Callable[[], Helper],
         has_to_end: Callable[[], bool] = lambda: False,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._holder, self._on_ready = holder, on_ready
         self._open_helper = open_helper
@@ -247,6 +252,7 @@ class _Service:
         self._server = _Server(
             *(self._starter, exposure.believed_proxies, exposure.limits.receive_timeout_s),
             has_to_end,
+            beat,
         )
         self._failure: Exception | None = None
 
