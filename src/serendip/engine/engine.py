@@ -401,8 +401,7 @@ class Engine:
             find_surface(self._surfaces, surface)
         with span("store"):
             new = self._store.put_events(events)
-        with suppress(StorageError):  # The events are stored; the totals are read again later.
-            self._totals.follow()
+        self._totals.add(new)
         return new
 
     def add_items(self, items: Sequence[Item]) -> int:
