@@ -2,7 +2,8 @@
 
 Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
 [--switch FILE] [--companion FOLDER] [--keys DATABASE] [--host HOST] [--allowed-host NAME]
-[--trusted-proxy ADDRESS] [--receive-timeout SECONDS] [--deadline SECONDS] [--silence SECONDS].
+[--trusted-proxy ADDRESS] [--receive-timeout SECONDS] [--deadline SECONDS] [--silence SECONDS]
+[--waiting REQUESTS].
 Prints the address once it listens and once it is ready.
 
 The search `slow` takes half a second, `hang` never ends, nor does storing an event of user `hang`.
@@ -49,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--trusted-proxy", action="append", default=[])
     parser.add_argument("--receive-timeout", type=float, default=LIMITS.receive_timeout_s)
     parser.add_argument("--deadline", type=float, default=LIMITS.deadline_s)
+    parser.add_argument("--waiting", type=int, default=LIMITS.waiting_requests)
     parser.add_argument("--silence", type=float, default=MAX_SILENCE_S)
     return parser.parse_args()
 
@@ -98,7 +100,11 @@ def exposure_by(options: argparse.Namespace) -> Exposure:
     """Where it listens, and for whom."""
     hosts, proxies = tuple(options.allowed_host), tuple(options.trusted_proxy)
     open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
-    limits = ServiceLimits(receive_timeout_s=options.receive_timeout, deadline_s=options.deadline)
+    limits = ServiceLimits(
+        waiting_requests=options.waiting,
+        receive_timeout_s=options.receive_timeout,
+        deadline_s=options.deadline,
+    )
     return Exposure(options.host, 0, hosts, proxies, open_keys, limits)
 
 

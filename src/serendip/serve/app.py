@@ -5,7 +5,6 @@ All errors have the same format, whether the framework or the engine raised them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -23,51 +22,23 @@ from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import (
     JSON_TYPE,
     LOOPBACK_HOSTS,
-    App,
     ErrorResponse,
     GuardMiddleware,
     HostRules,
-    Receive,
     Scope,
-    Send,
     get_request_id,
     internal_error,
-    send_error,
 )
 from serendip.serve.page.routes import Pages
-from serendip.serve.read_queue import overload_error
 
 if TYPE_CHECKING:
     from serendip.serve.traces import Traces
 
 _OPENAPI = "/openapi.json"
-_OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))
 
 
 class _Application(FastAPI):
-    """Declares in ``/openapi.json`` how a request shows its key, and turns reads away.
-
-    While too many wait, reads of the API are refused before anything else is done for them: a
-    refusal costs a fraction of a look at the request, and that is time in which others are
-    computed.
-    """
-
-    reads: Sequence[APIRoute] = ()
-    """Routes of what waits to be computed."""
-
-    turn_away: Callable[[], bool]
-    """Whether a read is refused now."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
-        if scope["type"] == "http" and scope["method"] == "GET":
-            path = scope["path"]
-            route = next((one for one in self.reads if one.path_regex.match(path)), None)
-            if route is not None and self.turn_away():
-                scope["route"] = route
-                await send_error(scope, send, _OVERLOAD)
-                return
-        await super().__call__(scope, receive, send)
+    """Declares in ``/openapi.json`` how a request shows its key."""
 
     def openapi(self) -> dict[str, Any]:
         """Build the document on the first call."""
@@ -83,7 +54,7 @@ def build_app(
     limits: ServiceLimits = LIMITS,
     logs_answers: bool = False,
     traces: Traces | None = None,
-) -> App:
+) -> GuardMiddleware:
     """Build the service for an engine holder, with its middleware.
 
     Args:
@@ -127,8 +98,18 @@ def build_app(
         if traces is not None:
             traces.send(scope, route, status, seconds, holder.generation)
 
-    app.reads, app.turn_away = api.reads, pool.turn_away_read
-    return GuardMiddleware(app, lambda: holder.generation, observe, hosts, traces is not None)
+    def turn_away(path: str) -> bool:
+        route = next((one for one in api.reads if one.path_regex.match(path)), None)
+        if route is None or not pool.turn_away_read():
+            return False
+        metrics.observe({"route": route}, 429, 0.0)
+        if logs_answers:
+            log_answer("GET", route.path, 429, 0.0)
+        return True
+
+    guard = GuardMiddleware(app, lambda: holder.generation, observe, hosts, traces is not None)
+    guard.turn_away = turn_away
+    return guard
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

@@ -12,7 +12,8 @@ computed. Then all that wait are refused, as they have waited for long, and from
 answered soon. It stands until so few are refused that all could be computed.
 
 The refusals are at the entrance, in the thread that accepts requests: none costs a thread that
-computes anything, and ``turn_away`` refuses a request before anything else is done for it.
+computes anything, and ``turn_away`` refuses a request before anything else is done for it, even
+before it is given to the application (``http_protocol``).
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ BURST_S = 2.0
 BURSTS = 2
 """Times as many requests as may wait, after which a queue that is full and was not empty stands."""
 
-STANDING = 2
+STANDING = 1
 """Requests that wait at most in a standing queue."""
 
 WINDOW_S = 1.0
 """Seconds after which it is looked how many requests a standing queue refuses."""
 
-CALM = 0.25
-"""Share of refusals up to which as many may wait again as in a burst: that of one thread with two
-places that is asked for exactly what it can compute, at random moments."""
+CALM = 1 / 3
+"""Share of refusals up to which as many may wait again as in a burst: that of one thread with one
+place that is asked for exactly what it can compute, at random moments."""
 
 
 class ReadQueue:

@@ -85,8 +85,12 @@ class Starter:
 
     def __init__(self, hosts: HostRules = LOOPBACK_HOSTS) -> None:
         self._early: App = GuardMiddleware(_answer_while_loading, hosts=hosts)
-        self.app: App | None = None
+        self.app: GuardMiddleware | None = None
         self.is_ending = False
+
+    def turn_away(self, path: str) -> bool:
+        """Whether a GET is refused before the application sees it; see ``GuardMiddleware``."""
+        return self.app is not None and not self.is_ending and self.app.turn_away(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request by the application, or by the placeholder before it is loaded."""
@@ -113,7 +117,7 @@ class _Server(uvicorn.Server):
         has_to_end: Callable[[], bool],
         beat: Callable[[], None],
     ) -> None:
-        protocol = partial(BoundedProtocol, receive_timeout_s, max_connections())
+        protocol = partial(BoundedProtocol, receive_timeout_s, max_connections(), starter.turn_away)
         super().__init__(
             uvicorn.Config(
                 starter,
