@@ -57,6 +57,22 @@ def test_a_restart_and_another_engine_count_the_same(shop: Path) -> None:
         assert count_of(first, "new") == 2
 
 
+def test_items_of_another_engine_are_followed_once_they_are_committed(shop: Path) -> None:
+    with closing(Engine.open(shop)) as first, closing(Engine.open(shop)) as second:
+        second.follow_items()
+        first.add_items([Item("new", "A new tale", attributes={"genre": "horror"})])
+        second.follow_items()
+        assert second.item("new") is not None
+        state = second.state
+        second.follow_items()
+        assert second.state is state
+        first.delete_item("new")
+        first.delete_item("i3")
+        second.follow_items()
+        assert (second.item("new"), second.item("i3")) == (None, None)
+        assert second.item_version == first.item_version
+
+
 def test_live_counts_are_those_of_a_training_on_the_whole_log(shop: Path) -> None:
     with closing(Engine.open(shop)) as engine:
         for item in ("i1", "i2", "i1"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,10 +27,10 @@ TIMEOUT_S = 1.0
 class Server:
     """A server process whose clients have one second; its messages are in ``log``."""
 
-    def __init__(self, folder: Path, files: int = 1_024) -> None:
+    def __init__(self, folder: Path, files: int = 1_024, options: Sequence[str] = ()) -> None:
         self.log = folder / "log"
         command = [sys.executable, str(SCRIPT), "0", "--receive-timeout", str(TIMEOUT_S)]
-        command = ["prlimit", f"--nofile={files}", *command]
+        command = ["prlimit", f"--nofile={files}", *command, *options]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
@@ -52,8 +53,8 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, files: int = 1_024) -> Iterator[Server]:
-    server = Server(folder, files)
+def running(folder: Path, files: int = 1_024, options: Sequence[str] = ()) -> Iterator[Server]:
+    server = Server(folder, files, options)
     try:
         yield server
     finally:
@@ -308,3 +309,39 @@ def test_connections_above_the_limit_are_told_so_and_the_others_go_on(tmp_path: 
             connection.close()
         wait_until(lambda: server.get("/health/live")[0] == 200, "a free place")
         first.close()
+
+
+def read_answer(connection: socket.socket) -> tuple[bytes, dict[str, str], bytes]:
+    """The next answer of a connection that stays open: its first line, headers and body."""
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += connection.recv(65536)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    headers = dict(line.decode().lower().split(": ", 1) for line in lines)
+    while len(body) < int(headers["content-length"]):
+        body += connection.recv(65536)
+    return first, headers, body
+
+
+def test_reads_above_what_may_wait_are_refused_before_the_application_and_may_go_on(tmp_path):
+    def ask(path: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+    with running(tmp_path, options=("--waiting", "1")) as server, ExitStack() as stack:
+        headers = {"x-generation": "of the application"}
+        while "x-generation" in headers:  # while there is a thread or a place for one of them
+            connection = stack.enter_context(server.connect())
+            connection.sendall(ask("/v1/search?q=hang"))
+            if select.select([connection], [], [], 0.3)[0]:
+                first, headers, body = read_answer(connection)
+        assert first == b"HTTP/1.1 429 Too Many Requests"
+        error = json.loads(body)["error"]
+        assert (error["type"], error["request_id"]) == ("overload", headers["x-request-id"])
+        assert (headers["retry-after"], headers["x-frame-options"]) == ("1", "deny")
+        assert "connection" not in headers
+        connection.sendall(ask("/health/live"))
+        assert read_answer(connection)[0] == b"HTTP/1.1 200 OK"
+        metrics = server.get("/metrics")[1].decode()
+    assert 'serendip_request_seconds_count{route="/v1/search"} 1.0' in metrics
+    assert 'serendip_responses_total{status="429"} 1.0' in metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from processes import children
+from processes import children, wait_until
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
@@ -65,6 +66,38 @@ def test_a_thread_whose_call_hangs_is_replaced_so_many_times(gate: Gate) -> None
     assert [future.result(5) for future in stuck] == ["late"] * 4
     assert waiting.result(5) == "after all"
     assert not threads.is_hung
+
+
+def test_one_call_runs_at_a_time_until_it_is_slow(gate: Gate) -> None:
+    now = [0.0]
+    threads = LaneThreads("reader", 3, at_once=1, slow_s=0.01, clock=lambda: now[0])
+    slow = [threads.submit(gate)]
+    gate.entered.acquire()
+    after = threads.submit(lambda: "after it")
+    slow.append(threads.submit(gate))
+    with pytest.raises(TimeoutError):
+        after.result(0.05)  # by another clock, it has just begun
+    now[0] += 0.02
+    assert after.result(5) == "after it"
+    gate.entered.acquire()
+    assert not any(future.done() for future in slow)
+    gate.open.set()
+    assert [future.result(5) for future in slow] == ["late"] * 2
+
+
+def test_calls_run_one_after_the_other_in_their_turn() -> None:
+    threads = LaneThreads("reader", 4, at_once=1, slow_s=30.0)
+    running, seen, order = [0], list[int](), list[int]()
+
+    def call(number: int) -> None:
+        running[0] += 1
+        seen.append(running[0])
+        order.append(number)
+        running[0] -= 1
+
+    for future in [threads.submit(call, number) for number in range(200)]:
+        future.result(5)
+    assert (set(seen), order) == ({1}, list(range(200)))
 
 
 def test_an_error_of_a_call_is_raised_by_who_waits_for_it() -> None:
@@ -181,4 +214,17 @@ def test_a_worker_whose_requests_hang_is_replaced() -> None:
         while get(port, "/health/ready") != 200:
             """Until the next ones answer."""
         assert get(port, "/v1/search?q=film") == 200
+    assert process.returncode == 0
+
+
+def test_workers_whose_event_loop_stands_still_are_replaced() -> None:
+    with running("--workers", "2", "--silence", "4") as (process, port):
+        stopped, frozen = children(process.pid)
+        os.kill(stopped, signal.SIGSTOP)
+        with pytest.raises(ConnectionError):  # of the worker that is killed
+            get(port, "/v1/search?q=freeze")
+        wait_until(lambda: not {stopped, frozen} & set(children(process.pid)), "the end of both")
+        wait_until(lambda: get(port, "/health/ready") == 200, "a service that is whole")
+        assert get(port, "/v1/search?q=film") == 200
+        assert len(children(process.pid)) == 2
     assert process.returncode == 0

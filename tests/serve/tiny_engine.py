@@ -199,6 +199,9 @@ class TinyEngine:
         with self._lock:
             self._read_store()
 
+    def follow_items(self) -> None:
+        self.catch_up()
+
     @property
     def item_version(self) -> int:
         return self._version

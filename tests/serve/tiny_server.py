@@ -2,10 +2,12 @@
 
 Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
 [--switch FILE] [--companion FOLDER] [--keys DATABASE] [--host HOST] [--allowed-host NAME]
-[--trusted-proxy ADDRESS] [--receive-timeout SECONDS] [--deadline SECONDS]. Prints the address once
-it listens and once it is ready.
+[--trusted-proxy ADDRESS] [--receive-timeout SECONDS] [--deadline SECONDS] [--silence SECONDS]
+[--waiting REQUESTS].
+Prints the address once it listens and once it is ready.
 
 The search `slow` takes half a second, `hang` never ends, nor does storing an event of user `hang`.
+The search `freeze` never lets another thread run, the event loop neither.
 If the switch is a file, its content says why the engine cannot be opened. With an exit code every
 worker ends with it at once. A companion runs if its folder has the file `wanted`; it writes its
 process into `pid`, and `ended` when it ends in order.
@@ -14,6 +16,7 @@ process into `pid`, and `ended` when it ends in order.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import sys
 import threading
@@ -26,7 +29,7 @@ from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.companion import Companion
 from serendip.serve.exposure import Exposure
 from serendip.serve.generation_watch import PublishedGenerations
-from serendip.serve.limits import LIMITS, ServiceLimits
+from serendip.serve.limits import LIMITS, MAX_SILENCE_S, ServiceLimits
 from serendip.serve.server import run, run_worker
 from serendip.serve.supervisor import supervise
 from serendip.serve.worker_seat import WorkerSeat
@@ -47,6 +50,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--trusted-proxy", action="append", default=[])
     parser.add_argument("--receive-timeout", type=float, default=LIMITS.receive_timeout_s)
     parser.add_argument("--deadline", type=float, default=LIMITS.deadline_s)
+    parser.add_argument("--waiting", type=int, default=LIMITS.waiting_requests)
+    parser.add_argument("--silence", type=float, default=MAX_SILENCE_S)
     return parser.parse_args()
 
 
@@ -73,6 +78,8 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
                 if request.text == "slow":
                     self.slow += 1
                     threading.Event().wait(0.5)
+                if request.text == "freeze":
+                    ctypes.PyDLL(None).sleep(600)  # unlike CDLL, it keeps the interpreter's lock
                 if request.text == "hang":
                     threading.Event().wait(600)
                 return super().recommend(request)
@@ -93,7 +100,11 @@ def exposure_by(options: argparse.Namespace) -> Exposure:
     """Where it listens, and for whom."""
     hosts, proxies = tuple(options.allowed_host), tuple(options.trusted_proxy)
     open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
-    limits = ServiceLimits(receive_timeout_s=options.receive_timeout, deadline_s=options.deadline)
+    limits = ServiceLimits(
+        waiting_requests=options.waiting,
+        receive_timeout_s=options.receive_timeout,
+        deadline_s=options.deadline,
+    )
     return Exposure(options.host, 0, hosts, proxies, open_keys, limits)
 
 
@@ -129,7 +140,10 @@ def run_workers(published: PublishedGenerations, options: argparse.Namespace) ->
         folder = options.companion
         companion = Companion((folder / "wanted").exists, lambda: accompany(folder))
     try:
-        supervise(work, options.workers, exposure_by(options), load, ready, listening, companion)
+        supervise(
+            *(work, options.workers, exposure_by(options), load, ready, listening, companion),
+            silence_s=options.silence,
+        )
     except SerendipError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

@@ -253,6 +253,10 @@ class Engine:
         self._store.keep_reserve()
         self._remover.resume(self._eraser.has_remains)
 
+    def follow_items(self) -> None:
+        """Apply the items that other engines wrote since; microseconds if nothing was committed."""
+        self._live.follow_items()
+
     @property
     def item_version(self) -> int:
         """Version of the store's items up to which requests see all that was posted and deleted."""
@@ -405,8 +409,7 @@ class Engine:
             find_surface(self._surfaces, surface)
         with span("store"):
             new = self._store.put_events(events)
-        with suppress(StorageError):  # The events are stored; the totals are read again later.
-            self._totals.follow()
+        self._totals.add(new)
         return new
 
     def add_items(self, items: Sequence[Item]) -> int:

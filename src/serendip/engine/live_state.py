@@ -134,6 +134,7 @@ class LiveState:
         self._current, self._item_version = state, item_version
         self._store, self._updater, self._counts = store, updater, counts
         self._writing = threading.Lock()
+        self._seen_commit: int | None = None
         self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
 
     @property
@@ -168,6 +169,17 @@ class LiveState:
             self._catch_up(with_imports)
             # Last, so that events of new items find them.
             self._current = self._counts.follow(self._current)
+
+    def follow_items(self) -> None:
+        """Apply the changes of items in the store, if anything was committed since the last call.
+
+        Takes microseconds if nothing was.
+        """
+        commit = self._store.commit_number()  # before reading: a later commit is read again
+        if commit is None or commit != self._seen_commit:
+            with self._writing:
+                self._catch_up(with_imports=False)
+            self._seen_commit = commit
 
     def _follow_counts(self) -> None:
         """Count new events, unless that was done a moment ago or another thread is writing."""

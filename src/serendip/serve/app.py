@@ -22,7 +22,6 @@ from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import (
     JSON_TYPE,
     LOOPBACK_HOSTS,
-    App,
     ErrorResponse,
     GuardMiddleware,
     HostRules,
@@ -55,7 +54,7 @@ def build_app(
     limits: ServiceLimits = LIMITS,
     logs_answers: bool = False,
     traces: Traces | None = None,
-) -> App:
+) -> GuardMiddleware:
     """Build the service for an engine holder, with its middleware.
 
     Args:
@@ -82,7 +81,8 @@ def build_app(
     )
     app.router.route_class = ScopedRoute
     app.state.access = access or Access()
-    routers = (Routes(pool, metrics).router, Pages(pool, app.state.access.ring).router)
+    api = Routes(pool, metrics)
+    routers = (api.router, Pages(pool, app.state.access.ring).router)
     app.include_router(routers[0])
     app.include_router(routers[1], include_in_schema=False)
     app.state.all_routes = [route for router in routers for route in router.routes]
@@ -98,7 +98,18 @@ def build_app(
         if traces is not None:
             traces.send(scope, route, status, seconds, holder.generation)
 
-    return GuardMiddleware(app, lambda: holder.generation, observe, hosts, traces is not None)
+    def turn_away(path: str) -> bool:
+        route = next((one for one in api.reads if one.path_regex.match(path)), None)
+        if route is None or not pool.turn_away_read():
+            return False
+        metrics.observe({"route": route}, 429, 0.0)
+        if logs_answers:
+            log_answer("GET", route.path, 429, 0.0)
+        return True
+
+    guard = GuardMiddleware(app, lambda: holder.generation, observe, hosts, traces is not None)
+    guard.turn_away = turn_away
+    return guard
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

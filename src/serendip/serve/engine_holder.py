@@ -5,12 +5,13 @@ engine is closed when its last lease ends. A write is acknowledged with the vers
 the store that it led to, whichever engine or worker it went through; an engine whose items are
 older reads the store before its next answer.
 
-Reads and writes have separate threads, so no read waits for a write. A thread whose read hangs is
-replaced (``lane_threads``), a process whose write hangs. Reads wait in a bounded queue
-(``read_queue``), files and answers in place of failed reads in others. SQLite allows one writer at
-a time, so there is one writer thread with a bounded queue; further writes are refused at once. If
-another process locks the database for longer than the busy timeout, the waiting write and all
-writes queued behind it are refused: none waits longer than that.
+Reads and writes have separate threads, so no read waits for a write. Reads are computed one after
+the other, unless one is slow. A thread whose read hangs is replaced (``lane_threads``), a process
+whose write hangs. Reads wait in a bounded queue (``read_queue``), files and answers in place of
+failed reads in others. SQLite allows one writer at a time, so there is
+one writer thread with a bounded queue; further writes are refused at once. If another process locks
+the database for longer than the busy timeout, the waiting write and all writes queued behind it are
+refused: none waits longer than that.
 """
 
 from __future__ import annotations
@@ -166,9 +167,16 @@ class EngineHolder:
         A failure is logged once and fails nothing: the engine answers as before and the next call
         tries again.
         """
+        self._follow(lambda engine: engine.catch_up())
+
+    def follow_items(self) -> None:
+        """Let the current engine read the items that others wrote, as ``catch_up`` does."""
+        self._follow(lambda engine: engine.follow_items())
+
+    def _follow(self, read: Callable[[EngineProtocol], None]) -> None:
         try:
             with self.lease() as engine:
-                engine.catch_up()
+                read(engine)
                 # What one worker shows, no worker hides again.
                 self.shared.acknowledge(engine.item_version)
         except NotTrainedError:  # nothing is loaded yet, or the holder is closed
@@ -206,6 +214,12 @@ ResultT = TypeVar("ResultT")
 READERS, SPARE, FILES = 4, 2, 2
 """Threads for reads, for answers in place of reads that fail or take too long, and for files."""
 
+SLOW_S = 0.1
+"""Seconds after which a read is taken to wait for something, so that another one begins beside it.
+
+Until then reads are computed one after the other: the interpreter runs one thread at a time, and
+several that take turns need more processor time for each read and finish all of them later."""
+
 _RETRY_S = 1.0
 """Seconds until an engine that could not read the store tries again."""
 
@@ -222,9 +236,12 @@ only the end of the process releases, so no other thread takes its place."""
 class _Lane:
     """Threads, and the bounded queue of the calls that wait for them."""
 
-    def __init__(self, name: str, threads: int, length: int, stuck_s: float) -> None:
+    def __init__(
+        self, name: str, threads: int, length: int, stuck_s: float, at_once: int | None = None
+    ) -> None:
         self.queue = ReadQueue(length)
-        self.threads = LaneThreads(name, threads, stuck_s, STUCK_TIMES * threads)
+        most_stuck = STUCK_TIMES * threads
+        self.threads = LaneThreads(name, threads, stuck_s, most_stuck, at_once, SLOW_S)
 
 
 class EnginePool:
@@ -247,7 +264,7 @@ class EnginePool:
     ) -> None:
         self.holder, self._deadline_s = holder, deadline_s
         stuck_s = STUCK_DEADLINES * deadline_s
-        self._readers = _Lane("reader", READERS, waiting_reads, stuck_s)
+        self._readers = _Lane("reader", READERS, waiting_reads, stuck_s, at_once=1)
         self._spare = _Lane("spare", SPARE, waiting_reads, stuck_s)
         self._files = _Lane("files", FILES, waiting_reads, stuck_s)
         self._failures = FailureLog(_log)
@@ -271,6 +288,10 @@ class EnginePool:
             LateError: it takes too long; a call that has begun goes on, and its result is dropped.
         """
         return await self._run(self._readers, call)
+
+    def turn_away_read(self) -> bool:
+        """Whether a read that has not been looked at yet is refused, as too many wait."""
+        return self._readers.queue.turn_away()
 
     async def read_file(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """``read`` for a file that is passed on, such as a picture, in threads of its own.

@@ -117,6 +117,10 @@ class EngineProtocol(Protocol):
         """Apply items stored or deleted by other engines since the last call; idempotent."""
         ...
 
+    def follow_items(self) -> None:
+        """The part of ``catch_up`` that others must obey soon; cheap if nothing was written."""
+        ...
+
     @property
     def item_version(self) -> int:
         """Version of the store's items that answers know; a write raises it before it returns."""

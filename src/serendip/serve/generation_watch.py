@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
-"""Seconds between two checks: what others write is obeyed within a second, reading it included."""
+"""Seconds between two checks."""
+
+ITEMS_EVERY_S = 0.1
+"""Seconds between two looks for items that others wrote: they are obeyed within a second, however
+busy the machine is. A look costs microseconds if nothing was written."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 UNREADABLE = "unreadable"
@@ -89,13 +93,18 @@ class Follower:
         self._holder.check_storage()
         self._holder.shared.publish(self._holder.status)
 
-    def watch(self, every_s: float = EVERY_S) -> None:
-        """Check at an interval, in background threads, until ``close``.
+    def watch(self, every_s: float = EVERY_S, items_every_s: float = ITEMS_EVERY_S) -> None:
+        """Check at intervals, in background threads, until ``close``.
 
-        The pointer has one of its own: a storage that does not answer delays no foreign write.
+        The pointer and the items have threads of their own: a storage that does not answer delays
+        no foreign write, nor does what is not urgent.
         """
-        for name, look in (("store-watch", self._look), ("generation-watch", self._follow)):
-            thread = threading.Thread(target=self._watch, args=(every_s, look), name=name)
+        for name, look, pause_s in (
+            ("item-watch", self._holder.follow_items, items_every_s),
+            ("store-watch", self._look, every_s),
+            ("generation-watch", self._follow, every_s),
+        ):
+            thread = threading.Thread(target=self._watch, args=(pause_s, look), name=name)
             thread.daemon = True
             self._threads.append(thread)
             thread.start()

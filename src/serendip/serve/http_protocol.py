@@ -3,6 +3,9 @@
 What uvicorn leaves open: how large the head of a request may be, how long head and body may take to
 arrive, and how long a client may leave an answer unread. The times are looked at once a second for
 all connections together, which costs a request nothing.
+
+While more is asked for than can be computed, reads are refused here, where a refusal takes the
+least of the time in which others are computed.
 """
 
 from __future__ import annotations
@@ -10,8 +13,11 @@ from __future__ import annotations
 import asyncio
 import math
 import resource
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -30,6 +36,7 @@ from serendip.serve.limits import (
     MIN_BYTES_PER_S,
 )
 from serendip.serve.middleware import JSON_TYPE, SECURITY_HEADERS, ErrorResponse, new_request_id
+from serendip.serve.read_queue import overload_error
 
 _INVALID = ErrorResponse(
     400, "http", "this is not a valid HTTP request.", "The client, or a proxy before it, is broken."
@@ -47,10 +54,14 @@ _TOO_MANY = ErrorResponse(
     "Use fewer, and keep them open between requests.",
     ((b"retry-after", b"1"),),
 )
+_OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))
 _LATE = ErrorResponse(
     408, "timeout", "the request did not arrive in time.", "Send it again, without pauses."
 )
 
+
+_CLOSE = (b"connection", b"close")
+_OF_BODIES = (b"content-length", b"transfer-encoding", b"expect")
 
 MOST_REFUSED = 64
 """Connections above the limit that are open at once, to be told."""
@@ -64,6 +75,11 @@ def max_connections() -> int:
     return max(1, min(MAX_CONNECTIONS, files - FILES_BESIDE))
 
 
+def read_path(url: bytes) -> str:
+    """The path of the address of a request, decoded."""
+    return unquote(httptools.parse_url(url).path.decode("ascii"))
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
@@ -71,6 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
         receive_timeout_s: seconds in which the head of a request must arrive, and a body must begin
             to come at ``MIN_BYTES_PER_S``.
         most: number of connections that may be open; a further one is told so and closed.
+        turn_away: whether a GET of a path is refused now.
         config: of the server.
         server_state: of the server.
         app_state: of the application.
@@ -81,6 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self,
         receive_timeout_s: float,
         most: int,
+        turn_away: Callable[[str], bool],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -88,6 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._receive_timeout_s, self._most = receive_timeout_s, most
+        self._turn_away, self._is_turned_away = turn_away, False
         self._client = Client()
         self._has_begun, self._is_in_head = False, False  # of the request that is being read
         self._bytes_beside_body = 0  # since it began, or since the last part of its body
@@ -144,6 +163,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if size > MAX_HEAD_BYTES:
             self._refusal = _HEAD_TOO_LARGE
             raise ValueError("the parser ends, and the request is refused")
+        self._is_turned_away = self._may_turn_away() and self._turn_away(read_path(self.url))
+        if self._is_turned_away:
+            return
         self.scope["state"][CLIENT] = self._client
         self._earlier = self.cycle
         super().on_headers_complete()
@@ -156,8 +178,24 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bytes_beside_body = 0
         self._late_at += len(body) / MIN_BYTES_PER_S
 
+    def _may_turn_away(self) -> bool:
+        """Whether the request can be answered at once: a GET alone on its connection."""
+        return (
+            self.parser.get_method() == b"GET"
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused  # its client reads what it is told
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+            and not any(name in _OF_BODIES for name, _ in self.headers)
+        )
+
     def on_message_complete(self) -> None:
         """The whole request is there."""
+        if self._is_turned_away:
+            self.transport.write(self._encode(_OVERLOAD))
+            self._is_turned_away = self._has_begun = self._is_in_head = False
+            self._bytes_beside_body, self._late_at = 0, self.loop.time() + KEEP_ALIVE_S
+            return
         super().on_message_complete()
         self._has_begun, self._bytes_beside_body = False, 0
         is_answered = self.cycle.response_complete  # before its body was there
@@ -215,20 +253,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if not is_answered:
-            self.transport.write(self._encode(error))
+            self.transport.write(self._encode(error, _CLOSE))
         self.transport.close()
 
-    def _encode(self, error: ErrorResponse) -> bytes:
+    def _encode(self, error: ErrorResponse, *headers: tuple[bytes, bytes]) -> bytes:
         request_id = new_request_id()
         body = error.body(request_id)
-        headers = [
+        all_headers = [
             *self.server_state.default_headers,
             (b"content-type", JSON_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
             *error.headers,
             *SECURITY_HEADERS,
-            (b"connection", b"close"),
+            *headers,
         ]
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in all_headers)
         return STATUS_LINE[error.status] + lines + b"\r\n" + body

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import ParamSpec, TypeVar
@@ -33,6 +33,8 @@ class LaneThreads:
         number: of threads that work.
         stuck_s: seconds after which a running call loses its place; infinite = never.
         most_stuck: number of stuck threads that are replaced.
+        at_once: calls that run at the same time, as long as none is slow; None = ``number``.
+        slow_s: seconds after which a running call does not count among them.
         clock: seconds of a monotonic clock.
     """
 
@@ -42,14 +44,18 @@ class LaneThreads:
         number: int,
         stuck_s: float = math.inf,
         most_stuck: int = 0,
+        at_once: int | None = None,
+        slow_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name, self._number = name, number
         self._stuck_s, self._most_stuck, self._clock = stuck_s, most_stuck, clock
-        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._at_once, self._slow_s = number if at_once is None else at_once, slow_s
+        self._tasks = deque[Task]()
         self._lock = threading.Lock()
+        self._turn = threading.Condition(self._lock)
         self._idle = 0
-        self._waiting = 0
+        self._is_watched = False  # whether an idle thread waits until a running call is slow
         self._begun: dict[threading.Thread, float] = {}  # of those that work
         self._threads = set[threading.Thread]()  # that have a place
         self._stuck = set[threading.Thread]()
@@ -67,11 +73,12 @@ class LaneThreads:
                 future.set_exception(error)
 
         with self._lock:
-            self._tasks.put(run)
-            self._waiting += 1
+            self._tasks.append(run)
             new = self._replace_stuck()
-            if self._waiting > self._idle and len(self._threads) < self._number:
+            if len(self._tasks) > self._idle and len(self._threads) < self._number:
                 new.append(self._add_thread())
+            if not self._is_watched or self._seconds_until_turn() <= 0:
+                self._turn.notify()
         for thread in new:  # outside the lock, which it takes first of all
             thread.start()
         return future
@@ -106,20 +113,42 @@ class LaneThreads:
         self._threads.add(thread)
         return thread
 
+    def _seconds_until_turn(self) -> float:
+        """Seconds until another call may begin, if none ends before; 0 = now."""
+        begun = (self._begun[one] for one in self._threads if one in self._begun)
+        slow_at = sorted(begun_at + self._slow_s for begun_at in begun)
+        in_the_way = len(slow_at) - self._at_once  # the last of the first so many must be slow
+        return 0.0 if in_the_way < 0 else max(0.0, slow_at[in_the_way] - self._clock())
+
     def _work(self) -> None:
         thread = threading.current_thread()
-        while True:
-            with self._lock:
-                if thread in self._stuck:
-                    self._stuck.remove(thread)
-                    return
-                self._idle += 1
-            task = self._tasks.get()
-            with self._lock:
-                self._idle -= 1
-                self._waiting -= 1
-                self._begun[thread] = self._clock()
+        while (task := self._take(thread)) is not None:
             task()
             del task
             with self._lock:
                 del self._begun[thread]
+
+    def _take(self, thread: threading.Thread) -> Task | None:
+        """Wait for a task and for the turn to run it; None = another thread has the place."""
+        with self._turn:
+            if thread in self._stuck:
+                self._stuck.remove(thread)
+                return None
+            self._idle += 1
+            while not self._tasks or (seconds := self._seconds_until_turn()) > 0:
+                self._wait(seconds if self._tasks else math.inf)
+            self._idle -= 1
+            self._begun[thread] = self._clock()
+            task = self._tasks.popleft()
+            if self._tasks and not self._is_watched:
+                self._turn.notify()
+            return task
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until something ends or comes; one idle thread for so many seconds at most."""
+        if self._is_watched or seconds == math.inf:
+            self._turn.wait()
+            return
+        self._is_watched = True
+        self._turn.wait(seconds)
+        self._is_watched = False

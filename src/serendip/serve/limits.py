@@ -58,6 +58,9 @@ MAX_CONNECTIONS = 4_096
 FILES_BESIDE = 256
 """Open files that a worker needs beside its connections."""
 
+MAX_SILENCE_S = 30.0
+"""Seconds in which the event loop of a worker must go round once, or the worker is replaced."""
+
 DRAIN_S = 10
 """Seconds that running requests get to finish when the service, or one worker of it, ends."""
 

@@ -1,15 +1,19 @@
 """Decides which of the requests that wait for a thread are computed, and which are refused.
 
 A service that computes everything it is asked for answers everybody too late once it is asked for
-more than it can compute. So the queue is bounded in length and in time, and what nobody waits for
-any more is not computed.
+more than it can compute. So the queue is bounded, and what nobody waits for any more is not
+computed.
 
-The bound in time is controlled delay (Nichols and Jacobson, 2012), as Maurer (2015) applies it to
-servers: a burst may wait, a standing queue may not. A queue stands, that is, it stays although work
-goes on, once it has not been empty while more requests were taken up than may wait. All that waited
-at the beginning has gone by then, so no burst is the cause: more comes than can be computed. Then
-only what has waited for less than the time of ``STANDING`` requests is computed, besides the last
-one in the queue. How long a request takes is measured, so that this fits any catalogue and machine.
+A burst may wait, a standing queue may not (Nichols and Jacobson, 2012; Maurer, 2015). A queue
+stands if it is full after more requests came than ``BURSTS`` times as many as may wait, and it was
+never empty meanwhile: no burst that there is room for is the cause, more comes than can be
+computed. Then all that wait are refused, as they have waited for long, and from then on at most
+``STANDING`` wait: others come soon enough to keep the threads busy, and whom the queue accepts is
+answered soon. It stands until so few are refused that all could be computed.
+
+The refusals are at the entrance, in the thread that accepts requests: none costs a thread that
+computes anything, and ``turn_away`` refuses a request before anything else is done for it, even
+before it is given to the application (``http_protocol``).
 """
 
 from __future__ import annotations
@@ -22,18 +26,21 @@ from contextlib import contextmanager
 from serendip.errors import ClientGoneError, OverloadError
 from serendip.serve.current_request import CurrentRequest
 
-STANDING = 2.0
-"""Times that a request takes on average, for which another waits at most in a standing queue."""
-
-_STANDING_S = (0.002, 0.2)
-"""The least and the most of it, in seconds."""
-
 BURST_S = 2.0
 """Seconds that a request waits at most in any queue."""
 
-_FIRST_MEAN_S = 0.05
-_WEIGHT = 0.05
-"""Of the newest request in the moving average."""
+BURSTS = 2
+"""Times as many requests as may wait, after which a queue that is full and was not empty stands."""
+
+STANDING = 1
+"""Requests that wait at most in a standing queue."""
+
+WINDOW_S = 1.0
+"""Seconds after which it is looked how many requests a standing queue refuses."""
+
+CALM = 1 / 3
+"""Share of refusals up to which as many may wait again as in a burst: that of one thread with one
+place that is asked for exactly what it can compute, at random moments."""
 
 
 class ReadQueue:
@@ -47,8 +54,8 @@ class ReadQueue:
     def __init__(self, length: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._length, self._clock = length, clock
         self._waiting = 0
-        self._taken = 0  # since the queue was empty
-        self._mean_s = _FIRST_MEAN_S
+        self._came = self._refused = 0  # since the queue was empty; if it stands, in this window
+        self._stands, self._since, self._window_end = False, 0.0, 0.0
         self._lock = threading.Lock()
 
     def join(self) -> float:
@@ -59,10 +66,16 @@ class ReadQueue:
         """
         now = self._clock()
         with self._lock:
-            if self._waiting >= self._length:
-                raise _overload(f"{self._length} requests are waiting to be computed.")
+            if self._is_full(now):
+                raise overload_error(f"{self._waiting} requests are waiting to be computed.")
+            self._came += 1
             self._waiting += 1
         return now
+
+    def turn_away(self) -> bool:
+        """Refuse a request that has not been read yet, if it could not join; whether it is."""
+        with self._lock:
+            return self._is_full(self._clock())
 
     def give_up(self) -> None:
         """Let a request go that has not been taken up."""
@@ -81,34 +94,43 @@ class ReadQueue:
             OverloadError: it has waited too long.
             ClientGoneError: its client has hung up.
         """
-        begun = self._clock()
+        waited_s = self._clock() - joined_at
         with self._lock:
             self._drop_one()
-            self._taken += 1 if self._waiting else 0
-            patience_s = self._patience()
+            is_late = waited_s > BURST_S or (self._stands and joined_at < self._since)
         if request.client.is_gone:
             raise ClientGoneError("the client has hung up before its request was computed.")
-        if begun - joined_at > patience_s:
-            raise _overload("more is asked for than can be computed.")
-        try:
-            yield
-        finally:
-            seconds = self._clock() - begun
-            with self._lock:
-                self._mean_s += _WEIGHT * (seconds - self._mean_s)
+        if is_late:
+            raise overload_error("more is asked for than can be computed.")
+        yield
 
     def _drop_one(self) -> None:
         self._waiting -= 1
-        if not self._waiting:
-            self._taken = 0
+        if not self._waiting and not self._stands:
+            self._came = self._refused = 0
 
-    def _patience(self) -> float:
-        """Seconds that a request which leaves may have waited."""
-        if self._taken <= self._length:
-            return BURST_S
-        least_s, most_s = _STANDING_S
-        return max(least_s, min(STANDING * self._mean_s, most_s))
+    def _is_full(self, now: float) -> bool:
+        """Whether a request that comes now is refused; if so, it is counted."""
+        if self._stands and now >= self._window_end:
+            is_quiet = now >= self._window_end + WINDOW_S
+            self._stands = not is_quiet and self._refused > CALM * self._came
+            self._begin_window(now)
+        most = STANDING if self._stands else self._length
+        if self._waiting < most:
+            return False
+        self._came += 1
+        self._refused += 1
+        is_short = self._length <= STANDING
+        if not (is_short or self._stands) and self._came > BURSTS * self._length:
+            self._stands, self._since = True, now
+            self._begin_window(now)
+        return True
+
+    def _begin_window(self, now: float) -> None:
+        self._came = self._refused = 0
+        self._window_end = now + WINDOW_S
 
 
-def _overload(message: str) -> OverloadError:
+def overload_error(message: str) -> OverloadError:
+    """The error of a request that is refused because too many were sent."""
     return OverloadError(message, "Try again in a moment, or run more workers.")

@@ -85,8 +85,12 @@ class Starter:
 
     def __init__(self, hosts: HostRules = LOOPBACK_HOSTS) -> None:
         self._early: App = GuardMiddleware(_answer_while_loading, hosts=hosts)
-        self.app: App | None = None
+        self.app: GuardMiddleware | None = None
         self.is_ending = False
+
+    def turn_away(self, path: str) -> bool:
+        """Whether a GET is refused before the application sees it; see ``GuardMiddleware``."""
+        return self.app is not None and not self.is_ending and self.app.turn_away(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request by the application, or by the placeholder before it is loaded."""
@@ -111,8 +115,9 @@ class _Server(uvicorn.Server):
         trusted_proxies: Sequence[str],
         receive_timeout_s: float,
         has_to_end: Callable[[], bool],
+        beat: Callable[[], None],
     ) -> None:
-        protocol = partial(BoundedProtocol, receive_timeout_s, max_connections())
+        protocol = partial(BoundedProtocol, receive_timeout_s, max_connections(), starter.turn_away)
         super().__init__(
             uvicorn.Config(
                 starter,
@@ -128,14 +133,15 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
-        self._starter, self._has_to_end = starter, has_to_end
+        self._starter, self._has_to_end, self._beat = starter, has_to_end, beat
 
     async def on_tick(self, counter: int) -> bool:
-        """End, once a second, the connections that wait for their client for too long.
+        """Beat, and end the connections that wait for their client for too long, once a second.
 
         All of them, if the process has to end.
         """
         if counter % _TICKS_PER_S == 0:
+            self._beat()
             if self._has_to_end():
                 self.should_exit = True
             now = asyncio.get_running_loop().time()
@@ -204,6 +210,7 @@ def run_worker(
     service = _Service(
         *(published, holder, exposure, seat.channel.report_ready, open_helper),
         has_to_end=lambda: holder.is_hung,
+        beat=seat.heartbeat.beat,
     )
     threading.Thread(
         target=_end_with_supervisor, args=(seat, service), name="supervised", daemon=True
@@ -225,6 +232,7 @@ class _Service:
         on_ready: called once the engine answers.
         open_helper: called then, too.
         has_to_end: asked once a second; whether somebody else is to serve in place of this process.
+        beat: called once a second by the event loop.
     """
 
     def __init__(
@@ -235,6 +243,7 @@ class _Service:
         on_ready: Callable[[], None],
         open_helper: Callable[[], Helper],
         has_to_end: Callable[[], bool] = lambda: False,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._holder, self._on_ready = holder, on_ready
         self._open_helper = open_helper
@@ -247,6 +256,7 @@ class _Service:
         self._server = _Server(
             *(self._starter, exposure.believed_proxies, exposure.limits.receive_timeout_s),
             has_to_end,
+            beat,
         )
         self._failure: Exception | None = None
 

@@ -9,6 +9,7 @@ thread that calls it, so the supervisor has one thread and loads nothing that st
 
 - A worker that ends unasked is started again, at once or, after repeated failures, with a growing
   delay.
+- A worker whose event loop stands still is killed, which is an end unasked.
 - SIGHUP replaces the workers one by one: the next one loads, then the old one ends. SIGTERM and
   SIGINT end the service. A worker that ends answers what it accepted before.
 - If the supervisor ends in any way, its workers end too: nothing keeps the port.
@@ -38,10 +39,11 @@ from serendip.errors import NotTrainedError, SerendipError
 from serendip.runtime.scratch import scratch_folder
 from serendip.serve.companion import Companion
 from serendip.serve.exposure import LOCAL, Exposure
-from serendip.serve.limits import DRAIN_S
+from serendip.serve.limits import DRAIN_S, MAX_SILENCE_S
 from serendip.serve.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
 from serendip.serve.socket import format_address
 from serendip.serve.worker_seat import (
+    Heartbeat,
     SupervisorChannel,
     WorkerChannel,
     WorkerSeat,
@@ -60,6 +62,9 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _COMPANION_DELAY_S = 5.0
 """Seconds until a companion that ended unasked is started again."""
 
+_LOOK_S = 1.0
+"""Seconds between two looks at the heartbeats, and from which on the supervisor itself was late."""
+
 _NEVER = float("inf")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -72,6 +77,7 @@ class _Worker:
         name: unique in the service.
         pid: of the process.
         channel: to it.
+        heartbeat: of its event loop.
         is_ready: whether its engine answers.
         failure: why it could not begin, if it said so.
         exit_code: once it has ended; negative = the signal that ended it.
@@ -81,6 +87,7 @@ class _Worker:
     name: str
     pid: int
     channel: SupervisorChannel
+    heartbeat: Heartbeat
     is_ready: bool = False
     failure: SerendipError | None = None
     exit_code: int = 0
@@ -97,8 +104,13 @@ class _Worker:
             self.kill_at = time.monotonic() + _KILL_AFTER_S
             os.kill(self.pid, signal.SIGTERM)
 
+    def is_silent(self, since: float) -> bool:
+        """Whether its event loop went round before a time, and not since; not while it ends."""
+        return 0.0 < self.heartbeat.last < since and not self.is_ending
+
     def wait(self) -> None:
         """Wait until the process has ended."""
+        self.heartbeat.close()
         _, status = os.waitpid(self.pid, 0)
         self.exit_code = os.waitstatus_to_exitcode(status)
 
@@ -118,6 +130,7 @@ def supervise(
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
     companion: Companion | None = None,
+    silence_s: float = MAX_SILENCE_S,
 ) -> None:
     """Serve with several workers until SIGTERM or SIGINT; return once the last one has ended.
 
@@ -129,6 +142,7 @@ def supervise(
         on_ready: called with the address once all workers are ready.
         on_listening: called with the address once connections are accepted.
         companion: runs beside the workers; None = nothing does.
+        silence_s: seconds after which a worker whose event loop stands still is replaced.
 
     Raises:
         ConfigError: others may reach it and there is no key, or the port is taken.
@@ -143,7 +157,7 @@ def supervise(
         gc.collect()
         gc.freeze()  # a later collection would write to, and so copy, every shared page
         ready = partial(on_ready, address)
-        Supervisor(work, workers, listener, folder, ready, companion).run()
+        Supervisor(work, workers, listener, folder, ready, companion, silence_s).run()
 
 
 class Supervisor:
@@ -156,6 +170,7 @@ class Supervisor:
         folder: of the shared state, empty.
         on_ready: called once, when all workers are ready.
         companion: runs beside the workers; None = nothing does.
+        silence_s: seconds after which a worker whose event loop stands still is killed.
     """
 
     def __init__(
@@ -166,8 +181,10 @@ class Supervisor:
         folder: Path,
         on_ready: Callable[[], None],
         companion: Companion | None = None,
+        silence_s: float = MAX_SILENCE_S,
     ) -> None:
-        self._work, self._wanted = work, wanted
+        self._work, self._wanted, self._silence_s = work, wanted, silence_s
+        self._awake_since = time.monotonic()
         self._listener, self._folder, self._on_ready = listener, folder, on_ready
         self._selector = selectors.DefaultSelector()
         self._workers: list[_Worker] = []
@@ -192,6 +209,7 @@ class Supervisor:
                 while self._processes or not self._is_stopping:
                     self._wait(signals)
                     self._kill_late()
+                    self._kill_silent()
                     self._balance()
             finally:
                 self._listener.close()
@@ -216,9 +234,15 @@ class Supervisor:
         times = [self._companion_at, *(process.kill_at for process in self._processes)]
         if len(self._running) < self._wanted and not self._is_stopping:
             times.append(self._start_at)
-        seconds = min(times, default=_NEVER) - time.monotonic()
+        begin = time.monotonic()
+        if any(worker.heartbeat.last for worker in self._workers):
+            times.append(begin + _LOOK_S)
+        seconds = min(times, default=_NEVER) - begin
         timeout = None if seconds == _NEVER else max(0.0, seconds)
-        for key, _ in self._selector.select(timeout):
+        ready = self._selector.select(timeout)
+        if timeout is not None and time.monotonic() > begin + timeout + _LOOK_S:
+            self._awake_since = time.monotonic()  # all were asleep with the machine, not stuck
+        for key, _ in ready:
             if key.fileobj is signals:
                 for number in signals.recv(64):
                     self._note_signal(number)
@@ -318,16 +342,33 @@ class Supervisor:
                 worker.kill_at = now + _KILL_AFTER_S
                 os.kill(worker.pid, signal.SIGKILL)
 
+    def _kill_silent(self) -> None:
+        """Kill the workers whose event loop stands still: they end as if unasked."""
+        since = time.monotonic() - self._silence_s
+        if self._awake_since > since:
+            return
+        for worker in self._workers:
+            if worker.is_silent(since):
+                _log.error("worker %s has stood still for %g s", worker.name, self._silence_s)
+                worker.heartbeat.beat()  # killed once
+                os.kill(worker.pid, signal.SIGKILL)
+
     def _start(self) -> None:
         """Start a worker."""
         self._num_started += 1
         name, is_late = str(self._num_started), self._has_started
 
-        def work(channel: WorkerChannel) -> None:
-            listener = self._listener
-            self._work(WorkerSeat(name, self._folder, self._wanted, listener, channel, is_late))
+        heartbeat = Heartbeat()
 
-        self._workers.append(self._fork(name, work))
+        def work(channel: WorkerChannel) -> None:
+            self._work(
+                WorkerSeat(
+                    *(name, self._folder, self._wanted, self._listener),
+                    *(channel, heartbeat, is_late),
+                )
+            )
+
+        self._workers.append(self._fork(name, work, heartbeat))
 
     def _start_companion(self) -> None:
         """Start the companion if it does not run and there is anything for it to do."""
@@ -340,9 +381,11 @@ class Supervisor:
             self._listener.close()
             beside.run(channel)
 
-        self._companion.append(self._fork("companion", work))
+        self._companion.append(self._fork("companion", work, Heartbeat()))
 
-    def _fork(self, name: str, work: Callable[[WorkerChannel], None]) -> _Worker:
+    def _fork(
+        self, name: str, work: Callable[[WorkerChannel], None], heartbeat: Heartbeat
+    ) -> _Worker:
         """Fork a process that does some work and then ends."""
         channel, theirs = open_channel()
         sys.stdout.flush()
@@ -352,7 +395,7 @@ class Supervisor:
             channel.close()
             self._become(work, theirs)
         theirs.close()
-        worker = _Worker(name, pid, channel)
+        worker = _Worker(name, pid, channel, heartbeat)
         self._selector.register(channel, selectors.EVENT_READ, worker)
         return worker
 

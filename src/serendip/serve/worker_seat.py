@@ -2,12 +2,17 @@
 
 A worker reports through the channel that it is ready, or why it is not. The operating system closes
 the channel when one of the two ends, however it ends, so each learns of the other's end from it.
+
+That a worker neither ends nor goes on is seen by its heartbeat: a time in memory that both share,
+so that neither ever waits for the other.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +30,28 @@ _CAUSES = (ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageErr
 _READY: Final = b"ready\n"
 
 
+class Heartbeat:
+    """The time at which the event loop of a worker last went round, in memory shared by a fork."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 8)
+        self._time = memoryview(self._memory).cast("d")
+
+    def beat(self) -> None:
+        """Say that the event loop goes on."""
+        self._time[0] = time.monotonic()
+
+    @property
+    def last(self) -> float:
+        """Seconds of the monotonic clock of all processes; 0 = the loop has not begun."""
+        return self._time[0]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._time.release()
+        self._memory.close()
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSeat:
     """What one worker gets.
@@ -35,6 +62,7 @@ class WorkerSeat:
         workers: number of workers of the service.
         listener: the listening socket, shared with all workers.
         channel: to the supervisor.
+        heartbeat: that the supervisor looks at.
         is_late: whether to accept connections only once the engine is loaded, because other
             workers accept them.
     """
@@ -44,6 +72,7 @@ class WorkerSeat:
     workers: int
     listener: socket.socket
     channel: WorkerChannel
+    heartbeat: Heartbeat
     is_late: bool
 
 

@@ -146,26 +146,20 @@ def misread_full_disk() -> Iterator[None]:
 def compute_everything() -> Iterator[None]:
     """A service computes whatever it is asked for, however long it waits."""
     with (
-        _replaced(read_queue.ReadQueue, "_patience", lambda self: math.inf),
-        _replaced(
-            read_queue.ReadQueue, "__init__", _queue_everything(read_queue.ReadQueue.__init__)
-        ),
+        _replaced(read_queue.ReadQueue, "_is_full", lambda self, now: False),
+        _replaced(read_queue, "BURST_S", math.inf),
         _replaced(asyncio, "timeout", lambda seconds: asyncio.timeout_at(None)),
     ):
         yield
 
 
-def _queue_everything(init: Callable[..., None]) -> Callable[..., None]:
-    def queue(self: Any, length: int, *options: Any) -> None:
-        init(self, 10**9, *options)
-
-    return queue
-
-
 @contextmanager
 def ignore_other_services() -> Iterator[None]:
     """A service never looks for what others wrote to the store."""
-    with _replaced(EngineHolder, "catch_up", lambda self: None):
+    with (
+        _replaced(EngineHolder, "catch_up", lambda self: None),
+        _replaced(EngineHolder, "follow_items", lambda self: None),
+    ):
         yield
 
 

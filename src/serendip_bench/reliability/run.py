@@ -39,7 +39,7 @@ HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "full-disk": (FullDisk(), FullDisk(rounds=1, writes=5)),
     "hot-swaps": (HotSwaps(), HotSwaps(swaps=5, requests=1_000, control_swaps=2)),
     "several-services": (SeveralServices(), SeveralServices(seconds=15, control_seconds=5)),
-    "overload": (Overload(), Overload(seconds=16, control_seconds=8)),
+    "overload": (Overload(), Overload(seconds=48, control_seconds=8)),
     "group-commit": (GroupCommit(), GroupCommit(batches=200, singles=200)),
     "fuzz": (Fuzz(), Fuzz(schema_cases=200, mutations=500, made_by_hand=300, control=200)),
 }
@@ -56,7 +56,7 @@ SECONDS: Mapping[str, tuple[int, int]] = {
     "full-disk": (60, 20),
     "hot-swaps": (750, 20),
     "several-services": (120, 35),
-    "overload": (150, 60),
+    "overload": (150, 110),
     "group-commit": (60, 20),
     "fuzz": (300, 30),
 }

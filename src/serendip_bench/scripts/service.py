@@ -107,6 +107,9 @@ def _open_engine(workspace: Path, still_at: float | None) -> EngineProtocol:
         def catch_up(self) -> None:
             """Count nothing: the events of other users were posted only to be asked about."""
 
+        def follow_items(self) -> None:
+            """Nobody else writes any."""
+
     if still_at is None:
         return Engine.open(workspace)
     return StillEngine.open(workspace, clock=lambda: still_at)

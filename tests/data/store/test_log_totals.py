@@ -34,6 +34,20 @@ def test_an_event_that_was_known_is_counted_once(store):
     assert (totals.num_events, totals.users(2)) == (3, [("v", 2), ("u", 1)])
 
 
+def test_added_events_are_in_the_number_at_once_and_counted_once(store):
+    totals = store.totals()
+    store.put_events([Event("u", "a", 1.0)])
+    totals.follow()
+    totals.add(store.put_events([Event("v", "a", 1.0), Event("v", "b", 1.0)]))
+    assert totals.num_events == 3
+    for _ in range(2):
+        totals.follow()
+        assert totals.num_events == 3
+    totals.add(1)  # noted after an update that had counted it already
+    totals.follow()
+    assert (totals.num_events, totals.users(2)) == (3, [("v", 2), ("u", 1)])
+
+
 def test_events_that_an_import_took_out_are_counted_no_more(store):
     totals = store.totals()
     store.import_all([], [Event("u", "a", 1.0), Event("v", "a", 1.0)])

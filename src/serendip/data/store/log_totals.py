@@ -40,8 +40,20 @@ class LogTotals:
         self._lock = threading.Lock()
         self._mark: LogPosition | None = None
         self._users: dict[str, int] | None = None
-        self.num_events = 0
-        """Number of events of any action at the last update."""
+        self._num_followed = self._num_added = 0
+
+    @property
+    def num_events(self) -> int:
+        """Number of events of any action at the last update, and of those added since."""
+        return self._num_followed + self._num_added
+
+    def add(self, count: int) -> None:
+        """Count events that were just appended, without a look at the log.
+
+        The next update counts them by the log.
+        """
+        with self._lock:
+            self._num_added += count
 
     def follow(self) -> None:
         """Update the totals with the events appended or removed since the last update."""
@@ -64,15 +76,16 @@ class LogTotals:
 
     def _follow(self, view: LogView) -> None:
         mark, before = view.position(), self._mark
+        self._num_added = 0
         if mark == before:
             return
         if before is None or mark.removals != before.removals:
             num_events, users = view.count(), None
         else:
-            num_events, users = self.num_events + view.count_after(before.seq), self._users
+            num_events, users = self._num_followed + view.count_after(before.seq), self._users
             if users is not None:
                 users = self._update_users(view, before.seq, users)
-        self._mark, self.num_events, self._users = mark, num_events, users
+        self._mark, self._num_followed, self._users = mark, num_events, users
 
     def _update_users(
         self, view: LogView, seq: int, users: dict[str, int]

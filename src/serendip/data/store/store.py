@@ -883,6 +883,13 @@ class Store:
             ).one()
         return ItemCounts(int(new), int(changed), int(deleted))
 
+    def commit_number(self) -> int | None:
+        """A number that is the same as long as nothing is committed; None = not known.
+
+        Takes microseconds: whoever follows the items asks it before reading.
+        """
+        return self._database.commit_number()
+
     def max_version(self) -> int:
         """Version of the last change to any item, 0 at first; it only grows."""
         return int(self._scalar(self._sql.MAX_VERSION))

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
+from fastapi.routing import APIRoute
 
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
@@ -56,7 +57,9 @@ class Routes:
     def __init__(self, pool: EnginePool, metrics: ServiceMetrics) -> None:
         self._pool, self._metrics = pool, metrics
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
-        self._add_reads()
+        self._add_reads()  # what waits to be computed
+        routes = [one for one in self.router.routes if isinstance(one, APIRoute)]
+        self.reads = [one for one in routes if "GET" in (one.methods or ())]
         self._add_writes()
         self._add_operations()
 
