@@ -88,7 +88,7 @@ class SurfaceMeter:
             baselines=[name for name in answers.lists if name != ENGINE],
             possible=requests.possible,
             message=answers.message,
-            auction=answers.auction,
+            sale=answers.sale,
             note=self._note(requests.surface),
         )
         return measure_surface(runs)
