@@ -27,8 +27,12 @@ FIELDS = {field.name for field in fields(Request)}
 PAGE = {
     **{"user_id": "u", "k": 3, "cursor": "c", "country": "KR", "device": "tv"},
     **{"session_id": "s", "language": "ko"},
+    **{"filter": ["year>=1990"], "facet": ["genres"], "sort": "-price"},
 }
-CONTEXT = {"device": "tv", "session_id": "s", "language": "ko"}
+CONTEXT = {
+    **{"device": "tv", "session_id": "s", "language": "ko"},
+    **{"filters": ("year>=1990",), "facets": ("genres",), "sort": "-price"},
+}
 
 
 @pytest.mark.parametrize("engine", [Engine, EngineProtocol, TinyEngine])

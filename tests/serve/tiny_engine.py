@@ -89,6 +89,12 @@ class TinyEngine:
         self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()
 
+    @property
+    def attribute_names(self) -> Sequence[str]:
+        return list(
+            dict.fromkeys(name for item in self._items.values() for name in item.attributes)
+        )
+
     def recommend(self, request: Request) -> Answer:
         if self.needs(request.surface) == "query":
             return self._search(request)

@@ -283,6 +283,15 @@ class AttributeColumn:
             mask[rows] = values.having(word)[places]
         return mask
 
+    def words_of(self, items: IntArray) -> list[tuple[str, ...]]:
+        """Of each of some items (C,) its list; a text is a list of one."""
+        old = len(self._base)
+        words = [self._base.words_of(item) if item < old else () for item in items.tolist()]
+        for rows, places, values in self._newer_of(items):
+            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+                words[row] = values.words_of(place)
+        return words
+
     def _newer_of(
         self, items: IntArray
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], AttributeValues]]:

@@ -223,7 +223,10 @@ def unknown_items(data: CheckedData) -> CheckResult:
     first = list(dict.fromkeys(data.events.items[rows].tolist()))[:MAX_EXAMPLES]
     examples = [names[item] for item in first]
     count, total = len(rows), len(data.events)
-    message = "events refer to an item that is not in the catalogue; they are ignored"
+    message = (
+        "events refer to an item that is not in the catalogue; they are ignored "
+        "(`from_events = true` in [items] makes items of such ids)"
+    )
     if total and count == total:
         name = "events on unknown items"
         return CheckResult(name, "FAIL", count, total, message, tuple(examples))

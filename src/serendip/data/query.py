@@ -32,6 +32,7 @@ from serendip.data.arrays import (
     distinct,
     locate,
 )
+from serendip.data.attribute_test import AttributeTest
 from serendip.data.event import NO_SESSION
 from serendip.data.rejections import Rejected
 
@@ -178,6 +179,7 @@ class Query:
         device: of the request; empty = unknown.
         session: ``session_code`` of the visit; 0 = unknown.
         user_groups: attribute -> value of the user, see ``data.user_groups``.
+        filters: tests that every item of the answer passes.
         derived: what models compute from this query alone, for one another.
     """
 
@@ -197,6 +199,7 @@ class Query:
     user_groups: Mapping[str, str] = field(default_factory=dict)
     meant: str = ""
     is_literal: bool = False
+    filters: tuple[AttributeTest, ...] = ()
     derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

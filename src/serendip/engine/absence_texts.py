@@ -31,6 +31,10 @@ STAGES: Mapping[str, Wording] = {
         {"en": "The request is about this item itself", "ko": "요청에 담긴 항목 자체입니다"},
         {"en": "Ask without it", "ko": "이 항목을 빼고 요청하세요"},
     ),
+    "request": (
+        {"en": "It fails a filter of the request", "ko": "요청의 필터에 걸립니다"},
+        {"en": "Ask without the filter", "ko": "필터를 빼고 요청하세요"},
+    ),
     "relevance filter": (
         {
             "en": "It is probably irrelevant to the request",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from serendip.engine.listing import Facet
 from serendip.errors import DataError
 from serendip.search.rewrites.table import Rewrite
 
@@ -72,6 +73,7 @@ class Answer:
         next: cursor of the next page; empty on the last page.
         degraded: names of stages that failed or were skipped; empty if all stages ran.
         understood: how the text was interpreted; None if no text was searched.
+        facets: attribute -> its values in the whole list, for those that the request names.
     """
 
     request_id: str
@@ -81,6 +83,7 @@ class Answer:
     next: str = ""
     degraded: tuple[str, ...] = ()
     understood: SearchFeedback | None = None
+    facets: Mapping[str, Facet] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from serendip.engine.answer import (
     decode_cursor,
 )
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
-from serendip.engine.fallback import fall_back
+from serendip.engine.fallback import SHORTLIST, fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier, open_named
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
@@ -257,6 +257,11 @@ class Engine:
         """Version of the store's items up to which requests see all that was posted and deleted."""
         return self._live.item_version
 
+    @property
+    def attribute_names(self) -> Sequence[str]:
+        """Names of the attributes that items have."""
+        return self.state.catalogue.attribute_names
+
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.
 
@@ -283,7 +288,8 @@ class Engine:
         if request.reasons and (surface.scorer == RANKER or query.text):
             end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
         # One more than the page: then it is known whether there is another one.
-        result = run([query], surface, state, end + 1)[0]
+        most = None if request.reads_whole_list else end + 1
+        result = run([query], surface, state, most)[0]
         with span("answer"):
             return build_answer(result, state, self.generation, request, offset)
 
@@ -300,7 +306,8 @@ class Engine:
         surface, state = find_surface(self._surfaces, request.surface), self.state
         offset = decode_cursor(request.cursor)
         query = self._query_builder.build_from_memory(state, request)
-        items, missing = fall_back(query, surface, state, offset + request.k + 1)
+        wanted = SHORTLIST if request.reads_whole_list else offset + request.k + 1
+        items, missing = fall_back(query, surface, state, wanted)
         return build_fallback(items, missing, state, self.generation, request, offset)
 
     def search(self, text: str, **parameters: Any) -> Answer:

@@ -32,7 +32,8 @@ LABELS: Mapping[str, str] = {
 """Of the rungs that can be missing."""
 
 _CONTENT_SOURCES: Final = ("words", "content", "popular-country")
-_SHORTLIST = 2_000
+SHORTLIST = 2_000
+"""Most chosen items among which the popular rung chooses."""
 _FUSED = 200
 """Candidates of each source of the content rung."""
 
@@ -99,8 +100,8 @@ def list_popular(allowed: AllowedItems, state: EngineState, wanted: int) -> Item
     """
     counts = state.counts  # (N,)
     items = np.arange(len(counts), dtype=np.int32)
-    if _SHORTLIST < len(counts):
-        items = np.argpartition(-counts, _SHORTLIST)[:_SHORTLIST].astype(np.int32)
+    if SHORTLIST < len(counts):
+        items = np.argpartition(-counts, SHORTLIST)[:SHORTLIST].astype(np.int32)
     shown = items[allowed.admits(items)]
     if len(shown) < wanted:
         shown = allowed.shared.numbers[allowed.admits(allowed.shared.numbers)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from serendip.engine.answer import (
 )
 from serendip.engine.explain import Explainer
 from serendip.engine.influence import find_influence, measure_influence
+from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.exploration import PROPENSITY
@@ -90,7 +92,8 @@ def build_answer(
         request: at most ``request.k`` items are on the page.
         offset: 0-based position of the page's first item in the list.
     """
-    k = request.k
+    k, catalogue = request.k, state.catalogue
+    result = replace(result, items=sort_items(result.items, request.sort, catalogue))
     page = result.items.take(slice(offset, offset + k))
     reasons = [""] * len(page)
     if request.reasons:
@@ -110,6 +113,7 @@ def build_answer(
         next_cursor,
         result.degraded,
         feedback,
+        count_facets(result.items, request.facets, catalogue),
     )
 
 
@@ -140,12 +144,16 @@ def build_fallback(
         request: at most ``request.k`` items are on the page.
         offset: 0-based position of the page's first item in the list.
     """
-    end = offset + request.k
+    end, catalogue = offset + request.k, state.catalogue
+    items = sort_items(items, request.sort, catalogue)
     page = items.take(slice(offset, end))
     ids = state.catalogue.vocabulary.ids_of(page.item_nums)
     entries = tuple(map(AnswerItem, ids, page.scores.tolist()))
     following = encode_cursor(end) if end < len(items) else ""
-    return Answer(uuid.uuid4().hex, generation, request.surface, entries, following, missing)
+    return Answer(
+        *(uuid.uuid4().hex, generation, request.surface, entries, following, missing),
+        facets=count_facets(items, request.facets, catalogue),
+    )
 
 
 def build_suggestions(generation: str, queries: Sequence[Suggestion]) -> Suggestions:

@@ -11,6 +11,7 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import fuse_text_vectors
 from serendip.content.fusion import Fusion
 from serendip.data.arrays import NO_ITEMS, FloatArray
+from serendip.data.attribute_test import parse_tests
 from serendip.data.event import ActionRules, session_code
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
@@ -60,6 +61,7 @@ class QueryBuilder:
         Raises:
             UnsupportedError: the surface is not configured.
             UnknownItemError: an item is not in the catalogue, deleted or not available yet.
+            DataError: a filter is no test of an attribute that items have.
         """
         surface, text = find_surface(self._surfaces, request.surface), request.text
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
@@ -81,6 +83,7 @@ class QueryBuilder:
             device=request.device,
             session=session_code(request.session_id),
             user_groups=past.groups,
+            filters=parse_tests(request.filters, state.catalogue),
         )
 
     @property
@@ -112,6 +115,7 @@ class QueryBuilder:
             time=self._clock(),
             country=request.country,
             device=request.device,
+            filters=parse_tests(request.filters, state.catalogue),
         )
 
     def read_past(self, state: EngineState, user_id: str) -> UserPast:

@@ -28,6 +28,10 @@ class Request:
         session_id: of the visit, as the events of it carry it; empty = it is told by time.
         language: of the sentences in the answer: a tag such as ``ko``, or an ``Accept-Language``;
             English where there are none in it.
+        filters: tests of attributes, all of which every item of the answer passes:
+            ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``year<=2010``.
+        facets: attributes whose values are counted in the whole list.
+        sort: attribute whose numbers order the list, ``-price`` from the largest; empty = by score.
     """
 
     surface: str = "home"
@@ -43,3 +47,11 @@ class Request:
     device: str = ""
     session_id: str = ""
     language: str = ""
+    filters: tuple[str, ...] = ()
+    facets: tuple[str, ...] = ()
+    sort: str = ""
+
+    @property
+    def reads_whole_list(self) -> bool:
+        """Whether a page of the answer depends on items of other pages."""
+        return bool(self.facets or self.sort)

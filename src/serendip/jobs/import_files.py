@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from serendip.data.files.event_reader import EventsRead
+from serendip.data.files.item_reader import ItemsRead
 from serendip.data.files.media_columns import extract_media
 from serendip.data.files.readers import read_events, read_items, read_users
+from serendip.data.item import Item
+from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import Store
+from serendip.data.store.validation import item_problem
 from serendip.engine.erasure import remove_remains
 from serendip.engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 IMPORT_DIGEST = "import_digest"
 """Key of the store's meta table: hash of the imported files and their settings."""
@@ -37,13 +45,32 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
     if items.path is not None:
         extract_media(items.path, items.attributes.values(), workspace.folder)
     with closing(workspace.create_store()) as store:
-        counts = store.import_tables(items.table, events.table, users.users)
+        counts = store.import_tables(
+            lambda: _read_items(workspace, items, events), events.table, users.users
+        )
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))
         summary = {"items": store.count_items(), "events": store.count_events()}
         if counts.erased_events:
             summary["erased_events"] = counts.erased_events
     remove_remains(str(workspace.folder))
     return summary if users.path is None else {**summary, "users": counts.users}
+
+
+def _read_items(workspace: Workspace, items: ItemsRead, events: EventsRead) -> pa.Table:
+    """The items of the file and, if the settings say so, the others that the events name.
+
+    Raises:
+        DataError: a row of the items file is broken.
+    """
+    import pyarrow as pa
+
+    table = items.table()
+    if not workspace.settings.items.from_events:
+        return table
+    known = set(table["item_id"].to_pylist())
+    named = (Item(item_id) for item_id in events.item_ids() if item_id not in known)
+    others = tabulate_items(item for item in named if not item_problem(item))
+    return pa.concat_tables([table, others.cast(table.schema)])
 
 
 def read_import_digest(workspace: Workspace) -> str | None:

@@ -42,6 +42,11 @@ class EngineProtocol(Protocol):
         """The report on the quality of the engine, for the page."""
         ...
 
+    @property
+    def attribute_names(self) -> Sequence[str]:
+        """Names of the attributes that items have."""
+        ...
+
     def recommend(self, request: Request) -> Answer:
         """Rank items for a request of any surface, best first.
 

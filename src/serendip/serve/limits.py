@@ -46,6 +46,12 @@ MAX_WAITING_WRITES = 64
 MAX_SOURCE_ITEMS = 100
 """Context items per request: the cart, the current item."""
 
+MAX_FILTERS = 20
+"""Tests of attributes per request."""
+
+MAX_FACETS = 10
+"""Attributes per request whose values are counted."""
+
 MAX_CONNECTIONS = 4_096
 """Open connections of a worker, or fewer where the system allows it fewer open files."""
 

@@ -6,7 +6,10 @@ import json
 import re
 import sys
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,6 +72,98 @@ def test_times_are_those_of_parse_time(tmp_path_factory, texts):
     else:
         events = read_csv(folder, "surface", rows)
         assert [event.timestamp for event in events] == expected
+
+
+FORMATS = ("%d.%m.%Y %H:%M:%S", "%m/%d/%y %I:%M %p", "%Y%m%d", "%d %b %Y", "%H.%M '%d' (%B) %Y")
+WRITTEN = st.one_of(
+    st.tuples(MOMENTS, st.sampled_from(FORMATS)).map(lambda pair: pair[0].strftime(pair[1])),
+    st.sampled_from(
+        [
+            *("", "1.2.2026 3:4:5", "01.02.26 10:00:00", "31.02.2026 10:00:00", "1/2/26 1:05 pm"),
+            *("1/2/26 13:05 pm", "2026-01-01", "1700000000", "5 jan 2026", " 20260101 ", "2026011"),
+            *("25.10.2026 02:30:00", "29.03.2026 02:30:00", "25.10.2026 01:59:60", "01.01.0000"),
+        ]
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(WRITTEN, min_size=1, max_size=5),
+    st.sampled_from(FORMATS),
+    st.sampled_from(["", "Europe/Berlin", "Asia/Seoul"]),
+)
+def test_times_are_those_of_their_format(tmp_path_factory, texts, pattern, zone):
+    folder = tmp_path_factory.mktemp("t")
+    (folder / "e.csv").write_text("user,item,ts\n" + "".join(f'u,i,"{one}"\n' for one in texts))
+    read = read_events(EventsConfig(path="e.csv", time_format=pattern, time_zone=zone), folder)
+    expected = []
+    for line, text in enumerate(texts, 2):
+        try:
+            local = datetime.strptime(text.strip(), pattern).replace(tzinfo=ZoneInfo(zone or "UTC"))
+            expected.append(max(local.timestamp(), local.replace(fold=1).timestamp()))
+        except ValueError:
+            with pytest.raises(DataError, match=f"line {line}: timestamp"):
+                list(read)
+            return
+    assert [event.timestamp for event in read] == expected
+
+
+def test_times_of_a_parquet_file_without_a_zone_are_of_the_settings(tmp_path):
+    moments = [datetime(2026, 7, 1, 12), datetime(2026, 1, 1, 12)]
+    columns = {"user": ["u", "u"], "item": ["i", "i"], "value": ["1_0", "2"]}
+    for zone, shift in ((None, [7_200, 3_600]), ("UTC", [0, 0])):
+        times = pa.array(moments, pa.timestamp("us", zone))
+        pq.write_table(pa.table({**columns, "ts": times}), tmp_path / "e.parquet")
+        config = EventsConfig(path="e.parquet", time_zone="Europe/Berlin")
+        found = [event.timestamp for event in read_events(config, tmp_path)]
+        utc = [moment.replace(tzinfo=UTC).timestamp() for moment in moments]
+        assert found == [moment - hours for moment, hours in zip(utc, shift, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("encoding", "morse"), ("encoding", "hex"), ("time_zone", "Mars/Olympus")),
+        *(("time_format", "%H:%M"), ("time_format", "%d.%m.%Y %Q"), ("time_format", "dd.mm.yyyy")),
+    ],
+)
+def test_a_form_that_is_none_is_refused(key, value):
+    with pytest.raises(ValueError, match=re.escape(value)):
+        EventsConfig(**{key: value})
+
+
+def test_amounts_for_people_are_numbers(tmp_path):
+    config = EventsConfig(path="e.csv", decimal=",")
+    cells = ["1.234,56 €", "5", "-3,5", ""]
+    (tmp_path / "e.csv").write_text("user;item;ts;value\n" + "".join(f"u;i;1;{c}\n" for c in cells))
+    read = list(read_events(config, tmp_path))
+    assert [event.value for event in read] == [1234.56, 5.0, -3.5, None]
+    (tmp_path / "e.csv").write_text("user;item;ts;value\nu;i;1;5\nu;i;1;much\n")
+    with pytest.raises(DataError, match="line 3: value 'much' is not a number with ','"):
+        list(read_events(config, tmp_path))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_file_of_another_encoding_is_read_and_its_lines_are_named(tmp_path, encoding):
+    lines = ["user;item;ts", "Jürgen;Größe;1", "Jürgen;Straße;2"]
+    (tmp_path / "e.csv").write_bytes("\n".join(lines).encode(encoding))
+    config = EventsConfig(path="e.csv", encoding=encoding)
+    assert [event.item_id for event in read_events(config, tmp_path)] == ["Größe", "Straße"]
+    (tmp_path / "e.csv").write_bytes("\n".join([*lines, "Jürgen;Straße;never"]).encode(encoding))
+    with pytest.raises(DataError, match=r"e\.csv: 1 row is broken: line 4: timestamp 'never'"):
+        list(read_events(config, tmp_path))
+
+
+def test_a_line_of_another_encoding_than_the_stated_one_is_named(tmp_path):
+    text = "user,item,ts\nu,i,1\nJürgen,i,2\n"
+    (tmp_path / "e.csv").write_bytes(text.encode("cp1252"))
+    with pytest.raises(DataError, match=r"e\.csv: line 3 is not utf-8") as caught:
+        list(read_events(EventsConfig(path="e.csv", encoding="utf-8"), tmp_path))
+    assert "encoding" in caught.value.hint
+    with pytest.raises(DataError, match="line 3: is not utf-8") as caught:
+        list(read_events(EventsConfig(path="e.csv"), tmp_path))
+    assert 'encoding = "cp1252"' in caught.value.hint
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,7 +7,7 @@ from serendip.data.privacy import VISITOR, is_private
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
-from serendip.search.phrases import phrases_of
+from serendip.search.phrases import function_words, phrases_of, spell_phrases
 from serendip.search.suggestions.candidates import catalogue_candidates, logged_queries
 from serendip.search.suggestions.config import QueriesConfig
 
@@ -61,6 +61,42 @@ def test_phrases_of_several_descriptions_are_candidates_and_grammar_is_not():
     assert {"haunted lighthouse", "haunted", "lighthouse", "sea"} <= ours
     assert not any(text.startswith(("a ", "of ", "the ")) or text.endswith(" of") for text in ours)
     assert list(phrases_of("Of the, 1999")) == []
+
+
+def test_phrases_of_a_shop_have_its_language_and_its_spelling():
+    texts = [
+        *("Die schöne Hütte und das Boot am See.", "Mit dem Boot auf der schöne Hütte!"),
+        *("Ein Boot, eine schöne Hütte und der See", "Das Boot ist auf dem See nicht weit"),
+    ]
+    items = Catalogue(
+        Item(f"i{n}", f"T{n}", texts[n] if n < 4 else "Sie ist nicht da") for n in range(80)
+    )
+    config = QueriesConfig(templates=("{x}",))
+    ours = {one.text: one for one in catalogue_candidates(items, np.zeros(80, np.float32), config)}
+    assert set(ours) == {"schöne", "schöne Hütte", "Hütte", "Boot", "See"}
+    assert ours["schöne Hütte"].items.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "other"),
+    [
+        ("the king and the queen of a land that is far away", "the", "und"),
+        ("der König und die Königin sind nicht in dem Land", "und", "les"),
+        ("le roi et la reine ne sont pas dans les bois", "les", "und"),
+        ("el rey y la reina de las montañas que no son altas", "las", "und"),
+    ],
+)
+def test_function_words_are_of_the_language_of_the_texts(text, word, other):
+    found = function_words([text])
+    assert word in found and other not in found
+    assert "the" in found
+
+
+def test_spellings_are_those_of_the_text():
+    found = dict(spell_phrases("An “Über-Buch” for Zoë's café, 2nd iphone케이스"))
+    assert found["zoes cafe"] == "Zoë's café"
+    assert found["iphone 케이스"] == "iphone 케이스"
+    assert set(found) == set(phrases_of("An “Über-Buch” for Zoë's café, 2nd iphone케이스"))
 
 
 def test_sources_that_are_left_out_give_nothing():

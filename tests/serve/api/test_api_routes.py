@@ -215,6 +215,9 @@ def test_the_openapi_document_lists_every_route_and_its_parameters(client):
         "device",
         "session_id",
         "language",
+        "filter",
+        "facet",
+        "sort",
     }
     assert names == asked
     assert set(paths["/v1/search"]) == {"get", "post"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serendip.data.files.tables import Table
+from serendip.data.files.tables import NOT_UTF8, Table
 from serendip.errors import DataError
 
 SHOWN = 5
@@ -54,7 +54,10 @@ class BrokenRows:
         places = self._table.places([row for row, _ in self._first])
         named = [(place, reason) for place, (_, reason) in zip(places, self._first, strict=True)]
         first = sorted([*named, *broken], key=lambda pair: int(pair[0].split()[1]))[:SHOWN]
-        raise DataError(
-            f"{self._table.path.name}: {count_broken(count, first)}",
-            "Nothing was imported. Correct or remove these rows.",
-        )
+        mend = "Correct or remove these rows."
+        if any(reason == NOT_UTF8 for _, reason in first):
+            mend = 'Name the encoding of the file in serendip.toml, as in `encoding = "cp1252"`.'
+        elif all("is not a time" in reason for _, reason in first):
+            mend = 'Say how times are written, as in `time_format = "%d.%m.%Y %H:%M"`.'
+        what = f"{self._table.path.name}: {count_broken(count, first)}"
+        raise DataError(what, f"Nothing was imported. {mend}")

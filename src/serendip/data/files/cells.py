@@ -24,12 +24,14 @@ class CellSql:
         items: VARCHAR[]; NULL if the cell is not a list. Empty = no cell is.
         number: DOUBLE that is exactly the number which the text spells; empty = see the text.
         seconds: DOUBLE, Unix seconds of a cell that is a time in the file; empty = it is none.
+        moment: TIMESTAMP of a cell that is a time without a time zone; empty = it is none.
     """
 
     text: str
     items: str = ""
     number: str = ""
     seconds: str = ""
+    moment: str = ""
 
 
 MEDIA_FOLDER = "media"

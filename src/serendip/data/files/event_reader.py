@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray
 from serendip.data.event import Event
+from serendip.data.files.attribute_cells import AttributeCells, DecimalSign
 from serendip.data.files.broken_rows import BrokenRows
-from serendip.data.files.cells import is_filled_sql, number_sql, text_sql
+from serendip.data.files.cells import CellSql, is_filled_sql, number_sql, strip_sql, text_sql
 from serendip.data.files.tables import Cell, Table, open_table
-from serendip.data.files.times import parse_time, seconds_sql
+from serendip.data.files.times import TimeFormat
 from serendip.data.limits import EARLIEST, LATEST, MAX_ID_BYTES, MAX_POSITION, MAX_QUERY_CHARS
 from serendip.data.log.event_table import NUMBERS, TEXTS, list_events, tabulate_events, unify
 from serendip.data.store.validation import event_problem
@@ -48,11 +49,18 @@ class EventsRead:
         path: the file; None if there is none.
         mapping: canonical column -> file column.
         default_action: action of rows without one.
+        encoding: of the file, see ``open_table``.
+        times: how ``timestamp`` is written.
+        decimal: sign before the decimals of ``value``, if it is written for people; empty = it is
+            written as by a program.
     """
 
     path: Path | None
     mapping: Mapping[str, str]
     default_action: str
+    encoding: str = ""
+    times: TimeFormat = field(default_factory=TimeFormat)
+    decimal: DecimalSign | Literal[""] = ""
 
     def table(self) -> pa.Table:
         """All events, in the order of the file, with the columns that the file has.
@@ -66,6 +74,18 @@ class EventsRead:
         problems.refuse()
         return table
 
+    def item_ids(self) -> list[str]:
+        """Distinct ids of the items that the events name, in order of first appearance."""
+        if self.path is None:
+            return []
+        table = open_table(self.path, self.encoding)
+        column = self.mapping["item_id"]
+        cells = {"item_id": strip_sql(text_sql(table.cell(column)))}
+        found: dict[str, None] = {}
+        for batch in table.batches([column], cells):
+            found |= dict.fromkeys(batch["item_id"].unique().to_pylist())
+        return [text for text in found if text]
+
     def sample(self, most: int) -> list[Event]:
         """The valid events among the first rows."""
         return [] if self.path is None else list_events(self._read(most)[0])
@@ -76,7 +96,7 @@ class EventsRead:
 
     def _read(self, most: int | None = None) -> tuple[pa.Table, BrokenRows]:
         assert self.path is not None
-        table = open_table(self.path)
+        table = open_table(self.path, self.encoding)
         begin, plain, rows, odd = 0, [], [], []
         for batch in table.batches(list(self.mapping.values()), self._expressions(table), most):
             events, is_odd = self._encode(batch)
@@ -101,16 +121,35 @@ class EventsRead:
         """SQL of the texts and numbers, and whether there is a number that is not plain."""
         cells = {name: table.cell(column) for name, column in self.mapping.items()}
         texts = {name: text_sql(cells[name]) for name in TEXTS if name in cells}
-        seconds = seconds_sql(cells["timestamp"])
+        seconds = self.times.seconds_sql(cells["timestamp"])
         odd = [f"NOT coalesce({seconds} BETWEEN {EARLIEST!r} AND {LATEST!r}, false)"]
         numbers = {"timestamp": seconds}
         for name, is_plain in _PLAIN.items():
             if name in cells:
-                number, filled = number_sql(cells[name]), is_filled_sql(cells[name])
+                number, filled = self._number_sql(name, cells[name]), is_filled_sql(cells[name])
                 plain = is_plain.format(number=number, text=text_sql(cells[name]))
                 odd.append(f"CASE WHEN {number} IS NULL THEN {filled} ELSE NOT ({plain}) END")
                 numbers[name] = f"CASE WHEN {plain} THEN {number} END"
         return {**texts, **numbers, "is_odd_number": " OR ".join(odd)}
+
+    def _number_sql(self, name: str, cell: CellSql) -> str:
+        """SQL of a number; NULL if the cell is empty or to be read by ``_event``."""
+        if name != "value" or not self.decimal or cell.number:
+            return number_sql(cell)
+        return self._written.value_sql(name, "number", strip_sql(text_sql(cell)), "")
+
+    @property
+    def _written(self) -> AttributeCells:
+        """How a value that is written for people is read."""
+        return AttributeCells("", decimals={"value": self.decimal} if self.decimal else {})
+
+    def _value(self, text: str) -> float:
+        if not self.decimal:
+            return _parse_number("value", text)
+        number = self._written.parse("value", "number", text)
+        if not isinstance(number, float):
+            raise ValueError(f"value {text[:40]!r} is not a number with {self.decimal!r}")
+        return number
 
     def _encode(self, batch: pa.RecordBatch) -> tuple[pa.Table, BoolArray]:
         """The plain events of a batch, and (R,) which rows are odd."""
@@ -186,12 +225,12 @@ class EventsRead:
         }
         value, position = texts.pop("value", ""), texts.pop("position", "")
         propensity = texts.pop("propensity", "")
-        timestamp = parse_time(texts.pop("timestamp"), "timestamp")
+        timestamp = self.times.parse(texts.pop("timestamp"))
         action = texts.pop("action", "") or self.default_action
         return Event(
             timestamp=timestamp,
             action=action,
-            value=_parse_number("value", value) if value else None,
+            value=self._value(value) if value else None,
             position=_parse_integer(position) if position else None,
             propensity=_parse_number("propensity", propensity) if propensity else None,
             **texts,

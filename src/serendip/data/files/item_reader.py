@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +20,7 @@ from serendip.data.files.attribute_cells import AttributeCells, AttributeKind, q
 from serendip.data.files.broken_rows import BrokenRows
 from serendip.data.files.cells import strip_sql, text_sql
 from serendip.data.files.tables import Cell, Row, Table, connect, open_table
-from serendip.data.files.times import parse_time, seconds_sql
+from serendip.data.files.times import TimeFormat
 from serendip.data.item import Attribute, Item
 from serendip.data.limits import (
     EARLIEST,
@@ -54,6 +54,8 @@ class ItemsRead:
         attributes: attribute name -> file column.
         cells: how the cells of attributes are read.
         title_style: ``library`` turns "Matrix, The (1999)" into "The Matrix" and a year.
+        encoding: of the file, see ``open_table``.
+        times: how ``available_from`` is written.
     """
 
     path: Path | None
@@ -61,6 +63,8 @@ class ItemsRead:
     attributes: Mapping[str, str]
     cells: AttributeCells
     title_style: TitleStyle
+    encoding: str = ""
+    times: TimeFormat = field(default_factory=TimeFormat)
 
     def table(self) -> pa.Table:
         """All items, in the order of the file, including repeated ids.
@@ -86,7 +90,7 @@ class ItemsRead:
         import pyarrow as pa
 
         assert self.path is not None
-        table = open_table(self.path)
+        table = open_table(self.path, self.encoding)
         batches = list(table.batches(self._columns, self._expressions(table), most))
         problems = BrokenRows(table)
         if not batches:
@@ -117,7 +121,7 @@ class ItemsRead:
         expressions = {name: strip_sql(text_sql(cell)) for name, cell in cells.items()}
         if "available_from" in cells:
             expressions["available_text"] = expressions["available_from"]
-            expressions["available_from"] = seconds_sql(cells["available_from"])
+            expressions["available_from"] = self.times.seconds_sql(cells["available_from"])
         for number, column in enumerate(self.attributes.values()):
             cell = table.cell(column)
             expressions[f"t{number}"] = strip_sql(f"coalesce({cell.text}, '')")
@@ -246,7 +250,7 @@ class ItemsRead:
             title=title,
             description=texts.get("description", "").strip(),
             attributes=attributes,
-            available_from=parse_time(available, "available_from") if available else None,
+            available_from=self.times.parse(available, "available_from") if available else None,
         )
 
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from serendip.config import Config
 from serendip.data.files.attribute_cells import AttributeCells, DecimalSign
 from serendip.data.files.columns import REQUIRED, TableKind, canonical_columns, guess_mapping
+from serendip.data.files.encodings import check_encoding
 from serendip.data.files.event_reader import EventsRead
 from serendip.data.files.item_reader import ItemsRead, TitleStyle
 from serendip.data.files.tables import open_table
+from serendip.data.files.times import TimeFormat, check_time_format, check_time_zone
 from serendip.data.files.user_reader import UsersRead
 from serendip.data.limits import MAX_ATTRIBUTES
 from serendip.errors import DataError
@@ -31,6 +33,18 @@ class ItemsConfig(Config):
 
     path: str = ""
     """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
+
+    encoding: Annotated[str, AfterValidator(check_encoding)] = ""
+    """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
+
+    time_format: Annotated[str, AfterValidator(check_time_format)] = ""
+    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``."""
+
+    time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
+    """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
+
+    from_events: bool = False
+    """Items that the events file names and no items file has are items, too: of an id alone."""
 
     list_separator: str = "|"
     """Splits cells into lists, in every attribute column that contains it; empty = never."""
@@ -65,6 +79,19 @@ class EventsConfig(Config):
     path: str = ""
     """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
 
+    encoding: Annotated[str, AfterValidator(check_encoding)] = ""
+    """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
+
+    time_format: Annotated[str, AfterValidator(check_time_format)] = ""
+    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``."""
+
+    time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
+    """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
+
+    decimal: DecimalSign | Literal[""] = ""
+    """Sign before the decimals of ``value`` if it is written for people: with ``,`` ``1.234,56 €``
+    is 1234.56; empty = it is written as by a program."""
+
     default_action: str = "click"
     """Action of rows without one."""
 
@@ -82,6 +109,9 @@ class UsersConfig(Config):
 
     path: str = ""
     """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
+
+    encoding: Annotated[str, AfterValidator(check_encoding)] = ""
+    """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
     columns: dict[str, str] = Field(default_factory=dict)
     """Canonical column -> file column; empty = guessed from the names in the file."""
@@ -101,7 +131,7 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
     if not config.path:
         return ItemsRead(None, {}, {}, AttributeCells(config.list_separator), config.title_style)
     path = base_folder / config.path
-    columns = open_table(path).columns
+    columns = open_table(path, config.encoding).columns
     mapping = _map_columns(config.columns, columns, "items", path)
     if isinstance(config.attributes, dict):
         attributes = config.attributes
@@ -125,7 +155,12 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
                 f"Its attributes: {', '.join(attributes) or 'none'}.",
             )
     cells = AttributeCells(config.list_separator, config.level_separators, config.decimals)
-    return ItemsRead(path, mapping, attributes, cells, config.title_style)
+    times = TimeFormat(config.time_format, config.time_zone)
+    return ItemsRead(
+        *(path, mapping, attributes, cells, config.title_style),
+        encoding=config.encoding,
+        times=times,
+    )
 
 
 def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
@@ -137,8 +172,15 @@ def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
     if not config.path:
         return EventsRead(None, {}, config.default_action)
     path = base_folder / config.path
-    mapping = _map_columns(config.columns, open_table(path).columns, "events", path)
-    return EventsRead(path, mapping, config.default_action)
+    mapping = _map_columns(
+        config.columns, open_table(path, config.encoding).columns, "events", path
+    )
+    return EventsRead(
+        *(path, mapping, config.default_action),
+        encoding=config.encoding,
+        times=TimeFormat(config.time_format, config.time_zone),
+        decimal=config.decimal,
+    )
 
 
 def read_users(config: UsersConfig, base_folder: Path) -> UsersRead:
@@ -150,10 +192,11 @@ def read_users(config: UsersConfig, base_folder: Path) -> UsersRead:
     if not config.path:
         return UsersRead(None, {}, {})
     path = base_folder / config.path
-    columns = open_table(path).columns
+    columns = open_table(path, config.encoding).columns
     mapping = _map_columns(config.columns, columns, "users", path)
     mapped = set(mapping.values())
-    return UsersRead(path, mapping, {name: name for name in columns if name not in mapped})
+    attributes = {name: name for name in columns if name not in mapped}
+    return UsersRead(path, mapping, attributes, config.encoding)
 
 
 def _check_mapping(mapping: Mapping[str, str], kind: TableKind) -> None:

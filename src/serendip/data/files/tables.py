@@ -14,7 +14,6 @@ breaks; a Parquet file has no lines, so its places are row numbers, counted from
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.files.cells import CellSql, media_sql, micros_sql
+from serendip.data.files.encodings import as_utf8, open_binary
 from serendip.data.limits import MAX_ROW_CHARS
 from serendip.errors import DataError
 from serendip.runtime.threads import num_threads
@@ -155,6 +155,9 @@ CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".inter", ".item", ".user")
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
+NOT_UTF8 = "is not utf-8"
+"""Reason of a row that is in another encoding."""
+
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 20
 _MAX_BROKEN = 1000
@@ -220,8 +223,12 @@ class Table(ABC):
         """Places of well-formed rows by 0-based number, ascending; reads the file again."""
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path, encoding: str = "") -> Table:
     """Open a file in the format of its extension.
+
+    Args:
+        path: the file.
+        encoding: of CSV and JSON; empty = UTF-8.
 
     Raises:
         DataError: it is missing, unreadable, empty or of an unknown format.
@@ -230,9 +237,9 @@ def open_table(path: Path) -> Table:
         raise DataError(f"{path} does not exist.", "Check `path` in serendip.toml.")
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(CSV_SUFFIXES):
-        return CsvTable(path)
+        return CsvTable(as_utf8(path, encoding))
     if name.endswith(JSON_SUFFIXES):
-        return JsonTable(path)
+        return JsonTable(as_utf8(path, encoding))
     if name.endswith(PARQUET_SUFFIXES):
         return ParquetTable(path)
     endings = ", ".join((*CSV_SUFFIXES[:3], *JSON_SUFFIXES, *PARQUET_SUFFIXES))
@@ -297,16 +304,17 @@ class CsvTable(Table):
 
     def _read_rejects(self, connection: DuckDBPyConnection) -> list[tuple[str, str]]:
         errors = connection.execute(
-            "SELECT line_byte_position, min(error_message) FROM reject_errors GROUP BY 1 ORDER BY 1"
+            "SELECT line_byte_position, min(error_message), min(error_type) FROM reject_errors "
+            "GROUP BY 1 ORDER BY 1"
         ).fetchall()
         if not errors:
             return []
-        with _open_binary(self.path) as file:
+        with open_binary(self.path) as file:
             content = file.read(errors[-1][0])
-        lines = [content.count(b"\n", 0, begin - 1) + 1 for begin, _ in errors]
+        lines = [content.count(b"\n", 0, begin - 1) + 1 for begin, *_ in errors]
         return [
-            (f"line {line}", str(message).rstrip("."))
-            for line, (_, message) in zip(lines, errors, strict=True)
+            (f"line {line}", NOT_UTF8 if kind.startswith("INVALID") else str(message).rstrip("."))
+            for line, (_, message, kind) in zip(lines, errors, strict=True)
         ]
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
@@ -468,10 +476,11 @@ class ParquetTable(Table):
             exact = f"CASE WHEN isfinite({name}) THEN {name} END" if kind == "DOUBLE" else ""
             return CellSql(text, number=exact)
         if kind in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
-            seconds = micros_sql(f"epoch_us({name})")
-            text = f"CAST(make_timestamp(epoch_us({name})) AS VARCHAR)"
-            shown = f"CAST({name} AS VARCHAR)" if kind == "TIMESTAMP" else text
-            return CellSql(shown, seconds=f"CASE WHEN isfinite({name}) THEN {seconds} END")
+            finite = f"CASE WHEN isfinite({name}) THEN"
+            if kind == "TIMESTAMP":
+                return CellSql(f"CAST({name} AS VARCHAR)", moment=f"{finite} {name} END")
+            text = f"CAST(make_timestamp(epoch_us({name})) AS VARCHAR) || '+00:00'"
+            return CellSql(text, seconds=f"{finite} {micros_sql(f'epoch_us({name})')} END")
         return CellSql(f"CAST({name} AS VARCHAR)")
 
     def batches(
@@ -602,13 +611,9 @@ def _nth(places: Iterable[int], rows: Sequence[int]) -> list[str]:
     return lines
 
 
-def _open_binary(path: Path) -> Any:
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
 def open_text(path: Path) -> TextIO:
     """Open a text file, with ``.gz`` a compressed one."""
     # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
     return io.TextIOWrapper(
-        _open_binary(path), encoding="utf-8-sig", errors="surrogateescape", newline=""
+        open_binary(path), encoding="utf-8-sig", errors="surrogateescape", newline=""
     )

@@ -1,8 +1,17 @@
-"""Timestamp parsing: Unix seconds to nanoseconds or ISO 8601 become Unix seconds in UTC."""
+"""Times of a file become Unix seconds: numbers and ISO 8601, or a pattern; and a time zone.
+
+SQL and Python say the same: the SQL has a value only where the text matches the pattern digit by
+digit, and NULL where Python is to read the cell.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
 
 from serendip.data.files.cells import CellSql, micros_sql, number_sql, text_sql
 
@@ -16,59 +25,177 @@ _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _ISO, _ISO_WITH_OFFSET = rf"{_DAY}([ T]{_CLOCK})?", rf"{_DAY}[ T]{_CLOCK}{_OFFSET}"
 
 
-def parse_time(text: str, name: str = "timestamp") -> float:
-    """Parse a time to Unix seconds.
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_LONG_MONTHS = (
+    "January|February|March|April|May|June|July|August|September|October|November|December"
+)
+_DIRECTIVES: Mapping[str, str] = MappingProxyType(
+    {
+        "d": "[0-9]{1,2}",
+        "m": "[0-9]{1,2}",
+        "Y": "[0-9]{4}",
+        "y": "[0-9]{2}",
+        "H": "[0-9]{1,2}",
+        "I": "[0-9]{1,2}",
+        "M": "[0-9]{1,2}",
+        "S": "[0-9]{1,2}",
+        "f": "[0-9]{1,6}",
+        "p": "(AM|PM)",
+        "b": f"({_MONTHS})",
+        "B": f"({_LONG_MONTHS})",
+    }
+)
+"""Directives of ``strptime`` -> what SQL reads of them."""
+
+
+def check_time_format(pattern: str) -> str:
+    """The pattern if it names day, month and year by known directives; empty = none.
+
+    Raises:
+        ValueError: it has another directive, or no whole date.
+    """
+    found = set(re.findall("%(.?)", pattern))
+    if unknown := sorted(found - set(_DIRECTIVES)):
+        known = " ".join(f"%{name}" for name in _DIRECTIVES)
+        raise ValueError(f"time_format {pattern!r} has %{unknown[0]}; known are {known}")
+    is_date = "d" in found and found & {"Y", "y"} and found & {"m", "b", "B"}
+    if pattern and not is_date:
+        raise ValueError(f"time_format {pattern!r} has no day, month and year; write '%d.%m.%Y'")
+    return pattern
+
+
+def check_time_zone(name: str) -> str:
+    """The name of a time zone if it is known; empty = UTC.
+
+    Raises:
+        ValueError: it is unknown.
+    """
+    try:
+        ZoneInfo(name or "UTC")
+    except (LookupError, ValueError, OSError):
+        raise ValueError(f"time_zone {name!r} is unknown; write one such as 'Asia/Seoul'") from None
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class TimeFormat:
+    """How the times of a file are written.
 
     Args:
-        text: a number (seconds, milli-, micro- or nanoseconds, recognised by magnitude), or ISO
-            8601; UTC if it has no offset.
+        pattern: of ``strptime``, such as ``%d.%m.%Y %H:%M``; empty = a number of seconds, milli-,
+            micro- or nanoseconds, recognised by magnitude, or ISO 8601.
+        zone: IANA name of the time zone of times without an offset; empty = UTC. Of the two moments
+            of an hour that a clock shows twice it is the later one.
+    """
+
+    pattern: str = ""
+    zone: str = ""
+
+    def parse(self, text: str, name: str = "timestamp") -> float:
+        """Unix seconds of a time.
+
+        Args:
+            text: as the file has it.
+            name: the column, for the error message.
+
+        Raises:
+            ValueError: it is no such time.
+        """
+        if not self.pattern and (seconds := _parse_number(text, name)) is not None:
+            return seconds
+        try:
+            if self.pattern:
+                return self._seconds(datetime.strptime(text, self.pattern))
+            return self._seconds(datetime.fromisoformat(text))
+        except (ValueError, OverflowError):
+            what = "is empty" if not text else f"{text[:40]!r} is not a time"
+            expected = f" like {self.pattern!r}" if self.pattern and text else ""
+            raise ValueError(f"{name} {what}{expected}") from None
+
+    def seconds_sql(self, cell: CellSql) -> str:
+        """SQL of ``parse`` for the usual spellings; NULL for an empty cell and all others."""
+        if cell.seconds:
+            return cell.seconds
+        if cell.moment:
+            return self._local_sql(cell.moment)
+        if self.pattern:
+            return self._pattern_sql(f"trim({text_sql(cell)})")
+        seconds = _number_seconds_sql(number_sql(cell))
+        if cell.number:
+            return seconds
+        text = f"trim({text_sql(cell)})"
+        local = self._local_sql(f"TRY_CAST({text} AS TIMESTAMP)")
+        absolute = micros_sql(f"epoch_us(TRY_CAST({text} AS TIMESTAMPTZ))")
+        return (
+            f"coalesce({seconds}, CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {local} "
+            f"WHEN regexp_full_match({text}, '{_ISO_WITH_OFFSET}') THEN {absolute} END)"
+        )
+
+    def _seconds(self, moment: datetime) -> float:
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+        if not self.zone:
+            return moment.replace(tzinfo=UTC).timestamp()
+        local = moment.replace(tzinfo=ZoneInfo(self.zone))
+        return max(local.timestamp(), local.replace(fold=1).timestamp())
+
+    def _local_sql(self, moment: str) -> str:
+        """Unix seconds of a TIMESTAMP of the time zone."""
+        absolute = f"timezone('{self.zone}', {moment})" if self.zone else moment
+        return micros_sql(f"epoch_us({absolute})")
+
+    def _pattern_sql(self, text: str) -> str:
+        parts = re.split("%(.)", self.pattern)  # literals and directives in turn
+        matched = "".join(
+            _DIRECTIVES[part] if place % 2 else re.escape(part) for place, part in enumerate(parts)
+        )
+        pattern, digits = (sql.replace("'", "''") for sql in (self.pattern, matched))
+        moment = self._local_sql(f"TRY_STRPTIME({text}, '{pattern}')")
+        return f"CASE WHEN regexp_full_match({text}, '{digits}') THEN {moment} END"
+
+
+def parse_time(text: str, name: str = "timestamp") -> float:
+    """Unix seconds of a number or of ISO 8601, see ``TimeFormat``; UTC if it has no offset.
+
+    Args:
+        text: of the time.
         name: the column, for the error message.
 
     Raises:
         ValueError: it is neither, or not finite.
     """
+    return TimeFormat().parse(text, name)
+
+
+def _parse_number(text: str, name: str) -> float | None:
+    """Unix seconds of a number of seconds, milli-, micro- or nanoseconds; None = it is no number.
+
+    Args:
+        text: the unit is recognised by magnitude.
+        name: the column, for the error message.
+
+    Raises:
+        ValueError: it is not finite, or too large for a time.
+    """
     try:
         number = float(text)
     except ValueError:
-        return _parse_iso(text, name)
+        return None
     magnitude = abs(number)
-    if magnitude < _MILLISECONDS:
-        return number
-    if magnitude < _MICROSECONDS:
-        return number / 1e3
-    if magnitude < _NANOSECONDS:
-        return number / 1e6
-    if magnitude < _NONE:
-        return number / 1e9
+    for least, unit in (
+        *((_MILLISECONDS, 1.0), (_MICROSECONDS, 1e3)),
+        *((_NANOSECONDS, 1e6), (_NONE, 1e9)),
+    ):
+        if magnitude < least:
+            return number / unit
     raise ValueError(f"{name} {text[:40]!r} is not a time")
 
 
-def seconds_sql(cell: CellSql) -> str:
-    """SQL of ``parse_time`` for the usual spellings; NULL for an empty cell and all others."""
-    if cell.seconds:
-        return cell.seconds
-    number = number_sql(cell)
-    seconds = (
+def _number_seconds_sql(number: str) -> str:
+    """SQL of ``_parse_number`` of a DOUBLE; NULL where it is none."""
+    return (
         f"CASE WHEN abs({number}) < {_MILLISECONDS:e} THEN {number} "
         f"WHEN abs({number}) < {_MICROSECONDS:e} THEN {number} / 1e3 "
         f"WHEN abs({number}) < {_NANOSECONDS:e} THEN {number} / 1e6 "
         f"WHEN abs({number}) < {_NONE:e} THEN {number} / 1e9 END"
     )
-    if cell.number:
-        return seconds
-    text = f"trim({text_sql(cell)})"
-    local = micros_sql(f"epoch_us(TRY_CAST({text} AS TIMESTAMP))")
-    absolute = micros_sql(f"epoch_us(TRY_CAST({text} AS TIMESTAMPTZ))")
-    return (
-        f"coalesce({seconds}, CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {local} "
-        f"WHEN regexp_full_match({text}, '{_ISO_WITH_OFFSET}') THEN {absolute} END)"
-    )
-
-
-def _parse_iso(text: str, name: str) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        what = "is empty" if not text else f"{text[:40]!r} is not a time"
-        raise ValueError(f"{name} {what}") from None

@@ -25,11 +25,13 @@ class UsersRead:
         path: the file; None if there is none.
         mapping: canonical column -> file column.
         attributes: attribute name -> file column.
+        encoding: of the file, see ``open_table``.
     """
 
     path: Path | None
     mapping: Mapping[str, str]
     attributes: Mapping[str, str]
+    encoding: str = ""
 
     def users(self) -> list[User]:
         """All users, in the order of the file, including repeated ids.
@@ -39,7 +41,7 @@ class UsersRead:
         """
         if self.path is None:
             return []
-        table = open_table(self.path)
+        table = open_table(self.path, self.encoding)
         columns = {**self.attributes}
         if COUNTRY in self.mapping:
             columns[COUNTRY] = self.mapping[COUNTRY]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import partial
 
 import numpy as np
 
@@ -102,6 +103,19 @@ class NotInContext(Filter):
         return allowed.without(query.source_items).without(query.exclude)
 
 
+class Requested(Filter):
+    """Removes items that fail a test of the request."""
+
+    name, label = "request", "As the request filters"
+
+    def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
+        """Items that pass all tests; what a test keeps is computed once for many requests."""
+        for test in query.filters:
+            passing = state.derived.item_set(test, partial(test.keep, state.catalogue))
+            allowed = allowed.within(passing)
+        return allowed
+
+
 class ByAttribute(Filter):
     """Removes items that fail a test of the settings."""
 
@@ -119,7 +133,7 @@ class ByAttribute(Filter):
         return allowed.within(passing)
 
 
-REQUEST_FILTERS: tuple[Filter, ...] = (Available(), NotDeleted(), NotInContext())
+REQUEST_FILTERS: tuple[Filter, ...] = (*(Available(), NotDeleted(), NotInContext(), Requested()),)
 """Filters of every surface; they read the whole request, whatever the surface reads. An item that
 is not available yet is hidden as well: removed first, it does not count as deleted."""
 

@@ -14,17 +14,16 @@ from pathlib import Path
 
 from serendip.data.files.cells import strip_sql
 from serendip.data.files.columns import REQUIRED, TableKind, guess_mapping
-from serendip.data.files.tables import open_table
-from serendip.data.files.times import parse_time
+from serendip.data.files.tables import Table, open_table
+from serendip.data.files.times import TimeFormat
 from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
+from serendip.jobs.init.attribute_roles import find_decimal
 from serendip.jobs.init.cell_kinds import classify_column
+from serendip.jobs.init.file_formats import FileForm, find_time_formats
 
 SAMPLE_ROWS = 5_000
 """Number of rows whose cells are read."""
-
-MIN_TIME_SHARE = 0.95
-"""Minimum share of times among the filled cells of a column of times."""
 
 MIN_ID_SHARE = 0.5
 """Minimum share of item ids among the distinct values of an event column of item ids."""
@@ -38,9 +37,8 @@ MIN_DESCRIPTION_CHARS = 80
 MIN_TITLE_SHARE = 0.9
 """Minimum share of distinct values among the cells of a column of titles."""
 
-# Unix seconds of 1990 and 2100: numbers outside are counts, prices or codes.
-_EARLIEST, _LATEST = 631_152_000.0, 4_102_444_800.0
 _MAX_SHOWN_LENGTH = 40
+_TIMES = ("timestamp", "available_from")
 
 
 @dataclass(frozen=True)
@@ -50,36 +48,64 @@ class SampledFile:
     Args:
         kind: what a row is.
         user_mapping: canonical name -> file column, as given by the user.
+        encoding: of the file, see ``open_table``.
+        time_format: of its times, as given by the user; empty = to be found.
     """
 
     path: Path
     kind: TableKind
     user_mapping: Mapping[str, str]
+    encoding: str = ""
+    time_format: str = ""
+
+    @property
+    def table(self) -> Table:
+        """The file, to be read from its beginning."""
+        return open_table(self.path, self.encoding)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Column names of the file."""
-        return open_table(self.path).columns
+        return self.table.columns
 
     @cached_property
     def cells(self) -> Mapping[str, Sequence[str]]:
         """Column -> its cells in the first rows; lists count as empty."""
         names = [f"c{number}" for number in range(len(self.columns))]
         expressions = dict(zip(names, map(self._text, self.columns), strict=True))
-        batches = list(open_table(self.path).batches(self.columns, expressions, SAMPLE_ROWS))
+        batches = list(self.table.batches(self.columns, expressions, SAMPLE_ROWS))
         return {
             column: [cell for batch in batches for cell in batch[name].to_pylist()]
             for name, column in zip(names, self.columns, strict=True)
         }
 
+    def time_formats(self, column: str) -> list[str]:
+        """Formats that the times of a column may have, see ``find_time_formats``."""
+        given = [self.time_format] if self.time_format else None
+        return find_time_formats(_filled(self.cells[column]), given)
+
+    def count_times(self, column: str, formats: Sequence[str]) -> dict[str, int]:
+        """Format -> number of cells of the whole file that are times in it."""
+        cell = self.table.cell(column)
+        names = [f"n{number}" for number in range(len(formats))]
+        sums = {
+            name: f"count({TimeFormat(pattern).seconds_sql(cell)})"
+            for name, pattern in zip(names, formats, strict=True)
+        }
+        batches = list(self.table.batches([column], sums))
+        return {
+            pattern: sum(sum(batch[name].to_pylist()) for batch in batches)
+            for name, pattern in zip(names, formats, strict=True)
+        }
+
     def values(self, column: str) -> frozenset[str]:
         """Distinct filled values of a column in the whole file."""
-        batches = open_table(self.path).batches([column], {"cell": self._text(column)})
+        batches = self.table.batches([column], {"cell": self._text(column)})
         return frozenset().union(*(batch["cell"].unique().to_pylist() for batch in batches)) - {""}
 
     def _text(self, column: str) -> str:
         """SQL of the cells of a column; empty for a list."""
-        return strip_sql(f"coalesce({open_table(self.path).cell(column).text}, '')")
+        return strip_sql(f"coalesce({self.table.cell(column).text}, '')")
 
     def unmapped_columns(self, mapping: Mapping[str, str]) -> list[str]:
         """Columns that are not mapped and at least half filled."""
@@ -92,22 +118,18 @@ class SampledFile:
 
 
 def guess_columns(
-    items: SampledFile, events: SampledFile | None
+    items: SampledFile | None, events: SampledFile | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Map the columns of the items file and of the events file: canonical name -> file column.
 
     Raises:
         DataError: a required column cannot be determined; the hint is the option that names it.
     """
-    item_columns = guess_mapping(items.columns, "items", items.user_mapping)
     event_columns = guess_mapping(events.columns, "events", events.user_mapping) if events else {}
-    if "item_id" not in item_columns:
-        _add(item_columns, "item_id", _find_item_id(items, item_columns, events, event_columns))
-    _require(items, item_columns)
-    _add_texts(items, item_columns)
+    item_columns = {} if items is None else _guess_item_columns(items, events, event_columns)
     if events is None:
         return item_columns, {}
-    if "item_id" not in event_columns:
+    if "item_id" not in event_columns and items is not None:
         ids = items.values(item_columns["item_id"])
         _add(
             event_columns,
@@ -122,6 +144,17 @@ def guess_columns(
     return item_columns, event_columns
 
 
+def _guess_item_columns(
+    items: SampledFile, events: SampledFile | None, event_columns: Mapping[str, str]
+) -> dict[str, str]:
+    columns = guess_mapping(items.columns, "items", items.user_mapping)
+    if "item_id" not in columns:
+        _add(columns, "item_id", _find_item_id(items, columns, events, event_columns))
+    _require(items, columns)
+    _add_texts(items, columns)
+    return columns
+
+
 def guess_user_columns(users: SampledFile) -> dict[str, str]:
     """Map the columns of the users file: canonical name -> file column.
 
@@ -134,6 +167,46 @@ def guess_user_columns(users: SampledFile) -> dict[str, str]:
         _add(columns, "user_id", _take_single(unique))
     _require(users, columns)
     return columns
+
+
+def guess_form(file: SampledFile, mapping: Mapping[str, str]) -> FileForm:
+    """How a file is written.
+
+    Args:
+        file: with its encoding.
+        mapping: canonical name -> file column.
+
+    Raises:
+        DataError: the order of day and month is open; the hint is the option that says it.
+    """
+    times = next((mapping[name] for name in _TIMES if name in mapping), None)
+    return FileForm(
+        encoding=file.encoding,
+        time_format="" if times is None else _guess_time_format(file, times),
+        decimal=find_decimal(_filled(file.cells[mapping["value"]])) if "value" in mapping else "",
+    )
+
+
+def _guess_time_format(file: SampledFile, column: str) -> str:
+    """The format of the times of a column; empty = numbers or ISO 8601, or none that is known.
+
+    Where the first rows leave the order of day and month open, the whole file decides.
+
+    Raises:
+        DataError: it leaves the order open, too; the hint is the option that says it.
+    """
+    formats = file.time_formats(column)
+    if len(formats) < 2:
+        return formats[0] if formats else ""
+    counts = file.count_times(column, formats)
+    best = [pattern for pattern in formats if counts[pattern] == max(counts.values())]
+    if len(best) == 1:
+        return best[0]
+    raise DataError(
+        f"{file.path.name}: {_filled(file.cells[column])[0]!r} in column {column!r} can be "
+        f"{' or '.join(map(repr, best))}.",
+        f'Add --time-format "{best[0]}" or another one.',
+    )
 
 
 def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:
@@ -195,8 +268,7 @@ def _find_time_columns(events: SampledFile, mapping: Mapping[str, str]) -> list[
     """Columns whose filled cells are nearly all times."""
     columns = []
     for name in events.unmapped_columns(mapping):
-        filled = _filled(events.cells[name])
-        if filled and sum(map(_is_time, filled)) >= MIN_TIME_SHARE * len(filled):
+        if events.time_formats(name):
             columns.append(name)
     return columns
 
@@ -257,10 +329,3 @@ def _share(cells: Sequence[str], ids: frozenset[str]) -> float:
     """Share of ids among the distinct values."""
     distinct = set(_filled(cells))
     return len(distinct & ids) / len(distinct) if distinct else 0.0
-
-
-def _is_time(text: str) -> bool:
-    try:
-        return _EARLIEST <= parse_time(text) <= _LATEST
-    except ValueError:
-        return False

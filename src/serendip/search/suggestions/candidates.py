@@ -26,7 +26,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.privacy import count_people, is_private
 from serendip.data.search_log import Search, is_prefix_of_next
 from serendip.data.text import normalise
-from serendip.search.phrases import phrases_of
+from serendip.search.phrases import function_words, phrases_of, spell_phrases
 from serendip.search.suggestions.config import DECADE, QueriesConfig, Source
 
 QueryKind: TypeAlias = Literal[
@@ -47,6 +47,8 @@ LIKE = "{title}"
 MOST_CHARACTERS = 60
 _MOST_COMBINATIONS = 24
 _MOST_COMMON_PHRASE = 0.05
+_MOST_SPELLINGS = 20
+"""Items of a phrase whose spellings of it are counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,11 +150,14 @@ def _decade(year: object) -> list[str]:
 
 
 def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:
-    """Phrases of one to three words that several items, but not too many, have in a field."""
+    """Phrases of one to three words that several items, but not too many, have in a field.
+
+    They are spelled as most of these items spell them.
+    """
     # A title with the phrase is as good a result as a field with it.
-    item_phrases = [
-        set(phrases_of(f"{item.title}. {item.field_text(name)}")) for item in catalogue.items
-    ]
+    texts = [f"{item.title}. {item.field_text(name)}" for item in catalogue.items]
+    grammar = function_words(texts)
+    item_phrases = [set(phrases_of(text, grammar)) for text in texts]
     counts = Counter(phrase for phrases in item_phrases for phrase in phrases)
     most = max(config.min_items, int(_MOST_COMMON_PHRASE * len(catalogue)))
     ordered = sorted(counts, key=lambda phrase: (-counts[phrase], phrase))
@@ -161,8 +166,31 @@ def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator
     for number, phrases in enumerate(item_phrases):
         for phrase in sorted(phrases & groups.keys()):
             groups[phrase].append(number)
+    spelled = _find_spellings(texts, groups, grammar)
     for phrase, items in groups.items():
-        yield Candidate(phrase, "phrase", "rules", np.array(items, np.int32))
+        yield Candidate(spelled[phrase], "phrase", "rules", np.array(items, np.int32))
+
+
+def _find_spellings(
+    texts: Sequence[str], groups: Mapping[str, Sequence[int]], grammar: frozenset[str]
+) -> dict[str, str]:
+    """Normal form -> its most frequent spelling among the first texts that have it.
+
+    Args:
+        texts: of all items.
+        groups: normal form -> numbers of the texts that have it.
+        grammar: function words.
+    """
+    numbers = {number for items in groups.values() for number in items[:_MOST_SPELLINGS]}
+    spellings: dict[str, Counter[str]] = {phrase: Counter() for phrase in groups}
+    for number in sorted(numbers):
+        for phrase, text in spell_phrases(texts[number], grammar):
+            if phrase in spellings:
+                spellings[phrase][text] += 1
+    return {
+        phrase: min(found, key=lambda text: (-found[text], text), default=phrase)
+        for phrase, found in spellings.items()
+    }
 
 
 SAME_ATTEMPT_S = 300.0

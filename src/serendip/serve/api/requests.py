@@ -22,6 +22,8 @@ from serendip.serve.api.types import (
     Attribute,
     Count,
     Cursor,
+    FacetNames,
+    Filters,
     Flag,
     Id,
     Ids,
@@ -92,6 +94,16 @@ class _ItemsQuery(_WordedQuery):
     reasons: Flag = True
     """Say why each item is shown."""
 
+    filter: Filters = Field(default=[])
+    """Tests of attributes, all of which an item passes: ``genres=Comedy|Drama``, ``brand!=Acme``,
+    ``year>=1990``, ``year<=2010``. May be repeated."""
+
+    facet: FacetNames = Field(default=[])
+    """Attributes whose values are counted in the whole list. May be repeated."""
+
+    sort: OptionalId = ""
+    """Attribute whose numbers order the list, ``-price`` from the largest; empty = by score."""
+
     def _build_request(self, surface: str, **fields: Any) -> Request:
         return Request(
             surface,
@@ -103,6 +115,9 @@ class _ItemsQuery(_WordedQuery):
             session_id=self.session_id,
             reasons=self.reasons,
             language=self.language,
+            filters=tuple(self.filter),
+            facets=tuple(self.facet),
+            sort=self.sort,
             **fields,
         )
 
@@ -230,6 +245,9 @@ class ExplainQuery(_WordedQuery):
     session_id: OptionalId = ""
     """The visit, as its events carry it; empty = it is told by time."""
 
+    filter: Filters = Field(default=[])
+    """Tests of attributes, as in the request that is explained. May be repeated."""
+
     def build_request(self) -> Request:
         """Build the request to the engine whose answer may contain the item."""
         return Request(
@@ -243,6 +261,7 @@ class ExplainQuery(_WordedQuery):
             literal=self.literal,
             k=self.k,
             language=self.language,
+            filters=tuple(self.filter),
         )
 
 

@@ -26,6 +26,7 @@ from serendip.engine.answer import (
     Suggestions,
 )
 from serendip.engine.erasure import ErasureReceipt, PlaceState
+from serendip.engine.listing import Facet
 from serendip.search.rewrites.candidates import RewriteKind
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.shared_state import ServiceStatus
@@ -89,6 +90,19 @@ class SearchFeedbackOut(TypedDict):
     """Queries to offer instead, best first."""
 
 
+class FacetOut(TypedDict):
+    """The values of one attribute in the whole list."""
+
+    values: dict[str, int]
+    """Text -> number of items that have it, the most frequent ones first, at most 50."""
+
+    least: float | None
+    """Smallest of its numbers; null without any."""
+
+    most: float | None
+    """Largest of its numbers; null without any."""
+
+
 class AnswerOut(TypedDict):
     """Items for one request."""
 
@@ -112,6 +126,9 @@ class AnswerOut(TypedDict):
 
     query: NotRequired[SearchFeedbackOut]
     """How the text was interpreted; absent if no text was searched."""
+
+    facets: NotRequired[dict[str, FacetOut]]
+    """Attribute -> its values in the whole list; absent if the request names none."""
 
 
 class SuggestionOut(TypedDict):
@@ -508,7 +525,13 @@ def build_answer(answer: Answer, engine: EngineProtocol) -> AnswerOut:
     }
     if answer.understood is not None:
         body["query"] = _search_feedback(answer.understood)
+    if answer.facets:
+        body["facets"] = {name: _facet(facet) for name, facet in answer.facets.items()}
     return body
+
+
+def _facet(facet: Facet) -> FacetOut:
+    return {"values": dict(facet.values), "least": facet.least, "most": facet.most}
 
 
 def _answer_item(item: AnswerItem, engine: EngineProtocol) -> AnswerItemOut:

@@ -98,6 +98,8 @@ Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_parse_int)
 Flag = Annotated[bool, BeforeValidator(_parse_flag)]
 Position = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_parse_int)]
 Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_to_list)]
+Filters = Annotated[list[Text], Field(max_length=limits.MAX_FILTERS), BeforeValidator(_to_list)]
+FacetNames = Annotated[list[Id], Field(max_length=limits.MAX_FACETS), BeforeValidator(_to_list)]
 Number = Annotated[float, AfterValidator(_check_finite)]
 Propensity = Annotated[float, Field(gt=0, le=1)]
 FormPropensity = Annotated[Propensity, BeforeValidator(_parse_number)]

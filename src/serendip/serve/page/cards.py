@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
@@ -16,7 +17,8 @@ from serendip.engine.stages.exploration import PROPENSITY
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.covers import choose_palette, draw_cover
 
-_MAX_META_PARTS = 2
+_MAX_META_CHARS = 60
+"""Characters of words beside a title; longer texts are for the page of the item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +200,22 @@ def shown_attributes(engine: EngineProtocol, item: Item) -> Mapping[str, Attribu
 
 
 def summarise_attributes(engine: EngineProtocol, item: Item) -> str:
-    """Join the first attributes of an item to one line, numbers first."""
+    """The first number and the first short words of an item in one line, ``1999 · Drama``."""
     attributes = shown_attributes(engine, item)
-    names = sorted(attributes, key=lambda name: not isinstance(attributes[name], float))
-    parts = [item.field_text(name) for name in names]
-    return " · ".join([part for part in parts if part][:_MAX_META_PARTS])
+    numbers = (value for value in attributes.values() if isinstance(value, float))
+    words = (item.field_text(name) for name, value in attributes.items() if _are_words(value))
+    parts = (*(map(_format_number, islice(numbers, 1))), *islice(words, 1))
+    return " · ".join(parts)
+
+
+def _are_words(value: Attribute) -> bool:
+    """Whether a value is for people to read: no number, link or long text."""
+    first = value[0] if isinstance(value, tuple) and value else value
+    return isinstance(first, str) and "://" not in first and 0 < len(first) <= _MAX_META_CHARS
+
+
+def _format_number(number: float) -> str:
+    return f"{number:.0f}" if number.is_integer() else f"{number:.2f}"
 
 
 def item_link(item_id: str, user_id: str) -> str:

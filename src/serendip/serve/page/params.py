@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 from urllib.parse import parse_qsl
 
+from pydantic import Field
 from starlette.requests import Request
 
 from serendip.data.privacy import VISITOR
@@ -51,6 +52,9 @@ class PageQuery(types.RequestModel):
     propensity: types.FormPropensity | None = None
     """Probability with which it was drawn for that place."""
 
+    filter: types.Filters = Field(default=[])
+    """Tests of attributes that the results pass."""
+
     language: str = ""
     """The header ``Accept-Language`` of the visitor."""
 
@@ -61,7 +65,8 @@ def page_query(request: Request) -> PageQuery:
     Raises:
         DataError: a known one has a wrong value.
     """
-    query = _read({**request.query_params, "language": ""})
+    filters = request.query_params.getlist("filter")
+    query = _read({**request.query_params, "filter": filters, "language": ""})
     return query.model_copy(update={"language": request.headers.get("accept-language", "")})
 
 

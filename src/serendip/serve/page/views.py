@@ -30,6 +30,7 @@ from serendip.serve.page.cards import (
     shown_attributes,
     summarise_attributes,
 )
+from serendip.serve.page.facets import ASKED, build_facets
 from serendip.serve.page.params import PageQuery
 
 
@@ -116,7 +117,7 @@ def feed(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     chips = engine.suggest(Request(user_id=query.user, k=_CHIPS, language=query.language))
     return _frame(engine, query, history) | {
         "cards": build_cards(engine, answer, context),
-        "more_link": _more_link(answer, context, _FEED_ITEMS),
+        "more_link": _more_link(answer, context, _FEED_ITEMS, query),
         "chips": build_chips(chips, query.user),
         "rows": _because_rows(engine, query.user, chosen, context.liked),
         "recent": _recent(engine, chosen, context),
@@ -138,7 +139,13 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     answer = None
     if words:
         answer = engine.recommend(
-            Request("search", query.user, words, literal=literal, k=_FOUND_ITEMS)
+            Request(
+                *("search", query.user, words),
+                literal=literal,
+                k=_FOUND_ITEMS,
+                filters=tuple(query.filter),
+                facets=tuple(engine.attribute_names[:ASKED]),
+            )
         )
     cards = build_cards(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
@@ -151,13 +158,19 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     shown = {normalise(one.text) for one in instead}
     return _frame(engine, query, history) | {
         "cards": cards,
-        "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
+        "more_link": _more_link(answer, context, _FOUND_ITEMS, query) if answer else "",
+        "facets": build_facets(answer.facets, query.filter, words, query.user) if answer else [],
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
         "degraded": [engine.labels.component(name) for name in answer.degraded] if answer else [],
         "messages": search_messages(answer, query) if answer else [],
         "instead": instead,
-        "failed_request": answer.request_id if answer and not cards and not answer.degraded else "",
+        "failed_request": answer.request_id if answer and _has_failed(answer, query) else "",
     }
+
+
+def _has_failed(answer: Answer, query: PageQuery) -> bool:
+    """Whether a whole search found nothing: not one that stages or filters cut short."""
+    return not answer.items and not answer.degraded and not query.filter
 
 
 def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
@@ -174,11 +187,12 @@ def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
             literal=literal,
             k=_FOUND_ITEMS,
             cursor=query.cursor,
+            filters=tuple(query.filter),
         )
     )
     return _frame(engine, query, history) | {
         "cards": build_cards(engine, answer, context, query.first),
-        "more_link": _more_link(answer, context, query.first + _FOUND_ITEMS),
+        "more_link": _more_link(answer, context, query.first + _FOUND_ITEMS, query),
     }
 
 
@@ -290,7 +304,7 @@ def _recent(engine: EngineProtocol, chosen: Sequence[ChosenItem], context: Conte
     return found
 
 
-def _more_link(answer: Answer, context: Context, shown: int) -> str:
+def _more_link(answer: Answer, context: Context, shown: int, query: PageQuery) -> str:
     if not answer.next or shown >= 1000:
         return ""
     values = {
@@ -303,7 +317,8 @@ def _more_link(answer: Answer, context: Context, shown: int) -> str:
         values["q"] = context.q
     if context.literal:
         values["literal"] = "1"
-    return f"/more?{urlencode(values)}"
+    filters = [("filter", one) for one in query.filter]
+    return f"/more?{urlencode([*values.items(), *filters])}"
 
 
 def _facts(

@@ -1,0 +1,98 @@
+"""Character encodings of text files: files in another one than UTF-8 are read as a UTF-8 copy.
+
+DuckDB reads UTF-8 (and few others); the copy lies among the temporary files and goes with the
+process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import codecs
+import gzip
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from serendip.errors import DataError
+from serendip.runtime.scratch import scratch_folder
+
+_CHUNK = 1 << 20
+"""Bytes that are decoded at once."""
+
+
+def check_encoding(name: str) -> str:
+    """The name of an encoding if Python decodes text with it; empty = UTF-8.
+
+    Raises:
+        ValueError: it is unknown, or none of text.
+    """
+    try:
+        b"a".decode(name or "utf-8")
+    except UnicodeDecodeError:  # half a character of UTF-16
+        pass
+    except LookupError:
+        raise ValueError(f"encoding {name!r} is unknown; known are cp1252, cp949, utf-16") from None
+    return name
+
+
+def as_utf8(path: Path, encoding: str) -> Path:
+    """A file with the same text in UTF-8; it has the same name, but for ``.gz``.
+
+    Args:
+        path: a text file, with ``.gz`` a compressed one.
+        encoding: as Python names it; empty = UTF-8: the file itself.
+
+    Raises:
+        DataError: a line is not in this encoding.
+    """
+    if not encoding:
+        return path
+    stat = path.stat()
+    return _copy(path, encoding, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+def open_binary(path: Path) -> Any:
+    """Open a file for reading bytes, with ``.gz`` those that are compressed."""
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+@cache
+def _copy(path: Path, encoding: str, state: tuple[int, int, int]) -> Path:
+    """The copy of a file in a state; each file is copied once in a process."""
+    folder = _folder() / str(_copy.cache_info().misses)
+    folder.mkdir()
+    name = path.name[: -len(".gz")] if path.suffix.lower() == ".gz" else path.name
+    target = folder / name
+    with target.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(_decoded(path, encoding))
+    return target
+
+
+@cache
+def _folder() -> Path:
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(scratch_folder())
+
+
+def _decoded(path: Path, encoding: str) -> Iterator[str]:
+    """Yield the text of a file in parts, without a byte order mark."""
+    decoder, line = codecs.getincrementaldecoder(encoding)(), 1
+    with open_binary(path) as file:
+        is_last = False
+        while not is_last:
+            chunk = file.read(_CHUNK)
+            is_last = not chunk
+            try:
+                text = decoder.decode(chunk, is_last)
+            except UnicodeDecodeError as error:
+                before = error.object[: error.start].decode(encoding, "ignore")
+                raise DataError(
+                    f"{path.name}: line {line + before.count(chr(10))} is not {encoding}: "
+                    f"{error.reason}.",
+                    "Name another `encoding` in serendip.toml, or save the file as UTF-8.",
+                ) from None
+            line += text.count("\n")
+            yield text

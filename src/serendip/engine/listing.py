@@ -1,0 +1,80 @@
+"""What a caller asks of a whole list: its order by an attribute, and counts of the values in it.
+
+Both read the list that the pages are cut from, up to some hundred items, and never the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.attribute_test import require_attributes
+from serendip.data.item import Catalogue
+from serendip.data.item_list import ItemList
+
+MOST_VALUES = 50
+"""Values of a facet, the most frequent ones."""
+
+DESCENDING = "-"
+"""Before the attribute of a sort: the largest number comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """The values of one attribute in a list.
+
+    Args:
+        values: text -> number of items that have it, the most frequent first; of numbers none.
+        least, most: of the numbers; None without any.
+    """
+
+    values: Mapping[str, int]
+    least: float | None = None
+    most: float | None = None
+
+
+def sort_items(items: ItemList, sort: str, catalogue: Catalogue) -> ItemList:
+    """A list in the order of a number that its items have; those without it come last.
+
+    Args:
+        items: in any order, which decides between equal numbers.
+        sort: name of the attribute, ``-price`` for the largest first; empty = as it is.
+        catalogue: of the items.
+
+    Raises:
+        DataError: no item has the attribute.
+    """
+    if not sort:
+        return items
+    name = sort.removeprefix(DESCENDING)
+    require_attributes([name], catalogue)
+    numbers = catalogue.column(name).numbers_of(items.item_nums)  # (C,)
+    keys = -numbers if sort.startswith(DESCENDING) else numbers
+    return items.take(np.argsort(keys, kind="stable"))  # NaN is last
+
+
+def count_facets(
+    items: ItemList, names: Sequence[str], catalogue: Catalogue
+) -> Mapping[str, Facet]:
+    """The facets of a list, in the order of their names.
+
+    Raises:
+        DataError: no item has an attribute.
+    """
+    require_attributes(names, catalogue)
+    return {name: _count(items, name, catalogue) for name in names}
+
+
+def _count(items: ItemList, name: str, catalogue: Catalogue) -> Facet:
+    column = catalogue.column(name)
+    counts = Counter(
+        word for words in column.words_of(items.item_nums) for word in dict.fromkeys(words)
+    )
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_VALUES]
+    numbers = column.numbers_of(items.item_nums)
+    numbers = numbers[np.isfinite(numbers)]
+    ends = (float(numbers.min()), float(numbers.max())) if len(numbers) else (None, None)
+    return Facet({word: counts[word] for word in ordered}, *ends)

@@ -1,0 +1,140 @@
+"""Encodings, times and amounts as spreadsheets of many countries write them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from commands import serendip_here
+
+from serendip.data.files.readers import read_events
+from serendip.engine.workspace import Workspace
+from serendip.errors import DataError
+from serendip.jobs.init.file_formats import FileForm, find_time_formats, guess_encoding
+from serendip.jobs.init.workspace import start_workspace
+
+TEXTS = {
+    "cp1252": "Nr;Name\n1;Größe der schönen Bücher – 5 €\n2;Straße nach Süden\n",
+    "cp949": "번호;이름\n1;따뜻한 겨울 양말입니다\n2;여름 바다와 별\n",
+    "cp932": "番号;名前\n1;美しい夏の本です\n2;カタカナの長い本\n",
+    "gb18030": "编号;名称\n1;美丽的书籍和大海\n2;夏天的星星在天上\n",
+    "cp1251": "код;имя\n1;Красивая книга о синем море\n2;Летние звёзды\n",
+    "utf-16": "Nr;Name\n1;Größe\n",
+}
+
+
+@pytest.mark.parametrize("encoding", TEXTS)
+def test_the_encoding_of_a_spreadsheet_is_told(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(TEXTS[encoding].encode(encoding))
+    assert guess_encoding(path) == encoding
+
+
+@pytest.mark.parametrize("text", ["", "id\n1\n", "id,name\n1,Größe 양말\n"])
+def test_utf8_needs_no_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    assert guess_encoding(path) == ""
+
+
+def test_what_is_no_text_needs_an_option(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id\n" + bytes(range(255, 127, -1)) * 2 + b"\x81\xff\n")
+    with pytest.raises(DataError) as caught:
+        guess_encoding(path)
+    assert caught.value.hint == "Add --encoding NAME."
+
+
+@pytest.mark.parametrize(
+    ("cells", "formats"),
+    [
+        (["1700000000", "1700000060.5"], [""]),
+        (["2026-01-02T10:00:00Z", "2026-01-02"], [""]),
+        (["02.01.2026 9:05", "25.01.2026 10:00"], ["%d.%m.%Y %H:%M"]),
+        (["12.10.2026", "11.09.2026"], ["%d.%m.%Y"]),
+        (["1/2/2026", "1/13/2026"], ["%m/%d/%Y"]),
+        (["13/2/2026 1:05 PM", "1/3/2026 11:05 am"], ["%d/%m/%Y %I:%M %p"]),
+        (["1/2/2026", "1/3/2026"], ["%d/%m/%Y", "%m/%d/%Y"]),
+        (["20260102", "20261231"], ["%Y%m%d"]),
+        (["2026. 1. 2. 13:05"], ["%Y. %m. %d. %H:%M"]),
+        (["Jan 5, 2026"], ["%b %d, %Y"]),
+        (["5 January 2026 10:00:01"], ["%d %B %Y %H:%M:%S"]),
+        (["12", "4.5", "1999"], []),
+        (["tomorrow"], []),
+        ([], []),
+    ],
+)
+def test_times_have_the_formats_that_fit_them(cells: Sequence[str], formats: list[str]) -> None:
+    assert find_time_formats(cells) == formats
+
+
+def test_one_odd_cell_in_a_hundred_does_not_hide_a_format() -> None:
+    cells = [f"{n % 28 + 1:02}.03.2026" for n in range(99)] + ["?"]
+    assert find_time_formats(cells) == ["%d.%m.%Y"]
+
+
+def orders(folder: Path, times: Sequence[str], more: str = "") -> None:
+    items = "\n".join(["id;name", *(f"p{n};Größe {n}" for n in range(3))])
+    (folder / "items.csv").write_bytes(items.encode("cp1252"))
+    rows = [f"u{n % 2};p{n % 3};{time};{more or n}" for n, time in enumerate(times)]
+    (folder / "events.csv").write_text("\n".join(["user;item;date;rating", *rows]))
+
+
+def test_a_shop_of_another_country_is_imported_as_it_is(tmp_path: Path) -> None:
+    orders(tmp_path, ["25.10.2026 12:00", "26.10.2026 8:30"], "1.299,50 €")
+    command = ["init", "-w", "ws", "--items", "items.csv", "--events", "events.csv", "--json"]
+    done = serendip_here(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["forms"] == {
+        "items": {"encoding": "cp1252"},
+        "events": {"time_format": "%d.%m.%Y %H:%M", "decimal": ","},
+    }
+    workspace = Workspace.open(tmp_path / "ws")
+    with closing(workspace.open_store()) as store:
+        assert [item.title for item in store.items()] == ["Größe 0", "Größe 1", "Größe 2"]
+        assert store.count_events() == 2
+    events = list(read_events(workspace.settings.events, tmp_path / "ws"))
+    assert [event.timestamp for event in events] == [
+        datetime(2026, 10, 25, 12, tzinfo=UTC).timestamp(),
+        datetime(2026, 10, 26, 8, 30, tzinfo=UTC).timestamp(),
+    ]
+    assert {event.value for event in events} == {1299.5}
+
+
+def test_a_time_zone_in_the_settings_counts_for_times_without_an_offset(tmp_path: Path) -> None:
+    orders(tmp_path, ["25.10.2026 12:00", "26.10.2026 8:30"])
+    (tmp_path / "ws").mkdir()
+    start_workspace(tmp_path / "ws", tmp_path / "items.csv", tmp_path / "events.csv", False)
+    path = tmp_path / "ws" / "serendip.toml"
+    settings = path.read_text(encoding="utf-8")
+    assert "# time_zone" in settings
+    path.write_text(settings.replace('# time_zone = "Europe/Berlin"', 'time_zone = "Asia/Seoul"'))
+    done = serendip_here("import", "-w", "ws", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with closing(Workspace.open(tmp_path / "ws").open_store()) as store:
+        first = store.history("u0", 1)[0].timestamp
+    assert first == datetime(2026, 10, 25, 12, tzinfo=ZoneInfo("Asia/Seoul")).timestamp()
+
+
+def test_the_whole_file_decides_the_order_of_day_and_month(tmp_path: Path) -> None:
+    orders(tmp_path, ["1/2/2026"] * 6_000 + ["1/31/2026"])
+    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
+    guesses = start_workspace(tmp_path / "ws", items, events, False)
+    assert guesses["events"].form.time_format == "%m/%d/%Y"
+
+
+def test_an_open_order_of_day_and_month_is_asked_for(tmp_path: Path) -> None:
+    orders(tmp_path, ["1/2/2026", "2/3/2026"])
+    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
+    with pytest.raises(DataError, match="can be '%d/%m/%Y' or '%m/%d/%Y'") as caught:
+        start_workspace(tmp_path / "ws", items, events, False)
+    assert "--time-format" in caught.value.hint
+    given = FileForm(time_format="%m/%d/%Y")
+    guesses = start_workspace(tmp_path / "ws", items, events, False, given=given)
+    assert guesses["events"].form.time_format == "%m/%d/%Y"

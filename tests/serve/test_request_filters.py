@@ -1,0 +1,159 @@
+"""Filters, facets and order of a request, over HTTP and in Python: real engine, real wire."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wire_client import WireClient, error_of
+
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+
+
+@pytest.fixture(scope="module")
+def engine(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("f") / "shop"))
+    opened = Engine.open(folder)
+    for number in range(0, 60, 2):  # a price for every second item
+        item = opened.item(f"i{number}")
+        assert item is not None
+        priced = {**item.attributes, "price": float(100 - number)}
+        opened.add_items([replace(item, attributes=priced)])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(engine: Engine) -> WireClient:
+    return WireClient(engine)
+
+
+def ask(client: WireClient, path: str, **parameters: Any) -> dict[str, Any]:
+    response = client.get(path, params=parameters)
+    assert response.status_code == 200, response.text
+    assert client.post(path, json=parameters).json()["items"] == response.json()["items"]
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def genres(engine: Engine, body: dict[str, Any]) -> set[Any]:
+    found = [engine.item(item["item_id"]) for item in body["items"]]
+    return {item.attributes["genre"] for item in found if item is not None}
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("/v1/recommend", {"user_id": "u1"}),
+        ("/v1/items/i1/similar", {}),
+        ("/v1/search", {"q": "tale"}),
+    ],
+)
+def test_every_item_passes_the_filters_and_the_list_is_not_cut_short(
+    engine: Engine, client: WireClient, path: str, parameters: dict[str, Any]
+) -> None:
+    body = ask(client, path, k=10, filter=["genre=western|horror", "price>=60"], **parameters)
+    assert len(body["items"]) == 10
+    assert genres(engine, body) <= {"western", "horror"}
+    for item in body["items"]:
+        found = engine.item(item["item_id"])
+        assert found is not None
+        assert float(str(found.attributes["price"])) >= 60
+
+
+def test_a_single_filter_needs_no_list(engine: Engine, client: WireClient) -> None:
+    body = ask(client, "/v1/search", q="tale", filter="genre!=comedy", k=20)
+    assert genres(engine, body) == {"western", "horror"}
+
+
+def test_facets_count_the_whole_list_and_not_the_page(engine: Engine, client: WireClient) -> None:
+    body = ask(client, "/v1/search", q="comedy tale", facet=["genre", "price"], k=2)
+    whole = ask(client, "/v1/search", q="comedy tale", k=1000)
+    listed = [engine.item(item["item_id"]) for item in whole["items"]]
+    counts = {
+        name: sum(one.attributes["genre"] == name for one in listed if one)
+        for name in {one.attributes["genre"] for one in listed if one}
+    }
+    assert body["facets"]["genre"]["values"] == counts
+    assert body["facets"]["genre"]["least"] is None
+    prices = [one.attributes["price"] for one in listed if one and "price" in one.attributes]
+    assert body["facets"]["price"] == {"values": {}, "least": min(prices), "most": max(prices)}
+    assert "facets" not in whole
+
+
+@pytest.mark.parametrize(("sort", "is_descending"), [("price", False), ("-price", True)])
+def test_pages_go_through_the_list_in_the_order_of_a_number(
+    engine: Engine, client: WireClient, sort: str, is_descending: bool
+) -> None:
+    numbers: list[float | None] = []
+    ids: list[str] = []
+    cursor = ""
+    while len(ids) < 60:
+        body = ask(client, "/v1/search", q="tale", sort=sort, k=7, cursor=cursor)
+        ids += [item["item_id"] for item in body["items"]]
+        for item in body["items"]:
+            found = engine.item(item["item_id"])
+            assert found is not None
+            price = found.attributes.get("price")
+            numbers.append(price if isinstance(price, float) else None)
+        cursor = body["next"]
+        if not cursor:
+            break
+    priced = [number for number in numbers if number is not None]
+    assert priced == sorted(priced, reverse=is_descending) and priced
+    assert numbers == [*priced, *[None] * (len(numbers) - len(priced))]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"filter": "colour=red"}, {"facet": "colour"}, {"sort": "colour"}, {"filter": "genre"}],
+)
+def test_what_no_item_has_is_refused(client: WireClient, parameters: dict[str, str]) -> None:
+    response = client.get("/v1/search", params={"q": "tale", **parameters})
+    assert response.status_code == 422
+    assert error_of(response)["hint"]
+
+
+def test_an_item_that_the_request_filters_out_is_told_so(client: WireClient) -> None:
+    asked = {"item_id": "i1", "surface": "home", "user_id": "u0", "filter": "genre=western"}
+    absence = client.get("/v1/explain", params=asked).json()["absence"]
+    assert (absence["stage"], absence["text"]) == ("request", "It fails a filter of the request")
+
+
+def test_the_page_offers_what_results_share_and_takes_it_back(client: WireClient) -> None:
+    html = client.get("/search", params={"q": "tale", "user": "u1"}).text
+    assert re.findall(r'class="facet-name">(\w+)<', html) == ["genre"]
+    links = re.findall(r'class="chip" href="(/search[^"]*filter=genre%3D(\w+))">', html)
+    assert {name for _, name in links} == {"horror", "comedy", "western"}
+    (western,) = [link for link, name in links if name == "western"]
+    chosen = client.get(western.replace("&amp;", "&")).text
+    shown = re.findall(r'class="card-title">The (\w+) tale', chosen)
+    assert shown and set(shown) == {"western"}
+    assert 'class="chip is-chosen" href="/search?q=tale&amp;user=u1" aria-current' in chosen
+    more = re.findall(r'"(/more\?[^"]*)"', html)
+    assert all("filter" not in link for link in more)
+    parts = re.findall(r'"(/more\?[^"]*)"', chosen)
+    assert all("filter=genre%3Dwestern" in link for link in parts)
+
+
+def test_too_many_filters_are_refused(client: WireClient) -> None:
+    many = [f"genre!={number}" for number in range(21)]
+    assert client.get("/v1/search", params={"q": "tale", "filter": many}).status_code == 422
+
+
+def test_an_answer_from_less_obeys_the_filters_and_the_order(engine: Engine) -> None:
+    request = Request("home", filters=("genre=comedy",), facets=("genre",), sort="-price", k=5)
+    answer = engine.fall_back(request)
+    found = [engine.item(item.item_id) for item in answer.items]
+    assert len(found) == 5
+    assert {item.attributes["genre"] for item in found if item} == {"comedy"}
+    prices = [float(str(item.attributes["price"])) for item in found if item]
+    assert prices == sorted(prices, reverse=True)
+    assert list(answer.facets["genre"].values) == ["comedy"]
