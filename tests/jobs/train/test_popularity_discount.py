@@ -74,17 +74,3 @@ def test_requests_without_a_chosen_item_do_not_count() -> None:
     values, counts, chosen, group = requests([0.9, 0.8], [5, 500], 0)
     chosen[group == 0] = False
     assert learn_discount(values, counts, chosen, group, 0.3) == 0.3
-
-
-def test_less_is_taken_back_where_few_requests_tell() -> None:
-    """A power that gains on half of the requests what it costs on the other half."""
-    number = 2 * MIN_REQUESTS
-    gains = requests([0.28, 0.5, 0.01], [0, 180, 0], 0, number)
-    costs = requests([0.5, 0.28, 0.01], [180, 0, 0], 0, number)
-    for count, wanted in ((number, 0.2), (16 * number, 0.5)):
-        joined = [
-            np.tile(np.concatenate([one, other]), count // number)
-            for one, other in zip(gains[:3], costs[:3], strict=True)
-        ]
-        group = np.repeat(np.arange(2 * count), 3)
-        assert learn_discount(*joined, group, 0.0) == wanted

@@ -4,14 +4,11 @@ A ranker learns that popular items are chosen more often, partly because they we
 Dividing its values by (20 + interactions) to a power takes some of that back: fewer items take all
 places, and items of the tail get some. The power is learned on the requests that the ranker was
 trained on, the newest ones: the largest one that costs next to nothing of nDCG@10 among the
-candidates of a request, even if the true cost is a standard error above the one that was seen. So
-little is taken back where few requests tell (the one-standard-error rule: Breiman et al. 1984,
-"Classification and Regression Trees"). The division of values is a form of inverse propensity
-weighting in which the propensity of an item is a power of its popularity (Steck 2011, "Item
-popularity and recommendation accuracy", RecSys); difference: it corrects the order and not the
-loss.
+candidates of a request. The division of values is a form of inverse propensity weighting in which
+the propensity of an item is a power of its popularity (Steck 2011, "Item popularity and
+recommendation accuracy", RecSys); difference: it corrects the order and not the loss.
 
-Shapes: R rows (request, candidate), Q requests.
+Shapes: R rows (request, candidate).
 """
 
 from __future__ import annotations
@@ -67,7 +64,7 @@ def learn_discount(
     group: NDArray[np.integer],
     unlearned: float,
 ) -> float:
-    """The largest power that costs at most ``MAX_LOSS`` of nDCG@10, a standard error added.
+    """The largest power that costs at most ``MAX_LOSS`` of nDCG@10.
 
     Args:
         values: (R,) values of the ranker.
@@ -79,11 +76,9 @@ def learn_discount(
     requests = [rows for rows in rows_of_requests(group) if chosen[rows].any()]
     if len(requests) < MIN_REQUESTS:
         return unlearned
-    plain = ndcg_of_requests(values, chosen, requests)  # (Q,)
+    least = (1 - MAX_LOSS) * ndcg_of_requests(values, chosen, requests).mean()
     for power in POWERS:
         discounted = discount_popular(values, counts, power)
-        losses = plain - ndcg_of_requests(discounted, chosen, requests)  # (Q,)
-        error = losses.std(ddof=1) / len(losses) ** 0.5
-        if losses.mean() + error <= MAX_LOSS * plain.mean():
+        if ndcg_of_requests(discounted, chosen, requests).mean() >= least:
             return power
     return 0.0
