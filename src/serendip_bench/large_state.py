@@ -25,7 +25,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.packed_rows import pack_rows
-from serendip.data.query import TASKS
+from serendip.data.query import RETRIEVAL_TASKS
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
@@ -205,7 +205,7 @@ def _retriever(features: ItemFeatures, rng: np.random.Generator) -> Retriever:
         search_size=config.search_size,
         donors=np.ones(num_items, np.bool_),
     )
-    weights = np.full((len(TASKS), 2), 0.5, np.float32)
+    weights = np.full((len(RETRIEVAL_TASKS), 2), 0.5, np.float32)
     retriever._trained = replace(
         retriever._trained,
         item_vectors=pack_rows(random_rows(num_items, size)),

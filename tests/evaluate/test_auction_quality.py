@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from surface_world import items, lists
 
-from serendip.evaluate.auction_quality import SoldPlaces, measure_auction
+from serendip.evaluate.auction_quality import Sale, SoldPlaces, measure_auction
 
 
 def places(sold):
@@ -24,7 +24,9 @@ def places(sold):
 def test_value_and_relevance_of_sold_places_per_user():
     # Users 0 (two lists) and 1 (one). Sold: place 1 of the first two lists; nothing of the third.
     chosen = [items(1), items(2), items(0)]
-    figures = measure_auction(places([(0, 1), (1, 1)]), chosen, np.array([0, 0, 1]), resamples=50)
+    figures = measure_auction(
+        Sale(places([(0, 1), (1, 1)]), chosen), np.array([0, 0, 1]), resamples=50
+    )
     assert figures.sold.value == pytest.approx((1 / 2 + 0) / 2)
     assert (figures.bid.value, figures.bid.n) == (2.0, 1)  # over users with a sale
     assert figures.expected.value == pytest.approx((0.5 + 0) / 2)
@@ -36,7 +38,7 @@ def test_value_and_relevance_of_sold_places_per_user():
 
 
 def test_without_a_sale_nothing_is_relevant_or_earned():
-    figures = measure_auction(places([]), [items(1)] * 3, np.array([0, 0, 1]), resamples=50)
+    figures = measure_auction(Sale(places([]), [items(1)] * 3), np.array([0, 0, 1]), resamples=50)
     assert (figures.sold.value, figures.expected.value, figures.earned.value) == (0.0, 0.0, 0.0)
     assert figures.bid.value is None
     assert figures.precision.value is None

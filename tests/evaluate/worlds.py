@@ -6,7 +6,7 @@ import numpy as np
 from surface_world import surface
 
 from serendip.data.item_starts import Promise
-from serendip.evaluate.auction_quality import SoldPlaces, measure_auction
+from serendip.evaluate.auction_quality import Sale, SoldPlaces
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
@@ -75,7 +75,7 @@ def surfaces_world():
     whole = surface(
         surface="search",
         message=measure_messages(sent, chosen, resamples=50),
-        auction=measure_auction(places, chosen, np.array([0, 0, 1]), resamples=50),
+        sale=Sale(places, chosen),
         note="Written queries.",
     )
     return [

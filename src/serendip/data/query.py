@@ -39,11 +39,22 @@ from serendip.data.rejections import Rejected
 Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
 """Kinds of requests that models know; the engine names and configures the surfaces."""
 
-Task = Literal["home", "similar", "search"]
-"""Kinds of requests that rankers and retrievers learn apart; every surface is answered as one."""
+RetrievalTask = Literal["home", "similar", "search"]
+"""Kinds of requests that retrievers learn apart."""
 
-TASKS: tuple[Task, ...] = ("home", "similar", "search")
+RETRIEVAL_TASKS: tuple[RetrievalTask, ...] = ("home", "similar", "search")
+
+Task = Literal["home", "similar", "search", "cart", "thank_you"]
+"""Kinds of requests that rankers learn apart; every surface is answered as one."""
+
+TASKS: tuple[Task, ...] = (*RETRIEVAL_TASKS, "cart", "thank_you")
 """In the order of their numbers in training data."""
+
+NEAREST_TASK: Mapping[Task, Task] = {"cart": "similar", "thank_you": "similar"}
+"""Task -> the one as which its requests are answered where nothing was learned for it."""
+
+ITEM_TASKS: tuple[Task, ...] = ("similar", "cart", "thank_you")
+"""Tasks whose requests start from items."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

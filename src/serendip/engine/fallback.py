@@ -18,7 +18,7 @@ import numpy as np
 
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.item_list import ItemList
-from serendip.data.query import Query
+from serendip.data.query import ITEM_TASKS, Query
 from serendip.engine.stages.pipeline import restrict, run_sources
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
@@ -71,7 +71,7 @@ def _climb_down(
 
 def _run_content(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
     sources = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
-    if surface.task == "similar":
+    if surface.task in ITEM_TASKS:
         sources["content"] = _FUSED
     known = {name: quota for name, quota in sources.items() if _has_source(name, state)}
     if not known:

@@ -19,7 +19,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_list import ItemList
-from serendip.data.query import TASKS, Query
+from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.feature_names import relative_name
 from serendip.engine.stages.base import FIRST
@@ -117,7 +117,7 @@ def measure_influence(
     query, surface, ranker = result.query, result.surface, state.ranker
     if ranker is None or surface.scorer != RANKER or not len(items):
         return None
-    if TASKS.index(surface.task) not in ranker.ordered_tasks:
+    if ranker.number_of(surface.task) not in ranker.ordered_tasks:
         return None
     if query.text or len(query.source_items) or len(query.history) < 2:
         return None

@@ -16,9 +16,10 @@ Shapes: T requests, k places.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate, per_user
@@ -45,6 +46,34 @@ class SoldPlaces:
     organic: IntArray
     for_sale: int
 
+    def rows(self, rows: NDArray[np.integer]) -> SoldPlaces:
+        """Those of some lists."""
+        return replace(
+            self,
+            items=self.items[rows],
+            is_sold=self.is_sold[rows],
+            bids=self.bids[rows],
+            revenue=self.revenue[rows],
+            organic=self.organic[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sale:
+    """Sold places of T lists, and what the users chose afterwards.
+
+    Args:
+        places: of T lists.
+        chosen: T arrays of items.
+    """
+
+    places: SoldPlaces
+    chosen: Sequence[IntArray]
+
+    def rows(self, rows: NDArray[np.integer]) -> Sale:
+        """That of some lists."""
+        return Sale(self.places.rows(rows), [self.chosen[row] for row in rows.tolist()])
+
 
 @dataclass(frozen=True, slots=True)
 class AuctionFigures:
@@ -68,8 +97,7 @@ class AuctionFigures:
 
 
 def measure_auction(
-    places: SoldPlaces,
-    relevant: Sequence[IntArray],
+    sale: Sale,
     groups: Groups,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -77,12 +105,12 @@ def measure_auction(
     """Measure the sold places, per user.
 
     Args:
-        places: of T lists.
-        relevant: T arrays of the items that the user chose afterwards.
+        sale: of T lists.
         groups: (T,) user numbers from 0.
         seed: of the bootstrap.
         resamples: number of bootstrap draws.
     """
+    places, relevant = sale.places, sale.chosen
     sold = places.is_sold
     is_chosen = np.array(
         [np.isin(row, items) for row, items in zip(places.items, relevant, strict=True)], np.bool_

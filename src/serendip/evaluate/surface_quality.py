@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import DataError
-from serendip.evaluate.auction_quality import AuctionFigures
+from serendip.evaluate.auction_quality import AuctionFigures, Sale, measure_auction
 from serendip.evaluate.comparison import Comparison, build_comparison
 from serendip.evaluate.exposure import (
     estimate_exposure,
@@ -65,7 +65,7 @@ class SurfaceRuns:
         baselines: systems that the subject is compared with.
         possible: number of requests that the T were sampled from.
         message: figures of a surface that sends messages.
-        auction: figures of a surface that sells places.
+        sale: of a surface that sells places.
         note: what a reader must know; empty = nothing.
 
     Raises:
@@ -84,7 +84,7 @@ class SurfaceRuns:
     baselines: Sequence[str]
     possible: int
     message: MessageFigures | None = None
-    auction: AuctionFigures | None = None
+    sale: Sale | None = None
     note: str = ""
     choice_kinds: Mapping[str, Sequence[IntArray]] = field(default_factory=dict)
 
@@ -119,11 +119,13 @@ class SliceFigures:
         n_users: users with a request in the slice.
         n_requests: its requests.
         systems: system -> metric -> estimate.
+        auction: of a surface that sells places, for a kind of users.
     """
 
     n_users: int
     n_requests: int
     systems: dict[str, dict[str, Estimate]]
+    auction: AuctionFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +191,20 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
         subject=runs.subject,
         systems=systems,
         slices={
-            name: _measure_slice(runs, rows, relevant, (seed, resamples))
+            name: _measure_slice(
+                runs,
+                rows,
+                relevant,
+                (seed, resamples),
+                runs.sale if name in runs.user_kinds else None,
+            )
             for name, (rows, relevant) in slice_requests(
                 runs.relevant, runs.user_kinds, runs.item_kinds, runs.choice_kinds
             ).items()
         },
         comparisons=comparisons,
         message=runs.message,
-        auction=runs.auction,
+        auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed, resamples),
         note=runs.note,
     )
 
@@ -287,6 +295,7 @@ def _measure_slice(
     rows: NDArray[np.intp],
     relevant: Sequence[IntArray],
     draws: tuple[int, int],
+    sale: Sale | None,
 ) -> SliceFigures:
     groups = _number_users(runs.users[rows])
     columns = [value_lists(lists[rows], relevant) for lists in runs.lists.values()]
@@ -294,4 +303,5 @@ def _measure_slice(
     users = per_user(table, groups) if len(table) else table
     estimated = iter(estimates(users, *draws))
     systems = {name: {m.label: next(estimated) for m in RANKING} for name in runs.lists}
-    return SliceFigures(len(users), len(rows), systems)
+    auction = None if sale is None else measure_auction(sale.rows(rows), groups, *draws)
+    return SliceFigures(len(users), len(rows), systems, auction)

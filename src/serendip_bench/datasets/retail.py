@@ -13,15 +13,17 @@ product that the customer bought next, in the order of the invoice.
 
 from __future__ import annotations
 
+import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.files.tables import Row, open_table
 from serendip.data.item import Catalogue, Item
@@ -99,6 +101,24 @@ def read_retail(folder: Path) -> Dataset:
         np.full(len(sales), np.nan, np.float32),
     )
     return Dataset(catalogue, users, log).with_countries(_read_countries(customers, countries))
+
+
+def write_retail_files(dataset: Dataset, kept: BoolArray, folder: Path) -> None:
+    """items.csv of all products and events.csv of the sales to some customers (U,), for `init`."""
+    assert dataset.countries is not None
+    names, of_users = dataset.countries.names, dataset.countries.of_users
+    with (folder / "items.csv").open("w", newline="", encoding="utf-8") as stream:
+        rows = [[item.item_id, item.title] for item in dataset.catalogue.items]
+        csv.writer(stream).writerows([["StockCode", "Description"], *rows])
+    log = dataset.events
+    users, items = dataset.users.ids_of(log.users), dataset.catalogue.vocabulary.ids_of(log.items)
+    with (folder / "events.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["CustomerID", "StockCode", "InvoiceDate", "Country"])
+        for row in np.flatnonzero(kept[log.users]).tolist():
+            moment = datetime.fromtimestamp(float(log.timestamps[row]), UTC)
+            time = moment.strftime("%Y-%m-%d %H:%M:%S")
+            writer.writerow([users[row], items[row], time, names[of_users[log.users[row]]]])
 
 
 def build_retail_split(folder: Path, words: FloatArray) -> UnifiedSplit:

@@ -15,13 +15,11 @@ new visitor from each pair of the six countries with most customers.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -52,33 +50,22 @@ from serendip.jobs.train.fit import Fitter
 from serendip.models.context_counts import ContextConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip_bench.datasets.retail import read_retail
+from serendip_bench.datasets.retail import read_retail, write_retail_files
 
 METRICS = ("nDCG@10", "Recall@10")
 NUM_COUNTRIES = 6
 
 
-def write_files(dataset: Dataset, folder: Path, customers: int) -> None:
-    """items.csv and events.csv of all customers abroad and of some of the largest country."""
+def choose_customers(dataset: Dataset, customers: int) -> BoolArray:
+    """(U,) bool, all customers abroad and some of the largest country."""
     assert dataset.countries is not None
-    names, of_users = dataset.countries.names, dataset.countries.of_users
+    of_users = dataset.countries.of_users
     largest = int(np.bincount(of_users).argmax())
     at_home = np.flatnonzero(of_users == largest)
     order = np.random.default_rng(0).permutation(len(at_home))
-    kept = of_users != largest
+    kept = np.asarray(of_users != largest)
     kept[at_home[order[:customers]]] = True
-    with (folder / "items.csv").open("w", newline="", encoding="utf-8") as stream:
-        rows = [[item.item_id, item.title] for item in dataset.catalogue.items]
-        csv.writer(stream).writerows([["StockCode", "Description"], *rows])
-    log = dataset.events
-    users, items = dataset.users.ids_of(log.users), dataset.catalogue.vocabulary.ids_of(log.items)
-    with (folder / "events.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["CustomerID", "StockCode", "InvoiceDate", "Country"])
-        for row in np.flatnonzero(kept[log.users]).tolist():
-            moment = datetime.fromtimestamp(float(log.timestamps[row]), UTC)
-            time = moment.strftime("%Y-%m-%d %H:%M:%S")
-            writer.writerow([users[row], items[row], time, names[of_users[log.users[row]]]])
+    return kept
 
 
 def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[str, Any]:
@@ -180,7 +167,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_files(read_retail(options.folder), folder, options.customers)
+        dataset = read_retail(options.folder)
+        write_retail_files(dataset, choose_customers(dataset, options.customers), folder)
         start_workspace(folder / "ws", folder / "items.csv", folder / "events.csv", force=False)
         settings = folder / "ws" / "serendip.toml"
         parts = json.dumps("auto" if options.features == "auto" else options.features.split(","))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from serendip.data.query import Task
+from serendip.data.query import RetrievalTask
 from serendip.errors import ConfigError
 from serendip.models.retriever.config import RetrieverConfig, group_config
 from serendip_bench.sequential.models import RETRIEVER
@@ -75,7 +75,9 @@ _FEW_SEEDS = 1
 set on two cores."""
 
 
-def _build_retriever_line(model: str, *tasks: Task, most_seeds: int | None = None) -> UnifiedModel:
+def _build_retriever_line(
+    model: str, *tasks: RetrievalTask, most_seeds: int | None = None
+) -> UnifiedModel:
     """A retriever trained on some of the tasks, with the budget of ``group_config``."""
     config = group_config(RetrieverConfig(**_UNIFIED), tasks)
     return UnifiedModel(model, tasks, config=config.model_dump(), most_seeds=most_seeds)

@@ -14,7 +14,13 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.registry import RETAIL_SHOP, detect_dataset
-from serendip_bench.datasets.retail import RETAIL, build_retail_split, count_customers, read_retail
+from serendip_bench.datasets.retail import (
+    RETAIL,
+    build_retail_split,
+    count_customers,
+    read_retail,
+    write_retail_files,
+)
 from serendip_bench.unified.run import UnifiedBench, run_unified
 from serendip_bench.unified.tasks import without_country
 
@@ -48,6 +54,18 @@ def test_a_customer_is_where_the_first_invoice_says(shop: Path) -> None:
             "France" if int(user) % 4 == 0 else "United Kingdom"
         )
     assert list(count_customers(shop)["customers"]) == ["United Kingdom", "France"]
+
+
+def test_sales_to_some_customers_become_the_files_of_a_shop(shop: Path, tmp_path: Path) -> None:
+    dataset = read_retail(shop)
+    write_retail_files(dataset, np.array(dataset.users.ids) == "4", tmp_path)
+    items = (tmp_path / "items.csv").read_text().splitlines()
+    assert len(items) == 1 + dataset.num_items and items[0] == "StockCode,Description"
+    header, *events = (tmp_path / "events.csv").read_text().splitlines()
+    assert header == "CustomerID,StockCode,InvoiceDate,Country"
+    number = int(dataset.users.numbers(["4"])[0])
+    assert len(events) == int((dataset.events.users == number).sum()) > 1
+    assert {(line.split(",")[0], line.split(",")[3]) for line in events} == {("4", "France")}
 
 
 def test_home_names_the_country_in_training_and_in_requests(shop: Path) -> None:

@@ -250,6 +250,31 @@ def test_a_position_that_an_owed_item_has_by_its_value_is_left_to_it() -> None:
     assert decided(slate, EXPLORED) == []
 
 
+def test_on_average_no_more_of_a_block_is_given_away_than_the_cost_allows() -> None:
+    # The last of four positions has a sixth of the value of its block.
+    values, counts = [10, 8, 7, 5, 4], [9, 9, 9, 9, 0]
+    rules = surface(exploration=ExplorationConfig(share=0.25, max_cost=0.05))
+    slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in range(1_000)]
+    explored = [slate for slate in slates if slate.rows[3] == 4]
+    assert len(explored) / len(slates) == pytest.approx(0.05 * 6, abs=0.04)
+    assert all(slate.rows == [0, 1, 2, 3, 4] for slate in slates if slate.rows[3] == 3)
+    chances = [slate.propensities_of(EXPLORED)[3] for slate in explored]
+    assert chances == pytest.approx([0.05 * 6] * len(explored))
+
+
+@pytest.mark.parametrize(("max_cost", "explored"), [(0.0, 0), (1 / 6, 20), (1.0, 20)])
+def test_a_position_within_the_cost_is_always_explored(max_cost: float, explored: int) -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.25, max_cost=max_cost))
+    rows = [ranked([10, 8, 7, 5, 4], counts=[9, 9, 9, 9, 0], seed=seed) for seed in range(20)]
+    slates = [build_slate(row, rules) for row in rows]
+    assert sum(slate.rows[3] == 4 for slate in slates) == explored
+
+
+def test_a_position_without_value_costs_nothing() -> None:
+    rules = surface(exploration=ExplorationConfig(share=0.5, max_cost=0.001))
+    assert build_slate(ranked([-1, -2, -2.5], counts=[9, 9, 0]), rules).rows == [0, 2, 1]
+
+
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.1, 0.07])
 def test_no_more_than_the_share_is_explored(share: float) -> None:
     rules = surface(exploration=ExplorationConfig(share=share, max_interactions=0))

@@ -41,8 +41,8 @@ def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
         "home": ("home", home, ("seen",), LEARNED, False),
         "similar": ("similar", {**behaviour, "content": 100}, (), LEARNED, False),
         "search": ("search", {"words": 200, "retriever": 200}, (), 0.0, True),
-        "cart": ("similar", basket, ("seen",), 0.0, False),
-        "thank_you": ("similar", basket, ("seen",), 0.0, False),
+        "cart": ("cart", basket, ("seen",), LEARNED, False),
+        "thank_you": ("thank_you", basket, ("seen",), LEARNED, False),
     }
     for name, values in expected.items():
         surface = DEFAULT_SURFACES[name]

@@ -147,11 +147,17 @@ def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> 
         [replace(item, attributes={**item.attributes, "bid": 2.0}) for item in catalogue.items]
     )
     answers = answer_all(questioner.ask("ads"), ads, replace(state, catalogue=bidding))
-    assert answers.auction is not None
-    assert answers.auction.bid.value == 2.0
-    assert answers.auction.sold.value > 0.9
+    assert answers.sale is not None
+    figures = SurfaceMeter(questioner, state, {})._estimate(questioner.ask("ads"), answers)
+    assert figures.auction is not None
+    assert figures.auction.bid.value == 2.0
+    assert figures.auction.sold.value > 0.9
     # Every item bids the same: the places go to the most probable items, as without a sale.
-    assert answers.auction.expected.value > 0
+    assert figures.auction.expected.value > 0
+    # Of kinds of users each has its own figures; together they are those of all.
+    by_kind = {name: part.auction for name, part in figures.slices.items() if part.auction}
+    assert "cold users" in by_kind and "cold items" not in by_kind
+    assert all(auction.sold.n <= figures.auction.sold.n for auction in by_kind.values())
     assert UNSOLD in answers.lists
     assert answers.lists[UNSOLD].shape == answers.lists[ENGINE].shape
 

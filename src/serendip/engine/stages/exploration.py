@@ -6,7 +6,16 @@ to one of them if it is worth it: if its value is not much lower than that of th
 displaces, so that a place of high value is never given away. Among those it is drawn by a softmax
 of the retriever's scores (Boltzmann exploration), so that mostly the best are shown and every other
 one may be. Each draw has its propensity, the probability that this item had at this position, which
-unbiased estimates from the log need. A position that such an item has by its value is left to it.
+unbiased estimates from the log need.
+
+What is given away can be bounded, too (``max_cost``). To users who want something known the
+displaced item is lost whole: what the explored one is worth comes to others, and the more new items
+there are, the more requests have one that is worth a position. So each position is explored with
+the chance at which this loss is at most a set share of the value of its block, on average over
+requests, were there new items for all. It rests on the ranker's values, by which the last positions
+of a block have a larger share than by what is chosen, so that less is lost than it allows.
+
+A position that such an item has by its value is left to it.
 
 Where the surface promises impressions to new items, those that have not had them come first: the
 draw is among them alone as long as one of them is worth the position, and each leaves the draw when
@@ -56,6 +65,13 @@ class ExplorationConfig(Config):
     """How much lower the value of an explored item may be than that of the item it displaces, as a
     share of it. 0 = it costs nothing, 1 = any item may be explored."""
 
+    max_cost: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of the value of the block that a position ends which exploration may give away, on
+    average over requests: a position that is worth the share c of it is explored in ``max_cost /
+    c`` of them, or in all. All of its value counts as lost, whatever the explored item is worth, so
+    this bounds what users lose who want items that are known, however many new items there are:
+    0.01 = at most 1 %. 1 = no bound; ``max_loss`` alone decides."""
+
     temperature: PositiveFloat = 0.05
     """Of the softmax over the retriever's scores, cosines between -1 and 1: a candidate that is
     this much below another is drawn e times less often."""
@@ -100,6 +116,7 @@ class Explorer(Placement):
         self._random = np.random.default_rng(ranked.seed)
         self._block = math.ceil(1 / config.share)
         self._values, self._max_loss = ranked.values, config.max_loss
+        self._max_cost = config.max_cost
         self._owed = ranked.owed  # (C,)
         self._is_new = (ranked.counts <= config.max_interactions) | self._owed  # (C,)
         self._pool = np.flatnonzero(self._is_new)
@@ -121,7 +138,8 @@ class Explorer(Placement):
         value = float(self._values[displaced])
         is_worth_it = self._values[self._pool] >= value - self._max_loss * abs(value)
         pool = self._pool[fitting[self._pool] & is_worth_it]
-        if not len(pool):
+        chance = self._chance(position, value)
+        if not len(pool) or (chance < 1.0 and self._random.random() >= chance):
             return -1
         if self._owed[pool].any():
             pool = pool[self._owed[pool]]
@@ -130,8 +148,16 @@ class Explorer(Placement):
         chances /= chances.sum()
         drawn = int(self._random.choice(len(pool), p=chances))
         self.positions.append(position)
-        self.propensities.append(float(chances[drawn]))
+        self.propensities.append(chance * float(chances[drawn]))
         return int(pool[drawn])
+
+    def _chance(self, position: int, value: float) -> float:
+        """Chance of exploring the last position of a block, whose organic item has a value."""
+        if self._max_cost == 1.0:
+            return 1.0
+        block = self._values[max(0, position + 1 - self._block) : position + 1]
+        most = self._max_cost * float(np.maximum(block, 0.0).sum())
+        return 1.0 if value <= most else most / value
 
 
 def request_seed(query: Query, past: History) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import ItemList
-from serendip.data.query import TASKS, Task
+from serendip.data.query import Task
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.item_value import expected_values, values_of
@@ -185,7 +185,7 @@ class RankerScorer(Scorer):
         surface, ranker = batch.surface, batch.state.ranker
         if ranker is None or not len(candidates):
             return None
-        if TASKS.index(surface.task) not in ranker.ordered_tasks:
+        if ranker.number_of(surface.task) not in ranker.ordered_tasks:
             return None
         probabilities = predict_actions(ranker, surface.task, features)  # (R, A)
         actions = ranker.config.actions
@@ -265,7 +265,7 @@ def _paid_probability(batch: Batch, features: FloatArray, organic: OrganicScores
 
 def predict_actions(ranker: Ranker, task: Task, features: FloatArray) -> FloatArray:
     """(R, A) probabilities of the ranker's actions."""
-    return ranker.predict(features, np.full(len(features), TASKS.index(task), np.int64))
+    return ranker.predict(features, np.full(len(features), ranker.number_of(task), np.int64))
 
 
 def weigh_actions(

@@ -19,7 +19,7 @@ from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.event import NO_SESSION
 from serendip.data.item_starts import NO_PROMISE, Promise
-from serendip.data.query import History, Query, Task
+from serendip.data.query import ITEM_TASKS, History, Query, Task
 from serendip.data.rejections import Rejected
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
@@ -60,7 +60,9 @@ class SurfaceConfig(Config):
     renamed: ClassVar[Mapping[str, str]] = {"bad_matches": "relevance_filter", "send": "min_value"}
 
     task: Task
-    """The task that the models predict; several surfaces may share one."""
+    """The task that the models predict; several surfaces may share one. ``cart`` and ``thank_you``
+    are those of a basket: what else is in it, and what is in the next one. Where too few baskets
+    are known to learn from, they are answered as ``similar``."""
 
     context: tuple[RequestPart, ...] = REQUEST_PARTS
     """Parts of a request that are read; a surface without "user" answers everybody the same."""
@@ -87,8 +89,8 @@ class SurfaceConfig(Config):
     popularity_discount: NonNegativeFloat | Literal["learned"] = 0.0
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers items that are particular to the context over items that everybody chooses. ``learned``
-    = the most that the newest events allow, see ``jobs/train/popularity_discount.py``: of home for
-    surfaces of that task, of similar items for theirs; where too little is known, 0 and 0.3."""
+    = the most that the newest events allow for the surface's task, see
+    ``jobs/train/popularity_discount.py``; where too little is known, 0, and 0.3 for ``similar``."""
 
     rejection_discount: float = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not
@@ -157,7 +159,7 @@ class SurfaceConfig(Config):
         """The part that a request must have: a text, or source items; empty = neither."""
         if self.task == "search" and "query" in self.context:
             return "query"
-        return "items" if self.task == "similar" and "items" in self.context else ""
+        return "items" if self.task in ITEM_TASKS and "items" in self.context else ""
 
 
 _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
@@ -189,8 +191,12 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         rejection_discount=0.0,
         pin_exact_titles=True,
     ),
-    "cart": SurfaceConfig(task="similar", context=_NO_QUERY, sources=_BASKET),
-    "thank_you": SurfaceConfig(task="similar", context=_NO_QUERY, sources=_BASKET),
+    "cart": SurfaceConfig(
+        task="cart", context=_NO_QUERY, sources=_BASKET, popularity_discount=LEARNED
+    ),
+    "thank_you": SurfaceConfig(
+        task="thank_you", context=_NO_QUERY, sources=_BASKET, popularity_discount=LEARNED
+    ),
     "ads": SurfaceConfig(
         task="home",
         context=_NO_QUERY,

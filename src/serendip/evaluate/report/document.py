@@ -17,7 +17,8 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "surfaces": {surface:
         {"surface", "question", "note", "n_users", "n_requests", "possible", "catalogue_size",
          "subject", "systems": {name: {metric: Estimate}},
-         "slices": {slice: {"n_users", "n_requests", "systems": {name: {metric: Estimate}}}},
+         "slices": {slice: {"n_users", "n_requests", "systems": {name: {metric: Estimate}},
+                            "auction": null | as below, of kinds of users}},
          "comparisons": [as above],
          "message": null | {"systems": {name: {"sent", "precision", "useful": Estimate, "items"}}},
          "auction": null | {"sold", "bid", "expected", "earned", "precision",

@@ -23,7 +23,7 @@ from serendip import __version__
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.item import Catalogue
-from serendip.data.query import TASKS, Query
+from serendip.data.query import RETRIEVAL_TASKS, Query
 from serendip.data.splits import Split, Targets, temporal
 from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all
@@ -260,7 +260,7 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
 
 def _tasks(folder: str, seeds: Sequence[int]) -> list[GroupTask]:
     """All groups, seed by seed; the group of all tasks first, as it trains longest."""
-    groups = [group for size in (3, 2, 1) for group in combinations(TASKS, size)]
+    groups = [group for size in (3, 2, 1) for group in combinations(RETRIEVAL_TASKS, size)]
     return [GroupTask(folder, group, seed) for seed in seeds for group in groups]
 
 

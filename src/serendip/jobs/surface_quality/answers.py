@@ -29,7 +29,7 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.evaluate.auction_quality import AuctionFigures, SoldPlaces, measure_auction
+from serendip.evaluate.auction_quality import Sale, SoldPlaces
 from serendip.evaluate.message_quality import MessageFigures, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.questions import SurfaceRequests
@@ -131,12 +131,12 @@ class SurfaceAnswers:
     Args:
         lists: system -> (T, 10) item numbers, padded with -1; the engine first.
         message: figures of a surface that sends messages.
-        auction: figures of a surface that sells places.
+        sale: of a surface that sells places.
     """
 
     lists: Mapping[str, IntArray]
     message: MessageFigures | None = None
-    auction: AuctionFigures | None = None
+    sale: Sale | None = None
 
 
 def answer_all(
@@ -154,8 +154,8 @@ def answer_all(
     if not sells(surface, state):
         return SurfaceAnswers(lists, message)
     unsold = answer_engine(requests.queries, _without_sale(surface), state)
-    auction = _measure_sale(requests, surface, results, unsold)
-    return SurfaceAnswers({**lists, UNSOLD: unsold}, message, auction)
+    sale = _find_sale(requests, surface, results, unsold)
+    return SurfaceAnswers({**lists, UNSOLD: unsold}, message, sale)
 
 
 def first_items(lists: Sequence[ItemList]) -> IntArray:
@@ -187,12 +187,12 @@ def _without_sale(surface: SurfaceConfig) -> SurfaceConfig:
     return surface.model_copy(update={"sponsored": None, "sources": sources})
 
 
-def _measure_sale(
+def _find_sale(
     requests: SurfaceRequests,
     surface: SurfaceConfig,
     results: Sequence[Result],
     unsold: IntArray,
-) -> AuctionFigures:
+) -> Sale:
     assert surface.sponsored is not None
     items = first_items([result.items for result in results])
     shape = items.shape
@@ -211,5 +211,4 @@ def _measure_sale(
         unsold,
         sum(position < K for position in surface.sponsored.positions),
     )
-    users = np.unique(requests.users, return_inverse=True)[1].reshape(-1)
-    return measure_auction(places, requests.afterwards, users)
+    return Sale(places, requests.afterwards)

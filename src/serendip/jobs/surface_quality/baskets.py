@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.event import NO_SESSION
 from serendip.data.query import History
 from serendip.data.splits import Split, Targets
-from serendip.jobs.surface_quality.sample import order_users
+from serendip.jobs.surface_quality.sample import Keys, hash_key, order_users, sample_requests
 
 MOST_SECONDS_BETWEEN = 1_800.0
 """Events of one user at most this far apart belong to one basket, if one has no session."""
@@ -36,6 +37,8 @@ class Basket:
     Args:
         user_id: of the user.
         items: (B,) int32 distinct items, in the order in which they were chosen.
+        liked: (B,) bool, whether the choice counts as a like.
+        actions: action of each choice; empty if not logged.
         begin: Unix seconds of the first event.
         end: Unix seconds of the last event.
         session: ``session_code`` of the first event that has one; 0 = none has.
@@ -43,9 +46,93 @@ class Basket:
 
     user_id: str
     items: IntArray
+    liked: BoolArray
+    actions: Sequence[str]
     begin: float
     end: float
     session: int = NO_SESSION
+
+    @property
+    def key(self) -> int:
+        """What identifies it in other runs."""
+        return hash_key(self.user_id, self.begin)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BasketRequest:
+    """A request that starts from items of a basket.
+
+    Args:
+        basket: whose user and session the request has.
+        source: (S,) int32 items that it starts from.
+        wanted: basket whose items are wanted.
+        chosen: (W,) rows of these in ``wanted``.
+        time: Unix seconds of the request.
+    """
+
+    basket: Basket
+    source: IntArray
+    wanted: Basket
+    chosen: NDArray[np.intp]
+    time: float
+
+    @property
+    def items(self) -> IntArray:
+        """(W,) int32 wanted items."""
+        return self.wanted.items[self.chosen]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BasketSample:
+    """Some of the requests of one question.
+
+    Args:
+        requests: that were sampled.
+        keys: what identifies each in other runs.
+        possible: number of requests that these were sampled from.
+    """
+
+    requests: Sequence[BasketRequest]
+    keys: Keys
+    possible: int
+
+
+def ask_rest_of_basket(split: Split, targets: Targets, limit: int) -> BasketSample:
+    """At the beginning of a basket, with half of it in the cart: what else is in it?"""
+    baskets = [basket for _, basket in read_baskets(split, targets) if len(basket.items) > 1]
+    rows, keys = _sample(baskets, limit)
+    asked = []
+    for row in rows.tolist():
+        basket = baskets[row]
+        part, rest = split_basket(basket)
+        asked.append(BasketRequest(basket, basket.items[part], basket, rest, basket.begin))
+    return BasketSample(asked, keys, len(baskets))
+
+
+def ask_next_basket(split: Split, targets: Targets, limit: int) -> BasketSample:
+    """Just after a basket: what is in the user's next one?"""
+    pairs = [(before, after) for before, after in read_baskets(split, targets) if before]
+    rows, keys = _sample([after for _, after in pairs], limit)
+    asked = []
+    for row in rows.tolist():
+        before, after = pairs[row]
+        time = float(np.nextafter(before.end, np.inf))
+        asked.append(BasketRequest(before, before.items, after, np.arange(len(after.items)), time))
+    return BasketSample(asked, keys, len(pairs))
+
+
+def split_basket(basket: Basket) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of half of the items of a basket, at random by its key, and of the rest; neither is
+    empty.
+    """
+    order = np.random.default_rng(basket.key).permutation(len(basket.items))
+    half = len(order) // 2
+    return np.sort(order[:half]), np.sort(order[half:])
+
+
+def _sample(baskets: Sequence[Basket], limit: int) -> tuple[NDArray[np.intp], Keys]:
+    users = [basket.user_id for basket in baskets]
+    return sample_requests(users, lambda row: baskets[row].key, limit)
 
 
 def basket_actions(action_names: Sequence[str]) -> tuple[str, ...]:
@@ -85,9 +172,10 @@ def _of_user(
     actions: Mapping[str, Sequence[str]],
     wanted: Sequence[str],
 ) -> Iterator[Basket]:
-    if wanted and user_id in actions:
-        chosen = np.isin(np.asarray(actions[user_id]), wanted)
-        history = history.rows(np.flatnonzero(chosen), 0)
+    names = np.asarray(actions.get(user_id, ()))
+    if wanted and len(names):
+        rows = np.flatnonzero(np.isin(names, wanted))
+        history, names = history.rows(rows, 0), names[rows]
     items, times, sessions = history.item_nums, history.timestamps, history.sessions
     if not len(items):
         return
@@ -99,9 +187,18 @@ def _of_user(
     ends = np.flatnonzero(np.append(is_apart, True))
     for begin, end in zip([0, *(ends[:-1] + 1).tolist()], ends.tolist(), strict=True):
         part = items[begin : end + 1]
-        first = np.sort(np.unique(part, return_index=True)[1])[:MOST_ITEMS]
+        first = begin + np.sort(np.unique(part, return_index=True)[1])[:MOST_ITEMS]
+        done = names[first].tolist() if len(names) else ()
         session = NO_SESSION
         if sessions is not None:
             of_basket = sessions[begin : end + 1]
             session = int(of_basket[np.argmax(of_basket != NO_SESSION)])
-        yield Basket(user_id, part[first], float(times[begin]), float(times[end]), session)
+        yield Basket(
+            user_id,
+            items[first],
+            history.liked[first],
+            done,
+            float(times[begin]),
+            float(times[end]),
+            session,
+        )

@@ -16,6 +16,7 @@ from serendip.jobs.surface_quality.kinds import (
     kinds_of_users,
 )
 from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
+from serendip.models.ranker.basket_order import BasketOrder
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import Progress
 
@@ -87,16 +88,17 @@ class SurfaceMeter:
             baselines=[name for name in answers.lists if name != ENGINE],
             possible=requests.possible,
             message=answers.message,
-            auction=answers.auction,
+            sale=answers.sale,
             note=self._note(requests.surface),
         )
         return measure_surface(runs)
 
     def _note(self, name: str) -> str:
-        """What orders the surface, if it is a search."""
-        settings = self.questioner.settings
-        if settings.all_surfaces()[name].task != "search":
-            return ""
-        ranker = self.state.ranker
-        order = SearchOrder() if ranker is None else ranker.search_order
-        return f"The list is {order.describe()}."
+        """What orders the surface, if the training has chosen it: of searches and of baskets."""
+        task, ranker = self.questioner.settings.all_surfaces()[name].task, self.state.ranker
+        order: SearchOrder | BasketOrder | None = None
+        if task == "search":
+            order = SearchOrder() if ranker is None else ranker.search_order
+        elif ranker is not None:
+            order = ranker.basket_orders.get(task)
+        return "" if order is None else f"The list is {order.describe()}."

@@ -39,7 +39,11 @@ from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.baskets import Basket, read_baskets
+from serendip.jobs.surface_quality.baskets import (
+    BasketSample,
+    ask_next_basket,
+    ask_rest_of_basket,
+)
 from serendip.jobs.surface_quality.sample import Keys, hash_key, sample_requests
 
 MIN_LOGGED = 50
@@ -49,7 +53,8 @@ queries."""
 NUM_AFTERWARDS = 10
 """Number of the user's next choices that a message or a sold place is compared with."""
 
-CART, THANK_YOU = "cart", "thank_you"
+REST_OF_BASKET = "A half of a basket: does the list have the rest of it?"
+NEXT_BASKET = "A whole basket, just ordered: does the list have items of the user's next one?"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,10 +138,12 @@ class Questioner:
         surface = self.settings.all_surfaces()[name]
         if surface.task == "search" and "query" in surface.context:
             requests = self._ask_search(name)
-        elif name == CART:
-            requests = self._ask_rest_of_basket(name, surface)
-        elif name == THANK_YOU:
-            requests = self._ask_next_basket(name, surface)
+        elif surface.task == "cart":
+            sample = ask_rest_of_basket(self.split, self.choices, self.limit)
+            requests = self._from_baskets(name, REST_OF_BASKET, surface, sample)
+        elif surface.task == "thank_you":
+            sample = ask_next_basket(self.split, self.choices, self.limit)
+            requests = self._from_baskets(name, NEXT_BASKET, surface, sample)
         elif surface.task == "similar":
             requests = self._ask_from_item(name, surface)
         elif surface.min_value is not None:
@@ -203,56 +210,24 @@ class Questioner:
             len(self.split.targets),
         )
 
-    def _ask_rest_of_basket(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
-        read = read_baskets(self.split, self.choices)
-        baskets = [basket for _, basket in read if len(basket.items) > 1]
-        chosen, keys = _sample_baskets(baskets, self.limit)
-        parts = [split_basket(basket, key) for basket, key in zip(chosen, keys, strict=True)]
-        requests = [
-            (basket, part, rest, basket.begin)
-            for basket, (part, rest) in zip(chosen, parts, strict=True)
-        ]
-        question = "A half of a basket: does the list have the rest of it?"
-        return self._from_baskets(name, question, surface, requests, keys, len(baskets))
-
-    def _ask_next_basket(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
-        read = read_baskets(self.split, self.choices)
-        pairs = [(before, after) for before, after in read if before]
-        rows, keys = sample_requests(
-            [after.user_id for _, after in pairs],
-            lambda row: _basket_key(pairs[row][1]),
-            self.limit,
-        )
-        requests = [
-            (before, before.items, after.items, float(np.nextafter(before.end, np.inf)))
-            for before, after in (pairs[row] for row in rows.tolist())
-        ]
-        question = "A whole basket, just ordered: does the list have items of the user's next one?"
-        return self._from_baskets(name, question, surface, requests, keys, len(pairs))
-
     def _from_baskets(
-        self,
-        name: str,
-        question: str,
-        surface: SurfaceConfig,
-        requests: Sequence[tuple[Basket, IntArray, IntArray, float]],
-        keys: Keys,
-        possible: int,
+        self, name: str, question: str, surface: SurfaceConfig, sample: BasketSample
     ) -> SurfaceRequests:
-        """Requests of (basket, source items, wanted items, time); those that exclude all wanted
-        items are left out.
-        """
+        """Requests of a sample; those that exclude all wanted items are left out."""
         queries, relevant, kept = [], [], []
-        for row, (basket, source, wanted, time) in enumerate(requests):
-            past = self.choices.past_before(basket.user_id, time)
-            query = self._from_items(basket.user_id, past, source, time, surface)
-            query = replace(query, session=basket.session)
-            left = wanted[~np.isin(wanted, query.exclude)]
+        for row, asked in enumerate(sample.requests):
+            user_id = asked.basket.user_id
+            past = self.choices.past_before(user_id, asked.time)
+            query = self._from_items(user_id, past, asked.source, asked.time, surface)
+            query = replace(query, session=asked.basket.session)
+            left = asked.items[~np.isin(asked.items, query.exclude)]
             if len(left):
                 queries.append(query)
                 relevant.append(left)
                 kept.append(row)
-        return SurfaceRequests(name, question, queries, relevant, keys[kept], possible)
+        return SurfaceRequests(
+            name, question, queries, relevant, sample.keys[kept], sample.possible
+        )
 
     def _ask_search(self, name: str) -> SurfaceRequests:
         logged = [
@@ -347,7 +322,7 @@ class Questioner:
             again = self.repeats.due(past.history, time)
             excluded.append(np.setdiff1d(past.history.item_nums, again))
         return Query(
-            "similar",
+            surface.task,
             user_id=user_id,
             history=past.history,
             rejected=past.rejected,
@@ -374,21 +349,3 @@ class Questioner:
         relevant = [items[shown[items]] for items in requests.relevant]
         rows = [row for row, items in enumerate(relevant) if len(items)]
         return replace(requests, relevant=relevant).rows(rows)
-
-
-def split_basket(basket: Basket, key: int) -> tuple[IntArray, IntArray]:
-    """A half of the items of a basket, at random by its key, and the rest; neither is empty."""
-    order = np.random.default_rng(key).permutation(len(basket.items))
-    half = len(order) // 2
-    return basket.items[np.sort(order[:half])], basket.items[np.sort(order[half:])]
-
-
-def _basket_key(basket: Basket) -> int:
-    return hash_key(basket.user_id, basket.begin)
-
-
-def _sample_baskets(baskets: Sequence[Basket], limit: int) -> tuple[list[Basket], Keys]:
-    rows, keys = sample_requests(
-        [basket.user_id for basket in baskets], lambda row: _basket_key(baskets[row]), limit
-    )
-    return [baskets[row] for row in rows.tolist()], keys

@@ -1,10 +1,10 @@
 """Training rows of the ranker: candidates of requests, labelled by the events that followed.
 
-The three tasks share one model. Home: a user's history up to a moment, labelled by the user's next
+The tasks share one model. Home: a user's history up to a moment, labelled by the user's next
 events. Similar: the item of an event as the source, labelled by the next events. Search: see
-``search_rows``. Logged requests of any surface are added, labelled by the items that were chosen.
-Negatives are the shown items that were not chosen, if the log has the shown items, and sampled
-candidates otherwise.
+``search_rows``. Cart and the page after an order: see ``basket_rows``. Logged requests of any
+surface are added, labelled by the items that were chosen. Negatives are the shown items that were
+not chosen, if the log has the shown items, and sampled candidates otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ from serendip.data.splits import Moment, Split
 from serendip.engine.feature_names import context_parts, features_without_interactions
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
+from serendip.jobs.train.basket_rows import (
+    BASKET_TASKS,
+    SampledBaskets,
+    build_basket_requests,
+    choose_basket_orders,
+)
 from serendip.jobs.train.context_choice import (
     SAMPLE,
     ContextChoice,
@@ -46,7 +52,8 @@ from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import TrainOptions
 
 NUM_SEARCH = 1_000
-"""Number of synthetic queries, and the smallest number of requests for similar items."""
+"""Number of synthetic queries, and up to which the number of other requests does not limit those
+for similar items and those of each kind of basket."""
 
 HOME_PER_USER, FEWEST_HOME = 25, 3_000
 """Home requests for each user of the newer part, on average at most, and the number up to which
@@ -54,7 +61,8 @@ that does not count. Requests of one user are alike: more of them from few users
 users."""
 
 HOME_PER_SIMILAR = 3
-"""Home requests for each request for similar items, once there are enough of both."""
+"""Home requests for each request for similar items, and for each of each kind of basket, once there
+are enough of both."""
 
 NUM_LOGGED = 3_000
 """Largest number of logged requests per surface; the newest ones."""
@@ -110,7 +118,9 @@ def train_ranker(
         the ranker and the context that it reads; None if no candidate was a positive.
     """
     rng = np.random.default_rng(options.seed)
-    built = _build_requests(split, examples, state.repeats, settings.ranker.most_requests, rng)
+    most = settings.ranker.most_requests
+    built = _build_requests(split, examples, state.repeats, most, rng)
+    built += build_basket_requests(split, state.repeats, settings, _count_similar(split, most), rng)
     asked = [*built, *_with_repeats(labelled, state.repeats)]
     requests = weigh_searches(asked, settings.ranker.searches)
     total = sum(len(of_surface) for _, of_surface in requests)
@@ -132,11 +142,17 @@ def train_ranker(
     rows = replace(rows, unseen=unseen)
     searches = SampledSearches.of(making, rows, state.feature_names)
     order = choose_search_order(searches, settings, options, in_force)
-    ordered = [task for task in range(len(TASKS)) if task != SEARCH]
-    ordered += [SEARCH] if order.by_ranker else []
-    ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
+    baskets = SampledBaskets(rows, state.feature_names, making.made)
+    orders = choose_basket_orders(baskets, settings, options)
+    as_similar = [
+        task for task in BASKET_TASKS if task not in orders or not orders[task].is_learned
+    ]
+    rows = baskets.without(as_similar)
+    ordered = {number for number, task in enumerate(TASKS) if task not in as_similar} - {SEARCH}
+    ordered |= {SEARCH} if order.by_ranker else set()
+    ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, sorted(ordered))
     ranker.discounts = learn_discounts(ranker, rows, settings)
-    ranker.search_order = order
+    ranker.search_order, ranker.basket_orders = order, orders
     return RankerFit(ranker, state.context, choice)
 
 
@@ -277,8 +293,7 @@ def _build_requests(
         most: largest number of home requests; see ``_count_home``.
         rng: draws.
     """
-    num_home = _count_home(split, most)
-    num_similar = max(NUM_SEARCH, num_home // HOME_PER_SIMILAR)
+    num_home, num_similar = _count_home(split, most), _count_similar(split, most)
     sample = rng.permutation(len(split.targets))[: num_home + num_similar]
     moments = [split.targets.moment(int(row), NUM_NEXT_EVENTS) for row in sample]
     users = [split.targets.users[row] for row in sample.tolist()]
@@ -299,6 +314,11 @@ def _count_home(split: Split, most: int) -> int:
     """Number of home requests: it grows with the targets and with their users, up to ``most``."""
     of_users = max(FEWEST_HOME, HOME_PER_USER * len(set(split.targets.users)))
     return min(len(split.targets), of_users, most)
+
+
+def _count_similar(split: Split, most: int) -> int:
+    """Largest number of requests for similar items, and of requests of each kind of basket."""
+    return max(NUM_SEARCH, _count_home(split, most) // HOME_PER_SIMILAR)
 
 
 def _home_request(moment: Moment, user_id: str, again: IntArray) -> LabelledQuery:

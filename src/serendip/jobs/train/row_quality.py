@@ -48,7 +48,8 @@ def ndcg_of_requests(
 def ranker_values(ranker: Ranker, rows: RankerRows, settings: Settings) -> FloatArray:
     """(R,) values of rows, by the action weights of the surface with the name of their task."""
     surfaces, actions = settings.all_surfaces(), ranker.config.actions
-    probabilities = ranker.predict(rows.features, rows.task)  # (R, A)
+    read_as = np.array([ranker.number_of(task) for task in TASKS])  # (tasks,)
+    probabilities = ranker.predict(rows.features, read_as[rows.task])  # (R, A)
     values = np.empty(len(rows), np.float32)
     for number in np.unique(rows.task).tolist():
         of_task = rows.task == number

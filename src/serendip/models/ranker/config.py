@@ -11,6 +11,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
+from serendip.data.query import TASKS
 from serendip.errors import DataError
 
 SearchSource = Literal["logged", "labelled", "written"]
@@ -55,7 +56,7 @@ class RankerConfig(Config):
     """Predicted actions: ``interact`` (any positive event), ``like`` (any event that counts as a
     like), or the name of an action in the log."""
 
-    num_tasks: int = Field(default=3, ge=1)
+    num_tasks: int = Field(default=len(TASKS), ge=1)
     """Number of tasks; they are numbered 0 .. num_tasks - 1."""
 
     task_size: int = Field(default=8, ge=1)

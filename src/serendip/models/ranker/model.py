@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from serendip.config import validate
 from serendip.data.arrays import FloatArray
-from serendip.data.query import TASKS
+from serendip.data.query import NEAREST_TASK, TASKS, Task
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.onnx import open_session, read_model
+from serendip.models.ranker.basket_order import BasketOrder
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import TrainOptions
@@ -70,6 +71,8 @@ class Ranker:
         """Task -> power of the popularity discount that was learned for its candidates."""
         self.search_order = SearchOrder()
         """Whether it orders search, and why."""
+        self.basket_orders: Mapping[Task, BasketOrder] = {}
+        """Task of baskets -> whether it has learned from them, and why."""
         self._network = b""
         self._session: Any = None
 
@@ -84,6 +87,15 @@ class Ranker:
         """Tasks whose candidates it may order: those with rows from behaviour in training."""
         self._require_trained()
         return self._ordered
+
+    def number_of(self, task: Task) -> int:
+        """Number of the task as which it orders candidates of a task: of the nearest one, if it has
+        no rows from behaviour for this one and there is a nearest.
+        """
+        number, nearest = TASKS.index(task), NEAREST_TASK.get(task)
+        if nearest is None or number in self.ordered_tasks:
+            return number
+        return TASKS.index(nearest)
 
     @property
     def num_parameters(self) -> int:
@@ -160,6 +172,7 @@ class Ranker:
             "ordered_tasks": self._ordered,
             "discounts": dict(self.discounts),
             "search_order": self.search_order.as_dict(),
+            "basket_orders": {task: one.as_dict() for task, one in self.basket_orders.items()},
             "config": self.config.model_dump(mode="json"),
         }
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -183,6 +196,7 @@ class Ranker:
             # Earlier versions had a number from which on the ranker ordered search.
             config.get("searches", {}).pop("order_from", None)
             order = SearchOrder.read(document.get("search_order"))
+            baskets = document.get("basket_orders", {})
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(
                 f"{folder} has no readable ranker: {error}.", "Train it again with this version."
@@ -198,6 +212,7 @@ class Ranker:
         ranker._session = open_session(ranker._network)
         ranker._feature_names = stored
         ranker._ordered, ranker.discounts = ordered, learned
+        ranker.basket_orders = {task: BasketOrder.read(one) for task, one in baskets.items()}
         ranker.search_order = order or SearchOrder(
             TASKS.index("search") in ordered,
             dict(document.get("searches", {})),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from serendip.config import Config
-from serendip.data.query import TASKS, Task
+from serendip.data.query import RETRIEVAL_TASKS, RetrievalTask
 
 
 def block_size(max_len: int) -> int:
@@ -118,7 +118,7 @@ class RetrieverConfig(Config):
     share of query texts held out. Without effect on events if the dataset has validation
     targets."""
 
-    tasks: tuple[Task, ...] = Field(default=TASKS, min_length=1)
+    tasks: tuple[RetrievalTask, ...] = Field(default=RETRIEVAL_TASKS, min_length=1)
     """Tasks that are trained and validated. A single task makes a specialist."""
 
     slots: int = Field(default=4, ge=0)
@@ -170,17 +170,17 @@ class RetrieverConfig(Config):
         return self
 
 
-Group = tuple[Task, ...]
+Group = tuple[RetrievalTask, ...]
 
-_PER_SLOT: Mapping[Task, int] = {"home": 0, "similar": 1, "search": 2}
+_PER_SLOT: Mapping[RetrievalTask, int] = {"home": 0, "similar": 1, "search": 2}
 """Requests of a task per slot, as ``BatchBuilder`` draws them."""
 
 
 def _check_partition(groups: tuple[Group, ...]) -> tuple[Group, ...]:
     tasks = [task for group in groups for task in group]
-    if sorted(tasks) != sorted(TASKS) or not all(groups):
+    if sorted(tasks) != sorted(RETRIEVAL_TASKS) or not all(groups):
         raise ValueError(
-            f"each of {', '.join(TASKS)} must be in one group, and the groups hold: "
+            f"each of {', '.join(RETRIEVAL_TASKS)} must be in one group, and the groups hold: "
             f"{', '.join(tasks) or 'none'}"
         )
     return groups
@@ -192,7 +192,7 @@ Groups = Annotated[tuple[Group, ...], AfterValidator(_check_partition)]
 class UnifiedConfig(Config):
     """Which tasks share a retriever (``[unified]``)."""
 
-    groups: Groups = (TASKS,)
+    groups: Groups = (RETRIEVAL_TASKS,)
     """Groups of tasks, each with a retriever of its own. One group of all tasks = unified model."""
 
 
@@ -203,7 +203,7 @@ class RetrieverGroupsConfig(UnifiedConfig):
     """Config of the model for all tasks, from which ``group_config`` makes that of each group."""
 
 
-def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverConfig:
+def group_config(config: RetrieverConfig, tasks: Sequence[RetrievalTask]) -> RetrieverConfig:
     """Config of a retriever for some tasks, with the training budget of the one for all tasks.
 
     It draws at least as many requests per full row. Home has exactly one request per event, so a
@@ -211,8 +211,8 @@ def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverCon
     where search has no part of its own, D grows by S.
     """
     group = frozenset(tasks)
-    if group == frozenset(TASKS):
-        return config.model_copy(update={"tasks": TASKS})
+    if group == frozenset(RETRIEVAL_TASKS):
+        return config.model_copy(update={"tasks": RETRIEVAL_TASKS})
     changed: dict[str, Any] = {"tasks": tuple(tasks)}
     block = block_size(config.max_len)
     total = block + config.slots * sum(_PER_SLOT.values())
