@@ -319,8 +319,10 @@ def _similarities(gold: Gold, titles: NDArray[np.int64], jobs: NDArray[np.intp])
     """(q, n) hubness-corrected similarity of titles and occupations, mean over the views."""
     queries = [gold.pair_features.centre_queries(gold.queries, titles)] * len(VIEWS)
     query_rows, item_rows = np.indices((len(titles), len(jobs))).reshape(2, -1)
-    columns = gold.pair_features.hubness.columns(
-        queries, gold.pair_features.views[:, jobs], (query_rows, item_rows)
+    features = gold.pair_features
+    columns = features.hubness.columns(
+        *(queries, features.views[:, jobs], (query_rows, item_rows)),
+        features.item_hubness[:, jobs],
     )
     similarities: FloatArray = np.mean(columns[_FOR_BOTH], axis=0).reshape(len(titles), len(jobs))
     return similarities
