@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -87,6 +89,11 @@ def test_it_lives_at_once_and_says_503_until_it_is_ready():
             status, body = server.get(path)
             assert status == 503
             assert body["error"]["type"] == "loading"
+        asked = urllib.request.Request(server.address + "/", headers={"accept": "text/html"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked, timeout=5)
+        assert refused.value.code == 503
+        assert b'http-equiv="refresh"' in refused.value.read()
         server.wait_ready()
         assert server.get("/health/ready")[0] == 200
         assert server.get("/v1/search?q=film")[0] == 200

@@ -33,6 +33,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 JSON_TYPE = "application/json"
+HTML_TYPE = "text/html; charset=utf-8"
 
 _log = logging.getLogger(__name__)
 
@@ -126,10 +127,11 @@ async def send_body(
     status: int,
     body: bytes,
     headers: Iterable[tuple[bytes, bytes]] = (),
+    media_type: str = JSON_TYPE,
 ) -> None:
-    """Send a response with an encoded JSON body."""
+    """Send a response with an encoded body."""
     length = str(len(body)).encode()
-    all_headers = [(b"content-type", JSON_TYPE.encode()), (b"content-length", length), *headers]
+    all_headers = [(b"content-type", media_type.encode()), (b"content-length", length), *headers]
     await send({"type": "http.response.start", "status": status, "headers": all_headers})
     await send({"type": "http.response.body", "body": body})
 

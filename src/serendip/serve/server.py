@@ -28,6 +28,7 @@ from serendip.serve.generation_watch import Follower, PublishedGenerations
 from serendip.serve.http_protocol import BoundedProtocol, max_connections
 from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
 from serendip.serve.middleware import (
+    HTML_TYPE,
     LOOPBACK_HOSTS,
     App,
     ErrorResponse,
@@ -331,9 +332,21 @@ def _end_with_supervisor(seat: WorkerSeat, service: _Service) -> None:
     os._exit(1)
 
 
+_LOADING_PAGE = b"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
+<title>Serendip</title></head>
+<body><p>The service is still loading; this page looks again by itself.</p>
+</body></html>
+"""
+
+
 async def _answer_while_loading(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/health/live":
         await send_body(send, 200, b'{"status":"live"}')
+        return
+    if scope["method"] == "GET" and b"text/html" in dict(scope["headers"]).get(b"accept", b""):
+        retry = ((b"retry-after", b"1"), (b"cache-control", b"no-store"))
+        await send_body(send, 503, _LOADING_PAGE, retry, HTML_TYPE)
         return
     failure = ErrorResponse(
         503,

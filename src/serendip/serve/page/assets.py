@@ -58,7 +58,6 @@ def _read(path: Path) -> Asset:
     return Asset(body, _TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:12])
 
 
-HTML = "text/html; charset=utf-8"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 

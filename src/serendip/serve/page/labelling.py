@@ -16,8 +16,8 @@ from fastapi import FastAPI, Request, Response
 
 from serendip.data.labelling import LabellingView
 from serendip.errors import DataError, SerendipError
-from serendip.serve.middleware import App, ErrorResponse, GuardMiddleware
-from serendip.serve.page.assets import HTML, environment, static_file
+from serendip.serve.middleware import HTML_TYPE, App, ErrorResponse, GuardMiddleware
+from serendip.serve.page.assets import environment, static_file
 from serendip.serve.socket import format_address, ignore_repeated_signals, listen
 
 
@@ -80,7 +80,7 @@ class LabellingPage:
         """The next pair, and the progress."""
         view = await asyncio.to_thread(self._desk.view)
         body = self._templates.get_template("label.html").render(view=view)
-        return Response(body, media_type=HTML, headers=_NOT_STORED)
+        return Response(body, media_type=HTML_TYPE, headers=_NOT_STORED)
 
     async def label(self, request: Request) -> Response:
         """Store a label; answers once it is on the disk."""
@@ -106,7 +106,7 @@ class LabellingPage:
         assert isinstance(error, SerendipError)
         failure = ErrorResponse.of(error)
         body = self._templates.get_template("label_error.html").render(failure=failure)
-        return Response(body, failure.status, media_type=HTML, headers=_NOT_STORED)
+        return Response(body, failure.status, media_type=HTML_TYPE, headers=_NOT_STORED)
 
 
 def build_labelling_app(desk: LabellingProtocol) -> App:

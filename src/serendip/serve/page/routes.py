@@ -24,11 +24,12 @@ from serendip.serve.engine_holder import EnginePool
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.key_ring import KeyRing
 from serendip.serve.middleware import (
+    HTML_TYPE,
     ErrorResponse,
     content_security_policy,
 )
 from serendip.serve.page import views
-from serendip.serve.page.assets import HTML, environment, static_file
+from serendip.serve.page.assets import environment, static_file
 from serendip.serve.page.cards import item_link
 from serendip.serve.page.params import PageQuery, form_fields, form_query, page_query
 from serendip.serve.page.quality import (
@@ -130,7 +131,7 @@ class Pages:
         if _is_fragment(request):
             body = self._templates.get_template("_liked.html").render(title=title)
             headers = {"hx-trigger": "history-changed"}
-            response = Response(body, media_type=HTML, headers=headers)
+            response = Response(body, media_type=HTML_TYPE, headers=headers)
         else:
             response = _redirect(item_link(query.item_id, query.user))
         self._visitors.remember(request, response, visit)
@@ -191,7 +192,7 @@ class Pages:
             hint = "`serendip evaluate` makes it."
             return self._error(ErrorResponse(404, "no_report", "there is no report yet.", hint))
         headers = {**_NOT_STORED, "content-security-policy": REPORT_POLICY}
-        return Response(body, media_type=HTML, headers=headers)
+        return Response(body, media_type=HTML_TYPE, headers=headers)
 
     async def report_status(self, request: Request) -> Response:
         """The line about an evaluation that the page showed running; empty if it was ended."""
@@ -201,7 +202,7 @@ class Pages:
 
         line = await self._pool.read_file(describe)
         body = self._templates.get_template("_quality.html").render(quality=line) if line else ""
-        return Response(body, media_type=HTML, headers=_NOT_STORED)
+        return Response(body, media_type=HTML_TYPE, headers=_NOT_STORED)
 
     async def _page(self, request: Request, name: str, view: View, query: PageQuery) -> Response:
         template = self._templates.get_template(name)
@@ -216,7 +217,7 @@ class Pages:
                 "x-generation": engine.generation,
                 "content-security-policy": content_security_policy(engine.pictures.hosts),
             }
-            return Response(body, media_type=HTML, headers=headers)
+            return Response(body, media_type=HTML_TYPE, headers=headers)
 
         response = await self._pool.read(render)
         self._visitors.remember(request, response, visit)
@@ -225,7 +226,7 @@ class Pages:
     def _sign_in_page(self, failure: ErrorResponse | None = None) -> Response:
         body = self._templates.get_template("sign_in.html").render(failure=failure, user="")
         status, headers = (failure.status, failure.text_headers()) if failure else (200, {})
-        return Response(body, status, headers | _NOT_STORED, media_type=HTML)
+        return Response(body, status, headers | _NOT_STORED, media_type=HTML_TYPE)
 
     def _in_html(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint with errors answered as a page."""
@@ -241,7 +242,7 @@ class Pages:
     def _error(self, failure: ErrorResponse) -> Response:
         body = self._templates.get_template("error.html").render(failure=failure, user="")
         headers = failure.text_headers() | _NOT_STORED
-        return Response(body, failure.status, media_type=HTML, headers=headers)
+        return Response(body, failure.status, media_type=HTML_TYPE, headers=headers)
 
 
 def _is_fragment(request: Request) -> bool:
