@@ -74,6 +74,7 @@ def test_what_is_no_text_needs_an_option(tmp_path: Path) -> None:
         (["01022026"], ["%d%m%Y", "%m%d%Y"]),
         (["Jan 5, 2026"], ["%b %d, %Y"]),
         (["5 January 2026 10:00:01"], ["%d %B %Y %H:%M:%S"]),
+        (["1712011200"], [""]),
         (["12", "4.5", "1999"], []),
         (["tomorrow"], []),
         ([], []),
@@ -154,6 +155,7 @@ def test_an_open_order_of_day_and_month_is_asked_for(tmp_path: Path) -> None:
     [
         (["261231", "270101"], "261231"),  # year first or day first, and no seconds of 1970
         (["31121965", "01021970"], "31121965"),
+        (["2612311707", "2612311809"], "2612311707"),  # no seconds of 2052
         (["203012312460", "203112312460"], "203012312460"),
         (["2026-01-01", "31,12,2026"], "31,12,2026"),
         (["yesterday", "today"], "yesterday"),

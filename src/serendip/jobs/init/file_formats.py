@@ -43,6 +43,9 @@ _PATTERNS = (
     *("%Y%m%d%H%M", "%Y%m%d%H%M%S"),
 )
 _NUMBER_DATES = ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d", "%d%m%y", "%m%d%y")
+_NUMBER_MOMENTS = ("%y%m%d%H%M", "%d%m%y%H%M", "%m%d%y%H%M")
+_EARLIEST_MOMENT = "2000000000"
+"""Year first since 2020; as Unix seconds such numbers are of 2033 and later."""
 _MOST_ORDER = 1e8
 """Numbers below say an order, as 0, 1, 2 do; those from here on are seconds since 1973."""
 
@@ -140,7 +143,7 @@ def find_time_formats(cells: Sequence[str], given: Sequence[str] | None = None) 
     if said := [pattern for pattern in given or () if _fits(pattern, cells)]:
         return said
     if _fits("", cells):
-        return [""]
+        return [] if _are_moments(cells) else [""]
     signs = set(cells[len(cells) // 2])
     tried = _PATTERNS if given is None else ()
     likely = [pattern for pattern in tried if _literals(pattern) <= signs]
@@ -198,6 +201,13 @@ def is_time(text: str, form: TimeFormat) -> bool:
         return EARLIEST <= form.parse(text) <= LATEST
     except ValueError:
         return False
+
+
+def _are_moments(cells: Sequence[str]) -> bool:
+    """True for digits of dates and hours that would be Unix seconds of a far year."""
+    if min(cells) < _EARLIEST_MOMENT:
+        return False
+    return any(reads_most(cells, pattern) for pattern in _NUMBER_MOMENTS)
 
 
 def _literals(pattern: str) -> set[str]:
