@@ -16,7 +16,7 @@ Shapes: R rows (request, candidate), F features, Q requests, U users.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,7 +38,7 @@ from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker_actions import label_actions
 from serendip.jobs.train.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
 from serendip.models.ranker.basket_order import BasketOrder
-from serendip.models.ranker.config import RankerRows
+from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import SilentProgress, TrainOptions
 
@@ -205,14 +205,20 @@ def choose_basket_orders(
     }
 
 
+def with_tasks(config: RankerConfig, tasks: Iterable[int]) -> RankerConfig:
+    """The config of a ranker with room for some tasks; without baskets it stays as it is."""
+    return config.model_copy(update={"num_tasks": max(config.num_tasks, *(t + 1 for t in tasks))})
+
+
 def _train(
     rows: RankerRows, names: tuple[str, ...], settings: Settings, options: TrainOptions
 ) -> Ranker | None:
     """A ranker for the choice, which may order the tasks that it has rows of; None without rows."""
     if not rows.labels.any():
         return None
-    config = settings.ranker.model_copy(update={"epochs": min(EPOCHS, settings.ranker.epochs)})
     tasks = np.unique(rows.task).tolist()
+    config = with_tasks(settings.ranker, tasks)
+    config = config.model_copy(update={"epochs": min(EPOCHS, config.epochs)})
     return Ranker(config).train(rows, names, options, tasks)
 
 

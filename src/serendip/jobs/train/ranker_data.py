@@ -30,6 +30,7 @@ from serendip.jobs.train.basket_rows import (
     SampledBaskets,
     build_basket_requests,
     choose_basket_orders,
+    with_tasks,
 )
 from serendip.jobs.train.context_choice import (
     SAMPLE,
@@ -155,7 +156,7 @@ def train_ranker(
     rows = baskets.without(as_similar)
     ordered = {number for number, task in enumerate(TASKS) if task not in as_similar} - {SEARCH}
     ordered |= {SEARCH} if order.by_ranker else set()
-    config = settings.ranker.model_copy(update={"num_tasks": max(ordered | {SEARCH}) + 1})
+    config = with_tasks(settings.ranker, ordered)
     ranker = Ranker(config).train(rows, state.feature_names, options, sorted(ordered))
     ranker.discounts = learn_discounts(ranker, rows, settings)
     ranker.search_order, ranker.basket_orders = order, orders

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
-from serendip.data.query import TASKS
+from serendip.data.query import RETRIEVAL_TASKS
 from serendip.errors import DataError
 
 SearchSource = Literal["logged", "labelled", "written"]
@@ -56,8 +56,9 @@ class RankerConfig(Config):
     """Predicted actions: ``interact`` (any positive event), ``like`` (any event that counts as a
     like), or the name of an action in the log."""
 
-    num_tasks: int = Field(default=len(TASKS), ge=1)
-    """Number of tasks; they are numbered 0 .. num_tasks - 1."""
+    num_tasks: int = Field(default=len(RETRIEVAL_TASKS), ge=1)
+    """Number of tasks; they are numbered 0 .. num_tasks - 1. A training raises it where it learns
+    from baskets."""
 
     task_size: int = Field(default=8, ge=1)
     """Size of a task embedding."""
