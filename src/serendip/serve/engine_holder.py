@@ -8,10 +8,10 @@ older reads the store before its next answer.
 Reads and writes have separate threads, so no read waits for a write. Reads are computed one after
 the other, unless one is slow or they wait for other processes. A thread whose read hangs is
 replaced (``lane_threads``), a process whose write hangs. Reads wait in a bounded queue
-(``read_queue``), files and answers in place of failed reads in others. SQLite
-allows one writer at a time, so there is one writer thread with a bounded queue; further writes are refused at once. If another process locks
-the database for longer than the busy timeout, the waiting write and all writes queued behind it are
-refused: none waits longer than that.
+(``read_queue``), files and answers in place of failed reads in others. SQLite allows one writer at
+a time, so there is one writer thread with a bounded queue; further writes are refused at once. If
+another process locks the database for longer than the busy timeout, the waiting write and all
+writes queued behind it are refused: none waits longer than that.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ A burst may wait, a standing queue may not (Nichols and Jacobson, 2012; Maurer, 
 stands if it refuses after it was not empty for ``STANDS_S`` and all but full for half of that: a
 burst, however large, leaves room by then. Then those that have waited for longer than ``SHORT_S``
 are refused, and from then on at most ``STANDING`` wait: others come soon enough to keep the threads
-busy, and whom the queue accepts is answered soon. It stands until the threads
-have had nothing to do for a share of ``IDLE`` of a second; how many are refused says nothing, as most of a few that come together are
-refused by a queue with one place, however rarely they come.
+busy, and whom the queue accepts is answered soon. It stands until the threads have had nothing to
+do for a share of ``IDLE`` of a second; how many are refused says nothing, as most of a few that
+come together are refused by a queue with one place, however rarely they come.
 
 The refusals are at the entrance, in the thread that accepts requests: none costs a thread that
 computes anything, and ``turn_away`` refuses a request before anything else is done for it, even
