@@ -12,9 +12,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# The same examples in every run, however busy the machine is.
-hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, database=None)
-hypothesis.settings.load_profile("suite")
+# The same examples in every run, however busy the machine is; others with HYPOTHESIS_PROFILE=new.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("new", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests and what they import make millions of objects and hardly a cycle: look for these seldom.
 gc.set_threshold(50_000, 20, 20)

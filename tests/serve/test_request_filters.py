@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from wire_client import WireClient, error_of
 
+from serendip.data.allowed_items import ItemSet
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 
@@ -137,15 +141,63 @@ def test_the_page_offers_what_results_share_and_takes_it_back(client: WireClient
     shown = re.findall(r'class="card-title">The (\w+) tale', chosen)
     assert shown and set(shown) == {"western"}
     assert 'class="chip is-chosen" href="/search?q=tale&amp;user=u1" aria-current' in chosen
-    more = re.findall(r'"(/more\?[^"]*)"', html)
-    assert all("filter" not in link for link in more)
-    parts = re.findall(r'"(/more\?[^"]*)"', chosen)
-    assert all("filter=genre%3Dwestern" in link for link in parts)
+    (whole,) = set(re.findall(r'"(/more\?[^"]*)"', html))
+    assert "filter" not in whole
+
+
+def test_the_next_part_of_a_filtered_search_is_filtered(client: WireClient) -> None:
+    asked = {"q": "tale", "user": "u1", "filter": "genre=western|horror"}  # 40 items, 24 at once
+    html = client.get("/search", params=asked).text
+    (more,) = set(re.findall(r'"(/more\?[^"]*)"', html))
+    shown = re.findall(r'class="card-title">The (\w+) tale', client.get(unescape(more)).text)
+    assert shown and set(shown) <= {"western", "horror"}
+
+
+def test_every_filter_of_a_search_can_be_taken_back_on_the_page(client: WireClient) -> None:
+    filters = ["price>=1", "genre=western|horror", "genre=western"]
+    asked = {"q": "tale", "user": "u1", "literal": "1", "filter": filters}
+    html = client.get("/search", params=asked).text
+    links = [unescape(link) for link in re.findall(r'is-chosen" href="([^"]*)"', html)]
+    assert len(links) == len(filters)
+    assert all(parse_qs(urlsplit(link).query)["literal"] == ["1"] for link in links)
+    assert {frozenset(parse_qs(urlsplit(link).query)["filter"]) for link in links} == {
+        frozenset(filters) - {one} for one in filters
+    }
+
+
+def test_an_order_explores_nothing_and_moves_no_sold_places(client: WireClient) -> None:
+    body = ask(client, "/v1/recommend", user_id="u1", sort="price", k=60)
+    assert body["items"]
+    assert not any("propensity" in item["parts"] for item in body["items"])
+    refused = client.get("/v1/recommend", params={"surface": "ads", "sort": "price"})
+    assert refused.status_code == 422
+    assert "sells positions" in error_of(refused)["message"]
+
+
+def test_a_number_is_needed_to_compare_and_to_order(client: WireClient) -> None:
+    for asked in ({"sort": "genre"}, {"filter": "genre>=3"}):
+        refused = client.get("/v1/search", params={"q": "tale", **asked})
+        assert refused.status_code == 422
+        assert "is a number for no item" in error_of(refused)["message"]
+
+
+def test_sets_of_many_filters_are_not_kept(engine: Engine) -> None:
+    derived = engine.state.derived
+    for low in range(200):
+        filters = (f"price>={low}", "genre!=comedy")
+        engine.recommend(Request("search", text="tale", filters=filters, k=1))
+    assert engine.state.derived is derived
+    gc.collect()
+    sets = [one for one in gc.get_objects() if type(one) is ItemSet]
+    assert len([one for one in sets if not one.is_lasting]) < 100
 
 
 def test_too_many_filters_are_refused(client: WireClient) -> None:
     many = [f"genre!={number}" for number in range(21)]
     assert client.get("/v1/search", params={"q": "tale", "filter": many}).status_code == 422
+    long = "genre=" + "|".join(map(str, range(101)))
+    refused = client.get("/v1/search", params={"q": "tale", "filter": long})
+    assert "at most 100" in error_of(refused)["hint"]
 
 
 def test_an_answer_from_less_obeys_the_filters_and_the_order(engine: Engine) -> None:

@@ -94,7 +94,8 @@ def run(
 def _show_guess(terminal: Terminal, table: str, guess: Guess) -> None:
     terminal.say(f"{table}: {guess.path}")
     for name, text in guess.form.settings().items():
-        terminal.say(f"  {name:<14}    {text}")
+        doubt = f" (a guess: {guess.example})" if name == "encoding" and guess.example else ""
+        terminal.say(f"  {name:<14}    {text}{doubt}")
     for name, column in guess.mapping.items():
         terminal.say(f"  {name:<14} <- {column}")
     if guess.roles is not None:

@@ -25,10 +25,11 @@ class ItemSet:
 
     Args:
         mask: (N,) bool, True = in the set.
+        is_lasting: whether it is worth keeping much for it; False = one of a request's own filters.
     """
 
-    def __init__(self, mask: BoolArray) -> None:
-        self.mask = mask
+    def __init__(self, mask: BoolArray, is_lasting: bool = True) -> None:
+        self.mask, self.is_lasting = mask, is_lasting
         self._intersections: WeakKeyDictionary[ItemSet, ItemSet] = WeakKeyDictionary()
         self._parts: dict[tuple[int, int], ItemSet] = {}
 
@@ -66,18 +67,21 @@ class ItemSet:
         """The items with numbers in [begin, end), numbered from 0; made once for each range."""
         found = self._parts.get((begin, end))
         if found is None:
-            self._parts[begin, end] = found = ItemSet(self.mask[begin:end])
+            found = ItemSet(self.mask[begin:end], self.is_lasting)
+            self._parts[begin, end] = found
         return found
 
     def intersection(self, other: ItemSet) -> ItemSet:
-        """Items of both sets; computed once for each pair of sets."""
+        """Items of both sets; computed once for each pair of sets that live."""
         if other is self or other.is_whole:
             return self
         if self.is_whole:
             return other
         found = self._intersections.get(other)
         if found is None:
-            self._intersections[other] = found = ItemSet(self.mask & other.mask)
+            is_lasting = self.is_lasting and other.is_lasting
+            found = ItemSet(self.mask & other.mask, is_lasting)
+            self._intersections[other] = found
         return found
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self, cast
 
-import numpy as np
-
 from serendip.data.arrays import BoolArray
 from serendip.data.item import Catalogue
 from serendip.errors import DataError
@@ -18,6 +16,9 @@ Sign = Literal["=", "!=", ">=", "<="]
 
 OR = "|"
 """Separates the values of a test of which an item needs one."""
+
+MAX_VALUES = 100
+"""Values of all tests of a request."""
 
 _WRITTEN = re.compile(r"(.+?)(!=|>=|<=|=)(.*)", re.DOTALL)
 _HELP = "Write one as genres=Comedy|Drama, brand!=Acme, year>=1990 or year<=2010."
@@ -68,12 +69,9 @@ class AttributeTest:
         if self.is_range:
             number = _number(self.values[0])
             low, high = (number, math.inf) if self.sign == ">=" else (-math.inf, number)
-            return column.within(low, high)
-        passing = np.zeros(len(catalogue), np.bool_)
-        for value in self.values:
-            passing |= column.having(value)
-            if not math.isnan(number := _number(value)):
-                passing |= column.equal(number)
+            return column.between(low, high)
+        numbers = [number for value in self.values if not math.isnan(number := _number(value))]
+        passing = column.any_of(self.values, numbers)
         return passing if self.sign == "=" else ~passing
 
 
@@ -85,10 +83,16 @@ def parse_tests(texts: Iterable[str], catalogue: Catalogue) -> tuple[AttributeTe
         catalogue: whose items have the attributes.
 
     Raises:
-        DataError: one is no test, or no item has the attribute.
+        DataError: one is no test, no item has the attribute, or it is compared with a number and is
+            none; or they have too many values.
     """
     tests = tuple(map(AttributeTest.parse, texts))
+    count = sum(len(test.values) for test in tests)
+    if count > MAX_VALUES:
+        raise DataError(f"the filters have {count} values.", f"Send at most {MAX_VALUES} in all.")
+    ranges = [test.attribute for test in tests if test.is_range]
     require_attributes((test.attribute for test in tests), catalogue)
+    require_numbers(ranges, catalogue)
     return tests
 
 
@@ -98,10 +102,26 @@ def require_attributes(names: Iterable[str], catalogue: Catalogue) -> None:
     Raises:
         DataError: the name, and those that items have.
     """
+    asked = list(names)
+    known = catalogue.attribute_names if asked else ()
+    for name in asked:
+        if name not in known:
+            listed = ", ".join(known[:20]) or "none"
+            raise DataError(f"no item has the attribute {name[:80]!r}.", f"Items have: {listed}.")
+
+
+def require_numbers(names: Iterable[str], catalogue: Catalogue) -> None:
+    """Refuse names of attributes that are a number for no item.
+
+    Raises:
+        DataError: there is none; the hint says how texts are read as numbers.
+    """
     for name in names:
-        if name not in catalogue.attribute_names:
-            known = ", ".join(catalogue.attribute_names[:20]) or "none"
-            raise DataError(f"no item has the attribute {name[:80]!r}.", f"Items have: {known}.")
+        if not catalogue.column(name).has_numbers:
+            raise DataError(
+                f"the attribute {name[:80]!r} is a number for no item.",
+                "Texts such as 12,50 € are numbers with [items.decimals] in serendip.toml.",
+            )
 
 
 def _number(text: str) -> float:

@@ -127,6 +127,16 @@ class AttributeValues:
         mask[np.searchsorted(self.starts, entries, side="right") - 1] = True
         return mask
 
+    def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
+        """(N,) True where the attribute has one of the words or equals one of the numbers."""
+        folded = {word.casefold() for word in words}
+        codes = [code for word in folded for code in self._text_codes.get(word, ())]
+        mask = _is_one_of(self.codes, codes)
+        members = [code for word in folded for code in self._member_codes.get(word, ())]
+        entries = np.flatnonzero(_is_one_of(self.listed, members))
+        mask[np.searchsorted(self.starts, entries, side="right") - 1] = True
+        return mask | np.isin(self.numbers, numbers) if len(numbers) else mask
+
     def within(self, least: float, most: float) -> BoolArray:
         """(N,) True where the attribute is a number in this range, both ends included."""
         inside: BoolArray = (self.numbers >= least) & (self.numbers <= most)
@@ -253,6 +263,22 @@ class AttributeColumn:
         """(N,) True where the attribute is a number in this range, both ends included."""
         mask = self._masks.within(least, most)
         return self._mask(mask, lambda values: values.within(least, most))
+
+    def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
+        """(N,) as ``AttributeValues.any_of``; computed anew: few such tests come again."""
+        mask = self._base.any_of(words, numbers)
+        return self._mask(mask, lambda values: values.any_of(words, numbers))
+
+    def between(self, least: float, most: float) -> BoolArray:
+        """(N,) as ``within``, computed anew."""
+        mask = self._base.within(least, most)
+        return self._mask(mask, lambda values: values.within(least, most))
+
+    @cached_property
+    def has_numbers(self) -> bool:
+        """Whether the attribute of any item is a number."""
+        newer = (np.isfinite(values.numbers).any() for _, values in self._newer)
+        return not math.isnan(self._base.median) or any(newer)
 
     @cached_property
     def numbers(self) -> TimeArray:

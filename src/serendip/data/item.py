@@ -40,7 +40,15 @@ class Catalogue(Sequence[Item]):
         available_from: (N,) Unix seconds from which items may be shown, -inf = always.
     """
 
-    __slots__ = ("_columns", "_posted", "_table", "_timed", "available_from", "vocabulary")
+    __slots__ = (
+        "_columns",
+        "_names",
+        "_posted",
+        "_table",
+        "_timed",
+        "available_from",
+        "vocabulary",
+    )
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._start(ItemTable.of(items))
@@ -49,6 +57,7 @@ class Catalogue(Sequence[Item]):
     def _start(self, table: ItemTable) -> None:
         self._table, self._posted = table, ItemLog[Item]()
         self._columns: dict[str, AttributeColumn] = {}
+        self._names: tuple[str, ...] = ()
         self.available_from: TimeArray = table.available_from
         self._timed: IntArray = NO_ITEMS  # posted or changed items with a time of their own
 
@@ -207,8 +216,10 @@ class Catalogue(Sequence[Item]):
     @property
     def attribute_names(self) -> tuple[str, ...]:
         """Names of the attributes that items have, in order of first appearance."""
-        names = (name for item in self._posted.values for name in item.attributes)
-        return tuple(dict.fromkeys((*self._table.attribute_names, *names)))
+        if not self._names:
+            names = (name for item in self._posted.values for name in item.attributes)
+            self._names = tuple(dict.fromkeys((*self._table.attribute_names, *names)))
+        return self._names
 
     def texts_of(self, name: str) -> Iterator[str]:
         """One of an item's own texts for every item: ``title``, ``generated_text``, ..."""
@@ -222,7 +233,7 @@ class Catalogue(Sequence[Item]):
 
     def _logged(self, numbers: Iterable[int], items: Sequence[Item]) -> Catalogue:
         catalogue = Catalogue.__new__(Catalogue)
-        catalogue._table, catalogue._columns = self._table, {}
+        catalogue._table, catalogue._columns, catalogue._names = self._table, {}, ()
         catalogue._posted = self._posted.with_values(numbers, items)
         catalogue.vocabulary, catalogue.available_from = self.vocabulary, self.available_from
         catalogue._timed = self._timed

@@ -18,6 +18,8 @@ from serendip.data.arrays import BoolArray
 
 _MAX_SETS = 64
 """Sets that are kept; the least recently used go first."""
+_MAX_PASSING = 16
+"""The same of the sets that filters of requests leave, of which there may be any number."""
 
 
 class Derived:
@@ -25,6 +27,7 @@ class Derived:
 
     def __init__(self) -> None:
         self._sets: OrderedDict[Hashable, ItemSet] = OrderedDict()
+        self._passing: OrderedDict[Hashable, ItemSet] = OrderedDict()
         self._sorted: dict[str, NDArray[Any]] = {}
         self._numbers: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -36,16 +39,37 @@ class Derived:
             key: names the set among all sets of the state.
             build: computes its mask (N,), if it is not known yet.
         """
+        return self._keep(self._sets, _MAX_SETS, key, lambda: ItemSet(build()))
+
+    def passing_set(self, key: Hashable, build: Callable[[], BoolArray]) -> ItemSet:
+        """A set that the filters of one request leave; few of them are kept.
+
+        Args:
+            key: the filters.
+            build: computes its mask (N,), if it is not known.
+        """
+        return self._keep(
+            self._passing, _MAX_PASSING, key, lambda: ItemSet(build(), is_lasting=False)
+        )
+
+    def _keep(
+        self,
+        kept: OrderedDict[Hashable, ItemSet],
+        most: int,
+        key: Hashable,
+        build: Callable[[], ItemSet],
+    ) -> ItemSet:
+        """The set of a key, built if it is not kept."""
         with self._lock:
-            found = self._sets.get(key)
+            found = kept.get(key)
             if found is not None:
-                self._sets.move_to_end(key)
+                kept.move_to_end(key)
                 return found
-        found = ItemSet(build())
+        found = build()
         with self._lock:
-            found = self._sets.setdefault(key, found)
-            while len(self._sets) > _MAX_SETS:
-                self._sets.popitem(last=False)
+            found = kept.setdefault(key, found)
+            while len(kept) > most:
+                kept.popitem(last=False)
         return found
 
     def ascending(self, name: str, build: Callable[[], NDArray[Any]]) -> NDArray[Any]:

@@ -35,7 +35,7 @@ from serendip.engine.answer import (
     decode_cursor,
 )
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
-from serendip.engine.fallback import SHORTLIST, fall_back
+from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier, open_named
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
@@ -56,7 +56,7 @@ from serendip.engine.shards import opener_of, read_tls
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
-from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, find_surface
+from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, SerendipError, StorageError
@@ -283,7 +283,7 @@ class Engine:
         """
         if request.k < 1:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
-        surface = find_surface(self._surfaces, request.surface)
+        surface = _in_order(find_surface(self._surfaces, request.surface), request)
         offset, state = decode_cursor(request.cursor), self.state
         with span("query"):
             query = self._query_builder.build(state, request)
@@ -308,11 +308,11 @@ class Engine:
         Raises:
             UnsupportedError, UnknownItemError, DataError: as ``recommend``.
         """
-        surface, state = find_surface(self._surfaces, request.surface), self.state
-        offset = decode_cursor(request.cursor)
+        surface = _in_order(find_surface(self._surfaces, request.surface), request)
+        offset, state = decode_cursor(request.cursor), self.state
         query = self._query_builder.build_from_memory(state, request)
-        wanted = SHORTLIST if request.reads_whole_list else offset + request.k + 1
-        items, missing = fall_back(query, surface, state, wanted)
+        wanted, whole = offset + request.k + 1, request.reads_whole_list
+        items, missing = fall_back(query, surface, state, wanted, whole)
         return build_fallback(items, missing, state, self.generation, request, offset)
 
     def search(self, text: str, **parameters: Any) -> Answer:
@@ -652,3 +652,19 @@ def load_shared(folder: Path) -> None:
         name = current_name(workspace.generation_folder)
         if name and any((workspace.generation_folder / name).rglob(INDEX_FILE)):
             load_faiss()
+
+
+def _in_order(surface: SurfaceConfig, request: Request) -> SurfaceConfig:
+    """The surface as it answers a request with an order of its own: no place is given away.
+
+    Raises:
+        DataError: the surface sells places, which an order would move.
+    """
+    if not request.sort:
+        return surface
+    if surface.sponsored is not None:
+        raise DataError(
+            f"sort = {request.sort!r}: the surface {request.surface!r} sells positions.",
+            "Ask another surface, or without sort.",
+        )
+    return surface.model_copy(update={"exploration": None})

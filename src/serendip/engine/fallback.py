@@ -32,14 +32,13 @@ LABELS: Mapping[str, str] = {
 """Of the rungs that can be missing."""
 
 _CONTENT_SOURCES: Final = ("words", "content", "popular-country")
-SHORTLIST = 2_000
-"""Most chosen items among which the popular rung chooses."""
+_SHORTLIST = 2_000
 _FUSED = 200
 """Candidates of each source of the content rung."""
 
 
 def fall_back(
-    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int
+    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int, whole: bool = False
 ) -> tuple[ItemList, tuple[str, ...]]:
     """Items from the highest rung that has any, and the names of the rungs above it.
 
@@ -48,9 +47,10 @@ def fall_back(
         surface: of the request.
         state: to answer from.
         wanted: number of items, from the first position on.
+        whole: whether to return all that were found on the way.
     """
     missing = [PERSONAL]
-    for items in _climb_down(query, surface, state, wanted):
+    for items in _climb_down(query, surface, state, wanted, whole):
         if len(items):
             return items, tuple(missing)
         missing.append(CONTENT)
@@ -58,7 +58,7 @@ def fall_back(
 
 
 def _climb_down(
-    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int
+    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int, whole: bool
 ) -> Iterator[ItemList]:
     """The lists of the rungs, each made when it is asked for."""
     try:
@@ -66,7 +66,7 @@ def _climb_down(
     except Exception:  # noqa: BLE001 - whatever fails here is not needed by the next rung
         yield ItemList()
     if surface.task != "search":
-        yield list_popular(_allowed_items(query, surface, state), state, wanted)
+        yield list_popular(_allowed_items(query, surface, state), state, wanted, whole)
 
 
 def _run_content(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
@@ -90,22 +90,25 @@ def _allowed_items(query: Query, surface: SurfaceConfig, state: EngineState) -> 
     return allowed.without(query.source_items)
 
 
-def list_popular(allowed: AllowedItems, state: EngineState, wanted: int) -> ItemList:
+def list_popular(
+    allowed: AllowedItems, state: EngineState, wanted: int, whole: bool = False
+) -> ItemList:
     """The most chosen items, and of equally often chosen ones the newest.
 
     Args:
         allowed: items that may be shown.
         state: to answer from.
         wanted: number of items.
+        whole: whether to return all of the shortlist that may be shown.
     """
     counts = state.counts  # (N,)
     items = np.arange(len(counts), dtype=np.int32)
-    if SHORTLIST < len(counts):
-        items = np.argpartition(-counts, SHORTLIST)[:SHORTLIST].astype(np.int32)
+    if _SHORTLIST < len(counts):
+        items = np.argpartition(-counts, _SHORTLIST)[:_SHORTLIST].astype(np.int32)
     shown = items[allowed.admits(items)]
     if len(shown) < wanted:
         shown = allowed.shared.numbers[allowed.admits(allowed.shared.numbers)]
     times = state.catalogue.available_from[shown]
-    order = np.lexsort((-shown, -times, -counts[shown]))[:wanted]
+    order = np.lexsort((-shown, -times, -counts[shown]))[: None if whole else wanted]
     best = shown[order]
     return ItemList(best.astype(np.int32), counts[best].astype(np.float32))

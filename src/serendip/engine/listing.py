@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.attribute_test import require_attributes
+from serendip.data.attribute_test import require_attributes, require_numbers
 from serendip.data.item import Catalogue
 from serendip.data.item_list import ItemList
 
@@ -45,12 +45,13 @@ def sort_items(items: ItemList, sort: str, catalogue: Catalogue) -> ItemList:
         catalogue: of the items.
 
     Raises:
-        DataError: no item has the attribute.
+        DataError: the attribute is a number for no item.
     """
     if not sort:
         return items
     name = sort.removeprefix(DESCENDING)
     require_attributes([name], catalogue)
+    require_numbers([name], catalogue)
     numbers = catalogue.column(name).numbers_of(items.item_nums)  # (C,)
     keys = -numbers if sort.startswith(DESCENDING) else numbers
     return items.take(np.argsort(keys, kind="stable"))  # NaN is last

@@ -66,6 +66,8 @@ _MOST_PROPOSED_FACTOR = 16
 """Among more equally close items than so many times those that are to be proposed, the order of the
 lists decides."""
 
+_FEW = 2_000
+"""Most items of a set of a request's own filters whose vectors are kept with it."""
 _MOST_GATHERED, _SELECTIVE = 20_000, 8
 """A set of at most so many items, less than one in 8, is scored exactly, too: that is cheaper than
 to look for them in the lists."""
@@ -354,7 +356,8 @@ class ApproximateIndex:
             is_whole = len(numbers) == len(self)
             rows = np.asarray(self.vectors) if is_whole else self.vectors[numbers]
             found = numbers, rows
-            if is_whole or len(numbers) <= max(self.config.exact_up_to, _MOST_GATHERED):
+            most = max(self.config.exact_up_to, _MOST_GATHERED) if items.is_lasting else _FEW
+            if is_whole or len(numbers) <= most:
                 self._vectors_of_sets[items] = found
         return found
 

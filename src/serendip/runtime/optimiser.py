@@ -32,8 +32,14 @@ class AdamW(Wrapped):
         super().__init__(params, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step of all parameters; ``closure`` is not supported."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step of all parameters.
+
+        Raises:
+            NotImplementedError: there is a closure.
+        """
+        if closure is not None:
+            raise NotImplementedError("a step with a closure")
         _step(self)
 
 

@@ -43,6 +43,24 @@ def test_the_levels_of_a_path_become_a_list_and_several_paths_one_list(tmp_path:
             ["$1,299.00", "12.5", "₩ 35,000", "40 %", "CHF 1'000"],
             [1299, 12.5, 35000, 40, 1000],
         ),
+        (
+            ",",
+            [
+                "−7,50",
+                "9,50-",
+                "(12,50)",
+                "- 5",
+                "–3 €",
+                "€ -5",
+                "-€ 5",
+                "4 €-",
+                "4- €",
+                "(8 kr)",
+                "-2 Stück",
+            ],
+            [-7.5, -9.5, -12.5, -5, -3, -5, -5, -4, -4, -8, -2],
+        ),
+        (",", ["5,-", "CHF 1.299.–", "-5,--", "kr.500", "0,125"], [5, 1299, -5, 500, 0.125]),
     ],
 )
 def test_numbers_for_people_are_numbers(
@@ -53,6 +71,15 @@ def test_numbers_for_people_are_numbers(
     assert found == [*({"price": number} for number in numbers), {}, {}]
 
 
+@pytest.mark.parametrize(
+    "cell",
+    ["(5", "5)", "-5-", "--5", "(-5)", "12-Pack", "Modell-5", "5 – 7", "5 (net)", ",50", "0.125"],
+)
+def test_what_may_be_another_number_is_none(tmp_path: Path, cell: str) -> None:
+    text = f"id;price\n1;{cell}\n"
+    assert attributes_of(tmp_path, text, decimals={"price": ","}) == [{}]
+
+
 def test_an_odd_row_is_read_by_the_same_rules(tmp_path: Path) -> None:
     # a date with a time zone name is read by Python, and its row with it
     text = 'id;cat;price;available_from\n1;A > B;"1.000,5";2024-01-01T10:00:00.1234567\n'
@@ -60,7 +87,7 @@ def test_an_odd_row_is_read_by_the_same_rules(tmp_path: Path) -> None:
     assert attributes_of(tmp_path, text, **settings) == [{"cat": ("A", "B"), "price": 1000.5}]
 
 
-@given(st.lists(st.text("A>/| 1.,€-'", max_size=9), min_size=1, max_size=5))
+@given(st.lists(st.text("A>/| 01.,€-−()'", max_size=9), min_size=1, max_size=5))
 def test_columns_and_rows_say_the_same(cells: list[str]) -> None:
     from serendip.data.files.tables import connect
 
@@ -93,6 +120,13 @@ def test_settings_of_attributes_that_are_not_there_are_refused(tmp_path: Path) -
         (["$1,299.00", "$5"], "."),
         (["₩35,000", "₩1,200"], "."),
         (["35.000 ₫", "120.000 ₫"], ","),
+        (["0,125", "0,250"], ","),
+        (["-0.125", "1,250"], "."),
+        (["1250,125", "3"], ","),
+        (["−7,50", "9,50-", "(12,50)"], ","),
+        (["5,-", "CHF 7.50"], "."),
+        (["(12)", "3"], "."),
+        (["10-20", "30-40"], ""),
         (["12.50", "3"], ""),  # as a program writes them
         (["12", "3"], ""),
         (["0123", "0456"], ""),  # ids

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from serendip.data.event import Event
 from serendip.data.files import tables
 from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
-from serendip.data.files.times import parse_time
+from serendip.data.files.times import TimeFormat, parse_time
 from serendip.errors import DataError
 
 WHITESPACE = [sign for sign in map(chr, range(sys.maxunicode + 1)) if sign.isspace()]
@@ -100,6 +100,8 @@ def test_times_are_those_of_their_format(tmp_path_factory, texts, pattern, zone)
     expected = []
     for line, text in enumerate(texts, 2):
         try:
+            if pattern == "%Y%m%d" and len(text.strip()) != 8:  # strptime has 2026011 as January 1
+                raise ValueError
             local = datetime.strptime(text.strip(), pattern).replace(tzinfo=ZoneInfo(zone or "UTC"))
             expected.append(max(local.timestamp(), local.replace(fold=1).timestamp()))
         except ValueError:
@@ -126,11 +128,50 @@ def test_times_of_a_parquet_file_without_a_zone_are_of_the_settings(tmp_path):
     [
         *(("encoding", "morse"), ("encoding", "hex"), ("time_zone", "Mars/Olympus")),
         *(("time_format", "%H:%M"), ("time_format", "%d.%m.%Y %Q"), ("time_format", "dd.mm.yyyy")),
+        *(("time_format", "%d.%m.%Y %I:%M"), ("time_format", "%d.%m.%Y %H:%M %p")),
+        *(("time_format", "%d.%d.%m.%Y"), ("encoding", "undefined"), ("encoding", "a\0b")),
+        *(("time_zone", zone) for zone in ("localtime", "posixrules", "right/Europe/Berlin")),
     ],
 )
 def test_a_form_that_is_none_is_refused(key, value):
-    with pytest.raises(ValueError, match=re.escape(value)):
+    with pytest.raises(ValueError, match=re.escape(repr(value)[1:-1])):
         EventsConfig(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [
+        ("%Y%m%d%H%M%S", "20261231170759", ["202612311707", "2026123117075"]),
+        ("%Y%m%d%H%M", "202612311707", ["20261231170759", "2026123117"]),
+        ("%d%m%Y", "31122026", ["1122026"]),
+        ("%d.%m.%Y %H%M", "1.2.2026 1707", ["1.2.2026 177"]),
+        ("%d%b%Y", "1Feb2026", ["1F2026"]),
+    ],
+)
+def test_digits_that_no_sign_separates_are_all_there(tmp_path, pattern, good, bad):
+    (tmp_path / "e.csv").write_text(f"user,item,ts\nu,i,{good}\n")
+    (event,) = read_events(EventsConfig(path="e.csv", time_format=pattern), tmp_path)
+    expected = datetime.strptime(good, pattern).replace(tzinfo=UTC).timestamp()
+    assert event.timestamp == TimeFormat(pattern).parse(good) == expected
+    for text in bad:
+        (tmp_path / "e.csv").write_text(f"user,item,ts\nu,i,{text}\n")
+        with pytest.raises(DataError, match="is not a time like"):
+            list(read_events(EventsConfig(path="e.csv", time_format=pattern), tmp_path))
+
+
+def test_utf16_without_a_byte_order_mark_is_refused_with_the_next_step(tmp_path):
+    (tmp_path / "e.csv").write_bytes("user,item,ts\nu,i,1\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"is not utf-16: .*BOM") as caught:
+        list(read_events(EventsConfig(path="e.csv", encoding="utf-16"), tmp_path))
+    assert "Name another `encoding`" in caught.value.hint
+
+
+def test_lines_that_are_not_utf8_are_to_be_corrected_first(tmp_path):
+    lines = [f"Jürgen,i,{n}".encode() for n in range(20)] + [b"J\xfcrgen,i,1"]
+    (tmp_path / "e.csv").write_bytes(b"user,item,ts\n" + b"\n".join(lines))
+    with pytest.raises(DataError, match="line 22: is not utf-8") as caught:
+        list(read_events(EventsConfig(path="e.csv"), tmp_path))
+    assert "Correct these rows, or name the encoding of the whole file" in caught.value.hint
 
 
 def test_amounts_for_people_are_numbers(tmp_path):

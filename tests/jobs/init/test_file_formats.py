@@ -15,7 +15,7 @@ from commands import serendip_here
 
 from serendip.data.files.readers import read_events
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
+from serendip.errors import ConfigError, DataError
 from serendip.jobs.init.file_formats import FileForm, find_time_formats, guess_encoding
 from serendip.jobs.init.workspace import start_workspace
 
@@ -63,8 +63,18 @@ def test_what_is_no_text_needs_an_option(tmp_path: Path) -> None:
         (["1/2/2026", "1/3/2026"], ["%d/%m/%Y", "%m/%d/%Y"]),
         (["20260102", "20261231"], ["%Y%m%d"]),
         (["2026. 1. 2. 13:05"], ["%Y. %m. %d. %H:%M"]),
+        (["24.05.08", "24.05.31"], ["%d.%m.%y", "%y.%m.%d"]),
+        (["98.05.08", "99.05.31"], ["%y.%m.%d"]),
+        (["31.12.96", "30.12.97"], ["%d.%m.%y"]),
+        (["24/05/13 10:00"], ["%d/%m/%y %H:%M", "%y/%m/%d %H:%M"]),
+        (["24-05-08"], ["%y-%m-%d"]),
+        (["202612311707", "202601020304"], ["%Y%m%d%H%M"]),
+        (["20261231170759"], ["%Y%m%d%H%M%S"]),
+        (["31122026", "01022026"], ["%d%m%Y"]),
+        (["01022026"], ["%d%m%Y", "%m%d%Y"]),
         (["Jan 5, 2026"], ["%b %d, %Y"]),
         (["5 January 2026 10:00:01"], ["%d %B %Y %H:%M:%S"]),
+        (["1712011200"], [""]),
         (["12", "4.5", "1999"], []),
         (["tomorrow"], []),
         ([], []),
@@ -138,3 +148,94 @@ def test_an_open_order_of_day_and_month_is_asked_for(tmp_path: Path) -> None:
     given = FileForm(time_format="%m/%d/%Y")
     guesses = start_workspace(tmp_path / "ws", items, events, False, given=given)
     assert guesses["events"].form.time_format == "%m/%d/%Y"
+
+
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (["261231", "270101"], "261231"),  # year first or day first, and no seconds of 1970
+        (["31121965", "01021970"], "31121965"),
+        (["2612311707", "2612311809"], "2612311707"),  # no seconds of 2052
+        (["203012312460", "203112312460"], "203012312460"),
+        (["2026-01-01", "31,12,2026"], "31,12,2026"),
+        (["yesterday", "today"], "yesterday"),
+    ],
+)
+def test_times_that_cannot_be_told_are_asked_for(
+    tmp_path: Path, cells: list[str], shown: str
+) -> None:
+    orders(tmp_path, cells)
+    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
+    with pytest.raises(DataError, match=f"column 'date' .* is {shown!r}") as caught:
+        start_workspace(tmp_path / "ws", items, events, False)
+    assert "--time-format" in caught.value.hint
+    assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize(
+    "cells", [["0", "1", "2"], ["10.5", "99999999"], ["1985-01-01", "1961-02-03T10:00:00Z"]]
+)
+def test_an_order_and_old_times_need_no_format(tmp_path: Path, cells: list[str]) -> None:
+    orders(tmp_path, cells)
+    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
+    guesses = start_workspace(tmp_path / "ws", items, events, False)
+    assert guesses["events"].form.time_format == ""
+
+
+@pytest.mark.parametrize(
+    ("cells", "given"),
+    [(["261231"], "%y%m%d"), (["31.12.1965"], "%d.%m.%Y"), (["2026-02-01"], "%Y-%d-%m")],
+)
+def test_a_given_format_counts_before_all_others(
+    tmp_path: Path, cells: list[str], given: str
+) -> None:
+    orders(tmp_path, cells)
+    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
+    form = FileForm(time_format=given)
+    guesses = start_workspace(tmp_path / "ws", items, events, False, given=form)
+    assert guesses["events"].form.time_format == given
+
+
+@pytest.mark.parametrize(
+    "form", [FileForm(encoding="foo"), FileForm(time_format="%Q"), FileForm(time_format="%d %I")]
+)
+def test_options_that_say_no_form_are_refused(tmp_path: Path, form: FileForm) -> None:
+    orders(tmp_path, ["1700000000"])
+    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
+    with pytest.raises(ConfigError, match=form.encoding or form.time_format):
+        start_workspace(tmp_path / "ws", items, events, False, given=form)
+
+
+def test_a_broken_line_of_utf8_is_no_other_encoding(tmp_path: Path) -> None:
+    lines = [f"p{n};Größe 양말 {n}".encode() for n in range(20)]
+    (tmp_path / "items.csv").write_bytes(b"\n".join([b"id;name", *lines, b"p20;Gr\xf6\xdfe"]))
+    assert guess_encoding(tmp_path / "items.csv") == ""
+    done = serendip_here("init", "-w", "ws", "--items", "items.csv", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "line 22: is not utf-8" in " ".join(done.stderr.split())
+
+
+def test_a_file_that_is_utf8_in_part_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("id\nGröße\n".encode() + "Straße\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"50% of its lines .* are UTF-8") as caught:
+        guess_encoding(path)
+    assert "--encoding" in caught.value.hint
+
+
+def test_a_short_file_has_the_encoding_of_its_items_and_a_guess_is_shown(tmp_path: Path) -> None:
+    text = "번호;이름\n" + "".join(f"p{n};따뜻한 겨울 양말입니다\n" for n in range(3))
+    (tmp_path / "items.csv").write_bytes(text.encode("cp949"))
+    rows = "user;item;time;device\nu;p1;1700000000;앱\nv;p2;1700000001;앱\n"
+    (tmp_path / "events.csv").write_bytes(rows.encode("cp949"))
+    assert guess_encoding(tmp_path / "events.csv") != "cp949"
+    assert guess_encoding(tmp_path / "events.csv", "cp949") == "cp949"
+    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
+    guesses = start_workspace(tmp_path / "ws", items, events, False)
+    assert {guess.form.encoding for guess in guesses.values()} == {"cp949"}
+    assert guesses["items"].example == "따뜻한 겨울 양말입니다"
+    done = serendip_here("init", "-w", "w2", "--items", "items.csv", cwd=tmp_path)
+    assert "cp949 (a guess: 따뜻한 겨울 양말입니다)" in done.stdout + done.stderr
+    more = "".join(f"q{n};따뜻한 겨울 양말입니다\n" for n in range(9))
+    items.write_bytes((text + more).encode("cp949"))
+    assert start_workspace(tmp_path / "w3", items, None, False)["items"].example == ""

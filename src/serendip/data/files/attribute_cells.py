@@ -18,9 +18,21 @@ DecimalSign = Literal[".", ","]
 AttributeKind: TypeAlias = Literal["list", "number", "text"]
 
 _NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?"
-_GAPS = " '’\u00a0\u202f"
-_AROUND = "[^0-9]{0,8}"
+_BLANKS = " \u00a0\u202f"
+_GAPS = f"{_BLANKS}'’"
+_MINUS = r"\-−－–"
+_SIGNED = rf"0-9()（）‐‑‒—{_MINUS}"
+"""Digits, and the signs that may say that a number is negative, for a class of characters."""
+_AROUND = rf"[^{_SIGNED}]{{0,8}}"
 """Currency, per cent or unit beside a number."""
+_BEFORE = rf"(?:[^{_SIGNED}]{{0,7}}(?:[^{_SIGNED}.,]|[A-Za-z]\.))?"
+"""The same before a number; a decimal sign there would be that of a number without whole digits."""
+_CURRENCY = rf"[{_BLANKS}]*[A-Za-zÀ-ž円元원]{{0,3}}\.?[$€£¥₩₹₽₺₫₱₪฿]?[{_BLANKS}]*"
+"""What may stand between a number and its minus or parenthesis, or on the other side of these."""
+_NO_FRACTION = "[.,](?:--?|[–—])"
+"""Of a whole price, as in ``5,-``."""
+_NEGATIVE = rf"[{_MINUS}]|\(\)"
+"""Signs around a negative number: one minus, or parentheses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +112,35 @@ class AttributeCells:
         if name not in self.decimals:
             return f"CAST(nullif({text}, '') AS DOUBLE)"
         sign = self.decimals[name]
-        found = f"regexp_extract({text}, {quote(_written_number(sign))}, 1)"
-        bare = f"regexp_replace({found}, {quote(_thousands(sign))}, '', 'g')"
-        return f"TRY_CAST(replace({bare}, ',', '.') AS DOUBLE)"
+        plain, signed = map(quote, _written_numbers(sign))
+        begin, found, end = (f"regexp_extract({text}, {signed}, {group})" for group in (1, 2, 3))
+        is_negative = f"regexp_full_match({begin} || {end}, {quote(_NEGATIVE)})"
+        whole = f"regexp_extract({text}, {plain}, 1)"
+        return (
+            f"CASE WHEN {whole} <> '' THEN {_cast_sql(whole, sign)} "
+            f"WHEN {is_negative} THEN -{_cast_sql(found, sign)} END"
+        )
 
     def _parse_number(self, name: str, text: str) -> float | None:
         if name not in self.decimals:
             return float(text)
         sign = self.decimals[name]
-        found = re.match(_written_number(sign), text)
-        if found is None:
-            return None
-        return float(re.sub(_thousands(sign), "", found[1]).replace(",", "."))
+        plain, signed = _written_numbers(sign)
+        if found := re.match(plain, text):
+            return _cast(found[1], sign)
+        found = re.match(signed, text)
+        if found and re.fullmatch(_NEGATIVE, (found[1] or "") + (found[3] or "")):
+            return -_cast(found[2], sign)
+        return None
+
+
+def _cast_sql(number: str, sign: DecimalSign) -> str:
+    bare = f"regexp_replace({number}, {quote(_thousands(sign))}, '', 'g')"
+    return f"TRY_CAST(replace({bare}, ',', '.') AS DOUBLE)"
+
+
+def _cast(number: str, sign: DecimalSign) -> float:
+    return float(re.sub(_thousands(sign), "", number).replace(",", "."))
 
 
 def _thousands(sign: DecimalSign) -> str:
@@ -119,11 +148,17 @@ def _thousands(sign: DecimalSign) -> str:
     return f"[{'.' if sign == ',' else ','}{_GAPS}]"
 
 
-def _written_number(sign: DecimalSign) -> str:
-    """Pattern of a whole cell with one number, which is its first group."""
-    whole = f"(?:[0-9]{{1,3}}(?:{_thousands(sign)}[0-9]{{3}})+|[0-9]{{1,15}})"
-    fraction = f"(?:{re.escape(sign)}[0-9]{{1,9}})?"
-    return f"^{_AROUND}?(-?{whole}{fraction}){_AROUND}$"
+def _written_numbers(sign: DecimalSign) -> tuple[str, str]:
+    """Patterns of a whole cell with one number: without a minus, and with one or parentheses.
+
+    The first group of the first is the number; of the second it is the second group, between the
+    signs before and behind it.
+    """
+    whole = f"(?:[1-9][0-9]{{0,2}}(?:{_thousands(sign)}[0-9]{{3}})+|[0-9]{{1,15}})"
+    number = f"({whole}(?:{re.escape(sign)}[0-9]{{1,9}})?)(?:{_NO_FRACTION})?"
+    begin = rf"(?:{_CURRENCY}([{_MINUS}(]))?{_CURRENCY}"
+    end = rf"(?:{_CURRENCY}%?([{_MINUS})]){_CURRENCY}|{_AROUND})"
+    return f"^{_BEFORE}{number}{_AROUND}$", f"^{begin}{number}{end}$"
 
 
 def quote(text: str) -> str:

@@ -56,7 +56,10 @@ class BrokenRows:
         first = sorted([*named, *broken], key=lambda pair: int(pair[0].split()[1]))[:SHOWN]
         mend = "Correct or remove these rows."
         if any(reason == NOT_UTF8 for _, reason in first):
-            mend = 'Name the encoding of the file in serendip.toml, as in `encoding = "cp1252"`.'
+            mend = (
+                "Correct these rows, or name the encoding of the whole file, as in "
+                '`encoding = "cp1252"`, if it is not UTF-8.'
+            )
         elif all("is not a time" in reason for _, reason in first):
             mend = 'Say how times are written, as in `time_format = "%d.%m.%Y %H:%M"`.'
         what = f"{self._table.path.name}: {count_broken(count, first)}"

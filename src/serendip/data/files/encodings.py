@@ -21,6 +21,8 @@ from serendip.runtime.scratch import scratch_folder
 _CHUNK = 1 << 20
 """Bytes that are decoded at once."""
 
+_ANOTHER = "Name another `encoding` in serendip.toml, or save the file as UTF-8."
+
 
 def check_encoding(name: str) -> str:
     """The name of an encoding if Python decodes text with it; empty = UTF-8.
@@ -32,7 +34,7 @@ def check_encoding(name: str) -> str:
         b"a".decode(name or "utf-8")
     except UnicodeDecodeError:  # half a character of UTF-16
         pass
-    except LookupError:
+    except (LookupError, ValueError):
         raise ValueError(f"encoding {name!r} is unknown; known are cp1252, cp949, utf-16") from None
     return name
 
@@ -92,7 +94,10 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
                 raise DataError(
                     f"{path.name}: line {line + before.count(chr(10))} is not {encoding}: "
                     f"{error.reason}.",
-                    "Name another `encoding` in serendip.toml, or save the file as UTF-8.",
+                    _ANOTHER,
                 ) from None
+            except UnicodeError as error:  # UTF-16 or UTF-32 that does not say its byte order
+                reason = f"{path.name} is not {encoding}: {error}."
+                raise DataError(reason, _ANOTHER) from None
             line += text.count("\n")
             yield text

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
@@ -45,7 +46,10 @@ _DIRECTIVES: Mapping[str, str] = MappingProxyType(
         "B": f"({_LONG_MONTHS})",
     }
 )
-"""Directives of ``strptime`` -> what SQL reads of them."""
+"""Directives of ``strptime`` -> what is read of them."""
+_DIGITS = frozenset("dmYyHIMSf")
+_LOCAL_ZONES = frozenset({"localtime", "posixrules", "posix", "right"})
+"""Files and folders among the time zones of a machine that are none by that name."""
 
 
 def check_time_format(pattern: str) -> str:
@@ -54,10 +58,15 @@ def check_time_format(pattern: str) -> str:
     Raises:
         ValueError: it has another directive, or no whole date.
     """
-    found = set(re.findall("%(.?)", pattern))
+    names = re.findall("%(.?)", pattern)
+    found = set(names)
     if unknown := sorted(found - set(_DIRECTIVES)):
         known = " ".join(f"%{name}" for name in _DIRECTIVES)
         raise ValueError(f"time_format {pattern!r} has %{unknown[0]}; known are {known}")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"time_format {pattern!r} has %{repeated[0]} twice")
+    if ("I" in found) != ("p" in found):
+        raise ValueError(f"time_format {pattern!r} needs %I with %p, or %H for hours up to 23")
     is_date = "d" in found and found & {"Y", "y"} and found & {"m", "b", "B"}
     if pattern and not is_date:
         raise ValueError(f"time_format {pattern!r} has no day, month and year; write '%d.%m.%Y'")
@@ -73,7 +82,11 @@ def check_time_zone(name: str) -> str:
     try:
         ZoneInfo(name or "UTC")
     except (LookupError, ValueError, OSError):
-        raise ValueError(f"time_zone {name!r} is unknown; write one such as 'Asia/Seoul'") from None
+        is_known = False
+    else:
+        is_known = name.partition("/")[0] not in _LOCAL_ZONES
+    if not is_known:
+        raise ValueError(f"time_zone {name!r} is unknown; write one such as 'Asia/Seoul'")
     return name
 
 
@@ -105,6 +118,8 @@ class TimeFormat:
             return seconds
         try:
             if self.pattern:
+                if not re.fullmatch(_matched(self.pattern, r"\s+"), text, re.IGNORECASE):
+                    raise ValueError
                 return self._seconds(datetime.strptime(text, self.pattern))
             return self._seconds(datetime.fromisoformat(text))
         except (ValueError, OverflowError):
@@ -145,13 +160,39 @@ class TimeFormat:
         return micros_sql(f"epoch_us({absolute})")
 
     def _pattern_sql(self, text: str) -> str:
-        parts = re.split("%(.)", self.pattern)  # literals and directives in turn
-        matched = "".join(
-            _DIRECTIVES[part] if place % 2 else re.escape(part) for place, part in enumerate(parts)
+        pattern, digits = (
+            sql.replace("'", "''") for sql in (self.pattern, _matched(self.pattern, " "))
         )
-        pattern, digits = (sql.replace("'", "''") for sql in (self.pattern, matched))
         moment = self._local_sql(f"TRY_STRPTIME({text}, '{pattern}')")
         return f"CASE WHEN regexp_full_match({text}, '{digits}') THEN {moment} END"
+
+
+@cache
+def _matched(pattern: str, blank: str) -> str:
+    """Regular expression of the texts that a pattern reads.
+
+    Directives that no sign separates have all their digits: otherwise ``%H%M%S`` would read the
+    four digits of 17:07 as 17:00:07.
+
+    Args:
+        pattern: of ``TimeFormat``.
+        blank: what a blank of the pattern matches.
+    """
+    parts = re.split("%(.)", pattern)  # literals and directives in turn
+    matched = []
+    for place, part in enumerate(parts):
+        if place % 2 == 0:
+            matched.append(re.escape(part).replace(r"\ ", blank))
+            continue
+        beside = [
+            parts[place + 2 * step]
+            for step in (-1, 1)
+            if not parts[place + step] and 0 < place + 2 * step < len(parts)
+        ]
+        is_joined = not _DIGITS.isdisjoint(beside)
+        digits = _DIRECTIVES[part]
+        matched.append(digits.replace("{1,2}", "{2}") if is_joined else digits)
+    return "".join(matched)
 
 
 def parse_time(text: str, name: str = "timestamp") -> float:

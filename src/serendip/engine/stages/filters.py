@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 
 from serendip.data.allowed_items import AllowedItems
-from serendip.data.arrays import locate
+from serendip.data.arrays import BoolArray, locate
+from serendip.data.attribute_test import AttributeTest
 from serendip.data.event import Exclusion
+from serendip.data.item import Catalogue
 from serendip.data.query import Query, Task
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.base import Stage
@@ -109,11 +112,12 @@ class Requested(Filter):
     name, label = "request", "As the request filters"
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
-        """Items that pass all tests; what a test keeps is computed once for many requests."""
-        for test in query.filters:
-            passing = state.derived.item_set(test, partial(test.keep, state.catalogue))
-            allowed = allowed.within(passing)
-        return allowed
+        """Items that pass all tests; those of the same tests are computed once for a while."""
+        if not query.filters:
+            return allowed
+        tests = frozenset(query.filters)
+        build = partial(_keep_all, tests, state.catalogue)
+        return allowed.within(state.derived.passing_set(tests, build))
 
 
 class ByAttribute(Filter):
@@ -131,6 +135,13 @@ class ByAttribute(Filter):
         key = (self.name, query.country.casefold() if config.reads_request else "")
         passing = state.derived.item_set(key, lambda: config.keep(query, state.catalogue))
         return allowed.within(passing)
+
+
+def _keep_all(tests: Iterable[AttributeTest], catalogue: Catalogue) -> BoolArray:
+    """(N,) True for the items that pass all tests, one or more."""
+    masks = [test.keep(catalogue) for test in tests]
+    passing: BoolArray = np.logical_and.reduce(masks)
+    return passing
 
 
 REQUEST_FILTERS: tuple[Filter, ...] = (*(Available(), NotDeleted(), NotInContext(), Requested()),)

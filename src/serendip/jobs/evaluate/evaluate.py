@@ -162,7 +162,7 @@ def plan_splits(
 def _judge_splits(
     context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
 ) -> list[SplitAnswers]:
-    """Evaluate the splits, each in a process of its own, and add their stages to the clock."""
+    """Evaluate the splits, those of many events side by side, and add their stages to the clock."""
     folder, executor = os.fspath(context.workspace.folder.absolute()), context.options.executor
     if executor.is_local and len(context.dataset.events) < MIN_EVENTS_BESIDE:
         executor = IN_PROCESS

@@ -73,7 +73,10 @@ _LEVELS = (">", "›", "»", "→")
 """Signs that separate the levels of a path in any column; a slash does in those of categories."""
 
 _SIGNS = re.compile(rf"{CURRENCY}\.?|[%\s\u00a0'’]")
-_THOUSANDS = re.compile(r"-?\d{1,3}(?:([.,])\d{3})+(?:(?!\1)[.,]\d+)?")
+_MINUS = re.compile("[−－–]")
+_WHOLE_PRICE = re.compile("[.,](?:--?|—)$")
+_NEGATIVE = re.compile(r"^(?:\(([^()-]+)\)|([^()-]+)-)$")
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:([.,])\d{3})+(?:(?!\1)[.,]\d+)?")
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 _PLAIN = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 
@@ -152,7 +155,7 @@ def find_decimal(cells: Sequence[str]) -> str:
     A column is left alone if a number begins with a 0 that counts nothing, as ids do, or if all are
     written as a program writes them.
     """
-    numbers = [bare for cell in cells if _is_number(bare := _SIGNS.sub("", cell))]
+    numbers = [bare for cell in cells if _is_number(bare := _bare_number(cell))]
     is_column = cells and len(numbers) >= MIN_NUMBER_SHARE * len(cells)
     if not is_column or any(re.match(r"-?0\d", number) for number in numbers):
         return ""
@@ -164,6 +167,12 @@ def find_decimal(cells: Sequence[str]) -> str:
     return "," if any("." in number for number in numbers) else "."  # only thousands, or none
 
 
+def _bare_number(cell: str) -> str:
+    """A cell without currency and blanks; a minus is before its digits, a whole price a number."""
+    bare = _WHOLE_PRICE.sub("", _MINUS.sub("-", _SIGNS.sub("", cell)))
+    return _NEGATIVE.sub(r"-\1\2", bare)
+
+
 def _is_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text) or _THOUSANDS.fullmatch(text))
 
@@ -173,7 +182,7 @@ def _vote_decimal(number: str) -> str:
     signs = [sign for sign in number if sign in ".,"]
     if len(set(signs)) == 2:
         return signs[-1]
-    if len(signs) == 1 and not re.search(r"\d{1,3}[.,]\d{3}$", number):
+    if len(signs) == 1 and not re.fullmatch(r"-?[1-9]\d{0,2}[.,]\d{3}", number):
         return signs[0]
     if len(signs) > 1:
         return "," if signs[0] == "." else "."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -23,15 +23,31 @@ _MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _CHUNK = 1 << 20
 _SAMPLE = 1 << 16
 """Bytes of lines that are not ASCII, from which an encoding is told."""
+_UTF8_SHARE, _OTHER_SHARE = 0.9, 0.2
+"""Share of these lines that are UTF-8: from the first on the file is, up to the second it is not;
+some characters of other encodings are UTF-8, too."""
+_SURE = 200
+"""Bytes that are not ASCII from which on an encoding is more than a guess."""
 
 _DATES = (
     *("%d.%m.%Y", "%Y.%m.%d", "%Y. %m. %d.", "%Y. %m. %d", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y"),
-    *("%Y/%m/%d", "%d/%m/%y", "%m/%d/%y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%d %b %Y"),
+    *("%Y/%m/%d", "%d/%m/%y", "%m/%d/%y", "%y.%m.%d", "%y/%m/%d", "%y-%m-%d"),
+    *("%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%d%m%Y", "%m%d%Y", "%d %b %Y"),
     *("%b %d, %Y", "%b %d %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%B %d, %Y"),
 )
 _JOINTS = (" ", "T", ", ")
 _CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%H.%M", "%H%M%S")
-_PATTERNS = (*_DATES, *map("".join, product(_DATES, _JOINTS, _CLOCKS)), "%Y%m%d%H%M%S")
+_PATTERNS = (
+    *_DATES,
+    *map("".join, product(_DATES, _JOINTS, _CLOCKS)),
+    *("%Y%m%d%H%M", "%Y%m%d%H%M%S"),
+)
+_NUMBER_DATES = ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d", "%d%m%y", "%m%d%y")
+_NUMBER_MOMENTS = ("%y%m%d%H%M", "%d%m%y%H%M", "%m%d%y%H%M")
+_EARLIEST_MOMENT = "2000000000"
+"""Year first since 2020; as Unix seconds such numbers are of 2033 and later."""
+_MOST_ORDER = 1e8
+"""Numbers below say an order, as 0, 1, 2 do; those from here on are seconds since 1973."""
 
 MIN_SHARE = 0.95
 """Minimum share of the filled cells that have the format."""
@@ -61,11 +77,17 @@ class FileForm:
         return {name: text for name, text in asdict(self).items() if text}
 
 
-def guess_encoding(path: Path) -> str:
+def guess_encoding(path: Path, first: str = "") -> str:
     """The encoding of a CSV or JSONL file; empty = UTF-8, or a file of another type.
 
+    A file of which few lines are broken is UTF-8: its import names these lines.
+
+    Args:
+        path: the file.
+        first: the encoding of a file of the same source, which counts before all others.
+
     Raises:
-        DataError: it is not UTF-8 and no known encoding fits.
+        DataError: it is not UTF-8 and no known encoding fits, or it is UTF-8 in part.
     """
     if not path.name.lower().removesuffix(".gz").endswith((*CSV_SUFFIXES, *JSON_SUFFIXES)):
         return ""
@@ -76,12 +98,33 @@ def guess_encoding(path: Path) -> str:
             return name
     if _is_in(path, "utf-8"):
         return ""
-    for name in _rank_encodings(_sample(path)):
+    lines = _sample(path)
+    share = sum(bool(_decode(line, "utf-8")) for line in lines) / len(lines)
+    if share >= _UTF8_SHARE:
+        return ""
+    if share > _OTHER_SHARE:
+        raise DataError(
+            f"{path.name}: {share:.0%} of its lines with letters that are not ASCII are UTF-8, "
+            "the others are not.",
+            "Correct it. --encoding utf-8 names the first line that is not; --encoding NAME says "
+            "what all lines are.",
+        )
+    ranked = _rank_encodings(b"".join(lines)[: 4 * _SAMPLE])
+    for name in [first, *ranked] if first else ranked:
         if _is_in(path, name):
             return name
     raise DataError(
         f"{path.name} is not UTF-8, and its encoding cannot be told.", "Add --encoding NAME."
     )
+
+
+def is_sure(path: Path) -> bool:
+    """True if a text file has a byte order mark, or enough letters that tell its encoding."""
+    with open_binary(path) as file:
+        begin = file.read(4)
+    if any(begin.startswith(mark) for mark, _ in _MARKS):
+        return True
+    return sum(byte > 127 for line in _sample(path) for byte in line) >= _SURE
 
 
 def find_time_formats(cells: Sequence[str], given: Sequence[str] | None = None) -> list[str]:
@@ -97,12 +140,59 @@ def find_time_formats(cells: Sequence[str], given: Sequence[str] | None = None) 
     """
     if not cells:
         return []
+    if said := [pattern for pattern in given or () if _fits(pattern, cells)]:
+        return said
     if _fits("", cells):
-        return [""]
+        return [] if _are_moments(cells) else [""]
     signs = set(cells[len(cells) // 2])
-    tried = _PATTERNS if given is None else given
+    tried = _PATTERNS if given is None else ()
     likely = [pattern for pattern in tried if _literals(pattern) <= signs]
     return [pattern for pattern in likely if _fits(pattern, cells)]
+
+
+def find_odd_time(cells: Sequence[str]) -> str:
+    """A cell that is no time, of a column for which ``find_time_formats`` finds none.
+
+    ISO 8601 of any year is a time. A number is one if it says a mere order, as 0, 1, 2 do, and does
+    not look like a date.
+
+    Args:
+        cells: filled ones.
+
+    Returns:
+        the first such cell if they are too many; empty = they are not.
+    """
+    if any(reads_most(cells, pattern) for pattern in _NUMBER_DATES):
+        return cells[0]
+    if _is_most(cells, _is_order):
+        return ""
+    return next(cell for cell in cells if not _is_order(cell))
+
+
+def reads_most(cells: Sequence[str], pattern: str) -> bool:
+    """True if nearly all cells have a format, whatever their year."""
+    form = TimeFormat(pattern)
+    return _is_most(cells, lambda cell: _is_read(cell, form))
+
+
+def _is_most(cells: Sequence[str], is_one: Callable[[str], bool]) -> bool:
+    """True for nearly all cells."""
+    return sum(map(is_one, cells)) >= MIN_SHARE * len(cells)
+
+
+def _is_order(cell: str) -> bool:
+    try:
+        return abs(float(cell)) < _MOST_ORDER
+    except ValueError:
+        return _is_read(cell, TimeFormat())
+
+
+def _is_read(cell: str, form: TimeFormat) -> bool:
+    try:
+        form.parse(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def is_time(text: str, form: TimeFormat) -> bool:
@@ -113,16 +203,20 @@ def is_time(text: str, form: TimeFormat) -> bool:
         return False
 
 
+def _are_moments(cells: Sequence[str]) -> bool:
+    """True for digits of dates and hours that would be Unix seconds of a far year."""
+    if min(cells) < _EARLIEST_MOMENT:
+        return False
+    return any(reads_most(cells, pattern) for pattern in _NUMBER_MOMENTS)
+
+
 def _literals(pattern: str) -> set[str]:
     return set(re.sub("%.", "", pattern))
 
 
 def _fits(pattern: str, cells: Sequence[str]) -> bool:
     form = TimeFormat(pattern)
-    for part in (cells[:_TRIED], cells):
-        if sum(is_time(cell, form) for cell in part) < MIN_SHARE * len(part):
-            return False
-    return True
+    return all(_is_most(part, lambda cell: is_time(cell, form)) for part in (cells[:_TRIED], cells))
 
 
 def _rank_encodings(sample: bytes) -> list[str]:
@@ -145,7 +239,7 @@ def _decode(text: bytes, encoding: str) -> str:
         return ""
 
 
-def _sample(path: Path) -> bytes:
+def _sample(path: Path) -> list[bytes]:
     """The first lines with letters that are not ASCII."""
     lines: list[bytes] = []
     size = 0
@@ -156,7 +250,7 @@ def _sample(path: Path) -> bytes:
                 size += len(line)
                 if size > _SAMPLE:
                     break
-    return b"".join(lines)[: 4 * _SAMPLE]
+    return lines
 
 
 def _is_in(path: Path, encoding: str) -> bool:
@@ -166,7 +260,7 @@ def _is_in(path: Path, encoding: str) -> bool:
         for chunk in _chunks(path):
             decoder.decode(chunk)
         decoder.decode(b"", True)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True
 

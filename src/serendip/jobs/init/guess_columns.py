@@ -20,7 +20,12 @@ from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
 from serendip.jobs.init.attribute_roles import find_decimal
 from serendip.jobs.init.cell_kinds import classify_column
-from serendip.jobs.init.file_formats import FileForm, find_time_formats
+from serendip.jobs.init.file_formats import (
+    FileForm,
+    find_odd_time,
+    find_time_formats,
+    reads_most,
+)
 
 SAMPLE_ROWS = 5_000
 """Number of rows whose cells are read."""
@@ -188,16 +193,18 @@ def guess_form(file: SampledFile, mapping: Mapping[str, str]) -> FileForm:
 
 
 def _guess_time_format(file: SampledFile, column: str) -> str:
-    """The format of the times of a column; empty = numbers or ISO 8601, or none that is known.
+    """The format of the times of a column; empty = numbers or ISO 8601.
 
     Where the first rows leave the order of day and month open, the whole file decides.
 
     Raises:
-        DataError: it leaves the order open, too; the hint is the option that says it.
+        DataError: it leaves the order open, too, or no format is known; the hint is the option.
     """
     formats = file.time_formats(column)
-    if len(formats) < 2:
-        return formats[0] if formats else ""
+    if not formats:
+        return _accept_times(file, column)
+    if len(formats) == 1:
+        return formats[0]
     counts = file.count_times(column, formats)
     best = [pattern for pattern in formats if counts[pattern] == max(counts.values())]
     if len(best) == 1:
@@ -207,6 +214,26 @@ def _guess_time_format(file: SampledFile, column: str) -> str:
         f"{' or '.join(map(repr, best))}.",
         f'Add --time-format "{best[0]}" or another one.',
     )
+
+
+def _accept_times(file: SampledFile, column: str) -> str:
+    """The format of times that are none of 1990 to 2100; empty = numbers or ISO 8601.
+
+    Raises:
+        DataError: they are no times; the hint is the option that says how they are written.
+    """
+    cells, stored = _filled(file.cells[column]), file.table.cell(column)
+    if not cells or stored.seconds or stored.moment:
+        return ""
+    if file.time_format and reads_most(cells, file.time_format):
+        return file.time_format
+    if odd := find_odd_time(cells):
+        raise DataError(
+            f"{file.path.name}: how times are written in column {column!r} cannot be told; "
+            f"a cell of it is {odd[:_MAX_SHOWN_LENGTH]!r}.",
+            'Say it, as in --time-format "%d.%m.%Y %H:%M", or correct these cells.',
+        )
+    return ""
 
 
 def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:

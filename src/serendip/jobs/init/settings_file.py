@@ -52,6 +52,7 @@ class Guess:
         roles: how the other columns of items are read; None = of another file.
         actions: what the actions of events are taken for; None = of another file, or no column.
         form: how the file is written, where that is not the usual way.
+        example: a text of the file in an encoding that few letters tell; empty = it is certain.
     """
 
     path: str
@@ -60,6 +61,7 @@ class Guess:
     roles: AttributeRoles | None = None
     actions: ActionRoles | None = None
     form: FileForm = field(default_factory=FileForm)
+    example: str = ""
 
     def settings(self) -> dict[str, object]:
         """Keys of the table of the file in ``serendip.toml``, as far as they are guessed."""

@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from serendip.data.files.columns import TableKind, canonical_columns
+from serendip.data.files.encodings import check_encoding
 from serendip.data.files.readers import ItemsConfig, read_items
 from serendip.data.files.tables import open_table
+from serendip.data.files.times import check_time_format
 from serendip.data.item import Item
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
@@ -25,7 +27,7 @@ from serendip.jobs.init.attribute_roles import (
     find_decimals,
     find_level_separators,
 )
-from serendip.jobs.init.file_formats import FileForm, guess_encoding
+from serendip.jobs.init.file_formats import FileForm, guess_encoding, is_sure
 from serendip.jobs.init.guess_columns import (
     SAMPLE_ROWS,
     SampledFile,
@@ -35,6 +37,9 @@ from serendip.jobs.init.guess_columns import (
 )
 from serendip.jobs.init.settings_file import Guess, render_settings
 from serendip.runtime.atomic_files import write_text
+
+_MAX_EXAMPLE = 40
+"""Characters of a text that shows a guessed encoding."""
 
 
 def start_workspace(
@@ -62,9 +67,10 @@ def start_workspace(
 
     Raises:
         ConfigError: ``serendip.toml`` exists, there is neither items nor events file, or an option
-            of ``map_options`` is invalid.
+            of ``map_options`` or ``given`` is invalid.
         DataError: a file is missing, or a required column cannot be determined.
     """
+    form = _check_form(given or FileForm())
     target = folder / SETTINGS_FILE
     if target.exists() and not force:
         raise ConfigError(f"{target} exists.", "Edit it, or add --force to overwrite it.")
@@ -72,7 +78,7 @@ def start_workspace(
     paths = {kind: path for kind, path in given_files.items() if path is not None}
     if items is None and events is None:
         raise ConfigError("there is no file to read.", "Add --items FILE or --events FILE.")
-    guesses = _guess_files(folder, paths, map_options, given or FileForm())
+    guesses = _guess_files(folder, paths, map_options, form)
     folder.mkdir(parents=True, exist_ok=True)
     sample: Sequence[Item] = ()
     if "items" in guesses:
@@ -80,6 +86,15 @@ def start_workspace(
         guesses["items"] = replace(guesses["items"], roles=roles)
     write_text(target, render_settings(folder, guesses, sample))
     return guesses
+
+
+def _check_form(given: FileForm) -> FileForm:
+    try:
+        check_encoding(given.encoding)
+        check_time_format(given.time_format)
+    except ValueError as error:
+        raise ConfigError(f"{error}.", "Correct --encoding or --time-format.") from None
+    return given
 
 
 def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRoles]:
@@ -101,7 +116,10 @@ def _guess_files(
     for kind, path in paths.items():
         if not path.is_file():
             raise DataError(f"{path} is not a file.", f"Correct the path of --{kind}.")
-    encodings = {kind: given.encoding or guess_encoding(path) for kind, path in paths.items()}
+    encodings: dict[TableKind, str] = {}
+    for kind, path in paths.items():
+        first = next(filter(None, encodings.values()), "")
+        encodings[kind] = given.encoding or guess_encoding(path, first)
     columns = {kind: open_table(path, encodings[kind]).columns for kind, path in paths.items()}
     user_mappings = parse_map_options(map_options, columns)
     files = {
@@ -128,8 +146,18 @@ def _guess_files(
             *(os.path.relpath(path, folder), mappings[kind], others),
             actions=actions,
             form=guess_form(files[kind], mappings[kind]),
+            example=_find_example(files[kind]) if not given.encoding else "",
         )
     return guesses
+
+
+def _find_example(file: SampledFile) -> str:
+    """A text of a file whose encoding few letters tell; empty = it is certain."""
+    if not file.encoding or is_sure(file.path):
+        return ""
+    cells = [cell for column in file.cells.values() for cell in column]
+    texts = [text for text in (*cells, *file.columns) if not text.isascii()]
+    return " ".join(texts[0].split())[:_MAX_EXAMPLE] if texts else ""
 
 
 def parse_map_options(

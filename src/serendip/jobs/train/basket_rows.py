@@ -6,10 +6,10 @@ with the rest of it as positives, and a whole basket with the user's next one.
 **The choice.** Whether the ranker learns a task of its own from them is chosen on the newest
 requests of each kind. Two rankers are trained without these and what is later: one with rows of the
 other baskets, and one without any, which answers baskets as pages of similar items. A task is
-learned if the mean difference of nDCG@10 on its newest requests, paired by user, is above 0 for at
-least ``MIN_USERS`` users; else its requests go on being answered as similar items. Both rankers
-learn from at most ``OTHERS`` requests of other kinds, so that the choice costs a part of the
-ranker's own training that shrinks as the data grow.
+learned if the 95 % interval of the difference of nDCG@10 on its newest requests, paired by user, is
+above 0, for at least ``MIN_USERS`` users; else its requests go on being answered as similar items.
+Both rankers learn from at most ``OTHERS`` requests of other kinds, so that the choice costs a part
+of the ranker's own training that shrinks as the data grow.
 
 Shapes: R rows (request, candidate), F features, Q requests, U users.
 """
@@ -235,7 +235,7 @@ def _compare(
     own, similar = per_user(both, np.unique(users, return_inverse=True)[1]).T  # (U,) each
     compared = compare_values(("own rows", "as similar items", "nDCG@10"), own, similar)
     return BasketOrder(
-        is_learned=bool(own.mean() > similar.mean()),
+        is_learned=compared.low is not None and compared.low > 0,
         users=len(own),
         own=float(own.mean()),
         similar=float(similar.mean()),

@@ -73,6 +73,9 @@ NUM_NEXT_EVENTS = 5
 
 BATCH = 64
 
+_BASKETS = 1
+"""Number of the random draws for baskets among those of one seed."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankerFit:
@@ -120,10 +123,12 @@ def train_ranker(
     rng = np.random.default_rng(options.seed)
     most = settings.ranker.most_requests
     built = _build_requests(split, examples, state.repeats, most, rng)
-    built += build_basket_requests(split, state.repeats, settings, _count_similar(split, most), rng)
     asked = [*built, *_with_repeats(labelled, state.repeats)]
     requests = weigh_searches(asked, settings.ranker.searches)
-    total = sum(len(of_surface) for _, of_surface in requests)
+    # Draws of their own, and after all others: where nothing is learned of them, nothing changes.
+    apart, count = np.random.default_rng([options.seed, _BASKETS]), _count_similar(split, most)
+    of_baskets = build_basket_requests(split, state.repeats, settings, count, apart)
+    total = sum(len(of_surface) for _, of_surface in (*requests, *of_baskets))
     surfaces = settings.all_surfaces()
     deciding = Counter(
         request.source
@@ -132,7 +137,7 @@ def train_ranker(
         if can_compare(request, surfaces[surface])
     )
     making = RowMaking(settings, options, total, deciding, rng, labeller)
-    batches = _mix_batches(requests)
+    batches = [*_mix_batches(requests), *_mix_batches(of_baskets)]
     state, choice, batches = _choose_context(state, batches, making)
     making.add(batches, state)
     rows = making.rows()
@@ -150,7 +155,8 @@ def train_ranker(
     rows = baskets.without(as_similar)
     ordered = {number for number, task in enumerate(TASKS) if task not in as_similar} - {SEARCH}
     ordered |= {SEARCH} if order.by_ranker else set()
-    ranker = Ranker(settings.ranker).train(rows, state.feature_names, options, sorted(ordered))
+    config = settings.ranker.model_copy(update={"num_tasks": max(ordered | {SEARCH}) + 1})
+    ranker = Ranker(config).train(rows, state.feature_names, options, sorted(ordered))
     ranker.discounts = learn_discounts(ranker, rows, settings)
     ranker.search_order, ranker.basket_orders = order, orders
     return RankerFit(ranker, state.context, choice)

@@ -20,6 +20,32 @@ _LEAST_SHARED = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class FilteredSearch:
+    """A search of the page.
+
+    Args:
+        text: as typed.
+        user_id: the visitor.
+        filters: of the search, as written.
+        literal: whether the text is searched as typed.
+    """
+
+    text: str
+    user_id: str
+    filters: tuple[str, ...]
+    literal: bool = False
+
+    def toggle(self, filter_text: str) -> str:
+        """Link to the search with a filter, or without it if it is there."""
+        filters = [one for one in self.filters if one != filter_text]
+        if len(filters) == len(self.filters):
+            filters.append(filter_text)
+        pairs = [("q", self.text), ("user", self.user_id)]
+        pairs += [("literal", "1")] if self.literal else []
+        return f"/search?{urlencode([*pairs, *(('filter', one) for one in filters)])}"
+
+
+@dataclass(frozen=True, slots=True)
 class FacetLink:
     """A value to filter by, or to filter by no longer.
 
@@ -38,54 +64,62 @@ class FacetLink:
 
 @dataclass(frozen=True, slots=True)
 class FacetGroup:
-    """The links of one attribute."""
+    """The links of one attribute; without a name those of other filters."""
 
     name: str
     links: list[FacetLink]
 
 
-def build_facets(
-    facets: Mapping[str, Facet], chosen: Sequence[str], text: str, user_id: str
-) -> list[FacetGroup]:
-    """Groups of links for the attributes that results share; chosen values come first.
+def build_facets(facets: Mapping[str, Facet], search: FilteredSearch) -> list[FacetGroup]:
+    """Groups of links: what the search filters by, then the attributes that its results share.
 
     Args:
         facets: attribute -> its values in the results.
-        chosen: filters of the search, as written.
-        text: the search text.
-        user_id: the visitor.
+        search: that the results are of.
     """
-    groups = []
-    for name, facet in facets.items():
-        prefix = f"{name}="
-        picked = [one.removeprefix(prefix) for one in chosen if one.startswith(prefix)]
-        words = {value: count for value, count in facet.values.items() if _is_word(value)}
-        is_shared = len(words) > 1 and sum(words.values()) >= _LEAST_SHARED * len(words)
-        if not picked and not is_shared:
-            continue
-        others = [value for value in words if value not in picked]
-        values = [*picked, *others][:_MOST_LINKS]
-        links = [
-            FacetLink(
-                value,
-                facet.values.get(value, 0),
-                _toggle(f"{prefix}{value}", chosen, text, user_id),
-                value in picked,
-            )
-            for value in values
-        ]
-        groups.append(FacetGroup(name, links))
-    return groups[:_MOST_GROUPS]
+    chosen = {name: _picked(name, search) for name in facets}
+    told = {f"{name}={value}" for name, values in chosen.items() for value in values}
+    others = [one for one in search.filters if one not in told]
+    named = [FacetLink(one, 0, search.toggle(one), True) for one in others]
+    groups = [FacetGroup("", named)] if named else []
+    groups += [
+        _group(name, facets[name], picked, search) for name, picked in chosen.items() if picked
+    ]
+    shared = [name for name, picked in chosen.items() if not picked and _is_shared(facets[name])]
+    free = max(_MOST_GROUPS - len(groups), 0)
+    return groups + [_group(name, facets[name], [], search) for name in shared[:free]]
+
+
+def _group(name: str, facet: Facet, picked: Sequence[str], search: FilteredSearch) -> FacetGroup:
+    """The chosen values of an attribute, then the most frequent others."""
+    values = [
+        *picked,
+        *(value for value in facet.values if _is_word(value) and value not in picked),
+    ]
+    shown = values[: max(_MOST_LINKS, len(picked))]
+    links = [
+        FacetLink(
+            value,
+            facet.values.get(value, 0),
+            search.toggle(f"{name}={value}"),
+            value in picked,
+        )
+        for value in shown
+    ]
+    return FacetGroup(name, links)
+
+
+def _picked(name: str, search: FilteredSearch) -> list[str]:
+    """Values of an attribute that the search filters by."""
+    prefix = f"{name}="
+    return [one.removeprefix(prefix) for one in search.filters if one.startswith(prefix)]
+
+
+def _is_shared(facet: Facet) -> bool:
+    """Whether an attribute is worth choosing by: two values or more, each of several results."""
+    counts = [count for value, count in facet.values.items() if _is_word(value)]
+    return len(counts) > 1 and sum(counts) >= _LEAST_SHARED * len(counts)
 
 
 def _is_word(value: str) -> bool:
     return len(value) <= _MOST_CHARS and "://" not in value and "|" not in value
-
-
-def _toggle(filter_text: str, chosen: Sequence[str], text: str, user_id: str) -> str:
-    """Link to the search with a filter, or without it if it is there."""
-    filters = [one for one in chosen if one != filter_text]
-    if len(filters) == len(chosen):
-        filters.append(filter_text)
-    pairs = [("q", text), ("user", user_id), *(("filter", one) for one in filters)]
-    return f"/search?{urlencode(pairs)}"

@@ -30,7 +30,7 @@ from serendip.serve.page.cards import (
     shown_attributes,
     summarise_attributes,
 )
-from serendip.serve.page.facets import ASKED, build_facets
+from serendip.serve.page.facets import ASKED, FilteredSearch, build_facets
 from serendip.serve.page.params import PageQuery
 
 
@@ -136,6 +136,7 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     liked, literal = select_liked_ids(chosen), query.literal
     context = Context(query.user, "search", query.q, liked=liked, literal=literal)
     words = query.q.strip()
+    filtered = FilteredSearch(words, query.user, tuple(query.filter), literal)
     answer = None
     if words:
         answer = engine.recommend(
@@ -159,7 +160,7 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     return _frame(engine, query, history) | {
         "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS, query) if answer else "",
-        "facets": build_facets(answer.facets, query.filter, words, query.user) if answer else [],
+        "facets": build_facets(answer.facets, filtered) if answer else [],
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
         "degraded": [engine.labels.component(name) for name in answer.degraded] if answer else [],
         "messages": search_messages(answer, query) if answer else [],
