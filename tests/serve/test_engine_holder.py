@@ -152,6 +152,9 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
                 raise StorageError("the store is busy.")
             super().catch_up()
 
+        def follow_items(self) -> None:
+            """What was written is not among the items."""
+
     engine, holder = Reading(store=store), EngineHolder()
     pool = EnginePool(holder)
     holder.swap(engine)
@@ -163,6 +166,10 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
     for _ in range(3):
         holder.catch_up()
     assert caplog.text.count("could not be read yet") == 2  # once before answers, once by checks
+    for _ in range(3):  # one kind of look says nothing about the other
+        holder.follow_items()
+        holder.catch_up()
+    assert caplog.text.count("could not be read yet") == 2
     engine.is_broken = False
     holder.catch_up()
     assert read_items(pool, "f1") == [None]

@@ -14,8 +14,11 @@ import sqlalchemy
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
+from serendip.cli.serve import _build_exposure
+from serendip.data.store.config import StoreConfig
 from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
+from serendip.engine.serve_config import ServeConfig
 from serendip.errors import (
     ArtefactError,
     BusyError,
@@ -24,6 +27,7 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
+from serendip.serve import engine_holder
 from serendip.serve.engine_holder import READERS, SPARE, EngineHolder, EnginePool
 from serendip.serve.limits import ServiceLimits
 from serendip.serve.page.quality import REPORT_PATH
@@ -239,6 +243,39 @@ def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
             asyncio.run(pool.read_or(fail, lambda engine: go.wait(timeout=5)))
     finally:
         go.set()
+
+
+def test_reads_that_wait_for_other_processes_are_computed_at_once(monkeypatch):
+    monkeypatch.setattr(engine_holder, "SLOW_S", 30.0)
+    all_run = threading.Barrier(READERS)
+
+    class Sharded(TinyEngine):
+        def recommend(self, request):
+            all_run.wait(10)
+            return super().recommend(request)
+
+    client = WireClient(Sharded(), limits=ServiceLimits(waits_for_others=True))
+
+    async def scene():
+        asked = (client.ask_async("GET", "/v1/search?q=film") for _ in range(READERS))
+        return await asyncio.gather(*asked)
+
+    answers = asyncio.run(scene())
+    assert not any(answer.json()["degraded"] for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("serve", "store", "waits"),
+    [
+        ({}, {}, False),
+        ({"shards": ["127.0.0.1:9000"]}, {}, True),
+        ({}, {"url": "postgresql+psycopg://me@host/shop"}, True),
+    ],
+)
+def test_reads_wait_for_shards_and_for_the_server_of_a_database(tmp_path, serve, store, waits):
+    place = StoreConfig(**store).place(tmp_path)
+    exposure = _build_exposure(ServeConfig(**serve), place, "127.0.0.1", 0)
+    assert exposure.limits.waits_for_others == waits
 
 
 def test_files_are_read_while_all_places_of_rankings_are_taken():

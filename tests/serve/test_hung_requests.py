@@ -85,19 +85,25 @@ def test_one_call_runs_at_a_time_until_it_is_slow(gate: Gate) -> None:
     assert [future.result(5) for future in slow] == ["late"] * 2
 
 
-def test_calls_run_one_after_the_other_in_their_turn() -> None:
-    threads = LaneThreads("reader", 4, at_once=1, slow_s=30.0)
-    running, seen, order = [0], list[int](), list[int]()
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_so_many_calls_run_at_once_and_all_begin_in_their_turn(gate: Gate, at_once: int) -> None:
+    threads = LaneThreads("reader", 4, at_once=at_once, slow_s=30.0)
+    order = list[int]()
 
     def call(number: int) -> None:
-        running[0] += 1
-        seen.append(running[0])
         order.append(number)
-        running[0] -= 1
+        gate()
 
-    for future in [threads.submit(call, number) for number in range(200)]:
-        future.result(5)
-    assert (set(seen), order) == ({1}, list(range(200)))
+    futures = [threads.submit(call, number) for number in range(50)]
+    for _ in range(at_once):
+        assert gate.entered.acquire(timeout=10)
+    assert not gate.entered.acquire(timeout=0.1)  # no other one enters
+    assert sorted(order) == list(range(at_once))
+    gate.open.set()
+    for future in futures:
+        future.result(10)
+    if at_once == 1:
+        assert order == list(range(50))
 
 
 def test_an_error_of_a_call_is_raised_by_who_waits_for_it() -> None:
@@ -218,7 +224,7 @@ def test_a_worker_whose_requests_hang_is_replaced() -> None:
 
 
 def test_workers_whose_event_loop_stands_still_are_replaced() -> None:
-    with running("--workers", "2", "--silence", "4") as (process, port):
+    with running("--workers", "2", "--silence", "10") as (process, port):
         stopped, frozen = children(process.pid)
         os.kill(stopped, signal.SIGSTOP)
         with pytest.raises(ConnectionError):  # of the worker that is killed

@@ -239,6 +239,7 @@ def _build_exposure(config: ServeConfig, database: DatabasePlace, host: str, por
         config.waiting_requests,
         parse_duration(config.receive_timeout),
         parse_duration(config.deadline),
+        waits_for_others=bool(config.shards) or isinstance(database, str),
     )
     return Exposure(
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),

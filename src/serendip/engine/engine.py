@@ -254,7 +254,7 @@ class Engine:
         self._remover.resume(self._eraser.has_remains)
 
     def follow_items(self) -> None:
-        """Apply the items that other engines wrote since; microseconds if nothing was committed."""
+        """Apply the items that other engines wrote since; cheap if nothing was committed."""
         self._live.follow_items()
 
     @property

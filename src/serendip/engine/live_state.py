@@ -7,8 +7,10 @@ get semantic IDs; nothing is trained. A request reads the state once and keeps i
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
@@ -26,6 +28,9 @@ from serendip.data.store.store import ItemChanges, Store
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError
+
+LOOK_EVERY_S = 0.5
+"""Seconds between two looks for items that others wrote, where a look asks a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,7 @@ class LiveState:
         store: holds the items.
         updater: adds posted items to the state.
         counts: follow the log.
+        clock: seconds of a monotonic clock.
     """
 
     def __init__(
@@ -130,11 +136,14 @@ class LiveState:
         store: Store,
         updater: ItemUpdater,
         counts: LiveCounts,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._current, self._item_version = state, item_version
         self._store, self._updater, self._counts = store, updater, counts
         self._writing = threading.Lock()
         self._seen_commit: int | None = None
+        self._look_at = -math.inf
         self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
 
     @property
@@ -173,9 +182,15 @@ class LiveState:
     def follow_items(self) -> None:
         """Apply the changes of items in the store, if anything was committed since the last call.
 
-        Takes microseconds if nothing was.
+        Takes microseconds if nothing was, on SQLite. Where a look takes longer, as it asks a server
+        or reads the items, calls within ``LOOK_EVERY_S`` of the last look do nothing.
         """
+        now = self._clock()
+        if now < self._look_at:
+            return
         commit = self._store.commit_number()  # before reading: a later commit is read again
+        if commit is None or self._store.is_remote:
+            self._look_at = now + LOOK_EVERY_S
         if commit is None or commit != self._seen_commit:
             with self._writing:
                 self._catch_up(with_imports=False)

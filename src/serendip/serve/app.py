@@ -15,7 +15,7 @@ from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require_declarations
 from serendip.serve.api.routes import Routes
-from serendip.serve.engine_holder import EngineHolder, EnginePool
+from serendip.serve.engine_holder import READERS, EngineHolder, EnginePool
 from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.logs import log_answer
 from serendip.serve.metrics import ServiceMetrics
@@ -68,7 +68,12 @@ def build_app(
     Raises:
         TypeError: a route declares no scope.
     """
-    pool = EnginePool(holder, waiting_reads=limits.waiting_requests, deadline_s=limits.deadline_s)
+    pool = EnginePool(
+        holder,
+        waiting_reads=limits.waiting_requests,
+        deadline_s=limits.deadline_s,
+        reads_at_once=READERS if limits.waits_for_others else 1,
+    )
     metrics = ServiceMetrics(holder)
     app = _Application(
         title="Serendip",

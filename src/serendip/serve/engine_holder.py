@@ -6,12 +6,12 @@ the store that it led to, whichever engine or worker it went through; an engine 
 older reads the store before its next answer.
 
 Reads and writes have separate threads, so no read waits for a write. Reads are computed one after
-the other, unless one is slow. A thread whose read hangs is replaced (``lane_threads``), a process
-whose write hangs. Reads wait in a bounded queue (``read_queue``), files and answers in place of
-failed reads in others. SQLite allows one writer at a time, so there is
-one writer thread with a bounded queue; further writes are refused at once. If another process locks
-the database for longer than the busy timeout, the waiting write and all writes queued behind it are
-refused: none waits longer than that.
+the other, unless one is slow or they wait for other processes. A thread whose read hangs is
+replaced (``lane_threads``), a process whose write hangs. Reads wait in a bounded queue
+(``read_queue``), files and answers in place of failed reads in others. SQLite allows one writer at
+a time, so there is one writer thread with a bounded queue; further writes are refused at once. If
+another process locks the database for longer than the busy timeout, the waiting write and all
+writes queued behind it are refused: none waits longer than that.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class EngineHolder:
         self._slot: _Slot | None = None
         self._lock = threading.Lock()
         self._since = 0.0
-        self._is_behind = False
+        self._behind = set[str]()  # the looks that failed the last time
         self.failed_loads = 0
         self.refused_generation = ""
         self.storage_problem = ""
@@ -167,13 +167,13 @@ class EngineHolder:
         A failure is logged once and fails nothing: the engine answers as before and the next call
         tries again.
         """
-        self._follow(lambda engine: engine.catch_up())
+        self._follow("changes", lambda engine: engine.catch_up())
 
     def follow_items(self) -> None:
         """Let the current engine read the items that others wrote, as ``catch_up`` does."""
-        self._follow(lambda engine: engine.follow_items())
+        self._follow("items", lambda engine: engine.follow_items())
 
-    def _follow(self, read: Callable[[EngineProtocol], None]) -> None:
+    def _follow(self, what: str, read: Callable[[EngineProtocol], None]) -> None:
         try:
             with self.lease() as engine:
                 read(engine)
@@ -182,11 +182,11 @@ class EngineHolder:
         except NotTrainedError:  # nothing is loaded yet, or the holder is closed
             return
         except Exception:  # noqa: BLE001 - any failure: the stored changes are read later
-            if not self._is_behind:
-                _log.exception("the stored changes could not be read yet")
-            self._is_behind = True
+            if what not in self._behind:
+                _log.exception("the stored %s could not be read yet", what)
+            self._behind.add(what)
         else:
-            self._is_behind = False
+            self._behind.discard(what)
 
     def close(self) -> None:
         """Remove the engine; it closes with its last lease."""
@@ -217,8 +217,9 @@ READERS, SPARE, FILES = 4, 2, 2
 SLOW_S = 0.1
 """Seconds after which a read is taken to wait for something, so that another one begins beside it.
 
-Until then reads are computed one after the other: the interpreter runs one thread at a time, and
-several that take turns need more processor time for each read and finish all of them later."""
+Until then reads are computed one after the other, unless they wait for other processes: the
+interpreter runs one thread at a time, and several that take turns need more processor time for each
+read and finish all of them later."""
 
 _RETRY_S = 1.0
 """Seconds until an engine that could not read the store tries again."""
@@ -239,7 +240,8 @@ class _Lane:
     def __init__(
         self, name: str, threads: int, length: int, stuck_s: float, at_once: int | None = None
     ) -> None:
-        self.queue = ReadQueue(length)
+        at_once = threads if at_once is None else at_once
+        self.queue = ReadQueue(length, readers=at_once, slow_s=SLOW_S)
         most_stuck = STUCK_TIMES * threads
         self.threads = LaneThreads(name, threads, stuck_s, most_stuck, at_once, SLOW_S)
 
@@ -253,6 +255,7 @@ class EnginePool:
         waiting_reads: maximum number of queued reads, besides the running ones; as many files,
             and as many answers in place of reads, may wait beside them.
         deadline_s: seconds that a read may take, waiting included.
+        reads_at_once: number of reads that are computed at once as long as none is slow.
     """
 
     def __init__(
@@ -261,10 +264,11 @@ class EnginePool:
         waiting_writes: int = MAX_WAITING_WRITES,
         waiting_reads: int = LIMITS.waiting_requests,
         deadline_s: float = LIMITS.deadline_s,
+        reads_at_once: int = 1,
     ) -> None:
         self.holder, self._deadline_s = holder, deadline_s
         stuck_s = STUCK_DEADLINES * deadline_s
-        self._readers = _Lane("reader", READERS, waiting_reads, stuck_s, at_once=1)
+        self._readers = _Lane("reader", READERS, waiting_reads, stuck_s, reads_at_once)
         self._spare = _Lane("spare", SPARE, waiting_reads, stuck_s)
         self._files = _Lane("files", FILES, waiting_reads, stuck_s)
         self._failures = FailureLog(_log)

@@ -29,7 +29,8 @@ EVERY_S = 0.5
 
 ITEMS_EVERY_S = 0.1
 """Seconds between two looks for items that others wrote: they are obeyed within a second, however
-busy the machine is. A look costs microseconds if nothing was written."""
+busy the machine is. A look costs microseconds on SQLite if nothing was written; on PostgreSQL the
+engine asks the server at fewer of them, twice a second."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 UNREADABLE = "unreadable"

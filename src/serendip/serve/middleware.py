@@ -225,7 +225,8 @@ class GuardMiddleware:
         self._hosts, self._keeps_spans = hosts, keeps_spans
         self.turn_away: Callable[[str], bool] = lambda path: False
         """Whether a GET of a path is refused now, as more is asked for than can be computed; then
-        it is recorded like other answers, and the application does not see it."""
+        it is in the metrics and the log like other answers, but has no trace, and the application
+        does not see it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request: refuse it or pass it to the application."""

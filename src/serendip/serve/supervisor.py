@@ -350,7 +350,7 @@ class Supervisor:
         for worker in self._workers:
             if worker.is_silent(since):
                 _log.error("worker %s has stood still for %g s", worker.name, self._silence_s)
-                worker.heartbeat.beat()  # killed once
+                worker.heartbeat.beat()  # not killed again at the next look: its end takes a moment
                 os.kill(worker.pid, signal.SIGKILL)
 
     def _start(self) -> None:

@@ -1,7 +1,8 @@
 """Asks a service for a multiple of what it can compute: whom it accepts, it answers in time.
 
-Until a queue is full twice over it may be a burst, which is computed: those few dozen requests at
-the beginning wait for longer, and must be fewer than one of a hundred. So the overload has to last.
+Until a queue has been full for a moment it may be a burst, which is computed: those few dozen
+requests at the beginning wait for longer, and must be fewer than one of a hundred. So the
+overload has to last.
 
 The measurement is that of ``scripts/overload.py``.
 """

@@ -11,6 +11,8 @@ from sqlalchemy import Engine
 from sqlalchemy import event as hooks
 
 from serendip.data.event import Event
+from serendip.data.store.log_view import LogView
+from serendip.errors import StorageError
 
 
 def test_they_follow_events_of_any_writer_and_leave_out_what_does_not_count(place, store):
@@ -46,6 +48,31 @@ def test_added_events_are_in_the_number_at_once_and_counted_once(store):
     totals.add(1)  # noted after an update that had counted it already
     totals.follow()
     assert (totals.num_events, totals.users(2)) == (3, [("v", 2), ("u", 1)])
+
+
+def test_added_events_are_in_the_number_while_an_update_counts_and_after_one_that_fails(
+    store, monkeypatch
+):
+    totals, seen, fails = store.totals(), list[int](), [False]
+    store.put_events([Event("u", "a", 1.0)])
+    totals.follow()
+    totals.add(store.put_events([Event("v", "a", 1.0), Event("v", "b", 1.0)]))
+    count_after = LogView.count_after
+
+    def watch(view: LogView, *args: object) -> int:
+        seen.append(totals.num_events)
+        if fails[0]:
+            raise StorageError("a segment cannot be read.")
+        return count_after(view, *args)
+
+    monkeypatch.setattr(LogView, "count_after", watch)
+    totals.follow()
+    assert (seen, totals.num_events) == ([3], 3)
+    totals.add(store.put_events([Event("w", "a", 1.0)]))
+    fails[0] = True
+    with pytest.raises(StorageError, match="a segment cannot be read"):
+        totals.follow()
+    assert (seen, totals.num_events) == ([3, 4], 4)
 
 
 def test_events_that_an_import_took_out_are_counted_no_more(store):

@@ -39,7 +39,13 @@ WRITES = "serendip_writes"
 
 
 class CommitWatch(Protocol):
-    """Tells cheaply whether anything was committed; thread-safe."""
+    """Tells cheaply whether anything was committed; thread-safe.
+
+    Attributes:
+        is_remote: whether it asks a server, which takes as long as the network.
+    """
+
+    is_remote: bool
 
     def number(self) -> int | None:
         """A number that is the same as long as nothing is committed; None = not known.

@@ -20,6 +20,8 @@ class FileWatch:
         file: opened on first use.
     """
 
+    is_remote = False
+
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._connection: Any = None

@@ -288,6 +288,11 @@ class Database:
         """A number that is the same as long as nothing is committed; None = not known."""
         return self._watch.number()
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether ``commit_number`` asks a server."""
+        return self._watch.is_remote
+
     def close(self) -> None:
         """Close all connections."""
         self._watch.close()

@@ -33,7 +33,7 @@ class EventLogReader:
     def commit_number(self) -> int | None:
         """A number that is the same as long as nothing is written; None = not known.
 
-        Takes microseconds: whoever follows the log asks it before reading.
+        Takes microseconds on SQLite: whoever follows the log asks it before reading.
         """
         return self._database.commit_number()
 

@@ -40,12 +40,12 @@ class LogTotals:
         self._lock = threading.Lock()
         self._mark: LogPosition | None = None
         self._users: dict[str, int] | None = None
-        self._num_followed = self._num_added = 0
+        self._counts = 0, 0  # events followed, and added since: one value, read without the lock
 
     @property
     def num_events(self) -> int:
         """Number of events of any action at the last update, and of those added since."""
-        return self._num_followed + self._num_added
+        return sum(self._counts)
 
     def add(self, count: int) -> None:
         """Count events that were just appended, without a look at the log.
@@ -53,7 +53,8 @@ class LogTotals:
         The next update counts them by the log.
         """
         with self._lock:
-            self._num_added += count
+            num_followed, num_added = self._counts
+            self._counts = num_followed, num_added + count
 
     def follow(self) -> None:
         """Update the totals with the events appended or removed since the last update."""
@@ -75,17 +76,17 @@ class LogTotals:
             return read_log(self._database, self._folder, read)
 
     def _follow(self, view: LogView) -> None:
-        mark, before = view.position(), self._mark
-        self._num_added = 0
+        mark, before, num_followed = view.position(), self._mark, self._counts[0]
         if mark == before:
+            self._counts = num_followed, 0
             return
         if before is None or mark.removals != before.removals:
             num_events, users = view.count(), None
         else:
-            num_events, users = self._num_followed + view.count_after(before.seq), self._users
+            num_events, users = num_followed + view.count_after(before.seq), self._users
             if users is not None:
                 users = self._update_users(view, before.seq, users)
-        self._mark, self._num_followed, self._users = mark, num_events, users
+        self._mark, self._counts, self._users = mark, (num_events, 0), users
 
     def _update_users(
         self, view: LogView, seq: int, users: dict[str, int]

@@ -356,6 +356,8 @@ class SnapshotWatch:
         failure: base class of the errors of the driver.
     """
 
+    is_remote = True
+
     def __init__(self, connect: Callable[[], Any], failure: type[Exception]) -> None:
         self._connect, self._failure = connect, failure
         self._connection: Any = None

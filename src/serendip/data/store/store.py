@@ -886,9 +886,14 @@ class Store:
     def commit_number(self) -> int | None:
         """A number that is the same as long as nothing is committed; None = not known.
 
-        Takes microseconds: whoever follows the items asks it before reading.
+        Takes microseconds on SQLite: whoever follows the items asks it before reading.
         """
         return self._database.commit_number()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the database is on a server, so that ``commit_number`` asks over the network."""
+        return self._database.is_remote
 
     def max_version(self) -> int:
         """Version of the last change to any item, 0 at first; it only grows."""
