@@ -19,6 +19,7 @@ from serendip.jobs.train.basket_rows import (
     SampledBaskets,
     build_basket_requests,
     choose_basket_orders,
+    with_tasks,
 )
 from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.models.ranker.basket_order import BasketOrder
@@ -87,7 +88,7 @@ def test_a_surface_of_another_task_is_not_asked_for_baskets(split: Split) -> Non
 
 
 QUICK = Settings().model_copy(
-    update={"ranker": RankerConfig(epochs=3, learning_rate=0.03, validation_share=0.0)}
+    update={"ranker": RankerConfig(epochs=3, learning_rate=0.1, validation_share=0.0)}
 )
 
 
@@ -156,7 +157,7 @@ def test_rows_that_are_not_learned_are_left_out() -> None:
 
 def test_a_ranker_orders_baskets_as_similar_items_until_it_has_learned_them(tmp_path: Path) -> None:
     rows = world((1.0, -1.0, -1.0), users=20).rows
-    config = QUICK.ranker.model_copy(update={"epochs": 1})
+    config = with_tasks(QUICK.ranker.model_copy(update={"epochs": 1}), [0, 1, 3])
     plain = Ranker(config).train(rows, ["feature"], ordered_tasks=[0, 1])
     assert [plain.number_of(task) for task in TASKS] == [0, 1, 2, 1, 1]
     some = Ranker(config).train(rows, ["feature"], ordered_tasks=[0, 1, 3])
