@@ -146,9 +146,13 @@ def train_ranker(
         return None
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
     rows = replace(rows, unseen=unseen)
-    searches = SampledSearches.of(making, rows, state.feature_names)
-    order = choose_search_order(searches, settings, options, in_force)
     baskets = SampledBaskets(rows, state.feature_names, making.made)
+    # Baskets were made last: what is left has the numbers that it has without them.
+    others = [made for made in making.made if made.query.surface not in BASKET_TASKS]
+    searches = SampledSearches(
+        *(baskets.without(BASKET_TASKS), state.feature_names, others, making.compared)
+    )
+    order = choose_search_order(searches, settings, options, in_force)
     orders = choose_basket_orders(baskets, settings, options)
     as_similar = [
         task for task in BASKET_TASKS if task not in orders or not orders[task].is_learned

@@ -45,7 +45,7 @@ from serendip.evaluate.comparison import BETTER, MIN_USERS, WORSE, compare_value
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values
 from serendip.jobs.train.labelled_query import OF_PEOPLE, LabelledQuery
-from serendip.jobs.train.ranker_rows import RowMaking, SearchCandidates
+from serendip.jobs.train.ranker_rows import SearchCandidates
 from serendip.jobs.train.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
 from serendip.jobs.train.search_rows import count_searches
 from serendip.models.ranker.config import RankerRows, SearchSource
@@ -77,11 +77,6 @@ class SampledSearches:
     names: tuple[str, ...]
     requests: Sequence[LabelledQuery]
     compared: Sequence[SearchCandidates]
-
-    @classmethod
-    def of(cls, making: RowMaking, rows: RankerRows, names: tuple[str, ...]) -> Self:
-        """Take the requests and candidates of rows that were made."""
-        return cls(rows, names, making.made, making.compared)
 
     @property
     def counts(self) -> Mapping[str, int]:
