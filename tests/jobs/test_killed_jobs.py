@@ -10,6 +10,8 @@ from pathlib import Path
 
 from processes import wait_until
 
+from serendip.runtime.scratch import PREFIX
+
 
 def _start(words: list[str], folder: Path, temporary: Path) -> subprocess.Popen[bytes]:
     """A command whose temporary files are in a folder of their own."""
@@ -23,7 +25,9 @@ def _start(words: list[str], folder: Path, temporary: Path) -> subprocess.Popen[
 def _kill_once(is_so: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
     """Kill a job as soon as something is so."""
     with process:
-        wait_until(lambda: is_so() or process.poll() is not None, "the middle of the job")
+        wait_until(
+            lambda: is_so() or process.poll() is not None, "the middle of the job", every_s=0.002
+        )
         process.kill()
     assert process.returncode == -9, "the job ended before"
 
@@ -34,14 +38,19 @@ def test_the_scratch_folder_of_a_killed_job_is_removed_by_the_next(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     words = ["queries", "build"]
-    _kill_once(lambda: [*temporary.iterdir()], _start(words, fresh, temporary))
-    left = [*temporary.iterdir()]
+
+    def scratch() -> list[Path]:
+        """Of tasks beside the workspace, of the process itself among its temporary files."""
+        return [*temporary.iterdir(), *fresh.rglob(f"{PREFIX}*")]
+
+    _kill_once(scratch, _start(words, fresh, temporary))
+    left = scratch()
     assert left
     for path in left:
         os.utime(path, (0, 0))  # as if it had been killed an hour ago
     with _start(words, fresh, temporary) as process:
         assert process.wait() == 0
-    assert [*temporary.iterdir()] == []
+    assert scratch() == []
 
 
 def test_the_word_index_of_a_killed_training_is_removed_by_the_next(

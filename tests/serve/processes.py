@@ -102,9 +102,11 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def wait_until(is_so: Callable[[], object], what: str, seconds: float = 600.0) -> None:
+def wait_until(
+    is_so: Callable[[], object], what: str, seconds: float = 600.0, every_s: float = 0.1
+) -> None:
     """Look again and again until something is so."""
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"{what} never came"
-        time.sleep(0.1)
+        time.sleep(every_s)

@@ -29,9 +29,11 @@ def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
         inside: where tasks on other machines find it, too; None = among the temporary files of this
             one.
     """
-    base = Path(tempfile.gettempdir()) if inside is None else inside
+    temporary = Path(tempfile.gettempdir())
+    base = temporary if inside is None else inside
     base.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(base)
+    for place in {base, temporary}:  # word indexes are opened through folders of the latter
+        remove_abandoned(place)
     with tempfile.TemporaryDirectory(dir=base, prefix=PREFIX, ignore_cleanup_errors=True) as name:
         handle = os.open(name, os.O_RDONLY)
         try:

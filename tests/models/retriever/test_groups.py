@@ -5,14 +5,13 @@ import pytest
 
 from serendip.config import validate
 from serendip.data.dataset import EventLog, QueryExamples
-from serendip.data.query import TASKS, Query, Surface
+from serendip.data.query import RETRIEVAL_TASKS, Query, RetrievalTask, Surface
 from serendip.engine.settings import Settings
 from serendip.errors import ConfigError
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import (
     RetrieverConfig,
     RetrieverGroupsConfig,
-    Task,
     block_size,
     group_config,
 )
@@ -44,7 +43,7 @@ def test_every_query_is_answered_by_the_model_of_its_task() -> None:
         np.testing.assert_allclose(found[row], alone.score_all([query])[0], rtol=0, atol=1e-5)
 
 
-PARTS: list[tuple[Task, ...]] = [
+PARTS: list[tuple[RetrievalTask, ...]] = [
     ("home",),
     ("search",),
     ("similar",),
@@ -73,17 +72,19 @@ def drawn(config: RetrieverConfig) -> int:
 @pytest.mark.parametrize("group", PARTS)
 @pytest.mark.parametrize("sizes", [(4, 50, 6), (3, 50, 3), (8, 50, 4), (4, 20, 4)])
 def test_a_group_draws_at_least_as_many_requests_as_the_model_of_all_tasks(
-    group: tuple[Task, ...], sizes: tuple[int, int, int]
+    group: tuple[RetrievalTask, ...], sizes: tuple[int, int, int]
 ) -> None:
     slots, max_len, epochs = sizes
     config = RetrieverConfig(slots=slots, max_len=max_len, epochs=epochs)
-    own, whole = drawn(group_config(config, group)), drawn(group_config(config, TASKS))
+    own, whole = drawn(group_config(config, group)), drawn(group_config(config, RETRIEVAL_TASKS))
     assert whole <= own <= 1.4 * whole
     assert group_config(config, group).tasks == group
 
 
-@pytest.mark.parametrize("group", [TASKS, *PARTS])
-def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(group: tuple[Task, ...]) -> None:
+@pytest.mark.parametrize("group", [RETRIEVAL_TASKS, *PARTS])
+def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(
+    group: tuple[RetrievalTask, ...],
+) -> None:
     config = group_config(SMALL.model_copy(update={"search_size": 4}), group)
     training = RetrieverTraining(build_small_world(), config, seed=0)
     assert sum(training.module.tower.sizes) == 12
@@ -91,7 +92,7 @@ def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(group: tuple[Task
 
 
 @pytest.mark.parametrize(
-    "groups", [(), (("home",),), (("home", "search", "similar"), ("home",)), (TASKS, ())]
+    "groups", [(), (("home",),), (("home", "search", "similar"), ("home",)), (RETRIEVAL_TASKS, ())]
 )
 def test_groups_must_be_a_split_of_the_tasks(groups: tuple[tuple[str, ...], ...]) -> None:
     with pytest.raises(ConfigError, match="must be in one group"):

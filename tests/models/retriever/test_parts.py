@@ -12,10 +12,10 @@ import torch
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.packed_rows import PackedRows
-from serendip.data.query import History, Query
+from serendip.data.query import History, Query, RetrievalTask
 from serendip.errors import ConfigError
 from serendip.models.onnx import open_session, to_onnx
-from serendip.models.retriever.config import RetrieverConfig, Task
+from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import (
@@ -144,7 +144,7 @@ def test_parts_answer_on_one_scale() -> None:
 
 @pytest.mark.parametrize("tasks", [("search",), ("home",), ("home", "similar")])
 def test_there_is_one_part_where_search_is_not_learned_beside_others(
-    dataset: Dataset, tasks: tuple[Task, ...]
+    dataset: Dataset, tasks: tuple[RetrievalTask, ...]
 ) -> None:
     config = CONFIG.model_copy(update={"tasks": tasks})
     assert RetrieverTraining(dataset, config, 0).module.tower.sizes == (8,)

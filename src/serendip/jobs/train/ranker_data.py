@@ -138,9 +138,8 @@ def train_ranker(
         if can_compare(request, surfaces[surface])
     )
     making = RowMaking(settings, options, total, deciding, rng, labeller)
-    batches = [*_mix_batches(requests), *_mix_batches(of_baskets)]
-    state, choice, batches = _choose_context(state, batches, making)
-    making.add(batches, state)
+    state, choice, batches = _choose_context(state, _mix_batches(requests), making)
+    making.add([*batches, *_mix_batches(of_baskets)], state)
     rows = making.rows()
     if rows is None:
         return None
