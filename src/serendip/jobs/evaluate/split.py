@@ -151,7 +151,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         if task.surfaces:
             new_items = judge_new_items(context.dataset, split, lists, home, task.seed)
             with clock.stage(f"reasons {split.name}"):
-                moments = split.targets.queries()
+                moments = split.targets.queries(repeats=state.repeats)
                 faithfulness = measure_faithfulness(moments, home, state, task.seed)
             with clock.stage(f"surfaces {split.name}"):
                 choices = find_choices(context.dataset, whole, split, state, task)

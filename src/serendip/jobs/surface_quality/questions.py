@@ -2,7 +2,8 @@
 
 ==========  =============================================================================
 home        the feed at a moment; relevant is the item that the user chose next
-similar     the page of the user's last item; relevant is the item that they chose next
+similar     the page of the user's last item, or of another one of the same basket
+            (``Targets.page_before``); relevant is the item that they chose next
 cart        half of a basket, in no order; relevant is the rest of the basket
 thank_you   a whole basket, just ordered; relevant is the user's next basket
 search      a logged text; relevant is what was chosen after it. Without logged searches, a text
@@ -184,11 +185,12 @@ class Questioner:
 
     def _ask_from_item(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
         targets, keys = self._sample(self.split.targets, self.limit)
-        rows = [row for row in range(len(targets)) if len(targets.history(row))]
+        pages = [targets.page_before(row) for row in range(len(targets))]
+        rows = [row for row, page in enumerate(pages) if page is not None]
         queries = []
         for row in rows:
             past = targets.past_before(targets.users[row], float(targets.times[row]))
-            source = past.history.item_nums[-1:]
+            source = np.array([pages[row]], np.int32)
             query = self._from_items(
                 targets.users[row], past, source, float(targets.times[row]), surface
             )
@@ -202,8 +204,8 @@ class Questioner:
             )
         return SurfaceRequests(
             name,
-            "The page of the item that the user chose last: does the list beside it have the item "
-            "that they chose next?",
+            "The page of the item that the user chose last, or of another one of the same basket: "
+            "does the list beside it have the item that they chose next?",
             queries,
             [targets.items[row : row + 1] for row in rows],
             keys[rows],

@@ -310,10 +310,11 @@ def _build_requests(
     due = [repeats.due(moment.past.history, moment.time) for moment in moments]
     asked = list(zip(moments, users, due, strict=True))
     home = [_home_request(*one) for one in asked[:num_home]]
+    pages = [split.targets.page_before(int(row)) for row in sample[-num_similar:]]
     similar = [
-        _similar_request(*one, has_history=index % 2 == 0)
-        for index, one in enumerate(asked[-num_similar:])
-        if len(one[0].past.history)
+        _similar_request(*one, page, has_history=index % 2 == 0)
+        for index, (one, page) in enumerate(zip(asked[-num_similar:], pages, strict=True))
+        if page is not None
     ]
     written = write_searches(examples, [moment.past for moment in moments], NUM_SEARCH, rng)
     groups = [("home", home), ("similar", similar), ("search", written)]
@@ -356,14 +357,13 @@ def _context_of(moment: Moment) -> dict[str, Any]:
 
 
 def _similar_request(
-    moment: Moment, user_id: str, again: IntArray, has_history: bool
+    moment: Moment, user_id: str, again: IntArray, page: int, has_history: bool
 ) -> LabelledQuery:
-    """The page of the user's last item, requested with or without the user's history."""
+    """The page that led to a moment, requested with or without the user's history."""
     past = moment.past if has_history else UserPast()
-    source = moment.past.history.item_nums[-1:]
     query = Query(
         "similar",
-        source_items=source,
+        source_items=np.array([page], np.int32),
         history=past.history,
         rejected=past.rejected,
         again=again if has_history else NO_ITEMS,
