@@ -148,7 +148,7 @@ def run(
 ) -> None:
     """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
-    from serendip.jobs.llm_job import LlmJob
+    from serendip.jobs.llm.job import LlmJob
     from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)

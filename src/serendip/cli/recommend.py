@@ -73,8 +73,8 @@ def run(
             )
         if out is None:
             raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
-        from serendip.jobs.export_recommendations import ReasonOptions, recommend_all
-        from serendip.jobs.llm_job import LlmJob
+        from serendip.jobs.exports.recommendations import ReasonOptions, recommend_all
+        from serendip.jobs.llm.job import LlmJob
         from serendip.runtime.atomic_files import require_writable
         from serendip.runtime.executor_config import EngineChoice
 

@@ -52,7 +52,7 @@ def build(
 
     Existing pairs are not changed. Exit 1 = the LLM did not answer all questions.
     """
-    from serendip.jobs.llm_job import LlmJob
+    from serendip.jobs.llm.job import LlmJob
     from serendip.jobs.synonyms.mine import build_synonyms
     from serendip.jobs.synonyms.write_by_llm import write_synonyms_by_llm
     from serendip.runtime.executor_config import EngineChoice

@@ -18,12 +18,12 @@ from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.handed_state import open_state
 from serendip.jobs.train.labelled_query import LabelledRequests
 from serendip.jobs.train.ranker_actions import INNER_FRACTION
 from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, train_ranker
 from serendip.jobs.train.ranker_rows import HERE, CandidateLabeller
 from serendip.jobs.train.row_tasks import CandidateTasks
+from serendip.jobs.train.state_folder import open_state
 from serendip.runtime.progress import TrainOptions
 
 RANKER_FOLDER, STATE_FOLDER = "ranker", "state"
