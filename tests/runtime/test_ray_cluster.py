@@ -46,9 +46,9 @@ from serendip.jobs.train.row_tasks import CandidateTasks
 from serendip.jobs.train.state_folder import open_state, save_state
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
-from serendip.runtime.engines import secure_ray
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
+from serendip.runtime.executor_factory import secure_ray
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_queries, build_small_world
 

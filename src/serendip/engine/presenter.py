@@ -39,7 +39,7 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.wording import Language, choose_language
+from serendip.engine.translation import Language, choose_language
 
 _WORD_SOURCE = "from words"
 """Key of a trace: number of candidates that the word search proposed."""

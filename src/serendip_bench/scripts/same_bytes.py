@@ -45,9 +45,9 @@ from serendip.jobs.train.ranker_data import BATCH
 from serendip.jobs.train.ranker_rows import HERE, RowMaking
 from serendip.jobs.train.row_tasks import CandidateTasks
 from serendip.jobs.train.state_folder import open_state, save_state
-from serendip.runtime.engines import secure_ray
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.executor_factory import secure_ray
 from serendip.runtime.progress import TrainOptions
 
 NOW = 2_000_000_000.0

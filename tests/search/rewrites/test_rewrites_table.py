@@ -160,11 +160,11 @@ def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
         return float(np.subtract(*scorer.confidences(np.stack([high, low]))))
 
     made = rows(200, 2, 1.0)
-    prior = lean(RewriteScorer.taught(made, []))
+    prior = lean(RewriteScorer.train(made, []))
     assert prior > 0.5
-    moved = [lean(RewriteScorer.taught(made, rows(n, 2, -1.0))) for n in (5, 50, 500)]
+    moved = [lean(RewriteScorer.train(made, rows(n, 2, -1.0))) for n in (5, 50, 500)]
     assert prior > moved[0] > moved[1] > moved[2] and moved[2] < -0.5
-    assert RewriteScorer.taught([], []) is None
+    assert RewriteScorer.train([], []) is None
 
 
 def test_the_table_comes_back_from_its_file_and_a_broken_one_is_refused(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.new_items import NewItemFigures
-from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
+from serendip.evaluate.protocol import METRICS, ProtocolRuns, evaluate_protocol
 from serendip.evaluate.report.verdict import (
     describe_context,
     describe_exploration,
@@ -130,7 +130,7 @@ def build_report(
         the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
     """
     judged = {
-        protocol.key: judge_protocol(protocol, labels, seed, resamples) for protocol in protocols
+        protocol.key: evaluate_protocol(protocol, labels, seed, resamples) for protocol in protocols
     }
     by_surface = {figures.surface: asdict(figures) for figures in surfaces}
     explored = None if exploration is None else asdict(exploration)

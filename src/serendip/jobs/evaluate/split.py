@@ -25,10 +25,10 @@ from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
-from serendip.jobs.evaluate.new_items import judge_new_items
+from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
-from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
-from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.surface_quality.evaluator import HOME, SURFACES, SurfaceEvaluator
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
@@ -149,14 +149,14 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
         surfaces, new_items, faithfulness = [], None, None
         if task.surfaces:
-            new_items = judge_new_items(context.dataset, split, lists, home, task.seed)
+            new_items = evaluate_new_items(context.dataset, split, lists, home, task.seed)
             with clock.stage(f"reasons {split.name}"):
                 moments = split.targets.queries()
                 faithfulness = measure_faithfulness(moments, home, state, task.seed)
             with clock.stage(f"surfaces {split.name}"):
                 choices = find_choices(context.dataset, whole, split, state, task)
-                questioner = Questioner.of(split, choices, context, state, MAX_REQUESTS)
-                queries, rows = questioner.ask_next_items(HOME).queries, dict(lists)
+                builder = SurfaceRequestBuilder.of(split, choices, context, state, MAX_REQUESTS)
+                queries, rows = builder.build_next_items(HOME).queries, dict(lists)
                 if state.repeats.is_on:  # what is served differs from lists of first choices
                     rows = rank(queries, home, state, progress=progress)[1]
                 if task.ablations:
@@ -166,8 +166,8 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
                         plain = fit_without_context(fitter, split, context.options)
                         found = rank(queries, home, plain, progress=progress)
                         rows[WITHOUT_CONTEXT] = found[1][ENGINE]
-                meter = SurfaceMeter(questioner, state, context.dataset.countries_by_user())
-                surfaces = meter.measure_all(rows, progress)
+                evaluator = SurfaceEvaluator(builder, state, context.dataset.countries_by_user())
+                surfaces = evaluator.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.counts)] = past.counts
     return SplitAnswers(

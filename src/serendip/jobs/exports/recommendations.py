@@ -26,7 +26,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
-from serendip.engine.wording import choose_language
+from serendip.engine.translation import choose_language
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.context import JobContext
