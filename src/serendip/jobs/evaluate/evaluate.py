@@ -27,7 +27,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.protocol import ProtocolRuns
-from serendip.evaluate.report.document import build_report
+from serendip.evaluate.report.document import ReportFigures, build_report
 from serendip.evaluate.report.page import render_page
 from serendip.evaluate.runs import Judged, Run
 from serendip.jobs.context import JobContext
@@ -103,19 +103,23 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
         made, left_out = plan_splits(workspace, options.seed, full)
         answers = _evaluate_splits(context, made, clock)
         with clock.stage(REPORT):
-            report = build_report(
-                _build_protocols(answers, dataset.catalogue.vocabulary),
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                code_version=__version__,
+            newest = _newest(answers)
+            figures = ReportFigures(
                 data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
                 splits=_describe_splits(answers, left_out),
-                semantic_ids=_newest(answers).codes,
-                surfaces=_newest(answers).surfaces,
+                semantic_ids=newest.codes,
+                surfaces=newest.surfaces,
                 exploration=measure_exploration(dataset.requests, options.seed),
-                new_items=_newest(answers).new_items,
-                reasons=_newest(answers).faithfulness,
-                context=_newest(answers).context.as_dict(),
+                new_items=newest.new_items,
+                reasons=newest.faithfulness,
+                context=newest.context.as_dict(),
                 stages=clock.as_dicts(),
+            )
+            report = build_report(
+                _build_protocols(answers, dataset.catalogue.vocabulary),
+                figures,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                code_version=__version__,
                 seed=options.seed,
             )
             report["fingerprint"] = compute_fingerprint(workspace, options.seed)
