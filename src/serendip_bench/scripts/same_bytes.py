@@ -41,7 +41,7 @@ from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.train import row_tasks
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, INTERACT
-from serendip.jobs.train.ranker_data import BATCH
+from serendip.jobs.train.ranker_requests import BATCH
 from serendip.jobs.train.ranker_rows import HERE, RowMaking
 from serendip.jobs.train.row_tasks import CandidateTasks
 from serendip.jobs.train.state_folder import open_state, save_state
