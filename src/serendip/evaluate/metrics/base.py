@@ -115,7 +115,7 @@ def first_k(lists: IntArray, k: int) -> IntArray:
 
 
 def shown_items(lists: IntArray, groups: Groups, k: int) -> tuple[IntArray, Groups]:
-    """Item and user of every impression among the first k, without padding."""
+    """Item and user of every impression, (V,) each, among the first k of lists (T, L)."""
     top = first_k(lists, k)  # (T, k)
     rows, columns = np.nonzero(top != PADDING)
     return top[rows, columns], groups[rows]

@@ -18,6 +18,7 @@ import numpy as np
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.query import Query
 from serendip.data.splits import Split, Targets, leave_last_out, next_choices, temporal
 from serendip.engine.state import EngineState
 from serendip.evaluate.faithfulness import FaithfulnessFigures
@@ -160,12 +161,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
                 if state.repeats.is_on:  # what is served differs from lists of first choices
                     rows = rank(queries, home, state, progress=progress)[1]
                 if task.ablations:
-                    model = train_hash_ids(fitter, split, context.options)
-                    rows[HASH_IDS] = rank_by(model, queries)
-                    if state.context.has_any:
-                        plain = fit_without_context(fitter, split, context.options)
-                        found = rank(queries, home, plain, progress=progress)
-                        rows[WITHOUT_CONTEXT] = found[1][ENGINE]
+                    rows |= _rank_ablations(fitter, split, state, queries, context.options)
                 evaluator = SurfaceEvaluator(builder, state, context.dataset.countries_by_user())
                 surfaces = evaluator.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
@@ -208,6 +204,23 @@ def _collect_facts(
         "stages": clock.as_dicts(),
         "seconds": seconds,
     }
+
+
+def _rank_ablations(
+    fitter: Fitter,
+    split: Split,
+    state: EngineState,
+    queries: Sequence[Query],
+    options: TrainOptions,
+) -> dict[str, IntArray]:
+    """Lists of home by parts of the engine: without content, and without context if it has any."""
+    model = train_hash_ids(fitter, split, options)
+    lists = {HASH_IDS: rank_by(model, queries)}
+    if state.context.has_any:
+        plain = fit_without_context(fitter, split, options)
+        home = fitter.settings.all_surfaces()[HOME]
+        lists[WITHOUT_CONTEXT] = rank(queries, home, plain, progress=options.progress)[1][ENGINE]
+    return lists
 
 
 def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recommender:

@@ -18,7 +18,7 @@ import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.query import Query, UserPast
+from serendip.data.query import Query, Task, UserPast
 from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
@@ -86,35 +86,55 @@ def label_logged_requests(
     vectors = encode([request.text for request in usable])
     groups: dict[str, list[LabelledQuery]] = {}
     for request, vector in zip(usable, vectors, strict=True):
-        past = split.targets.past_before(request.user_id, request.timestamp)
-        query = Query(
-            surfaces[request.surface].task,
-            text=request.text,
-            text_vector=vector if request.text else None,
-            user_id=request.user_id,
-            history=past.history,
-            rejected=past.rejected,
-            time=request.timestamp,
-            country=request.country or past.country,
-            device=request.device,
-            session=request.session,
-            user_groups=past.groups,
-        )
-        actions = request.actions or [frozenset()] * len(request.chosen)
-        labels = list(map(label_actions, request.liked.tolist(), actions))
+        task = surfaces[request.surface].task
         weights = position_weights(request, examined[request.surface])
-        source: SearchSource | None = "logged" if query.surface == "search" else None
-        labelled = LabelledQuery(
-            query,
-            request.chosen,
-            labels,
-            request.shown,
-            weights,
-            source=source,
-            user_id=request.user_id,
-        )
+        labelled = _label_logged(request, split, task, vector, weights)
         groups.setdefault(request.surface, []).append(labelled)
     return list(groups.items())
+
+
+def _label_logged(
+    request: LoggedRequest,
+    split: Split,
+    task: Task,
+    vector: FloatArray,
+    weights: FloatArray,
+) -> LabelledQuery:
+    """A logged request as a query at its time, labelled by the actions on the chosen items.
+
+    Args:
+        request: with numbered items.
+        split: has the past of its user.
+        task: of its surface.
+        vector: (D,) of its text.
+        weights: see ``LabelledQuery``.
+    """
+    past = split.targets.past_before(request.user_id, request.timestamp)
+    query = Query(
+        task,
+        text=request.text,
+        text_vector=vector if request.text else None,
+        user_id=request.user_id,
+        history=past.history,
+        rejected=past.rejected,
+        time=request.timestamp,
+        country=request.country or past.country,
+        device=request.device,
+        session=request.session,
+        user_groups=past.groups,
+    )
+    actions = request.actions or [frozenset()] * len(request.chosen)
+    labels = list(map(label_actions, request.liked.tolist(), actions))
+    source: SearchSource | None = "logged" if query.surface == "search" else None
+    return LabelledQuery(
+        query,
+        request.chosen,
+        labels,
+        request.shown,
+        weights,
+        source=source,
+        user_id=request.user_id,
+    )
 
 
 def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
