@@ -169,7 +169,9 @@ class QuerySuggester:
         rows = self._complete_key(key)
         if not len(rows) and all(completion.kind == "spelling" for completion in completions):
             before, _, last = key.rpartition(" ")
-            rows = self._complete_key(f"{state.searcher.speller.corrected(before)} {last}".strip())
+            rows = self._complete_key(
+                f"{state.searcher.speller.correct_text(before)} {last}".strip()
+            )
         allowed = [
             completion for completion in completions if self._blocklist.allows(completion.text)
         ]

@@ -130,7 +130,7 @@ class SurfaceRequestBuilder:
             vectors = context.vectors.encode(context.encoder, list(texts))
             return fuse_text_vectors(texts, vectors, state.fusion)
 
-        correct = state.searcher.corrected
+        correct = state.searcher.correct_text
         return cls(split, choices, state.repeats, context.settings, correct, encode, limit)
 
     def build(self, name: str) -> SurfaceRequests:
