@@ -66,13 +66,11 @@ def run(
     if llm and not (batch and reasons):
         raise ConfigError("--llm without --batch --reasons.", "Add both; it words the reasons.")
     if batch:
-        if filters or sort:
-            raise ConfigError(
-                "--filter and --sort are of one request.",
-                "For --batch name filters of the surface in serendip.toml.",
-            )
+        if sort:
+            raise ConfigError("--sort with --batch.", "Leave it out; the file has scores to sort.")
         if out is None:
             raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
+        from serendip.engine.request import Request
         from serendip.jobs.export_recommendations import ReasonOptions, recommend_all
         from serendip.jobs.llm_job import LlmJob
         from serendip.runtime.atomic_files import require_writable
@@ -83,9 +81,10 @@ def run(
         llm_job = None if spend is None else LlmJob(job, spend, estimate)
         told = ReasonOptions(language, llm_job) if reasons else None
         with options.progress.step("recommendations"):
-            summary = recommend_all(
-                workspace, surface, k, out, options, country, device, reasons=told
+            request = Request(
+                surface, country=country, k=k, device=device, filters=tuple(filters or ())
             )
+            summary = recommend_all(workspace, request, out, options, reasons=told)
         _print_batch(terminal, summary)
         return
     from dataclasses import asdict
