@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from commands import serendip_here
 
 
@@ -19,16 +20,16 @@ def test_filters_and_an_order_are_those_of_the_request(trained_folder: Path) -> 
     assert "no item has the attribute 'price'" in refused.stderr
 
 
-def test_a_batch_has_the_filters_of_its_surface(trained_folder: Path, tmp_path: Path) -> None:
-    asked = (
-        "recommend",
-        "-w",
-        str(trained_folder),
-        "--batch",
-        "--out",
-        str(tmp_path / "o.parquet"),
-    )
+def test_filters_of_a_batch_are_those_of_all_its_requests(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "o.parquet"
+    asked = ("recommend", "-w", str(trained_folder), "--batch", "--out", str(out))
+    refused = serendip_here(*asked, "--sort", "-year")
+    assert refused.returncode != 0
+    assert "--sort with --batch" in refused.stderr
+    assert not out.exists()
     done = serendip_here(*asked, "--filter", "genre=western")
-    assert done.returncode != 0
-    assert "--filter and --sort are of one request" in done.stderr
-    assert not (tmp_path / "o.parquet").exists()
+    assert done.returncode == 0, done.stderr
+    ids = pq.read_table(out).column("item_id").to_pylist()
+    assert ids and all(int(item_id[1:]) % 3 == 2 for item_id in ids)

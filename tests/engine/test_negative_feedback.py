@@ -144,7 +144,7 @@ def test_a_batch_leaves_out_the_rejected_items_of_each_user(rated: Engine, shop:
     best = rated.recommend(Request("home", "u0", k=5)).items[0].item_id
     rated.add_events([did("rate", best, 1.0, "u0"), did("hide", "i1", user="only-hides")])
     out = shop / "recs.parquet"
-    recommend_all(shop, "home", 60, out, TrainOptions())
+    recommend_all(shop, Request("home", k=60), out, TrainOptions())
     rows = pq.read_table(out).to_pylist()
     for user, unwanted in (("u0", best), ("only-hides", "i1")):
         answered = {row["item_id"] for row in rows if row["user_id"] == user}

@@ -29,6 +29,7 @@ from serendip.content.semantic_ids import assignment
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.data.item import Item
 from serendip.data.query import History, Query
+from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
@@ -183,7 +184,7 @@ def write_all(
     monkeypatch.setattr(text_vectors, "BATCHES_PER_TASK", 4)
     monkeypatch.setattr(assignment, "BLOCKS_PER_TASK", 1)
     options, now = TrainOptions(executor=executor, shared=folder / "tasks"), 2e9
-    recommend_all(shop, "home", 10, folder / "answers", options, now=now)
+    recommend_all(shop, Request("home"), folder / "answers", options, now=now)
     embed(shop, "users", folder / "users", options, now=now)
     with closing(Workspace.open(shop).open_store()) as store:
         items = store.items()

@@ -6,6 +6,7 @@ import gc
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -113,6 +114,32 @@ def test_pages_go_through_the_list_in_the_order_of_a_number(
     assert priced == sorted(priced, reverse=is_descending) and priced
     assert numbers == [*priced, *[None] * (len(numbers) - len(priced))]
     assert len(set(ids)) == len(ids)
+
+
+def test_an_order_is_of_all_items_with_the_words_and_of_no_others(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
+    settings = folder / "serendip.toml"
+    few = "\n[surfaces.search]\nsources = {words = 3, retriever = 3}\n"
+    settings.write_text(settings.read_text() + few)
+    with closing(Engine.open(folder)) as opened:
+        for number in range(60):
+            item = opened.item(f"i{number}")
+            assert item is not None
+            priced = {**item.attributes, "price": float(number)}
+            opened.add_items([replace(item, attributes=priced)])
+        facets = ("genre",)
+        answer = opened.search("comedy tale", sort="price", facets=facets, k=60)
+        assert [item.item_id for item in answer.items] == [f"i{n}" for n in range(1, 60, 3)]
+        assert answer.facets["genre"].values == {"comedy": 20}
+        dear = opened.search("comedy tale", sort="-price", filters=("price<=30",), k=2).items
+        assert [item.item_id for item in dear] == ["i28", "i25"]
+        some = opened.search("comedy qqwwq", sort="price", k=60).items  # no item has both words
+        assert {int(item.item_id[1:]) % 3 for item in some} == {1}
+        assert opened.search("zzyzx qqwwq", sort="price").items  # by meaning alone
+        (exact,) = opened.search("i7", sort="price").items
+        assert exact.item_id == "i7"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def run(
     if llm and not (batch and reasons):
         raise ConfigError("--llm without --batch --reasons.", "Add both; it words the reasons.")
     if batch:
-        target = _require_file(out, bool(filters or sort))
+        target = _require_file(out, bool(sort))
+        from serendip.engine.request import Request
         from serendip.jobs.exports.recommendations import ReasonOptions, recommend_all
         from serendip.jobs.llm.job import LlmJob
         from serendip.runtime.atomic_files import require_writable
@@ -82,9 +83,10 @@ def run(
         llm_job = None if spend is None else LlmJob(job, spend, estimate)
         told = ReasonOptions(language, llm_job) if reasons else None
         with options.progress.step("recommendations"):
-            summary = recommend_all(
-                workspace, surface, k, target, options, country, device, reasons=told
+            request = Request(
+                surface, country=country, k=k, device=device, filters=tuple(filters or ())
             )
+            summary = recommend_all(workspace, request, target, options, reasons=told)
         _print_batch(terminal, summary)
         return
     from serendip.engine.request import Request
@@ -99,13 +101,10 @@ def run(
     _recommend(terminal, workspace, request)
 
 
-def _require_file(out: Path | None, has_filters: bool) -> Path:
-    """The file of a batch, whose requests have no filters and no order of their own."""
-    if has_filters:
-        raise ConfigError(
-            "--filter and --sort are of one request.",
-            "For --batch name filters of the surface in serendip.toml.",
-        )
+def _require_file(out: Path | None, has_order: bool) -> Path:
+    """The file of a batch, whose lists have no order of their own."""
+    if has_order:
+        raise ConfigError("--sort with --batch.", "Leave it out; the file has scores to sort.")
     if out is None:
         raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
     return out

@@ -41,6 +41,7 @@ from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.live_state import ItemUpdater, LiveState
+from serendip.engine.matches import find_matches, keep_matches
 from serendip.engine.presenter import (
     build_answer,
     build_explanation,
@@ -294,7 +295,10 @@ class Engine:
             end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
         # One more than the page: then it is known whether there is another one.
         most = None if request.reads_whole_list else end + 1
-        result = run([query], surface, state, most)[0]
+        matches = find_matches(query, surface, state, request.sort)
+        result = run([query], surface, state, most, [matches] if len(matches) else ())[0]
+        if request.sort:
+            result = keep_matches(result, matches)
         with span("answer"):
             return build_answer(result, state, self.generation, request, offset)
 

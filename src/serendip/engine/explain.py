@@ -29,6 +29,7 @@ from serendip.engine.reason_texts import (
     AGAIN,
     COUNTRY,
     GROUP,
+    ITEM_ID,
     MEANT,
     NAMED_GROUP,
     NEW,
@@ -206,9 +207,12 @@ class Explainer:
     def _word_grounds(self, matches: Sequence[float], scores: Sequence[float]) -> Iterator[Ground]:
         """How the items fit the text."""
         largest = self.best_words or max((score for score in scores if score > 0), default=1.0)
+        typed = self.state.match_id(self.query.text)
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
             searched, strength = self.query.searched, min(score / largest, 1.0)
-            if match >= EXACT:
+            if self.items[row] == typed:
+                sentence, strength = ITEM_ID, DECISIVE
+            elif match >= EXACT:
                 sentence, strength = TITLE, DECISIVE
             elif match >= CORRECTED:
                 sentence, strength, searched = MEANT, DECISIVE, self.query.text

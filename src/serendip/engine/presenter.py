@@ -59,6 +59,8 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
     query, trace = result.query, result.trace
     if not query.text.strip() or _WORD_SOURCE not in trace:
         return None
+    if state.match_id(query.text) >= 0:
+        return SearchFeedback(query.text)
     searcher = state.searcher
     interpretation = searcher.read(query.text, query.is_literal)
     # A filter may remove all items that have the words.

@@ -66,12 +66,13 @@ class QueryBuilder:
         surface, text = find_surface(self._surfaces, request.surface), request.text
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
         past, now = self.read_past(state, request.user_id), self._clock()
-        meant = "" if request.literal else state.searcher.correct_text(text)
+        is_literal = request.literal or state.match_id(text) >= 0
+        meant = "" if is_literal else state.searcher.correct_text(text)
         return Query(
             surface=surface.task,
             text=text,
             meant=meant,
-            is_literal=request.literal,
+            is_literal=is_literal,
             text_vector=self._cached_vector(meant or text) if text.strip() else None,
             user_id=request.user_id,
             history=past.history,

@@ -11,6 +11,10 @@ Sentence: TypeAlias = Mapping[Language, str]
 """Language -> template."""
 
 TITLE: Sentence = {"en": "The title is what you typed", "ko": "입력하신 제목 그대로입니다"}
+ITEM_ID: Sentence = {
+    "en": "Its number is what you typed",
+    "ko": "입력하신 번호의 항목입니다",
+}
 MEANT: Sentence = {
     "en": "Probably meant by “{text}”",
     "ko": "‘{text}’{text:을/를} 찾으신 것 같습니다",

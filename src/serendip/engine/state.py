@@ -26,7 +26,7 @@ from serendip.data.packed_rows import open_packed, packed_arrays
 from serendip.data.repeats import Repeats
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.strings import map_array, open_arrays, save_arrays
-from serendip.data.vocabulary import Vocabulary
+from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.engine.derived import Derived
 from serendip.engine.feature_names import feature_names
 from serendip.errors import ArtefactError, ConfigError
@@ -38,6 +38,7 @@ from serendip.models.relevance.features import open_item_texts, save_item_texts
 from serendip.models.relevance.model import RelevanceModel, save_model
 from serendip.models.relevance.model import open_model as open_relevance_model
 from serendip.search.config import SearchConfig
+from serendip.search.item_ids import match_item_id
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester, ValueTable
@@ -143,6 +144,11 @@ class EngineState:
         # Whole arrays are read many times faster than rows by their numbers.
         available_from = np.asarray(self.catalogue.available_from)
         return self.starts.find_all_owed(promise, available_from, time)
+
+    def match_id(self, text: str) -> int:
+        """Number of the item whose id was typed as a text to search; -1 = none, or it is hidden."""
+        number = match_item_id(text, self.catalogue.vocabulary, self.searcher)
+        return number if number >= 0 and not self.hidden[number] else MISSING
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """A copy with new items appended.

@@ -86,6 +86,20 @@ def order_results(
     return ItemList(numbers, scores, fields)
 
 
+def put_first(item: int, hits: ItemList) -> ItemList:
+    """Hits of a search after the one item that was meant, as if its title were the text."""
+    is_it, others = hits.item_nums == item, hits.split(hits.item_nums != item)[0]
+    first = {
+        "bm25": hits.fields["bm25"][is_it].max(initial=0.0),
+        "title_match": EXACT,
+    }
+    return ItemList.of_distinct(
+        np.append(np.int32(item), others.item_nums).astype(np.int32),
+        np.append(np.float32(hits.scores.max(initial=0.0) + 1), others.scores),
+        {name: np.append(np.float32(first[name]), others.fields[name]) for name in first},
+    )
+
+
 def empty_result() -> ItemList:
     """An empty result with its fields."""
     none = np.empty(0, dtype=np.float32)

@@ -34,6 +34,7 @@ from serendip.data.query import Query
 from serendip.data.splits import temporal
 from serendip.data.strings import save_arrays
 from serendip.engine.generations import open_current
+from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
@@ -108,7 +109,7 @@ def read_codes(folder: Path, options: TrainOptions) -> Path:
 def answer(folder: Path, options: TrainOptions) -> Path:
     """Answers for all users."""
     out = folder / "answers.parquet"
-    recommendations.recommend_all(folder, "home", 10, out, options, now=NOW)
+    recommendations.recommend_all(folder, Request("home"), out, options, now=NOW)
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -25,9 +26,9 @@ def add_settings(shop: Path, lines: str) -> None:
     settings.write_text(settings.read_text() + lines)
 
 
-def rows_of(shop: Path, surface: str, k: int = 10, country: str = "") -> tuple[dict, list[dict]]:
+def rows_of(shop: Path, surface: str, k: int = 10, **parameters: Any) -> tuple[dict, list[dict]]:
     out = shop / "out.parquet"
-    summary = recommend_all(shop, surface, k, out, TrainOptions(), country)
+    summary = recommend_all(shop, Request(surface, k=k, **parameters), out, TrainOptions())
     return summary, pq.read_table(out).to_pylist()
 
 
@@ -108,8 +109,20 @@ def test_a_surface_that_does_not_explore_has_no_propensities_in_its_file(shop: P
 def test_the_country_of_a_batch_is_that_of_all_its_requests(shop: Path) -> None:
     lines = '[surfaces.home]\nfilters = [{attribute = "genre", equals = "request"}]\n'
     add_settings(shop, lines)
-    _, rows = rows_of(shop, "home", 60, "western")
+    _, rows = rows_of(shop, "home", 60, country="western")
     assert {int(row["item_id"][1:]) % 3 for row in rows} == {2}
+
+
+def test_the_filters_of_a_batch_are_tested_before_anything_is_retrieved(shop: Path) -> None:
+    summary, rows = rows_of(shop, "home", 5, filters=("genre=western",))
+    assert {int(row["item_id"][1:]) % 3 for row in rows} == {2}  # every third is a western
+    assert summary["users_by_items"] == {"5": USERS}
+
+
+def test_a_filter_of_a_batch_by_what_no_item_has_is_refused(shop: Path) -> None:
+    with pytest.raises(DataError, match="no item has the attribute 'colour'"):
+        rows_of(shop, "home", filters=("colour=red",))
+    assert not (shop / "out.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -135,12 +148,12 @@ def test_what_is_posted_meanwhile_does_not_count(
     monkeypatch.setattr(recommendations, "USERS_PER_TASK", 120)
     write_to(shop, 0)  # so that the generation lacks something at the start, too
     out = shop / "out.parquet"
-    expected = recommend_all(shop, "home", 5, out, TrainOptions(), now=NOW)
+    expected = recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=NOW)
     lists = pq.read_table(out)
     posting = PostingExecutor(shop)
     options = TrainOptions(executor=posting)
-    assert recommend_all(shop, "home", 5, out, options, now=NOW) == expected
+    assert recommend_all(shop, Request("home", k=5), out, options, now=NOW) == expected
     assert pq.read_table(out).equals(lists) and posting.tasks == 3
-    recommend_all(shop, "home", 5, out, TrainOptions(), now=NOW)
+    recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=NOW)
     assert not pq.read_table(out).equals(lists)  # afterwards it does
     assert not list((shop / "training").glob("serendip-scratch-*"))

@@ -16,7 +16,12 @@ from commands import serendip_here
 from serendip.data.files.readers import read_events
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.init.file_formats import FileForm, find_time_formats, guess_encoding
+from serendip.jobs.init.file_formats import (
+    FileForm,
+    drop_future_formats,
+    find_time_formats,
+    guess_encoding,
+)
 from serendip.jobs.init.workspace import start_workspace
 
 TEXTS = {
@@ -49,6 +54,30 @@ def test_what_is_no_text_needs_an_option(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         guess_encoding(path)
     assert caught.value.hint == "Add --encoding NAME."
+
+
+@pytest.mark.parametrize(
+    ("cells", "formats"),
+    [
+        (["24.05.26", "31.12.25"], ["%d.%m.%y"]),
+        (["26.05.24", "25.12.31"], ["%y.%m.%d"]),
+        (["24.05.26", "26.05.24"], ["%d.%m.%y", "%y.%m.%d"]),
+        (["31.12.29", "29.12.31"], ["%d.%m.%y", "%y.%m.%d"]),
+    ],
+)
+def test_an_order_by_which_events_are_in_the_future_is_none(
+    cells: list[str], formats: list[str]
+) -> None:
+    now = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
+    assert drop_future_formats(cells, ["%d.%m.%y", "%y.%m.%d"], now) == formats
+
+
+def test_two_digits_of_a_year_to_come_are_a_day(tmp_path: Path) -> None:
+    rows = "".join(f"u1,i{day},{day:02}.01.26\n" for day in (1, 27, 31))
+    (tmp_path / "e.csv").write_text("user_id,item_id,when\n" + rows)
+    now = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
+    guesses = start_workspace(tmp_path / "shop", None, tmp_path / "e.csv", force=False, now=now)
+    assert guesses["events"].form.time_format == "%d.%m.%y"
 
 
 @pytest.mark.parametrize(

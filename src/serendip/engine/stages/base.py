@@ -138,7 +138,7 @@ class Ranked:
         pinned: number of first rows that keep their positions.
         revenue: (C,) float32 expected revenue, bid x P(action); 0 without a bid.
         counts: (C,) int32 interactions of the items.
-        codes: (C, L) int32 semantic IDs of the items.
+        codes: (C, L) int32, of which the first are the group of each item for its diversity.
         retriever_scores: (C,) float32 scores that do not rest on the item's interactions, by which
             those with few of them are compared; without a retriever, the values.
         owed: (C,) bool, new items that had fewer impressions than the surface promises.

@@ -1,7 +1,8 @@
 """Diversity: at most n items of one group in any window of m positions.
 
 Groups are semantic IDs: items that share their first codes are similar in content, including items
-that nobody has chosen yet. "At most n of every m" has long been in use in large feeds (Wilhelm et
+that nobody has chosen yet; or the values of an attribute, so that of the variants of a product one
+is shown. "At most n of every m" has long been in use in large feeds (Wilhelm et
 al. 2018, "Practical diversified recommendations on YouTube with determinantal point processes",
 names it as the rule in production before). We prefer it to maximal marginal relevance for three
 reasons: it needs no scale on which values and similarities are comparable (values are probabilities
@@ -12,6 +13,7 @@ page, wherever it begins.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -21,6 +23,7 @@ from pydantic import Field, PositiveInt, model_validator
 from serendip.config import Config
 from serendip.data.arrays import IntArray
 from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
+from serendip.engine.state import EngineState
 
 
 class DiversityConfig(Config):
@@ -35,6 +38,10 @@ class DiversityConfig(Config):
     levels: PositiveInt = 1
     """Items with the same first ``levels`` codes are of one group."""
 
+    attribute: str = ""
+    """Items with an equal value of this attribute are of one group instead, such as the variants of
+    a product; an item without it is alone. Empty = semantic IDs."""
+
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.most >= self.window:
@@ -42,6 +49,21 @@ class DiversityConfig(Config):
                 f"most = {self.most} limits nothing: it must be below window = {self.window}"
             )
         return self
+
+
+def find_groups(config: DiversityConfig, items: IntArray, state: EngineState) -> IntArray:
+    """(C, L) codes of which the first ``levels`` are the group of each item (C,)."""
+    if not config.attribute:
+        return state.features.codes[items]
+    column = state.catalogue.column(config.attribute)
+    numbered: dict[tuple[tuple[str, ...], float], int] = {}
+    groups = np.arange(len(items), 2 * len(items), dtype=np.int32)
+    values = zip(column.words_of(items), column.numbers_of(items).tolist(), strict=True)
+    for row, (words, number) in enumerate(values):
+        if words or not math.isnan(number):
+            value = (words, 0.0 if math.isnan(number) else number)
+            groups[row] = numbered.setdefault(value, len(numbered))
+    return groups[:, None]
 
 
 class DiversityRule(ListRule):

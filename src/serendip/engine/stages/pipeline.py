@@ -39,6 +39,7 @@ def run(
     surface: SurfaceConfig,
     state: EngineState,
     max_items: int | None = None,
+    also: Sequence[IntArray] = (),
 ) -> list[Result]:
     """Answer queries of one surface; row b depends on query b only.
 
@@ -47,10 +48,11 @@ def run(
         surface: its settings.
         state: to answer from.
         max_items: length at which the lists end; None = all items.
+        also: further candidates per query, which may be shown; empty = none for any.
     """
     if not queries:
         return []
-    selector, traces = score(queries, surface, state)
+    selector, traces = score(queries, surface, state, also)
     return selector.results(traces, max_items)
 
 

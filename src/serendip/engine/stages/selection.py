@@ -28,6 +28,7 @@ from serendip.engine.stages.base import (
     Ranked,
 )
 from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.diversity import DiversityConfig, find_groups
 from serendip.engine.stages.exploration import EXPLORED, PROPENSITY, request_seed
 from serendip.engine.stages.min_value import SENT
 from serendip.engine.stages.scoring import Scores, organic_lists
@@ -284,7 +285,7 @@ class Selector:
             int((self.scores.pins[order] > 0).sum()),
             self.scores.revenue[order],
             state.counts[items],
-            state.features.codes[items],
+            find_groups(self.batch.surface.diversity or DiversityConfig(), items, state),
             self._retriever_scores(order),
             state.find_owed(self.batch.surface.promise, items, self.batch.queries[row].time),
             request_seed(self.batch.queries[row], self.batch.pasts[row]),

@@ -19,6 +19,7 @@ from serendip.engine.stages.sponsored import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.models.context_counts import ContextCounts
+from serendip.search.searcher import put_first
 
 _HOUR_S = 3_600.0
 
@@ -163,6 +164,9 @@ class WordSource(Source):
                 hits = batch.state.searcher.search(
                     query.text, quota, batch.allowed[row], query.is_literal
                 )
+                typed = batch.state.match_id(query.text)
+                if typed in batch.allowed[row]:
+                    hits = put_first(typed, hits)
             batch.hits.append(hits)
         return batch.hits
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from serendip.data.attribute_test import parse_tests
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer
@@ -68,19 +69,13 @@ class AnswerTask:
 
     Args:
         location: of the engine that answers.
-        surface: that needs only a user.
-        k: largest number of items per user.
-        country: of all requests; empty = that of each user.
-        device: of all requests; empty = unknown.
+        request: of every user, but for the user.
         language: of the reasons, as in ``Request.language``; None = none are told.
         users: their ids.
     """
 
     location: EngineLocation
-    surface: str
-    k: int
-    country: str
-    device: str
+    request: Request
     language: str | None
     users: tuple[str, ...] = ()
 
@@ -110,12 +105,9 @@ class AnswerRows:
 
 def recommend_all(
     workspace: Path,
-    surface: str,
-    k: int,
+    request: Request,
     out: Path,
     options: TrainOptions,
-    country: str = "",
-    device: str = "",
     now: float | None = None,
     reasons: ReasonOptions | None = None,
 ) -> dict[str, Any]:
@@ -127,12 +119,10 @@ def recommend_all(
 
     Args:
         workspace: folder of the workspace.
-        surface: that needs only a user.
-        k: largest number of items per user, at least 1.
+        request: of every user, but for the user; its surface needs nothing else, and ``k`` is the
+            largest number of items per user.
         out: Parquet file, written atomically.
         options: progress of the users, and the executor that answers them.
-        country: of all requests; empty = that of each user.
-        device: of all requests; empty = unknown.
         now: Unix seconds, the time of all requests; None = the present.
         reasons: adds the column ``reason``; None = no such column. A job that only estimates its
             cost writes no file.
@@ -142,22 +132,23 @@ def recommend_all(
         report of the LLM if it words the reasons.
 
     Raises:
-        DataError: ``k`` is less than 1.
+        DataError: ``k`` is less than 1, or a filter is no test of an attribute that items have.
         UnsupportedError: there is no such surface, or it needs an item or a text.
         ConfigError: ``out`` cannot be written; checked before anything is computed.
         StorageError: ``out`` could not be written after the check.
     """
-    if k < 1:
-        raise DataError(f"k = {k} is less than 1.", "Give -k a number of items from 1 on.")
+    if request.k < 1:
+        raise DataError(f"k = {request.k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
     opened, at = Workspace.open(workspace), time.time() if now is None else now
     with closing(opened.open_store()) as store:
         export = ExportRecord(opened, store, out)
         with open_engine_snapshot(opened, store, at) as snapshot:
             engine, users = snapshot.engine, snapshot.users
-            _require_user_only(engine, surface)
+            _require_user_only(engine, request.surface)
+            parse_tests(request.filters, engine.state.catalogue)
             language = None if reasons is None else reasons.language
-            task = AnswerTask(snapshot.location, surface, k, country, device, language)
+            task = AnswerTask(snapshot.location, request, language)
             shown = _answer_all(engine, task, users, options)
             facts: dict[str, Any] = {}
             if reasons is not None:
@@ -190,7 +181,7 @@ def _answer_all(
         parts: Iterator[AnswerRows] = (answer(engine, one) for one in tasks)
     else:
         parts = options.executor.map(answer_users, tasks)
-    return options.progress.track(parts, f"{task.surface} for all users", len(tasks))
+    return options.progress.track(parts, f"{task.request.surface} for all users", len(tasks))
 
 
 def answer_users(task: AnswerTask) -> AnswerRows:
@@ -203,11 +194,9 @@ def answer(engine: Engine, task: AnswerTask) -> AnswerRows:
     rows = AnswerRows.empty()
     for begin in range(0, len(task.users), BATCH):
         part = task.users[begin : begin + BATCH]
-        queries = engine.queries(
-            Request(task.surface, user, country=task.country, device=task.device) for user in part
-        )
-        for user, result in zip(part, engine.run(queries, task.surface), strict=True):
-            best = result.items.take(np.arange(min(task.k, len(result.items))))
+        queries = engine.queries(replace(task.request, user_id=user) for user in part)
+        for user, result in zip(part, engine.run(queries, task.request.surface), strict=True):
+            best = result.items.take(np.arange(min(task.request.k, len(result.items))))
             _add(rows, user, best, engine.item_ids(best.item_nums))
             if task.language is not None:
                 rows.reasons.extend(_tell_reasons(result, best, engine, task.language))

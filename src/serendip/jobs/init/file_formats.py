@@ -49,6 +49,8 @@ _EARLIEST_MOMENT = "2000000000"
 _MOST_ORDER = 1e8
 """Numbers below say an order, as 0, 1, 2 do; those from here on are seconds since 1973."""
 
+_DAY = 86_400.0
+
 MIN_SHARE = 0.95
 """Minimum share of the filled cells that have the format."""
 _TRIED = 50
@@ -150,6 +152,19 @@ def find_time_formats(cells: Sequence[str], given: Sequence[str] | None = None) 
     return [pattern for pattern in likely if _fits(pattern, cells)]
 
 
+def drop_future_formats(cells: Sequence[str], formats: Sequence[str], now: float) -> list[str]:
+    """The formats in which no cell is after the present; all of them if none is such.
+
+    Args:
+        cells: filled ones, times of what has happened.
+        formats: patterns of ``TimeFormat``.
+        now: Unix seconds.
+    """
+    end = now + _DAY  # a clock elsewhere may be ahead
+    past = [pattern for pattern in formats if not _is_any_after(end, cells, TimeFormat(pattern))]
+    return past or list(formats)
+
+
 def find_odd_time(cells: Sequence[str]) -> str:
     """A cell that is no time, of a column for which ``find_time_formats`` finds none.
 
@@ -193,6 +208,10 @@ def _is_read(cell: str, form: TimeFormat) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_any_after(end: float, cells: Sequence[str], form: TimeFormat) -> bool:
+    return any(_is_read(cell, form) and form.parse(cell) > end for cell in cells)
 
 
 def is_time(text: str, form: TimeFormat) -> bool:

@@ -22,6 +22,7 @@ from serendip.jobs.init.attribute_roles import find_decimal
 from serendip.jobs.init.cell_kinds import classify_column
 from serendip.jobs.init.file_formats import (
     FileForm,
+    drop_future_formats,
     find_odd_time,
     find_time_formats,
     reads_most,
@@ -174,12 +175,13 @@ def guess_user_columns(users: SampledFile) -> dict[str, str]:
     return columns
 
 
-def guess_form(file: SampledFile, mapping: Mapping[str, str]) -> FileForm:
+def guess_form(file: SampledFile, mapping: Mapping[str, str], now: float) -> FileForm:
     """How a file is written.
 
     Args:
         file: with its encoding.
         mapping: canonical name -> file column.
+        now: Unix seconds; events were before.
 
     Raises:
         DataError: the order of day and month is open; the hint is the option that says it.
@@ -187,12 +189,12 @@ def guess_form(file: SampledFile, mapping: Mapping[str, str]) -> FileForm:
     times = next((mapping[name] for name in _TIMES if name in mapping), None)
     return FileForm(
         encoding=file.encoding,
-        time_format="" if times is None else _guess_time_format(file, times),
+        time_format="" if times is None else _guess_time_format(file, times, now),
         decimal=find_decimal(_filled(file.cells[mapping["value"]])) if "value" in mapping else "",
     )
 
 
-def _guess_time_format(file: SampledFile, column: str) -> str:
+def _guess_time_format(file: SampledFile, column: str, now: float) -> str:
     """The format of the times of a column; empty = numbers or ISO 8601.
 
     Where the first rows leave the order of day and month open, the whole file decides.
@@ -207,6 +209,8 @@ def _guess_time_format(file: SampledFile, column: str) -> str:
         return formats[0]
     counts = file.count_times(column, formats)
     best = [pattern for pattern in formats if counts[pattern] == max(counts.values())]
+    if file.kind == "events":  # what has happened is not in the future
+        best = drop_future_formats(_filled(file.cells[column]), best, now)
     if len(best) == 1:
         return best[0]
     raise DataError(

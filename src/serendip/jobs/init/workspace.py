@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def start_workspace(
     map_options: Sequence[str] = (),
     users: Path | None = None,
     given: FileForm | None = None,
+    now: float | None = None,
 ) -> dict[str, Guess]:
     """Write ``serendip.toml`` into ``folder`` for these files.
 
@@ -61,6 +63,7 @@ def start_workspace(
         map_options: ``timestamp=when`` or ``events.timestamp=when``: columns given by the user.
         users: the same with one user per row; None = no users file.
         given: how the files are written, as far as the user says it.
+        now: Unix seconds, before which events were; None = the present.
 
     Returns:
         table -> guessed columns.
@@ -78,7 +81,8 @@ def start_workspace(
     paths = {kind: path for kind, path in given_files.items() if path is not None}
     if items is None and events is None:
         raise ConfigError("there is no file to read.", "Add --items FILE or --events FILE.")
-    guesses = _guess_files(folder, paths, map_options, form)
+    moment = time.time() if now is None else now
+    guesses = _guess_files(folder, paths, map_options, form, moment)
     folder.mkdir(parents=True, exist_ok=True)
     sample: Sequence[Item] = ()
     if "items" in guesses:
@@ -110,7 +114,11 @@ def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRo
 
 
 def _guess_files(
-    folder: Path, paths: Mapping[TableKind, Path], map_options: Sequence[str], given: FileForm
+    folder: Path,
+    paths: Mapping[TableKind, Path],
+    map_options: Sequence[str],
+    given: FileForm,
+    now: float,
 ) -> dict[str, Guess]:
     """Table -> guessed columns of its file."""
     for kind, path in paths.items():
@@ -145,7 +153,7 @@ def _guess_files(
         guesses[str(kind)] = Guess(
             *(os.path.relpath(path, folder), mappings[kind], others),
             actions=actions,
-            form=guess_form(files[kind], mappings[kind]),
+            form=guess_form(files[kind], mappings[kind], now),
             example=_find_example(files[kind]) if not given.encoding else "",
         )
     return guesses
