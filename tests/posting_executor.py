@@ -11,7 +11,7 @@ from serendip.data.item import Item
 from serendip.data.user import User
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.jobs import held_engine
+from serendip.jobs.exports import engine_snapshot
 from serendip.runtime.executor import LocalExecutor, Result, Task
 
 NOW = 1_700_000_000.0
@@ -32,7 +32,7 @@ class PostingExecutor(LocalExecutor):
         for task in tasks:
             self.tasks += 1
             write_to(self._shop, self.tasks)
-            held_engine._open_once.cache_clear()
+            engine_snapshot._open_once.cache_clear()
             yield work(task)
 
 

@@ -44,8 +44,8 @@ def two_nodes(folder: Path) -> Iterator[Nodes]:
     # takes a second in each of the many processes; without it nothing is missing here.
     (folder / "rfc3987_syntax.py").write_text('raise ImportError("left out")\n')
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
-    from serendip.runtime.engines import secure_ray
     from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.executor_factory import secure_ray
 
     secure_ray("")
     from serendip.runtime.ray_cluster import RayExecutor, end_nodes, start_nodes

@@ -90,7 +90,7 @@ def _reachable(roots: set[str]) -> set[str]:
 def test_every_module_is_reached_by_a_command_the_service_or_the_public_api() -> None:
     scripts = {
         "serendip.__main__",
-        "serendip.jobs.demo_movielens",  # run as a process of its own
+        "serendip.jobs.demo.write_movielens",  # run as a process of its own
         *(_module(path) for path in FILES if path.match("migrations/versions/*.py")),  # by Alembic
         *(_module(path) for path in BENCH_FILES if path.parent.name == "scripts"),
     }

@@ -190,7 +190,7 @@ def _evaluate_queries(
         text = queries.texts[number]
         key = plain.read(text).corrected_key
         start = time.process_time()
-        rewrites = unseen[folds[number]].instead_of(text)
+        rewrites = unseen[folds[number]].find_rewrites(text)
         ms = 1000 * (time.process_time() - start)
         matches, original = matcher.matches(key), queries.measure(number, text)
         rewritten = (

@@ -144,6 +144,43 @@ def test_a_moment_is_the_history_and_what_followed():
     assert targets.moment(0, 1).items.tolist() == [0]
 
 
+BASKETS = [
+    ("u", "a", 1),
+    ("v", "b", 2),
+    ("u", "d", 90_000),
+    ("u", "b", 90_000),
+    ("u", "c", 90_000),
+    ("u", "e", 90_060),
+    ("w", "f", 200_000),
+]
+"""After the first two: three items of u at one time, one a minute later; w chooses one thing."""
+
+
+def test_a_moment_has_all_that_was_chosen_at_its_time_however_the_log_orders_it():
+    split = temporal(dataset_of(BASKETS), 2 / 7)
+    assert target_rows(split)[:3] == [("u", "d", 90_000), ("u", "b", 90_000), ("u", "c", 90_000)]
+    for row, expected in enumerate((["d"], ["d", "b"], ["d", "b", "c"], ["e"])):
+        moment = split.targets.moment(row, 1)
+        assert ids(split.catalogue, moment.items) == expected
+    assert ids(split.catalogue, split.targets.moment(1, 2).items) == ["d", "b", "c"]
+
+
+def test_the_page_before_a_target_is_of_the_visit_or_of_the_basket_or_the_last_one():
+    split = temporal(dataset_of(BASKETS), 2 / 7)
+    names = split.catalogue.vocabulary.ids
+    pages = [split.targets.page_before(row) for row in range(len(split.targets))]
+    found = {
+        item: None if page is None else names[page]
+        for (_, item, _), page in zip(target_rows(split), pages, strict=True)
+    }
+    # The three of one time lead to one another by their numbers, in a circle; `c` was a minute
+    # before `e` in the log, and nothing led w to `f`.
+    assert names == ("a", "b", "c", "d", "e", "f")
+    assert found == {"b": "c", "c": "d", "d": "b", "e": "c", "f": None}
+    alone = temporal(dataset_of([("u", "a", 1), ("v", "b", 2), ("u", "c", 90_000)]), 2 / 3)
+    assert alone.targets.page_before(0) == 0
+
+
 @pytest.mark.parametrize(("fraction", "until"), [(0, 1), (1, 1), (0.5, 0.5), (0.5, 1.1), (-1, 1)])
 def test_impossible_fractions_are_refused(fraction, until):
     with pytest.raises(DataError, match="cannot split at"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.config import validate
 from serendip.data.event import EXCLUSIONS, ActionRules, Event, EventColumns
-from serendip.data.feedback import Feedback, what_stands
+from serendip.data.feedback import Feedback, build_user_past
 from serendip.data.query import UserPast
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ConfigError
@@ -24,7 +24,7 @@ def stands(*rows: tuple[str, str] | tuple[str, str, float]) -> UserPast:
     events = [Event("u", row[0], float(n), row[1], *row[2:]) for n, row in enumerate(rows)]
     columns = EventColumns.of_events(events)
     feedback = Feedback.of(columns, STARS)
-    return what_stands(
+    return build_user_past(
         ITEMS.numbers(columns.item_ids), columns.timestamps, feedback, columns.sessions
     )
 

@@ -24,7 +24,7 @@ from serendip.engine.stages.min_value import MinValueConfig, MinValueFilter
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import RelevanceFilter
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.engine.wording import LANGUAGES
+from serendip.engine.translation import LANGUAGES
 
 BOTH = {"popularity": 30, "retriever": 30}
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.engine.korean import Noun, ending
-from serendip.engine.wording import LANGUAGES, choose_language, say
+from serendip.engine.translation import LANGUAGES, choose_language, translate
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ from serendip.engine.wording import LANGUAGES, choose_language, say
 )
 def test_particles_follow_the_ending(word: str, particles: str) -> None:
     template = "{word:을/를} {word:은/는} {word:이/가} {word:과/와} {word:으로/로}"
-    assert say({"en": template}, "en", word=word) == particles
+    assert translate({"en": template}, "en", word=word) == particles
 
 
 def test_the_name_itself_is_written_as_it_is() -> None:
-    assert say({"en": "‘{title}’{title:을/를} {count:,}"}, "en", title="{x}", count=1000) == (
+    assert translate({"en": "‘{title}’{title:을/를} {count:,}"}, "en", title="{x}", count=1000) == (
         "‘{x}’를 1,000"
     )
     assert f"{Noun('ab'):>4}" == "  ab"
@@ -87,4 +87,4 @@ def test_long_headers_and_titles_cost_no_time() -> None:
 
 
 def test_a_sentence_without_a_translation_is_english() -> None:
-    assert say({"en": "New here"}, "ko") == "New here"
+    assert translate({"en": "New here"}, "ko") == "New here"

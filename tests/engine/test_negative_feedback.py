@@ -15,7 +15,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import UserContext
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import gather
-from serendip.jobs.export_recommendations import recommend_all
+from serendip.jobs.exports.recommendations import recommend_all
 from serendip.runtime.progress import TrainOptions
 
 USER = "visitor"

@@ -20,10 +20,10 @@ from serendip.engine.request import Request
 from serendip.engine.stages.context_features import SESSION_S, find_session
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, visible_to
 from serendip.engine.workspace import Workspace
-from serendip.jobs.surface_quality import questions
+from serendip.jobs.surface_quality import request_builder
 from serendip.jobs.surface_quality.baskets import read_baskets
-from serendip.jobs.surface_quality.questions import Questioner
-from serendip.jobs.train.ranker_data import label_logged_requests
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
+from serendip.jobs.train.ranker_requests import label_logged_requests
 
 NOW = 1_700_000_000.0
 
@@ -173,11 +173,13 @@ def test_requests_that_are_asked_again_have_the_session_of_their_events(
     def encode(texts: Sequence[str]) -> np.ndarray:
         return np.ones((len(texts), 3), np.float32)
 
-    monkeypatch.setattr(questions, "MIN_LOGGED", 1)
-    asker = Questioner(split, split.targets, Repeats(), settings, lambda text: "", encode, 50)
+    monkeypatch.setattr(request_builder, "MIN_LOGGED", 1)
+    asker = SurfaceRequestBuilder(
+        split, split.targets, Repeats(), settings, lambda text: "", encode, 50
+    )
 
     def sessions(surface: str) -> list[int]:
-        return sorted(query.session for query in asker.ask(surface).queries)
+        return sorted(query.session for query in asker.build(surface).queries)
 
     assert sessions("similar") == sorted([first, second, second, second])
     assert sessions("cart") == sorted([first, second])

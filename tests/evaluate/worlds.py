@@ -1,6 +1,6 @@
 """A small world of runs that the report tests share."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from surface_world import surface
@@ -13,7 +13,7 @@ from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.message_quality import measure_messages
 from serendip.evaluate.new_items import ItemEvents, NewItems, Replay, measure_new_items
 from serendip.evaluate.protocol import ProtocolRuns
-from serendip.evaluate.report.document import build_report
+from serendip.evaluate.report.document import ReportFigures, build_report
 from serendip.evaluate.runs import Judged, Run
 from serendip.evaluate.surface_quality import SurfaceFigures, measure_surface
 
@@ -151,6 +151,8 @@ def report_world(protocols=None, **changes):
         "noun": "film",
         "resamples": 200,
     }
-    return build_report(
-        protocols if protocols is not None else [protocol_world()], **{**values, **changes}
-    )
+    values |= changes
+    names = {one.name for one in fields(ReportFigures)} & values.keys()
+    figures = ReportFigures(**{name: values.pop(name) for name in names})
+    protocols = [protocol_world()] if protocols is None else protocols
+    return build_report(protocols, figures, **values)

@@ -32,22 +32,23 @@ from serendip.data.query import History, Query
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
-from serendip.jobs import export_embeddings, export_recommendations, llm_parts
 from serendip.jobs.context import JobContext
-from serendip.jobs.export_embeddings import embed
-from serendip.jobs.export_recommendations import recommend_all
+from serendip.jobs.exports import embeddings, recommendations
+from serendip.jobs.exports.embeddings import embed
+from serendip.jobs.exports.recommendations import recommend_all
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
-from serendip.jobs.llm_job import LlmJob
+from serendip.jobs.llm import question_parts
+from serendip.jobs.llm.job import LlmJob
 from serendip.jobs.train import row_tasks
-from serendip.jobs.train.handed_state import open_state, save_state
 from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker_rows import HERE, RowMaking
 from serendip.jobs.train.row_tasks import CandidateTasks
+from serendip.jobs.train.state_folder import open_state, save_state
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
-from serendip.runtime.engines import secure_ray
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
+from serendip.runtime.executor_factory import secure_ray
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_queries, build_small_world
 
@@ -177,8 +178,8 @@ def write_all(
     shop: Path, folder: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, bytes]:
     """What the jobs of a shop write in small tasks: name -> bytes."""
-    monkeypatch.setattr(export_recommendations, "USERS_PER_TASK", 32)
-    monkeypatch.setattr(export_embeddings, "ROWS_PER_TASK", 32)
+    monkeypatch.setattr(recommendations, "USERS_PER_TASK", 32)
+    monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 32)
     monkeypatch.setattr(text_vectors, "BATCHES_PER_TASK", 4)
     monkeypatch.setattr(assignment, "BLOCKS_PER_TASK", 1)
     options, now = TrainOptions(executor=executor, shared=folder / "tasks"), 2e9
@@ -222,7 +223,7 @@ def kill_one_task() -> int | None:
 def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
     nodes: Nodes, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llm_parts, "QUESTIONS_PER_TASK", 6)
+    monkeypatch.setattr(question_parts, "QUESTIONS_PER_TASK", 6)
     pairs = [f"{query},i{item}" for query in ("a tale", "fun") for item in range(12)]
     (shop / "pairs.csv").write_text("\n".join(["query,item_id", *pairs]) + "\n")
 

@@ -56,9 +56,9 @@ def test_the_weight_is_that_of_the_settings(tmp_path: Path) -> None:
 
 def test_generated_words_are_known_and_nothing_is_corrected_to_them(tmp_path: Path) -> None:
     opened = searcher(described(), tmp_path)
-    assert opened.corrected("headphones") == ""
-    assert opened.corrected("headphonez") == ""
-    assert opened.corrected("reloadet") == "reloaded"
+    assert opened.correct_text("headphones") == ""
+    assert opened.correct_text("headphonez") == ""
+    assert opened.correct_text("reloadet") == "reloaded"
 
 
 def test_without_generated_words_the_index_is_as_if_there_were_no_such_field(

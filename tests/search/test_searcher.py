@@ -72,15 +72,15 @@ def test_random_slips_in_the_longest_word_still_find_the_title_first(searcher):
 
 def test_a_known_word_is_not_corrected_to_a_title(searcher):
     assert found(searcher, "horse")[0] == 13
-    assert searcher.corrected("horse") == ""
+    assert searcher.correct_text("horse") == ""
 
 
 def test_what_was_meant_is_told_as_it_is_written(searcher):
-    assert searcher.corrected("the matirx") == "The Matrix"
-    assert searcher.corrected("shawshenk") == "shawshank"
-    assert searcher.corrected("The Matrix") == ""
-    assert searcher.corrected("the matr") == ""
-    assert searcher.corrected("") == ""
+    assert searcher.correct_text("the matirx") == "The Matrix"
+    assert searcher.correct_text("shawshenk") == "shawshank"
+    assert searcher.correct_text("The Matrix") == ""
+    assert searcher.correct_text("the matr") == ""
+    assert searcher.correct_text("") == ""
 
 
 def test_titles_that_go_on_from_the_text_are_found(searcher):
@@ -195,7 +195,7 @@ def test_no_text_breaks_the_search(searcher, text):
     hits = searcher.search(text, 5)
     assert np.isfinite(hits.scores).all()
     assert set(hits.fields) == {"bm25", "title_match"}
-    searcher.corrected(text)
+    searcher.correct_text(text)
 
 
 @settings(max_examples=50, deadline=None)

@@ -12,9 +12,9 @@ from serendip.search.searcher import Searcher
 from serendip.search.synonyms import (
     Synonym,
     Synonyms,
-    changed_synonyms,
-    judged,
+    change_synonyms,
     read_synonyms,
+    set_state,
     write_synonyms,
 )
 
@@ -72,21 +72,21 @@ def test_only_accepted_pairs_are_looked_for_and_terms_may_have_several_words():
 
 
 def test_pairs_are_accepted_and_rejected_one_by_one_or_by_term():
-    assert judged(ROWS, "Sofa", "", "accepted")[1].state == "accepted"
-    assert judged(ROWS, "sofa", "couch", "rejected")[0].state == "rejected"
-    assert judged(ROWS, "desk", "Table", "accepted")[-1] == Synonym(
+    assert set_state(ROWS, "Sofa", "", "accepted")[1].state == "accepted"
+    assert set_state(ROWS, "sofa", "couch", "rejected")[0].state == "rejected"
+    assert set_state(ROWS, "desk", "Table", "accepted")[-1] == Synonym(
         "desk", "table", "accepted", 1.0, "people"
     )
     with pytest.raises(ConfigError, match="no synonym is proposed for 'chair'"):
-        judged(ROWS, "chair", "", "accepted")
+        set_state(ROWS, "chair", "", "accepted")
     with pytest.raises(ConfigError, match="has no letter or digit"):
-        judged(ROWS, "...", "", "accepted")
+        set_state(ROWS, "...", "", "accepted")
 
 
 def test_a_term_that_would_never_be_searched_is_refused_with_the_limit():
     with pytest.raises(ConfigError, match="'a bed in a wall' has 5 words, more than 3"):
-        judged(ROWS, "A bed in a wall", "murphy bed", "accepted")
-    assert judged(ROWS, "bed in wall", "a bed in the wall", "accepted")[-1].term == "bed in wall"
+        set_state(ROWS, "A bed in a wall", "murphy bed", "accepted")
+    assert set_state(ROWS, "bed in wall", "a bed in the wall", "accepted")[-1].term == "bed in wall"
 
 
 def test_the_table_is_changed_by_one_at_a_time(tmp_path):
@@ -95,14 +95,14 @@ def test_the_table_is_changed_by_one_at_a_time(tmp_path):
 
     def change(rows):
         with pytest.raises(StorageError, match="another process is writing"):
-            changed_synonyms(path, lambda rows: [])
+            change_synonyms(path, lambda rows: [])
         return [*rows, ROWS[2]]
 
-    before, after = changed_synonyms(path, change)
+    before, after = change_synonyms(path, change)
     assert (before, after) == (ROWS[:1], [ROWS[0], ROWS[2]])
     assert len(read_synonyms(path)) == 2
     with exclusive_lock(tmp_path), pytest.raises(StorageError):
-        changed_synonyms(path, change)
+        change_synonyms(path, change)
 
 
 def test_what_was_typed_comes_before_what_was_not(tmp_path):

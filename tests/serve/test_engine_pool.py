@@ -14,7 +14,7 @@ import sqlalchemy
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
-from serendip.cli.serve import _build_exposure
+from serendip.cli.serve import _build_server_options
 from serendip.data.store.config import StoreConfig
 from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
@@ -274,8 +274,8 @@ def test_reads_that_wait_for_other_processes_are_computed_at_once(monkeypatch):
 )
 def test_reads_wait_for_shards_and_for_the_server_of_a_database(tmp_path, serve, store, waits):
     place = StoreConfig(**store).place(tmp_path)
-    exposure = _build_exposure(ServeConfig(**serve), place, "127.0.0.1", 0)
-    assert exposure.limits.waits_for_others == waits
+    options = _build_server_options(ServeConfig(**serve), place, "127.0.0.1", 0)
+    assert options.limits.waits_for_others == waits
 
 
 def test_files_are_read_while_all_places_of_rankings_are_taken():

@@ -10,9 +10,9 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient
 
 from serendip.errors import NotTrainedError, StorageError
-from serendip.serve.exposure import LOCAL
 from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.replica import Replica
+from serendip.serve.server_options import LOCAL
 from serendip.serve.shared_state import SharedState
 
 

@@ -23,9 +23,9 @@ from tiny_engine import TinyEngine
 
 from serendip.data.api_key import issue_key
 from serendip.errors import ConfigError, NotTrainedError
-from serendip.serve.exposure import Exposure
 from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.server import run
+from serendip.serve.server_options import ServerOptions
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
 FORBIDDEN = ("torch", "lightgbm", "sklearn", "pandas", "duckdb", "faiss")
@@ -183,33 +183,36 @@ def test_a_chunked_body_without_length_is_counted_too(server):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])
 def test_without_a_key_it_does_not_start_where_others_reach_it(host, tmp_path):
-    for exposure in (Exposure(host, 0), Exposure(host, 0, open_keys=lambda: open_keys(tmp_path))):
+    for options in (
+        ServerOptions(host, 0),
+        ServerOptions(host, 0, open_keys=lambda: open_keys(tmp_path)),
+    ):
         with pytest.raises(ConfigError, match=r"no key.*serendip keys create"):
-            run(PublishedGenerations(TinyEngine), exposure)
+            run(PublishedGenerations(TinyEngine), options)
 
 
 def test_a_revoked_key_is_no_key_to_start_with(tmp_path):
     with closing(open_keys(tmp_path)) as keys:
         issued = issue_key("", ["read"])
         keys.add(issued)
-        exposure = Exposure("0.0.0.0", 0, open_keys=lambda: open_keys(tmp_path))
-        exposure.listen().close()
+        options = ServerOptions("0.0.0.0", 0, open_keys=lambda: open_keys(tmp_path))
+        options.listen().close()
         keys.revoke(issued.key.key_id, time.time())
         with pytest.raises(ConfigError, match="no key"):
-            exposure.listen()
+            options.listen()
 
 
 def test_without_a_key_no_name_is_allowed(tmp_path):
-    exposure = Exposure(port=0, allowed_hosts=("shop.example.com",))
+    options = ServerOptions(port=0, allowed_hosts=("shop.example.com",))
     with pytest.raises(ConfigError, match=r"shop\.example\.com"):
-        exposure.listen()
+        options.listen()
 
 
 def test_a_taken_port_is_named():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=str(port)):
-            run(PublishedGenerations(TinyEngine), Exposure(port=port))
+            run(PublishedGenerations(TinyEngine), ServerOptions(port=port))
 
 
 def test_an_engine_that_cannot_be_opened_ends_the_server():
@@ -217,7 +220,7 @@ def test_an_engine_that_cannot_be_opened_ends_the_server():
         raise NotTrainedError("nothing is published yet.")
 
     with pytest.raises(NotTrainedError, match="nothing is published"):
-        run(PublishedGenerations(open_engine), Exposure(port=0))
+        run(PublishedGenerations(open_engine), ServerOptions(port=0))
 
 
 def test_a_published_generation_is_taken_over_by_the_running_server():
@@ -239,7 +242,7 @@ def test_a_published_generation_is_taken_over_by_the_running_server():
     server = threading.Thread(
         target=run,
         args=(PublishedGenerations(lambda: engines[published[0]], lambda: published[0]),),
-        kwargs={"exposure": Exposure(port=0), "on_ready": on_ready},
+        kwargs={"options": ServerOptions(port=0), "on_ready": on_ready},
         daemon=True,
     )
     server.start()

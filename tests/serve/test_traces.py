@@ -27,8 +27,8 @@ from serendip.engine.serve_config import ServeConfig
 from serendip.runtime.spans import Span as Part
 from serendip.runtime.spans import SpanLog, set_span_log, span
 from serendip.serve.current_request import CLIENT, Client
-from serendip.serve.exposure import Exposure
 from serendip.serve.logs import set_up
+from serendip.serve.server_options import ServerOptions
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is missing")
 
@@ -194,8 +194,8 @@ def scope(peer: str, parts: int = 0) -> dict[str, object]:
 def test_a_trace_is_continued_for_trusted_proxies_alone(
     collector: Collector, peer: str, is_believed: bool
 ) -> None:
-    exposure = Exposure(collector=collector.address, trusted_proxies=("10.0.0.0/8", "::1"))
-    traces = exposure.open_traces()
+    options = ServerOptions(collector=collector.address, trusted_proxies=("10.0.0.0/8", "::1"))
+    traces = options.open_traces()
     assert traces is not None
     traces.send(scope(peer), "/v1/home", 200, 0.01, "gen-1")
     traces.close()
@@ -275,7 +275,7 @@ def test_a_collector_that_takes_nothing_is_told_once_and_fails_nothing(status: i
 
 def test_without_a_collector_nothing_is_kept_and_no_sdk_imported() -> None:
     code = (
-        "import sys; from serendip.serve.exposure import LOCAL; "
+        "import sys; from serendip.serve.server_options import LOCAL; "
         "import serendip.serve.app, serendip.serve.server, serendip.engine.engine; "
         "assert LOCAL.open_traces() is None; "
         "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', "

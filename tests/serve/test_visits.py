@@ -10,7 +10,7 @@ from starlette.requests import Request
 from serendip.data.event import Event
 from serendip.errors import ConfigError, ForbiddenError
 from serendip.serve.access import Caller, read_address
-from serendip.serve.exposure import Exposure
+from serendip.serve.server_options import ServerOptions
 
 CLICK = Event("v", "i", 1_000.0, "click")
 
@@ -44,12 +44,12 @@ def test_a_sender_is_an_address_or_a_network(host: str, sender: str) -> None:
 
 
 def test_behind_a_proxy_others_may_reach_a_service() -> None:
-    assert not Exposure().is_reachable
-    behind = Exposure(trusted_proxies=("127.0.0.1",))
+    assert not ServerOptions().is_reachable
+    behind = ServerOptions(trusted_proxies=("127.0.0.1",))
     assert behind.is_reachable
     with pytest.raises(ConfigError, match=r"trusted_proxies of \[serve\]: 127"):
         behind.listen()
 
 
 def test_a_name_to_listen_on_is_a_name_to_answer_to() -> None:
-    assert "shop.lan" in Exposure(host="Shop.lan").hosts.names
+    assert "shop.lan" in ServerOptions(host="Shop.lan").hosts.names

@@ -19,7 +19,7 @@ import pytest
 from processes import children, connection_each, is_free, is_running
 
 from serendip.errors import ConfigError
-from serendip.serve.exposure import Exposure
+from serendip.serve.server_options import ServerOptions
 from serendip.serve.supervisor import supervise
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
@@ -291,7 +291,7 @@ def test_a_worker_that_dies_before_it_is_ready_ends_the_start() -> None:
 
 def test_a_host_that_other_machines_can_reach_is_refused() -> None:
     with pytest.raises(ConfigError, match="no key"):
-        supervise(lambda seat: None, 2, Exposure("0.0.0.0", 0))
+        supervise(lambda resources: None, 2, ServerOptions("0.0.0.0", 0))
 
 
 def test_the_supervisor_has_one_thread(service: Running) -> None:

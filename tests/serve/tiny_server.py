@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from serendip.data.store.api_keys import ApiKeys
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.companion import Companion
-from serendip.serve.exposure import Exposure
 from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.limits import LIMITS, MAX_SILENCE_S, ServiceLimits
 from serendip.serve.server import run, run_worker
+from serendip.serve.server_options import ServerOptions
 from serendip.serve.supervisor import supervise
-from serendip.serve.worker_seat import WorkerSeat
+from serendip.serve.worker_channel import WorkerResources
 
 
 def parse() -> argparse.Namespace:
@@ -96,7 +96,7 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
     return PublishedGenerations(open_engine)
 
 
-def exposure_by(options: argparse.Namespace) -> Exposure:
+def server_options_by(options: argparse.Namespace) -> ServerOptions:
     """Where it listens, and for whom."""
     hosts, proxies = tuple(options.allowed_host), tuple(options.trusted_proxy)
     open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
@@ -105,7 +105,7 @@ def exposure_by(options: argparse.Namespace) -> Exposure:
         receive_timeout_s=options.receive_timeout,
         deadline_s=options.deadline,
     )
-    return Exposure(options.host, 0, hosts, proxies, open_keys, limits)
+    return ServerOptions(options.host, 0, hosts, proxies, open_keys, limits)
 
 
 def listening(address: str) -> None:
@@ -127,10 +127,10 @@ def accompany(folder: Path) -> None:
 
 
 def run_workers(published: PublishedGenerations, options: argparse.Namespace) -> None:
-    def work(seat: WorkerSeat) -> None:
+    def work(resources: WorkerResources) -> None:
         if options.exit_code:
             raise SystemExit(options.exit_code)
-        run_worker(published, seat, exposure_by(options))
+        run_worker(published, resources, server_options_by(options))
 
     def load() -> None:
         from serendip.serve import app  # noqa: F401 - as the command does
@@ -141,7 +141,7 @@ def run_workers(published: PublishedGenerations, options: argparse.Namespace) ->
         companion = Companion((folder / "wanted").exists, lambda: accompany(folder))
     try:
         supervise(
-            *(work, options.workers, exposure_by(options), load, ready, listening, companion),
+            *(work, options.workers, server_options_by(options), load, ready, listening, companion),
             silence_s=options.silence,
         )
     except SerendipError as error:
@@ -152,7 +152,7 @@ def main() -> None:
     options = parse()
     published = published_by(options)
     if options.workers == 1:
-        run(published, exposure_by(options), on_ready=ready, on_listening=listening)
+        run(published, server_options_by(options), on_ready=ready, on_listening=listening)
     else:
         run_workers(published, options)
 

@@ -33,7 +33,7 @@ def run(
 ) -> None:
     """Run the same steps as for a user's own data; steps that are up to date are skipped."""
     from serendip.cli.doctor import show
-    from serendip.jobs.demo import build_demo, measure_quality
+    from serendip.jobs.demo.demo import build_demo, measure_quality
     from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
@@ -57,7 +57,7 @@ class _Demo:
     """A built demo: serves it, and prints its report."""
 
     def __init__(self, terminal: Terminal, context: JobContext, generation: Version) -> None:
-        from serendip.jobs.demo import BackgroundQuality
+        from serendip.jobs.demo.demo import BackgroundQuality
 
         self._terminal, self._context, self._generation = terminal, context, generation
         self._quality = BackgroundQuality(context)
@@ -108,7 +108,7 @@ class _Demo:
 
     def _measure(self) -> None:
         """Measure the quality, in a thread of the service; a failure does not end the service."""
-        from serendip.jobs.demo import read_report
+        from serendip.jobs.demo.demo import read_report
 
         report = read_report(self._context)
         if report is not None:

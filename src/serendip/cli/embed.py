@@ -16,7 +16,7 @@ from serendip.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from serendip.jobs.export_embeddings import Kind
+    from serendip.jobs.exports.embeddings import Kind
 
 NAME = "embed"
 HELP = "Write the vectors of items, users or queries to a Parquet file."
@@ -76,7 +76,7 @@ def _embed(
     address: str | None = None,
 ) -> None:
     """Export the vectors of a kind and print a summary."""
-    from serendip.jobs.export_embeddings import embed
+    from serendip.jobs.exports.embeddings import embed
     from serendip.runtime.executor_config import EngineChoice
 
     options = terminal.engine_options(workspace, EngineChoice(engine, address))

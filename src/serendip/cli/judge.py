@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,7 +148,7 @@ def run(
 ) -> None:
     """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
-    from serendip.jobs.llm_job import LlmJob
+    from serendip.jobs.llm.job import LlmJob
     from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
@@ -168,8 +168,18 @@ def run(
     with terminal.job("labels", workspace, engine=choice) as context:
         result = label_pairs(context, labelling, llm_job)
     terminal.result(result)
-    if estimate:
-        return
+    if not estimate:
+        _print_labelling(terminal, result, budget, batch_file)
+
+
+def _print_labelling(
+    terminal: Terminal, result: Mapping[str, Any], budget: float, batch_file: Path | None
+) -> None:
+    """Print how many pairs are labelled, and what is left.
+
+    Raises:
+        Exit: not all pairs are labelled.
+    """
     if "taken" in result:
         terminal.say(", ".join(f"{count:,} {name}" for name, count in result["taken"].items()))
     if result["state"] == "batched":

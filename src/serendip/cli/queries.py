@@ -47,7 +47,7 @@ def build(
     json: JsonOption = False,
 ) -> None:
     """Collect candidates and verify them. Exit 1 = the LLM did not answer all questions."""
-    from serendip.jobs.llm_job import LlmJob
+    from serendip.jobs.llm.job import LlmJob
     from serendip.jobs.suggestions.build import build_queries
     from serendip.jobs.suggestions.write_by_llm import write_queries
     from serendip.runtime.executor_config import EngineChoice

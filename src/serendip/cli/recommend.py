@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +21,9 @@ from serendip.cli.terminal import (
     require_budget,
 )
 from serendip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from serendip.engine.request import Request
 
 NAME = "recommend"
 HELP = "Recommend for one user, or with --batch for all users into a Parquet file."
@@ -66,34 +71,24 @@ def run(
     if llm and not (batch and reasons):
         raise ConfigError("--llm without --batch --reasons.", "Add both; it words the reasons.")
     if batch:
-        if filters or sort:
-            raise ConfigError(
-                "--filter and --sort are of one request.",
-                "For --batch name filters of the surface in serendip.toml.",
-            )
-        if out is None:
-            raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
-        from serendip.jobs.export_recommendations import ReasonOptions, recommend_all
-        from serendip.jobs.llm_job import LlmJob
+        target = _require_file(out, bool(filters or sort))
+        from serendip.jobs.exports.recommendations import ReasonOptions, recommend_all
+        from serendip.jobs.llm.job import LlmJob
         from serendip.runtime.atomic_files import require_writable
         from serendip.runtime.executor_config import EngineChoice
 
-        require_writable(out)
+        require_writable(target)
         options = terminal.engine_options(workspace, EngineChoice(engine, address))
         llm_job = None if spend is None else LlmJob(job, spend, estimate)
         told = ReasonOptions(language, llm_job) if reasons else None
         with options.progress.step("recommendations"):
             summary = recommend_all(
-                workspace, surface, k, out, options, country, device, reasons=told
+                workspace, surface, k, target, options, country, device, reasons=told
             )
         _print_batch(terminal, summary)
         return
-    from dataclasses import asdict
-
-    from serendip.engine.engine import Engine
     from serendip.engine.request import Request
 
-    opened = Engine.open(workspace)
     request = Request(
         *(surface, user, query, tuple(item or ()), country),
         k=k,
@@ -101,14 +96,33 @@ def run(
         filters=tuple(filters or ()),
         sort=sort,
     )
-    answer = opened.recommend(request)
-    for position, result in enumerate(answer.items, 1):
-        shown = opened.item(result.item_id)
-        title = shown.title if shown else ""
-        reason = f"Sponsored. {result.reason}" if result.sponsored else result.reason
-        terminal.say(f"{position:3}  {title or result.item_id:<44} {result.score:8.4f}  {reason}")
-    terminal.result(asdict(answer))
-    opened.close()
+    _recommend(terminal, workspace, request)
+
+
+def _require_file(out: Path | None, has_filters: bool) -> Path:
+    """The file of a batch, whose requests have no filters and no order of their own."""
+    if has_filters:
+        raise ConfigError(
+            "--filter and --sort are of one request.",
+            "For --batch name filters of the surface in serendip.toml.",
+        )
+    if out is None:
+        raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
+    return out
+
+
+def _recommend(terminal: Terminal, workspace: Path, request: Request) -> None:
+    """Answer one request, and print the answer."""
+    from serendip.engine.engine import Engine
+
+    with closing(Engine.open(workspace)) as engine:
+        answer = engine.recommend(request)
+        for position, result in enumerate(answer.items, 1):
+            shown = engine.item(result.item_id)
+            title = (shown.title if shown else "") or result.item_id
+            reason = f"Sponsored. {result.reason}" if result.sponsored else result.reason
+            terminal.say(f"{position:3}  {title:<44} {result.score:8.4f}  {reason}")
+        terminal.result(asdict(answer))
 
 
 def _print_batch(terminal: Terminal, summary: Mapping[str, Any]) -> None:

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from serendip.engine.engine import Engine
     from serendip.engine.serve_config import ServeConfig
     from serendip.engine.training_record import TrainingRecord
-    from serendip.serve.exposure import Exposure
     from serendip.serve.generation_watch import PublishedGenerations
     from serendip.serve.replica import Replica
     from serendip.serve.server import Helper
-    from serendip.serve.worker_seat import WorkerSeat
+    from serendip.serve.server_options import ServerOptions
+    from serendip.serve.worker_channel import WorkerResources
 
 NAME = "serve"
 HELP = "Serve the API and the page, to others once there are keys."
@@ -89,7 +89,7 @@ def serve_workspace(
     Raises:
         ConfigError: the folder is not a workspace.
     """
-    exposure = _open_exposure(workspace, host, port)
+    options = _open_server_options(workspace, host, port)
 
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
@@ -108,7 +108,7 @@ def serve_workspace(
                 start_schedule()
 
             helper = partial(_open_helper, workspace)
-            run(_published_in(workspace), exposure, begin, say_listening, helper)
+            run(_published_in(workspace), options, begin, say_listening, helper)
     else:
         from serendip.serve.companion import Companion
         from serendip.serve.supervisor import supervise
@@ -119,14 +119,14 @@ def serve_workspace(
 
             load_shared(workspace)
 
-        def work(seat: WorkerSeat) -> None:
+        def work(resources: WorkerResources) -> None:
             from serendip.serve.server import run_worker
 
             helper = partial(_open_helper, workspace)
-            run_worker(_published_in(workspace), seat, exposure, helper)
+            run_worker(_published_in(workspace), resources, options, helper)
 
         companion = Companion(lambda: _has_schedule(workspace), lambda: _keep_trained(workspace))
-        supervise(work, workers, exposure, load, say_ready, say_listening, companion)
+        supervise(work, workers, options, load, say_ready, say_listening, companion)
 
 
 def serve_on_ray(
@@ -149,8 +149,8 @@ def serve_on_ray(
         ExtraMissing: Ray Serve is not installed.
     """
     from serendip.errors import ExtraMissing
-    from serendip.runtime.engines import secure_ray
     from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.executor_factory import secure_ray
     from serendip.runtime.scratch import scratch_folder
     from serendip.serve.limits import DRAIN_S
     from serendip.serve.shared_state import mark_started
@@ -163,8 +163,8 @@ def serve_on_ray(
             f"Ray Serve cannot be imported: {error}.", 'Run `pip install "serendip[ray-serve]"`.'
         ) from None
     folder = workspace.resolve()
-    exposure = _open_exposure(folder, host, port)
-    exposure.listen().close()  # refuses what it should not listen on, before anything starts
+    options = _open_server_options(folder, host, port)
+    options.listen().close()  # refuses what it should not listen on, before anything starts
     scaling = _read_configs(folder / _SETTINGS_FILE)[0].scale(replicas)
     config = ExecutorConfig(name="ray", address=address, workers=None if address else scaling.most)
     ended = threading.Event()
@@ -189,10 +189,10 @@ def _open_replica(workspace: str, host: str, port: int, shared: str, replicas: i
 
     folder = Path(workspace)
     state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
-    return Replica(_published_in(folder), _open_exposure(folder, host, port), state)
+    return Replica(_published_in(folder), _open_server_options(folder, host, port), state)
 
 
-def _open_exposure(workspace: Path, host: str, port: int) -> Exposure:
+def _open_server_options(workspace: Path, host: str, port: int) -> ServerOptions:
     """Read the settings of the service and set up its logs."""
     from serendip.serve.logs import set_up as set_up_logs
 
@@ -204,7 +204,7 @@ def _open_exposure(workspace: Path, host: str, port: int) -> Exposure:
         )
     config, store = _read_configs(settings)
     set_up_logs(config.log_format)
-    return _build_exposure(config, store.place(workspace), host, port)
+    return _build_server_options(config, store.place(workspace), host, port)
 
 
 def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
@@ -223,11 +223,13 @@ def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
     return read("serve", ServeConfig), read("store", StoreConfig)
 
 
-def _build_exposure(config: ServeConfig, database: DatabasePlace, host: str, port: int) -> Exposure:
+def _build_server_options(
+    config: ServeConfig, database: DatabasePlace, host: str, port: int
+) -> ServerOptions:
     """Where the service listens, and for whom."""
     from serendip.runtime.budget import parse_duration
-    from serendip.serve.exposure import Exposure
     from serendip.serve.limits import ServiceLimits
+    from serendip.serve.server_options import ServerOptions
 
     def open_keys() -> ApiKeys:
         from serendip.data.store.api_keys import ApiKeys
@@ -241,7 +243,7 @@ def _build_exposure(config: ServeConfig, database: DatabasePlace, host: str, por
         parse_duration(config.deadline),
         waits_for_others=bool(config.shards) or isinstance(database, str),
     )
-    return Exposure(
+    return ServerOptions(
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
         limits=limits,
         logs_answers=config.access_log,

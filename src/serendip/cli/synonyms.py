@@ -52,7 +52,7 @@ def build(
 
     Existing pairs are not changed. Exit 1 = the LLM did not answer all questions.
     """
-    from serendip.jobs.llm_job import LlmJob
+    from serendip.jobs.llm.job import LlmJob
     from serendip.jobs.synonyms.mine import build_synonyms
     from serendip.jobs.synonyms.write_by_llm import write_synonyms_by_llm
     from serendip.runtime.executor_config import EngineChoice
@@ -155,10 +155,10 @@ def reject(
 def _review(term: str, also: str, state: State, workspace: Path, json: bool) -> None:
     """Set the state of a pair, or of all proposed pairs of a term."""
     from serendip.engine.workspace import Workspace
-    from serendip.search.synonyms import changed_synonyms, judged
+    from serendip.search.synonyms import change_synonyms, set_state
 
     terminal, path = Terminal(json), Workspace.open(workspace).synonyms
-    before, after = changed_synonyms(path, lambda rows: judged(rows, term, also, state))
+    before, after = change_synonyms(path, lambda rows: set_state(rows, term, also, state))
     changed = [row for row in after if row not in before]
     for row in changed:
         terminal.say(f"{row.state}: {row.term}  ->  {row.also}")

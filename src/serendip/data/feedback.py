@@ -87,7 +87,7 @@ class Feedback:
         )
 
 
-def what_stands(
+def build_user_past(
     item_nums: IntArray, timestamps: TimeArray, feedback: Feedback, sessions: NDArray[np.int64]
 ) -> UserPast:
     """A user's history after all their events, without the items that they rejected since.

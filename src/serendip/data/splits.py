@@ -35,6 +35,7 @@ from serendip.data.rejections import Rejections
 from serendip.data.repeats import Repeats
 from serendip.data.search_log import LoggedRequest
 from serendip.data.user_groups import groups_of
+from serendip.data.user_profile import VISIT_GAP
 from serendip.data.user_rows import ByUser
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
@@ -142,9 +143,14 @@ class Targets:
         return self._past(self.users[row], int(self.known[row]), float(self.times[row])).history
 
     def moment(self, row: int, count: int) -> Moment:
-        """The user's state before a target, and their next ``count`` events from it on."""
+        """The user's state before a target, and their next ``count`` events from it on.
+
+        Events of the target's own time that the log has before it are next events, too: they are
+        not known yet at that time, and without them they would count as not chosen.
+        """
         user, whole = self.users[row], self.histories[self.users[row]]
-        following = slice(int(self.places[row]), int(self.places[row]) + count)
+        place = int(self.places[row])
+        following = slice(max(int(self.known[row]), place - MOST_OF_ONE_TIME), place + count)
         return Moment(
             self._past(user, int(self.known[row]), float(self.times[row])),
             whole.item_nums[following],
@@ -155,6 +161,28 @@ class Targets:
             self.device(row),
             self.session(row),
         )
+
+    def page_before(self, row: int) -> int | None:
+        """Number of the item whose page led to a target, as far as the log tells; None = none.
+
+        The item that the user chose last, if that was in the same visit. Else another one of the
+        very same time, as baskets are logged: the order of the log says nothing there, so the next
+        one by its number is taken, and the first one after the last. Else the item chosen last,
+        however long ago.
+        """
+        user, time = self.users[row], float(self.times[row])
+        past = self._past(user, int(self.known[row]), time)
+        last = int(past.history.item_nums[-1]) if len(past.history) else None
+        if last is not None and past.history.timestamps[-1] >= time - VISIT_GAP:
+            return last
+        whole = self.histories[user]
+        begin = int(np.searchsorted(whole.timestamps, time, "left"))
+        end = int(np.searchsorted(whole.timestamps, time, "right"))
+        left_out = np.append(past.rejected.item_nums, self.items[row])
+        beside = np.setdiff1d(whole.item_nums[begin:end], left_out)
+        if len(beside):
+            return int(beside[np.searchsorted(beside, self.items[row]) % len(beside)])
+        return last
 
     def past_before(self, user_id: str, time: float) -> UserPast:
         """State of a user of some target before a time; empty for other users."""
@@ -208,6 +236,8 @@ class Targets:
 
 
 MAX_TARGETS_PER_USER = 100
+MOST_OF_ONE_TIME = 100
+"""Next events of a moment that the log has before its target, at most."""
 TAIL_SHARE = 0.8
 COLD_USER_BELOW = 3
 

@@ -31,7 +31,7 @@ from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
-from serendip.engine.wording import choose_language, say
+from serendip.engine.translation import choose_language, translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class AbsenceFinder:
             "last": _number(last),
             **names,
         }
-        text, change = (say(sentence, language, **known) for sentence in wording)
+        text, change = (translate(sentence, language, **known) for sentence in wording)
         return Absence(kind, stage, text, change, own, last)
 
 

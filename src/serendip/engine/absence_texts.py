@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from serendip.engine.stages.exploration import EXPLORED
 from serendip.engine.stages.sponsored import SPONSORED
-from serendip.engine.wording import Language
+from serendip.engine.translation import Language
 
 Wording: TypeAlias = tuple[Mapping[Language, str], Mapping[Language, str]]
 """Why the item is absent, and what would change it."""

@@ -15,6 +15,7 @@ from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
+from serendip.engine.attribute_preferences import find_preferences
 from serendip.engine.feature_names import models_of_kind
 from serendip.engine.influence import Influence
 from serendip.engine.reason_choice import (
@@ -41,8 +42,7 @@ from serendip.engine.reason_texts import (
     Sentence,
 )
 from serendip.engine.state import EngineState
-from serendip.engine.taste import taste_of
-from serendip.engine.wording import DEFAULT, Language, say
+from serendip.engine.translation import DEFAULT, Language, translate
 from serendip.models.base import Recommender, ScoreKind
 from serendip.search.understanding import CORRECTED, EXACT
 
@@ -157,7 +157,7 @@ class Explainer:
             codes = self.state.features.codes[self.items[ground.row]]  # (L,)
             names["name"] = build_group_name(self.state.code_names, codes[: int(ground.weight)])
             sentence = NAMED_GROUP if names["name"] else GROUP
-        text = say(sentence, self.language, title=title, **names)
+        text = translate(sentence, self.language, title=title, **names)
         return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
 
     def _strong_grounds(
@@ -181,7 +181,7 @@ class Explainer:
             if not self.query.text or most > 1:
                 for model in self._strong_models():
                     yield from self._vote_grounds(model, rows, most)
-            yield from self._taste_grounds()
+            yield from self._preference_grounds()
         yield from self._country_grounds()
         yield from self._popularity_grounds()
 
@@ -288,27 +288,30 @@ class Explainer:
                 told.add(ground.row)
                 yield ground._replace(kind="new", sentence=NEW_AND_LIKE)
 
-    def _taste_grounds(self) -> Iterator[Ground]:
+    def _preference_grounds(self) -> Iterator[Ground]:
         """The value of an attribute that is most particular to the user or to the source items."""
-        taste = taste_of(self.query, self.state)
-        if not taste.values:
+        liked = find_preferences(self.query, self.state)
+        if not liked.values:
             return
         of_words: dict[str, list[float]] = {}
         for row, item in enumerate(self.items.tolist()):
-            shared = [word for word in self.state.catalogue.words(item) if word in taste.values]
+            shared = [word for word in self.state.catalogue.words(item) if word in liked.values]
             if not shared:
                 continue
-            word = max(shared, key=lambda word: taste.values[word].strength)
-            strength, items = taste.values[word]
+            word = max(shared, key=lambda word: liked.values[word].strength)
+            strength, items = liked.values[word]
             if self.influence is not None:
                 if word not in of_words:
-                    of_words[word] = self.influence.strengths_of_set(items, taste.size).tolist()
+                    of_words[word] = self.influence.strengths_of_set(items, liked.size).tolist()
                 strength = of_words[word][row]
             if strength <= 0:
                 continue
             sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
             if not len(self.query.source_items):
-                sentence, names = VALUE_OF_PAST, {**names, "count": len(items), "size": taste.size}
+                sentence, names = (
+                    VALUE_OF_PAST,
+                    {**names, "count": len(items), "size": liked.size},
+                )
             yield Ground(row, "attribute", strength, strength, sentence, names, items)
 
     def _code_grounds(self, rows: Rows) -> Iterator[Ground]:

@@ -39,7 +39,7 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.wording import Language, choose_language
+from serendip.engine.translation import Language, choose_language
 
 _WORD_SOURCE = "from words"
 """Key of a trace: number of candidates that the word search proposed."""
@@ -66,12 +66,12 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
     is_lexical = has_known_word or trace[_WORD_SOURCE] > 0
     suggested_key = interpretation.told_key
     return SearchFeedback(
-        searcher.written(interpretation.corrected_key) if query.meant else query.text,
+        searcher.display_form(interpretation.corrected_key) if query.meant else query.text,
         bool(query.meant),
-        searcher.written(suggested_key) if suggested_key else "",
+        searcher.display_form(suggested_key) if suggested_key else "",
         interpretation.unknown,
         by_meaning=not is_lexical and len(result.items) > 0,
-        rewrites=searcher.instead_of(query.text, query.is_literal),
+        rewrites=searcher.find_rewrites(query.text, query.is_literal),
     )
 
 

@@ -66,7 +66,7 @@ class QueryBuilder:
         surface, text = find_surface(self._surfaces, request.surface), request.text
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
         past, now = self.read_past(state, request.user_id), self._clock()
-        meant = "" if request.literal else state.searcher.corrected(text)
+        meant = "" if request.literal else state.searcher.correct_text(text)
         return Query(
             surface=surface.task,
             text=text,

@@ -31,7 +31,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.state import EngineState
-from serendip.engine.wording import find_language, is_readable
+from serendip.engine.translation import find_language, is_readable
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.co_searches import WITHIN_S
@@ -169,7 +169,9 @@ class QuerySuggester:
         rows = self._complete_key(key)
         if not len(rows) and all(completion.kind == "spelling" for completion in completions):
             before, _, last = key.rpartition(" ")
-            rows = self._complete_key(f"{state.searcher.speller.corrected(before)} {last}".strip())
+            rows = self._complete_key(
+                f"{state.searcher.speller.correct_text(before)} {last}".strip()
+            )
         allowed = [
             completion for completion in completions if self._blocklist.allows(completion.text)
         ]

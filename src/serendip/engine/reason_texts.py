@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from serendip.engine.wording import Language
+from serendip.engine.translation import Language
 
 Sentence: TypeAlias = Mapping[Language, str]
 """Language -> template."""

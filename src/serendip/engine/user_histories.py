@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.event import ActionRules, EventColumns
-from serendip.data.feedback import Feedback, what_stands
+from serendip.data.feedback import Feedback, build_user_past
 from serendip.data.query import UserPast
 from serendip.data.store.store import Store
 from serendip.data.user import User
@@ -81,7 +81,7 @@ class UserHistory:
         unknown = tuple((row, events.item_ids[rows[row]]) for row in missing)
         country, located = _newest_country(events, rules)
         sessions = events.sessions[rows]
-        past = replace(what_stands(numbers, times, feedback, sessions), country=country)
+        past = replace(build_user_past(numbers, times, feedback, sessions), country=country)
         return cls(numbers, times, feedback, sessions, unknown, len(vocabulary), seq, past, located)
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class UserHistory:
             (int(new_rows[row]), item_id) for row, item_id in (*self.unknown, *newer_unknown)
         )
         num_known = min(self.num_known, newer.num_known)
-        stands = what_stands(numbers, times[order], feedback, sessions)
+        stands = build_user_past(numbers, times[order], feedback, sessions)
         return UserHistory(
             *(numbers, times[order], feedback, sessions, unknown, num_known, newer.seq),
             *(replace(stands, country=country), located),
@@ -119,7 +119,7 @@ class UserHistory:
         for row, item_id in self.unknown:
             numbers[row] = vocabulary.number(item_id)
         unknown = tuple((row, item_id) for row, item_id in self.unknown if numbers[row] == MISSING)
-        past = what_stands(numbers, self.timestamps, self.feedback, self.sessions)
+        past = build_user_past(numbers, self.timestamps, self.feedback, self.sessions)
         return replace(
             self,
             item_nums=numbers,

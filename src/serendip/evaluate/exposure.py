@@ -28,7 +28,14 @@ NO_ESTIMATE = Estimate(None, None, None, 0)
 def estimate_exposure(
     exposure_metric: ExposureMetric, lists: IntArray, groups: Groups, catalogue_size: int
 ) -> Estimate:
-    """Metric of all lists, with the normal interval of its jackknife error, clipped to [0, 1]."""
+    """Metric of all lists, with the normal interval of its jackknife error, clipped to [0, 1].
+
+    Args:
+        exposure_metric: such as coverage or Gini.
+        lists: (T, L) item numbers, padded with -1.
+        groups: (T,) users from 0 to U - 1, the sampling unit.
+        catalogue_size: N.
+    """
     if not len(lists):
         return NO_ESTIMATE
     users = int(groups.max()) + 1
@@ -51,7 +58,15 @@ def mean_over_lists(lists: IntArray, weights: Values, k: int) -> Values:
 def estimate_new_items(
     lists: IntArray, groups: Groups, counts: IntArray, k: int, resamples: int = RESAMPLES
 ) -> Estimate:
-    """Share of the places of new items, over the users with a list that is not empty."""
+    """Share of the places of new items, over the users with a list that is not empty.
+
+    Args:
+        lists: (T, L) item numbers, padded with -1.
+        groups: (T,) users from 0 to U - 1, the sampling unit.
+        counts: (N,) interactions of each item in training; an item without any is new.
+        k: places of a list that count.
+        resamples: number of bootstrap draws.
+    """
     shares = mean_over_lists(lists, (counts == 0).astype(np.float64), k)
     return estimate(_of_users(shares[:, None], groups)[:, 0], resamples=resamples)
 
@@ -61,7 +76,15 @@ def estimate_popularity_lift(
 ) -> Estimate:
     """Popularity lift over the users with a list and a history, with a normal interval.
 
-    The interval is that of a ratio of two means over users, by the delta method.
+    The lift is the mean popularity of the shown items divided by that of the items chosen before,
+    minus 1. The interval is that of a ratio of two means over users, by the delta method.
+
+    Args:
+        lists: (T, L) item numbers, padded with -1.
+        groups: (T,) users from 0 to U - 1, the sampling unit.
+        counts: (N,) interactions of each item.
+        histories: T arrays of the items that the user chose before.
+        k: places of a list that count.
     """
     popularity = counts.astype(np.float64)
     shown = mean_over_lists(lists, popularity, k)  # (T,)

@@ -100,7 +100,7 @@ class ProtocolRuns:
             raise DataError(f"two runs have the same name: {names}.", "Rename one of them.")
 
 
-def judge_protocol(
+def evaluate_protocol(
     protocol: ProtocolRuns, labels: Sequence[str], seed: int, resamples: int
 ) -> dict[str, Any]:
     """Build the section of report.json that ``report.document`` describes; without NaN."""

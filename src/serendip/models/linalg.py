@@ -109,7 +109,7 @@ def split_rows(sizes: NDArray[Any], limit: int) -> list[slice]:
 
 
 def scale_rows(matrix: Sparse, factors: FloatArray) -> Sparse:
-    """Multiply row r by ``factors[r]``."""
+    """Multiply row r of a matrix (R, C) by ``factors[r]``, of factors (R,)."""
     return to_csr(
         (matrix.data * np.repeat(factors, np.diff(matrix.indptr)), matrix.indices, matrix.indptr),
         matrix.shape,

@@ -6,6 +6,7 @@ from every answer: both take effect at once and the folder never changes. Querie
 analysed terms, never from a user's query syntax. Items are indexed in the fixed order of
 ``data.item_list``, so that ties come out in that order.
 
+BM25: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond".
 """
 
 from __future__ import annotations

@@ -306,16 +306,18 @@ class Searcher:
             return read_literally(text, self.titles, self.speller)
         return self._readings(text)
 
-    def instead_of(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
+    def find_rewrites(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
         """Rewrites of a text, or of its correction, best first."""
         return self._instead(self.read(text, literal).corrected_key)
 
-    def corrected(self, text: str) -> str:
+    def correct_text(self, text: str) -> str:
         """The correction that is searched instead of a text, spelt as a title; empty = none."""
         reading = self.read(text)
-        return "" if reading.corrected_key == reading.key else self.written(reading.corrected_key)
+        return (
+            "" if reading.corrected_key == reading.key else self.display_form(reading.corrected_key)
+        )
 
-    def written(self, key: str) -> str:
+    def display_form(self, key: str) -> str:
         """Display form of a normal form: the title of an item if one has it."""
         titled = self.titles.bearers(key)
         return titled[0].title if titled else key

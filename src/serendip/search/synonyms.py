@@ -117,7 +117,7 @@ def write_synonyms(path: Path, rows: Sequence[Synonym]) -> None:
     write_text(path, text.getvalue())
 
 
-def changed_synonyms(
+def change_synonyms(
     path: Path, change: Callable[[list[Synonym]], list[Synonym]]
 ) -> tuple[list[Synonym], list[Synonym]]:
     """Read, change and replace the file under an exclusive lock.
@@ -140,7 +140,7 @@ def changed_synonyms(
     return before, after
 
 
-def judged(
+def set_state(
     rows: Sequence[Synonym], term: str, also: str, state: State, by: str = "people"
 ) -> list[Synonym]:
     """Set the state of one pair, or of all proposed pairs of a term.

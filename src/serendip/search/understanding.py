@@ -100,7 +100,7 @@ def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpret
 
 def _correct(normal: str, titles: TitleIndex, speller: Speller) -> Correction:
     """Correct word by word; a prefix of a title is unfinished, not wrong, so it may only grow."""
-    meant = speller.spelled(normal)
+    meant = speller.correct(normal)
     likeliest = meant.text if meant.text != normal else meant.rival
     if not likeliest.startswith(normal) and titles.completions(normal, 1):
         return Correction(normal, 1.0)

@@ -11,9 +11,9 @@ from serendip.errors import NotTrainedError, StorageError
 from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.exposure import Exposure
 from serendip.serve.generation_watch import Follower, PublishedGenerations
 from serendip.serve.rate_limits import RateLimits
+from serendip.serve.server_options import ServerOptions
 from serendip.serve.shared_state import SharedState
 
 
@@ -22,7 +22,7 @@ class Replica:
 
     Args:
         published: the generations to serve.
-        exposure: for whom it answers.
+        options: for whom it answers.
         shared: state of the service.
 
     Attributes:
@@ -33,17 +33,17 @@ class Replica:
     """
 
     def __init__(
-        self, published: PublishedGenerations, exposure: Exposure, shared: SharedState
+        self, published: PublishedGenerations, options: ServerOptions, shared: SharedState
     ) -> None:
         self._holder = EngineHolder(shared)
         self._follower = Follower(self._holder, published)
         self._follower.begin(time.monotonic())
-        self._ring = exposure.open_ring()
-        self._traces = exposure.open_traces()
-        access = Access(self._ring, RateLimits(exposure.limits.requests_per_minute))
+        self._ring = options.open_ring()
+        self._traces = options.open_traces()
+        access = Access(self._ring, RateLimits(options.limits.requests_per_minute))
         self.app = build_app(
-            *(self._holder, access, exposure.hosts, exposure.limits),
-            logs_answers=exposure.logs_answers,
+            *(self._holder, access, options.hosts, options.limits),
+            logs_answers=options.logs_answers,
             traces=self._traces,
         )
         self._follower.watch()

@@ -23,7 +23,6 @@ import uvicorn
 
 from serendip.errors import SerendipError
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.exposure import LOCAL, Exposure
 from serendip.serve.generation_watch import Follower, PublishedGenerations
 from serendip.serve.http_protocol import BoundedProtocol, max_connections
 from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
@@ -42,9 +41,10 @@ from serendip.serve.middleware import (
     send_error,
 )
 from serendip.serve.rate_limits import RateLimits
+from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.shared_state import SharedState
 from serendip.serve.socket import format_address, ignore_repeated_signals
-from serendip.serve.worker_seat import WorkerSeat
+from serendip.serve.worker_channel import WorkerResources
 
 if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing
@@ -164,7 +164,7 @@ class _Server(uvicorn.Server):
 
 def run(
     published: PublishedGenerations,
-    exposure: Exposure = LOCAL,
+    options: ServerOptions = LOCAL,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
     open_helper: Callable[[], Helper] = _NoHelper,
@@ -173,7 +173,7 @@ def run(
 
     Args:
         published: generations to serve, opened in a thread; later ones replace earlier ones.
-        exposure: where it listens, and for whom.
+        options: where it listens, and for whom.
         on_ready: called with the address once the engine answers, in the loading thread.
         on_listening: called with the address once ``/health/live`` answers.
         open_helper: called once the engine is loaded; what works beside the service.
@@ -182,44 +182,44 @@ def run(
         ConfigError: others may reach it and there is no key, or the port is taken.
         SerendipError: no generation could be opened.
     """
-    listener = exposure.listen()
-    address = format_address(listener, exposure.host)
+    listener = options.listen()
+    address = format_address(listener, options.host)
     on_listening(address)
     holder = EngineHolder()
-    service = _Service(published, holder, exposure, lambda: on_ready(address), open_helper)
+    service = _Service(published, holder, options, lambda: on_ready(address), open_helper)
     service.run(listener)
 
 
 def run_worker(
     published: PublishedGenerations,
-    seat: WorkerSeat,
-    exposure: Exposure = LOCAL,
+    resources: WorkerResources,
+    options: ServerOptions = LOCAL,
     open_helper: Callable[[], Helper] = _NoHelper,
 ) -> None:
     """Serve as one of several workers until SIGTERM, or until the supervisor ends.
 
     Args:
         published: as in ``run``.
-        seat: what the supervisor left.
-        exposure: as in ``supervise``.
+        resources: what the supervisor left.
+        options: as in ``supervise``.
         open_helper: as in ``run``.
 
     Raises:
         SystemExit: no generation could be opened; the supervisor knows why.
     """
-    holder = EngineHolder(SharedState(seat.folder, seat.workers, seat.name))
+    holder = EngineHolder(SharedState(resources.folder, resources.workers, resources.name))
     service = _Service(
-        *(published, holder, exposure, seat.channel.report_ready, open_helper),
+        *(published, holder, options, resources.channel.report_ready, open_helper),
         has_to_end=lambda: holder.is_hung,
-        beat=seat.heartbeat.beat,
+        beat=resources.heartbeat.beat,
     )
     threading.Thread(
-        target=_end_with_supervisor, args=(seat, service), name="supervised", daemon=True
+        target=_end_with_supervisor, args=(resources, service), name="supervised", daemon=True
     ).start()
     try:
-        service.run(seat.listener, seat.is_late)
+        service.run(resources.listener, resources.is_late)
     except SerendipError as error:
-        seat.channel.report_failure(error)
+        resources.channel.report_failure(error)
         raise SystemExit(error.exit_code) from None
 
 
@@ -229,7 +229,7 @@ class _Service:
     Args:
         published: the generations to serve.
         holder: of the engine.
-        exposure: for whom it answers.
+        options: for whom it answers.
         on_ready: called once the engine answers.
         open_helper: called then, too.
         has_to_end: asked once a second; whether somebody else is to serve in place of this process.
@@ -240,7 +240,7 @@ class _Service:
         self,
         published: PublishedGenerations,
         holder: EngineHolder,
-        exposure: Exposure,
+        options: ServerOptions,
         on_ready: Callable[[], None],
         open_helper: Callable[[], Helper],
         has_to_end: Callable[[], bool] = lambda: False,
@@ -250,12 +250,12 @@ class _Service:
         self._open_helper = open_helper
         self._helper: Helper = _NoHelper()
         self._follower = Follower(holder, published)
-        self._exposure = exposure
+        self._options = options
         self._ring: KeyRing | None = None
         self._traces: Traces | None = None
-        self._starter = Starter(exposure.hosts)
+        self._starter = Starter(options.hosts)
         self._server = _Server(
-            *(self._starter, exposure.believed_proxies, exposure.limits.receive_timeout_s),
+            *(self._starter, options.believed_proxies, options.limits.receive_timeout_s),
             has_to_end,
             beat,
         )
@@ -302,13 +302,13 @@ class _Service:
             from serendip.serve.app import build_app
 
             self._follower.begin(time.monotonic())
-            self._ring = self._exposure.open_ring()
-            exposure, limits = self._exposure, self._exposure.limits
-            self._traces = exposure.open_traces()
+            self._ring = self._options.open_ring()
+            options, limits = self._options, self._options.limits
+            self._traces = options.open_traces()
             access = Access(self._ring, RateLimits(limits.requests_per_minute))
             app = build_app(
-                *(self._holder, access, exposure.hosts, limits),
-                logs_answers=exposure.logs_answers,
+                *(self._holder, access, options.hosts, limits),
+                logs_answers=options.logs_answers,
                 traces=self._traces,
             )
         except Exception as error:  # noqa: BLE001 - the main thread raises it
@@ -323,11 +323,11 @@ class _Service:
         self._on_ready()
 
 
-def _end_with_supervisor(seat: WorkerSeat, service: _Service) -> None:
+def _end_with_supervisor(resources: WorkerResources, service: _Service) -> None:
     """End this process soon after its supervisor, which would have removed the shared folder."""
-    seat.channel.wait_for_end()
+    resources.channel.wait_for_end()
     service.end()
-    shutil.rmtree(seat.folder, ignore_errors=True)
+    shutil.rmtree(resources.folder, ignore_errors=True)
     threading.Event().wait(_HARD_END_S)
     os._exit(1)
 

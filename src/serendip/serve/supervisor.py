@@ -38,20 +38,20 @@ from typing import NoReturn, TypeAlias
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.runtime.scratch import scratch_folder
 from serendip.serve.companion import Companion
-from serendip.serve.exposure import LOCAL, Exposure
 from serendip.serve.limits import DRAIN_S, MAX_SILENCE_S
+from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
 from serendip.serve.socket import format_address
-from serendip.serve.worker_seat import (
+from serendip.serve.worker_channel import (
     Heartbeat,
     SupervisorChannel,
     WorkerChannel,
-    WorkerSeat,
+    WorkerResources,
     open_channel,
 )
 
-Work: TypeAlias = Callable[[WorkerSeat], None]
-"""Serves in a seat until the worker is told to end."""
+Work: TypeAlias = Callable[[WorkerResources], None]
+"""Serves until the worker is told to end."""
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class _Worker:
 def supervise(
     work: Work,
     workers: int,
-    exposure: Exposure = LOCAL,
+    options: ServerOptions = LOCAL,
     load: Callable[[], None] = lambda: None,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
@@ -137,7 +137,7 @@ def supervise(
     Args:
         work: what each worker does.
         workers: number of workers.
-        exposure: where they listen, and for whom.
+        options: where they listen, and for whom.
         load: loads what all workers share; starts no thread.
         on_ready: called with the address once all workers are ready.
         on_listening: called with the address once connections are accepted.
@@ -148,8 +148,8 @@ def supervise(
         ConfigError: others may reach it and there is no key, or the port is taken.
         SerendipError: a worker could not begin.
     """
-    listener = exposure.listen()
-    address = format_address(listener, exposure.host)
+    listener = options.listen()
+    address = format_address(listener, options.host)
     on_listening(address)
     with scratch_folder() as folder:
         os.environ[COUNTERS_VARIABLE] = os.fspath(folder)  # read when prometheus-client is imported
@@ -362,7 +362,7 @@ class Supervisor:
 
         def work(channel: WorkerChannel) -> None:
             self._work(
-                WorkerSeat(
+                WorkerResources(
                     *(name, self._folder, self._wanted, self._listener),
                     *(channel, heartbeat, is_late),
                 )

@@ -31,8 +31,8 @@ from serendip.runtime.threads import limit_threads
 limit_threads(1)
 
 from serendip.content.semantic_ids import assignment
-from serendip.jobs import export_embeddings, export_recommendations
 from serendip.jobs.context import JobContext
+from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.train import engine_fit
 from serendip.models import item_to_item, pair_counts, row_tasks
 from serendip.runtime.executor import Executor
@@ -169,8 +169,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help="pairs of a block")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
-    export_recommendations.USERS_PER_TASK = options.users
-    export_embeddings.ROWS_PER_TASK = options.users
+    recommendations.USERS_PER_TASK = options.users
+    embeddings.ROWS_PER_TASK = options.users
     if options.blocks:
         row_tasks.BLOCKS_PER_TASK = assignment.BLOCKS_PER_TASK = options.blocks
     if options.pairs:

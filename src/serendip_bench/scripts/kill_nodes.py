@@ -30,8 +30,8 @@ from serendip.runtime.threads import limit_threads
 limit_threads(1)
 
 from serendip.errors import SerendipError
-from serendip.jobs import export_embeddings, export_recommendations
 from serendip.jobs.context import JobContext
+from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.train import engine_fit
 from serendip.jobs.train.train import train_workspace
@@ -186,7 +186,7 @@ def main() -> None:
     options = parser.parse_args()
     random.seed(options.seed)
     jobs = options.jobs.split(",")
-    export_recommendations.USERS_PER_TASK = export_embeddings.ROWS_PER_TASK = 8
+    recommendations.USERS_PER_TASK = embeddings.ROWS_PER_TASK = 8
     engine_fit.MIN_EVENTS_BESIDE = 0
     counts: Counter[str] = Counter()
     with local(1) as here, open_cluster(2) as (cluster, executor):

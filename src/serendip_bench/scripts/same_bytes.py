@@ -35,19 +35,19 @@ from serendip.data.splits import temporal
 from serendip.data.strings import save_arrays
 from serendip.engine.generations import open_current
 from serendip.engine.state import EngineState
-from serendip.jobs import export_embeddings, export_recommendations
 from serendip.jobs.context import JobContext
+from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.train import row_tasks
-from serendip.jobs.train.handed_state import open_state, save_state
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, INTERACT
-from serendip.jobs.train.ranker_data import BATCH
+from serendip.jobs.train.ranker_requests import BATCH
 from serendip.jobs.train.ranker_rows import HERE, RowMaking
 from serendip.jobs.train.row_tasks import CandidateTasks
-from serendip.runtime.engines import secure_ray
+from serendip.jobs.train.state_folder import open_state, save_state
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.executor_factory import secure_ray
 from serendip.runtime.progress import TrainOptions
 
 NOW = 2_000_000_000.0
@@ -108,14 +108,14 @@ def read_codes(folder: Path, options: TrainOptions) -> Path:
 def answer(folder: Path, options: TrainOptions) -> Path:
     """Answers for all users."""
     out = folder / "answers.parquet"
-    export_recommendations.recommend_all(folder, "home", 10, out, options, now=NOW)
+    recommendations.recommend_all(folder, "home", 10, out, options, now=NOW)
     return out
 
 
 def embed_users(folder: Path, options: TrainOptions) -> Path:
     """Vectors of all users."""
     out = folder / "users.parquet"
-    export_embeddings.embed(folder, "users", out, options, now=NOW)
+    embeddings.embed(folder, "users", out, options, now=NOW)
     return out
 
 
@@ -192,8 +192,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the hashes")
     parser.add_argument("--users", type=int, default=4_096, help="users, or texts, of a task")
     options = parser.parse_args()
-    export_recommendations.USERS_PER_TASK = options.users
-    export_embeddings.ROWS_PER_TASK = options.users
+    recommendations.USERS_PER_TASK = options.users
+    embeddings.ROWS_PER_TASK = options.users
     text_vectors.BATCHES_PER_TASK = max(1, options.users // 1024)
     row_tasks.BATCHES_PER_TASK = max(1, options.users // BATCH)
     found = {}

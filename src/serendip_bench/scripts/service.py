@@ -87,15 +87,17 @@ def _serve(workspace: Path, still_at: float | None) -> None:
     from serendip.runtime.threads import limit_threads
 
     limit_threads(1)
-    from serendip.serve.exposure import Exposure
     from serendip.serve.generation_watch import PublishedGenerations
     from serendip.serve.server import run
+    from serendip.serve.server_options import ServerOptions
 
     def report(event: str) -> Callable[[str], None]:
         return lambda address: print(event, address, flush=True)
 
     published = PublishedGenerations(lambda: _open_engine(workspace, still_at))
-    run(published, Exposure(port=0), on_listening=report("listening"), on_ready=report("ready"))
+    run(
+        published, ServerOptions(port=0), on_listening=report("listening"), on_ready=report("ready")
+    )
 
 
 def _open_engine(workspace: Path, still_at: float | None) -> EngineProtocol:

@@ -3,8 +3,8 @@
 ``lightgbm`` is the baseline of the engine's ranker: LambdaMART trees trained on the same rows. Both
 order the same candidates by the same features, in one pass, and neither is trained on test targets.
 The retriever is that of the row ``unified`` with the same seed. If validation queries of search are
-synthetic, the engine's ranker does not order search (``jobs.train.ranker_data``): ``engine`` then
-fuses the sources by rank, while ``lightgbm`` is trained on the synthetic queries.
+synthetic, the engine's ranker does not order search (``jobs.train.search_order_choice``): there
+``engine`` fuses the sources by rank, while ``lightgbm`` is trained on the synthetic queries.
 
 Serving never needs lightgbm.
 

@@ -33,7 +33,7 @@ from serendip.engine.state import EngineState
 from serendip.evaluate.runs import Values
 from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.ranker_data import BATCH
+from serendip.jobs.train.ranker_requests import BATCH
 from serendip.jobs.train.ranker_rows import SearchCandidates, label_candidates
 from serendip.jobs.train.search_order_choice import SampledSearches, choose_search_order
 from serendip.jobs.train.search_rows import weigh_searches

@@ -158,3 +158,11 @@ def test_every_surface_but_home_has_a_sentence():
     assert lines[2] == "Surface ads: not measured. No item has a bid."
     home = {"home": report_world()["surfaces"]["cart"]}
     assert describe_surfaces(home) == []
+
+
+def test_home_has_a_sentence_of_its_own_where_items_come_again():
+    section = report_world()["surfaces"]["cart"]
+    again = {**section, "slices": {"repeats": {}}}
+    (line,) = describe_surfaces({"home": again})
+    assert line.startswith("Surface home: nDCG@10 0.545 (0.460 to 0.631, 3 requests of 2 users)")
+    assert line.endswith("the sentences about the split are of first choices alone.")

@@ -44,10 +44,10 @@ def test_too_few_interactions_are_refused(tmp_path: Path) -> None:
 
 
 def test_requests_are_the_same_for_every_model(shop: Workspace) -> None:
-    from serendip.jobs.evaluate.task_transfer import GroupTask, judge_group
+    from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 
     groups = (("home", "similar"), ("similar", "search"))
-    first, second = (judge_group(GroupTask(str(shop.folder), one, 0)) for one in groups)
+    first, second = (evaluate_group(GroupTask(str(shop.folder), one, 0)) for one in groups)
     for own, other in zip(first.requests["similar"], second.requests["similar"], strict=True):
         assert np.array_equal(own, other)
     users, is_test = first.requests["home"]

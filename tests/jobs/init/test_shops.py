@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from commands import serendip_here
 
 from serendip.data.files.readers import read_items
@@ -139,6 +140,28 @@ def test_titles_and_descriptions_are_told_by_their_cells_and_named(tmp_path: Pat
         cwd=tmp_path,
     ).stdout
     assert "description    <- farge" in again
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("WHITE METAL LANTERN {}", (), {"title": "Description"}),
+        ("GIFT VOUCHER", (), {"description": "Description"}),
+        (LONG + "{}", (), {"description": "Description"}),
+        (
+            "WHITE METAL LANTERN {}",
+            ("--map", "items.description=Description"),
+            {"description": "Description"},
+        ),
+    ],
+)
+def test_short_descriptions_that_differ_are_titles_where_there_are_none(
+    tmp_path: Path, text: str, options: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    rows = [f'{n:05},"{text.format(n)}"' for n in range(8)]
+    (tmp_path / "items.csv").write_text("\n".join(["StockCode,Description", *rows]))
+    document = init(tmp_path, "items.csv", None, *options)
+    assert document["mapping"]["items"] == {"item_id": "StockCode", **expected}
 
 
 def test_pictures_in_a_parquet_file_become_files_and_no_words(tmp_path: Path) -> None:

@@ -313,7 +313,7 @@ def test_a_dislike_that_may_be_meant_is_written_as_a_comment(tmp_path):
 
 
 def test_the_demo_has_the_settings_that_init_derives(tmp_path):
-    from serendip.jobs import demo
+    from serendip.jobs.demo import demo
 
     found = tomllib.loads(Path(demo.__file__).with_name("demo.toml").read_text())["actions"]
     start(tmp_path, ITEMS, rated_file("rating", 0.5, 1.0, 4.5, 5.0))

@@ -23,7 +23,7 @@ from serendip.errors import ConfigError, DataError, StorageError, UnknownItemErr
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import Gate, gate_labels
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
-from serendip.jobs.llm_job import LlmJob
+from serendip.jobs.llm.job import LlmJob
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.llm.prompts import Prompt, query_digest
 from serendip.llm.tasks import judge_task

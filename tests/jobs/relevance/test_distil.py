@@ -48,7 +48,7 @@ from serendip.jobs.relevance.decisions import (
     reason_against_effect,
 )
 from serendip.jobs.relevance.drift import compare_tenths
-from serendip.jobs.relevance.report import FilterMeter, GoldLabels
+from serendip.jobs.relevance.report import FilterEvaluator, GoldLabels
 from serendip.jobs.relevance.versions import open_current_version, publish_model
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -588,9 +588,9 @@ def test_another_users_request_with_a_text_that_was_learned_from_is_seen(shop: P
     requests = {one.query: one for one in (known, new)}
     labels = {(name, f"i{row}"): bool(row) for name in requests for row in range(2)}
     gold = GoldLabels(labels, requests, "search")
-    meter = FilterMeter(context, engine, gold, {"search": seen})
+    evaluator = FilterEvaluator(context, engine, gold, {"search": seen})
     search = engine.settings.all_surfaces()["search"]
-    measured = meter.measure("search", search, FilterDecision(True, 0.5, ""))["gold"]
+    measured = evaluator.measure("search", search, FilterDecision(True, 0.5, ""))["gold"]
     assert (measured["queries"], measured["seen_queries"]) == (1, 1)
     engine.close()
 

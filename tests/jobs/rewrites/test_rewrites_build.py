@@ -119,11 +119,11 @@ def test_a_narrower_query_may_have_hundreds_of_items(tmp_path: Path) -> None:
 def test_the_student_answers_for_texts_that_nobody_has_seen(builder: RewriteBuilder) -> None:
     table, _ = builder.build([], TrainOptions(seed=0))
     wide = builder.searcher.with_rewrites(table)
-    found = wide.instead_of("red kettle zeppelin")
+    found = wide.find_rewrites("red kettle zeppelin")
     assert found[0].text == "red kettle" and found[0].kind == "broader"
     assert 0.5 <= found[0].confidence <= 1
-    assert "red chair" in {one.text for one in wide.instead_of("red sofa")}
-    assert wide.instead_of("zeppelin") == ()
+    assert "red chair" in {one.text for one in wide.find_rewrites("red sofa")}
+    assert wide.find_rewrites("zeppelin") == ()
 
 
 def test_nothing_unsafe_is_offered(builder: RewriteBuilder) -> None:

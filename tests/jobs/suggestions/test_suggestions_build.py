@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, serving
@@ -23,11 +24,17 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions import check_tasks
-from serendip.jobs.suggestions.build import compute_queries, read_written_queries
+from serendip.jobs.suggestions.build import (
+    SuggestionBuilder,
+    compute_queries,
+    read_written_queries,
+)
+from serendip.jobs.suggestions.check_tasks import CheckTasks
 from serendip.jobs.suggestions.write_by_llm import select_candidates
 from serendip.llm.tasks import WrittenQueries
 from serendip.runtime.executor import IN_PROCESS
-from serendip.runtime.progress import TrainOptions
+from serendip.runtime.progress import SilentProgress, TrainOptions
+from serendip.search.searcher import Searcher
 from serendip.search.suggestions.table import QueryTable
 
 
@@ -81,6 +88,23 @@ def test_tasks_test_suggestions_as_one_process_does(
         for name in "01"
     )
     assert first == second and len(first) > 1
+
+
+def test_few_suggestions_are_tested_here_and_nothing_is_written_for_tasks(
+    shop: Path, tmp_path: Path
+) -> None:
+    context, executor = JobContext.open(shop, TrainOptions()), ThreadExecutor(3)
+    dataset, settings = context.log.dataset, context.settings
+    counts, folder = dataset.item_counts(), tmp_path / "tasks"
+    popularity = counts.astype(np.float32)
+    folder.mkdir()
+    tasks = CheckTasks(
+        dataset.catalogue, popularity, settings.search, settings.queries, folder, executor
+    )
+    searcher = Searcher.build(dataset.catalogue, popularity, tmp_path / "search", settings.search)
+    builder = SuggestionBuilder(dataset.catalogue, counts, searcher, settings.queries)
+    assert len(builder.build((), SilentProgress(), tasks).table)
+    assert not any(folder.iterdir())
 
 
 def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(shop: Path) -> None:

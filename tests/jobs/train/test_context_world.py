@@ -29,7 +29,8 @@ from serendip.jobs.train import context_choice, engine_fit
 from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker_data import _build_requests, train_ranker
+from serendip.jobs.train.ranker_requests import build_requests
+from serendip.jobs.train.ranker_training import train_ranker_on_requests
 from serendip.models.context_counts import ContextConfig, ContextCounts
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
@@ -194,7 +195,7 @@ def train_on_random_countries(fitted, features: object, folder: Path, seconds: f
     counted = ContextCounts.of(split.train, plain_state.features.codes, settings.context)
     state = replace(plain_state, context=counted)
     options = replace(context.options, allowance=TimeBudget(seconds).allow("ranker", 1.0))
-    found = train_ranker(state, split, NO_EXAMPLES, (), settings, options)
+    found = train_ranker_on_requests(state, split, NO_EXAMPLES, (), settings, options)
     assert found is not None
     found.ranker.save(folder)
     return found, {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -229,7 +230,7 @@ def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch)
     context, split, state = fitted
     settings, rng = context.settings, np.random.default_rng(0)
     home = settings.all_surfaces()["home"]
-    (_, labelled), *_ = _build_requests(split, NO_EXAMPLES, state.repeats, 20_000, rng)
+    (_, labelled), *_ = build_requests(split, NO_EXAMPLES, state.repeats, 20_000, rng)
     store = context.workspace.open_store()
     rows = [row for row in range(len(split.targets))][:20]
     moments = {float(split.targets.times[row]): row for row in rows}

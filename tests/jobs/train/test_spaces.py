@@ -17,7 +17,7 @@ from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
-from serendip.jobs.export_embeddings import embed
+from serendip.jobs.exports.embeddings import embed
 from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import MIN_AGREEMENT
 from serendip.models.linalg import mean_cosine

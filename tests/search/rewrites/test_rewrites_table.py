@@ -99,20 +99,20 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
 ) -> None:
     near = {"lamp": (("table", 0.9),)}
     wide = searcher.with_rewrites(RewriteTable({}, SURE, near))
-    assert "leather sofa" in texts(wide.instead_of("pink leather sofa"))
-    assert texts(wide.instead_of("oak lamp")) == ["lamp", "oak", "oak table"]
+    assert "leather sofa" in texts(wide.find_rewrites("pink leather sofa"))
+    assert texts(wide.find_rewrites("oak lamp")) == ["lamp", "oak", "oak table"]
     for text in ("pink leather sofa", "red leather", "Model 7", "oak lamp", "qqq"):
         plain, other = searcher.search(text, 20), wide.search(text, 20)
         assert plain.item_nums.tolist() == other.item_nums.tolist()
         assert plain.scores.tobytes() == other.scores.tobytes()
     for text in ("leather", "red leather", "Model 7", "model 1", "mod", "qqq", ""):
-        assert wide.instead_of(text) == ()
-    assert searcher.instead_of("pink leather sofa") == ()
+        assert wide.find_rewrites(text) == ()
+    assert searcher.find_rewrites("pink leather sofa") == ()
 
 
 def test_below_the_floor_nothing_is_offered(searcher: Searcher) -> None:
     unsure = RewriteScorer(np.array([*([0.0] * len(FEATURES)), -0.1]))
-    assert searcher.with_rewrites(RewriteTable({}, unsure)).instead_of("pink sofa") == ()
+    assert searcher.with_rewrites(RewriteTable({}, unsure)).find_rewrites("pink sofa") == ()
 
 
 def test_a_seen_text_is_answered_by_the_table_and_only_with_what_still_finds_something(
@@ -124,11 +124,11 @@ def test_a_seen_text_is_answered_by_the_table_and_only_with_what_still_finds_som
         "pink lamp": (),
     }
     wide = searcher.with_rewrites(RewriteTable(head, SURE))
-    assert texts(wide.instead_of("Pink sofa!")) == ["Red Lamp", "oak"]
-    assert texts(wide.instead_of("leather")) == ["red leather"]
-    assert wide.instead_of("pink lamp") == ()
+    assert texts(wide.find_rewrites("Pink sofa!")) == ["Red Lamp", "oak"]
+    assert texts(wide.find_rewrites("leather")) == ["red leather"]
+    assert wide.find_rewrites("pink lamp") == ()
     gone = wide.without_items([n for n in range(20) if n % 5 == 3])
-    assert texts(gone.instead_of("Pink sofa")) == ["oak"]
+    assert texts(gone.find_rewrites("Pink sofa")) == ["oak"]
 
 
 def test_accepted_synonyms_stand_for_their_terms_and_proposed_ones_do_not(
@@ -139,7 +139,7 @@ def test_accepted_synonyms_stand_for_their_terms_and_proposed_ones_do_not(
         Synonym("couch", "lamp", "proposed", 1.0, "llm:m"),
     ]
     wide = searcher.with_synonyms(Synonyms.of(rows)).with_rewrites(RewriteTable({}, SURE))
-    assert texts(wide.instead_of("red couch")) == ["red", "red sofa"]
+    assert texts(wide.find_rewrites("red couch")) == ["red", "red sofa"]
 
 
 def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
@@ -160,11 +160,11 @@ def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
         return float(np.subtract(*scorer.confidences(np.stack([high, low]))))
 
     made = rows(200, 2, 1.0)
-    prior = lean(RewriteScorer.taught(made, []))
+    prior = lean(RewriteScorer.train(made, []))
     assert prior > 0.5
-    moved = [lean(RewriteScorer.taught(made, rows(n, 2, -1.0))) for n in (5, 50, 500)]
+    moved = [lean(RewriteScorer.train(made, rows(n, 2, -1.0))) for n in (5, 50, 500)]
     assert prior > moved[0] > moved[1] > moved[2] and moved[2] < -0.5
-    assert RewriteScorer.taught([], []) is None
+    assert RewriteScorer.train([], []) is None
 
 
 def test_the_table_comes_back_from_its_file_and_a_broken_one_is_refused(tmp_path: Path) -> None:

@@ -33,74 +33,74 @@ def speller() -> Speller:
 
 
 def test_neighbours_decide_between_words_that_are_equally_near(speller):
-    assert speller.spelled("harry wotter").text == "harry potter"
-    assert speller.spelled("wotter island").text == "otter island"
+    assert speller.correct("harry wotter").text == "harry potter"
+    assert speller.correct("wotter island").text == "otter island"
 
 
 def test_a_known_word_gives_way_only_to_what_its_neighbours_ask_for(speller):
-    assert speller.spelled("harry otter").text == "harry otter"
-    assert speller.spelled("otter").text == "otter"
+    assert speller.correct("harry otter").text == "harry otter"
+    assert speller.correct("otter").text == "otter"
 
 
 @pytest.mark.parametrize("text", ["pudding", "overrated", "procedural thriller"])
 def test_words_of_the_language_are_left_alone(speller, text):
-    assert speller.spelled(text).text == text
-    assert speller.spelled(text).confidence == 1.0
+    assert speller.correct(text).text == text
+    assert speller.correct(text).confidence == 1.0
 
 
 def test_a_word_of_the_language_that_is_no_word_of_the_catalogue_may_still_be_a_slip():
     counts = {"velvet": 900, "other": 100}
-    assert Speller.of(counts, language={"velvets": 1e-9}).spelled("velvets").text == "velvet"
-    assert Speller.of(counts, language={"velvets": 1e-4}).spelled("velvets").text == "velvets"
+    assert Speller.of(counts, language={"velvets": 1e-9}).correct("velvets").text == "velvet"
+    assert Speller.of(counts, language={"velvets": 1e-4}).correct("velvets").text == "velvets"
 
 
 @pytest.mark.parametrize(
     "text", ["기생츙", "матрыця", "μάτριξ", "ワイヤレスイヤホソ", "r2d2", "2o01"]
 )
 def test_other_scripts_and_words_with_digits_stay_as_they_are(speller, text):
-    assert speller.spelled(text).text == text
+    assert speller.correct(text).text == text
 
 
 def test_two_words_typed_as_one_are_parted_where_items_have_them_side_by_side(speller):
-    assert speller.spelled("startrek").text == "star trek"
-    assert speller.spelled("trekstar").text == "trekstar"
+    assert speller.correct("startrek").text == "star trek"
+    assert speller.correct("trekstar").text == "trekstar"
 
 
 def test_one_letter_may_be_a_word_that_was_typed_as_one_with_the_next():
     documents = [document_of(film(str(n), "Red T-Shirt")) for n in range(40)]
     counts = dict.fromkeys((w for d in documents for w in (*d.title, *d.body)), 40)
     speller = Speller.of(counts, WordPairs.of(documents, counts))
-    assert speller.spelled("tshirt").text == "t shirt"
+    assert speller.correct("tshirt").text == "t shirt"
 
 
 def test_what_no_other_word_of_the_text_speaks_for_is_not_changed_for_sure(speller):
-    alone, beside = speller.spelled("velvte"), speller.spelled("velvte blue")
+    alone, beside = speller.correct("velvte"), speller.correct("velvte blue")
     assert (alone.text, beside.text) == ("velvet", "velvet blue")
     assert min(alone.confidence, beside.confidence) > 0.9
-    lost = speller.spelled("velvte otter")
+    lost = speller.correct("velvte otter")
     assert lost.text == "velvet otter"
     assert lost.confidence == DOUBTFUL
-    assert speller.spelled("velvte blue otter").confidence > 0.9
+    assert speller.correct("velvte blue otter").confidence > 0.9
 
 
 def test_an_unknown_word_that_may_have_been_meant_as_it_is_has_a_rival(speller):
-    kept = speller.spelled("otker velvet")
+    kept = speller.correct("otker velvet")
     assert (kept.text, kept.confidence, kept.rival) == ("otker velvet", 1.0, "otter velvet")
     assert 0.2 < kept.rival_confidence < 0.5
-    assert speller.spelled("harry wotter").rival == ""
-    assert speller.spelled("road").rival == speller.spelled("qqqqq").rival == ""
+    assert speller.correct("harry wotter").rival == ""
+    assert speller.correct("road").rival == speller.correct("qqqqq").rival == ""
 
 
 def test_confidence_falls_where_two_words_are_as_likely():
-    one = Speller.of({"stars": 5}).spelled("stats")
-    two = Speller.of({"stars": 5, "state": 5, "stat": 5}).spelled("statx")
+    one = Speller.of({"stars": 5}).correct("stats")
+    two = Speller.of({"stars": 5, "state": 5, "stat": 5}).correct("statx")
     assert one.confidence > 0.9 > 0.6 > two.confidence > 0
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_spelled_and_confidence_is_a_probability(text):
     speller = Speller.of({"harry": 3, "potter": 3, "otter": 1})
-    spelled = speller.spelled(text)
+    spelled = speller.correct(text)
     assert 0 <= spelled.confidence <= 1 + 1e-12
 
 

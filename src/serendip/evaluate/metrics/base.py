@@ -115,7 +115,20 @@ def first_k(lists: IntArray, k: int) -> IntArray:
 
 
 def shown_items(lists: IntArray, groups: Groups, k: int) -> tuple[IntArray, Groups]:
-    """Item and user of every impression among the first k, without padding."""
+    """Item and user of every impression, (V,) each, among the first k of lists (T, L)."""
     top = first_k(lists, k)  # (T, k)
     rows, columns = np.nonzero(top != PADDING)
     return top[rows, columns], groups[rows]
+
+
+def require_catalogue(num_shown: int, catalogue_size: int) -> None:
+    """Refuse a catalogue that is smaller than the number of distinct items that are shown.
+
+    Raises:
+        DataError: it is.
+    """
+    if num_shown > catalogue_size:
+        raise DataError(
+            f"{num_shown} items are shown of a catalogue of {catalogue_size}.",
+            "Give the size of the whole catalogue.",
+        )

@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.arrays import IntArray
-from serendip.errors import DataError
-from serendip.evaluate.metrics.base import ExposureMetric, shown_items
+from serendip.evaluate.metrics.base import ExposureMetric, require_catalogue, shown_items
 from serendip.evaluate.runs import Groups
 
 
@@ -35,11 +34,7 @@ class Coverage(ExposureMetric):
         distinct, first, viewers = np.unique(
             pairs // num_users, return_index=True, return_counts=True
         )
-        if len(distinct) > catalogue_size:
-            raise DataError(
-                f"{len(distinct)} items are shown of a catalogue of {catalogue_size}.",
-                "Give the size of the whole catalogue.",
-            )
+        require_catalogue(len(distinct), catalogue_size)
         exclusive = np.bincount(pairs[first[viewers == 1]] % num_users, minlength=num_users)  # d_u
         variance = float(((exclusive - exclusive.mean()) ** 2).sum()) * (num_users - 1) / num_users
         return len(distinct) / catalogue_size, variance**0.5 / catalogue_size

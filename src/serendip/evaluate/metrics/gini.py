@@ -20,8 +20,7 @@ import math
 import numpy as np
 
 from serendip.data.arrays import IntArray
-from serendip.errors import DataError
-from serendip.evaluate.metrics.base import ExposureMetric, shown_items
+from serendip.evaluate.metrics.base import ExposureMetric, require_catalogue, shown_items
 from serendip.evaluate.runs import Groups, Values
 
 
@@ -42,11 +41,7 @@ class Gini(ExposureMetric):
         if not len(items):
             return math.nan, math.nan
         distinct, index, counts = np.unique(items, return_inverse=True, return_counts=True)
-        if len(distinct) > catalogue_size:
-            raise DataError(
-                f"{len(distinct)} items are shown of a catalogue of {catalogue_size}.",
-                "Give the size of the whole catalogue.",
-            )
+        require_catalogue(len(distinct), catalogue_size)
         slopes = 2.0 * _mean_ranks(counts, catalogue_size) - catalogue_size - 1.0  # (D,)
         total = float(counts.sum())
         value = float(slopes @ counts) / (catalogue_size * total)

@@ -63,7 +63,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.new_items import NewItemFigures
-from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
+from serendip.evaluate.protocol import METRICS, ProtocolRuns, evaluate_protocol
 from serendip.evaluate.report.verdict import (
     describe_context,
     describe_exploration,
@@ -87,20 +87,39 @@ from serendip.evaluate.surface_quality import SurfaceFigures
 FORMAT = 1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportFigures:
+    """What a report tells besides the protocols; by default, nothing was measured.
+
+    Args:
+        data: counts and checks of the data.
+        splits: what was evaluated and what was not.
+        semantic_ids: quality of the codes.
+        surfaces: figures of every configured surface.
+        exploration: what the log says of explored items.
+        new_items: coverage and velocity of new items.
+        reasons: whether the reasons of home are true.
+        context: what each part of the context is worth.
+        stages: cost of each stage.
+    """
+
+    data: Mapping[str, Any] | None = None
+    splits: Mapping[str, Any] | None = None
+    semantic_ids: Mapping[str, Any] | None = None
+    surfaces: Sequence[SurfaceFigures] = ()
+    exploration: ExplorationFigures | None = None
+    new_items: NewItemFigures | None = None
+    reasons: FaithfulnessFigures | None = None
+    context: Mapping[str, Any] | None = None
+    stages: Sequence[Mapping[str, Any]] = ()
+
+
 def build_report(
     protocols: Sequence[ProtocolRuns],
+    figures: ReportFigures,
     *,
     created: str,
     code_version: str,
-    data: Mapping[str, Any] | None = None,
-    splits: Mapping[str, Any] | None = None,
-    semantic_ids: Mapping[str, Any] | None = None,
-    surfaces: Sequence[SurfaceFigures] = (),
-    exploration: ExplorationFigures | None = None,
-    new_items: NewItemFigures | None = None,
-    reasons: FaithfulnessFigures | None = None,
-    context: Mapping[str, Any] | None = None,
-    stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
     noun: str = "item",
     seed: int = 0,
@@ -110,17 +129,9 @@ def build_report(
 
     Args:
         protocols: runs of each protocol; the temporal split first.
+        figures: all other parts.
         created: ISO time of the report.
         code_version: version of the engine.
-        data: counts and checks of the data.
-        splits: what was evaluated and what was not.
-        semantic_ids: quality of the codes.
-        surfaces: figures of every configured surface.
-        exploration: what the log says of explored items; None = not measured.
-        new_items: coverage and velocity of new items; None = not measured.
-        reasons: whether the reasons of home are true; None = not measured.
-        context: what each part of the context is worth; None = not measured.
-        stages: cost of each stage.
         labels: metrics to compute.
         noun: name of an item in the sentences, e.g. ``film``.
         seed: of the bootstrap; the same runs and seed give the same report.
@@ -130,12 +141,11 @@ def build_report(
         the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
     """
     judged = {
-        protocol.key: judge_protocol(protocol, labels, seed, resamples) for protocol in protocols
+        protocol.key: evaluate_protocol(protocol, labels, seed, resamples) for protocol in protocols
     }
-    by_surface = {figures.surface: asdict(figures) for figures in surfaces}
-    explored = None if exploration is None else asdict(exploration)
-    starts = None if new_items is None else asdict(new_items)
-    tested = None if reasons is None else asdict(reasons)
+    surfaces = {one.surface: asdict(one) for one in figures.surfaces}
+    explored, starts = _as_dict(figures.exploration), _as_dict(figures.new_items)
+    reasons = _as_dict(figures.reasons)
     document = {
         "format": FORMAT,
         "created": created,
@@ -143,29 +153,35 @@ def build_report(
         "seed": seed,
         "resamples": resamples,
         "noun": noun,
-        "data": data or {},
+        "data": figures.data or {},
         "protocols": judged,
-        "surfaces": by_surface,
-        "search": by_surface.get("search", {}),
+        "surfaces": surfaces,
+        "search": surfaces.get("search", {}),
         "exploration": explored,
         "new_items": starts,
-        "reasons": tested,
-        "context": context,
-        "semantic_ids": semantic_ids or {},
-        "stages": list(stages),
-        "splits": splits or {},
+        "reasons": reasons,
+        "context": figures.context,
+        "semantic_ids": figures.semantic_ids or {},
+        "stages": list(figures.stages),
+        "splits": figures.splits or {},
         "verdict": [
             *sentences(judged, noun),
-            *describe_surfaces(by_surface),
+            *describe_surfaces(surfaces),
             *describe_new_items(starts, noun),
-            *describe_reasons(tested),
-            *describe_context(context),
+            *describe_reasons(reasons),
+            *describe_context(figures.context),
             *describe_exploration(explored),
-            *describe_splits(splits or {}),
+            *describe_splits(figures.splits or {}),
         ],
     }
     safe: dict[str, Any] = json_safe(document)
     return safe
+
+
+def _as_dict(
+    figures: ExplorationFigures | NewItemFigures | FaithfulnessFigures | None,
+) -> dict[str, Any] | None:
+    return None if figures is None else asdict(figures)
 
 
 def json_safe(value: Any) -> Any:

@@ -20,6 +20,14 @@ ORDER = "nDCG@10"
 
 TEMPORAL, HOME = "temporal", "home"
 
+REPEATS = "repeats"
+"""Slice of the requests whose item the user had chosen before."""
+
+_COME_AGAIN = (
+    "Items that come again are counted there, as they are shown; the sentences about the split are "
+    "of first choices alone."
+)
+
 _FORMS = {
     comparison.BETTER: "better than {}",
     comparison.WORSE: "worse than {}",
@@ -54,8 +62,17 @@ def describe_splits(splits: Mapping[str, Any]) -> list[str]:
 
 
 def describe_surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One sentence per surface besides home: its quality, and against what it was compared."""
-    return [_describe_surface(name, section) for name, section in surfaces.items() if name != HOME]
+    """One sentence per surface: its quality, and against what it was compared.
+
+    Of home only where items come again: elsewhere the sentences about the split are of home.
+    """
+    lines = []
+    for name, section in surfaces.items():
+        if name != HOME:
+            lines.append(_describe_surface(name, section))
+        elif REPEATS in section["slices"]:
+            lines.append(f"{_describe_surface(name, section)} {_COME_AGAIN}")
+    return lines
 
 
 def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:

@@ -97,16 +97,7 @@ def restore(
         StorageError: something cannot be read or written, or the database is damaged.
     """
     target = Path(os.path.abspath(folder))
-    if not is_free(target):
-        raise ConfigError(
-            f"{folder} is not empty.",
-            "Restore into a new folder, check it, and put it in the place of the old one.",
-        )
-    if erasures_of is not None and (erasures_of / MANIFEST).exists():
-        raise ConfigError(
-            f"{erasures_of} is a backup, which opening would change.",
-            "Restore it into a folder of its own, and name that.",
-        )
+    _require_free(target, folder, erasures_of)
     backup = BackupFolder.of(source)
     manifest, found = backup.read_manifest(), backup.files()
     if not with_generation:
@@ -128,6 +119,19 @@ def restore(
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
     return RestoreSummary(str(folder), manifest["created"], *counts, *erased, keys)
+
+
+def _require_free(target: Path, folder: Path, erasures_of: Path | None) -> None:
+    if not is_free(target):
+        raise ConfigError(
+            f"{folder} is not empty.",
+            "Restore into a new folder, check it, and put it in the place of the old one.",
+        )
+    if erasures_of is not None and (erasures_of / MANIFEST).exists():
+        raise ConfigError(
+            f"{erasures_of} is a backup, which opening would change.",
+            "Restore it into a folder of its own, and name that.",
+        )
 
 
 def _without_generation(files: Mapping[str, T]) -> dict[str, T]:

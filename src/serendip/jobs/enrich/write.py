@@ -34,7 +34,7 @@ from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.judged_queries import cut_time, read_training_queries
 from serendip.jobs.enrich.rules import write_keywords
-from serendip.jobs.llm_job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
+from serendip.jobs.llm.job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
 from serendip.jobs.suggestions.parts import part_of
 from serendip.llm.runner import CostEstimate

@@ -27,7 +27,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.protocol import ProtocolRuns
-from serendip.evaluate.report.document import build_report
+from serendip.evaluate.report.document import ReportFigures, build_report
 from serendip.evaluate.report.page import render_page
 from serendip.evaluate.runs import Judged, Run
 from serendip.jobs.context import JobContext
@@ -98,24 +98,28 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
     clock = replace(context.clock, progress=BothProgress(options.progress, status))
     with status.job():
         require_training()
-        dataset = judged_dataset(context)
+        dataset = read_evaluation_dataset(context)
         require_actions(dataset, workspace.settings.ranker.actions)
         made, left_out = plan_splits(workspace, options.seed, full)
-        judged = _judge_splits(context, made, clock)
+        answers = _evaluate_splits(context, made, clock)
         with clock.stage(REPORT):
+            newest = _newest(answers)
+            figures = ReportFigures(
+                data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
+                splits=_describe_splits(answers, left_out),
+                semantic_ids=newest.codes,
+                surfaces=newest.surfaces,
+                exploration=measure_exploration(dataset.requests, options.seed),
+                new_items=newest.new_items,
+                reasons=newest.faithfulness,
+                context=newest.context.as_dict(),
+                stages=clock.as_dicts(),
+            )
             report = build_report(
-                _build_protocols(judged, dataset.catalogue.vocabulary),
+                _build_protocols(answers, dataset.catalogue.vocabulary),
+                figures,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 code_version=__version__,
-                data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
-                splits=_describe_splits(judged, left_out),
-                semantic_ids=_newest(judged).codes,
-                surfaces=_newest(judged).surfaces,
-                exploration=measure_exploration(dataset.requests, options.seed),
-                new_items=_newest(judged).new_items,
-                reasons=_newest(judged).faithfulness,
-                context=_newest(judged).context.as_dict(),
-                stages=clock.as_dicts(),
                 seed=options.seed,
             )
             report["fingerprint"] = compute_fingerprint(workspace, options.seed)
@@ -124,7 +128,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
     return report
 
 
-def judged_dataset(context: JobContext) -> Dataset:
+def read_evaluation_dataset(context: JobContext) -> Dataset:
     """The dataset of a report, with enough interactions.
 
     Raises:
@@ -159,7 +163,7 @@ def plan_splits(
     return (tasks, []) if full else (tasks[:1], tasks[1:])
 
 
-def _judge_splits(
+def _evaluate_splits(
     context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
 ) -> list[SplitAnswers]:
     """Evaluate the splits, those of many events side by side, and add their stages to the clock."""
@@ -176,12 +180,12 @@ def _judge_splits(
         ]
         parts = PartsStatus(files)
         with clock.stage(JUDGE), clock.progress.step(JUDGE, parts.share, parts.note):
-            judged = list(executor.map(evaluate_split, shown))
-    for split in judged:
+            answers = list(executor.map(evaluate_split, shown))
+    for split in answers:
         for stage in split.facts["stages"]:
             clock.stages.append(StageCost(**stage))
             clock.on_end(clock.stages[-1])
-    return judged
+    return answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,32 +228,32 @@ def _counts(dataset: Dataset) -> dict[str, int]:
     }
 
 
-def _newest(judged: Sequence[SplitAnswers]) -> SplitAnswers:
+def _newest(answers: Sequence[SplitAnswers]) -> SplitAnswers:
     """The temporal split with the most training data."""
-    temporal = [split for split in judged if split.facts["fraction"] is not None]
+    temporal = [split for split in answers if split.facts["fraction"] is not None]
     return max(temporal, key=lambda split: float(split.facts["fraction"]))
 
 
 def _describe_splits(
-    judged: Sequence[SplitAnswers], left_out: Sequence[SplitTask]
+    answers: Sequence[SplitAnswers], left_out: Sequence[SplitTask]
 ) -> dict[str, Any]:
     """What was evaluated and what was not, for the report."""
     return {
-        "made": [split.name for split in judged],
+        "made": [split.name for split in answers],
         "left_out": [task.name for task in left_out],
         "sampled": {
             split.name: {name: split.facts[name] for name in ("users", "all_users")}
-            for split in judged
+            for split in answers
             if split.facts["targets"] < split.facts["all_targets"]
         },
     }
 
 
-def _build_protocols(judged: Sequence[SplitAnswers], vocabulary: Vocabulary) -> list[ProtocolRuns]:
+def _build_protocols(answers: Sequence[SplitAnswers], vocabulary: Vocabulary) -> list[ProtocolRuns]:
     """The temporal protocol, then leave-last-out if it was evaluated."""
-    temporal = [split for split in judged if split.facts["fraction"] is not None]
+    temporal = [split for split in answers if split.facts["fraction"] is not None]
     temporal.sort(key=lambda split: split.facts["fraction"])
-    last_out = [split for split in judged if split.facts["fraction"] is None]
+    last_out = [split for split in answers if split.facts["fraction"] is None]
     protocols = [_pool_splits("temporal", "Temporal split", TEMPORAL, temporal, vocabulary)]
     if last_out:
         label = "Leave last one out (literature comparison: leaks the future)"

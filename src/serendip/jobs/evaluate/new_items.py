@@ -21,7 +21,7 @@ from serendip.evaluate.new_items import (
 )
 
 
-def judge_new_items(
+def evaluate_new_items(
     dataset: Dataset,
     split: Split,
     lists: Mapping[str, IntArray],

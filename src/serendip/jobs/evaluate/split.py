@@ -18,6 +18,7 @@ import numpy as np
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.query import Query
 from serendip.data.splits import Split, Targets, leave_last_out, next_choices, temporal
 from serendip.engine.state import EngineState
 from serendip.evaluate.faithfulness import FaithfulnessFigures
@@ -25,10 +26,10 @@ from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
-from serendip.jobs.evaluate.new_items import judge_new_items
+from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
-from serendip.jobs.surface_quality.meter import HOME, SURFACES, SurfaceMeter
-from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.surface_quality.evaluator import HOME, SURFACES, SurfaceEvaluator
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
@@ -149,25 +150,20 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
         surfaces, new_items, faithfulness = [], None, None
         if task.surfaces:
-            new_items = judge_new_items(context.dataset, split, lists, home, task.seed)
+            new_items = evaluate_new_items(context.dataset, split, lists, home, task.seed)
             with clock.stage(f"reasons {split.name}"):
-                moments = split.targets.queries()
+                moments = split.targets.queries(repeats=state.repeats)
                 faithfulness = measure_faithfulness(moments, home, state, task.seed)
             with clock.stage(f"surfaces {split.name}"):
                 choices = find_choices(context.dataset, whole, split, state, task)
-                questioner = Questioner.of(split, choices, context, state, MAX_REQUESTS)
-                queries, rows = questioner.ask_next_items(HOME).queries, dict(lists)
+                builder = SurfaceRequestBuilder.of(split, choices, context, state, MAX_REQUESTS)
+                queries, rows = builder.build_next_items(HOME).queries, dict(lists)
                 if state.repeats.is_on:  # what is served differs from lists of first choices
                     rows = rank(queries, home, state, progress=progress)[1]
                 if task.ablations:
-                    model = train_hash_ids(fitter, split, context.options)
-                    rows[HASH_IDS] = rank_by(model, queries)
-                    if state.context.has_any:
-                        plain = fit_without_context(fitter, split, context.options)
-                        found = rank(queries, home, plain, progress=progress)
-                        rows[WITHOUT_CONTEXT] = found[1][ENGINE]
-                meter = SurfaceMeter(questioner, state, context.dataset.countries_by_user())
-                surfaces = meter.measure_all(rows, progress)
+                    rows |= _rank_ablations(fitter, split, state, queries, context.options)
+                evaluator = SurfaceEvaluator(builder, state, context.dataset.countries_by_user())
+                surfaces = evaluator.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.counts)] = past.counts
     return SplitAnswers(
@@ -208,6 +204,23 @@ def _collect_facts(
         "stages": clock.as_dicts(),
         "seconds": seconds,
     }
+
+
+def _rank_ablations(
+    fitter: Fitter,
+    split: Split,
+    state: EngineState,
+    queries: Sequence[Query],
+    options: TrainOptions,
+) -> dict[str, IntArray]:
+    """Lists of home by parts of the engine: without content, and without context if it has any."""
+    model = train_hash_ids(fitter, split, options)
+    lists = {HASH_IDS: rank_by(model, queries)}
+    if state.context.has_any:
+        plain = fit_without_context(fitter, split, options)
+        home = fitter.settings.all_surfaces()[HOME]
+        lists[WITHOUT_CONTEXT] = rank(queries, home, plain, progress=options.progress)[1][ENGINE]
+    return lists
 
 
 def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recommender:

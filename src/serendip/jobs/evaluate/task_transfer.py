@@ -32,7 +32,7 @@ from serendip.evaluate.report.page import render_alignment_page
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evaluate import ENCODE, encode_items_once, judged_dataset
+from serendip.jobs.evaluate.evaluate import ENCODE, encode_items_once, read_evaluation_dataset
 from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
@@ -104,7 +104,7 @@ class GroupAnswers:
     params: int
 
 
-def judge_group(task: GroupTask) -> GroupAnswers:
+def evaluate_group(task: GroupTask) -> GroupAnswers:
     """Train a retriever for a group of tasks and rank the targets of their requests."""
     context = JobContext.open(Path(task.workspace))
     dataset, settings, clock = context.dataset, context.settings, StageClock()
@@ -226,7 +226,7 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     """
     require_training()
     workspace, options, clock = context.workspace, context.options, context.clock
-    judged_dataset(context)
+    read_evaluation_dataset(context)
     executor, folder = options.executor, os.fspath(workspace.folder.absolute())
     with clock.stage(ENCODE):
         # Before all trainings, so that every process reads the vectors from the cache.
@@ -234,7 +234,7 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     seed_numbers = [options.seed + index for index in range(seeds)]
     tasks = _tasks(folder, seed_numbers)
     with clock.stage("train and ask models"):
-        finished = executor.as_finished(judge_group, tasks)
+        finished = executor.as_finished(evaluate_group, tasks)
         answers = list(options.progress.track(finished, "models", len(tasks)))
     order = {str(task): index for index, task in enumerate(tasks)}
     answers.sort(key=lambda answer: order[str(answer.task)])

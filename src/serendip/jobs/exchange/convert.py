@@ -32,7 +32,7 @@ ENGINES: Mapping[str, type[ForeignFiles]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class Conversion:
     """What a conversion wrote.
 
     Args:
@@ -50,7 +50,7 @@ class Converted:
     left_out: Mapping[str, int]
 
 
-def convert(engine: str, paths: Sequence[Path], out: Path) -> Converted:
+def convert(engine: str, paths: Sequence[Path], out: Path) -> Conversion:
     """Write items, users and events of another engine's files into a new folder.
 
     Args:
@@ -91,4 +91,4 @@ def convert(engine: str, paths: Sequence[Path], out: Path) -> Converted:
             put_in_place(staged, out)
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error}.") from None
-    return Converted(os.fspath(out), len(items), len(users), len(events), dict(files.left_out))
+    return Conversion(os.fspath(out), len(items), len(users), len(events), dict(files.left_out))

@@ -27,7 +27,7 @@ from serendip.jobs.exchange.opensearch import OpenSearchFormat
 from serendip.jobs.exchange.recbole import RecBoleFormat
 from serendip.jobs.exchange.rows import ExportFormat
 from serendip.jobs.exchange.ubi import UbiFormat
-from serendip.jobs.noted_export import NotedExport
+from serendip.jobs.exports.export_record import ExportRecord
 from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
 
@@ -70,7 +70,7 @@ def _write(
 ) -> StoreTables:
     """Write the tables, and again, a few times, if somebody was erased meanwhile."""
     for _ in range(_TRIES):
-        noted = NotedExport(workspace, store, out)
+        noted = ExportRecord(workspace, store, out)
         tables = store.tables()
         steps: Sequence[Callable[[], None]] = (
             partial(writer.write_items, out, tables.items),

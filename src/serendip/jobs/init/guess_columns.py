@@ -240,7 +240,8 @@ def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:
     """Map columns of words to title and description where no name tells them.
 
     The description is the column with the longest texts; the title is the only column of words
-    whose cells are nearly all different.
+    whose cells are nearly all different. Where there is none, a description that is as short as
+    a name is the title: many shops call the names of their products so.
     """
     words = {
         name: filled
@@ -258,6 +259,18 @@ def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:
             if name not in long and len(set(cells)) >= MIN_TITLE_SHARE * len(cells)
         ]
         _add(mapping, "title", _take_single(distinct) if len(items.cells) > 1 else None)
+    if "title" not in mapping and _names_items(items, mapping.get("description")):
+        mapping["title"] = mapping.pop("description")
+
+
+def _names_items(items: SampledFile, description: str | None) -> bool:
+    """Whether a column of descriptions that the user did not name holds short, distinct texts."""
+    if description is None or "description" in items.user_mapping:
+        return False
+    cells = _filled(items.cells[description])
+    if not cells or sum(map(len, cells)) >= MIN_DESCRIPTION_CHARS * len(cells):
+        return False
+    return len(set(cells)) >= MIN_TITLE_SHARE * len(cells)
 
 
 def _find_item_id(

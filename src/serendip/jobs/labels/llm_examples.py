@@ -16,7 +16,7 @@ from typing import Any
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
 from serendip.jobs.labels.pair_files import Pair, read_labels
-from serendip.jobs.llm_job import MAX_TEXT_LENGTH, describe_item
+from serendip.jobs.llm.job import MAX_TEXT_LENGTH, describe_item
 from serendip.llm.tasks import Judgement, judge_task
 from serendip.runtime.atomic_files import write_text
 

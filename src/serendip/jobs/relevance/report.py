@@ -104,9 +104,11 @@ def report_relevance(
     with closing(engine):
         seen = {name: _read_seen(context, name, model) for name, model in models.items()}
         gold_labels = GoldLabels(labels, asked.requests, about)
-        meter = FilterMeter(context, engine, gold_labels, seen)
+        evaluator = FilterEvaluator(context, engine, gold_labels, seen)
         found = {
-            name: meter.measure(name, find_surface(configured, name), decisions.get(name, _UNKNOWN))
+            name: evaluator.measure(
+                name, find_surface(configured, name), decisions.get(name, _UNKNOWN)
+            )
             for name in surfaces or configured
         }
         report = {
@@ -114,7 +116,7 @@ def report_relevance(
             "models": models,
             "surfaces": found,
             "drift": {
-                name: meter.measure_drift(name, find_surface(configured, name))
+                name: evaluator.measure_drift(name, find_surface(configured, name))
                 for name in found
                 if name in models and name == about
             },
@@ -153,7 +155,7 @@ class GoldLabels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FilterMeter:
+class FilterEvaluator:
     """Measures the filters of one generation.
 
     Args:

@@ -132,7 +132,7 @@ class RewriteBuilder:
         row_builder = ScorerRowBuilder(self.searcher, near)
         generated = row_builder.rows(generate_texts(self.queries, near, options.seed), progress)
         logged = row_builder.rows(read_logged_texts(searches), progress)
-        tail = RewriteTable({}, RewriteScorer.taught(generated, logged), near)
+        tail = RewriteTable({}, RewriteScorer.train(generated, logged), near)
         head = {
             key: tuple(rewrite for rewrite in rewrites if unsafe.allows(rewrite.text))
             for key, rewrites in self._build_head(tail, searches, progress).items()

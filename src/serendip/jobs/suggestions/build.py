@@ -192,7 +192,8 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
         builder = SuggestionBuilder(catalogue, counts, searcher, settings.queries, written, starts)
         tasks = None
         if not is_alone:
-            tasks = CheckTasks.of(catalogue, popularity, settings, scratch, options.executor)
+            configs = settings.search, settings.queries
+            tasks = CheckTasks(catalogue, popularity, *configs, scratch, options.executor)
         return builder.build(log.searches, options.progress, tasks)
 
 

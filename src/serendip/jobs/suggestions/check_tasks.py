@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from serendip.data.arrays import FloatArray
 from serendip.data.catalogue_folder import open_catalogue, save_catalogue
 from serendip.data.item import Catalogue
 from serendip.data.strings import map_array
-from serendip.engine.settings import Settings
 from serendip.runtime.executor import Executor
 from serendip.search.config import SearchConfig
 from serendip.search.searcher import Searcher
@@ -51,43 +49,25 @@ class CheckTask:
         return f"the tests of {len(self.candidates):,} suggestions"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CheckTasks:
     """Tests candidates of one catalogue by tasks.
 
     Args:
-        folder: that all workers see.
+        catalogue: N items.
+        popularity: (N,) interactions per item.
         search: settings of the index.
         queries: thresholds and unsafe words.
+        folder: that all workers see; has the word index in ``SEARCH_FOLDER``.
         executor: that runs them.
     """
 
-    folder: Path
+    catalogue: Catalogue
+    popularity: FloatArray
     search: SearchConfig
     queries: QueriesConfig
+    folder: Path
     executor: Executor
-
-    @classmethod
-    def of(
-        cls,
-        catalogue: Catalogue,
-        popularity: FloatArray,
-        settings: Settings,
-        folder: Path,
-        executor: Executor,
-    ) -> Self:
-        """Write what tasks read beside the word index of a folder.
-
-        Args:
-            catalogue: N items.
-            popularity: (N,) interactions per item.
-            settings: of the search and of the suggestions.
-            folder: has the word index in ``SEARCH_FOLDER``.
-            executor: that runs the tasks.
-        """
-        save_catalogue(catalogue, folder)
-        np.save(folder / _POPULARITY, popularity, allow_pickle=False)
-        return cls(folder, settings.search, settings.queries, executor)
 
     def are_few(self, candidates: Sequence[Candidate]) -> bool:
         """Whether they are one task, which is not worth another process."""
@@ -96,9 +76,13 @@ class CheckTasks:
     def check(self, candidates: Sequence[Candidate]) -> Iterator[CandidateCheck]:
         """Test each candidate alone, in their order.
 
+        What tasks read is written beside the word index first.
+
         Raises:
             SerendipError: a task was killed.
         """
+        save_catalogue(self.catalogue, self.folder)
+        np.save(self.folder / _POPULARITY, self.popularity, allow_pickle=False)
         places = str(self.folder), self.search, self.queries
         tasks = [
             CheckTask(*places, tuple(candidates[begin : begin + CANDIDATES_PER_TASK]))

@@ -97,7 +97,7 @@ class BasketSample:
     possible: int
 
 
-def ask_rest_of_basket(split: Split, targets: Targets, limit: int) -> BasketSample:
+def build_rest_of_basket(split: Split, targets: Targets, limit: int) -> BasketSample:
     """At the beginning of a basket, with half of it in the cart: what else is in it?"""
     baskets = [basket for _, basket in read_baskets(split, targets) if len(basket.items) > 1]
     rows, keys = _sample(baskets, limit)
@@ -109,7 +109,7 @@ def ask_rest_of_basket(split: Split, targets: Targets, limit: int) -> BasketSamp
     return BasketSample(asked, keys, len(baskets))
 
 
-def ask_next_basket(split: Split, targets: Targets, limit: int) -> BasketSample:
+def build_next_basket(split: Split, targets: Targets, limit: int) -> BasketSample:
     """Just after a basket: what is in the user's next one?"""
     pairs = [(before, after) for before, after in read_baskets(split, targets) if before]
     rows, keys = _sample([after for _, after in pairs], limit)

@@ -29,7 +29,7 @@ from serendip.jobs.surface_quality.kinds import (
     kinds_of_items,
     kinds_of_users,
 )
-from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.jobs.surface_quality.sample import Keys, hash_key
 
 RECORD_FILE = "quality.npz"
@@ -104,34 +104,34 @@ class QualityRecord:
 
 
 def record_quality(
-    questioner: Questioner, state: EngineState, countries: Mapping[str, str]
+    builder: SurfaceRequestBuilder, state: EngineState, countries: Mapping[str, str]
 ) -> QualityRecord:
-    """Ask every surface of a state that has not seen the test part of the questioner's split.
+    """Ask every surface of a state that has not seen the test part of the builder's split.
 
     Args:
-        questioner: makes the requests.
+        builder: makes the requests.
         state: answers them; its item numbers are those of the split.
         countries: user -> country.
     """
     recorded = {}
-    for name, surface in questioner.settings.all_surfaces().items():
+    for name, surface in builder.settings.all_surfaces().items():
         if surface.sponsored is not None and not sells(surface, state):
             continue  # the same list as without places for sale
-        requests = questioner.ask(name)
+        requests = builder.build(name)
         if len(requests):
             lists = answer_engine(requests.queries, surface, state)
-            recorded[name] = _record(requests, lists, questioner, countries)
+            recorded[name] = _record(requests, lists, builder, countries)
     return QualityRecord(recorded)
 
 
 def _record(
     requests: SurfaceRequests,
     lists: NDArray[np.int32],
-    questioner: Questioner,
+    builder: SurfaceRequestBuilder,
     countries: Mapping[str, str],
 ) -> RecordedSurface:
     columns = {ALL: value_lists(lists, requests.relevant)[:, 0]}
-    split = questioner.split
+    split = builder.split
     kinds = (
         kinds_of_users(split, requests.queries, countries),
         kinds_of_items(split),

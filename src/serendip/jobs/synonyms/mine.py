@@ -23,7 +23,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import word_counts
-from serendip.search.synonyms import MOST_WORDS, Synonym, changed_synonyms
+from serendip.search.synonyms import MOST_WORDS, Synonym, change_synonyms
 
 MIN_LETTERS, MIN_ITEMS = 3, 3
 """Minimum letters and items of a catalogue word; synonyms of others are not useful."""
@@ -65,7 +65,7 @@ def add_proposals(workspace: Workspace, pairs: Sequence[Synonym]) -> tuple[list[
         DataError: a line of the table is wrong.
         StorageError: another process is changing the table.
     """
-    before, after = changed_synonyms(workspace.synonyms, lambda rows: _append_new(rows, pairs))
+    before, after = change_synonyms(workspace.synonyms, lambda rows: _append_new(rows, pairs))
     return after, len(after) - len(before)
 
 

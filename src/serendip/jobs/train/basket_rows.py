@@ -31,8 +31,8 @@ from serendip.evaluate.comparison import MIN_USERS, compare_values
 from serendip.evaluate.intervals import per_user
 from serendip.jobs.surface_quality.baskets import (
     BasketRequest,
-    ask_next_basket,
-    ask_rest_of_basket,
+    build_next_basket,
+    build_rest_of_basket,
 )
 from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker_actions import label_actions
@@ -70,10 +70,10 @@ def build_basket_requests(
         rng: draws their order, so that the first ones are a sample of all.
     """
     surfaces, groups = settings.all_surfaces(), []
-    for task, ask in (("cart", ask_rest_of_basket), ("thank_you", ask_next_basket)):
+    for task, build in (("cart", build_rest_of_basket), ("thank_you", build_next_basket)):
         surface = surfaces[task]
         if surface.task == task:
-            asked = ask(split, split.targets, most).requests
+            asked = build(split, split.targets, most).requests
             order = rng.permutation(len(asked)).tolist()
             built = [_build_request(asked[row], surface.task, split, repeats) for row in order]
             groups.append((task, built))

@@ -46,7 +46,6 @@ from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fit import Fitter, PreparedData
-from serendip.jobs.train.handed_state import save_state
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
@@ -57,6 +56,7 @@ from serendip.jobs.train.ranker_fit import (
     fit_ranker,
     fit_ranker_of_files,
 )
+from serendip.jobs.train.state_folder import save_state
 from serendip.models.context_counts import AUTO
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import CutShort, TimeBudget

@@ -9,8 +9,8 @@ from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.questions import Questioner
 from serendip.jobs.surface_quality.record import RECORD_FILE, record_quality
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,6 @@ class QualityRecorder:
         with self.context.clock.stage("gate requests"):
             limit = self.context.settings.gate.requests
             choices = next_choices(dataset, split, state.repeats)
-            questioner = Questioner.of(split, choices, self.context, state, limit)
-            record = record_quality(questioner, state, dataset.countries_by_user())
+            builder = SurfaceRequestBuilder.of(split, choices, self.context, state, limit)
+            record = record_quality(builder, state, dataset.countries_by_user())
             record.save(folder / RECORD_FILE)

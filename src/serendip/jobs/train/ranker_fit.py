@@ -18,12 +18,13 @@ from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.handed_state import open_state
 from serendip.jobs.train.labelled_query import LabelledRequests
 from serendip.jobs.train.ranker_actions import INNER_FRACTION
-from serendip.jobs.train.ranker_data import NUM_SEARCH, label_logged_requests, train_ranker
+from serendip.jobs.train.ranker_requests import NUM_SEARCH, label_logged_requests
 from serendip.jobs.train.ranker_rows import HERE, CandidateLabeller
+from serendip.jobs.train.ranker_training import train_ranker_on_requests
 from serendip.jobs.train.row_tasks import CandidateTasks
+from serendip.jobs.train.state_folder import open_state
 from serendip.runtime.progress import TrainOptions
 
 RANKER_FOLDER, STATE_FOLDER = "ranker", "state"
@@ -94,7 +95,9 @@ def fit_ranker(
         in_force = fitter.search_order_in_force()
         written, labelled = asked.written, asked.labelled
         settings = fitter.settings
-        found = train_ranker(inner, split, written, labelled, settings, timed, in_force, labeller)
+        found = train_ranker_on_requests(
+            inner, split, written, labelled, settings, timed, in_force, labeller
+        )
     if found is not None:
         found.ranker.save(folder / RANKER_FOLDER)
         found.choice.save(folder)

@@ -108,7 +108,7 @@ class Packed:
 
 
 def pack(sequences: Sequences, rows: LongArray) -> Packed:
-    """Concatenate sequences of one event or more; equally long ones keep their order."""
+    """Concatenate sequences ``rows`` (B,), none empty; equally long ones keep their order."""
     lengths = sequences.lengths[rows]
     order = np.argsort(lengths, kind="stable")
     rows, lengths = rows[order], lengths[order]
@@ -134,7 +134,7 @@ def batches(sequences: Sequences, size: int, random: np.random.Generator) -> Ite
 
 
 def batches_in_order(sequences: Sequences, rows: IntArray, size: int) -> Iterator[Packed]:
-    """Yield batches of ``size`` sequences in the given order, without empty ones."""
+    """Yield batches of ``size`` sequences in the order of ``rows`` (S,), without empty ones."""
     filled = rows[sequences.lengths[rows] > 0].astype(np.int64)
     for start in range(0, len(filled), size):
         yield pack(sequences, filled[start : start + size])

@@ -40,7 +40,7 @@ class RewriteScorer:
     logged: int = 0
 
     @classmethod
-    def taught(cls, made: Sequence[RankingRows], logged: Sequence[RankingRows]) -> Self | None:
+    def train(cls, made: Sequence[RankingRows], logged: Sequence[RankingRows]) -> Self | None:
         """Train on queries with one candidate or more each; None without any.
 
         Args:

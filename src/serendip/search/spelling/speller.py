@@ -160,11 +160,11 @@ class Speller:
             return self.knows(normal) or normal in self.language
         return all(self.pairs.count(left, right) > 0 for left, right in pairwise(typed))
 
-    def corrected(self, text: str) -> str:
+    def correct_text(self, text: str) -> str:
         """The most probable normal form of ``text``, whatever its confidence."""
-        return self.spelled(normalise(text)).text
+        return self.correct(normalise(text)).text
 
-    def spelled(self, normal: str) -> Correction:
+    def correct(self, normal: str) -> Correction:
         """Correct a normalised text word by word."""
         plain = words(normal)
         typed = ["", *plain, ""]

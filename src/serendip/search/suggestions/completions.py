@@ -210,7 +210,7 @@ class Suggester:
             for item in self._items_titled(self.searcher.titles.key(number)):
                 yield _suggest_title(item, "spelling")
         before, _, last = reading.key.rpartition(" ")
-        start = f"{self.searcher.speller.corrected(before)} {last}".strip()
+        start = f"{self.searcher.speller.correct_text(before)} {last}".strip()
         for item in titles.completions(start, k) or titles.near_completions(start, k):
             yield _suggest_title(item, "spelling")
 

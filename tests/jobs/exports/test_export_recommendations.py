@@ -13,8 +13,8 @@ from posting_executor import NOW, PostingExecutor, write_to
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import DataError, UnsupportedError
-from serendip.jobs import export_recommendations
-from serendip.jobs.export_recommendations import recommend_all
+from serendip.jobs.exports import recommendations
+from serendip.jobs.exports.recommendations import recommend_all
 from serendip.runtime.progress import TrainOptions
 
 USERS = 45
@@ -132,7 +132,7 @@ def test_an_unknown_surface_and_no_items_are_refused_by_name(shop: Path) -> None
 def test_what_is_posted_meanwhile_does_not_count(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_recommendations, "USERS_PER_TASK", 120)
+    monkeypatch.setattr(recommendations, "USERS_PER_TASK", 120)
     write_to(shop, 0)  # so that the generation lacks something at the start, too
     out = shop / "out.parquet"
     expected = recommend_all(shop, "home", 5, out, TrainOptions(), now=NOW)

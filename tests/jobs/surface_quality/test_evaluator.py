@@ -25,8 +25,8 @@ from serendip.jobs.surface_quality.answers import (
     answer_engine,
     rank,
 )
-from serendip.jobs.surface_quality.meter import SurfaceMeter
-from serendip.jobs.surface_quality.questions import Questioner
+from serendip.jobs.surface_quality.evaluator import SurfaceEvaluator
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.models.ranker.config import RankerConfig, RankerRows
@@ -47,7 +47,7 @@ task = "home"
 @pytest.fixture(scope="module")
 def measured(
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[JobContext, Questioner, EngineState]:
+) -> tuple[JobContext, SurfaceRequestBuilder, EngineState]:
     folder = import_shop(tmp_path_factory.mktemp("shop"))
     settings = folder / "serendip.toml"
     settings.write_text(settings.read_text() + BIDS)
@@ -56,15 +56,15 @@ def measured(
     fitter = Fitter.of(context, tmp_path_factory.mktemp("scratch"))
     past = fit_engine(fitter, split.train, "past", context.options)
     state = fitter.append_new_items(past, split)
-    return context, Questioner.of(split, split.targets, context, state, limit=20), state
+    return context, SurfaceRequestBuilder.of(split, split.targets, context, state, limit=20), state
 
 
 def test_every_surface_has_figures_or_a_reason(measured) -> None:
-    context, questioner, state = measured
+    context, builder, state = measured
     home = context.settings.all_surfaces()["home"]
-    _, lists = rank(questioner.split.targets.queries(), home, state)
-    meter = SurfaceMeter(questioner, state, {"u1": "KR"})
-    figures = {one.surface: one for one in meter.measure_all(lists, SilentProgress())}
+    _, lists = rank(builder.split.targets.queries(), home, state)
+    evaluator = SurfaceEvaluator(builder, state, {"u1": "KR"})
+    figures = {one.surface: one for one in evaluator.measure_all(lists, SilentProgress())}
     assert set(figures) == set(context.settings.all_surfaces())
     assert "No item has a bid" in figures["ads"].note
     assert "No event after the cut" in figures["cart"].note  # an hour between all events
@@ -74,7 +74,7 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
         assert {row.baseline for row in figures[name].comparisons} == (
             set(figures[name].systems) - {ENGINE}
         )
-    assert figures["home"].n_requests == len(questioner.split.targets)
+    assert figures["home"].n_requests == len(builder.split.targets)
     assert figures["shelf"].n_requests == 20
     assert figures["search"].systems[WORDS]["Recall@10"].value > 0.3
     assert list(figures["search"].systems)[:2] == [ENGINE, WORDS]
@@ -85,8 +85,8 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
 
 
 def test_rank_fusion_is_a_baseline_of_a_search_that_the_ranker_orders(measured) -> None:
-    context, questioner, state = measured
-    surface, requests = context.settings.all_surfaces()["search"], questioner.ask("search")
+    context, builder, state = measured
+    surface, requests = context.settings.all_surfaces()["search"], builder.build("search")
     fused = answer_all(requests, surface, state.with_ranker(None))
     assert FUSED not in fused.lists
     random = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def test_rank_fusion_is_a_baseline_of_a_search_that_the_ranker_orders(measured) 
 
 
 def test_what_a_promising_surface_shows_counts_for_its_later_answers(measured) -> None:
-    context, questioner, state = measured
+    context, builder, state = measured
     items = [Item(f"new{number}", f"The horror tale number {number}") for number in range(12)]
     updater = ItemUpdater(context.encoder, context.settings.content, context.settings.token_reader)
     state = updater.update(items, state)
@@ -115,7 +115,7 @@ def test_what_a_promising_surface_shows_counts_for_its_later_answers(measured) -
     )
     home = context.settings.all_surfaces()["home"]
     fair = home.model_copy(update={"exploration": exploration})
-    queries = questioner.split.targets.queries()
+    queries = builder.split.targets.queries()
     results, lists = rank(queries, fair, state)
     uncounted = answer_engine(queries, fair, state)
     order = np.argsort([query.time for query in queries], kind="stable")
@@ -130,8 +130,8 @@ def test_what_a_promising_surface_shows_counts_for_its_later_answers(measured) -
 
 
 def test_a_message_has_its_own_length_for_every_system(measured) -> None:
-    context, questioner, state = measured
-    answers = answer_all(questioner.ask("digest"), context.settings.all_surfaces()["digest"], state)
+    context, builder, state = measured
+    answers = answer_all(builder.build("digest"), context.settings.all_surfaces()["digest"], state)
     for name, lists in answers.lists.items():
         assert (lists[:, 4:] == -1).all(), name
     assert answers.message is not None
@@ -140,15 +140,15 @@ def test_a_message_has_its_own_length_for_every_system(measured) -> None:
 
 
 def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> None:
-    context, questioner, state = measured
+    context, builder, state = measured
     ads = context.settings.all_surfaces()["ads"]
     catalogue = state.catalogue
     bidding = type(catalogue)(
         [replace(item, attributes={**item.attributes, "bid": 2.0}) for item in catalogue.items]
     )
-    answers = answer_all(questioner.ask("ads"), ads, replace(state, catalogue=bidding))
+    answers = answer_all(builder.build("ads"), ads, replace(state, catalogue=bidding))
     assert answers.sale is not None
-    figures = SurfaceMeter(questioner, state, {})._estimate(questioner.ask("ads"), answers)
+    figures = SurfaceEvaluator(builder, state, {})._estimate(builder.build("ads"), answers)
     assert figures.auction is not None
     assert figures.auction.bid.value == 2.0
     assert figures.auction.sold.value > 0.9
@@ -163,9 +163,9 @@ def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> 
 
 
 def test_no_list_has_what_its_request_excludes(measured) -> None:
-    context, questioner, state = measured
+    context, builder, state = measured
     for name in ("similar", "thank_you", "shelf"):
-        requests = questioner.ask(name)
+        requests = builder.build(name)
         answers = answer_all(requests, context.settings.all_surfaces()[name], state)
         for system, lists in answers.lists.items():
             for row, query in enumerate(requests.queries):

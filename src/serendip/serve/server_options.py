@@ -26,7 +26,7 @@ _LOOPBACK = frozenset(name.strip("[]") for name in LOOPBACK_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
-class Exposure:
+class ServerOptions:
     """Where a service listens, and for whom; by default for this machine alone.
 
     Args:
@@ -127,4 +127,4 @@ class Exposure:
         return any(key.state(now) == "active" for key in keys)
 
 
-LOCAL = Exposure()
+LOCAL = ServerOptions()

@@ -19,10 +19,10 @@ from small_shop import import_shop
 from thread_executor import ThreadExecutor
 
 from serendip.errors import ConfigError, SerendipError
-from serendip.jobs import llm_parts
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
-from serendip.jobs.llm_job import LlmJob
+from serendip.jobs.llm import question_parts
+from serendip.jobs.llm.job import LlmJob
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import NO_BUDGET, RunOptions
 from serendip.llm.tasks import judge_task
@@ -36,7 +36,7 @@ BILL = 120 / 1e6
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """24 pairs; a task has at least six."""
-    monkeypatch.setattr(llm_parts, "QUESTIONS_PER_TASK", 6)
+    monkeypatch.setattr(question_parts, "QUESTIONS_PER_TASK", 6)
     folder = import_shop(tmp_path / "shop")
     pairs = [f"{query},i{item}" for query in ("a horror tale", "fun") for item in range(12)]
     (folder / "pairs.csv").write_text("\n".join(["query,item_id", *pairs]) + "\n")
@@ -154,6 +154,6 @@ def test_the_first_worker_that_stops_stops_the_others(shop: Path) -> None:
 
 def test_workers_of_another_machine_need_a_database_that_all_may_write(shop: Path) -> None:
     options = RunOptions("labels")
-    part = llm_parts.QuestionPart(str(shop), "another", judge_task(), (), options)
+    part = question_parts.QuestionPart(str(shop), "another", judge_task(), (), options)
     with pytest.raises(ConfigError, match="cannot be written by several machines"):
-        llm_parts.ask_part(part)
+        question_parts.ask_part(part)

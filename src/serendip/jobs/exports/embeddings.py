@@ -5,7 +5,7 @@ or query's vector with an item's vector is the retriever's score. Users also hav
 leaves out: their activity and the attribute values they prefer (``data.user_profile``).
 
 Users and queries are encoded in tasks of the executor, from one generation and at one moment of the
-store (``held_engine``), so that the file does not depend on who encoded what, or when: what is
+store (``engine_snapshot``), so that the file does not depend on who encoded what, or when: what is
 posted meanwhile does not count. Who is erased meanwhile is not in the file.
 """
 
@@ -33,8 +33,12 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.jobs.held_engine import EnginePlace, HeldEngine, hold_engine
-from serendip.jobs.noted_export import NotedExport
+from serendip.jobs.exports.engine_snapshot import (
+    EngineLocation,
+    EngineSnapshot,
+    open_engine_snapshot,
+)
+from serendip.jobs.exports.export_record import ExportRecord
 from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
@@ -81,12 +85,12 @@ class EmbedTask:
     """Users or queries to encode.
 
     Args:
-        place: of the engine that encodes.
+        location: of the engine that encodes.
         kind: users or queries.
         ids: of the rows.
     """
 
-    place: EnginePlace
+    location: EngineLocation
     kind: Kind
     ids: tuple[str, ...] = ()
 
@@ -136,13 +140,13 @@ def embed(
     with closing(workspace.open_store()) as store:
         finish = _finisher(workspace, store, target, kind, file)
         texts = _read_texts(workspace, file) if kind == "queries" else []
-        with hold_engine(workspace, store, at) as held:
-            engine = held.engine
-            rows = _select_rows(held, kind, texts)
+        with open_engine_snapshot(workspace, store, at) as snapshot:
+            engine = snapshot.engine
+            rows = _select_rows(snapshot, kind, texts)
             space = open_space(workspace.generation_folder / engine.generation)
             require_writable(target)
             facts = _describe_space(engine.generation, space)
-            task = EmbedTask(held.place, kind)
+            task = EmbedTask(snapshot.location, kind)
             blocks = _compute_blocks(engine, rows, task, options)
             _write(target, ID_COLUMN[kind], rows, space, facts, blocks, finish)
     return {"kind": kind, "rows": count_rows(target), **facts, "out": str(target)}
@@ -171,7 +175,7 @@ def _compute_blocks(
 
 def encode_rows(task: EmbedTask) -> list[Block]:
     """The blocks of a task, in a process of an executor, which may be given several tasks."""
-    engine = task.place.open()
+    engine = task.location.open()
     return list(_read_all(_rows_of(engine, task.kind, task.ids)))
 
 
@@ -227,7 +231,7 @@ def _finisher(
     """What is done with the whole file before it gets its name; notes it if it is of people."""
     if kind == "items":
         return lambda part: None
-    export = NotedExport(workspace, store, target)
+    export = ExportRecord(workspace, store, target)
     if kind == "users":
         return export.finish_users
     if file is not None:
@@ -248,11 +252,11 @@ def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
     return texts
 
 
-def _select_rows(held: HeldEngine, kind: Kind, texts: Sequence[str]) -> _VectorRows:
+def _select_rows(snapshot: EngineSnapshot, kind: Kind, texts: Sequence[str]) -> _VectorRows:
     """Ids of a kind, and their vectors."""
     if kind != "items":
-        return _rows_of(held.engine, kind, held.users if kind == "users" else texts)
-    state = held.engine.state
+        return _rows_of(snapshot.engine, kind, snapshot.users if kind == "users" else texts)
+    state = snapshot.engine.state
     retriever = require_retriever(state)
     numbers = np.flatnonzero(~state.hidden).astype(np.int32)
     ids = state.catalogue.vocabulary.ids_of(numbers)

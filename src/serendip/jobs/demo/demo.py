@@ -83,7 +83,7 @@ def write_demo_files(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "films.csv").exists() or not (folder / "ratings.csv").exists():
         process = subprocess.run(
-            [sys.executable, str(_HERE / "demo_movielens.py"), str(folder)],
+            [sys.executable, str(_HERE / "write_movielens.py"), str(folder)],
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},

@@ -1,4 +1,4 @@
-"""All configured surfaces of an engine state, asked about the test part of a split."""
+"""Measures all configured surfaces of an engine state on the test part of a split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serendip.jobs.surface_quality.kinds import (
     kinds_of_items,
     kinds_of_users,
 )
-from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.models.ranker.basket_order import BasketOrder
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import Progress
@@ -27,16 +27,16 @@ NOTHING = "No event after the cut makes such a request."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SurfaceMeter:
+class SurfaceEvaluator:
     """Measures all surfaces of one state.
 
     Args:
-        questioner: makes the requests.
+        builder: makes the requests.
         state: answers them; its item numbers are those of the split.
         countries: user -> country; users without one are left out.
     """
 
-    questioner: Questioner
+    builder: SurfaceRequestBuilder
     state: EngineState
     countries: Mapping[str, str]
 
@@ -44,11 +44,11 @@ class SurfaceMeter:
         """Figures of every configured surface; a note instead where there is nothing to ask.
 
         Args:
-            home: system -> its lists (T, 10) for all requests of ``Questioner.ask_next_items``, on
-                the surface ``home``.
+            home: system -> its lists (T, 10) on the surface ``home``, for all requests of
+                ``SurfaceRequestBuilder.build_next_items``.
             progress: of the surfaces.
         """
-        surfaces = self.questioner.settings.all_surfaces()
+        surfaces = self.builder.settings.all_surfaces()
         names = progress.track(list(surfaces), SURFACES, len(surfaces))
         return [
             self._measure_home(home) if name == HOME else self._measure(name, surfaces[name])
@@ -56,7 +56,7 @@ class SurfaceMeter:
         ]
 
     def _measure_home(self, lists: Mapping[str, IntArray]) -> SurfaceFigures:
-        requests = self.questioner.ask_next_items(HOME)
+        requests = self.builder.build_next_items(HOME)
         return self._estimate(requests, SurfaceAnswers(lists))
 
     def _measure(self, name: str, surface: SurfaceConfig) -> SurfaceFigures:
@@ -67,13 +67,13 @@ class SurfaceMeter:
                 note=f"No item has a bid (attribute {surface.sponsored.bid!r}): nothing can be "
                 "sold, and the list is what it would be without places for sale.",
             )
-        requests = self.questioner.ask(name)
+        requests = self.builder.build(name)
         if not len(requests):
             return SurfaceFigures(name, requests.question, note=NOTHING)
         return self._estimate(requests, answer_all(requests, surface, self.state))
 
     def _estimate(self, requests: SurfaceRequests, answers: SurfaceAnswers) -> SurfaceFigures:
-        split = self.questioner.split
+        split = self.builder.split
         runs = SurfaceRuns(
             surface=requests.surface,
             question=requests.question,
@@ -95,7 +95,7 @@ class SurfaceMeter:
 
     def _note(self, name: str) -> str:
         """What orders the surface, if the training has chosen it: of searches and of baskets."""
-        task, ranker = self.questioner.settings.all_surfaces()[name].task, self.state.ranker
+        task, ranker = self.builder.settings.all_surfaces()[name].task, self.state.ranker
         order: SearchOrder | BasketOrder | None = None
         if task == "search":
             order = SearchOrder() if ranker is None else ranker.search_order

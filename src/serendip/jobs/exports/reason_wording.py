@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from serendip.data.item import Catalogue
 from serendip.engine.explain import Reason
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm_job import LlmJob, run_llm_job
-from serendip.jobs.llm_parts import Question
+from serendip.jobs.llm.job import LlmJob, run_llm_job
+from serendip.jobs.llm.question_parts import Question
 from serendip.llm.reason_task import NamedThings, WordedReason, reason_task
 
 

@@ -22,10 +22,10 @@ NEWEST = 20
 _LEAST = 2
 """Items of a history that must have a value, and items of the catalogue."""
 
-_KEY = "taste"
+_KEY = "attribute preferences"
 
 
-class Value(NamedTuple):
+class Preference(NamedTuple):
     """A value of the user's newest items, or of the source items of a request.
 
     Args:
@@ -38,8 +38,8 @@ class Value(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taste:
-    """What the values of a request are.
+class AttributePreferences:
+    """The values that a request prefers.
 
     Args:
         size: number of items that were compared.
@@ -47,18 +47,18 @@ class Taste:
     """
 
     size: int
-    values: Mapping[str, Value]
+    values: Mapping[str, Preference]
 
 
-def taste_of(query: Query, state: EngineState) -> Taste:
-    """The taste of a request: of its source items if it has any, else of the user's newest items.
+def find_preferences(query: Query, state: EngineState) -> AttributePreferences:
+    """Preferences of a request: of its source items if it has any, else of the user's newest items.
 
-    It is kept with the history as long as the catalogue stays the same.
+    They are kept with the history as long as the catalogue stays the same.
     """
     if len(query.source_items):
         return _compare(query.source_items.tolist(), state, 1)
     derived = query.history.derived
-    found: tuple[object, Taste] | None = derived.get(_KEY)
+    found: tuple[object, AttributePreferences] | None = derived.get(_KEY)
     if found is None or found[0] is not state.catalogue:
         newest = query.history.item_nums.tolist()[::-1]
         items = [item for item in dict.fromkeys(newest) if not state.hidden[item]][:NEWEST]
@@ -66,7 +66,7 @@ def taste_of(query: Query, state: EngineState) -> Taste:
     return found[1]
 
 
-def _compare(items: list[int], state: EngineState, least: int) -> Taste:
+def _compare(items: list[int], state: EngineState, least: int) -> AttributePreferences:
     having: dict[str, list[int]] = {}
     for item in items:
         for word in state.catalogue.words(item):
@@ -78,5 +78,5 @@ def _compare(items: list[int], state: EngineState, least: int) -> Taste:
         if len(owners) < least or known < _LEAST or share * state.num_items <= known:
             continue
         strength = share * math.log(share * state.num_items / known)
-        values[word] = Value(min(strength, 1.0), tuple(owners))
-    return Taste(len(items), values)
+        values[word] = Preference(min(strength, 1.0), tuple(owners))
+    return AttributePreferences(len(items), values)

@@ -1,4 +1,4 @@
-"""An engine that answers as of one moment of the store, here and in tasks of an executor.
+"""Snapshot of an engine: answers as of one moment of the store, here and in tasks of an executor.
 
 One generation answers, with one time for all requests, and what is posted, changed or deleted after
 the moment does not count. So an export is the same whoever answered what, and when.
@@ -21,7 +21,7 @@ from serendip.runtime.scratch import scratch_folder
 
 
 @dataclass(frozen=True, slots=True)
-class EnginePlace:
+class EngineLocation:
     """What another process opens the same engine from.
 
     Args:
@@ -42,22 +42,24 @@ class EnginePlace:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldEngine:
+class EngineSnapshot:
     """An engine as of one moment.
 
     Args:
         engine: of this process.
-        place: of the engines of others.
+        location: of the engines of others.
         users: ids of all users with events at the moment, the most active first.
     """
 
     engine: Engine
-    place: EnginePlace
+    location: EngineLocation
     users: Sequence[str]
 
 
 @contextmanager
-def hold_engine(workspace: Workspace, store: Store, now: float) -> Iterator[HeldEngine]:
+def open_engine_snapshot(
+    workspace: Workspace, store: Store, now: float
+) -> Iterator[EngineSnapshot]:
     """Open the published generation as of the present moment, in a ``with`` block.
 
     Args:
@@ -74,15 +76,15 @@ def hold_engine(workspace: Workspace, store: Store, now: float) -> Iterator[Held
     version, ignored = int(generation.manifest[ITEM_VERSION]), workspace.settings.actions.ignore
     with scratch_folder(workspace.training.absolute()) as folder:
         users = StoreMoment.write(store, version, folder, ignored)
-        place = EnginePlace(str(path), generation.name, str(folder), now)
+        location = EngineLocation(str(path), generation.name, str(folder), now)
         with (
             closing(StoreMoment.open(folder)) as moment,
             closing(Engine.open_named(path, generation.name, lambda: now, moment)) as engine,
         ):
-            yield HeldEngine(engine, place, users)
+            yield EngineSnapshot(engine, location, users)
 
 
 @lru_cache(maxsize=1)
-def _open_once(place: EnginePlace) -> Engine:
-    moment = StoreMoment.open(Path(place.moment))
-    return Engine.open_named(place.workspace, place.generation, lambda: place.now, moment)
+def _open_once(location: EngineLocation) -> Engine:
+    moment = StoreMoment.open(Path(location.moment))
+    return Engine.open_named(location.workspace, location.generation, lambda: location.now, moment)

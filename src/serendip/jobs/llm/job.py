@@ -1,7 +1,8 @@
 """Runs LLM jobs: one process per job, within a budget, each answer paid for once.
 
 A job provides a task and its questions and uses the answers. This module does the rest: the lock,
-the LLM of ``[llm]``, the ledger, the cost estimate, the requests (``llm_parts``) and a summary.
+the LLM of ``[llm]``, the ledger, the cost estimate, the requests (``question_parts.py``) and a
+summary.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Generic
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm_parts import Question, ask_in_parts, open_llm
+from serendip.jobs.llm.question_parts import Question, ask_in_parts, open_llm
 from serendip.llm.client import Llm
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import CostEstimate, Outcome, RunOptions, estimate_cost

@@ -17,14 +17,14 @@ from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Split, Targets, next_choices, temporal
 from serendip.engine.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
-from serendip.jobs.surface_quality import questions
+from serendip.jobs.surface_quality import request_builder
 from serendip.jobs.surface_quality.baskets import basket_actions, read_baskets
 from serendip.jobs.surface_quality.kinds import (
     kinds_of_choices,
     kinds_of_items,
     kinds_of_users,
 )
-from serendip.jobs.surface_quality.questions import Questioner, SurfaceRequests
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 
 HOUR = 3_600.0
 PAST = [("u", "a", 0), ("u", "b", HOUR), ("v", "a", 2 * HOUR), ("w", "c", 3 * HOUR)]
@@ -45,18 +45,18 @@ def split_of(rows: Sequence[tuple[str, str, float]] = (*PAST, *FUTURE)) -> Split
     return temporal(dataset_of(rows), len(PAST) / len(rows))
 
 
-def questioner(
+def builder(
     split: Split,
     limit: int = 50,
     settings: Settings | None = None,
     choices: Targets | None = None,
     repeats: Repeats | None = None,
-) -> Questioner:
+) -> SurfaceRequestBuilder:
     def encode(texts: Sequence[str]) -> np.ndarray:
         return np.array([[len(text), 1.0] for text in texts], np.float32)
 
     fixed = {"serach": "search"}
-    return Questioner(
+    return SurfaceRequestBuilder(
         split,
         choices or split.targets,
         repeats or Repeats(),
@@ -92,7 +92,7 @@ def told(split: Split, requests: SurfaceRequests) -> set[tuple[str, str, str, st
 
 def test_home_asks_for_the_next_item_and_similar_for_that_beside_the_last_one() -> None:
     split = split_of()
-    home = questioner(split).ask("home")
+    home = builder(split).build("home")
     assert told(split, home) == {
         ("u", "ab", "", "c"),
         ("u", "abc", "", "d"),
@@ -101,7 +101,7 @@ def test_home_asks_for_the_next_item_and_similar_for_that_beside_the_last_one() 
         ("x", "", "", "a"),
     }
     assert home.possible == 5
-    similar = questioner(split).ask("similar")
+    similar = builder(split).build("similar")
     assert told(split, similar) == {
         ("u", "ab", "b", "c"),
         ("u", "abc", "c", "d"),
@@ -114,14 +114,14 @@ def test_home_asks_for_the_next_item_and_similar_for_that_beside_the_last_one() 
 
 def test_all_targets_of_home_are_asked_in_their_order() -> None:
     split = split_of()
-    home = questioner(split, limit=1).ask_next_items("home")
+    home = builder(split, limit=1).build_next_items("home")
     assert [int(items[0]) for items in home.relevant] == split.targets.items.tolist()
-    assert len(questioner(split, limit=1).ask("home")) == 1
+    assert len(builder(split, limit=1).build("home")) == 1
 
 
 def test_a_cart_is_half_of_a_basket_and_the_rest_of_it_is_relevant() -> None:
     split = split_of()
-    requests = questioner(split).ask("cart")
+    requests = builder(split).build("cart")
     assert requests.possible == 2
     rows = {row[1]: row for row in told(split, requests)}
     _, _, part, rest = rows["ab"]
@@ -137,15 +137,15 @@ def test_a_cart_is_half_of_a_basket_and_the_rest_of_it_is_relevant() -> None:
 def test_a_cart_that_shows_items_again_has_them_among_the_relevant_ones() -> None:
     split = split_of([*PAST, ("u", "a", 10 * HOUR), ("u", "b", 10 * HOUR), ("u", "c", 10 * HOUR)])
     again = Settings.model_validate({"surfaces": {"cart": {"filters": []}}})
-    (request,) = told(split, questioner(split, settings=again).ask("cart"))
+    (request,) = told(split, builder(split, settings=again).build("cart"))
     assert sorted(request[2] + request[3]) == ["a", "b", "c"]
-    (_, _, _, relevant) = next(iter(told(split, questioner(split).ask("cart"))), ("",) * 4)
+    (_, _, _, relevant) = next(iter(told(split, builder(split).build("cart"))), ("",) * 4)
     assert relevant in ("", "c")  # "" where c is the part that is in the cart
 
 
 def test_thank_you_is_a_whole_basket_and_the_next_one_is_relevant() -> None:
     split = split_of()
-    requests = questioner(split).ask("thank_you")
+    requests = builder(split).build("thank_you")
     assert told(split, requests) == {
         ("u", "ab", "b", "cde"),  # before the first basket after the cut came that of b
         ("u", "abcde", "cde", "f"),
@@ -168,7 +168,7 @@ def test_baskets_are_made_of_purchases_if_the_log_has_any() -> None:
 
 def test_a_message_goes_once_to_each_user_and_their_next_choices_are_relevant() -> None:
     split = split_of()
-    requests = questioner(split).ask("digest")
+    requests = builder(split).build("digest")
     assert sorted(requests.users.tolist()) == ["u", "x"]
     assert requests.possible == 2
     following = {"ab": "acdef", "abc": "adef", "abcd": "aef", "abcdea": "f", "": "a"}
@@ -190,10 +190,10 @@ def logged(count: int) -> list[LoggedRequest]:
 
 
 def test_search_is_asked_with_logged_texts_corrected_and_encoded() -> None:
-    split = replace(split_of(), requests=logged(questions.MIN_LOGGED))
-    requests = questioner(split, limit=60).ask("search")
+    split = replace(split_of(), requests=logged(request_builder.MIN_LOGGED))
+    requests = builder(split, limit=60).build("search")
     assert "logged" in requests.question
-    assert len(requests) == requests.possible == questions.MIN_LOGGED
+    assert len(requests) == requests.possible == request_builder.MIN_LOGGED
     corrected = next(query for query in requests.queries if query.text == "serach")
     assert (corrected.searched, corrected.text_vector.tolist()) == ("search", [6.0, 1.0])
     assert {ids(split, query.history.item_nums) for query in requests.queries} == {"abcde"}
@@ -201,30 +201,30 @@ def test_search_is_asked_with_logged_texts_corrected_and_encoded() -> None:
 
 
 def test_with_few_logged_searches_queries_are_written_and_said_to_be() -> None:
-    split = replace(split_of(), requests=logged(questions.MIN_LOGGED - 1))
+    split = replace(split_of(), requests=logged(request_builder.MIN_LOGGED - 1))
     titled = replace(
         split,
         catalogue=type(split.catalogue)(
             [replace(item, title=f"The {item.item_id} tale") for item in split.catalogue.items]
         ),
     )
-    requests = questioner(titled).ask("search")
+    requests = builder(titled).build("search")
     assert "written" in requests.question
     assert len(requests) == 5  # one for every target
     for query, relevant in zip(requests.queries, requests.relevant, strict=True):
         title = titled.catalogue[int(relevant[0])].title
         assert query.text != title
         assert query.text
-    texts = [query.text for query in questioner(titled).ask("search").queries]
+    texts = [query.text for query in builder(titled).build("search").queries]
     assert texts == [query.text for query in requests.queries]
 
 
 def test_a_logged_search_has_the_country_and_the_device_of_its_request() -> None:
-    one, *others = logged(questions.MIN_LOGGED)
+    one, *others = logged(request_builder.MIN_LOGGED)
     requests = [replace(one, country="NZ", device="phone"), *others]
     dataset = with_context(dataset_of([*PAST, *FUTURE]), "KR")
     split = replace(temporal(dataset, 0.4), requests=requests)
-    queries = questioner(split).ask("search").queries
+    queries = builder(split).build("search").queries
     assert {(query.text, query.country, query.device) for query in queries} == {
         ("serach", "NZ", "phone"),
         ("shoes", "KR", ""),  # without a country of its own: that of the user
@@ -238,7 +238,7 @@ def test_home_and_similar_have_the_country_and_the_device_of_the_target() -> Non
     events = replace(dataset.events, countries=abroad, devices=abroad)
     split = temporal(replace(dataset, events=events, device_names=("tv", "phone")), 0.4)
     for surface in ("home", "similar"):
-        queries = questioner(split).ask(surface).queries
+        queries = builder(split).build(surface).queries
         assert {(query.country, query.device) for query in queries} == {("NZ", "phone")}
 
 
@@ -251,9 +251,9 @@ def test_items_that_a_surface_never_shows_are_not_relevant_to_it() -> None:
         replace(item, attributes={"genre": genres.get(item.item_id, "z")})
         for item in split.catalogue.items
     ]
-    shown = questioner(
-        replace(split, catalogue=type(split.catalogue)(some)), settings=settings
-    ).ask("shelf")
+    shown = builder(replace(split, catalogue=type(split.catalogue)(some)), settings=settings).build(
+        "shelf"
+    )
     assert {ids(split, items) for items in shown.relevant} == {"c", "e"}
     assert isinstance(settings.all_surfaces()["shelf"].filters[0], AttributeFilter)
 
@@ -263,7 +263,7 @@ def test_kinds_of_items_and_users() -> None:
     items = {name: ids(split, np.flatnonzero(mask)) for name, mask in kinds_of_items(split).items()}
     assert (items["warm items"], items["cold items"]) == ("abc", "def")
     assert items["tail items"] == "abcdef"  # a fifth of three items is none
-    home = questioner(split).ask_next_items("home")
+    home = builder(split).build_next_items("home")
     countries = {"u": "KR", "x": "NZ"}
     kinds = kinds_of_users(split, home.queries, countries)
     users = {name: set(home.users[mask].tolist()) for name, mask in kinds.items()}
@@ -340,12 +340,12 @@ def test_surfaces_ask_for_items_that_come_again_beside_first_choices() -> None:
     split = split_of()
     repeats = repeating(split, a=9)
     choices = next_choices(data, split, repeats)
-    asked = questioner(split, choices=choices, repeats=repeats)
-    home = asked.ask("home")
-    assert told(split, home) - told(split, questioner(split).ask("home")) == {
+    asked = builder(split, choices=choices, repeats=repeats)
+    home = asked.build("home")
+    assert told(split, home) - told(split, builder(split).build("home")) == {
         ("u", "abcde", "", "a")
     }
-    assert len(asked.ask_next_items("home")) == len(home) == 6
+    assert len(asked.build_next_items("home")) == len(home) == 6
     kinds = kinds_of_choices(home.queries, home.relevant)
     assert [ids(split, items) for items in kinds["repeats"] if len(items)] == ["a"]
     firsts = sorted(ids(split, items) for items in kinds["first choices"] if len(items))
@@ -356,20 +356,20 @@ def test_surfaces_ask_for_items_that_come_again_beside_first_choices() -> None:
         assert ids(split, query.exclude) == ids(
             split, np.setdiff1d(query.history.item_nums, query.again)
         )
-    before = told(split, questioner(split).ask("thank_you"))
-    assert told(split, asked.ask("thank_you")) - before == {("u", "abcde", "cde", "af")}
+    before = told(split, builder(split).build("thank_you"))
+    assert told(split, asked.build("thank_you")) - before == {("u", "abcde", "cde", "af")}
     assert ("u", "abcde", "cde", "f") in before
-    rest = {item for _, _, _, item in told(split, asked.ask("cart"))}
+    rest = {item for _, _, _, item in told(split, asked.build("cart"))}
     assert rest <= {"a", "f", "c", "d", "e", "cd", "ce", "de"} and rest & {"a", "f"}
 
 
 def test_without_items_that_come_again_nothing_is_told_apart() -> None:
     split = split_of()
-    home = questioner(split).ask("home")
+    home = builder(split).build("home")
     assert kinds_of_choices(home.queries, home.relevant) == {}
 
 
 @pytest.mark.parametrize("name", ["cart", "thank_you"])
 def test_without_baskets_there_is_nothing_to_ask(name: str) -> None:
     split = split_of([*PAST, ("x", "a", 30 * HOUR), ("y", "b", 31 * HOUR)])
-    assert len(questioner(split).ask(name)) == 0
+    assert len(builder(split).build(name)) == 0

@@ -1,8 +1,9 @@
-"""The question that a surface is asked: its requests, and what is relevant to each.
+"""Builds the test requests of a surface, and what is relevant to each.
 
 ==========  =============================================================================
 home        the feed at a moment; relevant is the item that the user chose next
-similar     the page of the user's last item; relevant is the item that they chose next
+similar     the page of the user's last item, or of another one of the same basket
+            (``Targets.page_before``); relevant is the item that they chose next
 cart        half of a basket, in no order; relevant is the rest of the basket
 thank_you   a whole basket, just ordered; relevant is the user's next basket
 search      a logged text; relevant is what was chosen after it. Without logged searches, a text
@@ -10,7 +11,7 @@ search      a logged text; relevant is what was chosen after it. Without logged 
 message     a surface with ``min_value``: one moment of a user; relevant is what they chose next
 ==========  =============================================================================
 
-Any other surface is asked the question of its task. As in the whole evaluation, an item that the
+Any other surface has the requests of its task. As in the whole evaluation, an item that the
 user chose or rejected before is not relevant where the surface leaves it out. Where the training
 part says that items come again, requests have the items that are due then, as in the service, and
 the surfaces of task home, the cart and the page after an order are also asked for these.
@@ -41,8 +42,8 @@ from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.baskets import (
     BasketSample,
-    ask_next_basket,
-    ask_rest_of_basket,
+    build_next_basket,
+    build_rest_of_basket,
 )
 from serendip.jobs.surface_quality.sample import Keys, hash_key, sample_requests
 
@@ -99,8 +100,8 @@ class SurfaceRequests:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Questioner:
-    """Asks the questions of all surfaces about the test part of a temporal split.
+class SurfaceRequestBuilder:
+    """Builds the requests of all surfaces from the test part of a temporal split.
 
     Args:
         split: with a cut.
@@ -130,34 +131,34 @@ class Questioner:
             vectors = context.vectors.encode(context.encoder, list(texts))
             return fuse_text_vectors(texts, vectors, state.fusion)
 
-        correct = state.searcher.corrected
+        correct = state.searcher.correct_text
         return cls(split, choices, state.repeats, context.settings, correct, encode, limit)
 
-    def ask(self, name: str) -> SurfaceRequests:
+    def build(self, name: str) -> SurfaceRequests:
         """The requests of one surface; none if the data have nothing that it could be asked."""
         surface = self.settings.all_surfaces()[name]
         if surface.task == "search" and "query" in surface.context:
-            requests = self._ask_search(name)
+            requests = self._build_search(name)
         elif surface.task == "cart":
-            sample = ask_rest_of_basket(self.split, self.choices, self.limit)
+            sample = build_rest_of_basket(self.split, self.choices, self.limit)
             requests = self._from_baskets(name, REST_OF_BASKET, surface, sample)
         elif surface.task == "thank_you":
-            sample = ask_next_basket(self.split, self.choices, self.limit)
+            sample = build_next_basket(self.split, self.choices, self.limit)
             requests = self._from_baskets(name, NEXT_BASKET, surface, sample)
         elif surface.task == "similar":
-            requests = self._ask_from_item(name, surface)
+            requests = self._build_from_item(name, surface)
         elif surface.min_value is not None:
-            requests = self._ask_messages(name)
+            requests = self._build_messages(name)
         else:
-            requests = self._ask_next_item(name, *self._sample(self.choices, self.limit))
+            requests = self._build_next_item(name, *self._sample(self.choices, self.limit))
         return self._within_filters(requests, surface)
 
-    def ask_next_items(self, name: str) -> SurfaceRequests:
+    def build_next_items(self, name: str) -> SurfaceRequests:
         """The feed at all next choices, in their order."""
         keys = np.zeros(len(self.choices), np.uint64)
-        return self._ask_next_item(name, self.choices, keys)
+        return self._build_next_item(name, self.choices, keys)
 
-    def _ask_next_item(self, name: str, targets: Targets, keys: Keys) -> SurfaceRequests:
+    def _build_next_item(self, name: str, targets: Targets, keys: Keys) -> SurfaceRequests:
         return SurfaceRequests(
             name,
             "The feed at a moment: does it have the item that the user chose next?",
@@ -168,7 +169,7 @@ class Questioner:
             self._afterwards(targets),
         )
 
-    def _ask_messages(self, name: str) -> SurfaceRequests:
+    def _build_messages(self, name: str) -> SurfaceRequests:
         users = len(set(self.split.targets.users))
         targets, keys = self._sample(self.split.targets, min(self.limit, users))
         return SurfaceRequests(
@@ -182,13 +183,14 @@ class Questioner:
             afterwards,
         )
 
-    def _ask_from_item(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
+    def _build_from_item(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
         targets, keys = self._sample(self.split.targets, self.limit)
-        rows = [row for row in range(len(targets)) if len(targets.history(row))]
+        pages = [targets.page_before(row) for row in range(len(targets))]
+        rows = [row for row, page in enumerate(pages) if page is not None]
         queries = []
         for row in rows:
             past = targets.past_before(targets.users[row], float(targets.times[row]))
-            source = past.history.item_nums[-1:]
+            source = np.array([pages[row]], np.int32)
             query = self._from_items(
                 targets.users[row], past, source, float(targets.times[row]), surface
             )
@@ -202,8 +204,8 @@ class Questioner:
             )
         return SurfaceRequests(
             name,
-            "The page of the item that the user chose last: does the list beside it have the item "
-            "that they chose next?",
+            "The page of the item that the user chose last, or of another one of the same basket: "
+            "does the list beside it have the item that they chose next?",
             queries,
             [targets.items[row : row + 1] for row in rows],
             keys[rows],
@@ -229,17 +231,17 @@ class Questioner:
             name, question, queries, relevant, sample.keys[kept], sample.possible
         )
 
-    def _ask_search(self, name: str) -> SurfaceRequests:
+    def _build_search(self, name: str) -> SurfaceRequests:
         logged = [
             request
             for request in self.split.requests
             if request.text.strip() and len(request.chosen) and request.surface == name
         ]
         if len(logged) >= MIN_LOGGED:
-            return self._ask_logged(name, logged)
-        return self._ask_written(name)
+            return self._build_logged(name, logged)
+        return self._build_written(name)
 
-    def _ask_logged(self, name: str, logged: Sequence[LoggedRequest]) -> SurfaceRequests:
+    def _build_logged(self, name: str, logged: Sequence[LoggedRequest]) -> SurfaceRequests:
         rows, keys = sample_requests(
             [request.user_id for request in logged],
             lambda row: hash_key(logged[row].user_id, logged[row].text, logged[row].timestamp),
@@ -263,7 +265,7 @@ class Questioner:
             len(logged),
         )
 
-    def _ask_written(self, name: str) -> SurfaceRequests:
+    def _build_written(self, name: str) -> SurfaceRequests:
         targets, keys = self._sample(self.split.targets, self.limit)
         fields = self.settings.content.fields
         texts = [

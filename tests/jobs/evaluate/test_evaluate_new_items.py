@@ -14,7 +14,7 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.evaluate.new_items import NewItemFigures
-from serendip.jobs.evaluate.new_items import judge_new_items
+from serendip.jobs.evaluate.new_items import evaluate_new_items
 
 OLD = [("u", "a", 0.0), ("v", "b", 1.0), ("v", "a", 2.0), ("u", "b", 3.0)]
 LATER = [("u", "c", 10.0), ("v", "c", 12.0), ("w", "d", 13.0), ("w", "c", 40.0), ("w", "e", 41.0)]
@@ -36,7 +36,7 @@ def judge(data: Dataset, lists: list[list[str]], **exploration: float) -> NewIte
     surface = SurfaceConfig(
         task="home", sources={"popularity": 1}, exploration=ExplorationConfig(**exploration)
     )
-    return judge_new_items(data, split, {"engine": tabulate(split, lists)}, surface, seed=0)
+    return evaluate_new_items(data, split, {"engine": tabulate(split, lists)}, surface, seed=0)
 
 
 def tabulate(split: Split, lists: list[list[str]]) -> np.ndarray:
@@ -86,5 +86,5 @@ def test_without_new_items_nothing_is_measured() -> None:
     split = temporal(data, 0.7)
     surface = SurfaceConfig(task="home", sources={"popularity": 1})
     lists = {"engine": np.full((len(split.targets), 2), -1, np.int32)}
-    found = judge_new_items(data, split, lists, surface, seed=0)
+    found = evaluate_new_items(data, split, lists, surface, seed=0)
     assert (found.items, found.too_late, found.chosen.value) == (0, 0, None)

@@ -16,7 +16,7 @@ from serendip.engine.erasure import Eraser, ErasurePlace
 from serendip.engine.workspace import Workspace
 from serendip.jobs.exchange.export import export
 from serendip.jobs.exchange.open_formats import JsonFormat
-from serendip.jobs.noted_export import NotedExport
+from serendip.jobs.exports.export_record import ExportRecord
 from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.progress import SilentProgress
 
@@ -36,7 +36,7 @@ def store(workspace: Workspace) -> Iterator[Store]:
 
 def write(workspace: Workspace, store: Store, out: Path, erased: str = "") -> None:
     """Write three users, one of whom may be erased between the first and the last of them."""
-    noted = NotedExport(workspace, store, out)
+    noted = ExportRecord(workspace, store, out)
     out.parent.mkdir(exist_ok=True)
     with open_parquet(out, SCHEMA, noted.finish_users) as file:
         for rank, user in enumerate(("u1", "u2", "u3")):
@@ -75,7 +75,7 @@ def test_what_is_being_written_is_pending_and_left_to_its_writer(
 ) -> None:
     out = workspace.embeddings / "users.parquet"
     workspace.embeddings.mkdir()
-    noted = NotedExport(workspace, store, out)
+    noted = ExportRecord(workspace, store, out)
     with open_parquet(out, SCHEMA, noted.finish_users) as file:
         file.write_table(pa.table({"user_id": ["u1"], "rank": [0]}, SCHEMA))
         eraser = Eraser(workspace, store)
@@ -112,7 +112,7 @@ def test_a_second_file_at_a_path_makes_the_first_no_younger(
     out = workspace.folder / "digest.parquet"
     write(workspace, store, out)
     Eraser(workspace, store).erase_user("u1")
-    NotedExport(workspace, store, out)  # begun, and killed
+    ExportRecord(workspace, store, out)  # begun, and killed
     assert place(workspace, store, "exports").state == "pending"
 
 

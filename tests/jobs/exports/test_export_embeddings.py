@@ -27,8 +27,8 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
-from serendip.jobs import export_embeddings
-from serendip.jobs.export_embeddings import Kind, embed, read_queries
+from serendip.jobs.exports import embeddings
+from serendip.jobs.exports.embeddings import Kind, embed, read_queries
 from serendip.jobs.train.carry_over import continue_space, require_retriever
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.versions import compute_checksums, seal
@@ -120,7 +120,7 @@ def test_batches_of_any_size_write_the_same_users(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users, vectors = written(shop, "users")
-    monkeypatch.setattr(export_embeddings, "BATCH", 7)
+    monkeypatch.setattr(embeddings, "BATCH", 7)
     again, rows = written(shop, "users")
     assert again == users
     np.testing.assert_allclose(rows, vectors, atol=1e-5)
@@ -230,7 +230,7 @@ def test_a_failure_half_way_leaves_the_file_that_was_there(
 ) -> None:
     out = shop / "items.parquet"
     out.write_text("earlier")
-    monkeypatch.setattr(export_embeddings, "BATCH", 10)
+    monkeypatch.setattr(embeddings, "BATCH", 10)
 
     class Stops(SilentProgress):
         def track(self, items, description, total):
@@ -280,7 +280,7 @@ def test_whoever_is_erased_while_vectors_are_written_is_not_in_the_file(
 def test_what_is_posted_meanwhile_is_not_in_the_vectors(
     shop: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_embeddings, "ROWS_PER_TASK", {"users": 120, "queries": 1}[kind])
+    monkeypatch.setattr(embeddings, "ROWS_PER_TASK", {"users": 120, "queries": 1}[kind])
     write_to(shop, 0)  # so that the generation lacks something at the start, too
     write_to(shop, -1)
     out = shop / "out.parquet"

@@ -1,4 +1,4 @@
-"""The seat of a worker: what its supervisor leaves it, and the channel between the two.
+"""What a supervisor leaves a worker, and the channel between the two.
 
 A worker reports through the channel that it is ready, or why it is not. The operating system closes
 the channel when one of the two ends, however it ends, so each learns of the other's end from it.
@@ -53,7 +53,7 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSeat:
+class WorkerResources:
     """What one worker gets.
 
     Args:

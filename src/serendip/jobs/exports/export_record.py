@@ -1,4 +1,4 @@
-"""A file with ids of users that a command writes, noted in the database before its first byte.
+"""Record of an export: the database names a file with ids of users before its first byte exists.
 
 The receipt of an erasure names the files from before (``engine.erasure``). Whoever is erased while
 one is being written is left out of it before it gets its name, so that it is not from before.
@@ -17,8 +17,8 @@ from serendip.engine.workspace import Workspace
 from serendip.runtime.atomic_files import open_parquet
 
 
-class NotedExport:
-    """One export; made before anything of it is read.
+class ExportRecord:
+    """The record of one export; made before anything of the export is read.
 
     Args:
         workspace: that is exported from.

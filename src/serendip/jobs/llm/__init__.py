@@ -1,0 +1,1 @@
+"""LLM jobs: questions, asked once each, within a budget."""
