@@ -38,6 +38,10 @@ max_len = 10
 epochs = 2
 """
 
+WITHOUT_SEARCHES = "\n[ranker.searches]\nwritten = 0\n"
+"""More settings, of tests that ask nothing about searches: queries that were written for items, a
+thousand whatever the size of the shop, are most of what a ranker learns here."""
+
 
 def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None:
     """items.csv, events.csv and serendip.toml."""

@@ -101,9 +101,12 @@ def test_the_page_is_served_before_the_report_is_made(tmp_path: Path) -> None:
     assert (folder / "generations" / "CURRENT").read_text() == "gen-1\n"
 
 
-def test_ctrl_c_ends_the_measurement_with_the_service(tmp_path: Path) -> None:
-    folder = write_small_demo(tmp_path / "demo", num_users=45)
+def test_ctrl_c_ends_the_measurement_with_the_service(shop: Path) -> None:
+    folder = shop
+    for name in ("films.csv", "ratings.csv"):  # so that the demo takes the workspace for its own
+        (folder / name).touch()
     with demo(folder) as (connection, process, said):
+        assert "gen-1 is up to date" in "".join(said)
         wait_for(connection, "Measuring the quality:")
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None

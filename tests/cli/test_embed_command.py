@@ -42,8 +42,8 @@ def test_what_is_missing_is_named_with_its_exit_code(shop: Path, tmp_path: Path)
     assert "serendip train" in done.stderr
 
 
-def test_a_training_says_whether_the_space_stays(shop: Path) -> None:
-    done = serendip_here("train", "-w", shop, "--json")
+def test_a_training_says_whether_the_space_stays(stand: Path) -> None:
+    done = serendip_here("train", "-w", stand, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)["space"]
     assert (told["kept"], told["aligned_to"]) == (True, "gen-1")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_shop import SETTINGS
+from small_shop import SETTINGS, WITHOUT_SEARCHES
 
 from serendip.data.event import EXCLUSIONS, Event
 from serendip.data.query import Query
@@ -55,7 +55,8 @@ def write_grocery(folder: Path) -> None:
         writer.writerow(["user_id", "item_id", "timestamp", "action"])
         writer.writerows(sorted(rows, key=lambda row: row[2]))
     settings = SETTINGS.replace("[ranker]\nepochs = 2", "[ranker]\nepochs = 40")
-    (folder / "serendip.toml").write_text(settings + '\n[repeats]\ncategory = "genre"\n')
+    settings += WITHOUT_SEARCHES + '\n[repeats]\ncategory = "genre"\n'
+    (folder / "serendip.toml").write_text(settings)
 
 
 @pytest.fixture(scope="module")

@@ -96,10 +96,10 @@ def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Pat
         assert len(ask(connection, "GET", "/v1/users/waits/history")[1]["events"]) == 1
 
 
-def test_a_generation_published_meanwhile_takes_over(shop: Path) -> None:
-    with service(shop) as (connection, _):
+def test_a_generation_published_meanwhile_takes_over(stand: Path) -> None:
+    with service(stand) as (connection, _):
         first = ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"]
-        train(shop, seed=1)
+        train(stand, seed=1)
         seen = first
         for _ in range(20_000):  # the watcher looks every second; requests go on meanwhile
             status, answer = ask(connection, "GET", "/v1/recommend?surface=home&k=1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,7 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         options = ["-w", os.fspath(folder), "--port", "0", "--workers", "2"]
+        self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "serendip", "serve", *options],
             stdout=subprocess.PIPE,
@@ -107,6 +109,13 @@ def pair(folder: Path) -> Iterator[Pair]:
         service.close()
 
 
+@pytest.fixture(scope="module")
+def common(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A service of tests with users and items of their own, over a workspace of its own."""
+    with pair(Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("pair") / "s"))) as one:
+        yield one
+
+
 def test_an_item_is_found_and_a_deleted_one_is_not_whichever_worker_is_asked(shop: Path) -> None:
     draw = random.Random(0)
     alive: list[str] = []
@@ -130,10 +139,10 @@ def test_an_item_is_found_and_a_deleted_one_is_not_whichever_worker_is_asked(sho
         assert service.end() == 0
 
 
-def test_an_event_is_in_the_history_and_its_item_in_no_feed_of_either_worker(shop: Path) -> None:
+def test_an_event_is_in_the_history_and_its_item_in_no_feed_of_either_worker(common: Pair) -> None:
     draw = random.Random(1)
     home = "/v1/recommend?surface=home&user_id=reader&k=20"
-    with pair(shop) as service, service.workers() as workers:
+    with common.workers() as workers:
         seen: list[str] = []
         for _ in range(30):
             one, other = draw.sample(workers, 2)
@@ -147,9 +156,9 @@ def test_an_event_is_in_the_history_and_its_item_in_no_feed_of_either_worker(sho
             assert not set(shown) & set(seen)
 
 
-def test_an_erased_user_is_known_to_neither_worker_and_their_bytes_go(shop: Path) -> None:
-    user, workspace = "/v1/users/u1", Workspace.open(shop)
-    with pair(shop) as service, service.workers() as (one, other):
+def test_an_erased_user_is_known_to_neither_worker_and_their_bytes_go(common: Pair) -> None:
+    user, workspace = "/v1/users/u1", Workspace.open(common.folder)
+    with common.workers() as (one, other):
         assert other.read(f"{user}/history?limit=9")["events"]
         event = {"user_id": "u1", "item_id": "i1", "timestamp": 1.7e9, "action": "like"}
         one.write("POST", "/v1/events", event)
@@ -169,8 +178,8 @@ def test_an_erased_user_is_known_to_neither_worker_and_their_bytes_go(shop: Path
         assert pending == {"generations"}
 
 
-def test_an_event_sent_again_to_the_other_worker_is_stored_once(shop: Path) -> None:
-    with pair(shop) as service, service.workers() as (one, other):
+def test_an_event_sent_again_to_the_other_worker_is_stored_once(common: Pair) -> None:
+    with common.workers() as (one, other):
         for number in range(20):
             event = {"user_id": "u", "item_id": "i1", "action": "like", "event_id": f"e{number}"}
             assert one.write("POST", "/v1/events", event)["new"] == 1
@@ -292,11 +301,11 @@ def test_a_published_generation_answers_in_both_workers(shop: Path) -> None:
         assert other.found("zebra")[:1] == ["late"]
 
 
-def test_what_is_written_elsewhere_is_seen_within_a_second(shop: Path) -> None:
+def test_what_is_written_elsewhere_is_seen_within_a_second(common: Pair) -> None:
     from serendip.data.item import Item
 
-    with pair(shop) as service, service.workers() as workers:
-        engine = Engine.open(shop)
+    with common.workers() as workers:
+        engine = Engine.open(common.folder)
         engine.add_items([Item("elsewhere", "A zebra from elsewhere")])
         engine.close()
         for worker in workers:

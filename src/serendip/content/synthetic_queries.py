@@ -46,9 +46,11 @@ def write_examples(
         return [], np.empty(0, dtype=np.int32)
     items = rng.choice(len(catalogue), size=count, p=weights / weights.sum()).astype(np.int32)
     kinds = rng.choice(_KINDS, size=count, p=_SHARES)
+    drawn = {number: catalogue[number] for number in np.unique(items).tolist()}
+    attributes = {number: _read_attributes(item, fields) for number, item in drawn.items()}
     texts = [
-        _write_query(catalogue[int(item)], str(kind), fields, rng)
-        for item, kind in zip(items, kinds, strict=True)
+        _write_query(drawn[number], attributes[number], kind, fields, rng)
+        for number, kind in zip(items.tolist(), kinds.tolist(), strict=True)
     ]
     return texts, items
 
@@ -59,13 +61,18 @@ def write_query(item: Item, fields: Sequence[str], rng: np.random.Generator) -> 
         return ""
     kinds, shares = _KINDS[1:], np.array(_SHARES[1:])
     kind = str(rng.choice(kinds, p=shares / shares.sum()))
-    text = _write_query(item, kind, fields, rng)
+    text = _write_query(item, _read_attributes(item, fields), kind, fields, rng)
     return _cut_part(item.title, rng) if text == item.title else text
 
 
-def _write_query(item: Item, kind: str, fields: Sequence[str], rng: np.random.Generator) -> str:
+def _write_query(
+    item: Item,
+    attributes: Sequence[str],
+    kind: str,
+    fields: Sequence[str],
+    rng: np.random.Generator,
+) -> str:
     """Write a query of a kind, or of another one if the item lacks its fields."""
-    attributes = _read_attributes(item, fields)
     if (kind == "attributes" and attributes) or not item.title.strip():
         values = attributes or [item.text(fields)]
         size = int(rng.integers(1, _MAX_ATTRIBUTES + 1))

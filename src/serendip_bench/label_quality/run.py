@@ -204,18 +204,21 @@ class Trial:
     def labels(self, precision: float) -> tuple[Values, Values, GateVerdict]:
         """nDCG@10 (Q,) with a ranker that learned from labels, and without; the gate's verdict."""
         asked = self.world.held_out_queries(NUM_LABELLED + NUM_GOLD + NUM_HELD_OUT)
-        learned, gold = asked[:NUM_LABELLED], asked[NUM_LABELLED : NUM_LABELLED + NUM_GOLD]
         held_out = asked[-NUM_HELD_OUT:]
-        folder = self.context.workspace.folder
-        pairs, gold_pairs = self._select_pairs(learned), self._select_pairs(gold)
-        files = folder / f"labels-{precision}.csv", folder / "gold.csv", folder / "checked.csv"
-        self._ask(pairs, precision, files[0])
-        self._ask(gold_pairs, precision, files[2])
-        write_rows(files[1], COLUMNS[:3], [(*pair, self._is_good(*pair)) for pair in gold_pairs])
-        found = gate_labels(Gate(files[2], files[1], FLOOR))
-        verdict = GateVerdict(found["verdict"] == "passed", found["ci95"]["kappa"][0])
-        ranked = self.state.with_ranker(self._learn(files[0]))
+        labels = self.context.workspace.folder / f"labels-{precision}.csv"
+        self._ask(self._select_pairs(asked[:NUM_LABELLED]), precision, labels)
+        ranked, verdict = self.state.with_ranker(self._learn(labels)), self.gate(precision)
         return self._measure(held_out, ranked), self._measure(held_out, self.state), verdict
+
+    def gate(self, precision: float) -> GateVerdict:
+        """What the gate of labels says, by right labels of other queries."""
+        gold = self.world.held_out_queries(NUM_LABELLED + NUM_GOLD)[NUM_LABELLED:]
+        folder, pairs = self.context.workspace.folder, self._select_pairs(gold)
+        right, checked = folder / "gold.csv", folder / "checked.csv"
+        self._ask(pairs, precision, checked)
+        write_rows(right, COLUMNS[:3], [(*pair, self._is_good(*pair)) for pair in pairs])
+        found = gate_labels(Gate(checked, right, FLOOR))
+        return GateVerdict(found["verdict"] == "passed", found["ci95"]["kappa"][0])
 
     def written(self, precision: float) -> tuple[Values, Values, GateVerdict]:
         """nDCG@10 (Q,) with a retriever that learned from queries, and without; the verdict."""

@@ -34,6 +34,7 @@ from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.relevance.model import fit_calibration
 from serendip.models.relevance.projection import QueryProjectionConfig
 from serendip.models.relevance.train import add_projected_features
+from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip_bench.relevance_judges.gold import EXTRA, Gold, GoldPairs
 from serendip_bench.relevance_judges.judges import (
@@ -292,7 +293,7 @@ class _Training:
             {"params": list(encoder.network.upper.parameters()), "lr": rate},
             {"params": list(encoder.network.head.parameters()), "lr": 5 * rate},
         ]
-        self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+        self.optimiser = AdamW(groups, rate, weight_decay=0.01)
         self._size, self._epochs = config.batch_size, config.epochs
         self._rates = [group["lr"] for group in self.optimiser.param_groups]
 

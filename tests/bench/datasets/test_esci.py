@@ -25,6 +25,8 @@ from serendip_bench.datasets.registry import PRODUCTS, detect_dataset
 from serendip_bench.unified.models import select_lines
 from serendip_bench.unified.run import UnifiedBench, run_unified
 
+pytestmark = pytest.mark.usefixtures("few_written_queries")
+
 HASHING = TextEncoderConfig(name="hashing")
 TINY = {
     "embedding_size": 8,

@@ -26,6 +26,8 @@ from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.run import UnifiedBench, run_unified
 from serendip_bench.unified.tasks import UnifiedSplit
 
+pytestmark = pytest.mark.usefixtures("few_written_queries")
+
 HASHING = TextEncoderConfig(name="hashing")
 TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
 ALL = ("home", "search", "similar")

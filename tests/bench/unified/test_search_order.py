@@ -30,6 +30,8 @@ from serendip_bench.unified.search_order import (
     label_requests,
 )
 
+pytestmark = pytest.mark.usefixtures("few_written_queries")
+
 TINY = {"embedding_size": 8, "epochs": 1, "num_negatives": 8, "slots": 2}
 
 

@@ -180,9 +180,12 @@ def test_a_model_of_fewer_seeds_is_compared_with_the_same_seeds(
     }
     few = {**whole, "unified-no-codes": replace(whole["unified-no-codes"], most_seeds=1)}
     documents = {}
-    for name, lines, seeds in (("few", few, 2), ("one", whole, 1), ("two", whole, 2)):
-        bench = UnifiedBench(world, tmp_path / f"{name}.json", lines, seeds, encoder=HASHING)
-        document = run_unified(bench, TrainOptions(), executor=InThisProcess())
+    runs = (("one", whole, 1, 3), ("few", few, 2, 2), ("two", whole, 2, 1))
+    for name, lines, seeds, trained in runs:
+        bench = UnifiedBench(world, tmp_path / "out.json", lines, seeds, encoder=HASHING)
+        executor = InThisProcess()
+        document = run_unified(bench, TrainOptions(), executor=executor)
+        assert len(executor.names) == 2 + trained  # each continues from the one before
         documents[name] = {
             (comparison["task"], comparison["baseline"]): comparison
             for comparison in document["summary"]["comparisons"]

@@ -49,11 +49,11 @@ def test_other_settings_start_afresh(stand: Path) -> None:
     assert train(stand).manifest["semantic_ids"]["kept"] == []
 
 
-def test_built_ids_are_extended_and_used_as_they_are(shop: Path) -> None:
-    workspace = Workspace.open(shop)
+def test_built_ids_are_extended_and_used_as_they_are(stand: Path) -> None:
+    workspace = Workspace.open(stand)
     built, _ = build_ids(JobContext(workspace, TrainOptions(seed=11)))
-    put(shop, NEW)
-    trained = train(shop)
+    put(stand, NEW)
+    trained = train(stand)
     version = require_current(workspace.semantic_ids)
     assert (built.name, version.name) == ("v1", "v2")
     assert trained.manifest["semantic_ids"]["version"] == "v2"

@@ -54,6 +54,9 @@ search_size = 8
 epochs = 2
 max_len = 10
 
+[ranker.searches]
+written = 0
+
 [context]
 features = ["country", "device", "hour", "weekday", "session", "category", "price", "age"]
 """

@@ -38,6 +38,9 @@ max_len = 8
 [ranker]
 epochs = 1
 
+[ranker.searches]
+written = 0
+
 [surfaces.shelf]
 task = "home"
 scorer = "content"

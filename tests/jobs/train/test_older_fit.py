@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_shop import import_shop
+from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
 from serendip.data.semantic_ids import Codebooks
@@ -64,7 +64,9 @@ def vectors_of(model: object) -> np.ndarray:
 
 
 def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
-    context = JobContext.open(import_shop(tmp_path / "shop", num_users=20))
+    settings = import_shop(tmp_path / "shop", num_users=20) / "serendip.toml"
+    settings.write_text(settings.read_text() + WITHOUT_SEARCHES)
+    context = JobContext.open(settings.parent)
     dataset, options = context.dataset, TrainOptions()
     fitter = Fitter.of(context, tmp_path)
     fitted = fit_engine(fitter, dataset, "all", options)
