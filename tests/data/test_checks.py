@@ -21,6 +21,10 @@ def event(user="u", item="a", ago=1000.0, **fields):
     return Event(user, item, NOW - ago, **fields)
 
 
+def shown(item):
+    return event(item=item, action="impression")
+
+
 def sound_events():
     people = [(user, item) for user in "uvwxyz" for item in "abc"]
     return [event(u, i, 10.0 * n, value=float(n % 5)) for n, (u, i) in enumerate(people, 1)]
@@ -51,7 +55,9 @@ BAD = [
     ("events on unknown items", FILMS, [event(item="y"), event(item="z")], "FAIL", 2),
     ("impossible times", FILMS, [event(), Event("u", "a", 0.0), event(ago=-1e6)], "WARN", 2),
     ("equal times", FILMS, [event(), event("v")], "WARN", 2),
-    ("same-second bursts", FILMS, [event(), event(item="b"), event("v")], "WARN", 2),
+    ("same-second events", FILMS, [event(), event(item="b"), event("v")], "WARN", 2),
+    ("same-second events", FILMS, [shown("a"), shown("b"), event(), event("v")], "PASS", 0),
+    ("same-second events", FILMS, [shown("a"), event(), event(item="b")], "WARN", 2),
     ("users with one event", FILMS, [event(), event("v"), event("v")], "PASS", 1),
     ("users with one event", FILMS, [event(), event("v")], "WARN", 2),
     ("share of the top user", FILMS, [event(), event("v"), event("v")], "WARN", 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,7 @@ from serendip.engine.models_config import ModelsConfig
 from serendip.engine.quality_report import QualityReport
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
-from serendip.errors import DataError, UnknownItemError, UnsupportedError
+from serendip.errors import DataError, SerendipError, UnknownItemError, UnsupportedError
 from serendip.models.retriever.config import UnifiedConfig
 
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
@@ -159,6 +159,15 @@ class TinyEngine:
             self._event_ids.update(event.event_id for event in new)
             self._events += new
         return len(new)
+
+    def add_event_groups(self, groups: Iterable[Sequence[Event]]) -> list[int | SerendipError]:
+        stored = list[int | SerendipError]()
+        for events in groups:
+            try:
+                stored.append(self.add_events(events))
+            except UnsupportedError as error:
+                stored.append(error)
+        return stored
 
     def add_items(self, items: Sequence[Item]) -> int:
         with self._lock:

@@ -21,6 +21,7 @@ from serendip.data.event import EventColumns
 from serendip.data.item import Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.segment import stable_order
+from serendip.data.search_log import IMPRESSION
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import IMPORT_KEY, Store
 
@@ -282,9 +283,13 @@ def equal_times(data: CheckedData) -> CheckResult:
     return _warn("equal times", count, len(times), message, data.show(np.arange(min(1, count))))
 
 
-def same_second_bursts(data: CheckedData) -> CheckResult:
-    """Events of one user in the same second: their order is unreliable."""
-    order = data.user_order
+def same_second_events(data: CheckedData) -> CheckResult:
+    """Events of one user in the same second: their order is unreliable.
+
+    Impressions are left out: those of a list are shown at once, in the order of their positions.
+    """
+    is_shown = np.array([name == IMPRESSION for name in data.events.action_names], np.bool_)
+    order = data.user_order[~is_shown[data.events.actions[data.user_order]]]
     users, seconds = data.events.users[order], np.floor(data.events.timestamps[order])
     same = (users[1:] == users[:-1]) & (seconds[1:] == seconds[:-1])
     tied = np.zeros(len(order), dtype=np.bool_)
@@ -293,7 +298,7 @@ def same_second_bursts(data: CheckedData) -> CheckResult:
     message = "events share their second with another one of the same user; their order is random"
     rows = np.sort(order[tied])
     names = _names(data, data.events.users[rows])
-    result = _warn("same-second bursts", len(rows), len(tied), message, names)
+    result = _warn("same-second events", len(rows), len(tied), message, names)
     return result if result.count > MAX_TIED_SHARE * result.total else _to_pass(result)
 
 
@@ -354,7 +359,7 @@ def unprintable_ids(data: CheckedData) -> CheckResult:
 CHECKS: tuple[Check, ...] = (
     *(has_items, has_events, has_users),
     *(duplicate_items, missing_titles, duplicate_titles, long_texts, unseen_items),
-    *(duplicate_events, unknown_items, impossible_times, equal_times, same_second_bursts),
+    *(duplicate_events, unknown_items, impossible_times, equal_times, same_second_events),
     *(single_event_users, top_user, odd_values, unprintable_ids),
 )
 

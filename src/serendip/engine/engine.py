@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +60,13 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, DataError, SerendipError, StorageError
+from serendip.errors import (
+    ArtefactError,
+    DataError,
+    SerendipError,
+    StorageError,
+    UnsupportedError,
+)
 from serendip.models.ann_index import INDEX_FILE, load_faiss
 from serendip.models.sharded_index import opening_shards
 from serendip.runtime.budget import parse_duration
@@ -409,12 +415,45 @@ class Engine:
             DataError: an event is not valid, see ``serendip.data.store.validation``; none is
                 stored.
         """
-        for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
-            find_surface(self._surfaces, surface)
+        (stored,) = self.add_event_groups([events])
+        if isinstance(stored, SerendipError):
+            raise stored
+        return stored
+
+    def add_event_groups(self, groups: Iterable[Sequence[Event]]) -> list[int | SerendipError]:
+        """Store groups of events in one transaction, as ``add_events`` does with each of them.
+
+        Args:
+            groups: each is asked for once those before it are written, so that it may come late.
+
+        Returns:
+            number of new events of each group, or why none of that group is stored.
+
+        Raises:
+            StorageError: the database cannot be written to; no group is stored.
+        """
+        refused: list[SerendipError | None] = []
+
+        def accepted() -> Iterator[Sequence[Event]]:
+            for events in groups:
+                refused.append(self._surface_problem(events))
+                if refused[-1] is None:
+                    yield events
+
         with span("store"):
-            new = self._store.put_events(events)
-        self._totals.add(new)
-        return new
+            stored = self._store.put_event_groups(accepted())
+        self._totals.add(sum(count for count in stored if isinstance(count, int)))
+        counts = iter(stored)
+        return [next(counts) if error is None else error for error in refused]
+
+    def _surface_problem(self, events: Iterable[Event]) -> UnsupportedError | None:
+        """The error of events that name a surface that is not configured."""
+        try:
+            for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
+                find_surface(self._surfaces, surface)
+        except UnsupportedError as error:
+            return error
+        return None
 
     def add_items(self, items: Sequence[Item]) -> int:
         """Store items and make them searchable and recommendable at once, without training.

@@ -9,9 +9,10 @@ Reads and writes have separate threads, so no read waits for a write. Reads are 
 the other, unless one is slow or they wait for other processes. A thread whose read hangs is
 replaced (``lane_threads``), a process whose write hangs. Reads wait in a bounded queue
 (``read_queue``), files and answers in place of failed reads in others. SQLite allows one writer at
-a time, so there is one writer thread with a bounded queue; further writes are refused at once. If
-another process locks the database for longer than the busy timeout, the waiting write and all
-writes queued behind it are refused: none waits longer than that.
+a time, so there is one writer thread with a bounded queue; further writes are refused at once.
+Posts of events share transactions (``event_queue``). If another process locks the database for
+longer than the busy timeout, the waiting write and all writes queued behind it are refused: none
+waits longer than that.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from serendip.errors import (
@@ -40,6 +42,7 @@ from serendip.serve.current_request import (
     get_current_request,
     set_current_request,
 )
+from serendip.serve.event_queue import EventPost, EventQueue
 from serendip.serve.lane_threads import LaneThreads
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES
 from serendip.serve.logs import FailureLog
@@ -47,6 +50,7 @@ from serendip.serve.read_queue import ReadQueue
 from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
+    from serendip.data.event import Event
     from serendip.engine.training_record import TrainingRecord
     from serendip.serve.engine_protocol import EngineProtocol
 
@@ -276,6 +280,7 @@ class EnginePool:
         holder.find_hung = self._find_hung
         self._waiting_writes = waiting_writes
         self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
+        self._posts = EventQueue()
         self._locked_at = -math.inf
         self._unreadable_until = -math.inf
 
@@ -330,12 +335,32 @@ class EnginePool:
         Raises:
             BusyError: the queue is full, or another process holds the database.
         """
-        if not self._queue_slots.acquire(blocking=False):
-            raise BusyError(f"{self._waiting_writes} writes are waiting.", "Try again in a moment.")
+        self._take_slot()
         request = get_current_request()
         future = self._writer.submit(self._write, call, time.monotonic(), request)
         future.add_done_callback(lambda _: self._queue_slots.release())
         return await asyncio.wrap_future(future)
+
+    async def write_events(self, events: Sequence[Event]) -> int:
+        """Store events in the writer thread, in one transaction with others; see ``event_queue``.
+
+        Returns:
+            number of new events.
+
+        Raises:
+            BusyError: as ``write``.
+            SerendipError: as ``add_events`` of the engine.
+        """
+        self._take_slot()
+        post = EventPost(events, get_current_request())
+        post.stored.add_done_callback(lambda _: self._queue_slots.release())
+        self._posts.join(post)
+        self._writer.submit(self._write_posts)
+        return await asyncio.wrap_future(post.stored)
+
+    def _take_slot(self) -> None:
+        if not self._queue_slots.acquire(blocking=False):
+            raise BusyError(f"{self._waiting_writes} writes are waiting.", "Try again in a moment.")
 
     async def _run(self, lane: _Lane, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run a call in a thread of a lane, as ``read`` does."""
@@ -405,3 +430,31 @@ class EnginePool:
         except BusyError:
             self._locked_at = time.monotonic()
             raise
+
+    def _write_posts(self) -> None:
+        """Store the posts of one transaction; none may be left, as others stored them already."""
+        posts = self._posts.take()
+        first = next(posts, None)
+        if first is None:
+            return
+        taken = list[EventPost]()
+
+        def groups() -> Iterator[Sequence[Event]]:
+            for post in chain([first], posts):
+                taken.append(post)
+                yield post.events
+
+        begin_ns = time.time_ns()
+        try:
+            results = self._write(
+                lambda engine: engine.add_event_groups(groups()), first.queued_at, first.request
+            )
+            answered = list(zip(taken, results, strict=True))
+        except BaseException as error:  # noqa: BLE001 - who waits for the post raises it
+            for post in taken or [first]:
+                post.stored.set_exception(error)
+            return
+        for post in taken[1:]:  # the engine measures for the first one
+            post.note_span("store", begin_ns)
+        for post, result in answered:
+            post.answer(result)

@@ -5,7 +5,7 @@ Implemented by ``serendip.engine.engine.Engine`` and, in tests, by a small in-me
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from serendip.content.posted_media import FileProblem
@@ -17,6 +17,7 @@ from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.quality_report import QualityReport
 from serendip.engine.request import Request
+from serendip.errors import SerendipError
 
 
 class EngineProtocol(Protocol):
@@ -90,6 +91,14 @@ class EngineProtocol(Protocol):
 
         Raises:
             UnsupportedError: an event names an unconfigured surface; none is stored.
+        """
+        ...
+
+    def add_event_groups(self, groups: Iterable[Sequence[Event]]) -> Sequence[int | SerendipError]:
+        """Store groups of events in one transaction, each as ``add_events`` does.
+
+        A group is asked for once those before it are written. Where one is refused, its error is in
+        the place of the number.
         """
         ...
 

@@ -20,6 +20,7 @@ from serendip.data.log import segment
 from serendip.data.store.disk_failure import DiskFailure
 from serendip.data.store.sqlite_file import SqliteFile
 from serendip.data.store.store import Store
+from serendip.errors import DataError
 from serendip.runtime import versions
 from serendip.serve import read_queue
 from serendip.serve.api import strict_route
@@ -80,26 +81,29 @@ def write_without_sync() -> Iterator[None]:
 @contextmanager
 def commit_each_event() -> Iterator[None]:
     """Each event of a batch has a transaction of its own."""
-    put = Store.put_events
+    put = Store.put_event_groups
 
-    def put_each(self: Store, events: Iterable[Event]) -> int:
-        return sum(put(self, [event]) for event in events)
+    def put_each(self: Store, groups: Iterable[Iterable[Event]]) -> list[int | DataError]:
+        return [sum(count(put(self, [[one]])) for one in events) for events in groups]
 
-    with _replaced(Store, "put_events", put_each):
+    def count(stored: list[int | DataError]) -> int:
+        return sum(one for one in stored if isinstance(one, int))
+
+    with _replaced(Store, "put_event_groups", put_each):
         yield
 
 
 @contextmanager
 def acknowledge_before_commit() -> Iterator[None]:
     """Events are stored a moment after they are acknowledged."""
-    put = Store.put_events
+    put = Store.put_event_groups
 
-    def put_later(self: Store, events: Iterable[Event]) -> int:
-        rows = list(events)
+    def put_later(self: Store, groups: Iterable[Iterable[Event]]) -> list[int | DataError]:
+        rows = [list(events) for events in groups]
         threading.Timer(_LATER_S, put, (self, rows)).start()
-        return len(rows)
+        return [len(events) for events in rows]
 
-    with _replaced(Store, "put_events", put_later):
+    with _replaced(Store, "put_event_groups", put_later):
         yield
 
 

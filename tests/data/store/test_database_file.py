@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from stored_files import damage_index, fill, mounted, remount
 
 from serendip.data.event import Event
@@ -243,3 +244,17 @@ def counted_elsewhere(path: Path) -> int:
     code = "import sys; from serendip.data.store.store import Store; s = Store.open(sys.argv[1]); "
     command = [sys.executable, "-c", f"{code}print(s.count_events())", os.fspath(path)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def test_writes_one_after_the_other_share_a_connection_and_its_pages(tmp_path):
+    with closing(Store.create(tmp_path / "s.db")) as store:
+        store.keep_open()
+        used = set()
+
+        def is_used(connection, *_) -> None:
+            used.add(id(connection))
+
+        sqlalchemy.event.listen(store.database._engine, "checkout", is_used)
+        for number in range(5):
+            store.put_events([Event("u", "i", float(number))])
+    assert len(used) == 1

@@ -253,6 +253,45 @@ def test_a_query_without_a_click_is_an_event(store):
 BATCHES = st.lists(st.lists(st.integers(0, 8), max_size=6), max_size=6)
 
 
+def test_groups_of_events_are_stored_in_one_transaction_and_refused_one_by_one(store):
+    def event(user, name="", **changes):
+        return Event(user, "1", 5.0, event_id=name, **changes)
+
+    groups = [
+        [event("a", "x"), event("a")],
+        [event("b", "y"), event("b", "z", position=-1)],
+        [event("c", "x"), event("c", "y"), event("c", "y")],
+        [],
+    ]
+    stored = store.put_event_groups(groups)
+    assert [stored[0], *stored[2:]] == [2, 1, 0]
+    assert "position -1" in str(stored[1])
+    assert [row["user_id"] for row in store.tables().events.to_pylist()] == ["a", "a", "c"]
+
+
+def test_no_group_is_stored_if_the_transaction_fails(store):
+    def groups():
+        yield [Event("a", "1", 5.0)]
+        raise StorageError("the next one cannot be read.", "Read it again.")
+
+    with pytest.raises(StorageError):
+        store.put_event_groups(groups())
+    assert store.count_events() == 0
+    assert store.put_events([Event("a", "1", 5.0)]) == 1
+
+
+def test_a_group_may_come_after_those_before_it_are_written(store):
+    late = []
+
+    def groups():
+        yield [Event("a", "1", 5.0)]
+        late.append(store.count_events())  # others do not see it before the commit
+        yield [Event("b", "1", 5.0)]
+
+    assert store.put_event_groups(groups()) == [1, 1]
+    assert late == [0]
+
+
 @settings(max_examples=30, deadline=None)
 @given(BATCHES)
 def test_an_event_sent_again_changes_nothing(tmp_path_factory, batches):

@@ -61,6 +61,7 @@ class SqliteBackend:
             creator=self._file.connect,
             pool_size=_POOL,
             max_overflow=48,
+            pool_use_lifo=True,  # the last writer's connection still has the pages that it wrote
         )
 
         @event.listens_for(engine, "begin")

@@ -14,7 +14,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -454,20 +454,50 @@ class Store:
             DataError: an event is invalid; none is stored.
             StorageError: the database cannot be written to.
         """
-        rows = [event_row(event) for event in require_events(events)]
-        self._reserve.require_room()
-        with self._database.write() as connection:
-            view = LogView(connection, self._segments)
-            erasures = self._erased.among(connection, {row["user_id"] for row in rows})
-            new = [
-                row
-                for row in rows
-                if not (row["event_id"] and view.has_event(row["event_id"]))
-                and not erasures.is_late(row["user_id"], row["timestamp"])
-            ]
-            if not new:
-                return 0
-            return self._insert_events.run(connection, new)
+        (stored,) = self.put_event_groups([events])
+        if isinstance(stored, DataError):
+            raise stored
+        return stored
+
+    def put_event_groups(self, groups: Iterable[Iterable[Event]]) -> list[int | DataError]:
+        """Append groups of events in one transaction, as ``put_events`` does with each of them.
+
+        Args:
+            groups: each is asked for once those before it are written, so that it may come late.
+
+        Returns:
+            number of new events of each group; the error where one of its events is invalid: none
+            of that group is stored.
+
+        Raises:
+            StorageError: the database cannot be written to; no group is stored.
+        """
+        stored: list[int | DataError] = []
+        view: LogView | None = None
+        with ExitStack() as transaction:
+            for events in groups:
+                try:
+                    rows = [event_row(event) for event in require_events(events)]
+                except DataError as error:
+                    stored.append(error)
+                    continue
+                if view is None:
+                    self._reserve.require_room()
+                    connection = transaction.enter_context(self._database.write())
+                    view = LogView(connection, self._segments)
+                stored.append(self._append(view, rows))
+        return stored
+
+    def _append(self, view: LogView, rows: Sequence[dict[str, Any]]) -> int:
+        """Append events within a write transaction; how many were new."""
+        erasures = self._erased.among(view.connection, {row["user_id"] for row in rows})
+        new = [
+            row
+            for row in rows
+            if not (row["event_id"] and view.has_event(row["event_id"]))
+            and not erasures.is_late(row["user_id"], row["timestamp"])
+        ]
+        return self._insert_events.run(view.connection, new) if new else 0
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.

@@ -268,7 +268,7 @@ class Routes:
         now = time.time()
         rows = [event.to_event(now) for event in events]
         get_caller(request).require_visit(rows, now)
-        new = await self._pool.write(lambda engine: engine.add_events(rows))
+        new = await self._pool.write_events(rows)
         self._metrics.add_events(len(rows))
         return _respond(responses.StoredOut(received=len(rows), new=new))
 
