@@ -166,7 +166,8 @@ class CoSearches:
             rest = max(1.0 - float(own[counted].sum()), 1e-6)
             sums = sums + own[searched].sum() * own / rest
             scale = scale + own**2 / rest
-        return searched - sums / scale  # a query says nothing of itself
+        expected: NDArray[np.float64] = searched - sums / scale  # a query says nothing of itself
+        return expected
 
     def _pairs_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Places of the pairs whose first query is one of some rows."""
