@@ -123,7 +123,7 @@ def _open_builder(
     """A builder whose candidate queries come from the catalogue, not from a log."""
     config, catalogue = QueriesConfig(), queries.dataset.catalogue
     counts = queries.dataset.item_counts()
-    suggestions = SuggestionBuilder(catalogue, counts, queries.searcher, config).build(
+    suggestions = SuggestionBuilder.of(catalogue, counts, queries.searcher, config).build(
         [], options.progress
     )
     encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)

@@ -25,6 +25,8 @@ from serendip.jobs.suggestions.build import SuggestionBuilder
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.candidates import Candidate, catalogue_candidates
+from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import RECENT, QueryRanker, SuggestionUser
@@ -70,6 +72,8 @@ class SuggestReplay:
             self._of_user.setdefault(search.user_id, []).append(search)
         self._answered: dict[str, bool] = {}
         self._counts: dict[tuple[float, int], QueryCounts] = {}
+        self._verifiers: dict[str, SuggestionVerifier] = {}
+        self._candidates: dict[tuple[float, str], list[Candidate]] = {}
 
     def has_results(self, text: str) -> bool:
         """Whether a search finds anything."""
@@ -110,9 +114,20 @@ class SuggestReplay:
         return dataset, [search for search in self.searches if search.timestamp < moment]
 
     def open_builder(self, config: QueriesConfig, moment: float) -> SuggestionBuilder:
-        """A builder of suggestions for generations from a moment on."""
-        counts = self.before(moment)[0].item_counts()
-        return SuggestionBuilder(self.dataset.catalogue, counts, self.searcher, config)
+        """A builder of suggestions for generations from a moment on.
+
+        Variants share the candidates of the catalogue and what the verifier has found: neither
+        depends on the log that a generation reads, nor on how many people searched a query.
+        """
+        catalogue, tests = self.dataset.catalogue, _to_key(config, {"min_users", "sources"})
+        if tests not in self._verifiers:
+            self._verifiers[tests] = SuggestionVerifier(self.searcher, config)
+        origin = moment, _to_key(config, {"min_users"})
+        if origin not in self._candidates:
+            counts = self.before(moment)[0].item_counts().astype(np.float32)
+            self._candidates[origin] = catalogue_candidates(catalogue, counts, config)
+        candidates, verifier = self._candidates[origin], self._verifiers[tests]
+        return SuggestionBuilder(catalogue, candidates, verifier, config)
 
     def build_generation(
         self, variant: Variant, builder: SuggestionBuilder, moment: float, seed: int
@@ -161,6 +176,11 @@ class SuggestReplay:
         spread = float(scores.std()) or 1.0
         taste: FloatArray = ((scores - scores.mean()) / spread).astype(np.float32)
         return taste
+
+
+def _to_key(config: QueriesConfig, without: set[str]) -> str:
+    """Settings as a key, without some of them."""
+    return config.model_dump_json(exclude=without)
 
 
 def list_suggestions(

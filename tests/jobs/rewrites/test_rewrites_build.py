@@ -52,7 +52,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> RewriteBuilder:
     folder = tmp_path_factory.mktemp("search") / "s"
     searcher = Searcher.build(catalogue, counts.astype(np.float32), folder)
     config = QueriesConfig(unsafe_words=("lamp",))
-    queries = SuggestionBuilder(catalogue, counts, searcher, config).build([], SilentProgress())
+    queries = SuggestionBuilder.of(catalogue, counts, searcher, config).build([], SilentProgress())
     pairs = (("rug", "carpet"), ("kettle", "boiler"), ("chair", "sofa"))
     near = {one: ((two, 0.9),) for pair in pairs for one, two in (pair, pair[::-1])}
     near["sofa"] += (("lamp", 0.9),)

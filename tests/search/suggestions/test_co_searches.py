@@ -11,8 +11,14 @@ import pytest
 from serendip.data.item import Catalogue
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
+from serendip.search.suggestions import co_searches
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.co_searches import WITHIN_S, CoSearches
+from serendip.search.suggestions.co_searches import (
+    REGULARISATION,
+    SMALLEST_SHARE,
+    WITHIN_S,
+    CoSearches,
+)
 from serendip.search.suggestions.table import Categories, QueryTable
 
 ROWS = {"war": 0, "peace": 1, "love": 2, "sea": 3}
@@ -34,29 +40,67 @@ def test_pairs_count_people_who_searched_both() -> None:
     assert CoSearches.of(searches, ROWS, 3).right.tolist() == [1, 0]
 
 
+def expect_by_ridge(sets: list[set[int]], searched: list[int]) -> np.ndarray:
+    """Shares of each query of ``ROWS``, each by its own regression on the other three."""
+    by_person = np.array([[float(row in rows) for row in range(4)] for rows in sets])
+    user = np.isin(np.arange(4), searched).astype(float)
+    shares = np.zeros(4)
+    for row in range(4):
+        others = [other for other in range(4) if other != row]
+        inputs = by_person[:, others]
+        gram = inputs.T @ inputs + REGULARISATION * np.eye(3)
+        shares[row] = user[others] @ np.linalg.solve(gram, inputs.T @ by_person[:, row])
+    return shares
+
+
+def lift_of(expected: np.ndarray, searchers: np.ndarray, people: int, of: int) -> np.ndarray:
+    least = SMALLEST_SHARE + 1 / of
+    return np.log((np.maximum(expected, 0) + least) / (searchers / people + least))
+
+
 def test_lift_is_what_goes_along_more_than_by_chance() -> None:
-    searches = [search(user, key) for user in "abcd" for key in ("war", "peace")]
-    searches += [search(user, "love") for user in "efgh"]
+    sets = [{0, 1, 2}, {0, 1}, {0, 1}, {1, 2}, {1, 2}, {3, 0}]
+    names = list(ROWS)
+    searches = [search(f"u{n}", names[row]) for n, rows in enumerate(sets) for row in rows]
     known = CoSearches.of(searches, ROWS, 1)
-    rows = np.arange(4)
-    lift = known.lift(rows, np.array([0]))
-    assert lift[1] == pytest.approx(np.log((4 + 1) / (4 * 4 / 8 + 1)))
-    assert lift[2] == pytest.approx(np.log(1 / (4 * 4 / 8 + 1)))
-    assert lift[3] == 0
+    rows, searchers = np.arange(4), np.array([4, 5, 3, 1])
+    assert known.lift(rows, np.array([0])) == pytest.approx(
+        lift_of(expect_by_ridge(sets, [0]), searchers, 6, 4), rel=1e-5
+    )
+    assert known.lift(rows, np.array([0, 2])) == pytest.approx(
+        lift_of(expect_by_ridge(sets, [0, 2]), searchers, 6, 7), rel=1e-5
+    )
+    assert known.lift(rows[2:], np.array([0])) == pytest.approx(known.lift(rows, np.array([0]))[2:])
     assert not known.lift(rows, np.array([], np.intp)).any()
     assert not CoSearches().lift(rows, np.array([0])).any()
 
 
+def test_lift_of_queries_beyond_the_core_goes_by_their_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(co_searches, "CORE", 2)
+    searches = [search(user, key) for user in "abcd" for key in ("war", "peace")]
+    searches += [search(user, key) for user in "efg" for key in ("war", "sea")]
+    known = CoSearches.of([*searches, search("h", "sea"), search("h", "love")], ROWS, 1)
+    together, searchers = np.array([0.0, 4.0, 0.0, 3.0]), np.array([7, 4, 1, 4])
+    lift = known.lift(np.arange(4), np.array([0]))
+    assert lift[2:] == pytest.approx(lift_of(together / 7, searchers, 8, 7)[2:])
+    assert lift[1] == pytest.approx(
+        lift_of(np.array([4 / (7 + REGULARISATION)]), np.array([4]), 8, 7)[0]
+    )
+
+
 def test_lift_forgets_the_person_who_is_counted() -> None:
-    others = [search(user, key) for user in "abc" for key in ("war", "peace")]
-    others += [search("d", "love")]
+    sets = [{0, 1}, {0, 1}, {0, 1, 3}, {2, 3}]
+    names = list(ROWS)
+    others = [search(f"u{n}", names[row]) for n, rows in enumerate(sets) for row in rows]
     own = [search("me", key) for key in ("war", "peace", "sea")]
     rows, searched = np.arange(4), np.array([0])
     forgotten = CoSearches.of([*others, *own], ROWS, 1).lift(rows, searched, np.array([0, 1, 3]))
-    without = CoSearches.of(others, ROWS, 1)
-    chance = without.searchers[rows] * 3 / 5  # the person is still one of all
-    together = np.array([0, 3, 0, 0])
-    assert forgotten == pytest.approx(np.log((together + 1) / (chance + 1)))
+    searchers = np.array([3, 3, 1, 2])  # the person is still one of all
+    assert forgotten == pytest.approx(
+        lift_of(expect_by_ridge(sets, [0]), searchers, 5, 3), rel=1e-5
+    )
 
 
 def test_ways_out_lead_from_a_failure_to_a_success() -> None:

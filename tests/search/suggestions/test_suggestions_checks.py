@@ -48,6 +48,14 @@ def test_what_people_searched_passes_by_a_choice_or_by_its_words(searcher):
     assert {one.text for one in found.candidates} == {"shawshank", "action sci fi"}
 
 
+def test_what_people_searched_passes_as_such_whatever_else_it_was_made_from(searcher):
+    few_found = [0, *range(2, 12)]  # of these, "Action" finds the first alone
+    unsearched = candidate("Action", few_found, "attribute")
+    searched = candidate("Action", few_found, "attribute", users=3)
+    assert verified(searcher, [unsearched]).dropped == {"not answered": 1}
+    assert verified(searcher, [searched]).candidates == [searched]
+
+
 def test_of_queries_that_find_the_same_one_is_kept_the_one_that_people_searched(searcher):
     twins = [candidate("Action", [0, 1]), candidate("Sci-Fi", [0, 1], "attribute", users=4)]
     found = verified(searcher, twins)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,30 +60,51 @@ class SuggestionBuilder:
 
     Args:
         catalogue: N items.
-        counts: (N,) interactions per item.
-        searcher: over the catalogue.
+        candidates: of the catalogue and of an LLM.
+        verifier: of candidates, over the catalogue.
         config: sources, tests and limits.
-        written: candidates written by an LLM.
         starts: (N,) Unix seconds from which each item could be seen; empty = unknown.
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
+        candidates: Sequence[Candidate],
+        verifier: SuggestionVerifier,
+        config: QueriesConfig,
+        starts: TimeArray = UNKNOWN_STARTS,
+    ) -> None:
+        self._catalogue, self._config = catalogue, config
+        self._candidates, self._verifier = candidates, verifier
+        self._categories = Categories.of(catalogue, config.category)
+        self._starts = starts
+        if len(starts):
+            self._starts = self._categories.find_starts(catalogue, starts)
+
+    @classmethod
+    def of(
+        cls,
+        catalogue: Catalogue,
         counts: IntArray,
         searcher: Searcher,
         config: QueriesConfig,
         written: Sequence[Candidate] = (),
         starts: TimeArray = UNKNOWN_STARTS,
-    ) -> None:
-        self._catalogue, self._config = catalogue, config
-        self._from_fields = catalogue_candidates(catalogue, counts.astype(np.float32), config)
-        self._written = [*written] if "llm" in config.sources else []
-        self._verifier = SuggestionVerifier(searcher, config)
-        self._categories = Categories.of(catalogue, config.category)
-        self._starts = starts
-        if len(starts):
-            self._starts = self._categories.find_starts(catalogue, starts)
+    ) -> Self:
+        """Find the candidates of a catalogue.
+
+        Args:
+            catalogue: N items.
+            counts: (N,) interactions per item.
+            searcher: over the catalogue.
+            config: sources, tests and limits.
+            written: candidates written by an LLM.
+            starts: see the class.
+        """
+        candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
+        if "llm" in config.sources:
+            candidates += written
+        return cls(catalogue, candidates, SuggestionVerifier(searcher, config), config, starts)
 
     def build(
         self,
@@ -100,7 +121,7 @@ class SuggestionBuilder:
         """
         logged = logged_queries(searches, self._config.min_users)
         from_log = logged.candidates if "logs" in self._config.sources else []
-        candidates = _merge([*self._from_fields, *self._written], from_log)
+        candidates = _merge(self._candidates, from_log)
         checks: Iterable[CandidateCheck] = map(self._verifier.check, candidates)
         if tasks is not None and not tasks.are_few(candidates):
             checks = tasks.check(candidates)
@@ -189,7 +210,9 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
         folder = scratch / SEARCH_FOLDER
         searcher = Searcher.build(catalogue, popularity, folder, settings.search)
         starts = find_starts(log.dataset)
-        builder = SuggestionBuilder(catalogue, counts, searcher, settings.queries, written, starts)
+        builder = SuggestionBuilder.of(
+            catalogue, counts, searcher, settings.queries, written, starts
+        )
         tasks = None
         if not is_alone:
             configs = settings.search, settings.queries

@@ -284,7 +284,7 @@ class WordTables:
         with clock.stage("suggested queries"):
             written = read_written_queries(context.workspace, catalogue)
             starts = find_starts(log.dataset)
-            builder = SuggestionBuilder(catalogue, counts, searcher, config, written, starts)
+            builder = SuggestionBuilder.of(catalogue, counts, searcher, config, written, starts)
             built = builder.build(log.searches, context.options.progress)
             seed = context.options.seed
             self._queries = built.table

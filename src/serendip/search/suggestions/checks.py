@@ -2,8 +2,8 @@
 
 Answered means that a query finds the items it was made from. A query of a single item (``like
 {title}``, or one that an LLM wrote) must have the item among its first ten results; one of several
-items must have enough of them there. A logged query is answered if a chosen item is there, or if
-enough results have all its words.
+items must have enough of them there. A query that enough people searched is answered if one of its
+items is there, or if enough results have all its words, whatever else it was made from.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class CandidateCheck:
 
 
 class SuggestionVerifier:
-    """Tests candidates against one lexical index; caches the results of each text.
+    """Tests candidates against one lexical index; caches what each text finds.
+
+    The tests of a candidate alone do not depend on where it came from or who searched it, so one
+    verifier may serve builds of other sources and privacy thresholds.
 
     Args:
         searcher: of the catalogue that the candidates were made from.
@@ -67,6 +70,7 @@ class SuggestionVerifier:
         self._searcher, self._config = searcher, config
         self._blocklist = Blocklist.of(config.unsafe_words)
         self._cache: dict[str, IntArray] = {}
+        self._full_matches: dict[str, int] = {}
 
     def check(self, candidate: Candidate) -> CandidateCheck:
         """Test a candidate alone."""
@@ -105,19 +109,22 @@ class SuggestionVerifier:
         relevant = int(np.isin(results, candidate.items).sum())
         if candidate.kind in ("like", "written"):
             return relevant > 0
-        if candidate.kind == "query":
+        if candidate.users:
             matches = self._count_full_matches
-            return relevant > 0 or matches(candidate.text, results) >= self._config.min_items
+            return relevant > 0 or matches(candidate.text) >= self._config.min_items
         most = min(TOP, len(candidate.items))
         return most > 0 and relevant >= self._config.good_share * most
 
-    def _count_full_matches(self, text: str, results: IntArray) -> int:
+    def _count_full_matches(self, text: str) -> int:
         """Number of results that are also among the best hits of every single word of a query."""
-        counts: Counter[int] = Counter()
-        query_words = words(normalise(text))
-        for word in query_words:
-            counts.update(self._searcher.lexical.search(word, 100 * TOP).item_nums.tolist())
-        return sum(counts[number] == len(query_words) for number in results.tolist())
+        if text not in self._full_matches:
+            counts: Counter[int] = Counter()
+            query_words = words(normalise(text))
+            for word in query_words:
+                counts.update(self._searcher.lexical.search(word, 100 * TOP).item_nums.tolist())
+            is_match = (counts[number] == len(query_words) for number in self._results(text))
+            self._full_matches[text] = sum(is_match)
+        return self._full_matches[text]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,12 @@ A pair is known only if enough people searched both queries, as each of them alo
 others only then. A way out leads from a search after which nothing was chosen to the query that the
 same person searched next, within half an hour, and found something with.
 
-Shapes: Q queries of a table, P people, R rows, E pairs (each in both directions).
+What a person searches next is expected by EASE (Steck 2019, "Embarrassingly Shallow Autoencoders
+for Sparse Data") from the numbers of people of the known pairs alone: unlike these numbers, its
+weights do not count twice what two searched queries say together.
+
+Shapes: Q queries of a table, P people, R rows, E pairs (each in both directions), M queries of the
+core.
 """
 
 from __future__ import annotations
@@ -12,12 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
 from serendip.data.privacy import count_people, private_keys
 from serendip.data.search_log import Search
 
@@ -30,8 +36,17 @@ MOST_WAYS_OUT = 10
 _MOST_QUERIES = 100
 """Newest distinct queries of a person that make pairs."""
 
+CORE = 1_000
+"""Queries that EASE expects from each other, those of most people; others go by their pairs."""
 
-@dataclass(frozen=True, slots=True, eq=False)
+REGULARISATION = 10.0
+"""People of each query without any pair, added for EASE."""
+
+SMALLEST_SHARE = 0.01
+"""Share of people that is added to the expected one and to that by chance: neither is exact."""
+
+
+@dataclass(frozen=True, eq=False)
 class CoSearches:
     """Numbers of people who searched two queries, and what was searched after failures.
 
@@ -93,19 +108,66 @@ class CoSearches:
             searched: rows that the user searched.
             counted: rows of the searches by which this user is counted; they count no longer.
         """
-        num_rows = len(self.searchers)
         if not len(searched) or not self.num_people:
             return np.zeros(len(rows), np.float32)
-        place = self._pairs_of(searched)
-        together = np.bincount(self.right[place], self.people[place], num_rows)
+        counted = np.empty(0, np.intp) if counted is None else counted
         searchers = self.searchers.astype(np.float64)
-        if counted is not None and len(counted):
-            own = np.isin(self.left[place], counted) & np.isin(self.right[place], counted)
-            together -= np.bincount(self.right[place][own], minlength=num_rows)
-            searchers[counted] -= 1.0
-        chance = searchers[rows] * searchers[searched].sum() / self.num_people
-        lift: FloatArray = np.log((together[rows] + 1.0) / (chance + 1.0)).astype(np.float32)
+        searchers[counted] -= 1.0
+        people = max(1.0, float(searchers[searched].sum()))
+        expected = self._count_together(searched, counted) / people  # (Q,)
+        known = np.isin(self._core, searched)
+        if known.any():
+            expected[self._core] = self._expect(known, np.isin(self._core, counted))
+        least = SMALLEST_SHARE + 1.0 / people
+        chance = searchers[rows] / self.num_people
+        ratio = (np.maximum(expected[rows], 0.0) + least) / (chance + least)
+        lift: FloatArray = np.log(ratio).astype(np.float32)
         return lift
+
+    def _count_together(
+        self, searched: NDArray[np.intp], counted: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """(Q,) people who searched each query and one of ``searched``, summed over these."""
+        num_rows, place = len(self.searchers), self._pairs_of(searched)
+        together = np.bincount(self.right[place], self.people[place].astype(float), num_rows)
+        own = np.isin(self.left[place], counted) & np.isin(self.right[place], counted)
+        together -= np.bincount(self.right[place][own], minlength=num_rows)
+        return together.astype(np.float64)
+
+    @cached_property
+    def _core(self) -> NDArray[np.intp]:
+        """(M,) rows of the most searched queries with a pair, ascending."""
+        rows = np.unique(self.left).astype(np.intp)
+        most = np.argsort(-self.searchers[rows], kind="stable")[:CORE]
+        return np.sort(rows[most])
+
+    @cached_property
+    def _inverse(self) -> NDArray[np.float64]:
+        """(M, M) inverse of the regularised numbers of people of the core's pairs."""
+        places = np.full(len(self.searchers), -1)
+        places[self._core] = np.arange(len(self._core))
+        left, right = places[self.left], places[self.right]
+        inside = (left >= 0) & (right >= 0)
+        gram = np.diag(self.searchers[self._core] + REGULARISATION)
+        gram[left[inside], right[inside]] = self.people[inside]
+        inverse: NDArray[np.float64] = np.linalg.inv(gram)
+        return inverse
+
+    def _expect(self, searched: BoolArray, counted: BoolArray) -> NDArray[np.float64]:
+        """(M,) expected share of people who search each query of the core, besides ``searched``.
+
+        Args:
+            searched: (M,) whether the user searched it.
+            counted: (M,) whether the user is counted as one who did, and is to be forgotten.
+        """
+        sums, scale = self._inverse[searched].sum(0), self._inverse.diagonal()  # (M,), (M,)
+        if counted.any():  # by Sherman and Morrison: a person adds an outer product
+            own = self._inverse[counted].sum(0)
+            rest = max(1.0 - float(own[counted].sum()), 1e-6)
+            sums = sums + own[searched].sum() * own / rest
+            scale = scale + own**2 / rest
+        expected: NDArray[np.float64] = searched - sums / scale  # a query says nothing of itself
+        return expected
 
     def _pairs_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Places of the pairs whose first query is one of some rows."""
