@@ -143,14 +143,9 @@ class Targets:
         return self._past(self.users[row], int(self.known[row]), float(self.times[row])).history
 
     def moment(self, row: int, count: int) -> Moment:
-        """The user's state before a target, and their next ``count`` events from it on.
-
-        Events of the target's own time that the log has before it are next events, too: they are
-        not known yet at that time, and without them they would count as not chosen.
-        """
+        """The user's state before a target, and their next ``count`` events from it on."""
         user, whole = self.users[row], self.histories[self.users[row]]
-        place = int(self.places[row])
-        following = slice(max(int(self.known[row]), place - MOST_OF_ONE_TIME), place + count)
+        following = slice(int(self.places[row]), int(self.places[row]) + count)
         return Moment(
             self._past(user, int(self.known[row]), float(self.times[row])),
             whole.item_nums[following],
@@ -161,6 +156,16 @@ class Targets:
             self.device(row),
             self.session(row),
         )
+
+    def choices_after(self, row: int, count: int) -> IntArray:
+        """Distinct items of a user's next ``count`` events from a target on, ascending.
+
+        With those of the target's own time that the log has before it, up to ``MOST_OF_ONE_TIME``:
+        they are not known yet at that time.
+        """
+        place = int(self.places[row])
+        begin = max(int(self.known[row]), place - MOST_OF_ONE_TIME)
+        return np.unique(self.histories[self.users[row]].item_nums[begin : place + count])
 
     def page_before(self, row: int) -> int | None:
         """Number of the item whose page led to a target, as far as the log tells; None = none.
@@ -237,7 +242,7 @@ class Targets:
 
 MAX_TARGETS_PER_USER = 100
 MOST_OF_ONE_TIME = 100
-"""Next events of a moment that the log has before its target, at most."""
+"""Events of the time of a target that the log has before it and that follow it, at most."""
 TAIL_SHARE = 0.8
 COLD_USER_BELOW = 3
 
