@@ -31,7 +31,7 @@ from serendip.data.item import Item
 from serendip.data.query import History, Query
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, SerendipError
 from serendip.jobs import export_embeddings, export_recommendations, llm_parts
 from serendip.jobs.context import JobContext
 from serendip.jobs.export_embeddings import embed
@@ -281,6 +281,17 @@ def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_p
         killing = beside.submit(kill)
         assert list(nodes.executor.map(wait_on_node, tasks)) == [0, 1, 2, 3]
         killing.result()
+
+
+def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serendip.runtime.ray_cluster import start_nodes
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file" / "no-folder"))
+    with pytest.raises(SerendipError, match=r"does not start on this machine.*--engine local"):
+        start_nodes([1])
 
 
 def test_options_of_replicas_that_follow_the_load_are_passed_on(nodes: Nodes) -> None:

@@ -105,11 +105,21 @@ def start_nodes(cores: Sequence[int]) -> Cluster:
 
     Args:
         cores: of each node; tasks do not heed what cores there really are.
+
+    Raises:
+        SerendipError: a node does not start.
     """
     set_malloc()
     cluster = Cluster(shutdown_at_exit=True)
-    for count in cores:
-        add_node(cluster, count)
+    try:
+        for count in cores:
+            add_node(cluster, count)
+    except Exception as error:  # noqa: BLE001  # Ray has no class for it
+        raise SerendipError(
+            f"Ray does not start on this machine: {error}",
+            "A node has fifteen seconds to start, which a busy machine exceeds: run the command "
+            "again when it is less busy, or with `--engine local`.",
+        ) from None
     return cluster
 
 
