@@ -283,6 +283,17 @@ def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_p
         killing.result()
 
 
+def test_processes_that_start_slowly_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    name = "RAY_worker_register_timeout_seconds"
+    os.environ.pop(name, None)
+    secure_ray("")
+    assert int(os.environ[name]) > 60  # Ray's own; a command hangs if its first process is later
+    os.environ[name] = "90"
+    secure_ray("")
+    assert os.environ[name] == "90"
+
+
 def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
