@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -31,7 +32,7 @@ from serendip.data.item import Item
 from serendip.data.query import History, Query
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, SerendipError
+from serendip.errors import ConfigError, ExtraMissing, SerendipError
 from serendip.jobs import export_embeddings, export_recommendations, llm_parts
 from serendip.jobs.context import JobContext
 from serendip.jobs.export_embeddings import embed
@@ -303,6 +304,18 @@ def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file" / "no-folder"))
     with pytest.raises(SerendipError, match=r"does not start on this machine.*--engine local"):
         start_nodes([1])
+
+
+def test_a_missing_package_of_ray_serve_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serendip.runtime.ray_cluster import serve_replicas
+
+    monkeypatch.setitem(sys.modules, "ray.serve", None)
+    scaling, config = ReplicaScaling(2, 2), ExecutorConfig(name="ray")
+    with (
+        pytest.raises(ExtraMissing, match="ray-serve"),
+        serve_replicas(config, pytest.fail, scaling, "127.0.0.1", 0, 1.0),
+    ):
+        pytest.fail("nothing is served")
 
 
 def test_options_of_replicas_that_follow_the_load_are_passed_on(nodes: Nodes) -> None:

@@ -22,7 +22,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from serendip.errors import ConfigError, SerendipError
+from serendip.errors import ConfigError, ExtraMissing, SerendipError
 from serendip.runtime.executor import (
     LocalExecutor,
     count_cores,
@@ -303,9 +303,17 @@ def serve_replicas(
         host: address that the proxy listens on.
         port: its port.
         drain_s: seconds that running requests may take at the end of a replica.
+
+    Raises:
+        ExtraMissing: a package of Ray Serve is not installed.
     """
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise ExtraMissing(
+            f"Ray Serve cannot be imported: {error}", 'Run `pip install "serendip[ray-serve]"`.'
+        ) from None
     connect(config)
-    from ray import serve
 
     class Served:
         def __init__(self) -> None:
