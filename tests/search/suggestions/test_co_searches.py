@@ -11,14 +11,9 @@ import pytest
 from serendip.data.item import Catalogue
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
-from serendip.search.suggestions import co_searches
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.co_searches import (
-    REGULARISATION,
-    SMALLEST_SHARE,
-    WITHIN_S,
-    CoSearches,
-)
+from serendip.search.suggestions.co_searches import SMALLEST_SHARE, WITHIN_S, CoSearches
+from serendip.search.suggestions.query_ease import QueryEase
 from serendip.search.suggestions.table import Categories, QueryTable
 
 ROWS = {"war": 0, "peace": 1, "love": 2, "sea": 3}
@@ -40,67 +35,103 @@ def test_pairs_count_people_who_searched_both() -> None:
     assert CoSearches.of(searches, ROWS, 3).right.tolist() == [1, 0]
 
 
-def expect_by_ridge(sets: list[set[int]], searched: list[int]) -> np.ndarray:
-    """Shares of each query of ``ROWS``, each by its own regression on the other three."""
-    by_person = np.array([[float(row in rows) for row in range(4)] for rows in sets])
-    user = np.isin(np.arange(4), searched).astype(float)
-    shares = np.zeros(4)
-    for row in range(4):
-        others = [other for other in range(4) if other != row]
-        inputs = by_person[:, others]
-        gram = inputs.T @ inputs + REGULARISATION * np.eye(3)
-        shares[row] = user[others] @ np.linalg.solve(gram, inputs.T @ by_person[:, row])
-    return shares
-
-
-def lift_of(expected: np.ndarray, searchers: np.ndarray, people: int, of: int) -> np.ndarray:
-    least = SMALLEST_SHARE + 1 / of
-    return np.log((np.maximum(expected, 0) + least) / (searchers / people + least))
-
-
 def test_lift_is_what_goes_along_more_than_by_chance() -> None:
-    sets = [{0, 1, 2}, {0, 1}, {0, 1}, {1, 2}, {1, 2}, {3, 0}]
-    names = list(ROWS)
-    searches = [search(f"u{n}", names[row]) for n, rows in enumerate(sets) for row in rows]
+    searches = [search(user, key) for user in "abcd" for key in ("war", "peace")]
+    searches += [search(user, "love") for user in "efgh"]
     known = CoSearches.of(searches, ROWS, 1)
-    rows, searchers = np.arange(4), np.array([4, 5, 3, 1])
-    assert known.lift(rows, np.array([0])) == pytest.approx(
-        lift_of(expect_by_ridge(sets, [0]), searchers, 6, 4), rel=1e-5
-    )
-    assert known.lift(rows, np.array([0, 2])) == pytest.approx(
-        lift_of(expect_by_ridge(sets, [0, 2]), searchers, 6, 7), rel=1e-5
-    )
-    assert known.lift(rows[2:], np.array([0])) == pytest.approx(known.lift(rows, np.array([0]))[2:])
+    rows = np.arange(4)
+    lift = known.lift(rows, np.array([0]))
+    assert lift[1] == pytest.approx(np.log((4 + 1) / (4 * 4 / 8 + 1)))
+    assert lift[2] == pytest.approx(np.log(1 / (4 * 4 / 8 + 1)))
+    assert lift[3] == 0
+    assert known.lift(rows[2:], np.array([0])).tolist() == lift[2:].tolist()
     assert not known.lift(rows, np.array([], np.intp)).any()
     assert not CoSearches().lift(rows, np.array([0])).any()
 
 
-def test_lift_of_queries_beyond_the_core_goes_by_their_pairs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(co_searches, "CORE", 2)
-    searches = [search(user, key) for user in "abcd" for key in ("war", "peace")]
-    searches += [search(user, key) for user in "efg" for key in ("war", "sea")]
-    known = CoSearches.of([*searches, search("h", "sea"), search("h", "love")], ROWS, 1)
-    together, searchers = np.array([0.0, 4.0, 0.0, 3.0]), np.array([7, 4, 1, 4])
-    lift = known.lift(np.arange(4), np.array([0]))
-    assert lift[2:] == pytest.approx(lift_of(together / 7, searchers, 8, 7)[2:])
-    assert lift[1] == pytest.approx(
-        lift_of(np.array([4 / (7 + REGULARISATION)]), np.array([4]), 8, 7)[0]
-    )
-
-
 def test_lift_forgets_the_person_who_is_counted() -> None:
-    sets = [{0, 1}, {0, 1}, {0, 1, 3}, {2, 3}]
-    names = list(ROWS)
-    others = [search(f"u{n}", names[row]) for n, rows in enumerate(sets) for row in rows]
+    others = [search(user, key) for user in "abc" for key in ("war", "peace")]
+    others += [search("d", "love")]
     own = [search("me", key) for key in ("war", "peace", "sea")]
     rows, searched = np.arange(4), np.array([0])
     forgotten = CoSearches.of([*others, *own], ROWS, 1).lift(rows, searched, np.array([0, 1, 3]))
-    searchers = np.array([3, 3, 1, 2])  # the person is still one of all
-    assert forgotten == pytest.approx(
-        lift_of(expect_by_ridge(sets, [0]), searchers, 5, 3), rel=1e-5
-    )
+    without = CoSearches.of(others, ROWS, 1)
+    chance = without.searchers[rows] * 3 / 5  # the person is still one of all
+    together = np.array([0, 3, 0, 0])
+    assert forgotten == pytest.approx(np.log((together + 1) / (chance + 1)))
+
+
+def log_of_groups(people: int) -> tuple[list[Search], dict[str, int]]:
+    """Everybody searches half of 30 queries, and then three of the five of their group of five."""
+    rng, searches = np.random.default_rng(0), []
+    for user in range(people):
+        everybodys = rng.choice(30, 15, replace=False)
+        own = 30 + 5 * rng.integers(5) + rng.choice(5, 3, replace=False)
+        for place, row in enumerate([*everybodys, *own]):
+            searches.append(search(f"u{user}", f"q{row}", 100.0 * user + place))
+    return searches, {f"q{row}": row for row in range(55)}
+
+
+def sparse_log() -> tuple[list[Search], dict[str, int]]:
+    """50 people who search 20 of 300 queries each."""
+    rng, searches, weights = np.random.default_rng(0), [], 1.0 / np.arange(1, 301)
+    for user in range(50):
+        for row in rng.choice(300, 20, replace=False, p=weights / weights.sum()):
+            searches.append(search(f"u{user}", f"q{row}"))
+    return searches, {f"q{row}": row for row in range(300)}
+
+
+def test_a_dense_log_goes_by_ease() -> None:
+    known = CoSearches.of(*log_of_groups(120), 3)
+    ease = QueryEase.of(known.left, known.right, known.people, known.searchers)
+    assert ease is not None and known.ease is not None
+    rows, searched = np.arange(55), np.array([0, 1, 30])
+    for counted in (np.empty(0, np.intp), np.array([0, 1, 30, 31])):
+        shares = ease.expect(searched, counted)
+        assert shares is not None and shares.min() >= 0 and shares.max() <= 1
+        searchers = known.searchers - np.isin(rows, counted)
+        least = SMALLEST_SHARE + 1 / searchers[searched].sum()
+        expected = np.log((shares + least) / (searchers / 120 + least))
+        assert known.lift(rows, searched, counted) == pytest.approx(expected, abs=1e-6)
+    assert known.lift(rows, searched)[31:35].mean() > known.lift(rows, searched)[35:].mean() + 1
+
+
+def test_a_sparse_log_goes_by_its_pairs() -> None:
+    searches, rows_by_key = sparse_log()
+    known = CoSearches.of(searches, rows_by_key, 3)
+    rows, own = np.arange(300), np.array([rows_by_key[one.key] for one in searches[:20]])
+    assert known.ease is None and np.isin(known.left, own).any()
+    for counted in (np.empty(0, np.intp), own):
+        searched = own[:10]
+        together = np.zeros(300)
+        for left, right, people in zip(known.left, known.right, known.people, strict=True):
+            if left in searched:
+                together[right] += people - (left in counted and right in counted)
+        searchers = known.searchers - np.isin(rows, counted)
+        chance = searchers * searchers[searched].sum() / 50
+        assert (together <= searchers[searched].sum()).all()
+        expected = np.log((together + 1) / (chance + 1))
+        assert known.lift(rows, searched, counted) == pytest.approx(expected, abs=1e-6)
+
+
+def test_ease_that_finds_no_more_than_the_pairs_is_not_used() -> None:
+    searches = [search(f"u{n}", key) for n in range(60) for key in ("war", "peace", "love")]
+    known = CoSearches.of(searches, ROWS, 3)
+    assert QueryEase.of(known.left, known.right, known.people, known.searchers) is not None
+    assert known.ease is None
+
+
+def test_ease_says_nothing_of_queries_without_pairs() -> None:
+    searches, rows_by_key = log_of_groups(120)
+    searches += [search(f"v{n}", "alone") for n in range(9)]
+    known = CoSearches.of(searches, {**rows_by_key, "alone": 55}, 3)
+    assert known.ease is not None
+    lift = known.lift(np.arange(56), np.array([55]))
+    assert lift == pytest.approx(-np.log(known.searchers * 9 / 129 + 1), abs=1e-6)
+    searchers, least = known.searchers[:2].sum(), SMALLEST_SHARE
+    least += 1 / searchers
+    alone = known.lift(np.array([55]), np.array([0, 1]))
+    assert alone == pytest.approx(np.log(least / (9 / 129 + least)), abs=1e-6)
 
 
 def test_ways_out_lead_from_a_failure_to_a_success() -> None:
@@ -136,3 +167,19 @@ def test_a_table_keeps_them_in_its_files(tmp_path: Path) -> None:
         opened.lift(np.arange(4), np.array([0])).tolist()
         == known.lift(np.arange(4), np.array([0])).tolist()
     )
+
+
+@pytest.mark.parametrize("made", [log_of_groups(120), sparse_log()], ids=["ease", "pairs"])
+def test_an_opened_table_expects_the_same(
+    made: tuple[list[Search], dict[str, int]], tmp_path: Path
+) -> None:
+    searches, keys = made
+    candidates = [Candidate(key, "query", "logs", np.array([0], np.int32)) for key in keys]
+    results = np.full((len(keys), 10), -1, np.int32)
+    table = QueryTable.of(candidates, results, Catalogue(()), Categories())
+    known = CoSearches.of(searches, table.rows_by_key, 3)
+    replace(table, co_searches=known).save(tmp_path)
+    opened = QueryTable.open(tmp_path).co_searches
+    assert (opened.ease is None) == (known.ease is None)
+    rows, searched = np.arange(len(keys)), np.array([0, 40])
+    assert opened.lift(rows, searched).tolist() == known.lift(rows, searched).tolist()

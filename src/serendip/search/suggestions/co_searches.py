@@ -4,28 +4,27 @@ A pair is known only if enough people searched both queries, as each of them alo
 others only then. A way out leads from a search after which nothing was chosen to the query that the
 same person searched next, within half an hour, and found something with.
 
-What a person searches next is expected by EASE (Steck 2019, "Embarrassingly Shallow Autoencoders
-for Sparse Data") from the numbers of people of the known pairs alone: unlike these numbers, its
-weights do not count twice what two searched queries say together.
+What a person searches next is expected by EASE where it finds the newest queries of the people of
+the log significantly more often than the numbers of the pairs do; everywhere else by these.
 
-Shapes: Q queries of a table, P people, R rows, E pairs (each in both directions), M queries of the
-core.
+Shapes: Q queries of a table, P people, R rows, E pairs (each in both directions).
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.privacy import count_people, private_keys
 from serendip.data.search_log import Search
+from serendip.search.suggestions.query_ease import QueryEase
 
 WITHIN_S = 1_800.0
 """Seconds within which a next search is a way out of a failure."""
@@ -36,17 +35,19 @@ MOST_WAYS_OUT = 10
 _MOST_QUERIES = 100
 """Newest distinct queries of a person that make pairs."""
 
-CORE = 1_000
-"""Queries that EASE expects from each other, those of most people; others go by their pairs."""
-
-REGULARISATION = 10.0
-"""People of each query without any pair, added for EASE."""
-
 SMALLEST_SHARE = 0.01
 """Share of people that is added to the expected one and to that by chance: neither is exact."""
 
+_NUM_ASKED = 2_000
+"""People whose newest query EASE and the pairs are compared by, those who searched last."""
 
-@dataclass(frozen=True, eq=False)
+_FIRST = 10
+"""Ranks among which the newest query is found."""
+
+_ARRAYS = ("pair_left", "pair_right", "pair_people", "searchers")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CoSearches:
     """Numbers of people who searched two queries, and what was searched after failures.
 
@@ -57,6 +58,7 @@ class CoSearches:
         searchers: (Q,) int32 distinct people who searched each query.
         num_people: P, distinct people who searched any query of the table.
         ways_out: normal form of a search without success -> rows, those of most people first.
+        ease: expects what goes along; None = the pairs do.
     """
 
     left: IntArray = field(default_factory=lambda: NO_ITEMS)
@@ -65,6 +67,7 @@ class CoSearches:
     searchers: IntArray = field(default_factory=lambda: NO_ITEMS)
     num_people: int = 0
     ways_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    ease: QueryEase | None = None
 
     @classmethod
     def of(
@@ -77,12 +80,7 @@ class CoSearches:
             rows_by_key: normal form -> row of the table.
             min_people: of a pair, and of a way out.
         """
-        queries: dict[str, dict[int, None]] = {}
-        known = count_people(search.user_id for search in searches)
-        for search in reversed(searches):
-            row = rows_by_key.get(search.key)
-            if row is not None and search.user_id in known:
-                queries.setdefault(search.user_id, {})[row] = None
+        queries = _group_rows(list(reversed(searches)), rows_by_key)  # newest first
         searchers = np.zeros(len(rows_by_key), np.int32)
         pairs: Counter[tuple[int, int]] = Counter()
         for rows in queries.values():
@@ -93,7 +91,13 @@ class CoSearches:
         left, right = np.array(kept, np.int32).reshape(-1, 2).T
         people = np.array([pairs[pair] for pair in kept], np.int32)
         ways_out = _find_ways_out(searches, rows_by_key, min_people)
-        return cls(left, right, people, searchers, len(queries), ways_out)
+        pairs_alone = cls(left, right, people, searchers, len(queries), ways_out)
+        with_ease = replace(pairs_alone, ease=QueryEase.of(left, right, people, searchers))
+        if with_ease.ease is None:
+            return pairs_alone
+        by_time = _group_rows(searches, rows_by_key)
+        people_by_time = [np.array(list(by_time[user_id]), np.intp) for user_id in queries]
+        return with_ease if _is_better(with_ease, pairs_alone, people_by_time) else pairs_alone
 
     def lift(
         self,
@@ -113,14 +117,16 @@ class CoSearches:
         counted = np.empty(0, np.intp) if counted is None else counted
         searchers = self.searchers.astype(np.float64)
         searchers[counted] -= 1.0
-        people = max(1.0, float(searchers[searched].sum()))
-        expected = self._count_together(searched, counted) / people  # (Q,)
-        known = np.isin(self._core, searched)
-        if known.any():
-            expected[self._core] = self._expect(known, np.isin(self._core, counted))
-        least = SMALLEST_SHARE + 1.0 / people
+        people = float(searchers[searched].sum())
+        together = self._count_together(searched, counted)  # (Q,)
         chance = searchers[rows] / self.num_people
-        ratio = (np.maximum(expected[rows], 0.0) + least) / (chance + least)
+        shares = None if self.ease is None else self.ease.expect(searched, counted)
+        if self.ease is None or shares is None:
+            ratio = (together[rows] + 1.0) / (chance * people + 1.0)
+        else:
+            expected, least = together / max(1.0, people), SMALLEST_SHARE + 1.0 / max(1.0, people)
+            expected[self.ease.core] = shares
+            ratio = (expected[rows] + least) / (chance + least)
         lift: FloatArray = np.log(ratio).astype(np.float32)
         return lift
 
@@ -134,41 +140,6 @@ class CoSearches:
         together -= np.bincount(self.right[place][own], minlength=num_rows)
         return together.astype(np.float64)
 
-    @cached_property
-    def _core(self) -> NDArray[np.intp]:
-        """(M,) rows of the most searched queries with a pair, ascending."""
-        rows = np.unique(self.left).astype(np.intp)
-        most = np.argsort(-self.searchers[rows], kind="stable")[:CORE]
-        return np.sort(rows[most])
-
-    @cached_property
-    def _inverse(self) -> NDArray[np.float64]:
-        """(M, M) inverse of the regularised numbers of people of the core's pairs."""
-        places = np.full(len(self.searchers), -1)
-        places[self._core] = np.arange(len(self._core))
-        left, right = places[self.left], places[self.right]
-        inside = (left >= 0) & (right >= 0)
-        gram = np.diag(self.searchers[self._core] + REGULARISATION)
-        gram[left[inside], right[inside]] = self.people[inside]
-        inverse: NDArray[np.float64] = np.linalg.inv(gram)
-        return inverse
-
-    def _expect(self, searched: BoolArray, counted: BoolArray) -> NDArray[np.float64]:
-        """(M,) expected share of people who search each query of the core, besides ``searched``.
-
-        Args:
-            searched: (M,) whether the user searched it.
-            counted: (M,) whether the user is counted as one who did, and is to be forgotten.
-        """
-        sums, scale = self._inverse[searched].sum(0), self._inverse.diagonal()  # (M,), (M,)
-        if counted.any():  # by Sherman and Morrison: a person adds an outer product
-            own = self._inverse[counted].sum(0)
-            rest = max(1.0 - float(own[counted].sum()), 1e-6)
-            sums = sums + own[searched].sum() * own / rest
-            scale = scale + own**2 / rest
-        expected: NDArray[np.float64] = searched - sums / scale  # a query says nothing of itself
-        return expected
-
     def _pairs_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Places of the pairs whose first query is one of some rows."""
         begins = np.searchsorted(self.left, rows)
@@ -178,17 +149,14 @@ class CoSearches:
 
     def arrays(self) -> dict[str, IntArray]:
         """The arrays by name, for a file."""
-        return {
-            "pair_left": self.left,
-            "pair_right": self.right,
-            "pair_people": self.people,
-            "searchers": self.searchers,
-        }
+        numbers = (self.left, self.right, self.people, self.searchers)
+        return dict(zip(_ARRAYS, numbers, strict=True))
 
     def facts(self) -> dict[str, Any]:
         """What else belongs in a file, as JSON."""
         ways_out = {key: [int(row) for row in rows] for key, rows in self.ways_out.items()}
-        return {"people": self.num_people, "ways_out": ways_out}
+        has_ease = self.ease is not None
+        return {"people": self.num_people, "ways_out": ways_out, "ease": has_ease}
 
     @classmethod
     def read(cls, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Self:
@@ -196,14 +164,48 @@ class CoSearches:
         if "pair_left" not in arrays:
             return cls()
         ways_out = {key: tuple(rows) for key, rows in facts["ways_out"].items()}
-        return cls(
-            arrays["pair_left"],
-            arrays["pair_right"],
-            arrays["pair_people"],
-            arrays["searchers"],
-            int(facts["people"]),
-            ways_out,
-        )
+        left, right, people, searchers = (arrays[name] for name in _ARRAYS)
+        ease = QueryEase.of(left, right, people, searchers) if facts.get("ease") else None
+        return cls(left, right, people, searchers, int(facts["people"]), ways_out, ease)
+
+
+def _group_rows(
+    searches: Sequence[Search], rows_by_key: Mapping[str, int]
+) -> dict[str, dict[int, None]]:
+    """Person -> distinct rows of their searches; both in the order of the first of ``searches``."""
+    known = count_people(search.user_id for search in searches)
+    rows: dict[str, dict[int, None]] = {}
+    for search in searches:
+        row = rows_by_key.get(search.key)
+        if row is not None and search.user_id in known:
+            rows.setdefault(search.user_id, {})[row] = None
+    return rows
+
+
+def _is_better(one: CoSearches, other: CoSearches, people: Sequence[NDArray[np.intp]]) -> bool:
+    """True if one finds more people's newest queries than the other, by two standard errors.
+
+    Args:
+        one: of a log.
+        other: of the same log.
+        people: the queries of each person of the log by their first search; who searched last
+            comes first.
+    """
+    asked = [rows for rows in people if len(rows) > 1][:_NUM_ASKED]
+    found = [(_finds(one, rows), _finds(other, rows)) for rows in asked]
+    better, worse = found.count((True, False)), found.count((False, True))
+    return better - worse > 2.0 * math.sqrt(better + worse)
+
+
+def _finds(known: CoSearches, own: NDArray[np.intp]) -> bool:
+    """True if a person's newest query is among the first, ordered without all of their searches."""
+    searched, newest = own[:-1], own[-1]
+    rows = np.setdiff1d(np.flatnonzero(known.searchers), searched)
+    searchers = known.searchers[rows] - np.isin(rows, own)
+    scores = np.log1p(searchers) + known.lift(rows, searched, own)
+    score = scores[rows == newest][0]
+    rank = 1.0 + float((scores > score).sum()) + float((scores == score).sum() - 1) / 2
+    return rank <= _FIRST
 
 
 def _find_ways_out(
