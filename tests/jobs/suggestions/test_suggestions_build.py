@@ -102,7 +102,7 @@ def test_few_suggestions_are_tested_here_and_nothing_is_written_for_tasks(
         dataset.catalogue, popularity, settings.search, settings.queries, folder, executor
     )
     searcher = Searcher.build(dataset.catalogue, popularity, tmp_path / "search", settings.search)
-    builder = SuggestionBuilder(dataset.catalogue, counts, searcher, settings.queries)
+    builder = SuggestionBuilder.of(dataset.catalogue, counts, searcher, settings.queries)
     assert len(builder.build((), SilentProgress(), tasks).table)
     assert not any(folder.iterdir())
 
