@@ -103,6 +103,7 @@ class Context:
         source: the item in context; empty if there is none.
         liked: ids of the items that the visitor liked.
         literal: True if ``q`` was searched without corrections.
+        filters: that the items pass, as written.
     """
 
     user_id: str
@@ -111,6 +112,7 @@ class Context:
     source: str = ""
     liked: frozenset[str] = frozenset()
     literal: bool = False
+    filters: tuple[str, ...] = ()
 
 
 def build_cards(
@@ -236,4 +238,5 @@ def _why_link(item_id: str, context: Context) -> str:
         values["literal"] = "1"
     if context.source:
         values["source"] = context.source
-    return f"/why?{urlencode(values)}"
+    filters = [("filter", one) for one in context.filters]
+    return f"/why?{urlencode([*values.items(), *filters])}"

@@ -134,17 +134,18 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     history = engine.history(query.user, _HISTORY_SHOWN)
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
     liked, literal = select_liked_ids(chosen), query.literal
-    context = Context(query.user, "search", query.q, liked=liked, literal=literal)
+    filters = tuple(query.filter)
+    context = Context(query.user, "search", query.q, liked=liked, literal=literal, filters=filters)
     words = query.q.strip()
-    filtered = FilteredSearch(words, query.user, tuple(query.filter), literal)
+    filtered = FilteredSearch(words, query.user, filters, literal)
     answer = None
-    if words:
+    if words or query.filter:
         answer = engine.recommend(
             Request(
                 *("search", query.user, words),
                 literal=literal,
                 k=_FOUND_ITEMS,
-                filters=tuple(query.filter),
+                filters=filters,
                 facets=tuple(engine.attribute_names[:ASKED]),
             )
         )
@@ -179,7 +180,10 @@ def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     history = engine.history(query.user, _HISTORY_SHOWN)
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
     liked, literal = select_liked_ids(chosen), query.literal
-    context = Context(query.user, query.surface, query.q, liked=liked, literal=literal)
+    filters = tuple(query.filter)
+    context = Context(
+        query.user, query.surface, query.q, liked=liked, literal=literal, filters=filters
+    )
     answer = engine.recommend(
         Request(
             query.surface,
@@ -188,7 +192,7 @@ def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
             literal=literal,
             k=_FOUND_ITEMS,
             cursor=query.cursor,
-            filters=tuple(query.filter),
+            filters=filters,
         )
     )
     return _frame(engine, query, history) | {
@@ -233,7 +237,11 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
         raise unknown_item_error(query.item_id)
     sources = (query.source,) if query.source else ()
     surface = "search" if query.q and query.surface == "home" else query.surface
-    request = Request(surface, query.user, query.q, sources, literal=query.literal)
+    request = Request(
+        *(surface, query.user, query.q, sources),
+        literal=query.literal,
+        filters=tuple(query.filter),
+    )
     explanation = engine.explain(request, query.item_id)
     history = engine.history(query.user, _HISTORY_SHOWN)
     parts = {name: value for name, value in explanation.parts.items() if math.isfinite(value)}
