@@ -86,7 +86,7 @@ def _run_content(query: Query, surface: SurfaceConfig, state: EngineState, sort:
     matches = find_matches(query, surface, state, sort)
     if len(matches):
         return ItemList.of_distinct(matches, np.zeros(len(matches), np.float32))
-    sources = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
+    sources: dict[str, int] = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
     if BrowseSource.name in surface.sources:
         sources[BrowseSource.name] = surface.sources[BrowseSource.name]
     if surface.task in ITEM_TASKS:
