@@ -32,7 +32,7 @@ def engine(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     for number in range(60):
         item = opened.item(f"i{number}")
         assert item is not None
-        priced = {**item.attributes, "price": float(100 - number)}
+        priced = {"parent_sku": f"PX{number // 3}", **item.attributes, "price": 100.0 - number}
         opened.add_items([replace(item, attributes=priced)])
     opened.add_items([Item("fresh", "Nobody knows it", attributes={"genre": "western"})])
     opened.delete_item("i30")
@@ -140,6 +140,7 @@ def test_the_page_shows_a_category(client: WireClient, western: set[str]) -> Non
     html = client.get("/search", params={"filter": FILTER, "user": "u1"}).text
     assert {one for one in western if f'data-item="{one}"' in html}
     assert "All that match" in html
+    assert "western" in html and "PX" not in html  # ids are no words under a title or to choose by
     (link, *_) = (unescape(one) for one in re.findall(r'href="(/why[^"]*)"', html))
     assert parse_qs(urlsplit(link).query)["filter"] == [FILTER]
     assert "From all that may be shown" in client.get(link).text

@@ -275,6 +275,10 @@ class Engine:
         """Names of the attributes that items have."""
         return self.state.catalogue.attribute_names
 
+    def is_code(self, attribute: str) -> bool:
+        """Whether an attribute holds ids or codes, which tell people nothing of an item."""
+        return self.state.catalogue.is_code(attribute)
+
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.
 

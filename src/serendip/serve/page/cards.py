@@ -202,10 +202,19 @@ def shown_attributes(engine: EngineProtocol, item: Item) -> Mapping[str, Attribu
 
 
 def summarise_attributes(engine: EngineProtocol, item: Item) -> str:
-    """The first number and the first short words of an item in one line, ``1999 · Drama``."""
-    attributes = shown_attributes(engine, item)
-    numbers = (value for value in attributes.values() if isinstance(value, float))
-    words = (item.field_text(name) for name, value in attributes.items() if _are_words(value))
+    """The first number and the first short words of an item in one line, ``1999 · Drama``.
+
+    Ids and codes are left out.
+    """
+    attributes = shown_attributes(engine, item).items()
+    numbers = (
+        value for name, value in attributes if isinstance(value, float) and not engine.is_code(name)
+    )
+    words = (
+        item.field_text(name)
+        for name, value in attributes
+        if _are_words(value) and not engine.is_code(name)
+    )
     parts = (*(map(_format_number, islice(numbers, 1))), *islice(words, 1))
     return " · ".join(parts)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -146,7 +147,7 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
                 literal=literal,
                 k=_FOUND_ITEMS,
                 filters=filters,
-                facets=tuple(engine.attribute_names[:ASKED]),
+                facets=_list_facets(engine),
             )
         )
     cards = build_cards(engine, answer, context) if answer else []
@@ -168,6 +169,12 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
         "instead": instead,
         "failed_request": answer.request_id if answer and _has_failed(answer, query) else "",
     }
+
+
+def _list_facets(engine: EngineProtocol) -> tuple[str, ...]:
+    """The first attributes that people may choose by: nobody does by ids and codes."""
+    names = (name for name in engine.attribute_names if not engine.is_code(name))
+    return tuple(islice(names, ASKED))
 
 
 def _has_failed(answer: Answer, query: PageQuery) -> bool:
