@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -274,6 +274,11 @@ class Engine:
     def attribute_names(self) -> Sequence[str]:
         """Names of the attributes that items have."""
         return self.state.catalogue.attribute_names
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Attribute -> unit of its numbers."""
+        return self.settings.items.units
 
     def is_code(self, attribute: str) -> bool:
         """Whether an attribute holds ids or codes, which tell people nothing of an item."""

@@ -208,14 +208,16 @@ def summarise_attributes(engine: EngineProtocol, item: Item) -> str:
     """
     attributes = shown_attributes(engine, item).items()
     numbers = (
-        value for name, value in attributes if isinstance(value, float) and not engine.is_code(name)
+        format_number(value, engine.units.get(name, ""))
+        for name, value in attributes
+        if isinstance(value, float) and not engine.is_code(name)
     )
     words = (
         item.field_text(name)
         for name, value in attributes
         if _are_words(value) and not engine.is_code(name)
     )
-    parts = (*(map(_format_number, islice(numbers, 1))), *islice(words, 1))
+    parts = (*islice(numbers, 1), *islice(words, 1))
     return " · ".join(parts)
 
 
@@ -225,8 +227,10 @@ def _are_words(value: Attribute) -> bool:
     return isinstance(first, str) and "://" not in first and 0 < len(first) <= _MAX_META_CHARS
 
 
-def _format_number(number: float) -> str:
-    return f"{number:.0f}" if number.is_integer() else f"{number:.2f}"
+def format_number(number: float, unit: str = "") -> str:
+    """A number for people, with its unit behind it."""
+    text = f"{number:.0f}" if number.is_integer() else f"{number:.2f}"
+    return f"{text} {unit}".rstrip()
 
 
 def item_link(item_id: str, user_id: str) -> str:

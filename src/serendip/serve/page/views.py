@@ -26,6 +26,7 @@ from serendip.serve.page.cards import (
     build_cards,
     build_chips,
     build_cover,
+    format_number,
     item_link,
     select_liked_ids,
     shown_attributes,
@@ -344,6 +345,8 @@ def _facts(
     facts = []
     for name, value in shown_attributes(engine, found).items():
         words = list(value) if isinstance(value, tuple) else [found.field_text(name)]
+        if isinstance(value, float) and (unit := engine.units.get(name)):
+            words = [format_number(value, unit)]
         linked = isinstance(value, tuple)
         facts.append(
             (
