@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -32,7 +33,7 @@ from serendip.data.query import History, Query
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, ExtraMissing, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.exports.embeddings import embed
@@ -283,6 +284,40 @@ def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_p
         killing = beside.submit(kill)
         assert list(nodes.executor.map(wait_on_node, tasks)) == [0, 1, 2, 3]
         killing.result()
+
+
+def test_processes_that_start_slowly_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    name = "RAY_worker_register_timeout_seconds"
+    os.environ.pop(name, None)
+    secure_ray("")
+    assert int(os.environ[name]) > 60  # Ray's own; a command hangs if its first process is later
+    os.environ[name] = "90"
+    secure_ray("")
+    assert os.environ[name] == "90"
+
+
+def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serendip.runtime.ray_cluster import start_nodes
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file" / "no-folder"))
+    with pytest.raises(SerendipError, match=r"does not start on this machine.*--engine local"):
+        start_nodes([1])
+
+
+def test_a_missing_package_of_ray_serve_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serendip.runtime.ray_cluster import serve_replicas
+
+    monkeypatch.setitem(sys.modules, "ray.serve", None)
+    scaling, config = ReplicaScaling(2, 2), ExecutorConfig(name="ray")
+    with (
+        pytest.raises(ExtraMissing, match="ray-serve"),
+        serve_replicas(config, pytest.fail, scaling, "127.0.0.1", 0, 1.0),
+    ):
+        pytest.fail("nothing is served")
 
 
 def test_options_of_replicas_that_follow_the_load_are_passed_on(nodes: Nodes) -> None:

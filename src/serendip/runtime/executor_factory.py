@@ -9,6 +9,10 @@ from serendip.errors import ConfigError, ExtraMissing
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
 
+_REGISTER_S = 600
+"""How long a process of a node may take to start. Ray waits for a minute, and a command whose first
+process is later than that waits for ever."""
+
 
 def open_executor(config: ExecutorConfig) -> Executor:
     """The executor of a config; a cluster of its own ends with this process.
@@ -46,6 +50,7 @@ def secure_ray(address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # signals stay ours
     if not address:
+        os.environ.setdefault("RAY_worker_register_timeout_seconds", str(_REGISTER_S))
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # loopback alone
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

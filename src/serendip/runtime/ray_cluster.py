@@ -22,7 +22,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from serendip.errors import ConfigError, SerendipError
+from serendip.errors import ConfigError, ExtraMissing, SerendipError
 from serendip.runtime.executor import (
     LocalExecutor,
     count_cores,
@@ -105,11 +105,21 @@ def start_nodes(cores: Sequence[int]) -> Cluster:
 
     Args:
         cores: of each node; tasks do not heed what cores there really are.
+
+    Raises:
+        SerendipError: a node does not start.
     """
     set_malloc()
     cluster = Cluster(shutdown_at_exit=True)
-    for count in cores:
-        add_node(cluster, count)
+    try:
+        for count in cores:
+            add_node(cluster, count)
+    except Exception as error:  # noqa: BLE001  # Ray has no class for it
+        raise SerendipError(
+            f"Ray does not start on this machine: {error}",
+            "A node has fifteen seconds to start, which a busy machine exceeds: run the command "
+            "again when it is less busy, or with `--engine local`.",
+        ) from None
     return cluster
 
 
@@ -293,9 +303,17 @@ def serve_replicas(
         host: address that the proxy listens on.
         port: its port.
         drain_s: seconds that running requests may take at the end of a replica.
+
+    Raises:
+        ExtraMissing: a package of Ray Serve is not installed.
     """
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise ExtraMissing(
+            f"Ray Serve cannot be imported: {error}", 'Run `pip install "serendip[ray-serve]"`.'
+        ) from None
     connect(config)
-    from ray import serve
 
     class Served:
         def __init__(self) -> None:

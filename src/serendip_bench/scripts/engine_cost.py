@@ -37,13 +37,27 @@ from serendip.jobs.train import engine_fit
 from serendip.models import item_to_item, pair_counts, row_tasks
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.scripts.kill_nodes import JOBS, descends
+from serendip_bench.scripts.kill_nodes import JOBS
 from serendip_bench.scripts.same_bytes import local, ray_nodes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def descends(pid: int, parents: Mapping[int, int]) -> bool:
+    """Whether a process is this one or descends from it.
+
+    Args:
+        pid: of the process.
+        parents: process -> its parent.
+    """
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = parents.get(pid, 0)
+    return False
 
 
 class CpuMeter:

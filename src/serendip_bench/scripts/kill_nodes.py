@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from serendip.models.item_to_item import ItemKNN
 from serendip.models.transitions import Transitions
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
+from serendip_bench.scripts.peak_memory import find_descendants
 from serendip_bench.scripts.same_bytes import (
     NOW,
     answer,
@@ -80,30 +81,8 @@ JOBS: dict[str, Callable[[Path, TrainOptions], Path]] = {
 
 
 def find_tasks() -> list[int]:
-    """Processes that run a task now and descend from this one: others are not ours to kill."""
-    found, parents = [], {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(path.name)] = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if (path / "cmdline").read_bytes().startswith(TASK_NAMES):
-                found.append(int(path.name))
-        except OSError:  # it has ended in between
-            continue
-    return [pid for pid in found if descends(pid, parents)]
-
-
-def descends(pid: int, parents: Mapping[int, int]) -> bool:
-    """Whether a process is this one or descends from it.
-
-    Args:
-        pid: of the process.
-        parents: process -> its parent.
-    """
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        pid = parents.get(pid, 0)
-    return False
+    """Processes of this script that run a task now: others are not ours to kill."""
+    return find_descendants(*TASK_NAMES)
 
 
 class Killer:

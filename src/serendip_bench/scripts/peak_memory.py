@@ -9,6 +9,7 @@ JSON line when the command ends.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -40,6 +41,19 @@ def list_processes(process: int) -> list[int]:
             continue
         processes += [descendant for child in children for descendant in list_processes(int(child))]
     return processes
+
+
+def find_descendants(*names: bytes) -> list[int]:
+    """Running descendants of this process whose command lines begin with one of these names."""
+    found = []
+    for process in list_processes(os.getpid())[1:]:
+        try:
+            command = Path(f"/proc/{process}/cmdline").read_bytes()
+        except OSError:  # it has ended in between
+            continue
+        if command.startswith(names):
+            found.append(process)
+    return found
 
 
 def read_proportional_kb(process: int) -> int:

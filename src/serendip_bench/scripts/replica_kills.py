@@ -27,20 +27,14 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from serendip.engine.generations import open_current, publish
+from serendip_bench.scripts.peak_memory import find_descendants
 
 _CLIENTS = 2
 
 
 def find_replicas() -> list[int]:
-    """Processes of the replicas."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().startswith(b"ray::ServeReplica:serendip"):
-                found.append(int(path.parent.name))
-        except OSError:  # it has ended in between
-            continue
-    return found
+    """Processes of the replicas of this script's service."""
+    return find_descendants(b"ray::ServeReplica:serendip")
 
 
 def ask(port: int, path: str) -> tuple[int, bytes]:

@@ -175,7 +175,7 @@ class SurfaceRequestBuilder:
         return SurfaceRequests(
             name,
             f"A message at one moment of each user: does it have one of the {NUM_AFTERWARDS} items "
-            "that they chose next?",
+            "that they chose next, or of all that they chose at one time?",
             targets.queries(repeats=self.repeats),
             afterwards := self._afterwards(targets),
             keys,
@@ -309,11 +309,7 @@ class SurfaceRequestBuilder:
 
     def _afterwards(self, targets: Targets) -> list[IntArray]:
         """The user's next choices from each target on, the target included."""
-        following = []
-        for row in range(len(targets)):
-            moment = targets.moment(row, NUM_AFTERWARDS)
-            following.append(np.unique(np.append(moment.items, targets.items[row])))
-        return following
+        return [targets.choices_after(row, NUM_AFTERWARDS) for row in range(len(targets))]
 
     def _from_items(
         self, user_id: str, past: UserPast, source: IntArray, time: float, surface: SurfaceConfig
