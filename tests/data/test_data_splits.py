@@ -159,10 +159,11 @@ BASKETS = [
 def test_what_follows_is_all_that_was_chosen_at_its_time_however_the_log_orders_it():
     split = temporal(dataset_of(BASKETS), 2 / 7)
     assert target_rows(split)[:3] == [("u", "d", 90_000), ("u", "b", 90_000), ("u", "c", 90_000)]
-    for row, expected in enumerate(("d", "bd", "bcd", "e")):
-        chosen = split.targets.choices_after(row, 1)
-        assert "".join(sorted(ids(split.catalogue, chosen))) == expected
+    told = {row: split.targets.choices_after(row, 1) for row in range(4)}
+    for row, expected in enumerate(("bcd", "bcd", "bcd", "e")):
+        assert "".join(sorted(ids(split.catalogue, told[row]))) == expected
     assert len(split.targets.choices_after(1, 10)) == 4
+    assert [len(split.targets.choices_beside(row)) for row in range(4)] == [3, 3, 3, 1]
 
 
 def test_the_page_before_a_target_is_of_the_visit_or_of_the_basket_or_the_last_one():

@@ -16,10 +16,10 @@ from serendip.data.allowed_items import AllowedItems
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
-from serendip.engine.fallback import list_popular
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
 from serendip.engine.stages import pipeline
+from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.selection import Selector
 from serendip.errors import StorageError, UnknownItemError
 from serendip.serve.limits import ServiceLimits

@@ -11,6 +11,7 @@ from typing import Literal
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import ActionRules, Event, Item
+from serendip.data.attributes import is_code_name
 from serendip.data.user import User
 from serendip.engine.answer import (
     Answer,
@@ -86,6 +87,7 @@ class TinyEngine:
         self._users: dict[str, User] = {}
         self._answers = 0
         self.is_closed = False
+        self.units = {"cost": "EUR"}
         self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()
 
@@ -94,6 +96,9 @@ class TinyEngine:
         return list(
             dict.fromkeys(name for item in self._items.values() for name in item.attributes)
         )
+
+    def is_code(self, attribute: str) -> bool:
+        return is_code_name(attribute)
 
     def recommend(self, request: Request) -> Answer:
         if self.needs(request.surface) == "query":

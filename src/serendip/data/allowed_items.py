@@ -161,6 +161,11 @@ class AllowedItems:
         number = np.array([item_num], np.int32)
         return 0 <= int(number[0]) < self.shared.num_items and bool(self.admits(number)[0])
 
+    def numbers(self) -> IntArray:
+        """(M,) int32 items that may be shown, ascending."""
+        numbers = self.shared.numbers
+        return numbers[self.admits_ascending(numbers)] if len(self.excluded) else numbers
+
     def mask(self) -> BoolArray:
         """(N,) bool, a copy: for models that score every item."""
         mask = self.shared.mask.copy()

@@ -45,3 +45,27 @@ def distinct(values: NDArray[Any]) -> NDArray[Any]:
         return ordered
     once: NDArray[Any] = ordered[np.append(True, ordered[1:] != ordered[:-1])]
     return once
+
+
+def first_rows(most: int, *keys: NDArray[Any]) -> NDArray[np.intp]:
+    """The first rows of the order by several keys, without sorting the rows behind them.
+
+    Args:
+        most: number of rows, at least 1.
+        keys: (N,) each without NaN, the smallest first; a key decides between rows that all keys
+            before it leave equal, and their numbers where all do.
+
+    Returns:
+        at most ``most`` row numbers, in order.
+    """
+    rows, parts, left = np.arange(len(keys[0])), list[NDArray[np.intp]](), most
+    for key in keys:
+        if left >= len(rows):
+            break
+        values = key[rows]
+        border = np.partition(values, left - 1)[left - 1]
+        parts.append(rows[values < border])
+        rows, left = rows[values == border], left - len(parts[-1])
+    first = np.concatenate([*parts, rows[:left]])
+    order: NDArray[np.intp] = first[np.lexsort([key[first] for key in reversed(keys)])]
+    return order

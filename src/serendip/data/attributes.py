@@ -7,10 +7,12 @@ catalogue with those of the items posted or changed since. Masks of the fixed pa
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -24,6 +26,16 @@ Attribute: TypeAlias = str | float | tuple[str, ...]
 MISSING_TEXT = 0
 """Code of an item without a text; row 0 of ``texts`` is unused."""
 
+_CODE_NAMES = frozenset(("id", "ids", "sku", "ean", "gtin", "isbn", "asin", "upc", "mpn", "code"))
+"""Last words of the names of attributes that hold ids or codes."""
+
+_LEAST_CODES = 20
+"""Distinct texts from which on those with digits are ids or codes, and no sizes."""
+
+_MOST_CODES = 1_000
+"""Distinct texts that are looked at."""
+
+_NAME_WORDS = re.compile(r"[A-Z]*[a-z]+|[A-Z]+")
 _CACHED_MASKS = 64
 """Masks kept per attribute: those of the values that requests filter by."""
 
@@ -111,6 +123,15 @@ class AttributeValues:
         if self.codes[row] != MISSING_TEXT:
             return (self.text(row),)
         return self.members_of(row)
+
+    @cached_property
+    def are_codes(self) -> bool:
+        """Whether the texts and words of lists are ids or codes: many, most with a digit and none
+        of these with a space.
+        """
+        texts = (*islice(self.texts, 1, _MOST_CODES + 1), *islice(self.members, _MOST_CODES))
+        codes = sum(" " not in text and any(map(str.isdigit, text)) for text in texts)
+        return len(texts) >= _LEAST_CODES and codes > len(texts) / 2
 
     def equal(self, value: str | float) -> BoolArray:
         """(N,) True where the attribute equals this text or number."""
@@ -213,6 +234,12 @@ def _fold(names: Sequence[str], first: int) -> dict[str, list[int]]:
         if row >= first:
             rows.setdefault(name.casefold(), []).append(row)
     return rows
+
+
+def is_code_name(name: str) -> bool:
+    """Whether an attribute of this name holds ids or codes: ``parent_sku``, ``productId``."""
+    words = _NAME_WORDS.findall(name)
+    return bool(words) and words[-1].casefold() in _CODE_NAMES
 
 
 def _is_one_of(codes: IntArray, wanted: Sequence[int]) -> BoolArray:

@@ -20,6 +20,7 @@ from serendip.data.attributes import (
     AttributeColumn,
     AttributeValues,
     BaseMasks,
+    is_code_name,
 )
 from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_table import Item, ItemTable
@@ -220,6 +221,10 @@ class Catalogue(Sequence[Item]):
             names = (name for item in self._posted.values for name in item.attributes)
             self._names = tuple(dict.fromkeys((*self._table.attribute_names, *names)))
         return self._names
+
+    def is_code(self, name: str) -> bool:
+        """Whether an attribute holds ids or codes, by its name or by its values before any post."""
+        return is_code_name(name) or self._table.attribute(name).are_codes
 
     def texts_of(self, name: str) -> Iterator[str]:
         """One of an item's own texts for every item: ``title``, ``generated_text``, ..."""

@@ -158,14 +158,23 @@ class Targets:
         )
 
     def choices_after(self, row: int, count: int) -> IntArray:
-        """Distinct items of a user's next ``count`` events from a target on, ascending.
-
-        With those of the target's own time that the log has before it, up to ``MOST_OF_ONE_TIME``:
-        they are not known yet at that time.
+        """Distinct items of a user's next ``count`` events from a target on, and of all events of
+        its own time (``choices_beside``), ascending.
         """
         place = int(self.places[row])
+        following = self.histories[self.users[row]].item_nums[place : place + count]
+        return np.union1d(following, self.choices_beside(row))
+
+    def choices_beside(self, row: int) -> IntArray:
+        """Distinct items of the events of a target's own time, which are not known yet then,
+        ascending.
+
+        Of those that the log has before the target and from it on, up to ``MOST_OF_ONE_TIME`` each.
+        """
+        whole, place = self.histories[self.users[row]], int(self.places[row])
+        end = int(np.searchsorted(whole.timestamps, float(self.times[row]), "right"))
         begin = max(int(self.known[row]), place - MOST_OF_ONE_TIME)
-        return np.unique(self.histories[self.users[row]].item_nums[begin : place + count])
+        return np.unique(whole.item_nums[begin : min(end, place + MOST_OF_ONE_TIME)])
 
     def page_before(self, row: int) -> int | None:
         """Number of the item whose page led to a target, as far as the log tells; None = none.
@@ -180,11 +189,8 @@ class Targets:
         last = int(past.history.item_nums[-1]) if len(past.history) else None
         if last is not None and past.history.timestamps[-1] >= time - VISIT_GAP:
             return last
-        whole = self.histories[user]
-        begin = int(np.searchsorted(whole.timestamps, time, "left"))
-        end = int(np.searchsorted(whole.timestamps, time, "right"))
         left_out = np.append(past.rejected.item_nums, self.items[row])
-        beside = np.setdiff1d(whole.item_nums[begin:end], left_out)
+        beside = np.setdiff1d(self.choices_beside(row), left_out)
         if len(beside):
             return int(beside[np.searchsorted(beside, self.items[row]) % len(beside)])
         return last
@@ -242,7 +248,7 @@ class Targets:
 
 MAX_TARGETS_PER_USER = 100
 MOST_OF_ONE_TIME = 100
-"""Events of the time of a target that the log has before it and that follow it, at most."""
+"""Events of the time of a target that are read on each side of it, at most."""
 TAIL_SHARE = 0.8
 COLD_USER_BELOW = 3
 

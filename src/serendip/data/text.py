@@ -6,6 +6,7 @@ direction marks are dropped, long input is cut.
 
 Tokens are runs of letters, digits and their marks, case-folded and without accents. Scripts that
 write no spaces (or attach particles to words, as Korean does) are indexed by bigrams: ``grams``.
+A measure is one token in any spelling: ``M8 x 40``, ``m8*40`` and ``M8×40`` are ``m8x40``.
 
 ``plain_title`` undoes the word order of library catalogues, which move the article to the end and
 the year into brackets, "Matrix, The (1999)": nobody types that, so importers normalise it.
@@ -59,6 +60,7 @@ _UNSPACED = (
     "\U00020000-\U0003ffff"
 )
 _RUN = re.compile(f"[{_UNSPACED}]+")
+_TIMES = re.compile(r"([0-9])\s*[x*×]\s*(?=[0-9])")
 _TOKEN = re.compile(f"[{_UNSPACED}]+|[^ {_UNSPACED}]+")
 
 
@@ -93,16 +95,28 @@ def normalise(text: str) -> str:
 
     Returns:
         compatibility-folded, case-folded text without accents and punctuation; apostrophes join
-        (``don't`` -> ``dont``), ``&`` becomes ``and``. Empty if no letter or digit is left.
+        (``don't`` -> ``dont``), ``&`` becomes ``and``, ``2 x 4`` ``2x4``. Empty if no letter or
+        digit is left.
     """
     text = text[:MAX_CHARACTERS]
     if text.isascii():
-        folded = text.lower().translate(_FOLDING)
+        folded = _join_measures(text.lower()).translate(_FOLDING)
     else:
         decomposed = unicodedata.normalize("NFKD", text).casefold()
-        folded = unicodedata.normalize("NFKD", decomposed).translate(_FOLDING)
+        decomposed = _join_measures(unicodedata.normalize("NFKD", decomposed))
+        folded = decomposed.translate(_FOLDING)
         folded = unicodedata.normalize("NFC", folded)
     return " ".join(folded[:MAX_CHARACTERS].split())
+
+
+def _join_measures(lower: str) -> str:
+    has_sign = "x" in lower or "*" in lower or "×" in lower
+    return _TIMES.sub(r"\1x", lower) if has_sign else lower
+
+
+def code_key(text: str) -> str:
+    """A code without case and separators, ``SK-M8x40`` -> ``skm8x40``: so codes are compared."""
+    return normalise(text).replace(" ", "")
 
 
 def title_key(text: str) -> str:

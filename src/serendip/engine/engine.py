@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from serendip.engine.answer import (
     Suggestions,
     decode_cursor,
 )
+from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
 from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier, open_named
@@ -274,10 +275,20 @@ class Engine:
         """Names of the attributes that items have."""
         return self.state.catalogue.attribute_names
 
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Attribute -> unit of its numbers."""
+        return self.settings.items.units
+
+    def is_code(self, attribute: str) -> bool:
+        """Whether an attribute holds ids or codes, which tell people nothing of an item."""
+        return self.state.catalogue.is_code(attribute)
+
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.
 
-        A surface that needs a text returns no items for an empty one.
+        A surface that needs a text returns no items for an empty one without filters; with them it
+        is a category page, see ``engine.browse``.
 
         Args:
             request: at most ``request.k`` items are returned.
@@ -290,7 +301,7 @@ class Engine:
         """
         if request.k < 1:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
-        surface = _in_order(find_surface(self._surfaces, request.surface), request)
+        surface = _in_order(self._find_surface(request), request)
         offset, state = decode_cursor(request.cursor), self.state
         with span("query"):
             query = self._query_builder.build(state, request)
@@ -318,11 +329,11 @@ class Engine:
         Raises:
             UnsupportedError, UnknownItemError, DataError: as ``recommend``.
         """
-        surface = _in_order(find_surface(self._surfaces, request.surface), request)
+        surface = _in_order(self._find_surface(request), request)
         offset, state = decode_cursor(request.cursor), self.state
         query = self._query_builder.build_from_memory(state, request)
         wanted, whole = offset + request.k + 1, request.reads_whole_list
-        items, missing = fall_back(query, surface, state, wanted, whole)
+        items, missing = fall_back(query, surface, state, wanted, whole, request.sort)
         return build_fallback(items, missing, state, self.generation, request, offset)
 
     def search(self, text: str, **parameters: Any) -> Answer:
@@ -395,7 +406,7 @@ class Engine:
             UnknownItemError: the item, or one of the request, is not in the catalogue, deleted or
                 not available yet.
         """
-        state, surface = self.state, find_surface(self._surfaces, request.surface)
+        state, surface = self.state, self._find_surface(request)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
         result = run([query], surface, state)[0]
@@ -661,6 +672,17 @@ class Engine:
     def item_ids(self, item_nums: IntArray) -> list[str]:
         """External ids of item numbers (K,) that ``run`` returned."""
         return self.state.catalogue.vocabulary.ids_of(item_nums)
+
+    def _find_surface(self, request: Request) -> SurfaceConfig:
+        """The surface of a request, as it answers a category page if the request is for one.
+
+        Raises:
+            UnsupportedError: the surface is not configured.
+        """
+        surface = find_surface(self._surfaces, request.surface)
+        if not is_browse(request, surface):
+            return surface
+        return build_browse_surface(surface, find_surface(self._surfaces, "home"))
 
     def _suggestion_user(
         self, state: EngineState, user_id: str

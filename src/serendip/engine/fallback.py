@@ -19,7 +19,10 @@ import numpy as np
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.item_list import ItemList
 from serendip.data.query import ITEM_TASKS, Query
+from serendip.engine.matches import find_matches
 from serendip.engine.stages.pipeline import restrict, run_sources
+from serendip.engine.stages.popular import list_popular
+from serendip.engine.stages.sources import BrowseSource
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
@@ -33,12 +36,19 @@ LABELS: Mapping[str, str] = {
 
 _CONTENT_SOURCES: Final = ("words", "content", "popular-country")
 _SHORTLIST = 2_000
+"""Items of the popular rung that are returned where all are asked for."""
+
 _FUSED = 200
 """Candidates of each source of the content rung."""
 
 
 def fall_back(
-    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int, whole: bool = False
+    query: Query,
+    surface: SurfaceConfig,
+    state: EngineState,
+    wanted: int,
+    whole: bool = False,
+    sort: str = "",
 ) -> tuple[ItemList, tuple[str, ...]]:
     """Items from the highest rung that has any, and the names of the rungs above it.
 
@@ -47,10 +57,12 @@ def fall_back(
         surface: of the request.
         state: to answer from.
         wanted: number of items, from the first position on.
-        whole: whether to return all that were found on the way.
+        whole: whether to return more than these: all that an order or counts are of.
+        sort: the order of the list; empty = none of its own. What ``matches.py`` finds for it
+            needs no model.
     """
     missing = [PERSONAL]
-    for items in _climb_down(query, surface, state, wanted, whole):
+    for items in _climb_down(query, surface, state, wanted, whole, sort):
         if len(items):
             return items, tuple(missing)
         missing.append(CONTENT)
@@ -58,19 +70,25 @@ def fall_back(
 
 
 def _climb_down(
-    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int, whole: bool
+    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int, whole: bool, sort: str
 ) -> Iterator[ItemList]:
     """The lists of the rungs, each made when it is asked for."""
     try:
-        yield _run_content(query, surface, state)
+        yield _run_content(query, surface, state, sort)
     except Exception:  # noqa: BLE001 - whatever fails here is not needed by the next rung
         yield ItemList()
     if surface.task != "search":
-        yield list_popular(_allowed_items(query, surface, state), state, wanted, whole)
+        most = max(wanted, _SHORTLIST) if whole else wanted
+        yield list_popular(_allowed_items(query, surface, state), state, most)
 
 
-def _run_content(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
-    sources = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
+def _run_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
+    matches = find_matches(query, surface, state, sort)
+    if len(matches):
+        return ItemList.of_distinct(matches, np.zeros(len(matches), np.float32))
+    sources: dict[str, int] = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
+    if BrowseSource.name in surface.sources:
+        sources[BrowseSource.name] = surface.sources[BrowseSource.name]
     if surface.task in ITEM_TASKS:
         sources["content"] = _FUSED
     known = {name: quota for name, quota in sources.items() if _has_source(name, state)}
@@ -88,27 +106,3 @@ def _allowed_items(query: Query, surface: SurfaceConfig, state: EngineState) -> 
     restricted = restrict(query, visible_to(surface, query), stages, state)
     *_, (_, allowed) = restricted
     return allowed.without(query.source_items)
-
-
-def list_popular(
-    allowed: AllowedItems, state: EngineState, wanted: int, whole: bool = False
-) -> ItemList:
-    """The most chosen items, and of equally often chosen ones the newest.
-
-    Args:
-        allowed: items that may be shown.
-        state: to answer from.
-        wanted: number of items.
-        whole: whether to return all of the shortlist that may be shown.
-    """
-    counts = state.counts  # (N,)
-    items = np.arange(len(counts), dtype=np.int32)
-    if _SHORTLIST < len(counts):
-        items = np.argpartition(-counts, _SHORTLIST)[:_SHORTLIST].astype(np.int32)
-    shown = items[allowed.admits(items)]
-    if len(shown) < wanted:
-        shown = allowed.shared.numbers[allowed.admits(allowed.shared.numbers)]
-    times = state.catalogue.available_from[shown]
-    order = np.lexsort((-shown, -times, -counts[shown]))[: None if whole else wanted]
-    best = shown[order]
-    return ItemList(best.astype(np.int32), counts[best].astype(np.float32))

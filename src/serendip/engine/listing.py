@@ -1,6 +1,7 @@
 """What a caller asks of a whole list: its order by an attribute, and counts of the values in it.
 
-Both read the list that the pages are cut from, up to some hundred items, and never the catalogue.
+Both read the list that the pages are cut from, of a thousand items or so. What an order puts first
+in all that may be shown is found by ``matches.py``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serendip.data.arrays import first_rows
 from serendip.data.attribute_test import require_attributes, require_numbers
 from serendip.data.item import Catalogue
 from serendip.data.item_list import ItemList
@@ -36,13 +38,16 @@ class Facet:
     most: float | None = None
 
 
-def sort_items(items: ItemList, sort: str, catalogue: Catalogue) -> ItemList:
+def sort_items(
+    items: ItemList, sort: str, catalogue: Catalogue, most: int | None = None
+) -> ItemList:
     """A list in the order of a number that its items have; those without it come last.
 
     Args:
         items: in any order, which decides between equal numbers.
         sort: name of the attribute, ``-price`` for the largest first; empty = as it is.
         catalogue: of the items.
+        most: number of items at which the list ends; None = all.
 
     Raises:
         DataError: the attribute is a number for no item.
@@ -54,7 +59,8 @@ def sort_items(items: ItemList, sort: str, catalogue: Catalogue) -> ItemList:
     require_numbers([name], catalogue)
     numbers = catalogue.column(name).numbers_of(items.item_nums)  # (C,)
     keys = -numbers if sort.startswith(DESCENDING) else numbers
-    return items.take(np.argsort(keys, kind="stable"))  # NaN is last
+    keys[np.isnan(keys)] = np.inf
+    return items.take(first_rows(len(items) if most is None else most, keys))
 
 
 def count_facets(

@@ -1,4 +1,4 @@
-"""The list of a search that is put in an order of its own: all items that match the words.
+"""The list that is put in an order of its own: all items that match the words, or the filters.
 
 Sources propose what is relevant, and of that the best few hundred: under an order by price the
 cheapest of these would lead, whatever they have to do with the text, and cheaper matches be absent.
@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
@@ -17,7 +18,7 @@ from serendip.data.text import normalise
 from serendip.engine.listing import sort_items
 from serendip.engine.stages.pipeline import restrict
 from serendip.engine.stages.selection import Result
-from serendip.engine.stages.sources import WordSource
+from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
@@ -30,27 +31,43 @@ MOST_MATCHES = 1_000
 def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> IntArray:
     """The first items, in the order ``sort``, of those that have all words of the searched text.
 
+    Of a category page they are those of all items that pass its filters.
+
     Args:
         query: with a text, or without one.
-        surface: of the request.
+        surface: of the request; of a category page see ``browse.py``.
         state: to search in.
         sort: see ``sort_items``; empty = no order of its own.
 
     Returns:
-        (M,) item numbers that may be shown; none without an order or a search by words, and where
-        accepted synonyms match in place of a word.
+        (M,) item numbers that may be shown; none without an order, in a request that neither
+        searches by words nor is a category page, and where accepted synonyms match in place of a
+        word.
     """
-    if not sort or not query.text.strip() or WordSource.name not in surface.sources:
+    if not sort:
+        return NO_ITEMS
+    if BrowseSource.name in surface.sources:
+        return _first(_allowed(query, surface, state).numbers(), sort, state)
+    if not query.text.strip() or WordSource.name not in surface.sources:
         return NO_ITEMS
     key, typed = normalise(query.searched), state.match_id(query.text)
     if state.searcher.synonyms.beside(key) and not query.is_literal:
         return NO_ITEMS
     having = state.searcher.lexical.having_all(key, state.num_items)
     numbers = having if typed < 0 else np.array([typed], np.int32)
+    return _first(numbers[are_allowed(numbers, _allowed(query, surface, state))], sort, state)
+
+
+def _allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
+    """The items that pass the filters of the request and of its surface."""
     *_, (_, allowed) = restrict(query, visible_to(surface, query), SurfaceStages.of(surface), state)
-    numbers = numbers[are_allowed(numbers, allowed)]
+    return allowed
+
+
+def _first(numbers: IntArray, sort: str, state: EngineState) -> IntArray:
+    """The first of some items in an order."""
     listed = ItemList.of_distinct(numbers, np.zeros(len(numbers), np.float32))
-    return sort_items(listed, sort, state.catalogue).item_nums[:MOST_MATCHES]
+    return sort_items(listed, sort, state.catalogue, MOST_MATCHES).item_nums
 
 
 def keep_matches(result: Result, matches: IntArray) -> Result:

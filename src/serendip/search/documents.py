@@ -3,6 +3,10 @@
 Three fields: ``title`` (its words), ``body`` (words of all other fields), ``grams`` (characters and
 bigrams of both, for scripts without spaces). A fourth, ``generated``, has words and bigrams of
 generated texts, if there are any: it has a weight of its own and does not affect the other fields.
+
+Codes are searched by any spelling and by their parts: to the body come the parts of measures
+(``m8x40`` -> ``m8``, ``40``) and, of an id that has a digit, its words and the whole without
+separators. They are found, but are no words that the spelling of others is corrected by.
 """
 
 from __future__ import annotations
@@ -12,12 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serendip.data.item import Item
-from serendip.data.text import grams, normalise, query_grams, words
+from serendip.data.text import code_key, grams, normalise, query_grams, words
 
 FIELDS = ("title", "body", "grams")
 GENERATED = "generated"
 MAX_QUERY_TERMS = 32
 
+MAX_CODE = 32
+"""Characters of an id whose parts are searched; longer ones are hashes that nobody types."""
+
+_MEASURE = re.compile(r"(?<=[0-9])x(?=[0-9])")
 _FILE = re.compile(r"\S+\.(jpe?g|png|webp|gif|svg|wav|flac|ogg|mp3|aiff?)", re.IGNORECASE)
 
 
@@ -29,10 +37,13 @@ class Document:
     body: list[str]
     grams: list[str]
     generated: list[str]
+    codes: list[str]
 
     def terms(self, field: str) -> list[str]:
-        """Terms of one of ``FIELDS``, or of ``GENERATED``."""
+        """Terms of one of ``FIELDS``, or of ``GENERATED``; the body has those of codes, too."""
         terms: list[str] = getattr(self, field)
+        if field == "body":
+            return [*terms, *self.codes]
         return terms
 
 
@@ -50,7 +61,30 @@ def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
     body = " ".join(normalise(_text_of(item, name)) for name in fields)
     generated = normalise(item.generated_text)
     terms = [*words(generated), *grams(generated)]
-    return Document(words(title), words(body), grams(f"{title} {body}"), terms)
+    codes = [*_parts_of([*words(title), *words(body)]), *id_terms(item.item_id)]
+    return Document(words(title), words(body), grams(f"{title} {body}"), terms, codes)
+
+
+def id_terms(item_id: str) -> list[str]:
+    """Terms by which an id is found in another spelling, or by a part of it.
+
+    None of an id without a digit, and of one that has no other spelling than capitals and small
+    letters throughout. Of an id of digits no part is a term: it would be found as a year.
+    """
+    if len(item_id) > MAX_CODE or not any(map(str.isdigit, item_id)):
+        return []
+    key = code_key(item_id)
+    parts = words(normalise(item_id))
+    parts += _parts_of(parts)
+    if len(parts) < 2 and item_id in (item_id.upper(), item_id.lower()):
+        return []
+    return list(dict.fromkeys([key, *(parts if not key.isdigit() else ())]))
+
+
+def _parts_of(found: Sequence[str]) -> list[str]:
+    """The numbers that measures are made of."""
+    split = (_MEASURE.split(word) for word in found if "x" in word)
+    return [part for parts in split if len(parts) > 1 for part in parts]
 
 
 def _text_of(item: Item, name: str) -> str:

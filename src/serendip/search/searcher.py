@@ -138,6 +138,9 @@ MIN_COMPLETED = 3
 READINGS = 4_096
 """Number of texts whose interpretation is cached."""
 
+_MOST_CODED = 8
+"""Items with a code of which the one is searched that has it as its id."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Searcher:
@@ -162,6 +165,7 @@ class Searcher:
     rewrites: RewriteTable = field(default_factory=RewriteTable)
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
+    _coded: Callable[[str], tuple[int, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
@@ -169,14 +173,23 @@ class Searcher:
         table, synonyms = self.rewrites, self.synonyms
         matcher = self.matcher
 
+        with_codes = self._with_codes
+
         @lru_cache(READINGS)
         def instead(key: str) -> tuple[Rewrite, ...]:
             return rewrites_of(key, table, matcher, synonyms, config.offer_from)
 
         @lru_cache(READINGS)
         def reading(text: str) -> Interpretation:
-            return read(text, titles, speller, config.confidence)
+            return with_codes(read(text, titles, speller, config.confidence))
 
+        lexical = self.lexical
+
+        @lru_cache(READINGS)
+        def coded(key: str) -> tuple[int, ...]:
+            return tuple(lexical.having_all(key, _MOST_CODED).tolist())
+
+        object.__setattr__(self, "_coded", coded)
         object.__setattr__(self, "_readings", reading)
         object.__setattr__(self, "_instead", instead)
 
@@ -317,8 +330,20 @@ class Searcher:
             literal: whether to take it as typed, without corrections.
         """
         if literal:
-            return read_literally(text, self.titles, self.speller)
+            return self._with_codes(read_literally(text, self.titles, self.speller))
         return self._readings(text)
+
+    def _with_codes(self, reading: Interpretation) -> Interpretation:
+        """A reading that knows the codes in a text: the index has them, the speller has not."""
+        unknown = tuple(word for word in reading.unknown if not self._is_code(word))
+        return reading if unknown == reading.unknown else replace(reading, unknown=unknown)
+
+    def _is_code(self, word: str) -> bool:
+        return any(map(str.isdigit, word)) and len(self.find_code(word)) > 0
+
+    def find_code(self, key: str) -> tuple[int, ...]:
+        """Numbers of a few items that have a code, without its separators, as a word or id."""
+        return self._coded(key)
 
     def find_rewrites(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
         """Rewrites of a text, or of its correction, best first."""

@@ -48,6 +48,15 @@ class EngineProtocol(Protocol):
         """Names of the attributes that items have."""
         ...
 
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Attribute -> unit of its numbers, for the page."""
+        ...
+
+    def is_code(self, attribute: str) -> bool:
+        """Whether an attribute holds ids or codes, which tell people nothing of an item."""
+        ...
+
     def recommend(self, request: Request) -> Answer:
         """Rank items for a request of any surface, best first.
 

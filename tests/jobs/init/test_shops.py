@@ -59,11 +59,12 @@ def test_a_german_shop(tmp_path: Path) -> None:
     }
     notes = document["attributes"]
     assert notes["Warengruppe"] == "path of categories, split at '>', encoded"
-    assert notes["Preis"] == "numbers, decimal sign ',', price, kept as it is"
+    assert notes["Preis"] == "numbers, decimal sign ',', in €, price, kept as it is"
     assert notes["Bestand"] == "numbers, stock, kept as it is"
     assert notes["Link"] == "links, kept as it is"
     settings = Workspace.open(tmp_path / "ws").settings
     assert settings.content.fields == ("title", "description", "Warengruppe", "Hersteller")
+    assert settings.items.units == {"Preis": "€"}
     item = stored(tmp_path)[0]
     assert item.attributes["Warengruppe"] == ("Küche", "Messer", "Brot")
     assert (item.attributes["Preis"], item.attributes["Bestand"]) == (1149.5, 1.0)

@@ -9,7 +9,7 @@ from serendip.data.item import Item
 from serendip.data.item_quality import QualityConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.init.attribute_roles import choose_text_fields
+from serendip.jobs.init.attribute_roles import choose_text_fields, find_units
 from serendip.jobs.init.workspace import parse_map_options, start_workspace
 
 ITEMS = 'sku;name;"price, EUR"\n' + "".join(
@@ -145,6 +145,21 @@ def test_what_cannot_be_meant_is_refused(option, error, words):
 )
 def test_numbers_and_prices_are_no_text(cell):
     assert choose_text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "unit"),
+    [
+        (["29.90 EUR", "5 EUR"], "EUR"),
+        (["€12", "1.234,56 €"], "€"),
+        (["29.90 EUR", "5 USD"], ""),
+        (["29.90 EUR", "5.20"], ""),
+        (["40 %", "3 %"], ""),
+    ],
+)
+def test_a_column_has_the_one_currency_of_all_its_cells(cells, unit):
+    items = [Item(str(n), "", attributes={"x": cell}) for n, cell in enumerate(cells)]
+    assert find_units(["x"], items) == ({"x": unit} if unit else {})
 
 
 @pytest.mark.parametrize("cell", ["red", "A1", "7 dwarfs", "Heat 2", "USB"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_world import dataset_of
 from small_shop import import_shop
 
 from serendip.content.cache import VectorCache
@@ -163,6 +164,30 @@ def test_requests_grow_with_the_newer_part_up_to_a_number(
     assert len(asked["home"]) == home
     has_past = sum(len(split.targets.history(row)) > 0 for row in range(everything))
     assert similar - (everything - has_past) <= len(asked["similar"]) <= similar
+
+
+def test_items_of_one_order_lead_to_one_another_and_are_no_negatives() -> None:
+    """Orders of seven lines each, at one second: more than the next events of a moment."""
+    lines = [
+        (f"u{user}", f"i{line}", 100_000.0 * (1 + order) + user)
+        for user in range(4)
+        for order in range(3)
+        for line in range(7 * order, 7 * order + 7)
+    ]
+    split = temporal(dataset_of(lines, [f"i{line}" for line in range(21)]), 1 / 3)
+    asked = dict(build_requests(split, NO_EXAMPLES, Repeats(), 100, np.random.default_rng(0)))
+    assert asked["similar"]
+    orders = {(user, time): set[str]() for user, _, time in lines}
+    for user, item, time in lines:
+        orders[user, time].add(item)
+    for labelled in asked["similar"]:
+        query, names = labelled.query, split.catalogue.vocabulary
+        order = orders[labelled.user_id, query.time]
+        page, beside = names.ids_of(query.source_items), set(names.ids_of(query.exclude))
+        assert set(page) < order
+        assert beside < order
+        assert not beside & set(names.ids_of(labelled.items))
+        assert order <= beside | set(names.ids_of(labelled.items)) | set(page)
 
 
 def test_few_users_are_not_asked_more_and_more(

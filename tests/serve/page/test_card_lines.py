@@ -17,6 +17,8 @@ from serendip.serve.page.cards import summarise_attributes
         ({"price": 33.5, "stock": 3.0, "link": "https://x.y/1", "kind": "Novel"}, "33.50 · Novel"),
         ({"blurb": "long " * 20, "brand": "Acme"}, "Acme"),
         ({"stock": 0.0}, "0"),
+        ({"cost": 9.0, "brand": "Acme"}, "9 EUR · Acme"),
+        ({"parent_sku": "TS-1001", "productId": 77.0, "price": 9.0, "brand": "Acme"}, "9 · Acme"),
         ({}, ""),
     ],
 )

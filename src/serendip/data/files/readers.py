@@ -58,6 +58,10 @@ class ItemsConfig(Config):
     decimal sign. Currency, per cent and thousands are left out; a cell that is no number then has
     no value."""
 
+    units: dict[str, str] = Field(default_factory=dict)
+    """What the page shows behind the numbers of an attribute: attribute -> its unit, such as
+    ``EUR``."""
+
     title_style: TitleStyle = "plain"
     """``library`` turns "Matrix, The (1999)" into "The Matrix" with the year as an attribute."""
 
@@ -148,7 +152,7 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
             "Name the ones to keep in serendip.toml: "
             '`attributes = ["brand", "colour"]` in [items].',
         )
-    for name in (*config.level_separators, *config.decimals):
+    for name in (*config.level_separators, *config.decimals, *config.units):
         if name not in attributes:
             raise DataError(
                 f"[items] names the attribute {name!r}, which {path.name} does not have.",

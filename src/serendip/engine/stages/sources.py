@@ -15,6 +15,7 @@ from serendip.data.query import Query
 from serendip.data.repeats import last_choices, times_chosen
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
+from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
@@ -171,6 +172,19 @@ class WordSource(Source):
         return batch.hits
 
 
+class BrowseSource(Source):
+    """All items that may be shown, the most chosen ones first and of equals the newest.
+
+    It proposes what passes the filters of a category page, whether or not anybody has chosen it.
+    """
+
+    name, label = "browse", "all that may be shown"
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """Best first by the number of interactions."""
+        return [list_popular(allowed, batch.state, quota) for allowed in batch.allowed]
+
+
 class SponsoredSource(Source):
     """Items with a bid that fit the request best by the unified retriever."""
 
@@ -189,7 +203,8 @@ class SponsoredSource(Source):
 OWN_SOURCES: Mapping[str, Source] = {
     source.name: source
     for source in (
-        *(WordSource(), NewItemSource(), CountrySource(), AgainSource(), SponsoredSource()),
+        *(WordSource(), NewItemSource(), CountrySource(), AgainSource()),
+        *(BrowseSource(), SponsoredSource()),
     )
 }
 """Sources that are not models."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -74,6 +74,7 @@ _LEVELS = (">", "›", "»", "→")
 
 _SIGNS = re.compile(rf"{CURRENCY}\.?|[%\s\u00a0'’]")
 _MINUS = re.compile("[−－–]")
+_CURRENCY = re.compile(CURRENCY)
 _WHOLE_PRICE = re.compile("[.,](?:--?|—)$")
 _NEGATIVE = re.compile(r"^(?:\(([^()-]+)\)|([^()-]+)-)$")
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:([.,])\d{3})+(?:(?!\1)[.,]\d+)?")
@@ -88,12 +89,14 @@ class AttributeRoles:
     Args:
         level_separators: attribute -> what separates the levels of its category path.
         decimals: attribute -> decimal sign of its numbers, if they are written for people.
+        units: attribute -> currency of all its numbers.
         fields: text fields to encode.
         notes: attribute -> what it is taken for, in words for people.
     """
 
     level_separators: Mapping[str, str]
     decimals: Mapping[str, str]
+    units: Mapping[str, str]
     fields: Sequence[str]
     notes: Mapping[str, str]
 
@@ -147,6 +150,24 @@ def find_decimals(items: Sequence[Item]) -> dict[str, str]:
         if any(isinstance(item.attributes.get(name), str) for item in items)
     }
     return {name: sign for name, sign in found.items() if sign}
+
+
+def find_units(names: Iterable[str], items: Sequence[Item]) -> dict[str, str]:
+    """Attribute -> currency, for those of the names whose every cell names the same one.
+
+    Args:
+        names: of attributes with numbers that are written for people.
+        items: as they are read without these.
+    """
+    found = {name: set(map(_find_currency, attribute_cells(name, items))) for name in names}
+    return {
+        name: unit for name, units in found.items() if len(units) == 1 and (unit := units.pop())
+    }
+
+
+def _find_currency(cell: str) -> str:
+    named = _CURRENCY.search(cell)
+    return named[0] if named else ""
 
 
 def find_decimal(cells: Sequence[str]) -> str:
@@ -219,7 +240,10 @@ def find_quality_columns(items: Sequence[Item]) -> dict[str, str]:
 
 
 def describe_roles(
-    items: Sequence[Item], level_separators: Mapping[str, str], decimals: Mapping[str, str]
+    items: Sequence[Item],
+    level_separators: Mapping[str, str],
+    decimals: Mapping[str, str],
+    units: Mapping[str, str],
 ) -> AttributeRoles:
     """What each attribute is taken for.
 
@@ -227,6 +251,7 @@ def describe_roles(
         items: as they are read with the separators and decimals.
         level_separators: as in ``AttributeRoles``.
         decimals: as in ``AttributeRoles``.
+        units: as in ``AttributeRoles``.
     """
     fields = choose_text_fields(items)
     notes = {}
@@ -237,10 +262,11 @@ def describe_roles(
             parts = [f"path of categories, split at {level_separators[name]!r}"]
         elif name in decimals:
             parts.append(f"decimal sign {decimals[name]!r}")
+        parts += [f"in {units[name]}"] if name in units else []
         parts += [what for names, what in _NAMED if fold(name) in names]
         parts.append("encoded" if name in fields else "kept as it is")
         notes[name] = ", ".join(parts)
-    return AttributeRoles(level_separators, decimals, fields, notes)
+    return AttributeRoles(level_separators, decimals, units, fields, notes)
 
 
 _NAMED = (

@@ -156,6 +156,7 @@ def _render_items(items: Guess, sample: Sequence[Item]) -> list[str]:
         *_render_columns("items", items),
         *_render_table("level_separators", items.roles.level_separators, "levels of a path"),
         *_render_table("decimals", items.roles.decimals, "numbers, and their decimal sign"),
+        *_render_table("units", items.roles.units, "what the page shows behind numbers"),
     ]
 
 

@@ -27,6 +27,7 @@ from serendip.jobs.init.attribute_roles import (
     describe_roles,
     find_decimals,
     find_level_separators,
+    find_units,
 )
 from serendip.jobs.init.file_formats import FileForm, guess_encoding, is_sure
 from serendip.jobs.init.guess_columns import (
@@ -106,11 +107,12 @@ def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRo
     config = ItemsConfig.model_validate(guess.settings())
     sample = read_items(config, folder).sample(SAMPLE_ROWS)
     levels, decimals = find_level_separators(sample), find_decimals(sample)
+    units = find_units(decimals, sample)
     if levels or decimals:
         settings = {"level_separators": levels, "decimals": decimals}
         config = config.model_copy(update=settings)
         sample = read_items(config, folder).sample(SAMPLE_ROWS)
-    return sample, describe_roles(sample, levels, decimals)
+    return sample, describe_roles(sample, levels, decimals, units)
 
 
 def _guess_files(

@@ -175,7 +175,7 @@ class SurfaceRequestBuilder:
         return SurfaceRequests(
             name,
             f"A message at one moment of each user: does it have one of the {NUM_AFTERWARDS} items "
-            "that they chose next?",
+            "that they chose next, or of all that they chose at one time?",
             targets.queries(repeats=self.repeats),
             afterwards := self._afterwards(targets),
             keys,

@@ -171,12 +171,12 @@ def build_requests(
     due = [repeats.due(moment.past.history, moment.time) for moment in moments]
     asked = list(zip(moments, users, due, strict=True))
     home = [_home_request(*one) for one in asked[:num_home]]
-    pages = [split.targets.page_before(int(row)) for row in sample[-num_similar:]]
-    similar = [
-        _similar_request(*one, page, has_history=index % 2 == 0)
-        for index, (one, page) in enumerate(zip(asked[-num_similar:], pages, strict=True))
-        if page is not None
-    ]
+    similar = []
+    rows = sample[-num_similar:].tolist()
+    for index, (one, row) in enumerate(zip(asked[-num_similar:], rows, strict=True)):
+        page, beside = split.targets.page_before(row), split.targets.choices_beside(row)
+        if page is not None:
+            similar.append(_similar_request(*one, page, beside, has_history=index % 2 == 0))
     written = write_searches(examples, [moment.past for moment in moments], NUM_SEARCH, rng)
     groups = [("home", home), ("similar", similar), ("search", written)]
     return [(surface, labelled) for surface, labelled in groups if labelled]
@@ -218,13 +218,18 @@ def _context_of(moment: Moment) -> dict[str, Any]:
 
 
 def _similar_request(
-    moment: Moment, user_id: str, again: IntArray, page: int, has_history: bool
+    moment: Moment, user_id: str, again: IntArray, page: int, beside: IntArray, has_history: bool
 ) -> LabelledQuery:
-    """The page that led to a moment, requested with or without the user's history."""
+    """The page that led to a moment, requested with or without the user's history.
+
+    Items chosen ``beside`` the next ones, at the same time, are no candidates: they would count as
+    not chosen.
+    """
     past = moment.past if has_history else UserPast()
     query = Query(
         "similar",
         source_items=np.array([page], np.int32),
+        exclude=np.setdiff1d(beside, moment.items).astype(np.int32),
         history=past.history,
         rejected=past.rejected,
         again=again if has_history else NO_ITEMS,

@@ -166,10 +166,10 @@ class RecommendQuery(_ItemsQuery):
         Raises:
             DataError: the item or the text is missing; the hint names it.
         """
-        if needs == "query" and not self.q.strip():
+        if needs == "query" and not self.q.strip() and not self.filter:
             raise DataError(
                 f"q is missing: the surface {self.surface!r} needs what was typed.",
-                "Add q=WORDS, or ask /v1/search.",
+                "Add q=WORDS, or filter=NAME=VALUE for all items that pass it.",
             )
         if needs == "items" and not self.item_id:
             raise DataError(

@@ -103,6 +103,7 @@ class Context:
         source: the item in context; empty if there is none.
         liked: ids of the items that the visitor liked.
         literal: True if ``q`` was searched without corrections.
+        filters: that the items pass, as written.
     """
 
     user_id: str
@@ -111,6 +112,7 @@ class Context:
     source: str = ""
     liked: frozenset[str] = frozenset()
     literal: bool = False
+    filters: tuple[str, ...] = ()
 
 
 def build_cards(
@@ -200,11 +202,22 @@ def shown_attributes(engine: EngineProtocol, item: Item) -> Mapping[str, Attribu
 
 
 def summarise_attributes(engine: EngineProtocol, item: Item) -> str:
-    """The first number and the first short words of an item in one line, ``1999 · Drama``."""
-    attributes = shown_attributes(engine, item)
-    numbers = (value for value in attributes.values() if isinstance(value, float))
-    words = (item.field_text(name) for name, value in attributes.items() if _are_words(value))
-    parts = (*(map(_format_number, islice(numbers, 1))), *islice(words, 1))
+    """The first number and the first short words of an item in one line, ``1999 · Drama``.
+
+    Ids and codes are left out.
+    """
+    attributes = shown_attributes(engine, item).items()
+    numbers = (
+        format_number(value, engine.units.get(name, ""))
+        for name, value in attributes
+        if isinstance(value, float) and not engine.is_code(name)
+    )
+    words = (
+        item.field_text(name)
+        for name, value in attributes
+        if _are_words(value) and not engine.is_code(name)
+    )
+    parts = (*islice(numbers, 1), *islice(words, 1))
     return " · ".join(parts)
 
 
@@ -214,8 +227,10 @@ def _are_words(value: Attribute) -> bool:
     return isinstance(first, str) and "://" not in first and 0 < len(first) <= _MAX_META_CHARS
 
 
-def _format_number(number: float) -> str:
-    return f"{number:.0f}" if number.is_integer() else f"{number:.2f}"
+def format_number(number: float, unit: str = "") -> str:
+    """A number for people, with its unit behind it."""
+    text = f"{number:.0f}" if number.is_integer() else f"{number:.2f}"
+    return f"{text} {unit}".rstrip()
 
 
 def item_link(item_id: str, user_id: str) -> str:
@@ -236,4 +251,5 @@ def _why_link(item_id: str, context: Context) -> str:
         values["literal"] = "1"
     if context.source:
         values["source"] = context.source
-    return f"/why?{urlencode(values)}"
+    filters = [("filter", one) for one in context.filters]
+    return f"/why?{urlencode([*values.items(), *filters])}"

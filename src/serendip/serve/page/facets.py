@@ -15,8 +15,6 @@ _MOST_GROUPS = 2
 _MOST_LINKS = 8
 _MOST_CHARS = 30
 """Characters of a value; longer ones are texts and no words to choose by."""
-_MOST_CODES = 20
-"""Values from which on those with digits are ids, which nobody chooses by."""
 _LEAST_SHARED = 2.0
 """Mean number of results of a value from which on an attribute is worth choosing by."""
 
@@ -120,9 +118,6 @@ def _picked(name: str, search: FilteredSearch) -> list[str]:
 def _is_shared(facet: Facet) -> bool:
     """Whether an attribute is worth choosing by: two values or more, each of several results."""
     counts = [count for value, count in facet.values.items() if _is_word(value)]
-    codes = sum(any(map(str.isdigit, value)) for value in facet.values)
-    if len(facet.values) >= _MOST_CODES and codes > len(facet.values) / 2:
-        return False  # ids, as of the product of a variant
     return len(counts) > 1 and sum(counts) >= _LEAST_SHARED * len(counts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ from serendip.serve.page.cards import (
     build_cards,
     build_chips,
     build_cover,
+    format_number,
     item_link,
     select_liked_ids,
     shown_attributes,
@@ -134,18 +136,19 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     history = engine.history(query.user, _HISTORY_SHOWN)
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
     liked, literal = select_liked_ids(chosen), query.literal
-    context = Context(query.user, "search", query.q, liked=liked, literal=literal)
+    filters = tuple(query.filter)
+    context = Context(query.user, "search", query.q, liked=liked, literal=literal, filters=filters)
     words = query.q.strip()
-    filtered = FilteredSearch(words, query.user, tuple(query.filter), literal)
+    filtered = FilteredSearch(words, query.user, filters, literal)
     answer = None
-    if words:
+    if words or query.filter:
         answer = engine.recommend(
             Request(
                 *("search", query.user, words),
                 literal=literal,
                 k=_FOUND_ITEMS,
-                filters=tuple(query.filter),
-                facets=tuple(engine.attribute_names[:ASKED]),
+                filters=filters,
+                facets=_list_facets(engine),
             )
         )
     cards = build_cards(engine, answer, context) if answer else []
@@ -169,6 +172,12 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     }
 
 
+def _list_facets(engine: EngineProtocol) -> tuple[str, ...]:
+    """The first attributes that people may choose by: nobody does by ids and codes."""
+    names = (name for name in engine.attribute_names if not engine.is_code(name))
+    return tuple(islice(names, ASKED))
+
+
 def _has_failed(answer: Answer, query: PageQuery) -> bool:
     """Whether a whole search found nothing: not one that stages or filters cut short."""
     return not answer.items and not answer.degraded and not query.filter
@@ -179,7 +188,10 @@ def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     history = engine.history(query.user, _HISTORY_SHOWN)
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
     liked, literal = select_liked_ids(chosen), query.literal
-    context = Context(query.user, query.surface, query.q, liked=liked, literal=literal)
+    filters = tuple(query.filter)
+    context = Context(
+        query.user, query.surface, query.q, liked=liked, literal=literal, filters=filters
+    )
     answer = engine.recommend(
         Request(
             query.surface,
@@ -188,7 +200,7 @@ def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
             literal=literal,
             k=_FOUND_ITEMS,
             cursor=query.cursor,
-            filters=tuple(query.filter),
+            filters=filters,
         )
     )
     return _frame(engine, query, history) | {
@@ -233,7 +245,11 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
         raise unknown_item_error(query.item_id)
     sources = (query.source,) if query.source else ()
     surface = "search" if query.q and query.surface == "home" else query.surface
-    request = Request(surface, query.user, query.q, sources, literal=query.literal)
+    request = Request(
+        *(surface, query.user, query.q, sources),
+        literal=query.literal,
+        filters=tuple(query.filter),
+    )
     explanation = engine.explain(request, query.item_id)
     history = engine.history(query.user, _HISTORY_SHOWN)
     parts = {name: value for name, value in explanation.parts.items() if math.isfinite(value)}
@@ -329,6 +345,8 @@ def _facts(
     facts = []
     for name, value in shown_attributes(engine, found).items():
         words = list(value) if isinstance(value, tuple) else [found.field_text(name)]
+        if isinstance(value, float) and (unit := engine.units.get(name)):
+            words = [format_number(value, unit)]
         linked = isinstance(value, tuple)
         facts.append(
             (
