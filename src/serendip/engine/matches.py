@@ -41,16 +41,17 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
 
     Returns:
         (M,) item numbers that may be shown; none without an order, in a request that neither
-        searches by words nor is a category page, and where accepted synonyms match in place of a
-        word.
+        searches by words that its surface reads nor is a category page, and where accepted synonyms
+        match in place of a word.
     """
     if not sort:
         return NO_ITEMS
     if BrowseSource.name in surface.sources:
         return _first(_allowed(query, surface, state).numbers(), sort, state)
-    if not query.text.strip() or WordSource.name not in surface.sources:
+    seen = visible_to(surface, query)
+    if not seen.text.strip() or WordSource.name not in surface.sources:
         return NO_ITEMS
-    key, typed = normalise(query.searched), state.match_id(query.text)
+    key, typed = normalise(seen.searched), state.match_id(seen.text)
     if state.searcher.synonyms.beside(key) and not query.is_literal:
         return NO_ITEMS
     having = state.searcher.lexical.having_all(key, state.num_items)
