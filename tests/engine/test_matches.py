@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from wire_client import WireClient
 
 from serendip.data.item import Item
 from serendip.data.query import Query
+from serendip.engine.absence_texts import ORDER, UNMATCHED
 from serendip.engine.engine import Engine
 from serendip.engine.matches import find_matches, run_matches
 from serendip.engine.request import Request
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.translation import LANGUAGES
 from serendip.search import searcher
 
 ALL = 350
@@ -78,3 +81,29 @@ def test_matches_are_found_once_and_again_after_a_change(stock: Engine) -> None:
     stock.add_items([Item("new", "Washer of zinc", attributes={"price": -1.0})])
     ids = [item.item_id for item in stock.recommend(REQUEST).items]
     assert ids == ["new", *(f"w{number}" for number in range(ALL) if number != 3)]
+
+
+def test_an_item_is_explained_at_the_position_where_it_is_shown(stock: Engine) -> None:
+    request = Request("search", text="zinc washer", sort="price", k=10)
+    shown = stock.explain(request, "w9")
+    assert (shown.position, shown.absence) == (9, None)
+    assert shown.evidence[0].text == "Has words of “zinc washer”"
+    last = stock.explain(request, f"w{ALL - 1}")
+    assert last.position == ALL - 1
+    assert last.absence is not None and last.absence.kind == "order"
+    assert last.absence.text == f"It is number {ALL} in the order price"
+    outside = stock.explain(request, "i1")
+    assert outside.position is None
+    assert outside.absence is not None and outside.absence.kind == "order"
+    assert "does not have the words" in outside.absence.text
+    for sentence in (*ORDER, *UNMATCHED):
+        assert set(sentence) == set(LANGUAGES)
+
+
+def test_the_api_explains_a_list_in_an_order(stock: Engine) -> None:
+    asked = {"item_id": "w3", "surface": "search", "q": "zinc washer", "sort": "-price"}
+    client = WireClient(stock)
+    told = client.get("/v1/explain", params=asked).json()
+    assert told["position"] == ALL - 4
+    assert told["absence"]["kind"] == "order"
+    assert client.get("/v1/explain", params={**asked, "sort": "genre"}).status_code == 422

@@ -402,12 +402,14 @@ class Engine:
             UnsupportedError: the surface is not configured.
             UnknownItemError: the item, or one of the request, is not in the catalogue, deleted or
                 not available yet.
+            DataError: the request has an order that no item has a number for, or of a surface that
+                sells places.
         """
-        state, surface = self.state, self._find_surface(request)
+        state, surface = self.state, _in_order(self._find_surface(request), request)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
-        result = run([query], surface, state)[0]
-        return build_explanation(result, query, item, surface, state, request)
+        result = _run(query, surface, state, request.sort)
+        return build_explanation(result, query, item, result.surface, state, request)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.

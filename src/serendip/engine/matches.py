@@ -86,7 +86,10 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
     Items that match are in it whatever the relevance model says of them: it is complete.
 
     Args:
-        query, surface, state, sort: as for ``find_matches``; the order is not empty.
+        query: with a text, or without one.
+        surface: of the request.
+        state: to answer from.
+        sort: see ``sort_items``; not empty.
     """
     with span("matches"):
         matches = find_matches(query, surface, state, sort)

@@ -272,7 +272,7 @@ class LexicalIndex:
     def _query_of_all(
         self, groups: Sequence[Sequence[tuple[str, str]]], scored: Any | None = None
     ) -> Any:
-        """Items with a pair of each group; their score is that of another query, if there is one."""
+        """Items with a pair of each group; with ``scored``, their score is that of this query."""
         from tantivy import Occur, Query
 
         def any_of(group: Sequence[tuple[str, str]]) -> Any:
