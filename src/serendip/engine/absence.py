@@ -15,8 +15,10 @@ from serendip.data.query import Query
 from serendip.engine.absence_texts import (
     ATTRIBUTE,
     LENGTH,
+    ORDER,
     SCORE,
     STAGES,
+    UNMATCHED,
     UNPROPOSED,
     UNTIED,
     Wording,
@@ -27,6 +29,7 @@ from serendip.engine.stages.diversity import DiversityRule
 from serendip.engine.stages.exploration import EXPLORED
 from serendip.engine.stages.pipeline import restrict, score
 from serendip.engine.stages.selection import Result, Selector
+from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
@@ -58,14 +61,20 @@ class AbsenceFinder:
         if len(places):
             place = int(places[0])
             return self._explain_place(place) if place >= self.request.k else None
+        return self._explain_filter(item) or self._explain_removal(item)
+
+    def _explain_filter(self, item: int) -> Absence | None:
+        """The filter that an item fails; None if it may be shown."""
         stages, seen = SurfaceStages.of(self.surface), visible_to(self.surface, self.query)
         for stage, left in restrict(self.query, seen, stages, self.state):
             if item not in left:
                 return self._absence("filter", stage.name, STAGES.get(stage.name, ATTRIBUTE))
-        return self._explain_removal(item)
+        return None
 
     def _explain_removal(self, item: int) -> Absence:
         """Why an item that may be shown is not in the list."""
+        if self.request.sort and self._is_of_matches:
+            return self._absence("order", "", UNMATCHED, count=len(self.result.items))
         selector, _ = score([self.query], self.surface, self.state)
         if item not in selector.candidates.items:
             return self._explain_unproposed(item)
@@ -76,6 +85,13 @@ class AbsenceFinder:
         if item not in selector.organic_items(0):
             return self._absence("rule", SPONSORED, STAGES[SPONSORED], own)
         return self._absence("length", "", LENGTH, own, count=len(self.result.items))
+
+    @property
+    def _is_of_matches(self) -> bool:
+        """Whether a list in an order of its own is of what matches, see ``matches.py``."""
+        sources = self.surface.sources
+        has_words = WordSource.name in sources and bool(self.result.query.text.strip())
+        return has_words or BrowseSource.name in sources
 
     def _explain_unproposed(self, item: int) -> Absence:
         """Where an item that no source proposed would stand."""
@@ -101,6 +117,8 @@ class AbsenceFinder:
     def _explain_place(self, place: int) -> Absence:
         """Why an item that is further down the list is not shown."""
         own = float(self.result.items.scores[place])
+        if self.request.sort:
+            return self._absence("order", "", ORDER, own, place=place + 1, sort=self.request.sort)
         drawn = [name for name in (EXPLORED, SPONSORED) if self._has(name)[: self.request.k].any()]
         given = sum(int(self._has(name)[: self.request.k].sum()) for name in drawn)
         better = int((self._scores > own).sum())

@@ -142,3 +142,26 @@ SCORE: Wording = (
         "ko": "점수가 {last}점보다 높거나, 항목을 {place}개 이상 요청해야 합니다",
     },
 )
+
+ORDER: Wording = (
+    {
+        "en": "It is number {place} in the order {sort}",
+        "ko": "{sort} 순서로 {place}번째입니다",
+    },
+    {
+        "en": "A list of {place} items or more, or another order",
+        "ko": "항목을 {place}개 이상 요청하거나, 다른 순서로 요청해야 합니다",
+    },
+)
+
+UNMATCHED: Wording = (
+    {
+        "en": "It does not have the words of the search, or comes after the {count} items of this"
+        " order",
+        "ko": "검색한 단어가 없거나, 이 순서의 {count}개 항목보다 뒤에 있습니다",
+    },
+    {
+        "en": "Other words, more filters or another order",
+        "ko": "다른 단어나 순서로 요청하거나, 필터를 더해야 합니다",
+    },
+)

@@ -168,7 +168,7 @@ class Evidence:
     item_id: str = ""
 
 
-AbsenceKind = Literal["filter", "candidates", "list filter", "length", "rule", "score"]
+AbsenceKind = Literal["filter", "candidates", "list filter", "length", "rule", "score", "order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,8 @@ class Absence:
     Args:
         kind: ``filter`` = it may not be shown; ``candidates`` = no source proposed it; ``list
             filter`` = it was proposed and removed; ``length`` = the list ends before it; ``rule`` =
-            a list rule gave its place to others; ``score`` = the items shown have higher scores.
+            a list rule gave its place to others; ``score`` = the items shown have higher scores;
+            ``order`` = it is further down in the order of the request, or not in that list.
         stage: name of the filter or rule, as in the trace; else empty.
         text: one sentence for people.
         change: what would change it, one sentence for people.

@@ -42,7 +42,7 @@ from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.live_state import ItemUpdater, LiveState
-from serendip.engine.matches import find_matches, keep_matches
+from serendip.engine.matches import run_matches
 from serendip.engine.presenter import (
     build_answer,
     build_explanation,
@@ -312,10 +312,7 @@ class Engine:
             end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
         # One more than the page: then it is known whether there is another one.
         most = None if request.reads_whole_list else end + 1
-        matches = find_matches(query, surface, state, request.sort)
-        result = run([query], surface, state, most, [matches] if len(matches) else ())[0]
-        if request.sort:
-            result = keep_matches(result, matches)
+        result = _run(query, surface, state, request.sort, most)
         with span("answer"):
             return build_answer(result, state, self.generation, request, offset)
 
@@ -405,12 +402,14 @@ class Engine:
             UnsupportedError: the surface is not configured.
             UnknownItemError: the item, or one of the request, is not in the catalogue, deleted or
                 not available yet.
+            DataError: the request has an order that no item has a number for, or of a surface that
+                sells places.
         """
-        state, surface = self.state, self._find_surface(request)
+        state, surface = self.state, _in_order(self._find_surface(request), request)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
-        result = run([query], surface, state)[0]
-        return build_explanation(result, query, item, surface, state, request)
+        result = _run(query, surface, state, request.sort)
+        return build_explanation(result, query, item, result.surface, state, request)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.
@@ -692,6 +691,15 @@ class Engine:
             return SuggestionUser(), UserContext()
         past = self._query_builder.read_past(state, user_id)
         return self._suggestion_users.of(state, user_id, past, self._query_builder.removals)
+
+
+def _run(
+    query: Query, surface: SurfaceConfig, state: EngineState, sort: str, most: int | None = None
+) -> Result:
+    """The list of a request, which ends at ``most`` items if it has no order of its own."""
+    if sort:
+        return run_matches(query, surface, state, sort)
+    return run([query], surface, state, most)[0]
 
 
 def load_shared(folder: Path) -> None:

@@ -85,7 +85,7 @@ def _climb_down(
 def _run_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
     matches = find_matches(query, surface, state, sort)
     if len(matches):
-        return ItemList.of_distinct(matches, np.zeros(len(matches), np.float32))
+        return ItemList.of_distinct(matches.item_nums, np.zeros(len(matches), np.float32))
     sources: dict[str, int] = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
     if BrowseSource.name in surface.sources:
         sources[BrowseSource.name] = surface.sources[BrowseSource.name]

@@ -181,6 +181,7 @@ def build_explanation(
         state: that the result was computed from.
         request: as the caller sent it.
     """
+    result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
     positions, number = np.flatnonzero(result.items.item_nums == item), np.array([item], np.int32)
     if len(positions):
         listed = result.items.take(positions[:1])

@@ -30,6 +30,7 @@ from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList, tie_order
+from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.runtime.scratch import PREFIX as SCRATCH_PREFIX
 from serendip.search.documents import (
@@ -164,7 +165,12 @@ class LexicalIndex:
         return replace(self, deleted=self.deleted | BitMap(int(number) for number in item_nums))
 
     def search(
-        self, text: str, k: int, allowed: AllowedItems | None = None, beside: Sequence[str] = ()
+        self,
+        text: str,
+        k: int,
+        allowed: AllowedItems | None = None,
+        beside: Sequence[str] = (),
+        needs_all: bool = False,
     ) -> ItemList:
         """The k best items that have a word of ``text`` or an expansion term.
 
@@ -173,6 +179,7 @@ class LexicalIndex:
             k: maximum number; below 1 gives none.
             allowed: items that may be found; None = all that are not deleted.
             beside: expansion terms; each has ``BESIDE`` of the weight of a word of ``text``.
+            needs_all: whether only items with every word of ``text`` are found.
 
         Returns:
             items by BM25 > 0, highest first; equal scores in the fixed order of ``data.item_list``,
@@ -181,11 +188,17 @@ class LexicalIndex:
         weighted_terms = self._weight_terms(text, beside)
         if not weighted_terms or k < 1:
             return ItemList()
-        numbers, scores = self._built_hits(self._query(weighted_terms), k, allowed)
+        groups = self._needed_terms(text) if needs_all else []
+        query = self._query(weighted_terms)
+        if groups:
+            query = self._query_of_all(groups, query)
+        numbers, scores = self._built_hits(query, k, allowed)
         if len(self.posted):
             posted, more = self.posted.scores(weighted_terms, self.statistics)
             if len(posted):
                 is_shown = self._may_show(posted, allowed)
+                if groups:
+                    is_shown &= np.isin(posted, self.posted.having_all(groups))
                 numbers = np.concatenate([numbers, posted[is_shown]])
                 scores = np.concatenate([scores, more[is_shown]])
         best = np.argsort(-scores, kind="stable")[:k]
@@ -199,13 +212,17 @@ class LexicalIndex:
 
     def having_all(self, normal: str, k: int) -> IntArray:
         """Numbers of at most k items that have every word of a normalised text, in any field."""
-        groups = needed_terms(normal, tuple(self.statistics.lengths))
+        groups = self._needed_terms(normal)
         if not groups or k < 1:
             return np.empty(0, np.int32)
         built, _ = self._built_hits(self._query_of_all(groups), k, None)
         posted = self.posted.having_all(groups)
         posted = posted[self._may_show(posted, None)]
         return np.concatenate([built, posted])[:k]
+
+    def _needed_terms(self, text: str) -> list[tuple[tuple[str, str], ...]]:
+        """Groups of (field, term) pairs: an item with every word has a pair of each."""
+        return needed_terms(normalise(text), tuple(self.statistics.lengths))
 
     def _weight_terms(self, text: str, beside: Sequence[str]) -> list[WeightedTerms]:
         """(field, term) pairs of typed words and of expansion terms, with their field weights."""
@@ -252,14 +269,21 @@ class LexicalIndex:
         ]
         return Query.boolean_query(clauses) if clauses else Query.empty_query()
 
-    def _query_of_all(self, groups: Sequence[Sequence[tuple[str, str]]]) -> Any:
+    def _query_of_all(
+        self, groups: Sequence[Sequence[tuple[str, str]]], scored: Any | None = None
+    ) -> Any:
+        """Items with a pair of each group; with ``scored``, their score is that of this query."""
         from tantivy import Occur, Query
 
         def any_of(group: Sequence[tuple[str, str]]) -> Any:
             terms = (Query.term_query(self._schema, name, term, "freq") for name, term in group)
             return Query.boolean_query([(Occur.Should, term) for term in terms])
 
-        return Query.boolean_query([(Occur.Must, any_of(group)) for group in groups])
+        of_all = Query.boolean_query([(Occur.Must, any_of(group)) for group in groups])
+        if scored is None:
+            return of_all
+        unscored = Query.const_score_query(of_all, 0.0)
+        return Query.boolean_query([(Occur.Must, unscored), (Occur.Should, scored)])
 
 
 def are_allowed(numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:

@@ -138,6 +138,12 @@ MIN_COMPLETED = 3
 READINGS = 4_096
 """Number of texts whose interpretation is cached."""
 
+MOST_COMPLETE = 50_000
+"""Items with all words of a text that are listed; of more, the best by the words."""
+
+_COMPLETE_TEXTS = 16
+"""Texts whose items with all words are kept."""
+
 _MOST_CODED = 8
 """Items with a code of which the one is searched that has it as its id."""
 
@@ -166,6 +172,7 @@ class Searcher:
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
     _coded: Callable[[str], tuple[int, ...]] = field(init=False)
+    _complete: Callable[[str], ItemList] = field(init=False)
 
     def __post_init__(self) -> None:
         """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
@@ -189,6 +196,11 @@ class Searcher:
         def coded(key: str) -> tuple[int, ...]:
             return tuple(lexical.having_all(key, _MOST_CODED).tolist())
 
+        @lru_cache(_COMPLETE_TEXTS)
+        def complete(key: str) -> ItemList:
+            return lexical.search(key, MOST_COMPLETE, needs_all=True)
+
+        object.__setattr__(self, "_complete", complete)
         object.__setattr__(self, "_coded", coded)
         object.__setattr__(self, "_readings", reading)
         object.__setattr__(self, "_instead", instead)
@@ -391,6 +403,23 @@ class Searcher:
         fused = reciprocal_rank_fusion((words, completions), self.num_items, weights)
         answer = order_results(reading, words, fused, self.titles.key, allowed)
         return answer.take(np.arange(min(k, len(answer))))
+
+    def find_complete(self, key: str) -> ItemList:
+        """Items with every word of a normalised text, by BM25: at most ``MOST_COMPLETE``.
+
+        Those of the last few texts are kept, so that further pages of a list cost nothing.
+        """
+        return self._complete(key)
+
+    def with_title_match(self, hits: ItemList, text: str, literal: bool = False) -> ItemList:
+        """Hits of the words of a text with the fields that ``search`` gives its own."""
+        reading = self.read(text, literal)
+        titles = [self.titles.key(number) for number in hits.item_nums.tolist()]
+        matches = _title_similarity(reading.corrected_key, titles)
+        matches[np.isin(hits.item_nums, reading.corrected)] = CORRECTED
+        matches[np.isin(hits.item_nums, reading.exact)] = EXACT
+        fields = {"bm25": hits.scores, "title_match": matches}
+        return ItemList.of_distinct(hits.item_nums, hits.scores, fields)
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""

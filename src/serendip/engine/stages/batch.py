@@ -70,11 +70,34 @@ class Batch:
         shortened = [shorten_history(query, state) for query in queries]
         return cls(shortened, pasts, surface, state, allowed)
 
+    def add_hits(self, more: Sequence[ItemList]) -> None:
+        """Add hits of the words that are not among those of the word search.
+
+        Args:
+            more: per query, with the fields of the word search, or without any if the items are
+                not hits; empty = none for any.
+        """
+        known = self.hits or [ItemList()] * len(more)
+        if any(hits.fields for hits in more):
+            self.hits = [_join_hits(*both) for both in zip(known, more, strict=True)]
+
     def scores(self, model: str) -> QueryScores:
         """Scores of a model for the queries."""
         if model not in self._scores:
             self._scores[model] = self.state.models[model].query_scores(self.queries)
         return self._scores[model]
+
+
+def _join_hits(known: ItemList, more: ItemList) -> ItemList:
+    """Hits of one query from two lists; an item of both has the numbers of the second."""
+    if not known.fields or not more.fields:
+        return more if more.fields else known
+    others = known.split(~np.isin(known.item_nums, more.item_nums))[0]
+    return ItemList.of_distinct(
+        np.concatenate([others.item_nums, more.item_nums]),
+        np.concatenate([others.scores, more.scores]),
+        {name: np.concatenate([others.fields[name], more.fields[name]]) for name in more.fields},
+    )
 
 
 @dataclass(frozen=True, slots=True)

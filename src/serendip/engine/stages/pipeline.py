@@ -40,6 +40,7 @@ def run(
     state: EngineState,
     max_items: int | None = None,
     also: Sequence[IntArray] = (),
+    hits: Sequence[ItemList] = (),
 ) -> list[Result]:
     """Answer queries of one surface; row b depends on query b only.
 
@@ -49,10 +50,11 @@ def run(
         state: to answer from.
         max_items: length at which the lists end; None = all items.
         also: further candidates per query, which may be shown; empty = none for any.
+        hits: further hits of the word search per query, with its fields; empty = none for any.
     """
     if not queries:
         return []
-    selector, traces = score(queries, surface, state, also)
+    selector, traces = score(queries, surface, state, also, hits)
     return selector.results(traces, max_items)
 
 
@@ -61,6 +63,7 @@ def score(
     surface: SurfaceConfig,
     state: EngineState,
     also: Sequence[IntArray] = (),
+    hits: Sequence[ItemList] = (),
 ) -> tuple[Selector, list[dict[str, int]]]:
     """Everything up to the selection: scored candidates, and the traces so far.
 
@@ -69,11 +72,13 @@ def score(
         surface: its settings.
         state: to answer from.
         also: further candidates per query; empty = none for any.
+        hits: further hits of the word search per query, with its fields; empty = none for any.
     """
     stages = SurfaceStages.of(surface)
     with span("filters"):
         batch, traces = _filter(queries, stages, surface, state)
     proposals = _retrieve(batch, stages.sources, traces)
+    batch.add_hits(hits)
     candidates = _merge(proposals, len(queries), also)
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin

@@ -248,6 +248,9 @@ class ExplainQuery(_WordedQuery):
     filter: Filters = Field(default=[])
     """Tests of attributes, as in the request that is explained. May be repeated."""
 
+    sort: OptionalId = ""
+    """Order of the list, as in the request that is explained."""
+
     def build_request(self) -> Request:
         """Build the request to the engine whose answer may contain the item."""
         return Request(
@@ -262,6 +265,7 @@ class ExplainQuery(_WordedQuery):
             k=self.k,
             language=self.language,
             filters=tuple(self.filter),
+            sort=self.sort,
         )
 
 

@@ -1,0 +1,109 @@
+"""A search in an order of its own: all items with its words, with their scores, bounded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from wire_client import WireClient
+
+from serendip.data.item import Item
+from serendip.data.query import Query
+from serendip.engine.absence_texts import ORDER, UNMATCHED
+from serendip.engine.engine import Engine
+from serendip.engine.matches import find_matches, run_matches
+from serendip.engine.request import Request
+from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.translation import LANGUAGES
+from serendip.search import searcher
+
+ALL = 350
+REQUEST = Request("search", text="zinc washer", sort="price", k=1_000)
+
+
+def washer(number: int) -> Item:
+    return Item(f"w{number}", f"Zinc washer {number:04d}", attributes={"price": float(number)})
+
+
+@pytest.fixture
+def stock(engine: Engine) -> Engine:
+    """A shop in which more items have the words than the word search has hits."""
+    assert engine.state.searcher.config.depth < ALL
+    engine.add_items([washer(number) for number in range(ALL)])
+    return engine
+
+
+def test_a_text_that_the_surface_does_not_read_matches_nothing(engine: Engine) -> None:
+    engine.add_items([washer(1)])
+    query = Query("search", text="zinc washer")
+    reads = SurfaceConfig(task="search", sources={"words": 30}, context=("query",))
+    assert len(find_matches(query, reads, engine.state, "price")) == 1
+    ignores = SurfaceConfig(task="home", sources={"words": 30}, context=("user",))
+    assert not len(find_matches(query, ignores, engine.state, "price"))
+
+
+def test_every_match_has_its_word_scores_and_the_words_as_its_reason(stock: Engine) -> None:
+    items = stock.recommend(REQUEST).items
+    assert [item.item_id for item in items] == [f"w{number}" for number in range(ALL)]
+    assert {item.reason for item in items} == {"Has words of “zinc washer”"}
+    best = stock.search("zinc washer", k=1).items[0].parts
+    assert np.allclose([item.parts["bm25"] for item in items], best["bm25"])
+    assert all(item.parts["title match"] > 0.4 for item in items)
+
+
+def test_a_complete_list_is_not_checked_for_relevance(stock: Engine) -> None:
+    checked = RelevanceFilterConfig(threshold=0.5, depth=5)
+    sources = {"words": 30, "popularity": 30}
+    surface = SurfaceConfig(task="search", sources=sources, relevance_filter=checked)
+    query = Query("search", text="zinc washer")
+    result = run_matches(query, surface, stock.state, "price")
+    assert len(result.items) == ALL
+    assert "relevance filter" not in (*result.trace, *result.degraded)
+    by_meaning = run_matches(Query("search", text="zzyzx"), surface, stock.state, "price")
+    assert "relevance filter" in by_meaning.degraded  # it is asked, and there is no model
+
+
+def test_of_very_many_matches_the_best_by_words_are_ordered(
+    stock: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock.add_items([Item("dear", "Zinc zinc washer", attributes={"price": 9e9})])
+    monkeypatch.setattr(searcher, "MOST_COMPLETE", 5)
+    surface = SurfaceConfig(task="search", sources={"words": 9})
+    matches = find_matches(Query("search", text="zinc washer"), surface, stock.state, "price")
+    assert len(matches) == 5
+    assert stock.state.catalogue.vocabulary.id(int(matches.item_nums[-1])) == "dear"
+
+
+def test_matches_are_found_once_and_again_after_a_change(stock: Engine) -> None:
+    first = stock.state.searcher
+    assert first.find_complete("zinc washer") is first.find_complete("zinc washer")
+    stock.delete_item("w3")
+    stock.add_items([Item("new", "Washer of zinc", attributes={"price": -1.0})])
+    ids = [item.item_id for item in stock.recommend(REQUEST).items]
+    assert ids == ["new", *(f"w{number}" for number in range(ALL) if number != 3)]
+
+
+def test_an_item_is_explained_at_the_position_where_it_is_shown(stock: Engine) -> None:
+    request = Request("search", text="zinc washer", sort="price", k=10)
+    shown = stock.explain(request, "w9")
+    assert (shown.position, shown.absence) == (9, None)
+    assert shown.evidence[0].text == "Has words of “zinc washer”"
+    last = stock.explain(request, f"w{ALL - 1}")
+    assert last.position == ALL - 1
+    assert last.absence is not None and last.absence.kind == "order"
+    assert last.absence.text == f"It is number {ALL} in the order price"
+    outside = stock.explain(request, "i1")
+    assert outside.position is None
+    assert outside.absence is not None and outside.absence.kind == "order"
+    assert "does not have the words" in outside.absence.text
+    for sentence in (*ORDER, *UNMATCHED):
+        assert set(sentence) == set(LANGUAGES)
+
+
+def test_the_api_explains_a_list_in_an_order(stock: Engine) -> None:
+    asked = {"item_id": "w3", "surface": "search", "q": "zinc washer", "sort": "-price"}
+    client = WireClient(stock)
+    told = client.get("/v1/explain", params=asked).json()
+    assert told["position"] == ALL - 4
+    assert told["absence"]["kind"] == "order"
+    assert client.get("/v1/explain", params={**asked, "sort": "genre"}).status_code == 422
