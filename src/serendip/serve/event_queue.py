@@ -15,11 +15,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from serendip.data.event import Event
 from serendip.errors import SerendipError
 from serendip.runtime.spans import Span
 from serendip.serve.current_request import CurrentRequest
+
+if TYPE_CHECKING:
+    from serendip.data.event import Event
 
 MAX_EVENTS_AT_ONCE = 200
 """Events of one transaction, unless its oldest post alone has more: two batches of a hundred, so
