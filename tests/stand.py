@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.generations import open_current, publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext

@@ -17,16 +17,16 @@ from typing import cast
 
 import numpy as np
 
-from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import AlignedProjection, Dataset, EventLog, QueryExamples
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.code_cells import CodeCells
+from serendip.data.items.features import ItemFeatures
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.numeric import unit
-from serendip.data.packed_rows import pack_rows
 from serendip.data.query import RETRIEVAL_TASKS
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.rows.aligned_rows import AlignedRows
+from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generations import publish

@@ -9,7 +9,7 @@ import numpy as np
 from wire_client import WireClient
 
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.query import Query
 from serendip.engine.absence import AbsenceFinder
 from serendip.engine.absence_texts import STAGES

@@ -17,11 +17,11 @@ import pytest
 from failing_sync import run_script
 
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.generated_texts import GeneratedText
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.engine import Engine
 from serendip.engine.erasure import (
     LONGEST_RETRY_S,
@@ -337,7 +337,7 @@ def test_a_process_that_cannot_be_started_is_started_again(tmp_path: Path) -> No
 REMOVES = """
 import os, sys, threading
 from pathlib import Path
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
 from serendip.errors import StorageError
 

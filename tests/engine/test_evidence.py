@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.query import History, Query
 from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer

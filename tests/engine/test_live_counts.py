@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.live_counts import FOLLOW_S, RECOUNT_SHARE, LiveCounts

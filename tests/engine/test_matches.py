@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from wire_client import WireClient
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.query import Query
 from serendip.engine.absence_texts import ORDER, UNMATCHED
 from serendip.engine.engine import Engine

@@ -14,7 +14,7 @@ import pytest
 from serendip.content.cache import VectorCache
 from serendip.content.config import open_media
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
 from serendip.engine.answer import ItemFile
 from serendip.engine.engine import Engine

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.event import NO_SESSION, Event, session_code
+from serendip.data.events.event import NO_SESSION, Event, session_code
+from serendip.data.events.repeats import Repeats
 from serendip.data.query import History, Query, select_relevant_history
-from serendip.data.repeats import Repeats
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.engine import Engine

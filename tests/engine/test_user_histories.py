@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.event import ActionRules, Event, EventColumns
+from serendip.data.events.event import ActionRules, Event, EventColumns
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.user_histories import UserHistories, UserHistory
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stand import train, write_worse_report
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.engine.generations import open_current, rollback
 from serendip.engine.training_record import TrainingRecord
 from serendip.engine.workspace import Workspace

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError, DataError
 from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
 

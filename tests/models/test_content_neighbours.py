@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.packed_rows import PackedRows
+from serendip.data.rows.packed_rows import PackedRows
 from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.linalg import Sparse
 

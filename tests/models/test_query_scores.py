@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity

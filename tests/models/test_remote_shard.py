@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.flight as flight
 import pytest
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import StorageError
 from serendip.models.ann_index import FoundItems, SearchPlan
 from serendip.models.remote_shard import (

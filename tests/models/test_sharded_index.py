@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError, DataError, StorageError
 from serendip.models import sharded_index
 from serendip.models.ann_index import (

@@ -28,7 +28,7 @@ from serendip.content.encoders.text import HashingEncoder
 from serendip.content.features import encode_items
 from serendip.content.semantic_ids import assignment
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.query import History, Query
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState

@@ -302,7 +302,7 @@ def test_a_published_generation_answers_in_both_workers(shop: Path) -> None:
 
 
 def test_what_is_written_elsewhere_is_seen_within_a_second(common: Pair) -> None:
-    from serendip.data.item import Item
+    from serendip.data.items.catalogue import Item
 
     with common.workers() as workers:
         engine = Engine.open(common.folder)

@@ -11,8 +11,8 @@ from typing import Literal
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import ActionRules, Event, Item
-from serendip.data.attributes import is_code_name
-from serendip.data.user import User
+from serendip.data.items.attributes import is_code_name
+from serendip.data.users.user import User
 from serendip.engine.answer import (
     Answer,
     AnswerItem,

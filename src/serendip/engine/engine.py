@@ -18,14 +18,14 @@ from serendip.content.encoders.text import UniversalSentenceEncoder, open_encode
 from serendip.content.posted_media import NO_POSTED_MEDIA, FileProblem, PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.item_starts import Promise
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.items.fair_start import Promise
 from serendip.data.query import Query
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.answer import (
     Answer,
     ChosenItem,

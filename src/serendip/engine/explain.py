@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
-from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
 from serendip.engine.attribute_preferences import find_preferences
 from serendip.engine.feature_names import models_of_kind

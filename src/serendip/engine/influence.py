@@ -19,8 +19,8 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_list import ItemList
+from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
-from serendip.data.semantic_ids import common_prefix
 from serendip.engine.feature_names import relative_name
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.scoring import predict_actions, weigh_actions

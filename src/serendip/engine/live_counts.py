@@ -22,11 +22,11 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.event import ActionRules, EventColumns
-from serendip.data.feedback import Feedback
-from serendip.data.growing_rows import append_rows, replace_rows
-from serendip.data.item_starts import NO_PROMISE, ItemStarts, Promise
-from serendip.data.search_log import IMPRESSION
+from serendip.data.events.event import ActionRules, EventColumns
+from serendip.data.events.feedback import Feedback
+from serendip.data.events.search_log import IMPRESSION
+from serendip.data.items.fair_start import NO_PROMISE, ItemStarts, Promise
+from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.data.store.log_reader import EventLogReader
 from serendip.engine.state import EngineState
 from serendip.models.popularity import Popularity

@@ -22,8 +22,8 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import encode_new, find_unchanged
 from serendip.content.posted_media import NO_POSTED_MEDIA, PostedMedia
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.item import Item
-from serendip.data.item_features import ItemFeatures, TokenReader
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import ItemFeatures, TokenReader
 from serendip.data.store.store import ItemChanges, Store
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState

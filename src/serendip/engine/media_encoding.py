@@ -26,7 +26,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.config import ContentConfig, open_media
 from serendip.content.encoders.media_files import Media
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
 from serendip.engine.generations import current_name, open_current
 from serendip.engine.workspace import Workspace

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from serendip.data.item_list import ItemList
+from serendip.data.items.semantic_ids import code_name
 from serendip.data.query import Query
-from serendip.data.semantic_ids import code_name
 from serendip.data.text import normalise, words
 from serendip.engine.absence import AbsenceFinder
 from serendip.engine.answer import (

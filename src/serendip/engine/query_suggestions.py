@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.event import ActionRules, Event
+from serendip.data.events.event import ActionRules, Event
+from serendip.data.events.search_log import IMPRESSION, SUGGESTED, choices_of
 from serendip.data.query import History, Query, UserPast
-from serendip.data.search_log import IMPRESSION, SUGGESTED, choices_of
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion

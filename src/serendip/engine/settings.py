@@ -14,11 +14,11 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from serendip.config import Config
 from serendip.content.config import ContentConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
-from serendip.data.event import ActionRules
+from serendip.data.events.event import ActionRules
+from serendip.data.events.repeats import RepeatConfig
 from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
-from serendip.data.item_features import TokenReader
-from serendip.data.item_quality import QualityConfig
-from serendip.data.repeats import RepeatConfig
+from serendip.data.items.features import TokenReader
+from serendip.data.items.quality import QualityConfig
 from serendip.data.store.config import StoreConfig
 from serendip.engine.durations import Duration, OptionalDuration
 from serendip.engine.item_pictures import PageConfig

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.event import ActionRules, EventColumns
-from serendip.data.feedback import Feedback, build_user_past
+from serendip.data.events.event import ActionRules, EventColumns
+from serendip.data.events.feedback import Feedback, build_user_past
 from serendip.data.query import UserPast
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MAX_EVENTS = 2_000_000

@@ -41,12 +41,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
 from serendip.data.item_list import ItemList
-from serendip.data.packed_rows import open_packed, pack_rows, packed_arrays
-from serendip.data.row_array import dot_items
-from serendip.data.strings import map_array, open_arrays, save_arrays
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data.rows.packed_rows import open_packed, pack_rows, packed_arrays
+from serendip.data.rows.row_array import dot_items
+from serendip.data.rows.strings import map_array, open_arrays, save_arrays
 from serendip.errors import ArtefactError, DataError
 
 INDEX_FILE, _VECTORS_FILE, _PACKED_FOLDER = "vectors.ivf", "vectors.npy", "packed"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
-from serendip.data.growing_rows import append_rows, replace_rows
+from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.models.linalg import Sparse, stack_rows, to_csr
 from serendip.models.packed_sparse import PackedSparse, blocks_of
 

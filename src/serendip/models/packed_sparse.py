@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.linalg import GrowingVector, Sparse, to_csr
 

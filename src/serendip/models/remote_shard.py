@@ -23,8 +23,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, are_within
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import StorageError
 from serendip.models.ann_index import FoundItems, SearchPlan
 from serendip.models.shard_tls import ShardTls

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.models.linalg import Sparse, stack_rows, to_csr
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder

@@ -31,9 +31,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import FloatArray, IntArray, are_within
-from serendip.data.packed_rows import slice_rows
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.rows.packed_rows import slice_rows
 from serendip.errors import ArtefactError, DataError, StorageError
 from serendip.models.ann_index import (
     ApproximateIndex,

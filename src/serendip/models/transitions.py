@@ -31,12 +31,12 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct, locate
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, replace_rows
-from serendip.data.item_features import ItemFeatures
-from serendip.data.packed_rows import open_packed, packed_arrays
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
-from serendip.data.row_array import dot_rows
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.rows.row_array import dot_rows
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.content_neighbours import find_content_neighbours

@@ -21,11 +21,11 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
-from serendip.data.growing_rows import append_rows
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
-from serendip.data.row_array import dot_items, dot_rows
+from serendip.data.rows.growing_rows import append_rows
+from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.errors import ArtefactError
 from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
 from serendip.models.linalg import main_directions, open_array

@@ -50,7 +50,7 @@ from serendip.serve.read_queue import ReadQueue
 from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
-    from serendip.data.event import Event
+    from serendip.data.events.event import Event
     from serendip.engine.training_record import TrainingRecord
     from serendip.serve.engine_protocol import EngineProtocol
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.answer import Answer, ChosenItem, Explanation, ItemFile, Suggestions
 from serendip.engine.erasure import ErasureReceipt
 from serendip.engine.item_pictures import ItemPictures

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow.flight as flight
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.engine.generations import current_name, open_current
 from serendip.engine.shards import find_indexes
 from serendip.engine.workspace import Workspace

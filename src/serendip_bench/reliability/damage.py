@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.generations import open_current
 from serendip.errors import SerendipError

@@ -21,8 +21,8 @@ limit_threads()
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.models.ann_index import ApproximateIndex
 
 K = 100

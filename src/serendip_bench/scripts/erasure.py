@@ -39,10 +39,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.engine import Engine
 from serendip.engine.erasure import Eraser
 from serendip.engine.generations import publish

@@ -27,7 +27,7 @@ limit_threads(1)
 
 import numpy as np
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request

@@ -35,7 +35,7 @@ limit_threads(1)
 import numpy as np
 from fastapi import FastAPI
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history

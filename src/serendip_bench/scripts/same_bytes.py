@@ -31,8 +31,8 @@ import numpy as np
 
 from serendip.content import text_vectors
 from serendip.data.query import Query
+from serendip.data.rows.strings import save_arrays
 from serendip.data.splits import temporal
-from serendip.data.strings import save_arrays
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from postgres_server import PostgresServer, StorePlace
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 
 

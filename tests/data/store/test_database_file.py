@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy
 from stored_files import damage_index, fill, mounted, remount
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.errors import StorageError

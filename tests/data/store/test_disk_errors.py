@@ -10,8 +10,8 @@ import pytest
 from failing_sync import run_script, start_script
 from stored_files import fill, mounted
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.disk_failure import DiskFailure
 from serendip.data.store.store import Store
 from serendip.errors import DiskFullError, StorageError
@@ -39,7 +39,7 @@ def test_a_full_disk_is_an_error_of_its_own_and_writes_go_on_when_there_is_room(
 WRITES = """
 import os, sys
 from pathlib import Path
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 
@@ -75,7 +75,7 @@ def test_after_a_failed_sync_nothing_more_is_acknowledged_until_a_restart(tmp_pa
 SCRUBS = """
 import os, sys
 from pathlib import Path
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 
@@ -121,7 +121,7 @@ def test_other_errors_of_the_database_are_no_full_disk(tmp_path: Path) -> None:
 TELLS = """
 import os, subprocess, sys
 from pathlib import Path
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 
@@ -184,7 +184,7 @@ def test_a_failed_sync_ends_the_writing_of_every_process_until_all_have_ended(
 ENDS = """
 import os, sys
 from pathlib import Path
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 

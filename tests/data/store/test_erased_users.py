@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from postgres_server import StorePlace
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.store.database import Database
 from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.store.log_writer import ITEM_REMAINS_KEY
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.errors import StorageError
 
 BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0

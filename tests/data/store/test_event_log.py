@@ -14,7 +14,7 @@ from postgres_server import StorePlace
 from sqlalchemy import Engine
 from sqlalchemy import event as hooks
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.store import Store
 from serendip.errors import DataError, StorageError

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from serendip.data.event import ActionRules
-from serendip.data.item import Item
+from serendip.data.events.event import ActionRules
+from serendip.data.items.catalogue import Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.generated_texts import (
     GeneratedText,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy import event as hooks
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.log_view import LogView
 from serendip.errors import StorageError
 

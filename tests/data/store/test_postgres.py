@@ -10,8 +10,8 @@ import pytest
 from postgres_server import PostgresServer
 from sqlalchemy import MetaData, inspect
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.objects.mirror import Mirror
 from serendip.data.objects.url import open_object_store
 from serendip.data.store.config import StoreConfig

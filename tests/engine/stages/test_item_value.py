@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serendip.config import validate
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.settings import Settings

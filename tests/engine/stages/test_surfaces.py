@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serendip.config import validate
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.engine.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from serendip.data.api_key import issue_key
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
 from serendip.engine.engine import Engine

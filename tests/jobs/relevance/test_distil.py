@@ -14,8 +14,8 @@ import pytest
 from commands import invoke
 from small_shop import NUM_ITEMS, TASTES, import_shop, write_files
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.query import History
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from data_world import dataset_of
 
+from serendip.data.events.repeats import Repeats
 from serendip.data.query import TASKS, Query
-from serendip.data.repeats import Repeats
 from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS

@@ -13,7 +13,7 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.feature_names import context_feature_names
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request

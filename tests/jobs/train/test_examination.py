@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.data.event import ActionRules, Event
+from serendip.data.events.event import ActionRules, Event
+from serendip.data.events.search_log import LoggedRequest, logged_requests
 from serendip.data.query import Query
-from serendip.data.search_log import LoggedRequest, logged_requests
 from serendip.data.vocabulary import Vocabulary
 from serendip.jobs.train.examination import (
     MOST_POSITIONS,

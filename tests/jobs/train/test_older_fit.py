@@ -9,7 +9,7 @@ import pytest
 from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.splits import temporal
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace

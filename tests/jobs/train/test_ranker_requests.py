@@ -14,9 +14,9 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.dataset import QueryExamples
-from serendip.data.event import Event
+from serendip.data.events.event import Event
+from serendip.data.events.repeats import Repeats
 from serendip.data.query import TASKS, Query
-from serendip.data.repeats import Repeats
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings

@@ -11,8 +11,8 @@ import pytest
 from stand import publish_with
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
-from serendip.data.event import Event
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.events.event import Event
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generations import open_current

@@ -23,7 +23,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.log.event_table import read_codes, read_numbers
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.errors import DataError
 
 if TYPE_CHECKING:

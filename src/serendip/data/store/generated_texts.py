@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.store.validation import text_problem
 from serendip.errors import DataError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from serendip.data.event import EventColumns
+from serendip.data.events.event import EventColumns
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.log_view import LogPosition, LogRow, LogView, read_log
 from serendip.data.store.validation import id_problem

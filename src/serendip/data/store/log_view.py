@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray
-from serendip.data.arrow import to_arrow
-from serendip.data.event import Event, session_code
+from serendip.data.events.event import Event, session_code
 from serendip.data.log.columns import LogColumns, LogPart
 from serendip.data.log.event_table import (
     fill_missing,
@@ -27,6 +26,7 @@ from serendip.data.log.event_table import (
 )
 from serendip.data.log.segment import Segment, SegmentDamaged, SegmentMissing
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
+from serendip.data.rows.arrow import to_arrow
 from serendip.data.store.erased_users import digest_of, read_secret
 
 if TYPE_CHECKING:

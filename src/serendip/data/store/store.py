@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.limits import EARLIEST
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
@@ -52,7 +52,7 @@ from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.users import PastUsers, Users
 from serendip.data.store.validation import id_problem, require_events, require_items
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.errors import DataError, DiskFullError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serendip.data.store.item_rows import read_attributes
 from serendip.data.store.sqlite_backend import sqlite_module
-from serendip.data.user import User
+from serendip.data.users.user import User
 
 _CREATE = "CREATE TABLE users (user_id TEXT PRIMARY KEY, attributes TEXT NOT NULL) WITHOUT ROWID"
 _ANY = "SELECT 1 FROM users LIMIT 1"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from serendip.data.store.item_rows import read_attributes
 from serendip.data.store.validation import id_problem, user_problem
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray, IntArray, distinct
 from serendip.data.item_list import ItemList, tie_order
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix

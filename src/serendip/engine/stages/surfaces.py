@@ -17,10 +17,10 @@ from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, m
 
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.event import NO_SESSION
-from serendip.data.item_starts import NO_PROMISE, Promise
+from serendip.data.events.event import NO_SESSION
+from serendip.data.events.rejections import Rejected
+from serendip.data.items.fair_start import NO_PROMISE, Promise
 from serendip.data.query import ITEM_TASKS, History, Query, Task
-from serendip.data.rejections import Rejected
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.foreign_parts import find_foreign_part

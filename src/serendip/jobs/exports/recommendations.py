@@ -18,8 +18,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from serendip.data.attribute_test import parse_tests
 from serendip.data.item_list import ItemList
+from serendip.data.items.attribute_test import parse_tests
 from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer
 from serendip.engine.influence import find_influence

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import History, Query
-from serendip.data.search_log import LoggedRequest
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request

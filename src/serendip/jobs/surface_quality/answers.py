@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import IntArray
 from serendip.data.item_list import ItemList
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
 from serendip.engine.live_counts import with_starts
 from serendip.engine.stages.pipeline import run

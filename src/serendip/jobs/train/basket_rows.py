@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, TimeArray
+from serendip.data.events.repeats import Repeats
 from serendip.data.query import NEAREST_TASK, TASKS, Query, Task
-from serendip.data.repeats import Repeats
 from serendip.data.splits import Split
 from serendip.engine.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS, compare_values

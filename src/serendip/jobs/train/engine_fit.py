@@ -37,10 +37,10 @@ from numpy.typing import NDArray
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset, save_dataset
-from serendip.data.repeats import Repeats
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.events.repeats import Repeats
+from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.data.splits import temporal
-from serendip.data.strings import open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState

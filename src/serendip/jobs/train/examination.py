@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.search_log import LoggedRequest
+from serendip.data.events.search_log import LoggedRequest
 
 MIN_SHOWN = 1_000
 """Shown items with a position from which on positions are weighed."""

@@ -24,15 +24,15 @@ from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.synthetic_queries import write_examples
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, cooccurring_pairs
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
-from serendip.data.item_quality import item_quality
-from serendip.data.item_starts import ItemStarts
-from serendip.data.packed_rows import pack_rows
-from serendip.data.repeats import learn_repeats
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.events.repeats import learn_repeats
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.code_cells import CodeCells
+from serendip.data.items.fair_start import ItemStarts
+from serendip.data.items.features import ItemFeatures
+from serendip.data.items.quality import item_quality
+from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generations import open_current

@@ -18,9 +18,9 @@ import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
+from serendip.data.events.repeats import Repeats
+from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import Query, Task, UserPast
-from serendip.data.repeats import Repeats
-from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
 from serendip.engine.settings import Settings
 from serendip.jobs.train.examination import fit_examination, position_weights

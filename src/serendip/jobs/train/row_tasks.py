@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.feather as feather
 from numpy.typing import NDArray
 
-from serendip.data.item import Item
-from serendip.data.item_features import ItemFeatures, Tokens
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import ItemFeatures, Tokens
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.data.store.item_rows import list_items, tabulate_items
-from serendip.data.strings import open_arrays, save_arrays
 from serendip.engine.state import EngineState
 
 _STATE, _ITEMS, _FEATURES = "state", "items.arrow", "features"

@@ -16,7 +16,7 @@ from typing import Any
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
-from serendip.data.item_quality import QUALITIES
+from serendip.data.items.quality import QUALITIES
 from serendip.engine.erasure import SCRATCH, remove_remains
 from serendip.engine.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS, publish
 from serendip.engine.quality_report import REPORT_JSON

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.objects.mirror import Place
 from serendip.engine.generations import open_current
 from serendip.engine.settings import Settings

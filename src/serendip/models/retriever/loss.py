@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.item_features import ItemFeatures, Tokens
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig

@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, replace_rows
-from serendip.data.item_features import ItemFeatures, Tokens
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.numeric import unit
 from serendip.data.query import History, Query
-from serendip.data.row_array import dot_rows
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.row_array import dot_rows
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK

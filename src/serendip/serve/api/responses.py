@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
-from serendip.data.attributes import Attribute
-from serendip.data.user import User
+from serendip.data.items.attributes import Attribute
+from serendip.data.users.user import User
 from serendip.engine.answer import (
     Absence,
     AbsenceKind,
