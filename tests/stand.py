@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from serendip.data.items.catalogue import Item
-from serendip.engine.generations import open_current, publish
+from serendip.engine.artefacts.generations import open_current, publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fingerprint import compute_fingerprint

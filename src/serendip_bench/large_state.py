@@ -29,7 +29,7 @@ from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.generations import publish
+from serendip.engine.artefacts.generations import publish
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.models.base import Recommender

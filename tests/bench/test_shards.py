@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serendip.engine.artefacts.generations import publish, rollback
+from serendip.engine.artefacts.shards import find_indexes
 from serendip.engine.engine import Engine
-from serendip.engine.generations import publish, rollback
 from serendip.engine.request import Request
-from serendip.engine.shards import find_indexes
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.models.ann_index import SearchPlan

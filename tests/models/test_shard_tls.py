@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
-from serendip.engine.serve_config import ServeConfig
-from serendip.engine.shards import read_tls
+from serendip.engine.artefacts.shards import read_tls
+from serendip.engine.config.serve import ServeConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.models.remote_shard import ShardConnection

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from stand import train
 
 from serendip.data.store.database import Database
-from serendip.engine.generations import open_current, publish, rollback
+from serendip.engine.artefacts.generations import open_current, publish, rollback
 from serendip.runtime.versions import MANIFEST
 
 

@@ -23,8 +23,8 @@ import pytest
 from processes import children, connection_each
 from test_real_service import publish_copy
 
+from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import Eraser
 from serendip.engine.workspace import Workspace
 
 MANY = 20_000

@@ -23,7 +23,7 @@ from wire_client import WireClient
 
 from serendip.data.api_key import issue_key
 from serendip.data.store.api_keys import ApiKeys
-from serendip.engine.serve_config import ServeConfig
+from serendip.engine.config.serve import ServeConfig
 from serendip.runtime.spans import Span as Part
 from serendip.runtime.spans import SpanLog, set_span_log, span
 from serendip.serve.current_request import CLIENT, Client

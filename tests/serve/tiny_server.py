@@ -64,7 +64,7 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
             raise NotTrainedError(options.switch.read_text(), "Remove the switch.")
         from tiny_engine import NO_PICTURES, NO_REPORT, TinyEngine, poster_pictures
 
-        from serendip.engine.quality_report import QualityReport
+        from serendip.engine.artefacts.quality_report import QualityReport
 
         class SlowEngine(TinyEngine):
             """Takes half a second for the query ``slow``, and counts how often it came."""

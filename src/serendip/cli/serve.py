@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from serendip.data.objects.mirror import Place
     from serendip.data.store.api_keys import ApiKeys
     from serendip.data.store.config import DatabasePlace, StoreConfig
+    from serendip.engine.artefacts.training_record import TrainingRecord
+    from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
-    from serendip.engine.serve_config import ServeConfig
-    from serendip.engine.training_record import TrainingRecord
     from serendip.serve.generation_watch import PublishedGenerations
     from serendip.serve.replica import Replica
     from serendip.serve.server import Helper
@@ -211,7 +211,7 @@ def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
     """``[serve]`` and ``[store]``, the only tables that are read here."""
     from serendip.config import Overrides, read_toml, validate
     from serendip.data.store.config import StoreConfig
-    from serendip.engine.serve_config import ServeConfig
+    from serendip.engine.config.serve import ServeConfig
 
     overrides = Overrides.of(os.environ)
     tables = overrides.apply(read_toml(settings))
@@ -302,7 +302,7 @@ def _keep_trained(
 
 def _open_helper(workspace: Path) -> Helper:
     """What works beside the service; the engine is imported by then."""
-    from serendip.engine.media_encoding import MediaProcess
+    from serendip.engine.live.media_encoding import MediaProcess
 
     return MediaProcess(workspace)
 
@@ -334,17 +334,17 @@ def _published_in(workspace: Path) -> PublishedGenerations:
         return _warm(Engine.open_earlier(workspace))
 
     def current() -> str:
-        from serendip.engine.generations import current_name
+        from serendip.engine.artefacts.generations import current_name
 
         return current_name(generations())
 
     def files_state(name: str) -> Hashable:
-        from serendip.engine.generations import files_state
+        from serendip.engine.artefacts.generations import files_state
 
         return files_state(generations(), name)
 
     def last_training() -> TrainingRecord | None:
-        from serendip.engine.training_record import TrainingRecord
+        from serendip.engine.artefacts.training_record import TrainingRecord
 
         return TrainingRecord.read(workspace / _TRAINING_FOLDER)
 

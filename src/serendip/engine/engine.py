@@ -34,14 +34,21 @@ from serendip.engine.answer import (
     Suggestions,
     decode_cursor,
 )
+from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt, RemainsRemover
+from serendip.engine.artefacts.generations import (
+    current_name,
+    open_current,
+    open_earlier,
+    open_named,
+)
+from serendip.engine.artefacts.quality_report import QualityReport
+from serendip.engine.artefacts.shards import opener_of, read_tls
 from serendip.engine.browse import build_browse_surface, is_browse
-from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
+from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back
-from serendip.engine.generations import current_name, open_current, open_earlier, open_named
 from serendip.engine.item_pictures import ItemPictures
-from serendip.engine.labels import Labels
-from serendip.engine.live_counts import LiveCounts
-from serendip.engine.live_state import ItemUpdater, LiveState
+from serendip.engine.live.counts import LiveCounts
+from serendip.engine.live.state import ItemUpdater, LiveState
 from serendip.engine.matches import run_matches
 from serendip.engine.presenter import (
     build_answer,
@@ -50,11 +57,9 @@ from serendip.engine.presenter import (
     build_suggestions,
     empty_answer,
 )
-from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
-from serendip.engine.shards import opener_of, read_tls
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result

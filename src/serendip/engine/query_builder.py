@@ -15,10 +15,10 @@ from serendip.data.events.event import ActionRules, session_code
 from serendip.data.items.attribute_test import parse_tests
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
+from serendip.engine.live.user_histories import UserHistories
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
-from serendip.engine.user_histories import UserHistories
 from serendip.errors import UnknownItemError
 
 _TEXT_CACHE_SIZE = 4096

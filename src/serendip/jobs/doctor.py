@@ -14,7 +14,7 @@ from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
 from serendip.jobs.storage import check_storage

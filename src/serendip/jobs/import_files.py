@@ -15,7 +15,7 @@ from serendip.data.items.catalogue import Item
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import Store
 from serendip.data.store.validation import item_problem
-from serendip.engine.erasure import remove_remains
+from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.workspace import Workspace
 
 if TYPE_CHECKING:

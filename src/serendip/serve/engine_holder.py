@@ -51,7 +51,7 @@ from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
     from serendip.data.events.event import Event
-    from serendip.engine.training_record import TrainingRecord
+    from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.serve.engine_protocol import EngineProtocol
 
 _log = logging.getLogger(__name__)

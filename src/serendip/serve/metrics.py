@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from serendip.engine.training_record import RESULTS, TrainingRecord
+from serendip.engine.artefacts.training_record import RESULTS, TrainingRecord
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.middleware import Scope
 from serendip.serve.shared_state import COUNTERS_VARIABLE, ServiceStatus

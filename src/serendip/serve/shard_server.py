@@ -19,8 +19,8 @@ from typing import Any
 import pyarrow.flight as flight
 
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.engine.generations import current_name, open_current
-from serendip.engine.shards import find_indexes
+from serendip.engine.artefacts.generations import current_name, open_current
+from serendip.engine.artefacts.shards import find_indexes
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, SerendipError
 from serendip.models.remote_shard import (

@@ -31,7 +31,7 @@ import numpy as np
 
 from serendip.data.query import TASKS, Query
 from serendip.data.splits import temporal
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace

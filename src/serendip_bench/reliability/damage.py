@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from serendip.data.events.event import Event
 from serendip.data.store.store import LOG_FOLDER, Store
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.errors import SerendipError
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.breakage import skip_checksums

@@ -41,7 +41,7 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.data.users.profile import PreferenceTable, measure_activity
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.state import EngineState
 from serendip.jobs.train.carry_over import MODEL, require_retriever

@@ -33,7 +33,7 @@ from serendip.content import text_vectors
 from serendip.data.query import Query
 from serendip.data.rows.strings import save_arrays
 from serendip.data.splits import temporal
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext

@@ -32,8 +32,8 @@ limit_threads(1)
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.engine.generations import open_current
-from serendip.engine.shards import opener_of
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.shards import opener_of
 from serendip.engine.state import EngineState
 from serendip.models.retriever.model import Retriever
 from serendip.models.sharded_index import LocalShard, ShardedIndex

@@ -30,9 +30,9 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import TASKS, Query
+from serendip.engine.config.models import ModelsConfig
+from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import feature_names
-from serendip.engine.models_config import ModelsConfig
-from serendip.engine.settings import Settings
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.pipeline import gather, run

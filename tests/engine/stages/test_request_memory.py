@@ -17,7 +17,7 @@ from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import TASKS, History, Query
-from serendip.engine.models_config import ModelsConfig
+from serendip.engine.config.models import ModelsConfig
 from serendip.engine.presenter import build_answer, build_explanation
 from serendip.engine.request import Request
 from serendip.engine.stages.attribute_filter import AttributeFilter

@@ -21,8 +21,8 @@ from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
+from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import Eraser, ErasureReceipt
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError, StorageError

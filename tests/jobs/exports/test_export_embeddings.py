@@ -20,9 +20,9 @@ from serendip.data.events.event import Event
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Item
 from serendip.data.users.profile import ACTIVITY, PARTS
+from serendip.engine.artefacts.erasure import Eraser
+from serendip.engine.artefacts.generations import publish
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import Eraser
-from serendip.engine.generations import publish
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
 from serendip.engine.workspace import Workspace

@@ -11,7 +11,7 @@ from small_shop import import_shop
 from serendip.data.items.catalogue import Item
 from serendip.data.query import TASKS
 from serendip.data.splits import temporal
-from serendip.engine.live_state import ItemUpdater
+from serendip.engine.live.state import ItemUpdater
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext

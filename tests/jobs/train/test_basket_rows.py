@@ -13,7 +13,7 @@ from data_world import dataset_of
 from serendip.data.events.repeats import Repeats
 from serendip.data.query import TASKS, Query
 from serendip.data.splits import Split, temporal
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.jobs.train.basket_rows import (
     SampledBaskets,

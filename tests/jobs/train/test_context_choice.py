@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.jobs.train.context_choice import (
     ContextChoice,
     PartGain,

@@ -14,10 +14,10 @@ from serendip.data.dataset import QueryExamples
 from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
 from serendip.data.users.user import User
+from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import context_feature_names
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
-from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace

@@ -18,7 +18,7 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.items.catalogue import Item
 from serendip.data.items.features import TokenReader
 from serendip.engine.engine import Engine
-from serendip.engine.live_state import ItemUpdater
+from serendip.engine.live.state import ItemUpdater
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace

@@ -19,7 +19,7 @@ from serendip.data.events.repeats import Repeats
 from serendip.data.query import TASKS, Query
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace

@@ -10,7 +10,7 @@ import pytest
 
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import TASKS, Query
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker_rows import SearchCandidates

@@ -21,8 +21,8 @@ from serendip.content.features import encode_items
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
-from serendip.engine.settings import EvaluationConfig
+from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
+from serendip.engine.config.settings import EvaluationConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration

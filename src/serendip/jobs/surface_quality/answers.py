@@ -22,7 +22,7 @@ from serendip.data.arrays import IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
-from serendip.engine.live_counts import with_starts
+from serendip.engine.live.counts import with_starts
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result

@@ -35,7 +35,7 @@ from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import Query, UserPast
 from serendip.data.splits import Split, Targets
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState

@@ -26,7 +26,7 @@ from serendip.data.arrays import BoolArray, TimeArray
 from serendip.data.events.repeats import Repeats
 from serendip.data.query import NEAREST_TASK, TASKS, Query, Task
 from serendip.data.splits import Split
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS, compare_values
 from serendip.evaluate.intervals import per_user
 from serendip.jobs.surface_quality.baskets import (

@@ -24,8 +24,8 @@ from serendip.data.items.features import ItemFeatures, ModalityVectors
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.objects.mirror import Place
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.generations import open_current
-from serendip.engine.settings import Settings
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.semantic_ids.build import compare_codes

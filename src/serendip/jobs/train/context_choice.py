@@ -35,8 +35,8 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, TimeArray
 from serendip.data.numeric import Doubles, NewtonSteps, fit_logistic
+from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import part_of
-from serendip.engine.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values

@@ -35,8 +35,8 @@ from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.generations import open_current
-from serendip.engine.settings import Settings
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError

@@ -22,7 +22,7 @@ from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import Query, Task, UserPast
 from serendip.data.splits import Moment, Split
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.jobs.train.examination import fit_examination, position_weights
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery, LabelledRequests
 from serendip.jobs.train.ranker_actions import label_actions

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import TASKS
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import collect, score
 from serendip.engine.stages.scoring import fuse_by_rank, organic_lists
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig

@@ -12,8 +12,8 @@ from serendip.data.arrays import TimeArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS
 from serendip.data.splits import Split
+from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import context_parts, features_without_interactions
-from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.train.basket_rows import (
     BASKET_TASKS,

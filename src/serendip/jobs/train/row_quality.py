@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.query import TASKS
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.evaluate.metrics import Graded
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.runs import Values

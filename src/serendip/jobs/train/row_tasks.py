@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.train.labelled_query import Batches, LabelledQuery
 from serendip.jobs.train.ranker_rows import LabelledCandidates, label_candidates

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.text import normalise
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import BETTER, MIN_USERS, WORSE, compare_values
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values

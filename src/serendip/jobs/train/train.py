@@ -17,12 +17,16 @@ from typing import Any
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
-from serendip.engine.erasure import SCRATCH, remove_remains
-from serendip.engine.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS, publish
-from serendip.engine.quality_report import REPORT_JSON
-from serendip.engine.stages.surfaces import RETRIEVER
-from serendip.engine.state import EngineState
-from serendip.engine.training_record import (
+from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
+from serendip.engine.artefacts.generations import (
+    ERASED,
+    ERASED_ITEMS,
+    ITEM_VERSION,
+    REMOVALS,
+    publish,
+)
+from serendip.engine.artefacts.quality_report import REPORT_JSON
+from serendip.engine.artefacts.training_record import (
     FAILED,
     PUBLISHED,
     REFUSED,
@@ -30,6 +34,8 @@ from serendip.engine.training_record import (
     Result,
     TrainingRecord,
 )
+from serendip.engine.stages.surfaces import RETRIEVER
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext

@@ -25,7 +25,7 @@ from serendip.engine.answer import (
     SearchFeedback,
     Suggestions,
 )
-from serendip.engine.erasure import ErasureReceipt, PlaceState
+from serendip.engine.artefacts.erasure import ErasureReceipt, PlaceState
 from serendip.engine.listing import Facet
 from serendip.search.rewrites.candidates import RewriteKind
 from serendip.serve.engine_protocol import EngineProtocol
