@@ -23,7 +23,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.surface_quality import request_builder
 from serendip.jobs.surface_quality.baskets import read_baskets
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
-from serendip.jobs.train.ranker_requests import label_logged_requests
+from serendip.jobs.train.ranker.requests import label_logged_requests
 
 NOW = 1_700_000_000.0
 

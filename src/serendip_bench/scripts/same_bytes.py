@@ -39,13 +39,13 @@ from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.semantic_ids.build import build_ids
-from serendip.jobs.train import row_tasks
-from serendip.jobs.train.labelled_query import Batches, LabelledQuery
-from serendip.jobs.train.ranker_actions import INNER_FRACTION, INTERACT
-from serendip.jobs.train.ranker_requests import BATCH
-from serendip.jobs.train.ranker_rows import HERE, RowMaking
-from serendip.jobs.train.row_tasks import CandidateTasks
-from serendip.jobs.train.state_folder import open_state, save_state
+from serendip.jobs.train.ranker import row_tasks
+from serendip.jobs.train.ranker.actions import INNER_FRACTION, INTERACT
+from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery
+from serendip.jobs.train.ranker.requests import BATCH
+from serendip.jobs.train.ranker.row_tasks import CandidateTasks
+from serendip.jobs.train.ranker.rows import HERE, RowMaking
+from serendip.jobs.train.ranker.state_folder import open_state, save_state
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
 from serendip.runtime.executor_factory import secure_ray

@@ -33,7 +33,7 @@ from serendip.evaluate.auction_quality import Sale, SoldPlaces
 from serendip.evaluate.message_quality import MessageFigures, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.request_builder import SurfaceRequests
-from serendip.jobs.train.search_rows import SEARCH
+from serendip.jobs.train.ranker.search_rows import SEARCH
 from serendip.models.base import Recommender
 from serendip.runtime.progress import Progress, SilentProgress
 

@@ -43,9 +43,13 @@ from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
-from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.search_rows import label_judged, read_judged_files, read_queries_by_llm
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.search_rows import (
+    label_judged,
+    read_judged_files,
+    read_queries_by_llm,
+)
 from serendip.jobs.train.written_queries import select_for_ranker, select_for_retriever
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts

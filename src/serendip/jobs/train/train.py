@@ -55,7 +55,6 @@ from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
-from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.drift import newest_profile
 from serendip.jobs.train.engine_fit import OtherProcess, fit_both_parts, older_folder
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -69,7 +68,8 @@ from serendip.jobs.train.gates import (
 )
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
-from serendip.jobs.train.ranker_actions import require_actions
+from serendip.jobs.train.ranker.actions import require_actions
+from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.jobs.train.written_queries import (
     MANIFEST_KEY,

@@ -40,7 +40,7 @@ from serendip.engine.feature_names import part_of
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values
-from serendip.jobs.train.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
+from serendip.jobs.train.ranker.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
 from serendip.models.context_counts import ContextPart
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker

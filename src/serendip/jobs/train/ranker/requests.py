@@ -23,10 +23,10 @@ from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import Query, Task, UserPast
 from serendip.data.splits import Moment, Split
 from serendip.engine.config.settings import Settings
-from serendip.jobs.train.examination import fit_examination, position_weights
-from serendip.jobs.train.labelled_query import Batches, LabelledQuery, LabelledRequests
-from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.search_rows import write_searches
+from serendip.jobs.train.ranker.actions import label_actions
+from serendip.jobs.train.ranker.examination import fit_examination, position_weights
+from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery, LabelledRequests
+from serendip.jobs.train.ranker.search_rows import write_searches
 from serendip.models.ranker.config import SearchSource
 
 NUM_SEARCH = 1_000

@@ -24,19 +24,20 @@ from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.enrich.judged_queries import JudgedQueries
-from serendip.jobs.train import ranker_requests, ranker_rows
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker_requests import build_requests, label_logged_requests, with_repeats
-from serendip.jobs.train.ranker_rows import (
+from serendip.jobs.train.ranker import requests as ranker_requests
+from serendip.jobs.train.ranker import rows as ranker_rows
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.requests import build_requests, label_logged_requests, with_repeats
+from serendip.jobs.train.ranker.rows import (
     MOST_COMPARED,
     RowMaking,
     build_rows,
     label_candidates,
 )
-from serendip.jobs.train.ranker_training import train_ranker_on_requests
-from serendip.jobs.train.search_rows import label_judged, read_judged_files
+from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
+from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.ranker.config import SearchesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock

@@ -30,8 +30,8 @@ from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.vocabulary import Vocabulary
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_gains
 from serendip.jobs.labels.pair_files import has_model_labels
-from serendip.jobs.train.labelled_query import LabelledQuery, LabelledRequests
-from serendip.jobs.train.ranker_actions import label_actions
+from serendip.jobs.train.ranker.actions import label_actions
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery, LabelledRequests
 from serendip.models.ranker.config import (
     SEARCH_SOURCES,
     RankerRows,

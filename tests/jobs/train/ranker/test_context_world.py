@@ -25,12 +25,13 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.split import fit_without_context
 from serendip.jobs.import_files import import_files
 from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.train import context_choice, engine_fit
-from serendip.jobs.train.context_choice import ContextChoice
+from serendip.jobs.train import engine_fit
 from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker_requests import build_requests
-from serendip.jobs.train.ranker_training import train_ranker_on_requests
+from serendip.jobs.train.ranker import context_choice
+from serendip.jobs.train.ranker.context_choice import ContextChoice
+from serendip.jobs.train.ranker.requests import build_requests
+from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.context_counts import ContextConfig, ContextCounts
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions

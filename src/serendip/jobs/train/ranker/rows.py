@@ -19,7 +19,7 @@ from serendip.engine.stages.pipeline import collect, score
 from serendip.engine.stages.scoring import fuse_by_rank, organic_lists
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.jobs.train.labelled_query import Batches, LabelledQuery
+from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery
 from serendip.models.ranker.config import PER_ROW, RankerRows, SearchSource
 from serendip.runtime.budget import Allowance
 from serendip.runtime.progress import TrainOptions

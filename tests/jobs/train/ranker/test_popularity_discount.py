@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from serendip.engine.stages.scoring import discount_popular
-from serendip.jobs.train.popularity_discount import MIN_REQUESTS, POWERS, UNLEARNED, learn_discount
+from serendip.jobs.train.ranker.popularity_discount import (
+    MIN_REQUESTS,
+    POWERS,
+    UNLEARNED,
+    learn_discount,
+)
 
 
 def requests(

@@ -9,13 +9,13 @@ from serendip.data.events.event import ActionRules, Event
 from serendip.data.events.search_log import LoggedRequest, logged_requests
 from serendip.data.query import Query
 from serendip.data.vocabulary import Vocabulary
-from serendip.jobs.train.examination import (
+from serendip.jobs.train.ranker.examination import (
     MOST_POSITIONS,
     MOST_WEIGHT,
     fit_examination,
     position_weights,
 )
-from serendip.jobs.train.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
 
 EXAMINED = np.array([1.0, 0.7, 0.5, 0.35, 0.25])
 

@@ -15,31 +15,31 @@ from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import context_parts, features_without_interactions
 from serendip.engine.state import EngineState
-from serendip.jobs.train.basket_rows import (
+from serendip.jobs.train.ranker.basket_rows import (
     BASKET_TASKS,
     SampledBaskets,
     build_basket_requests,
     choose_basket_orders,
     with_tasks,
 )
-from serendip.jobs.train.context_choice import (
+from serendip.jobs.train.ranker.context_choice import (
     SAMPLE,
     ContextChoice,
     SampledRows,
     can_choose,
     choose_parts,
 )
-from serendip.jobs.train.labelled_query import Batches, LabelledRequests
-from serendip.jobs.train.popularity_discount import learn_discounts
-from serendip.jobs.train.ranker_requests import (
+from serendip.jobs.train.ranker.labelled_query import Batches, LabelledRequests
+from serendip.jobs.train.ranker.popularity_discount import learn_discounts
+from serendip.jobs.train.ranker.requests import (
     build_requests,
     count_similar,
     mix_batches,
     with_repeats,
 )
-from serendip.jobs.train.ranker_rows import HERE, CandidateLabeller, RowMaking, can_compare
-from serendip.jobs.train.search_order_choice import SampledSearches, choose_search_order
-from serendip.jobs.train.search_rows import SEARCH, weigh_searches
+from serendip.jobs.train.ranker.rows import HERE, CandidateLabeller, RowMaking, can_compare
+from serendip.jobs.train.ranker.search_order_choice import SampledSearches, choose_search_order
+from serendip.jobs.train.ranker.search_rows import SEARCH, weigh_searches
 from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
 from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker

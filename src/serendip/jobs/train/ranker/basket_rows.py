@@ -34,9 +34,9 @@ from serendip.jobs.surface_quality.baskets import (
     build_next_basket,
     build_rest_of_basket,
 )
-from serendip.jobs.train.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
+from serendip.jobs.train.ranker.actions import label_actions
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
 from serendip.models.ranker.basket_order import BasketOrder
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker

@@ -15,13 +15,13 @@ from serendip.data.query import TASKS, Query
 from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
-from serendip.jobs.train.basket_rows import (
+from serendip.jobs.train.ranker.basket_rows import (
     SampledBaskets,
     build_basket_requests,
     choose_basket_orders,
     with_tasks,
 )
-from serendip.jobs.train.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
 from serendip.models.ranker.basket_order import BasketOrder
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serendip.engine.config.settings import Settings
-from serendip.jobs.train.context_choice import (
+from serendip.jobs.train.ranker.context_choice import (
     ContextChoice,
     PartGain,
     SampledRows,

@@ -18,13 +18,13 @@ from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.labelled_query import LabelledRequests
-from serendip.jobs.train.ranker_actions import INNER_FRACTION
-from serendip.jobs.train.ranker_requests import NUM_SEARCH, label_logged_requests
-from serendip.jobs.train.ranker_rows import HERE, CandidateLabeller
-from serendip.jobs.train.ranker_training import train_ranker_on_requests
-from serendip.jobs.train.row_tasks import CandidateTasks
-from serendip.jobs.train.state_folder import open_state
+from serendip.jobs.train.ranker.actions import INNER_FRACTION
+from serendip.jobs.train.ranker.labelled_query import LabelledRequests
+from serendip.jobs.train.ranker.requests import NUM_SEARCH, label_logged_requests
+from serendip.jobs.train.ranker.row_tasks import CandidateTasks
+from serendip.jobs.train.ranker.rows import HERE, CandidateLabeller
+from serendip.jobs.train.ranker.state_folder import open_state
+from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.runtime.progress import TrainOptions
 
 RANKER_FOLDER, STATE_FOLDER = "ranker", "state"

@@ -12,9 +12,9 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import TASKS, Query
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
-from serendip.jobs.train.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker_rows import SearchCandidates
-from serendip.jobs.train.search_order_choice import (
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.rows import SearchCandidates
+from serendip.jobs.train.ranker.search_order_choice import (
     OTHERS,
     SampledSearches,
     choose_search_order,

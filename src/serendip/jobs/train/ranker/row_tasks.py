@@ -20,9 +20,9 @@ from pathlib import Path
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.jobs.train.labelled_query import Batches, LabelledQuery
-from serendip.jobs.train.ranker_rows import LabelledCandidates, label_candidates
-from serendip.jobs.train.state_folder import open_state
+from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery
+from serendip.jobs.train.ranker.rows import LabelledCandidates, label_candidates
+from serendip.jobs.train.ranker.state_folder import open_state
 from serendip.runtime.executor import Executor
 
 BATCHES_PER_TASK = 64

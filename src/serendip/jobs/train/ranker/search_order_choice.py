@@ -44,10 +44,10 @@ from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import BETTER, MIN_USERS, WORSE, compare_values
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values
-from serendip.jobs.train.labelled_query import OF_PEOPLE, LabelledQuery
-from serendip.jobs.train.ranker_rows import SearchCandidates
-from serendip.jobs.train.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
-from serendip.jobs.train.search_rows import count_searches
+from serendip.jobs.train.ranker.labelled_query import OF_PEOPLE, LabelledQuery
+from serendip.jobs.train.ranker.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
+from serendip.jobs.train.ranker.rows import SearchCandidates
+from serendip.jobs.train.ranker.search_rows import count_searches
 from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.models.ranker.model import Ranker
 from serendip.models.ranker.search_order import SearchOrder
