@@ -36,13 +36,13 @@ from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
 from serendip.models.item_to_item import ItemKNN
 from serendip.models.linalg import to_csr
-from serendip.models.packed_sparse import PackedSparse
 from serendip.models.popularity import Popularity, PopularityConfig, Window
 from serendip.models.query_scores import PriorOrder
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
+from serendip.models.sparse.packed_sparse import PackedSparse
 from serendip.models.transitions import Transitions
 from serendip.runtime.versions import Version
 from serendip.search.searcher import Searcher

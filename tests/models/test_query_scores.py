@@ -14,8 +14,8 @@ from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
+from serendip.models.index.vector_index import EXACT_UP_TO
 from serendip.models.query_scores import PriorOrder, PriorScores, VectorScores
-from serendip.models.vector_index import EXACT_UP_TO
 from serendip.testing import build_small_world, draw_features
 
 NUM_ITEMS = 3_000

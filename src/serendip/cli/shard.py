@@ -29,7 +29,7 @@ def run(
     """Load a range of the generation in force and answer until interrupted."""
     from serendip.engine.artefacts.shards import read_tls
     from serendip.engine.workspace import Workspace
-    from serendip.models.remote_shard import TOKEN_VARIABLE
+    from serendip.models.index.remote_shard import TOKEN_VARIABLE
     from serendip.serve.shard_server import ShardServer
 
     number, parts = _read_part(part)

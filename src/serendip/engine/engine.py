@@ -73,8 +73,8 @@ from serendip.errors import (
     StorageError,
     UnsupportedError,
 )
-from serendip.models.ann_index import INDEX_FILE, load_faiss
-from serendip.models.sharded_index import opening_shards
+from serendip.models.index.ann_index import INDEX_FILE, load_faiss
+from serendip.models.index.sharded_index import opening_shards
 from serendip.runtime.budget import parse_duration
 from serendip.runtime.spans import span
 from serendip.runtime.versions import Version

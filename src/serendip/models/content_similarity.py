@@ -26,8 +26,8 @@ from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError, DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import average_contexts, compute_context_weights, compute_contexts
+from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.models.query_scores import QueryScores, VectorScores
-from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
 _ARRAYS_FOLDER, _INDEX_FOLDER = "arrays", "index"

@@ -44,7 +44,7 @@ from serendip.data.rows.row_array import dot_rows
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.linalg import Sparse, open_array, scale_rows, sum_rows, to_csr
-from serendip.models.pair_counts import PairCounter
+from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
 _VECTORS_FILE = "vectors.npy"

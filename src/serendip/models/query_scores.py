@@ -23,7 +23,7 @@ from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, dist
 from serendip.data.item_list import ItemList, tie_order, top_k
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.rows.growing_rows import append_rows, replace_rows
-from serendip.models.vector_index import VectorIndex
+from serendip.models.index.vector_index import VectorIndex
 
 _MOST_PASSED_OVER = 32
 """Excluded items that a search passes over; with more of them the index gets the filter."""

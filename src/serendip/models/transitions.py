@@ -39,13 +39,11 @@ from serendip.data.rows.row_array import dot_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.context import (
     build_context_matrix,
     compute_context_weights,
     compute_contexts,
 )
-from serendip.models.growing_sparse import GrowingSparse, LateRows
 from serendip.models.linalg import (
     Sparse,
     add_rows,
@@ -56,9 +54,11 @@ from serendip.models.linalg import (
     sum_rows,
     to_csr,
 )
-from serendip.models.packed_sparse import PackedSparse, blocks_of
-from serendip.models.pair_counts import PairCounter
 from serendip.models.query_scores import QueryScores, SparseScores
+from serendip.models.sparse.content_neighbours import find_content_neighbours
+from serendip.models.sparse.growing_sparse import GrowingSparse, LateRows
+from serendip.models.sparse.packed_sparse import PackedSparse, blocks_of
+from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
 _STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"

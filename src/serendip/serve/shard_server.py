@@ -23,7 +23,7 @@ from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.artefacts.shards import find_indexes
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, SerendipError
-from serendip.models.remote_shard import (
+from serendip.models.index.remote_shard import (
     KEEP_SET,
     PROPOSE,
     SCORE,
@@ -37,8 +37,8 @@ from serendip.models.remote_shard import (
     read_set,
     split_question,
 )
-from serendip.models.shard_tls import ShardTls
-from serendip.models.sharded_index import LocalShard
+from serendip.models.index.shard_tls import ShardTls
+from serendip.models.index.sharded_index import LocalShard
 from serendip.runtime.executor import count_cores
 from serendip.serve.logs import FailureLog
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
-from serendip.models.ann_index import has_lists, open_vectors
-from serendip.models.remote_shard import RemoteShard, ShardConnection
-from serendip.models.shard_tls import ShardTls
-from serendip.models.sharded_index import ShardedIndex
+from serendip.models.index.ann_index import has_lists, open_vectors
+from serendip.models.index.remote_shard import RemoteShard, ShardConnection
+from serendip.models.index.shard_tls import ShardTls
+from serendip.models.index.sharded_index import ShardedIndex
 from serendip.runtime.versions import Version
 
 _STATE_S = 5.0

@@ -25,7 +25,7 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
-from serendip.models.sharded_index import watch_shards
+from serendip.models.index.sharded_index import watch_shards
 from serendip.runtime.spans import span
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"

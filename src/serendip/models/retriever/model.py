@@ -39,6 +39,7 @@ from serendip.data.rows.row_array import dot_rows
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK
+from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.models.onnx import open_session
 from serendip.models.query_scores import QueryScores, VectorScores
 from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
@@ -46,7 +47,6 @@ from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsCon
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
 from serendip.models.retriever.warm_start import RetrieverStart
-from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
 _INDEX_FOLDER = "index"

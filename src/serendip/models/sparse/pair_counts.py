@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, TimeArray
 from serendip.models.linalg import Sparse, multiply_top, split_rows, to_csr
-from serendip.models.row_tasks import compute_rows
+from serendip.models.sparse.row_tasks import compute_rows
 from serendip.runtime.progress import TrainOptions
 
 Rows = NDArray[np.intp]

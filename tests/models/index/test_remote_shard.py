@@ -13,8 +13,8 @@ import pytest
 from serendip.data.arrays import FloatArray
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import StorageError
-from serendip.models.ann_index import FoundItems, SearchPlan
-from serendip.models.remote_shard import (
+from serendip.models.index.ann_index import FoundItems, SearchPlan
+from serendip.models.index.remote_shard import (
     KEEP_SET,
     PROPOSE,
     SCORE,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serendip.errors import ArtefactError
 from serendip.models.linalg import add_rows, select_columns, to_csr
-from serendip.models.packed_sparse import PackedSparse
+from serendip.models.sparse.packed_sparse import PackedSparse
 
 COLUMNS = 300_000
 CELLS = st.dictionaries(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.arrays import FloatArray
-from serendip.models.pair_counts import PairCounter
+from serendip.models.sparse.pair_counts import PairCounter
 
 NUM_ITEMS = 6
 FORWARD = np.asarray([1.0, 0.5, 0.25], np.float32)
@@ -81,7 +81,7 @@ def test_the_size_of_a_block_changes_no_bit(
     rows = list(zip(random.integers(0, 5, 60), random.integers(0, NUM_ITEMS, 60), strict=True))
     counter, ones = counter_of(rows), np.ones(NUM_ITEMS, np.float32)
     whole, largest = counter.count(), counter.count_top(ones, ones, 2)
-    monkeypatch.setattr("serendip.models.pair_counts.PAIRS_PER_BLOCK", pairs_per_block)
+    monkeypatch.setattr("serendip.models.sparse.pair_counts.PAIRS_PER_BLOCK", pairs_per_block)
     in_blocks, largest_in_blocks = counter.count(), counter.count_top(ones, ones, 2)
     for expected, found in ((whole, in_blocks), (largest, largest_in_blocks)):
         for part in ("indptr", "indices", "data"):

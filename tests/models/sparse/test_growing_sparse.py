@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.models.growing_sparse import GrowingSparse, LateRows
 from serendip.models.linalg import to_csr
+from serendip.models.sparse.growing_sparse import GrowingSparse, LateRows
 
 ROWS = st.lists(st.lists(st.sampled_from([0.0, 0.0, 1.0, 2.5]), min_size=4, max_size=4), max_size=3)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
 from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.models.linalg import Sparse, stack_rows, to_csr
-from serendip.models.packed_sparse import PackedSparse, blocks_of
+from serendip.models.sparse.packed_sparse import PackedSparse, blocks_of
 
 _OF_BASE = -1
 

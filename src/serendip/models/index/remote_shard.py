@@ -26,8 +26,8 @@ import numpy as np
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, are_within
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import StorageError
-from serendip.models.ann_index import FoundItems, SearchPlan
-from serendip.models.shard_tls import ShardTls
+from serendip.models.index.ann_index import FoundItems, SearchPlan
+from serendip.models.index.shard_tls import ShardTls
 
 if TYPE_CHECKING:
     from pyarrow.flight import FlightClient

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError, DataError, StorageError
-from serendip.models import sharded_index
-from serendip.models.ann_index import (
+from serendip.models.index import sharded_index
+from serendip.models.index.ann_index import (
     ApproximateIndex,
     ApproximateIndexConfig,
     FoundItems,
@@ -23,8 +23,8 @@ from serendip.models.ann_index import (
     open_vectors,
     take_best,
 )
-from serendip.models.remote_shard import digest_of, read_set
-from serendip.models.sharded_index import LocalShard, ShardedIndex, watch_shards
+from serendip.models.index.remote_shard import digest_of, read_set
+from serendip.models.index.sharded_index import LocalShard, ShardedIndex, watch_shards
 
 
 def build(folder: Path, vectors: FloatArray) -> Path:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError, DataError
-from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
 
 EXACT = ApproximateIndexConfig(exact_up_to=10_000)
 LISTS = ApproximateIndexConfig(exact_up_to=100, recall=0.95, k=10)

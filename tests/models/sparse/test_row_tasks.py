@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from thread_executor import ThreadExecutor
 
-from serendip.models import row_tasks
 from serendip.models.base import Recommender
 from serendip.models.item2vec import count_pairs
 from serendip.models.item_to_item import ItemKNN
 from serendip.models.linalg import Sparse
+from serendip.models.sparse import row_tasks
 from serendip.models.transitions import Transitions
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_small_world
@@ -32,7 +32,7 @@ class LastFirst(ThreadExecutor):
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainOptions:
     """Tasks of two small blocks each."""
     monkeypatch.setattr(row_tasks, "BLOCKS_PER_TASK", 2)
-    monkeypatch.setattr("serendip.models.pair_counts.PAIRS_PER_BLOCK", 500)
+    monkeypatch.setattr("serendip.models.sparse.pair_counts.PAIRS_PER_BLOCK", 500)
     monkeypatch.setattr("serendip.models.item_to_item._PAIRS_PER_BLOCK", 100)
     return TrainOptions(executor=LastFirst(3), shared=tmp_path / "shared")
 

@@ -27,9 +27,9 @@ from serendip.data.query import Query
 from serendip.data.rows.growing_rows import append_rows
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.errors import ArtefactError
-from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.index.sharded_index import ShardedIndex, open_index
 from serendip.models.linalg import main_directions, open_array
-from serendip.models.sharded_index import ShardedIndex, open_index
 
 EXACT_UP_TO = 2_000
 """Largest number of items of a model that are all scored for every request."""

@@ -5,8 +5,8 @@ import pytest
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.rows.packed_rows import PackedRows
-from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.linalg import Sparse
+from serendip.models.sparse.content_neighbours import find_content_neighbours
 
 COUNT = 5
 
@@ -40,7 +40,7 @@ def weigh_slowly(vectors: FloatArray, count: int = COUNT) -> FloatArray:
 @pytest.fixture
 def in_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every search is approximate."""
-    monkeypatch.setattr("serendip.models.content_neighbours.EXACT_COSINES", 0)
+    monkeypatch.setattr("serendip.models.sparse.content_neighbours.EXACT_COSINES", 0)
 
 
 def test_weights_are_the_written_formula() -> None:
@@ -67,7 +67,7 @@ def test_lists_hold_nearly_all_of_the_nearest_items() -> None:
 def test_the_number_of_rows_of_a_search_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = draw_groups(300)
     whole = find_all(vectors).toarray()
-    monkeypatch.setattr("serendip.models.content_neighbours._ROWS_PER_SEARCH", 70)
+    monkeypatch.setattr("serendip.models.sparse.content_neighbours._ROWS_PER_SEARCH", 70)
     np.testing.assert_allclose(find_all(vectors).toarray(), whole, atol=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_items_outside_of_the_catalogue_have_neighbours_in_it() -> None:
 def test_packed_rows_have_the_neighbours_of_the_numbers_that_they_hold(
     num_cosines: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serendip.models.content_neighbours.EXACT_COSINES", num_cosines)
+    monkeypatch.setattr("serendip.models.sparse.content_neighbours.EXACT_COSINES", num_cosines)
     packed = PackedRows.of(draw_groups(300))
     packed.scales[7] = 0.0  # an item without content
     allowed = np.random.default_rng(1).random(300) < 0.7

@@ -20,8 +20,8 @@ from serendip.engine.artefacts.shards import read_tls
 from serendip.engine.config.serve import ServeConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
-from serendip.models.remote_shard import ShardConnection
-from serendip.models.shard_tls import ShardTls
+from serendip.models.index.remote_shard import ShardConnection
+from serendip.models.index.shard_tls import ShardTls
 from serendip.serve.shard_server import ShardServer
 
 NOW = datetime.now(UTC)

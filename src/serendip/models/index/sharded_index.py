@@ -35,7 +35,7 @@ from serendip.data.arrays import FloatArray, IntArray, are_within
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.rows.packed_rows import slice_rows
 from serendip.errors import ArtefactError, DataError, StorageError
-from serendip.models.ann_index import (
+from serendip.models.index.ann_index import (
     ApproximateIndex,
     ApproximateIndexConfig,
     FoundItems,
