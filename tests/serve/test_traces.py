@@ -22,7 +22,7 @@ import pytest
 from wire_client import WireClient
 
 from serendip.data.api_key import issue_key
-from serendip.data.store.api_keys import ApiKeys
+from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.config.serve import ServeConfig
 from serendip.runtime.spans import Span as Part
 from serendip.runtime.spans import SpanLog, set_span_log, span

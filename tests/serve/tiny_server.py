@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serendip.data.store.api_keys import ApiKeys
+from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.companion import Companion
 from serendip.serve.generation_watch import PublishedGenerations

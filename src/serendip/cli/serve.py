@@ -22,8 +22,8 @@ from serendip.errors import ConfigError, SerendipError
 if TYPE_CHECKING:
     from serendip.config import ConfigT
     from serendip.data.objects.mirror import Place
-    from serendip.data.store.api_keys import ApiKeys
     from serendip.data.store.config import DatabasePlace, StoreConfig
+    from serendip.data.store.tables.api_keys import ApiKeys
     from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
@@ -232,7 +232,7 @@ def _build_server_options(
     from serendip.serve.server_options import ServerOptions
 
     def open_keys() -> ApiKeys:
-        from serendip.data.store.api_keys import ApiKeys
+        from serendip.data.store.tables.api_keys import ApiKeys
 
         return ApiKeys.open(database)
 

@@ -159,7 +159,7 @@ class PostedMediaTable:
         Raises:
             StorageError: the database cannot be written to.
         """
-        from serendip.data.store.backend import RowsAround
+        from serendip.data.store.backends.backend import RowsAround
 
         with self._database.write() as connection:
             connection.execute(self._sql.BLANK, {"item": item_id})

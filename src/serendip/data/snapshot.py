@@ -18,8 +18,8 @@ from serendip.data.events.rejections import taken_back_at
 from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.log.columns import LogColumns, rank_by_first
-from serendip.data.store.generated_texts import with_generated
 from serendip.data.store.store import Store, StoreContent
+from serendip.data.store.tables.generated_texts import with_generated
 from serendip.data.users.groups import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 

@@ -16,8 +16,8 @@ from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
-from serendip.data.store.user_file import UserFile
-from serendip.data.store.users import Users
+from serendip.data.store.tables.user_file import UserFile
+from serendip.data.store.tables.users import Users
 from serendip.data.users.user import User
 from serendip.errors import StorageError
 

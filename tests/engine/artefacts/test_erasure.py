@@ -20,7 +20,7 @@ from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.log.segment_folder import SegmentFolder
-from serendip.data.store.generated_texts import GeneratedText
+from serendip.data.store.tables.generated_texts import GeneratedText
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import (
     LONGEST_RETRY_S,

@@ -23,7 +23,7 @@ from thread_executor import ThreadExecutor
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.store.generated_texts import GeneratedText, text_digest
+from serendip.data.store.tables.generated_texts import GeneratedText, text_digest
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError

@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from serendip.content.posted_media import PostedMediaTable
-from serendip.data.store.backups import Backup
-from serendip.data.store.erased_users import UserErasure
-from serendip.data.store.exports import Export
 from serendip.data.store.store import Store
+from serendip.data.store.tables.backups import Backup
+from serendip.data.store.tables.erased_users import UserErasure
+from serendip.data.store.tables.exports import Export
 from serendip.data.store.validation import id_problem
 from serendip.engine.artefacts.generations import with_erased, with_erased_item
 from serendip.engine.workspace import Workspace

@@ -27,7 +27,7 @@ from serendip.data.events.feedback import Feedback
 from serendip.data.events.search_log import IMPRESSION
 from serendip.data.items.fair_start import NO_PROMISE, ItemStarts, Promise
 from serendip.data.rows.growing_rows import append_rows, replace_rows
-from serendip.data.store.log_reader import EventLogReader
+from serendip.data.store.event_log.reader import EventLogReader
 from serendip.engine.state import EngineState
 from serendip.models.popularity import Popularity
 

@@ -24,7 +24,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_list import ItemList, top_k
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.store.generated_texts import (
+from serendip.data.store.tables.generated_texts import (
     GENERATED_SOURCES,
     GeneratedText,
     WrittenSource,

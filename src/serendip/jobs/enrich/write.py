@@ -20,7 +20,7 @@ import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.store.generated_texts import (
+from serendip.data.store.tables.generated_texts import (
     GENERATED_FIELDS,
     GeneratedText,
     WrittenField,

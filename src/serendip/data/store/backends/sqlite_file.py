@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
-from serendip.data.store.backend import RowsAround
+from serendip.data.store.backends.backend import RowsAround
 from serendip.errors import StorageError
 
 Limit: TypeAlias = Literal["", "full", "read-only", "frozen"]

@@ -12,7 +12,7 @@ from stored_files import fill, mounted
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.store.disk_failure import DiskFailure
+from serendip.data.store.backends.disk_failure import DiskFailure
 from serendip.data.store.store import Store
 from serendip.errors import DiskFullError, StorageError
 from serendip.serve.generation_watch import EVERY_S

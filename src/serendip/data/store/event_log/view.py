@@ -27,14 +27,14 @@ from serendip.data.log.event_table import (
 from serendip.data.log.segment import Segment, SegmentDamaged, SegmentMissing
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 from serendip.data.rows.arrow import to_arrow
-from serendip.data.store.erased_users import digest_of, read_secret
+from serendip.data.store.tables.erased_users import digest_of, read_secret
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, CursorResult
 
     from serendip.data.store.database import Database
-    from serendip.data.store.erased_users import Erasures
+    from serendip.data.store.tables.erased_users import Erasures
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.store.database import Database
-from serendip.data.store.generated_texts import GeneratedText
-from serendip.data.store.log_writer import ITEM_REMAINS_KEY
+from serendip.data.store.event_log.writer import ITEM_REMAINS_KEY
 from serendip.data.store.store import Store
+from serendip.data.store.tables.generated_texts import GeneratedText
 from serendip.data.users.user import User
 from serendip.errors import StorageError
 
@@ -304,7 +304,7 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of somebody who has nothing stored yet, too: the first import is the usual case."""
-    from serendip.data.store.log_writer import Import, LogWriter
+    from serendip.data.store.event_log.writer import Import, LogWriter
 
     with closing(place.open()) as other:
         prepare = LogWriter.prepare
@@ -361,7 +361,7 @@ def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
 def test_a_reader_keeps_the_bytes_and_the_next_call_removes_them(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serendip.data.store.postgres_backend.READERS_S", 0.0)
+    monkeypatch.setattr("serendip.data.store.backends.postgres_backend.READERS_S", 0.0)
     with closing(place.open(busy_timeout_s=0.0)) as quick:
         quick.put_events([Event("u", "a", BEFORE)])
         with closing(place.database()) as database, database.read() as connection:

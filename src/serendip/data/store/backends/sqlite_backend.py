@@ -15,10 +15,10 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backend import WRITES, RowsAround
-from serendip.data.store.commit_watch import FileWatch
-from serendip.data.store.disk_failure import DiskFailure
-from serendip.data.store.sqlite_file import SqliteFile
+from serendip.data.store.backends.backend import WRITES, RowsAround
+from serendip.data.store.backends.commit_watch import FileWatch
+from serendip.data.store.backends.disk_failure import DiskFailure
+from serendip.data.store.backends.sqlite_file import SqliteFile
 from serendip.errors import BusyError, DiskFullError, StorageError
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ class SqliteBackend:
 
     def complete(self, connection: Connection, tables: MetaData) -> None:
         """Create the tables, or add what was added to them later; see ``upgrade``."""
-        from serendip.data.store.upgrade import add_later_parts
+        from serendip.data.store.backends.upgrade import add_later_parts
 
         tables.create_all(connection, checkfirst=bool(self.columns(connection)))
         add_later_parts(connection, tables, self.columns(connection))
 
     def is_older(self, connection: Connection, tables: MetaData) -> bool:
         """Whether it lacks only what was added to the tables later."""
-        from serendip.data.store.upgrade import lacks_later_parts
+        from serendip.data.store.backends.upgrade import lacks_later_parts
 
         return lacks_later_parts(self.columns(connection), tables)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serendip.data.log.segment_folder import SegmentFolder
-from serendip.data.store.log_view import LogPosition, LogView, read_log
+from serendip.data.store.event_log.view import LogPosition, LogView, read_log
 
 if TYPE_CHECKING:
     from serendip.data.store.database import Database

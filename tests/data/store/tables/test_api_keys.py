@@ -10,9 +10,9 @@ from postgres_server import StorePlace
 
 from serendip.data.api_key import SCOPES, issue_key, read_key_id
 from serendip.data.items.catalogue import Item
-from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
+from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import DataError
 
 

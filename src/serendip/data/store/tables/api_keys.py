@@ -40,7 +40,8 @@ class ApiKeys:
     """The table of keys of one database; safe for concurrent threads and processes."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data.store import api_keys_sql, schema
+        from serendip.data.store import schema
+        from serendip.data.store.tables import api_keys_sql
 
         self._database, self._sql = database, api_keys_sql
         self._meta_value = schema.META_VALUE

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from serendip.data.store.backends.sqlite_backend import sqlite_module
 from serendip.data.store.item_rows import read_attributes
-from serendip.data.store.sqlite_backend import sqlite_module
 from serendip.data.users.user import User
 
 _CREATE = "CREATE TABLE users (user_id TEXT PRIMARY KEY, attributes TEXT NOT NULL) WITHOUT ROWID"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from serendip.data.store.database import Database
-    from serendip.data.store.user_file import UserFile
+    from serendip.data.store.tables.user_file import UserFile
 
 _CHANGES_KEY = "user changes"
 _CHUNK = 10_000
@@ -29,7 +29,8 @@ class Users:
     """The table of users of one database."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data.store import schema, users_sql
+        from serendip.data.store import schema
+        from serendip.data.store.tables import users_sql
 
         self._database, self._sql = database, users_sql
         self._upsert = users_sql.upsert(database.dialect)

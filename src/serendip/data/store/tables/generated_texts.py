@@ -60,7 +60,7 @@ class GeneratedTexts:
     """The table of generated texts of one database."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data.store import generated_texts_sql
+        from serendip.data.store.tables import generated_texts_sql
 
         self._database, self._sql = database, generated_texts_sql
         self._upsert = generated_texts_sql.upsert(database.dialect)

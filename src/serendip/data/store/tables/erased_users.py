@@ -106,7 +106,8 @@ class ErasedUsers:
     """The table of erased users of one database."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data.store import erased_users_sql, schema
+        from serendip.data.store import schema
+        from serendip.data.store.tables import erased_users_sql
 
         self._sql = erased_users_sql
         self._upsert = erased_users_sql.upsert(database.dialect)

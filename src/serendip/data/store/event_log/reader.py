@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from serendip.data.events.event import EventColumns
 from serendip.data.log.segment_folder import SegmentFolder
-from serendip.data.store.log_view import LogPosition, LogRow, LogView, read_log
+from serendip.data.store.event_log.view import LogPosition, LogRow, LogView, read_log
 from serendip.data.store.validation import id_problem
 from serendip.errors import StorageError
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backend import WRITES, RowsAround
+from serendip.data.store.backends.backend import WRITES, RowsAround
 from serendip.errors import BusyError, ConfigError, DiskFullError, ExtraMissing, StorageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from serendip.data.store.sqlite_file import SqliteFile
+from serendip.data.store.backends.sqlite_file import SqliteFile
 from serendip.errors import StorageError
 
 

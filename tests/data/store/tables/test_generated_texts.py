@@ -9,13 +9,13 @@ import pytest
 from serendip.data.events.event import ActionRules
 from serendip.data.items.catalogue import Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.store.generated_texts import (
+from serendip.data.store.store import Store
+from serendip.data.store.tables.generated_texts import (
     GeneratedText,
     text_digest,
     with_generated,
     without_generated,
 )
-from serendip.data.store.store import Store
 from serendip.errors import DataError
 
 LAMP = Item("a", "Lamp", "Gives light", {"kind": ("Home", "Light"), "price": 12.5})

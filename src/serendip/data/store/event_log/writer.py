@@ -33,8 +33,7 @@ from serendip.data.log.event_table import (
 )
 from serendip.data.log.segment import SegmentDamaged
 from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
-from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.log_view import (
+from serendip.data.store.event_log.view import (
     IMPORTS_KEY,
     LOG_NAME_KEY,
     REMOVALS_KEY,
@@ -42,6 +41,7 @@ from serendip.data.store.log_view import (
     LogView,
     read_log,
 )
+from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.errors import BusyError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from serendip.data.store.database import Database
-    from serendip.data.store.users import Users
+    from serendip.data.store.tables.users import Users
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy import event as hooks
 
 from serendip.data.events.event import Event
-from serendip.data.store.log_view import LogView
+from serendip.data.store.event_log.view import LogView
 from serendip.errors import StorageError
 
 
@@ -87,8 +87,8 @@ def test_events_that_an_import_took_out_are_counted_no_more(store):
 def test_they_are_exact_however_many_users_are_kept_and_followed(
     store, monkeypatch, kept, followed
 ):
-    monkeypatch.setattr("serendip.data.store.log_totals._MOST_USERS", kept)
-    monkeypatch.setattr("serendip.data.store.log_totals._FOLLOWED_USERS", followed)
+    monkeypatch.setattr("serendip.data.store.event_log.totals._MOST_USERS", kept)
+    monkeypatch.setattr("serendip.data.store.event_log.totals._FOLLOWED_USERS", followed)
     totals, random, wanted = store.totals(("impression",)), np.random.default_rng(0), Counter()
     for step in range(60):
         users = [f"u{number}" for number in random.integers(8, size=random.integers(5))]
