@@ -21,7 +21,7 @@ from serendip.models.index.ann_index import SearchPlan
 from serendip.models.index.remote_shard import TOKEN_VARIABLE, RemoteShard, ShardConnection
 from serendip.models.index.sharded_index import ShardedIndex
 from serendip.models.retriever.model import Retriever
-from serendip.serve.shard_server import ShardServer
+from serendip.serve.workers.shard_server import ShardServer
 from serendip_bench.large_state import write_workspace
 
 REQUESTS = [

@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import NotTrainedError, SerendipError
-from serendip.serve.companion import Companion
 from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.limits import LIMITS, MAX_SILENCE_S, ServiceLimits
 from serendip.serve.server import run, run_worker
 from serendip.serve.server_options import ServerOptions
-from serendip.serve.supervisor import supervise
-from serendip.serve.worker_channel import WorkerResources
+from serendip.serve.workers.companion import Companion
+from serendip.serve.workers.supervisor import supervise
+from serendip.serve.workers.worker_channel import WorkerResources
 
 
 def parse() -> argparse.Namespace:

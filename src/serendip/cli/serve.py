@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
     from serendip.serve.generation_watch import PublishedGenerations
-    from serendip.serve.replica import Replica
     from serendip.serve.server import Helper
     from serendip.serve.server_options import ServerOptions
-    from serendip.serve.worker_channel import WorkerResources
+    from serendip.serve.workers.replica import Replica
+    from serendip.serve.workers.worker_channel import WorkerResources
 
 NAME = "serve"
 HELP = "Serve the API and the page, to others once there are keys."
@@ -110,8 +110,8 @@ def serve_workspace(
             helper = partial(_open_helper, workspace)
             run(_published_in(workspace), options, begin, say_listening, helper)
     else:
-        from serendip.serve.companion import Companion
-        from serendip.serve.supervisor import supervise
+        from serendip.serve.workers.companion import Companion
+        from serendip.serve.workers.supervisor import supervise
 
         def load() -> None:
             from serendip.engine.engine import load_shared
@@ -153,7 +153,7 @@ def serve_on_ray(
     from serendip.runtime.executor_factory import secure_ray
     from serendip.runtime.scratch import scratch_folder
     from serendip.serve.limits import DRAIN_S
-    from serendip.serve.shared_state import mark_started
+    from serendip.serve.workers.shared_state import mark_started
 
     secure_ray(address)
     try:
@@ -184,8 +184,8 @@ def serve_on_ray(
 
 def _open_replica(workspace: str, host: str, port: int, shared: str, replicas: int) -> Replica:
     """The application of this process, one of the replicas of a service."""
-    from serendip.serve.replica import Replica
-    from serendip.serve.shared_state import SharedState
+    from serendip.serve.workers.replica import Replica
+    from serendip.serve.workers.shared_state import SharedState
 
     folder = Path(workspace)
     state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
@@ -194,7 +194,7 @@ def _open_replica(workspace: str, host: str, port: int, shared: str, replicas: i
 
 def _open_server_options(workspace: Path, host: str, port: int) -> ServerOptions:
     """Read the settings of the service and set up its logs."""
-    from serendip.serve.logs import set_up as set_up_logs
+    from serendip.serve.telemetry.logs import set_up as set_up_logs
 
     settings = workspace / _SETTINGS_FILE
     if not settings.is_file():

@@ -45,9 +45,9 @@ from serendip.serve.current_request import (
 from serendip.serve.event_queue import EventPost, EventQueue
 from serendip.serve.lane_threads import LaneThreads
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES
-from serendip.serve.logs import FailureLog
 from serendip.serve.read_queue import ReadQueue
-from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
+from serendip.serve.telemetry.logs import FailureLog
+from serendip.serve.workers.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
     from serendip.data.events.event import Event

@@ -22,7 +22,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.models.index.remote_shard import ShardConnection
 from serendip.models.index.shard_tls import ShardTls
-from serendip.serve.shard_server import ShardServer
+from serendip.serve.workers.shard_server import ShardServer
 
 NOW = datetime.now(UTC)
 Key = ec.EllipticCurvePrivateKey

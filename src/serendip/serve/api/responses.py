@@ -29,7 +29,7 @@ from serendip.engine.artefacts.erasure import ErasureReceipt, PlaceState
 from serendip.engine.listing import Facet
 from serendip.search.rewrites.candidates import RewriteKind
 from serendip.serve.engine_protocol import EngineProtocol
-from serendip.serve.shared_state import ServiceStatus
+from serendip.serve.workers.shared_state import ServiceStatus
 
 
 class AnswerItemOut(TypedDict):

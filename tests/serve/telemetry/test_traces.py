@@ -27,8 +27,8 @@ from serendip.engine.config.serve import ServeConfig
 from serendip.runtime.spans import Span as Part
 from serendip.runtime.spans import SpanLog, set_span_log, span
 from serendip.serve.current_request import CLIENT, Client
-from serendip.serve.logs import set_up
 from serendip.serve.server_options import ServerOptions
+from serendip.serve.telemetry.logs import set_up
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is missing")
 
@@ -37,7 +37,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from serendip.serve.traces import Traces
+from serendip.serve.telemetry.traces import Traces
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -279,7 +279,7 @@ def test_without_a_collector_nothing_is_kept_and_no_sdk_imported() -> None:
         "import serendip.serve.app, serendip.serve.server, serendip.engine.engine; "
         "assert LOCAL.open_traces() is None; "
         "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', "
-        "'opentelemetry.exporter', 'opentelemetry.proto', 'serendip.serve.traces'))])"
+        "'opentelemetry.exporter', 'opentelemetry.proto', 'serendip.serve.telemetry.traces'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr

@@ -14,7 +14,7 @@ from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import Follower, PublishedGenerations
 from serendip.serve.rate_limits import RateLimits
 from serendip.serve.server_options import ServerOptions
-from serendip.serve.shared_state import SharedState
+from serendip.serve.workers.shared_state import SharedState
 
 
 class Replica:

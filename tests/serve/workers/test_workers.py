@@ -20,9 +20,9 @@ from processes import children, connection_each, is_free, is_running
 
 from serendip.errors import ConfigError
 from serendip.serve.server_options import ServerOptions
-from serendip.serve.supervisor import supervise
+from serendip.serve.workers.supervisor import supervise
 
-SCRIPT = Path(__file__).with_name("tiny_server.py")
+SCRIPT = Path(__file__).parents[1] / "tiny_server.py"
 MANY = 20_000
 """Requests after which a state that must come is given up; no test needs nearly as many."""
 

@@ -7,7 +7,7 @@ import threading
 import pyarrow.flight as flight
 import pytest
 
-from serendip.serve.shard_server import QuestionQueue
+from serendip.serve.workers.shard_server import QuestionQueue
 
 
 def is_wanted() -> bool:

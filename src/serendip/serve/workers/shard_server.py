@@ -40,7 +40,7 @@ from serendip.models.index.remote_shard import (
 from serendip.models.index.shard_tls import ShardTls
 from serendip.models.index.sharded_index import LocalShard
 from serendip.runtime.executor import count_cores
-from serendip.serve.logs import FailureLog
+from serendip.serve.telemetry.logs import FailureLog
 
 _log = logging.getLogger(__name__)
 

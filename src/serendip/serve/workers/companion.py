@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from serendip.serve.limits import DRAIN_S
-from serendip.serve.worker_channel import WorkerChannel
+from serendip.serve.workers.worker_channel import WorkerChannel
 
 _HARD_END_S = DRAIN_S + 5.0
 

@@ -37,12 +37,12 @@ from typing import NoReturn, TypeAlias
 
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.runtime.scratch import scratch_folder
-from serendip.serve.companion import Companion
 from serendip.serve.limits import DRAIN_S, MAX_SILENCE_S
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
 from serendip.serve.socket import format_address
-from serendip.serve.worker_channel import (
+from serendip.serve.workers.companion import Companion
+from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
+from serendip.serve.workers.worker_channel import (
     Heartbeat,
     SupervisorChannel,
     WorkerChannel,

@@ -31,8 +31,8 @@ from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.runtime.spans import Span, SpanLog
 from serendip.serve.current_request import CLIENT, Client
-from serendip.serve.logs import FailureLog
 from serendip.serve.middleware import Scope, get_request_id
+from serendip.serve.telemetry.logs import FailureLog
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.errors import StorageError
-from serendip.serve.logs import FailureLog, set_up
+from serendip.serve.telemetry.logs import FailureLog, set_up
 
 MAIL, QUERY, USER = "canary.mail@example.com", "canaryquery words", "canary-user-7"
 CANARIES = ("canary.mail", "canaryquery", "canary-user")

@@ -11,9 +11,9 @@ from wire_client import WireClient
 
 from serendip.errors import NotTrainedError, StorageError
 from serendip.serve.generation_watch import PublishedGenerations
-from serendip.serve.replica import Replica
 from serendip.serve.server_options import LOCAL
-from serendip.serve.shared_state import SharedState
+from serendip.serve.workers.replica import Replica
+from serendip.serve.workers.shared_state import SharedState
 
 
 def client_of(replica: Replica) -> WireClient:

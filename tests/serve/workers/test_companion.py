@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from processes import children, is_free, is_running, wait_until
 
-SCRIPT = Path(__file__).with_name("tiny_server.py")
+SCRIPT = Path(__file__).parents[1] / "tiny_server.py"
 
 
 class Accompanied:
