@@ -28,7 +28,7 @@ from typer.main import get_command
 from serendip import testing
 from serendip.cli import main as command_line
 from serendip.config import Config
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder

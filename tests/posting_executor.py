@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.user import User
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.users.user import User
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.jobs.exports import engine_snapshot

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from serendip.data.item import Item
-from serendip.engine.generations import open_current, publish
+from serendip.data.items.catalogue import Item
+from serendip.engine.artefacts.generations import open_current, publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fingerprint import compute_fingerprint

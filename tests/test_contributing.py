@@ -22,7 +22,7 @@ from added_model import added_package, page_blocks
 
 import serendip
 from serendip.content.encoders import text as text_encoders
-from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -181,7 +181,9 @@ def test_the_page_names_files_that_exist_within_its_limits() -> None:
 @pytest.mark.parametrize("parameter", ["literal", "after"])
 def test_a_request_parameter_is_in_three_files(parameter: str) -> None:
     assert parameter in {field.name for field in fields(Request)}
-    found = _files_with(parameter, "engine/*.py", "serve/*.py", "serve/api/*.py")
+    found = _files_with(
+        parameter, "engine/*.py", "engine/explanations/*.py", "serve/*.py", "serve/api/*.py"
+    )
     named, limit = TOUCHED["a request parameter"]
     assert found <= set(named)
     assert len(found) == limit

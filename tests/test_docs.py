@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from serendip.cli import main
 from serendip.config import validate
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "dev"))

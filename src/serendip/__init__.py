@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from serendip.data.dataset import Dataset
-    from serendip.data.event import Event
-    from serendip.data.item import Catalogue, Item
+    from serendip.data.events.event import Event
     from serendip.data.item_list import ItemList
+    from serendip.data.items.catalogue import Catalogue, Item
     from serendip.data.query import Query
     from serendip.engine.answer import Answer
     from serendip.engine.engine import Engine
@@ -38,11 +38,11 @@ __all__ = [
 
 _MODULES = {
     "Answer": "serendip.engine.answer",
-    "Catalogue": "serendip.data.item",
+    "Catalogue": "serendip.data.items.catalogue",
     "Dataset": "serendip.data.dataset",
     "Engine": "serendip.engine.engine",
-    "Event": "serendip.data.event",
-    "Item": "serendip.data.item",
+    "Event": "serendip.data.events.event",
+    "Item": "serendip.data.items.catalogue",
     "ItemList": "serendip.data.item_list",
     "Query": "serendip.data.query",
     "Request": "serendip.engine.request",

@@ -25,8 +25,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.item import Item
-from serendip.data.store.generated_texts import without_generated
+from serendip.data.items.catalogue import Item
+from serendip.data.store.tables.generated_texts import without_generated
 from serendip.data.vocabulary import Vocabulary
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.runs import Values

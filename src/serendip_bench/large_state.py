@@ -17,32 +17,32 @@ from typing import cast
 
 import numpy as np
 
-from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import AlignedProjection, Dataset, EventLog, QueryExamples
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.code_cells import CodeCells
+from serendip.data.items.features import ItemFeatures
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.numeric import unit
-from serendip.data.packed_rows import pack_rows
 from serendip.data.query import RETRIEVAL_TASKS
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.rows.aligned_rows import AlignedRows
+from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.generations import publish
+from serendip.engine.artefacts.generations import publish
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
 from serendip.models.item_to_item import ItemKNN
 from serendip.models.linalg import to_csr
-from serendip.models.packed_sparse import PackedSparse
 from serendip.models.popularity import Popularity, PopularityConfig, Window
 from serendip.models.query_scores import PriorOrder
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
+from serendip.models.sparse.packed_sparse import PackedSparse
 from serendip.models.transitions import Transitions
 from serendip.runtime.versions import Version
 from serendip.search.searcher import Searcher

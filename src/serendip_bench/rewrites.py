@@ -20,7 +20,7 @@ import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.data.search_log import Search
+from serendip.data.events.search_log import Search
 from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
 from serendip.jobs.rewrites.build import RewriteBuilder, find_near_words

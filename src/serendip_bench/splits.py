@@ -15,10 +15,10 @@ import numpy as np
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, HeldOut
-from serendip.data.item import Catalogue
-from serendip.data.item_features import ItemFeatures, Tokens
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.features import ItemFeatures, Tokens
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import History, Query
-from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Targets, leave_last_out
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.qrels import Relevance

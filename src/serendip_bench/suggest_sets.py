@@ -26,8 +26,8 @@ from scipy import sparse
 
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue
-from serendip.data.search_log import Search
+from serendip.data.events.search_log import Search
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ConfigError

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serendip.engine.artefacts.generations import publish, rollback
+from serendip.engine.artefacts.shards import find_indexes
 from serendip.engine.engine import Engine
-from serendip.engine.generations import publish, rollback
 from serendip.engine.request import Request
-from serendip.engine.shards import find_indexes
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
-from serendip.models.ann_index import SearchPlan
-from serendip.models.remote_shard import TOKEN_VARIABLE, RemoteShard, ShardConnection
+from serendip.models.index.ann_index import SearchPlan
+from serendip.models.index.remote_shard import TOKEN_VARIABLE, RemoteShard, ShardConnection
+from serendip.models.index.sharded_index import ShardedIndex
 from serendip.models.retriever.model import Retriever
-from serendip.models.sharded_index import ShardedIndex
-from serendip.serve.shard_server import ShardServer
+from serendip.serve.workers.shard_server import ShardServer
 from serendip_bench.large_state import write_workspace
 
 REQUESTS = [

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from bench_films import write_films
 
-from serendip.data.item import Catalogue, Item
-from serendip.data.search_log import Search
+from serendip.data.events.search_log import Search
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.errors import ConfigError
 from serendip_bench.suggest_sets import (
     NamedQueries,

@@ -15,7 +15,7 @@ import pytest
 from commands import serendip, serendip_here
 from small_shop import write_files
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 
 COMMANDS = (

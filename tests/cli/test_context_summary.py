@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serendip.cli.terminal import Terminal
-from serendip.jobs.train.context_choice import ContextChoice, PartGain
+from serendip.jobs.train.ranker.context_choice import ContextChoice, PartGain
 
 
 def test_kept_and_other_parts_are_named_with_their_gains(

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from commands import serendip_here
 from small_shop import SETTINGS, write_files
 
-from serendip.engine.quality_report import STATUS_FILE
+from serendip.engine.artefacts.quality_report import STATUS_FILE
 from serendip.runtime.job_status import JobStatus
 
 

@@ -14,7 +14,7 @@ from small_shop import import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnknownItemError
 

@@ -19,7 +19,7 @@ from commands import serendip_here
 from processes import descendants, is_running, wait_until
 from stand import write_worse_report
 
-from serendip.engine.training_record import TrainingRecord
+from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.jobs.status import running_training
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from commands import invoke, serendip_here
 
-from serendip.data.event import Event
-from serendip.engine.training_record import REFUSED, TrainingRecord
+from serendip.data.events.event import Event
+from serendip.engine.artefacts.training_record import REFUSED, TrainingRecord
 from serendip.engine.workspace import Workspace
 
 

@@ -12,9 +12,9 @@ from small_shop import import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.event import Event
+from serendip.data.events.event import Event
+from serendip.data.events.search_log import SUGGESTED
 from serendip.data.privacy import VISITOR
-from serendip.data.search_log import SUGGESTED
 from serendip.engine.workspace import Workspace
 from serendip.runtime.atomic_files import exclusive_lock
 

@@ -13,8 +13,8 @@ from serendip.content.features import build_features, encode_items, encode_new, 
 from serendip.content.fusion import FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.arrays import FloatArray
-from serendip.data.item import Catalogue, Item
-from serendip.data.packed_rows import round_rows
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.rows.packed_rows import round_rows
 
 FIELDS = ("title", "year", "genres")
 TEXT = TextEncoderConfig(name="hashing", fields=FIELDS)

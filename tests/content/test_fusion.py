@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.content.fusion import TEXT_ONLY, Fusion, FusionConfig
 from serendip.data.arrays import FloatArray
-from serendip.data.item_features import ModalityVectors
+from serendip.data.items.features import ModalityVectors
 from serendip.errors import ArtefactError, DataError
 
 

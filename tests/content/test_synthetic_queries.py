@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.content.synthetic_queries import add_typo, write_examples, write_query
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")
 FILMS = Catalogue(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import AlignedProjection, EventLog, cooccurring_pairs
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks
 
 
 def log(users: list[int], items: list[int]) -> EventLog:

@@ -3,8 +3,8 @@ from contextlib import closing
 import pytest
 
 from serendip.data.checks import CHECKS, run_checks
-from serendip.data.event import Event, EventColumns
-from serendip.data.item import Item
+from serendip.data.events.event import Event, EventColumns
+from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
 
 NOW = 1_700_000_000.0

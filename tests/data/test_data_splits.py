@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset
-from serendip.data.event import EXCLUSIONS
-from serendip.data.impression_log import ImpressionLog
-from serendip.data.negative_log import NegativeLog
+from serendip.data.events.event import EXCLUSIONS
+from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.negative_log import NegativeLog
 from serendip.data.splits import MAX_TARGETS_PER_USER, leave_last_out, temporal
 from serendip.errors import DataError
 
@@ -275,7 +275,7 @@ def test_leaving_out_keeps_every_event_in_one_place(rows):
 
 
 def test_features_that_may_know_the_future_are_left_behind():
-    from serendip.data.item_features import ItemFeatures
+    from serendip.data.items.features import ItemFeatures
 
     data = dataset_of(WORLD)
     features = ItemFeatures(np.zeros((6, 2), np.float32), np.zeros((6, 1), np.int32), 4)

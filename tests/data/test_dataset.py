@@ -4,7 +4,7 @@ from data_world import LOGS, dataset_of
 from hypothesis import given
 
 from serendip.data.dataset import AlignedProjection
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.errors import DataError
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.dataset_folder import open_dataset, save_dataset
-from serendip.data.impression_log import ImpressionLog
-from serendip.data.negative_log import NegativeLog
-from serendip.data.search_log import LoggedRequest
-from serendip.data.user_groups import Groups
+from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.search_log import LoggedRequest
+from serendip.data.users.groups import Groups
 from serendip.testing import build_small_world
 
 

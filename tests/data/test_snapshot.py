@@ -3,8 +3,8 @@ from contextlib import closing
 
 import numpy as np
 
-from serendip.data.event import EXCLUSIONS, ActionRules, Event
-from serendip.data.item import Item
+from serendip.data.events.event import EXCLUSIONS, ActionRules, Event
+from serendip.data.items.catalogue import Item
 from serendip.data.snapshot import (
     DroppedEvents,
     read_snapshot,

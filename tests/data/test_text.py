@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_world import film
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.text import grams, normalise, query_grams, title_key, tokens
 from serendip.search.documents import MAX_QUERY_TERMS, document_of, query_terms
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from serendip.data.api_key import IssuedKey, issue_key
-from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
+from serendip.data.store.tables.api_keys import ApiKeys
 
 SERVER = Path(__file__).parents[1] / "serve" / "tiny_server.py"
 

@@ -14,7 +14,7 @@ import pytest
 from commands import invoke
 from small_shop import import_shop
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 
 pytestmark = pytest.mark.browser

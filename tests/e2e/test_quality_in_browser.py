@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from worlds import report_world
 
-from serendip.engine.quality_report import REPORT_HTML, STATUS_FILE
+from serendip.engine.artefacts.quality_report import REPORT_HTML, STATUS_FILE
 from serendip.evaluate.report.page import render_page
 from serendip.runtime.job_status import DONE, RUNNING, JobStatus
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from wire_client import WireClient
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.query import RECALLED, RECENT, History, Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

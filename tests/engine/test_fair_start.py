@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.item_starts import DAY_S, NO_PROMISE
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.items.fair_start import DAY_S, NO_PROMISE
 from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
-from serendip.engine.live_counts import LiveCounts, with_starts
+from serendip.engine.live.counts import LiveCounts, with_starts
 from serendip.engine.request import Request
 from serendip.errors import ConfigError
 

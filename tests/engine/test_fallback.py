@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from wire_client import WireClient, error_of
 
-from serendip.data.allowed_items import AllowedItems
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request

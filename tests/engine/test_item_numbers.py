@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 
 STEPS = st.lists(

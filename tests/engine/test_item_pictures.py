@@ -9,9 +9,9 @@ import pytest
 from serendip.config import validate
 from serendip.content.encoders.image import ImageConfig
 from serendip.data import Item
+from serendip.engine.config.settings import Settings
 from serendip.engine.engine import Engine
 from serendip.engine.item_pictures import ItemPictures, PageConfig
-from serendip.engine.settings import Settings
 from serendip.errors import ConfigError
 
 SIGNATURES = {

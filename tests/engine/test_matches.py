@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from wire_client import WireClient
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.query import Query
-from serendip.engine.absence_texts import ORDER, UNMATCHED
 from serendip.engine.engine import Engine
+from serendip.engine.explanations.absence_texts import ORDER, UNMATCHED
+from serendip.engine.explanations.translation import LANGUAGES
 from serendip.engine.matches import find_matches, run_matches
 from serendip.engine.request import Request
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.engine.translation import LANGUAGES
 from serendip.search import searcher
 
 ALL = 350

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import UserContext
 from serendip.engine.request import Request

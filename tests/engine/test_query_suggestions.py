@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import stand as stand_world
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import (
     MAX_NUMBERS,

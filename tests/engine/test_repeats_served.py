@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from small_shop import SETTINGS, WITHOUT_SEARCHES
 
-from serendip.data.event import EXCLUSIONS, Event
+from serendip.data.events.event import EXCLUSIONS, Event
+from serendip.data.events.rejections import Rejected
 from serendip.data.query import Query
-from serendip.data.rejections import Rejected
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
@@ -140,7 +140,7 @@ def test_a_hidden_item_never_comes_again(late: Engine) -> None:
 
 
 def test_a_posted_item_comes_again_as_others_of_its_category(late: Engine) -> None:
-    from serendip.data.item import Item
+    from serendip.data.items.catalogue import Item
 
     late.add_items([Item("c9", "Coffee number 9", "", {"genre": "coffee"})])
     late.add_events([Event("u0", "c9", BEGIN + 900.0 * DAY, "buy")])

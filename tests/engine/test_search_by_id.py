@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.search.item_ids import match_item_id

@@ -13,7 +13,7 @@ import pytest
 from added_model import added_package
 from small_shop import import_shop
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.jobs.context import JobContext

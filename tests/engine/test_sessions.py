@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.event import NO_SESSION, Event, session_code
+from serendip.data.events.event import NO_SESSION, Event, session_code
+from serendip.data.events.repeats import Repeats
 from serendip.data.query import History, Query, select_relevant_history
-from serendip.data.repeats import Repeats
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.engine import Engine
@@ -23,7 +23,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.surface_quality import request_builder
 from serendip.jobs.surface_quality.baskets import read_baskets
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
-from serendip.jobs.train.ranker_requests import label_logged_requests
+from serendip.jobs.train.ranker.requests import label_logged_requests
 
 NOW = 1_700_000_000.0
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from stored_files import fill, mounted, remount
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.item_starts import DAY_S, NO_PROMISE, Promise
+from serendip.data.items.fair_start import DAY_S, NO_PROMISE, Promise
 from serendip.evaluate.new_items import (
     ItemEvents,
     NewItemFigures,

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 from surface_world import surface
 
-from serendip.data.item_starts import Promise
+from serendip.data.items.fair_start import Promise
 from serendip.evaluate.auction_quality import Sale, SoldPlaces
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions

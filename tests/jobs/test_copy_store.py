@@ -10,13 +10,13 @@ import pytest
 from postgres_server import PostgresServer
 
 from serendip.data.api_key import issue_key
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.store.api_keys import ApiKeys
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.database import Database
-from serendip.data.store.generated_texts import GeneratedText
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.data.store.tables.generated_texts import GeneratedText
+from serendip.data.users.user import User
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.jobs.backup.restore import restore

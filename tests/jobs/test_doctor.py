@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from stored_files import damage_index
 
-from serendip.data.store.sqlite_backend import may_corrupt_log
+from serendip.data.store.backends.sqlite_backend import may_corrupt_log
 from serendip.engine.workspace import Workspace
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.status import read_status

@@ -14,10 +14,10 @@ from small_shop import write_files
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.event import EXCLUSIONS
+from serendip.data.events.event import EXCLUSIONS
+from serendip.data.events.negative_log import NegativeLog
 from serendip.data.files.readers import read_events, read_items
-from serendip.data.item import Catalogue, Item
-from serendip.data.negative_log import NegativeLog
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
 from serendip.data.vocabulary import Vocabulary

@@ -13,9 +13,9 @@ from small_shop import import_shop
 
 from serendip.cli.serve import _published_in
 from serendip.cli.status import describe
-from serendip.data.event import Event
+from serendip.data.events.event import Event
+from serendip.engine.artefacts.generations import current_name, open_current, publish, rollback
 from serendip.engine.engine import Engine
-from serendip.engine.generations import current_name, open_current, publish, rollback
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, ConflictError, NotTrainedError

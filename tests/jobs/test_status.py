@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from stand import train, write_worse_report
 
-from serendip.data.event import Event
-from serendip.engine.generations import open_current, rollback
-from serendip.engine.training_record import TrainingRecord
+from serendip.data.events.event import Event
+from serendip.engine.artefacts.generations import open_current, rollback
+from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, GateError, StorageError
 from serendip.jobs.context import JobContext

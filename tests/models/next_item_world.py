@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
 
 HOURS = 24

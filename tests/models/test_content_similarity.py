@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.content_similarity import ContentSimilarity, ContentSimilarityConfig

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from serendip.config import validate
 from serendip.data.dataset import Dataset, UserCountries
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import Query
-from serendip.data.user_groups import Groups
+from serendip.data.users.groups import Groups
 from serendip.errors import ConfigError
 from serendip.models.context_counts import (
     ITEM_COUNTRIES,

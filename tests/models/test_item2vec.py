@@ -5,7 +5,7 @@ import pytest
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.item2vec import Item2Vec, Item2VecConfig, Item2VecTraining, count_pairs

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.item_to_item import ItemKNN, ItemKNNConfig

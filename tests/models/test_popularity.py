@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.popularity import Popularity, PopularityConfig

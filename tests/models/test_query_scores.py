@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
+from serendip.models.index.vector_index import EXACT_UP_TO
 from serendip.models.query_scores import PriorOrder, PriorScores, VectorScores
-from serendip.models.vector_index import EXACT_UP_TO
 from serendip.testing import build_small_world, draw_features
 
 NUM_ITEMS = 3_000

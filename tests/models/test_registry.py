@@ -8,9 +8,9 @@ import pytest
 from added_model import added_package, page_blocks
 
 from serendip.config import validate
-from serendip.engine.labels import Labels
-from serendip.engine.models_config import DEFAULT_MODELS, ModelsConfig
-from serendip.engine.settings import Settings
+from serendip.engine.config.models import DEFAULT_MODELS, ModelsConfig
+from serendip.engine.config.settings import Settings
+from serendip.engine.explanations.labels import Labels
 from serendip.errors import ConfigError
 from serendip.models import model_class, model_names
 from serendip.models.retriever.config import UnifiedConfig

@@ -7,8 +7,8 @@ import pytest
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.transitions import Transitions, TransitionsConfig

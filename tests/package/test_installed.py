@@ -25,7 +25,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from serendip import __version__
-from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
 from serendip.runtime.extras import TRAINING_PACKAGES
 
 ROOT = Path(__file__).parents[2]
@@ -250,7 +250,7 @@ SEARCH_AN_INDEX = """
 import sys
 from pathlib import Path
 import numpy as np
-from serendip.models.ann_index import ApproximateIndex
+from serendip.models.index.ann_index import ApproximateIndex
 index = ApproximateIndex.open(Path(sys.argv[1]))
 query = np.load(sys.argv[2])
 print(index.is_exact, index.search(query, 3)[0].item_nums.tolist())

@@ -28,7 +28,7 @@ from serendip.content.encoders.text import HashingEncoder
 from serendip.content.features import encode_items
 from serendip.content.semantic_ids import assignment
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.query import History, Query
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
@@ -41,11 +41,11 @@ from serendip.jobs.exports.recommendations import recommend_all
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
 from serendip.jobs.llm import question_parts
 from serendip.jobs.llm.job import LlmJob
-from serendip.jobs.train import row_tasks
-from serendip.jobs.train.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker_rows import HERE, RowMaking
-from serendip.jobs.train.row_tasks import CandidateTasks
-from serendip.jobs.train.state_folder import open_state, save_state
+from serendip.jobs.train.ranker import row_tasks
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.row_tasks import CandidateTasks
+from serendip.jobs.train.ranker.rows import HERE, RowMaking
+from serendip.jobs.train.ranker.state_folder import open_state, save_state
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor

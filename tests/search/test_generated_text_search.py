@@ -11,7 +11,7 @@ import pytest
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
-from serendip.data.strings import map_array
+from serendip.data.rows.strings import map_array
 from serendip.search.config import SearchConfig
 from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
 from serendip.search.searcher import Searcher

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from search_world import film, films
 
 from serendip.data import Catalogue
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.item_list import tie_order
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 

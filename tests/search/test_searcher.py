@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from search_world import POPULARITY, TITLES, film, films
 
 from serendip.data import Catalogue
-from serendip.data.allowed_items import AllowedItems, ItemSet
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError, DataError
 from serendip.search.searcher import Searcher
 

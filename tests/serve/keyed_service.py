@@ -11,8 +11,8 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient
 
 from serendip.data.api_key import IssuedKey, issue_key
-from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
+from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.serve.access import Access
 from serendip.serve.key_ring import KeyRing
 from serendip.serve.rate_limits import RateLimits

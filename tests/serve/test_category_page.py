@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from wire_client import WireClient
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine import matches
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

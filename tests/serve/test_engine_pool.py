@@ -17,8 +17,8 @@ from wire_client import WireClient, error_of
 from serendip.cli.serve import _build_server_options
 from serendip.data.store.config import StoreConfig
 from serendip.data.store.database import Database
+from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
-from serendip.engine.serve_config import ServeConfig
 from serendip.errors import (
     ArtefactError,
     BusyError,

@@ -15,7 +15,7 @@ from test_engine_pool import locked, waiting_for_the_lock
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.engine.engine import Engine
 from serendip.errors import DiskFullError

@@ -10,7 +10,7 @@ import pytest
 from tiny_engine import TinyEngine
 from wire_client import WireClient
 
-from serendip.engine.training_record import TrainingRecord
+from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import LONGEST_WAIT_S, Follower, PublishedGenerations

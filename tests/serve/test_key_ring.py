@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from serendip.data.api_key import ApiKey, IssuedKey, issue_key
-from serendip.data.store.api_keys import KeySnapshot
+from serendip.data.store.tables.api_keys import KeySnapshot
 from serendip.errors import RateLimitError, StorageError
 from serendip.serve.key_ring import KeyRing
 

@@ -18,7 +18,7 @@ from keyed_service import bearer, open_keys
 from processes import connection_each, wait_until
 
 from serendip.data.api_key import IssuedKey, issue_key
-from serendip.data.store.api_keys import ApiKeys
+from serendip.data.store.tables.api_keys import ApiKeys
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from stand import train
 
 from serendip.data.store.database import Database
-from serendip.engine.generations import open_current, publish, rollback
+from serendip.engine.artefacts.generations import open_current, publish, rollback
 from serendip.runtime.versions import MANIFEST
 
 
@@ -188,7 +188,7 @@ engine.search("horror tale", user_id="u1")
 engine.recommend(Request("home", "u1"))
 engine.similar("i1")
 engine.explain(Request("home", "u1"), "i1")
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 engine.add_items([Item("x", "A new one")])
 trains = {{"torch", "lightgbm", "sklearn", "pandas", "duckdb", "faiss"}}
 print(sorted(trains & set(sys.modules)))

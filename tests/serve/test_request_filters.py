@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from wire_client import WireClient, error_of
 
-from serendip.data.allowed_items import ItemSet
+from serendip.data.items.allowed_items import ItemSet
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from starlette.requests import Request
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.errors import ConfigError, ForbiddenError
 from serendip.serve.access import Caller, read_address
 from serendip.serve.server_options import ServerOptions

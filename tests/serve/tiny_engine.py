@@ -11,8 +11,8 @@ from typing import Literal
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import ActionRules, Event, Item
-from serendip.data.attributes import is_code_name
-from serendip.data.user import User
+from serendip.data.items.attributes import is_code_name
+from serendip.data.users.user import User
 from serendip.engine.answer import (
     Answer,
     AnswerItem,
@@ -23,11 +23,11 @@ from serendip.engine.answer import (
     Suggestion,
     Suggestions,
 )
-from serendip.engine.erasure import ErasurePlace, ErasureReceipt
+from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
+from serendip.engine.artefacts.quality_report import QualityReport
+from serendip.engine.config.models import ModelsConfig
+from serendip.engine.explanations.labels import Labels
 from serendip.engine.item_pictures import ItemPictures
-from serendip.engine.labels import Labels
-from serendip.engine.models_config import ModelsConfig
-from serendip.engine.quality_report import QualityReport
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, SerendipError, UnknownItemError, UnsupportedError

@@ -24,15 +24,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serendip.data.store.api_keys import ApiKeys
+from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import NotTrainedError, SerendipError
-from serendip.serve.companion import Companion
 from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.limits import LIMITS, MAX_SILENCE_S, ServiceLimits
 from serendip.serve.server import run, run_worker
 from serendip.serve.server_options import ServerOptions
-from serendip.serve.supervisor import supervise
-from serendip.serve.worker_channel import WorkerResources
+from serendip.serve.workers.companion import Companion
+from serendip.serve.workers.supervisor import supervise
+from serendip.serve.workers.worker_channel import WorkerResources
 
 
 def parse() -> argparse.Namespace:
@@ -64,7 +64,7 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
             raise NotTrainedError(options.switch.read_text(), "Remove the switch.")
         from tiny_engine import NO_PICTURES, NO_REPORT, TinyEngine, poster_pictures
 
-        from serendip.engine.quality_report import QualityReport
+        from serendip.engine.artefacts.quality_report import QualityReport
 
         class SlowEngine(TinyEngine):
             """Takes half a second for the query ``slow``, and counts how often it came."""

@@ -15,7 +15,7 @@ from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import App
 
 if TYPE_CHECKING:
-    from serendip.serve.traces import Traces
+    from serendip.serve.telemetry.traces import Traces
 
 
 class WireClient:

@@ -24,7 +24,7 @@ def show(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     An environment variable such as SERENDIP_TRAIN__BUDGET overrides `budget` of the table `train`
     in serendip.toml.
     """
-    from serendip.engine.effective_settings import read_effective_settings
+    from serendip.engine.config.effective_settings import read_effective_settings
 
     terminal = Terminal(json)
     settings = read_effective_settings(workspace, os.environ)
@@ -37,6 +37,6 @@ def show(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
 @app.command("schema")
 def schema(json: JsonOption = False) -> None:
     """Print the JSON schema of serendip.toml, for editors that complete and check it."""
-    from serendip.engine.effective_settings import build_settings_schema
+    from serendip.engine.config.effective_settings import build_settings_schema
 
     Terminal(as_json=True).result(build_settings_schema())

@@ -90,7 +90,7 @@ class _Demo:
             stages: of the evaluation, if another process made it.
             failure: why there is no report; empty = it was not made.
         """
-        from serendip.engine.quality_report import REPORT_HTML, REPORT_JSON
+        from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON
 
         reports = self._context.workspace.reports
         if report is not None:

@@ -18,7 +18,7 @@ from serendip.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from serendip.data.store.generated_texts import WrittenField, WrittenSource
+    from serendip.data.store.tables.generated_texts import WrittenField, WrittenSource
     from serendip.llm.runner import CostEstimate
 
 NAME = "enrich"

@@ -13,7 +13,7 @@ from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
-    from serendip.engine.erasure import Eraser, ErasureReceipt
+    from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt
 
 NAME = "erase"
 HELP = "Erase users or items for good, with a receipt of every place."
@@ -39,7 +39,7 @@ def show_receipts(
     ids: IdsArgument, workspace: WorkspaceOption = Path(), json: JsonOption = False
 ) -> None:
     """Show what has become of users' last erasures; erases nothing."""
-    from serendip.engine.erasure import Eraser
+    from serendip.engine.artefacts.erasure import Eraser
     from serendip.engine.workspace import Workspace
 
     terminal, opened = Terminal(json), Workspace.open(workspace)
@@ -64,7 +64,7 @@ def _erase(
     erase: Callable[[Eraser], Sequence[ErasureReceipt]], workspace: Path, json: bool
 ) -> None:
     """Erase, remove the bytes, and show the receipts as they are then."""
-    from serendip.engine.erasure import Eraser
+    from serendip.engine.artefacts.erasure import Eraser
     from serendip.engine.workspace import Workspace
 
     terminal, opened = Terminal(json), Workspace.open(workspace)

@@ -42,7 +42,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Evaluate the engine and its baselines on the events after the last cut."""
-    from serendip.engine.quality_report import REPORT_HTML
+    from serendip.engine.artefacts.quality_report import REPORT_HTML
     from serendip.jobs.evaluate.evaluate import evaluate_workspace
     from serendip.jobs.evaluate.task_transfer import align_workspace
     from serendip.runtime.executor_config import EngineChoice

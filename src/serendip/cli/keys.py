@@ -15,7 +15,7 @@ from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
     from serendip.data.api_key import ApiKey, IssuedKey
-    from serendip.data.store.api_keys import ApiKeys
+    from serendip.data.store.tables.api_keys import ApiKeys
 
 NAME = "keys"
 HELP = "Create, list, revoke and rotate the keys of the service."
@@ -98,7 +98,7 @@ def rotate(
 
 @contextmanager
 def _open_keys(workspace: Path) -> Iterator[ApiKeys]:
-    from serendip.data.store.api_keys import ApiKeys
+    from serendip.data.store.tables.api_keys import ApiKeys
     from serendip.engine.workspace import Workspace
 
     with closing(ApiKeys.open(Workspace.open(workspace).database)) as keys:

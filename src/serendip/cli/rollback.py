@@ -12,7 +12,7 @@ HELP = "Make the previous generation current again."
 
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     """Switch to the previous generation atomically; a running service follows in seconds."""
-    from serendip.engine.generations import rollback
+    from serendip.engine.artefacts.generations import rollback
     from serendip.engine.workspace import Workspace
 
     terminal = Terminal(json)

@@ -22,16 +22,16 @@ from serendip.errors import ConfigError, SerendipError
 if TYPE_CHECKING:
     from serendip.config import ConfigT
     from serendip.data.objects.mirror import Place
-    from serendip.data.store.api_keys import ApiKeys
     from serendip.data.store.config import DatabasePlace, StoreConfig
+    from serendip.data.store.tables.api_keys import ApiKeys
+    from serendip.engine.artefacts.training_record import TrainingRecord
+    from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
-    from serendip.engine.serve_config import ServeConfig
-    from serendip.engine.training_record import TrainingRecord
     from serendip.serve.generation_watch import PublishedGenerations
-    from serendip.serve.replica import Replica
     from serendip.serve.server import Helper
     from serendip.serve.server_options import ServerOptions
-    from serendip.serve.worker_channel import WorkerResources
+    from serendip.serve.workers.replica import Replica
+    from serendip.serve.workers.worker_channel import WorkerResources
 
 NAME = "serve"
 HELP = "Serve the API and the page, to others once there are keys."
@@ -110,8 +110,8 @@ def serve_workspace(
             helper = partial(_open_helper, workspace)
             run(_published_in(workspace), options, begin, say_listening, helper)
     else:
-        from serendip.serve.companion import Companion
-        from serendip.serve.supervisor import supervise
+        from serendip.serve.workers.companion import Companion
+        from serendip.serve.workers.supervisor import supervise
 
         def load() -> None:
             from serendip.engine.engine import load_shared
@@ -153,7 +153,7 @@ def serve_on_ray(
     from serendip.runtime.executor_factory import secure_ray
     from serendip.runtime.scratch import scratch_folder
     from serendip.serve.limits import DRAIN_S
-    from serendip.serve.shared_state import mark_started
+    from serendip.serve.workers.shared_state import mark_started
 
     secure_ray(address)
     try:
@@ -184,8 +184,8 @@ def serve_on_ray(
 
 def _open_replica(workspace: str, host: str, port: int, shared: str, replicas: int) -> Replica:
     """The application of this process, one of the replicas of a service."""
-    from serendip.serve.replica import Replica
-    from serendip.serve.shared_state import SharedState
+    from serendip.serve.workers.replica import Replica
+    from serendip.serve.workers.shared_state import SharedState
 
     folder = Path(workspace)
     state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
@@ -194,7 +194,7 @@ def _open_replica(workspace: str, host: str, port: int, shared: str, replicas: i
 
 def _open_server_options(workspace: Path, host: str, port: int) -> ServerOptions:
     """Read the settings of the service and set up its logs."""
-    from serendip.serve.logs import set_up as set_up_logs
+    from serendip.serve.telemetry.logs import set_up as set_up_logs
 
     settings = workspace / _SETTINGS_FILE
     if not settings.is_file():
@@ -211,7 +211,7 @@ def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
     """``[serve]`` and ``[store]``, the only tables that are read here."""
     from serendip.config import Overrides, read_toml, validate
     from serendip.data.store.config import StoreConfig
-    from serendip.engine.serve_config import ServeConfig
+    from serendip.engine.config.serve import ServeConfig
 
     overrides = Overrides.of(os.environ)
     tables = overrides.apply(read_toml(settings))
@@ -232,7 +232,7 @@ def _build_server_options(
     from serendip.serve.server_options import ServerOptions
 
     def open_keys() -> ApiKeys:
-        from serendip.data.store.api_keys import ApiKeys
+        from serendip.data.store.tables.api_keys import ApiKeys
 
         return ApiKeys.open(database)
 
@@ -302,7 +302,7 @@ def _keep_trained(
 
 def _open_helper(workspace: Path) -> Helper:
     """What works beside the service; the engine is imported by then."""
-    from serendip.engine.media_encoding import MediaProcess
+    from serendip.engine.live.media_encoding import MediaProcess
 
     return MediaProcess(workspace)
 
@@ -334,17 +334,17 @@ def _published_in(workspace: Path) -> PublishedGenerations:
         return _warm(Engine.open_earlier(workspace))
 
     def current() -> str:
-        from serendip.engine.generations import current_name
+        from serendip.engine.artefacts.generations import current_name
 
         return current_name(generations())
 
     def files_state(name: str) -> Hashable:
-        from serendip.engine.generations import files_state
+        from serendip.engine.artefacts.generations import files_state
 
         return files_state(generations(), name)
 
     def last_training() -> TrainingRecord | None:
-        from serendip.engine.training_record import TrainingRecord
+        from serendip.engine.artefacts.training_record import TrainingRecord
 
         return TrainingRecord.read(workspace / _TRAINING_FOLDER)
 

@@ -27,10 +27,10 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Load a range of the generation in force and answer until interrupted."""
-    from serendip.engine.shards import read_tls
+    from serendip.engine.artefacts.shards import read_tls
     from serendip.engine.workspace import Workspace
-    from serendip.models.remote_shard import TOKEN_VARIABLE
-    from serendip.serve.shard_server import ShardServer
+    from serendip.models.index.remote_shard import TOKEN_VARIABLE
+    from serendip.serve.workers.shard_server import ShardServer
 
     number, parts = _read_part(part)
     token, opened = os.environ.get(TOKEN_VARIABLE, ""), Workspace.open(workspace)

@@ -17,10 +17,10 @@ from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.content.text_vectors import encode_ahead
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures, ModalityVectors
-from serendip.data.packed_rows import round_rows
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ItemFeatures, ModalityVectors
+from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.rows.packed_rows import round_rows
 from serendip.runtime.progress import Progress, TrainOptions
 
 

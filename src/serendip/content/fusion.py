@@ -23,9 +23,9 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.item_features import ModalityVectors
+from serendip.data.items.features import ModalityVectors
 from serendip.data.numeric import unit
-from serendip.data.row_array import dot_items
+from serendip.data.rows.row_array import dot_items
 from serendip.errors import ArtefactError, DataError
 
 TEXT = "text"

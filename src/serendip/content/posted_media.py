@@ -21,8 +21,8 @@ from serendip.content.config import ContentConfig
 from serendip.content.encoders.media_files import find_media_file
 from serendip.content.fusion import Fusion
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.item import Item
-from serendip.data.item_features import ModalityVectors
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import ModalityVectors
 from serendip.errors import DataError, StorageError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class PostedMediaTable:
         Raises:
             StorageError: the database cannot be written to.
         """
-        from serendip.data.store.backend import RowsAround
+        from serendip.data.store.backends.backend import RowsAround
 
         with self._database.write() as connection:
             connection.execute(self._sql.BLANK, {"item": item_id})

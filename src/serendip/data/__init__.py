@@ -1,12 +1,18 @@
-"""Data model shared by all layers: items, events, queries, datasets, and their store."""
+"""Data model shared by all layers: items, events, queries, datasets, and their store.
+
+``query.py`` has what a model is asked, ``dataset.py`` what it learns from, ``snapshot.py`` and
+``splits.py`` make datasets, ``item_list.py`` is an answer. The rest is in folders: ``items``,
+``events``, ``users``, and below them ``rows``, arrays that grow; ``files`` are read into ``store``,
+the database, and ``log``, the segments of the event log, which ``objects`` has copies of.
+"""
 
 from serendip.data.dataset import Dataset, EventLog, QueryExamples
-from serendip.data.event import ActionRules, Event
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.events.event import ActionRules, Event
 from serendip.data.item_list import ItemList
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ItemFeatures
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import History, Query, Surface
-from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 
 __all__ = [

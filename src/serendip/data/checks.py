@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.event import EventColumns
-from serendip.data.item import Item
+from serendip.data.events.event import EventColumns
+from serendip.data.events.search_log import IMPRESSION
+from serendip.data.items.catalogue import Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.segment import stable_order
-from serendip.data.search_log import IMPRESSION
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import IMPORT_KEY, Store
 

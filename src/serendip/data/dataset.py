@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.impression_log import ImpressionLog
-from serendip.data.item import Catalogue
-from serendip.data.item_features import ItemFeatures
-from serendip.data.negative_log import NegativeLog
+from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import History
-from serendip.data.user_groups import UserGroups
-from serendip.data.user_rows import UserRows
+from serendip.data.users.groups import UserGroups
+from serendip.data.users.rows import UserRows
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
-    from serendip.data.search_log import LoggedRequest
+    from serendip.data.events.search_log import LoggedRequest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.catalogue_folder import open_catalogue, save_catalogue
 from serendip.data.dataset import Dataset, EventLog, UserCountries
-from serendip.data.impression_log import ImpressionLog
-from serendip.data.negative_log import NegativeLog
-from serendip.data.search_log import LoggedRequest
-from serendip.data.strings import open_arrays, save_arrays
-from serendip.data.user_groups import Groups
+from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.search_log import LoggedRequest
+from serendip.data.items.catalogue import open_catalogue, save_catalogue
+from serendip.data.rows.strings import open_arrays, save_arrays
+from serendip.data.users.groups import Groups
 from serendip.data.vocabulary import Vocabulary
 
 _USERS = "users"

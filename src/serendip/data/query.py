@@ -32,9 +32,9 @@ from serendip.data.arrays import (
     distinct,
     locate,
 )
-from serendip.data.attribute_test import AttributeTest
-from serendip.data.event import NO_SESSION
-from serendip.data.rejections import Rejected
+from serendip.data.events.event import NO_SESSION
+from serendip.data.events.rejections import Rejected
+from serendip.data.items.attribute_test import AttributeTest
 
 Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
 """Kinds of requests that models know; the engine names and configures the surfaces."""

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog, UserCountries
-from serendip.data.event import ActionRules
-from serendip.data.feedback import Feedback
-from serendip.data.impression_log import ImpressionLog
-from serendip.data.item import Catalogue
+from serendip.data.events.event import ActionRules
+from serendip.data.events.feedback import Feedback
+from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.rejections import taken_back_at
+from serendip.data.events.search_log import IMPRESSION, logged_requests
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.log.columns import LogColumns, rank_by_first
-from serendip.data.negative_log import NegativeLog
-from serendip.data.rejections import taken_back_at
-from serendip.data.search_log import IMPRESSION, logged_requests
-from serendip.data.store.generated_texts import with_generated
 from serendip.data.store.store import Store, StoreContent
-from serendip.data.user_groups import group_users
+from serendip.data.store.tables.generated_texts import with_generated
+from serendip.data.users.groups import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_REQUESTED = 200_000

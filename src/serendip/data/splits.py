@@ -26,17 +26,17 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog, UserCountries
-from serendip.data.event import NO_SESSION
-from serendip.data.impression_log import ImpressionLog
-from serendip.data.item import Catalogue, Item
-from serendip.data.negative_log import NegativeLog
+from serendip.data.events.event import NO_SESSION
+from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.rejections import Rejections
+from serendip.data.events.repeats import Repeats
+from serendip.data.events.search_log import LoggedRequest
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query, Surface, UserPast
-from serendip.data.rejections import Rejections
-from serendip.data.repeats import Repeats
-from serendip.data.search_log import LoggedRequest
-from serendip.data.user_groups import groups_of
-from serendip.data.user_profile import VISIT_GAP
-from serendip.data.user_rows import ByUser
+from serendip.data.users.groups import groups_of
+from serendip.data.users.profile import VISIT_GAP
+from serendip.data.users.rows import ByUser
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
-from serendip.data.strings import StringIndex, Strings
+from serendip.data.rows.strings import StringIndex, Strings
 from serendip.errors import DataError
 
 MISSING = -1

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.allowed_items import ItemSet
 from serendip.data.arrays import BoolArray
+from serendip.data.items.allowed_items import ItemSet
 
 _MAX_SETS = 64
 """Sets that are kept; the least recently used go first."""

@@ -18,14 +18,14 @@ from serendip.content.encoders.text import UniversalSentenceEncoder, open_encode
 from serendip.content.posted_media import NO_POSTED_MEDIA, FileProblem, PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.item_starts import Promise
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.items.fair_start import Promise
 from serendip.data.query import Query
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.answer import (
     Answer,
     ChosenItem,
@@ -34,14 +34,21 @@ from serendip.engine.answer import (
     Suggestions,
     decode_cursor,
 )
+from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt, RemainsRemover
+from serendip.engine.artefacts.generations import (
+    current_name,
+    open_current,
+    open_earlier,
+    open_named,
+)
+from serendip.engine.artefacts.quality_report import QualityReport
+from serendip.engine.artefacts.shards import opener_of, read_tls
 from serendip.engine.browse import build_browse_surface, is_browse
-from serendip.engine.erasure import Eraser, ErasureReceipt, RemainsRemover
+from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back
-from serendip.engine.generations import current_name, open_current, open_earlier, open_named
 from serendip.engine.item_pictures import ItemPictures
-from serendip.engine.labels import Labels
-from serendip.engine.live_counts import LiveCounts
-from serendip.engine.live_state import ItemUpdater, LiveState
+from serendip.engine.live.counts import LiveCounts
+from serendip.engine.live.state import ItemUpdater, LiveState
 from serendip.engine.matches import run_matches
 from serendip.engine.presenter import (
     build_answer,
@@ -50,11 +57,9 @@ from serendip.engine.presenter import (
     build_suggestions,
     empty_answer,
 )
-from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
-from serendip.engine.shards import opener_of, read_tls
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
@@ -68,8 +73,8 @@ from serendip.errors import (
     StorageError,
     UnsupportedError,
 )
-from serendip.models.ann_index import INDEX_FILE, load_faiss
-from serendip.models.sharded_index import opening_shards
+from serendip.models.index.ann_index import INDEX_FILE, load_faiss
+from serendip.models.index.sharded_index import opening_shards
 from serendip.runtime.budget import parse_duration
 from serendip.runtime.spans import span
 from serendip.runtime.versions import Version

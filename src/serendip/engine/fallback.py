@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.item_list import ItemList
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import ITEM_TASKS, Query
 from serendip.engine.matches import find_matches
 from serendip.engine.stages.pipeline import restrict, run_sources

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from serendip.data.arrays import first_rows
-from serendip.data.attribute_test import require_attributes, require_numbers
-from serendip.data.item import Catalogue
 from serendip.data.item_list import ItemList
+from serendip.data.items.attribute_test import require_attributes, require_numbers
+from serendip.data.items.catalogue import Catalogue
 
 MOST_VALUES = 50
 """Values of a facet, the most frequent ones."""

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import IntArray
 from serendip.data.item_list import ItemList
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
 from serendip.data.text import normalise
 from serendip.engine.listing import sort_items

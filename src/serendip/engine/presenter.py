@@ -14,10 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from serendip.data.item_list import ItemList
+from serendip.data.items.semantic_ids import code_name
 from serendip.data.query import Query
-from serendip.data.semantic_ids import code_name
 from serendip.data.text import normalise, words
-from serendip.engine.absence import AbsenceFinder
 from serendip.engine.answer import (
     Answer,
     AnswerItem,
@@ -27,8 +26,10 @@ from serendip.engine.answer import (
     Suggestions,
     encode_cursor,
 )
-from serendip.engine.explain import Explainer
-from serendip.engine.influence import find_influence, measure_influence
+from serendip.engine.explanations.absence import AbsenceFinder
+from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.influence import find_influence, measure_influence
+from serendip.engine.explanations.translation import Language, choose_language
 from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
@@ -39,7 +40,6 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.translation import Language, choose_language
 
 _WORD_SOURCE = "from words"
 """Key of a trace: number of candidates that the word search proposed."""

@@ -11,14 +11,14 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import fuse_text_vectors
 from serendip.content.fusion import Fusion
 from serendip.data.arrays import NO_ITEMS, FloatArray
-from serendip.data.attribute_test import parse_tests
-from serendip.data.event import ActionRules, session_code
+from serendip.data.events.event import ActionRules, session_code
+from serendip.data.items.attribute_test import parse_tests
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
+from serendip.engine.live.user_histories import UserHistories
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
-from serendip.engine.user_histories import UserHistories
 from serendip.errors import UnknownItemError
 
 _TEXT_CACHE_SIZE = 4096

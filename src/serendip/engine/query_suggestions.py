@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.event import ActionRules, Event
+from serendip.data.events.event import ActionRules, Event
+from serendip.data.events.search_log import IMPRESSION, SUGGESTED, choices_of
 from serendip.data.query import History, Query, UserPast
-from serendip.data.search_log import IMPRESSION, SUGGESTED, choices_of
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
+from serendip.engine.explanations.translation import find_language, is_readable
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.state import EngineState
-from serendip.engine.translation import find_language, is_readable
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.co_searches import WITHIN_S

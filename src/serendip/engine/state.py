@@ -17,15 +17,15 @@ import numpy as np
 from serendip.config import validate
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.code_cells import CodeCells
-from serendip.data.growing_rows import append_rows
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
-from serendip.data.item_starts import ItemStarts, Promise
-from serendip.data.packed_rows import open_packed, packed_arrays
-from serendip.data.repeats import Repeats
-from serendip.data.semantic_ids import Codebooks
-from serendip.data.strings import map_array, open_arrays, save_arrays
+from serendip.data.events.repeats import Repeats
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.code_cells import CodeCells
+from serendip.data.items.fair_start import ItemStarts, Promise
+from serendip.data.items.features import ItemFeatures
+from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.rows.growing_rows import append_rows
+from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.rows.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.engine.derived import Derived
 from serendip.engine.feature_names import feature_names

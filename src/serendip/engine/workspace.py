@@ -33,7 +33,7 @@ from serendip.data.objects.mirror import Place
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S
 from serendip.data.store.store import LOG_FOLDER, Store
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.errors import DataError
 from serendip.search.synonyms import Synonyms, read_synonyms
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serendip.data.arrays import BoolArray
-from serendip.data.search_log import LoggedRequest
+from serendip.data.events.search_log import LoggedRequest
 from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate
 from serendip.evaluate.runs import Values
 

@@ -25,7 +25,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.item_starts import DAY_S, Promise
+from serendip.data.items.fair_start import DAY_S, Promise
 from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate
 from serendip.evaluate.runs import Values
 

@@ -15,7 +15,7 @@ from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.snapshot import StoreSnapshot, read_snapshot
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.search_log import Log, read_log

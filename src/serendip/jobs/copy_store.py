@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serendip.data.store.backends.disk_failure import FAILURE_ENDING
 from serendip.data.store.config import DATABASE_FILE, StoreConfig
-from serendip.data.store.disk_failure import FAILURE_ENDING
 from serendip.data.store.move import mark_move
 from serendip.data.store.store import Store
 from serendip.data.store.table_copy import CopiedTable, CopyEnd, copy_rows, open_target

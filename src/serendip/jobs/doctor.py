@@ -11,10 +11,10 @@ from typing import Any
 from serendip.content.config import open_media
 from serendip.content.encoders.media_files import Media
 from serendip.data.checks import CheckResult, Status, run_checks
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
 from serendip.jobs.storage import check_storage

@@ -11,11 +11,11 @@ from serendip.data.files.event_reader import EventsRead
 from serendip.data.files.item_reader import ItemsRead
 from serendip.data.files.media_columns import extract_media
 from serendip.data.files.readers import read_events, read_items, read_users
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import Store
 from serendip.data.store.validation import item_problem
-from serendip.engine.erasure import remove_remains
+from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from serendip.data.dataset import Dataset
-from serendip.data.event import ActionRules
-from serendip.data.search_log import (
+from serendip.data.events.event import ActionRules
+from serendip.data.events.search_log import (
     Search,
     SuggestedQuery,
     read_searches,

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from serendip.engine.generations import in_force_since, open_current, read_previous
-from serendip.engine.quality_report import REPORT_JSON
-from serendip.engine.training_record import TRAINING_STATUS_FILE, TrainingRecord
+from serendip.engine.artefacts.generations import in_force_since, open_current, read_previous
+from serendip.engine.artefacts.quality_report import REPORT_JSON
+from serendip.engine.artefacts.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.jobs.relevance.decisions import FilterDecision, read_decisions

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from serendip.data.checks import CheckResult
 from serendip.data.objects.mirror import Mirror, Place
 from serendip.data.objects.object_store import ObjectStore
-from serendip.engine.generations import current_name
+from serendip.engine.artefacts.generations import current_name
 from serendip.engine.workspace import Workspace
 from serendip.errors import SerendipError
 

@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config, validate
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList, top_k
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models.query_scores import DenseScores, QueryScores

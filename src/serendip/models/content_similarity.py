@@ -17,17 +17,17 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, replace_rows
-from serendip.data.item_features import ItemFeatures
-from serendip.data.packed_rows import open_packed, packed_arrays
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.data.row_array import dot_items, dot_rows
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError, DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import average_contexts, compute_context_weights, compute_contexts
+from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.models.query_scores import QueryScores, VectorScores
-from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
 _ARRAYS_FOLDER, _INDEX_FOLDER = "arrays", "index"

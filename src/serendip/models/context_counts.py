@@ -26,12 +26,12 @@ from pydantic import Field, field_validator
 from serendip.config import Config, validate
 from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.dataset import Dataset
-from serendip.data.item import Catalogue
+from serendip.data.events.local_time import is_zone, local_hours, zone_of
 from serendip.data.item_list import tie_order
-from serendip.data.local_time import is_zone, local_hours, zone_of
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.semantic_ids import first_codes
 from serendip.data.query import Query
-from serendip.data.semantic_ids import first_codes
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.strings import open_arrays, save_arrays
 
 ContextField = Literal["country", "device", "hour", "weekday"]
 FIELDS: tuple[ContextField, ...] = get_args(ContextField)

@@ -36,15 +36,15 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import Query
-from serendip.data.row_array import dot_rows
+from serendip.data.rows.growing_rows import append_rows
+from serendip.data.rows.row_array import dot_rows
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.linalg import Sparse, open_array, scale_rows, sum_rows, to_csr
-from serendip.models.pair_counts import PairCounter
+from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
 _VECTORS_FILE = "vectors.npy"

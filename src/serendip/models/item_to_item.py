@@ -54,9 +54,9 @@ from serendip.models.linalg import (
     stack_rows,
     to_csr,
 )
-from serendip.models.packed_sparse import PackedSparse
 from serendip.models.query_scores import QueryScores, SparseScores
-from serendip.models.row_tasks import compute_rows, of_arrays, to_arrays
+from serendip.models.sparse.packed_sparse import PackedSparse
+from serendip.models.sparse.row_tasks import compute_rows, of_arrays, to_arrays
 from serendip.runtime.progress import TrainOptions
 
 _MATRIX_FOLDER = "similarities"

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, locate
-from serendip.data.strings import map_array
+from serendip.data.rows.strings import map_array
 
 Sparse: TypeAlias = Any
 """A two-dimensional ``scipy.sparse.csr_array`` with float32 values."""

@@ -21,10 +21,10 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, replace_rows
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.base import Recommender
 from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores

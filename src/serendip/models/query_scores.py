@@ -19,11 +19,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
-from serendip.data.growing_rows import append_rows, replace_rows
 from serendip.data.item_list import ItemList, tie_order, top_k
-from serendip.models.vector_index import VectorIndex
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.models.index.vector_index import VectorIndex
 
 _MOST_PASSED_OVER = 32
 """Excluded items that a search passes over; with more of them the index gets the filter."""

@@ -31,21 +31,19 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct, locate
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, replace_rows
-from serendip.data.item_features import ItemFeatures
-from serendip.data.packed_rows import open_packed, packed_arrays
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
-from serendip.data.row_array import dot_rows
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.rows.row_array import dot_rows
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.context import (
     build_context_matrix,
     compute_context_weights,
     compute_contexts,
 )
-from serendip.models.growing_sparse import GrowingSparse, LateRows
 from serendip.models.linalg import (
     Sparse,
     add_rows,
@@ -56,9 +54,11 @@ from serendip.models.linalg import (
     sum_rows,
     to_csr,
 )
-from serendip.models.packed_sparse import PackedSparse, blocks_of
-from serendip.models.pair_counts import PairCounter
 from serendip.models.query_scores import QueryScores, SparseScores
+from serendip.models.sparse.content_neighbours import find_content_neighbours
+from serendip.models.sparse.growing_sparse import GrowingSparse, LateRows
+from serendip.models.sparse.packed_sparse import PackedSparse, blocks_of
+from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
 _STEPS_FOLDER, _NEIGHBOURS_FOLDER = "steps", "neighbours"

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.text import code_key, grams, normalise, query_grams, words
 
 FIELDS = ("title", "body", "grams")

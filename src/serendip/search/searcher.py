@@ -17,11 +17,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
-from serendip.data.strings import StringIndex, Strings, open_arrays, save_arrays
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from serendip.data.append_log import ItemLog
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.item import Item
-from serendip.data.strings import Strings
+from serendip.data.items.catalogue import Item
+from serendip.data.rows.append_log import ItemLog
+from serendip.data.rows.strings import Strings
 from serendip.data.text import title_key
 from serendip.search.spelling.typos import EditIndex, contains
 

@@ -17,8 +17,6 @@ from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import READERS, EngineHolder, EnginePool
 from serendip.serve.limits import LIMITS, ServiceLimits
-from serendip.serve.logs import log_answer
-from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import (
     JSON_TYPE,
     LOOPBACK_HOSTS,
@@ -30,9 +28,11 @@ from serendip.serve.middleware import (
     internal_error,
 )
 from serendip.serve.page.routes import Pages
+from serendip.serve.telemetry.logs import log_answer
+from serendip.serve.telemetry.metrics import ServiceMetrics
 
 if TYPE_CHECKING:
-    from serendip.serve.traces import Traces
+    from serendip.serve.telemetry.traces import Traces
 
 _OPENAPI = "/openapi.json"
 

@@ -45,13 +45,13 @@ from serendip.serve.current_request import (
 from serendip.serve.event_queue import EventPost, EventQueue
 from serendip.serve.lane_threads import LaneThreads
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES
-from serendip.serve.logs import FailureLog
 from serendip.serve.read_queue import ReadQueue
-from serendip.serve.shared_state import ServiceStatus, SharedState, WorkerStatus
+from serendip.serve.telemetry.logs import FailureLog
+from serendip.serve.workers.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
-    from serendip.data.event import Event
-    from serendip.engine.training_record import TrainingRecord
+    from serendip.data.events.event import Event
+    from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.serve.engine_protocol import EngineProtocol
 
 _log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from typing import Literal, Protocol
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.answer import Answer, ChosenItem, Explanation, ItemFile, Suggestions
-from serendip.engine.erasure import ErasureReceipt
+from serendip.engine.artefacts.erasure import ErasureReceipt
+from serendip.engine.artefacts.quality_report import QualityReport
+from serendip.engine.explanations.labels import Labels
 from serendip.engine.item_pictures import ItemPictures
-from serendip.engine.labels import Labels
-from serendip.engine.quality_report import QualityReport
 from serendip.engine.request import Request
 from serendip.errors import SerendipError
 

@@ -22,7 +22,7 @@ from serendip.runtime.spans import Span
 from serendip.serve.current_request import CurrentRequest
 
 if TYPE_CHECKING:
-    from serendip.data.event import Event
+    from serendip.data.events.event import Event
 
 MAX_EVENTS_AT_ONCE = 200
 """Events of one transaction, unless its oldest post alone has more: two batches of a hundred, so

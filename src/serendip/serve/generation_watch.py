@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from serendip.errors import ArtefactError, SerendipError
 
 if TYPE_CHECKING:
-    from serendip.engine.training_record import TrainingRecord
+    from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.serve.engine_holder import EngineHolder
     from serendip.serve.engine_protocol import EngineProtocol
 

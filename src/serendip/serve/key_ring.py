@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from serendip.data.api_key import ApiKey, read_key_id
-from serendip.data.store.api_keys import KeySnapshot
+from serendip.data.store.tables.api_keys import KeySnapshot
 from serendip.errors import RateLimitError
 
 _log = logging.getLogger(__name__)

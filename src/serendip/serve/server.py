@@ -42,13 +42,13 @@ from serendip.serve.middleware import (
 )
 from serendip.serve.rate_limits import RateLimits
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.shared_state import SharedState
 from serendip.serve.socket import format_address, ignore_repeated_signals
-from serendip.serve.worker_channel import WorkerResources
+from serendip.serve.workers.shared_state import SharedState
+from serendip.serve.workers.worker_channel import WorkerResources
 
 if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing
-    from serendip.serve.traces import Traces
+    from serendip.serve.telemetry.traces import Traces
 
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""

@@ -17,7 +17,7 @@ from serendip.serve.socket import listen
 
 if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing, KeySource
-    from serendip.serve.traces import Traces
+    from serendip.serve.telemetry.traces import Traces
 
 _MAPPED_BITS = 96
 """Of ``::ffff:0:0/96``, the IPv6 addresses that stand for those of IPv4."""
@@ -110,7 +110,7 @@ class ServerOptions:
         if not self.collector:
             return None
         try:
-            from serendip.serve.traces import Traces
+            from serendip.serve.telemetry.traces import Traces
         except ImportError as error:
             raise ExtraMissing(
                 f"OpenTelemetry cannot be imported: {error}.",

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from serendip.config import Config, validate
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.event import EXCLUSIONS
-from serendip.data.negative_log import NegativeLog
+from serendip.data.events.event import EXCLUSIONS
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.rejections import Rejected
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.query import History, Query
-from serendip.data.rejections import Rejected
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models import model_class
 from serendip.models.base import Recommender, ScoreKind, VotingModel

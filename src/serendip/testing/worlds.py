@@ -6,8 +6,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, EventLog, QueryExamples
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures, Tokens
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.query import Query
 from serendip.data.vocabulary import Vocabulary
 

@@ -23,7 +23,7 @@ from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.files.readers import ItemsConfig, read_items
 from serendip.data.files.tables import open_table
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError

@@ -34,12 +34,12 @@ import numpy as np
 from serendip.content.synthetic_queries import write_examples
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.event import ActionRules, EventColumns
-from serendip.data.feedback import Feedback
+from serendip.data.events.event import ActionRules, EventColumns
+from serendip.data.events.feedback import Feedback
+from serendip.data.events.search_log import Search
 from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query
-from serendip.data.search_log import Search
 from serendip.data.splits import Split
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary

@@ -19,8 +19,8 @@ import numpy as np
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ModalityVectors
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ModalityVectors
 from serendip_bench.datasets.movielens import read_rated_films
 
 FILMS, POSTERS = "movielens-small", "movielens-posters"

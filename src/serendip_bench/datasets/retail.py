@@ -26,7 +26,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.files.tables import Row, open_table
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 from serendip_bench.splits import BenchSplit, RequestSet

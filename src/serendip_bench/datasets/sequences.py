@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 

@@ -31,7 +31,7 @@ import numpy as np
 
 from serendip.data.query import TASKS, Query
 from serendip.data.splits import temporal
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -47,9 +47,9 @@ from serendip.jobs.labels.llm_examples import build_questions
 from serendip.jobs.labels.pair_files import Pair, write_rows
 from serendip.jobs.suggestions.build import build_queries
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker_actions import INNER_FRACTION
-from serendip.jobs.train.ranker_rows import build_rows
-from serendip.jobs.train.search_rows import label_judged, read_judged_files
+from serendip.jobs.train.ranker.actions import INNER_FRACTION
+from serendip.jobs.train.ranker.rows import build_rows
+from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all

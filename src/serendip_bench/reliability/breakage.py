@@ -15,10 +15,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import Any
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.log import segment
-from serendip.data.store.disk_failure import DiskFailure
-from serendip.data.store.sqlite_file import SqliteFile
+from serendip.data.store.backends.disk_failure import DiskFailure
+from serendip.data.store.backends.sqlite_file import SqliteFile
 from serendip.data.store.store import Store
 from serendip.errors import DataError
 from serendip.runtime import versions

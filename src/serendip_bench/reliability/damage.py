@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import LOG_FOLDER, Store
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.errors import SerendipError
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.breakage import skip_checksums

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 from serendip.runtime.progress import Progress, SilentProgress

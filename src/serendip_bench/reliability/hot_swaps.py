@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serendip.engine.generations import open_current, publish
+from serendip.engine.artefacts.generations import open_current, publish
 from serendip.runtime.progress import Progress, SilentProgress
 from serendip.runtime.versions import MANIFEST
 from serendip_bench.reliability.breakage import close_before_opening

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.generations import current_name, open_current, publish, rollback
+from serendip.engine.artefacts.generations import current_name, open_current, publish, rollback
 from serendip.errors import SerendipError
 from serendip.runtime.progress import Progress, SilentProgress
 from serendip.runtime.versions import SHARED_FROM_BYTES

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from serendip.data.store.sqlite_backend import sqlite_version
+from serendip.data.store.backends.sqlite_backend import sqlite_version
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.damage import Damage

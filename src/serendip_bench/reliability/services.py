@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 from serendip_bench.large_state import write_workspace

@@ -19,10 +19,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
-from serendip.engine import generations
+from serendip.engine.artefacts import generations
 from serendip.errors import SerendipError
 from serendip_bench.reliability.breakage import BREAKAGES
 

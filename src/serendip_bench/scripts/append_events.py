@@ -28,7 +28,7 @@ limit_threads(1)
 
 import numpy as np
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 
 _USERS, _ITEMS = 10_000, 5_000

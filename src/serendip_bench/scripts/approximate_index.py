@@ -21,9 +21,9 @@ limit_threads()
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray
-from serendip.models.ann_index import ApproximateIndex
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.models.index.ann_index import ApproximateIndex
 
 K = 100
 SHARES = (0.5, 0.1, 0.02, 0.001)

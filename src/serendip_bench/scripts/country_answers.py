@@ -44,9 +44,9 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.init.workspace import start_workspace
 from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.models.context_counts import ContextConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock

@@ -34,7 +34,8 @@ from serendip.content.semantic_ids import assignment
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.train import engine_fit
-from serendip.models import item_to_item, pair_counts, row_tasks
+from serendip.models import item_to_item
+from serendip.models.sparse import pair_counts, row_tasks
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.scripts.kill_nodes import JOBS

@@ -39,13 +39,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
+from serendip.engine.artefacts.erasure import Eraser
+from serendip.engine.artefacts.generations import publish
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import Eraser
-from serendip.engine.generations import publish
 from serendip.engine.workspace import Workspace
 from serendip_bench.large_state import build_state, shop_items, write_workspace
 from serendip_bench.scripts.latency import compute_percentiles

@@ -39,7 +39,7 @@ database.sql(
 """
 _SNAPSHOT = """
 import sys
-from serendip.data.event import ActionRules
+from serendip.data.events.event import ActionRules
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.store import Store
 dataset = take_snapshot(Store.open(sys.argv[1]), ActionRules())

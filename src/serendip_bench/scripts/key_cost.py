@@ -28,8 +28,8 @@ from serendip.runtime.threads import limit_threads
 limit_threads(1)
 
 from serendip.data.api_key import READ, issue_key
-from serendip.data.store.api_keys import ApiKeys
 from serendip.data.store.store import Store
+from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.serve.access import VISITOR_COOKIE, Access

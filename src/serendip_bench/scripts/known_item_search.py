@@ -25,8 +25,8 @@ limit_threads(1)
 
 import numpy as np
 
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
-from serendip.engine.generations import open_current
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 

@@ -27,9 +27,9 @@ limit_threads(1)
 
 import numpy as np
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
-from serendip.engine.generations import open_current
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace

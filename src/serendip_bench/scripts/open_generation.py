@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.workspace import Workspace
 
 _CHILD = """

@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ItemFeatures
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.item_to_item import ItemKNN, build_user_item_matrix
 from serendip.models.transitions import Transitions, TransitionsConfig

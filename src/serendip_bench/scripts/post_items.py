@@ -27,7 +27,7 @@ from serendip.runtime.threads import limit_threads
 limit_threads(1)
 
 from serendip.content.encoders.text import open_encoder
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip_bench.large_state import shop_items, write_workspace
 

@@ -39,7 +39,7 @@ from serendip.content.fusion import TEXT
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, measure_code_quality
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import (
+from serendip.data.items.features import (
     ItemFeatures,
     ModalityVectors,
 )

@@ -40,8 +40,8 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
-from serendip.data.user_profile import PreferenceTable, measure_activity
-from serendip.engine.settings import Settings
+from serendip.data.users.profile import PreferenceTable, measure_activity
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.state import EngineState
 from serendip.jobs.train.carry_over import MODEL, require_retriever

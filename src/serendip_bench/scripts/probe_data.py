@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
 from serendip_bench.datasets.posters import build_genre_table
 

@@ -35,7 +35,7 @@ from serendip.data.dataset import (
     Dataset,
     cooccurring_pairs,
 )
-from serendip.data.item_quality import QUALITIES, item_quality
+from serendip.data.items.quality import QUALITIES, item_quality
 from serendip.data.query import Query
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal

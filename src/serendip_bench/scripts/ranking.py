@@ -18,8 +18,8 @@ limit_threads()
 
 import numpy as np
 
+from serendip.engine.config.models import ModelsConfig
 from serendip.engine.feature_names import feature_names
-from serendip.engine.models_config import ModelsConfig
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.config import UnifiedConfig

@@ -26,7 +26,7 @@ from collections import Counter
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from serendip.engine.generations import open_current, publish
+from serendip.engine.artefacts.generations import open_current, publish
 from serendip_bench.scripts.peak_memory import find_descendants
 
 _CLIENTS = 2

@@ -24,8 +24,8 @@ limit_threads(1)
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.item_list import ItemList
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

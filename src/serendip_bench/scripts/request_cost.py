@@ -35,7 +35,7 @@ limit_threads(1)
 import numpy as np
 from fastapi import FastAPI
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
@@ -120,7 +120,7 @@ def measure_steps(engine: Engine, count: int) -> dict[str, dict[str, float]]:
 def _time_steps(engine: Engine, requests: Sequence[Request]) -> Iterator[tuple[str, float]]:
     """(step, mean CPU-ms), by functions of the pipeline that are timed where they are called."""
     from serendip.engine import presenter
-    from serendip.engine.explain import Explainer
+    from serendip.engine.explanations.explain import Explainer
     from serendip.engine.query_builder import QueryBuilder
     from serendip.engine.stages import pipeline
     from serendip.engine.stages.selection import Selector

@@ -31,21 +31,21 @@ import numpy as np
 
 from serendip.content import text_vectors
 from serendip.data.query import Query
+from serendip.data.rows.strings import save_arrays
 from serendip.data.splits import temporal
-from serendip.data.strings import save_arrays
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.semantic_ids.build import build_ids
-from serendip.jobs.train import row_tasks
-from serendip.jobs.train.labelled_query import Batches, LabelledQuery
-from serendip.jobs.train.ranker_actions import INNER_FRACTION, INTERACT
-from serendip.jobs.train.ranker_requests import BATCH
-from serendip.jobs.train.ranker_rows import HERE, RowMaking
-from serendip.jobs.train.row_tasks import CandidateTasks
-from serendip.jobs.train.state_folder import open_state, save_state
+from serendip.jobs.train.ranker import row_tasks
+from serendip.jobs.train.ranker.actions import INNER_FRACTION, INTERACT
+from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery
+from serendip.jobs.train.ranker.requests import BATCH
+from serendip.jobs.train.ranker.row_tasks import CandidateTasks
+from serendip.jobs.train.ranker.rows import HERE, RowMaking
+from serendip.jobs.train.ranker.state_folder import open_state, save_state
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
 from serendip.runtime.executor_factory import secure_ray

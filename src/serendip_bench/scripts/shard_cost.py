@@ -32,12 +32,12 @@ limit_threads(1)
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.engine.generations import open_current
-from serendip.engine.shards import opener_of
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.shards import opener_of
 from serendip.engine.state import EngineState
+from serendip.models.index.sharded_index import LocalShard, ShardedIndex
+from serendip.models.index.vector_index import VectorIndex
 from serendip.models.retriever.model import Retriever
-from serendip.models.sharded_index import LocalShard, ShardedIndex
-from serendip.models.vector_index import VectorIndex
 
 _K, _BLOCK, _ROWS = 100, 10, 16_384
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from serendip.serve.shared_state import SharedState
+from serendip.serve.workers.shared_state import SharedState
 
 _WARM_UP = 300
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -13,7 +13,7 @@ import numpy as np
 from serendip.content.behaviour_alignment import align
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import cooccurring_pairs
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.errors import DataError, UnsupportedError
 from serendip.evaluate.full_ranking import LABELS, FullRanking, estimates_of_ranks, rank_all
 from serendip.models import model_class, open_model

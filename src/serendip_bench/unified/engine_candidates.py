@@ -23,16 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.code_cells import CodeCells
-from serendip.data.item import Catalogue
-from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.code_cells import CodeCells
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import TASKS, Query
+from serendip.engine.config.models import ModelsConfig
+from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import feature_names
-from serendip.engine.models_config import ModelsConfig
-from serendip.engine.settings import Settings
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.pipeline import gather, run

@@ -15,8 +15,8 @@ import numpy as np
 from serendip.content.behaviour_alignment import align
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
-from serendip.data.item import Catalogue
-from serendip.data.item_features import TokenReader, Tokens
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.query import Query
 from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.intervals import estimates

@@ -8,8 +8,8 @@ learned as there. What search is learned from differs, with the weights of ``[ra
   with their relevant and irrelevant items. Units (tags, conversations, queries) are dealt into
   folds, and each fold is ordered by a ranker that has seen none of its units;
 - ``search-order``: the latter rankers behind the check of a training: for each fold it is chosen on
-  the queries of the other folds, by ``jobs/train/search_order_choice.py`` as it is, whether the
-  ranker or rank fusion orders. These answers are the product's, exact titles first.
+  the queries of the other folds, by ``jobs/train/ranker/search_order_choice.py`` as it is, whether
+  the ranker or rank fusion orders. These answers are the product's, exact titles first.
 
 The first two order search without that check; ``engine`` fuses the same candidates by rank.
 
@@ -31,12 +31,12 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import Query
 from serendip.engine.state import EngineState
 from serendip.evaluate.runs import Values
-from serendip.jobs.train.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker_actions import label_actions
-from serendip.jobs.train.ranker_requests import BATCH
-from serendip.jobs.train.ranker_rows import SearchCandidates, label_candidates
-from serendip.jobs.train.search_order_choice import SampledSearches, choose_search_order
-from serendip.jobs.train.search_rows import weigh_searches
+from serendip.jobs.train.ranker.actions import label_actions
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.requests import BATCH
+from serendip.jobs.train.ranker.rows import SearchCandidates, label_candidates
+from serendip.jobs.train.ranker.search_order_choice import SampledSearches, choose_search_order
+from serendip.jobs.train.ranker.search_rows import weigh_searches
 from serendip.models.ranker.config import PER_ROW, RankerRows, SearchSource
 from serendip.models.ranker.model import Ranker
 from serendip.models.ranker.search_order import SearchOrder

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ModalityVectors
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ModalityVectors
 from serendip.data.vocabulary import Vocabulary
 from serendip_bench.datasets.posters import (
     READINGS,

@@ -11,7 +11,7 @@ import pytest
 from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.strings import open_arrays
+from serendip.data.rows.strings import open_arrays
 from serendip.errors import ConfigError, StorageError
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.runtime.atomic_files import exclusive_lock

@@ -11,8 +11,8 @@ from bench_world import InThisProcess
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import Query
-from serendip.jobs.train.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker_rows import SearchCandidates
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.rows import SearchCandidates
 from serendip.models.ranker.config import RankerRows
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.registry import MOVIELENS, PRODUCTS

@@ -16,8 +16,8 @@ from serendip.content.encoders.media_files import (
     resolve_workspace_file,
 )
 from serendip.data.arrays import FloatArray
-from serendip.data.item import Item
-from serendip.data.item_features import ModalityVectors
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import ModalityVectors
 from serendip.errors import DataError
 from serendip.runtime.progress import SilentProgress
 

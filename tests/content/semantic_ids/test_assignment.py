@@ -10,7 +10,7 @@ from thread_executor import ThreadExecutor
 
 from serendip.content.semantic_ids import assignment, kmeans
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
-from serendip.data.semantic_ids import ASSIGN_BLOCK
+from serendip.data.items.semantic_ids import ASSIGN_BLOCK
 from serendip.runtime.progress import TrainOptions
 
 

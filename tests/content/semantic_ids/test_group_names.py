@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.content.semantic_ids.group_names import build_group_name, name_prefixes
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")
 

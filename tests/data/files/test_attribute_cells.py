@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from serendip.data.files.attribute_cells import AttributeCells
 from serendip.data.files.readers import ItemsConfig, read_items
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.init.attribute_roles import find_decimal, find_level_separator
 

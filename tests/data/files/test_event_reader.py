@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.files import tables
 from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.files.times import TimeFormat, parse_time

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.config import validate
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.limits import (
     MAX_ATTRIBUTE_VALUES,
     MAX_ATTRIBUTES,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.log import segment as module
 from serendip.data.log.columns import rank_by_first
 from serendip.data.log.event_table import is_first, tabulate_events

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from object_stores import Killed, MortalStore, raise_killed
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.objects.mirror import Mirror
 from serendip.data.objects.object_store import ObjectStore
 from serendip.data.objects.url import open_object_store

@@ -7,14 +7,14 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from serendip.data.event import ActionRules, Event
-from serendip.data.item import Item
+from serendip.data.events.event import ActionRules, Event
+from serendip.data.items.catalogue import Item
 from serendip.data.log.segment import Segment
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.errors import DataError, StorageError
 
 PHONE = Event("u", "a", 1.0, country="France", device="phone")

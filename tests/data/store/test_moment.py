@@ -12,13 +12,13 @@ import pytest
 from postgres_server import StorePlace
 from sqlalchemy import Connection
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
-from serendip.data.store.user_file import UserFile
-from serendip.data.store.users import Users
-from serendip.data.user import User
+from serendip.data.store.tables.user_file import UserFile
+from serendip.data.store.tables.users import Users
+from serendip.data.users.user import User
 from serendip.errors import StorageError
 
 USERS = ("u", "v", "w")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.errors import DataError

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from stored_files import fill, mounted
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.reserve import SIZE, Reserve
 from serendip.data.store.store import Store
 from serendip.errors import DiskFullError

@@ -3,7 +3,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.store import schema
 from serendip.data.store.schema import METADATA
 from serendip.data.store.upsert import ManyRows

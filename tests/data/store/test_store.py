@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres_server import StorePlace
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.limits import MAX_ID_BYTES, MAX_TEXT_CHARS
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.errors import BusyError, DataError, StorageError
 
 
@@ -378,8 +378,8 @@ import shutil
 import sys
 from pathlib import Path
 from sqlalchemy import Engine, event
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
 
 place, log, moment, command = sys.argv[1:]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from serendip.config import validate
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.engine.config.settings import Settings
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.settings import Settings
 from serendip.engine.stages.item_value import ItemValueConfig, expected_values, values_of
 from serendip.errors import ConfigError
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.event import EXCLUSIONS, Event
+from serendip.data.events.event import EXCLUSIONS, Event
+from serendip.data.events.rejections import MOST_UNWANTED, Rejected
 from serendip.data.query import Query
-from serendip.data.rejections import MOST_UNWANTED, Rejected
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from serendip.data.arrays import IntArray
-from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import Dataset, UserCountries
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.events.rejections import Rejected
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.code_cells import CodeCells
+from serendip.data.items.features import ItemFeatures
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import TASKS, History, Query
-from serendip.data.rejections import Rejected
-from serendip.data.semantic_ids import Codebooks
-from serendip.engine.models_config import ModelsConfig
+from serendip.engine.config.models import ModelsConfig
 from serendip.engine.presenter import build_answer, build_explanation
 from serendip.engine.request import Request
 from serendip.engine.stages.attribute_filter import AttributeFilter

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
 from serendip.data.item_list import tie_order, top_k
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data.items.catalogue import Item
 from serendip.data.query import TASKS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from serendip.config import validate
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.surfaces import (

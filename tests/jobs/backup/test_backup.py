@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from serendip.data.api_key import issue_key
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.store.api_keys import ApiKeys
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
+from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import Eraser, ErasureReceipt
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError, StorageError

@@ -20,10 +20,10 @@ from fault_server import Body, Reply, completion, configure, data_of, serving
 from small_shop import NUM_ITEMS, import_shop
 from thread_executor import ThreadExecutor
 
-from serendip.data.event import Event
-from serendip.data.item import Catalogue, Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.store.generated_texts import GeneratedText, text_digest
+from serendip.data.store.tables.generated_texts import GeneratedText, text_digest
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError

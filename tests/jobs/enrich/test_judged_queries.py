@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from data_world import dataset_of
 
+from serendip.data.events.search_log import SUGGESTED, LoggedRequest
 from serendip.data.privacy import VISITOR
-from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.jobs.enrich.judged_queries import read_held_out_queries, read_training_queries
 
 

@@ -10,7 +10,7 @@ import pytest
 from small_shop import import_shop
 
 from serendip.data.splits import temporal
-from serendip.engine.quality_report import QualityReport
+from serendip.engine.artefacts.quality_report import QualityReport
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate import evaluate

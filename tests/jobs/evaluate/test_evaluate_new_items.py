@@ -8,8 +8,8 @@ import numpy as np
 from data_world import dataset_of
 
 from serendip.data.dataset import Dataset
-from serendip.data.impression_log import ImpressionLog
-from serendip.data.item_starts import DAY_S
+from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.items.fair_start import DAY_S
 from serendip.data.splits import Split, temporal
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.surfaces import SurfaceConfig

@@ -10,9 +10,9 @@ import pytest
 from vote_ranker import order_by_votes
 
 from serendip.engine.engine import Engine
-from serendip.engine.explain import Explainer
-from serendip.engine.influence import find_influence
-from serendip.engine.reason_choice import Ground
+from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.influence import find_influence
+from serendip.engine.explanations.reason_choice import Ground
 from serendip.engine.request import Request
 from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState

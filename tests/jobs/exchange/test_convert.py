@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.jobs.exchange.convert import ENGINES, convert

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.exchange.export import FORMATS, export

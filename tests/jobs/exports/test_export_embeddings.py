@@ -16,13 +16,13 @@ import pytest
 from posting_executor import NOW, PostingExecutor, write_to
 from small_shop import TASTES
 
-from serendip.data.allowed_items import AllowedItems
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.user_profile import ACTIVITY, PARTS
+from serendip.data.events.event import Event
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.items.catalogue import Item
+from serendip.data.users.profile import ACTIVITY, PARTS
+from serendip.engine.artefacts.erasure import Eraser
+from serendip.engine.artefacts.generations import publish
 from serendip.engine.engine import Engine
-from serendip.engine.erasure import Eraser
-from serendip.engine.generations import publish
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
 from serendip.engine.workspace import Workspace

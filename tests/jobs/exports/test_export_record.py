@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serendip.data.store.store import Store
-from serendip.engine.erasure import Eraser, ErasurePlace
+from serendip.engine.artefacts.erasure import Eraser, ErasurePlace
 from serendip.engine.workspace import Workspace
 from serendip.jobs.exchange.export import export
 from serendip.jobs.exchange.open_formats import JsonFormat

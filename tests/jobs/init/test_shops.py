@@ -13,7 +13,7 @@ import pytest
 from commands import serendip_here
 
 from serendip.data.files.readers import read_items
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 
 LONG = "A sturdy thing for every day, made by people who care about how long such things last. "

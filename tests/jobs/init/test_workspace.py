@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.event import ActionRules
+from serendip.data.events.event import ActionRules
 from serendip.data.files.readers import read_events, read_items
-from serendip.data.item import Item
-from serendip.data.item_quality import QualityConfig
+from serendip.data.items.catalogue import Item
+from serendip.data.items.quality import QualityConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.init.attribute_roles import choose_text_fields, find_units

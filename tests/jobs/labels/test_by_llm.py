@@ -17,7 +17,7 @@ from small_shop import import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.context import JobContext

@@ -9,8 +9,8 @@ import numpy as np
 from small_shop import NUM_USERS, import_shop
 
 from serendip.data.dataset import UserCountries
-from serendip.data.item import Catalogue, Item
-from serendip.data.user_groups import Groups
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.users.groups import Groups
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.draw_lists import find_tellable_values
 

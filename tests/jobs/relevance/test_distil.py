@@ -14,11 +14,11 @@ import pytest
 from commands import invoke
 from small_shop import NUM_ITEMS, TASTES, import_shop, write_files
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.query import History
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
-from serendip.engine.generations import open_current
 from serendip.engine.request import Request
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.pipeline import run

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.jobs.semantic_ids.build import extend_items
 from serendip.jobs.semantic_ids.versions import CodedItems
 

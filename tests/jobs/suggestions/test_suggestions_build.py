@@ -17,8 +17,8 @@ from thread_executor import ThreadExecutor
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.event import Event
-from serendip.data.item import Catalogue, Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError

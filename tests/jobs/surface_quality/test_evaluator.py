@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from small_shop import import_shop
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.query import TASKS
 from serendip.data.splits import temporal
-from serendip.engine.live_state import ItemUpdater
+from serendip.engine.live.state import ItemUpdater
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext

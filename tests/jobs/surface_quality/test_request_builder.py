@@ -10,12 +10,12 @@ import pytest
 from data_world import dataset_of
 
 from serendip.data.dataset import Dataset, UserCountries
-from serendip.data.event import EXCLUSIONS
-from serendip.data.negative_log import NegativeLog
-from serendip.data.repeats import Repeats
-from serendip.data.search_log import LoggedRequest
+from serendip.data.events.event import EXCLUSIONS
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.events.repeats import Repeats
+from serendip.data.events.search_log import LoggedRequest
 from serendip.data.splits import Split, Targets, next_choices, temporal
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.jobs.surface_quality import request_builder
 from serendip.jobs.surface_quality.baskets import basket_actions, read_baskets

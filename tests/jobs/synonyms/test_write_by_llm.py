@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from serendip.cli.main import app
 from serendip.data import Catalogue, Item
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from stand import NEW, train
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serendip.data.dataset import EventLog
-from serendip.data.event import ActionRules, Event, EventColumns
+from serendip.data.events.event import ActionRules, Event, EventColumns
 from serendip.data.vocabulary import Vocabulary
 from serendip.jobs.train.drift import (
     MIN_INTERACTIONS,

@@ -13,8 +13,10 @@ from small_shop import import_shop
 from serendip.data.dataset_folder import save_dataset
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
-from serendip.jobs.train import engine_fit, ranker_fit, row_tasks
+from serendip.jobs.train import engine_fit
 from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
+from serendip.jobs.train.ranker import fit as ranker_fit
+from serendip.jobs.train.ranker import row_tasks
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.executor import LocalExecutor

@@ -15,7 +15,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.query import History, Query
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal

@@ -10,7 +10,7 @@ from small_shop import SETTINGS, write_files
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
-from serendip.data.item_quality import item_quality
+from serendip.data.items.quality import item_quality
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files

@@ -17,11 +17,11 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import TokenReader, Tokens
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
-from serendip.engine.live_state import ItemUpdater
-from serendip.engine.models_config import ModelsConfig
+from serendip.engine.config.models import ModelsConfig
+from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files

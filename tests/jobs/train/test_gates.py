@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.engine.generations import current_name, open_current
+from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext

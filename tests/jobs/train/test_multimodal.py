@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from serendip.cli.main import app
 from serendip.content.encoders.text import open_encoder
-from serendip.data.item import Item
-from serendip.data.item_features import TokenReader
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import TokenReader
 from serendip.engine.engine import Engine
-from serendip.engine.live_state import ItemUpdater
+from serendip.engine.live.state import ItemUpdater
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -169,8 +169,8 @@ SERVE = """
 import json, sys
 from serendip.cli.main import app
 from serendip.content.encoders.text import open_encoder
-from serendip.data.item import Item
-from serendip.data.item_features import TokenReader
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import TokenReader
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 engine = Engine.open(sys.argv[1])

@@ -9,7 +9,7 @@ import pytest
 from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.splits import temporal
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
@@ -18,7 +18,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.ranker_actions import INNER_FRACTION
+from serendip.jobs.train.ranker.actions import INNER_FRACTION
 from serendip.jobs.train.train import train_workspace
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions

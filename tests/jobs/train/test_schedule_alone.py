@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.engine.training_record import TrainingRecord
+from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.jobs.train.schedule import TrainingSchedule
 from serendip.runtime import extras

@@ -12,7 +12,7 @@ from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import FloatArray
-from serendip.engine.generations import publish
+from serendip.engine.artefacts.generations import publish
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions.build import build_queries

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from stand import NEW, train
 
+from serendip.engine.artefacts.generations import rollback
 from serendip.engine.engine import Engine
-from serendip.engine.generations import rollback
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace

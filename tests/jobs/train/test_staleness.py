@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from stand import NEW, publish_with
 
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.engine.generations import open_current, rollback
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.engine.artefacts.generations import open_current, rollback
+from serendip.engine.artefacts.training_record import REFUSED, TrainingRecord
 from serendip.engine.state import open_counts
-from serendip.engine.training_record import REFUSED, TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.drift import popularity_profile

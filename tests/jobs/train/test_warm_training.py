@@ -11,11 +11,11 @@ import pytest
 from stand import publish_with
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
-from serendip.data.event import Event
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.events.event import Event
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.evaluate.full_ranking import rank_all

@@ -12,8 +12,8 @@ import pytest
 from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY
-from serendip.data.store.generated_texts import GeneratedText, text_digest
-from serendip.engine.generations import publish
+from serendip.data.store.tables.generated_texts import GeneratedText, text_digest
+from serendip.engine.artefacts.generations import publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.write import collect_queries

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.numeric import unit
 from serendip.errors import ArtefactError
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.numeric import unit
 from serendip.evaluate.classification import BinaryPredictions
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.data.aligned_rows import AlignedRows
 from serendip.data.dataset import AlignedProjection, Dataset
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
+from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig

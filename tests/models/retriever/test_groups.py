@@ -6,7 +6,7 @@ import pytest
 from serendip.config import validate
 from serendip.data.dataset import EventLog, QueryExamples
 from serendip.data.query import RETRIEVAL_TASKS, Query, RetrievalTask, Surface
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import (

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.aligned_rows import AlignedRows
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples
-from serendip.data.packed_rows import pack_rows
 from serendip.data.query import History, Query
+from serendip.data.rows.aligned_rows import AlignedRows
+from serendip.data.rows.packed_rows import pack_rows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores, TrainedQueries, text_keys
 from serendip.models.retriever.model import Retriever

@@ -11,8 +11,8 @@ import torch
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.packed_rows import PackedRows
 from serendip.data.query import History, Query, RetrievalTask
+from serendip.data.rows.packed_rows import PackedRows
 from serendip.errors import ConfigError
 from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.config import RetrieverConfig

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serendip.data.dataset import Dataset
-from serendip.data.item_quality import UNKNOWN, item_quality
+from serendip.data.items.quality import UNKNOWN, item_quality
 from serendip.models.early_stopping import compute_target_ndcg
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever

@@ -12,7 +12,7 @@ import torch
 
 from serendip.config import validate
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import ArtefactError, ConfigError, DataError, UnsupportedError
 from serendip.models.onnx import open_session, to_onnx

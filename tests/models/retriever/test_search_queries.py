@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from serendip.data.dataset import Dataset, QueryExamples, UserCountries
-from serendip.data.item import Item
-from serendip.data.item_features import ItemFeatures, TokenReader, Tokens
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import ItemFeatures, TokenReader, Tokens
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig

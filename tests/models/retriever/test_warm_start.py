@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from serendip.data.dataset import Dataset, EventLog, QueryExamples, UserCountries
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.base import WarmStart

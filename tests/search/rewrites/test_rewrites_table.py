@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from serendip.data import Catalogue, Item
+from serendip.data.events.search_log import Search
 from serendip.data.privacy import VISITOR
-from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.jobs.rewrites.build import read_reformulations

@@ -3,8 +3,8 @@ import pytest
 
 from serendip.config import validate
 from serendip.data import Catalogue, Item
+from serendip.data.events.search_log import Search
 from serendip.data.privacy import VISITOR, is_private
-from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.search.phrases import function_words, phrases_of, spell_phrases

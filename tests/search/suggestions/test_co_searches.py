@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.item import Catalogue
-from serendip.data.search_log import Search
+from serendip.data.events.search_log import Search
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.text import normalise
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.co_searches import SMALLEST_SHARE, WITHIN_S, CoSearches

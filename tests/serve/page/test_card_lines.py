@@ -6,7 +6,7 @@ import pytest
 from tiny_engine import TinyEngine
 
 from serendip.data import Item
-from serendip.data.item import Attribute
+from serendip.data.items.catalogue import Attribute
 from serendip.serve.page.cards import summarise_attributes
 
 

@@ -9,7 +9,7 @@ import pytest
 from tiny_engine import TinyEngine
 from wire_client import WireClient
 
-from serendip.engine.quality_report import REPORT_HTML, STATUS_FILE, QualityReport
+from serendip.engine.artefacts.quality_report import REPORT_HTML, STATUS_FILE, QualityReport
 from serendip.runtime.job_status import DONE, FAILED, RUNNING, JobStatus
 
 LINE = '<p id="quality" class="quality"'

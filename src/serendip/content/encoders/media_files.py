@@ -15,8 +15,8 @@ from typing import Any
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import MediaEncoder, find_present
-from serendip.data.item import Item
-from serendip.data.item_features import ModalityVectors
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import ModalityVectors
 from serendip.errors import DataError
 from serendip.runtime.progress import Progress
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.semantic_ids import ASSIGN_BLOCK, Codebooks
-from serendip.data.strings import map_array, save_arrays
+from serendip.data.items.semantic_ids import ASSIGN_BLOCK, Codebooks
+from serendip.data.rows.strings import map_array, save_arrays
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder
 

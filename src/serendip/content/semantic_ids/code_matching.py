@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks
 
 
 def match_codebooks(

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence, Set
 from itertools import combinations
 
 from serendip.data.arrays import IntArray
-from serendip.data.item import Catalogue, Item
-from serendip.data.semantic_ids import code_name
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.semantic_ids import code_name
 
 NAMED_LEVELS = 2
 """Levels with names; deeper groups have few items, whose titles describe them better."""

@@ -27,7 +27,7 @@ from serendip.config import Config
 from serendip.content.behaviour_alignment import align
 from serendip.content.semantic_ids.assignment import assign_codes
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.semantic_ids import Codebooks, Level
+from serendip.data.items.semantic_ids import Codebooks, Level
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from serendip.data.files.cells import strip_sql
 from serendip.data.files.tables import Cell
-from serendip.data.item import Attribute
+from serendip.data.items.catalogue import Attribute
 
 DecimalSign = Literal[".", ","]
 AttributeKind: TypeAlias = Literal["list", "number", "text"]

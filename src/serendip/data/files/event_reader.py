@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.files.attribute_cells import AttributeCells, DecimalSign
 from serendip.data.files.broken_rows import BrokenRows
 from serendip.data.files.cells import CellSql, is_filled_sql, number_sql, strip_sql, text_sql

@@ -21,7 +21,7 @@ from serendip.data.files.broken_rows import BrokenRows
 from serendip.data.files.cells import strip_sql, text_sql
 from serendip.data.files.tables import Cell, Row, Table, connect, open_table
 from serendip.data.files.times import TimeFormat
-from serendip.data.item import Attribute, Item
+from serendip.data.items.catalogue import Attribute, Item
 from serendip.data.limits import (
     EARLIEST,
     LATEST,

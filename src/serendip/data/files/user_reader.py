@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serendip.data.attributes import Attribute
 from serendip.data.files.broken_rows import BrokenRows
 from serendip.data.files.tables import Cell, open_table
+from serendip.data.items.attributes import Attribute
 from serendip.data.store.validation import user_problem
-from serendip.data.user import COUNTRY, User
+from serendip.data.users.user import COUNTRY, User
 
 
 @dataclass(frozen=True, slots=True)

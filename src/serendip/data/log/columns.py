@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.arrow import to_arrow
-from serendip.data.event import NO_SESSION, EventColumns
+from serendip.data.events.event import NO_SESSION, EventColumns
 from serendip.data.log.event_table import read_codes, read_numbers
 from serendip.data.log.segment import Segment, number_sessions
+from serendip.data.rows.arrow import to_arrow
 from serendip.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 
 if TYPE_CHECKING:
     import pyarrow as pa

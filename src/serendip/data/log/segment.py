@@ -30,8 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.arrow import to_arrow, to_arrow_or_null
-from serendip.data.event import NO_SESSION, Event, session_code
+from serendip.data.events.event import NO_SESSION, Event, session_code
 from serendip.data.log.event_table import (
     NUMBERS,
     TEXTS,
@@ -39,6 +38,7 @@ from serendip.data.log.event_table import (
     read_codes,
     read_numbers,
 )
+from serendip.data.rows.arrow import to_arrow, to_arrow_or_null
 from serendip.errors import StorageError
 from serendip.runtime.atomic_files import flush_tree, write_synced
 from serendip.runtime.versions import CHECKSUM, MANIFEST, compute_checksums, seal, unseal

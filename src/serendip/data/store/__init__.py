@@ -1,6 +1,6 @@
 """The database.
 
-``store.py`` reads and writes items and events, ``schema.py`` has its tables, ``database.py`` and
-``sqlite_file.py`` its connections. ``log_view.py`` reads the event log in one transaction,
-``log_writer.py`` writes its segments. The others have one table or check each.
+``store.py`` reads and writes items and events, ``schema.py`` has its tables, ``database.py`` a pool
+of connections to one of the ``backends``. ``event_log`` reads and writes the segments of the log,
+``tables`` has what is neither item nor event. The others have one check or task each.
 """

@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serendip.data.store.backend import WRITES
+from serendip.data.store.backends.backend import WRITES
 from serendip.data.store.config import DatabasePlace
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData
 
-    from serendip.data.store.backend import Backend, Dialect, RowsAround
+    from serendip.data.store.backends.backend import Backend, Dialect, RowsAround
 
 _log = logging.getLogger(__name__)
 
@@ -357,9 +357,9 @@ class Database:
 
 def _open_backend(place: DatabasePlace, create: bool, busy_timeout_s: float) -> Backend:
     if "://" in str(place):
-        from serendip.data.store.postgres_backend import PostgresBackend
+        from serendip.data.store.backends.postgres_backend import PostgresBackend
 
         return PostgresBackend(str(place), busy_timeout_s)
-    from serendip.data.store.sqlite_backend import SqliteBackend
+    from serendip.data.store.backends.sqlite_backend import SqliteBackend
 
     return SqliteBackend(Path(place), create, busy_timeout_s)

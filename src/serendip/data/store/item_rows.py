@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serendip.data.item import Attribute, Item
+from serendip.data.items.catalogue import Attribute, Item
 
 if TYPE_CHECKING:
     import pyarrow as pa

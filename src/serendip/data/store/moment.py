@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from serendip.data.store.event_log.view import LogPosition, LogView
 from serendip.data.store.item_rows import item_values, items_of
-from serendip.data.store.log_view import LogPosition, LogView
 from serendip.data.store.store import ItemChanges, Store
-from serendip.data.store.user_file import UserFile
+from serendip.data.store.tables.user_file import UserFile
 
 _FILE, _USERS = "moment.json", "users.db"
 

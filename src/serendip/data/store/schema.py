@@ -43,8 +43,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
 from serendip.data.store.upsert import ManyRows, insert_into
 

@@ -19,47 +19,47 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.limits import EARLIEST
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.objects.mirror import Place
-from serendip.data.store.backend import RowsAround
-from serendip.data.store.backups import Backups
+from serendip.data.store.backends.backend import RowsAround
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
-from serendip.data.store.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.exports import Exports
-from serendip.data.store.generated_texts import GeneratedTexts
+from serendip.data.store.event_log.reader import EventLogReader, PastLogReader
+from serendip.data.store.event_log.totals import LogTotals
+from serendip.data.store.event_log.view import LOG_NAME_KEY, LogPosition, LogView, read_log
+from serendip.data.store.event_log.writer import (
+    ITEM_REMAINS_KEY,
+    REMAINS_KEY,
+    REPLACED_KEY,
+    LogWriter,
+)
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
     tabulate_items,
     tabulate_sizes,
 )
-from serendip.data.store.log_reader import EventLogReader, PastLogReader
-from serendip.data.store.log_totals import LogTotals
-from serendip.data.store.log_view import LOG_NAME_KEY, LogPosition, LogView, read_log
-from serendip.data.store.log_writer import (
-    ITEM_REMAINS_KEY,
-    REMAINS_KEY,
-    REPLACED_KEY,
-    LogWriter,
-)
 from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
-from serendip.data.store.users import PastUsers, Users
+from serendip.data.store.tables.backups import Backups
+from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
+from serendip.data.store.tables.exports import Exports
+from serendip.data.store.tables.generated_texts import GeneratedTexts
+from serendip.data.store.tables.users import PastUsers, Users
 from serendip.data.store.validation import id_problem, require_events, require_items
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.errors import DataError, DiskFullError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
 
-    from serendip.data.store.user_file import UserFile
+    from serendip.data.store.tables.user_file import UserFile
 
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from serendip.data.attributes import Attribute
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Item
 from serendip.data.limits import (
     EARLIEST,
     LATEST,
@@ -25,7 +25,7 @@ from serendip.data.limits import (
     MAX_TEXT_CHARS,
     RESERVED_ENDING,
 )
-from serendip.data.user import COUNTRY, User
+from serendip.data.users.user import COUNTRY, User
 from serendip.errors import DataError
 
 _SAME_NAMES: Mapping[str, str] = {}

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query
 
 REQUEST = "request"

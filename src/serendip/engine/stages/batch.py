@@ -14,9 +14,9 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import IntArray
 from serendip.data.item_list import ItemList
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import (
     RECALLED,
     RECENT,

@@ -14,9 +14,9 @@ from itertools import pairwise
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.event import NO_SESSION
+from serendip.data.events.event import NO_SESSION
+from serendip.data.items.semantic_ids import first_codes
 from serendip.data.query import History, Query
-from serendip.data.semantic_ids import first_codes
 from serendip.engine.feature_names import context_feature_names, fit_name
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.state import EngineState

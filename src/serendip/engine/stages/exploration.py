@@ -39,7 +39,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from serendip.config import Config
-from serendip.data.item_starts import Promise
+from serendip.data.items.fair_start import Promise
 from serendip.data.query import History, Query
 from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
+from serendip.data.events.repeats import times_chosen
+from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
-from serendip.data.repeats import times_chosen
-from serendip.data.row_array import dot_items
-from serendip.data.semantic_ids import common_prefix
+from serendip.data.rows.row_array import dot_items
 from serendip.engine.feature_names import models_of_kind, relative_name
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.context_features import context_columns

@@ -14,11 +14,11 @@ from functools import partial
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import BoolArray, locate
-from serendip.data.attribute_test import AttributeTest
-from serendip.data.event import Exclusion
-from serendip.data.item import Catalogue
+from serendip.data.events.event import Exclusion
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.items.attribute_test import AttributeTest
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query, Task
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.base import Stage

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 
 
 class ItemValueConfig(Config):

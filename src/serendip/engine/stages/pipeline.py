@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import FloatArray, IntArray, distinct
 from serendip.data.item_list import ItemList, tie_order
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
@@ -25,7 +25,7 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
-from serendip.models.sharded_index import watch_shards
+from serendip.models.index.sharded_index import watch_shards
 from serendip.runtime.spans import span
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"

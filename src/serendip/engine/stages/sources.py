@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems, ItemSet
 from serendip.data.arrays import locate
+from serendip.data.events.repeats import last_choices, times_chosen
 from serendip.data.item_list import ItemList
-from serendip.data.item_starts import Promise
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data.items.fair_start import Promise
 from serendip.data.query import Query
-from serendip.data.repeats import last_choices, times_chosen
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.popular import list_popular

@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeInt, field_validator
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 
 SPONSORED = "sponsored"

@@ -17,10 +17,10 @@ from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, m
 
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.event import NO_SESSION
-from serendip.data.item_starts import NO_PROMISE, Promise
+from serendip.data.events.event import NO_SESSION
+from serendip.data.events.rejections import Rejected
+from serendip.data.items.fair_start import NO_PROMISE, Promise
 from serendip.data.query import ITEM_TASKS, History, Query, Task
-from serendip.data.rejections import Rejected
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
@@ -90,7 +90,8 @@ class SurfaceConfig(Config):
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers items that are particular to the context over items that everybody chooses. ``learned``
     = the most that the newest events allow for the surface's task, see
-    ``jobs/train/popularity_discount.py``; where too little is known, 0, and 0.3 for ``similar``."""
+    ``jobs/train/ranker/popularity_discount.py``; where too little is known, 0, and 0.3 for
+    ``similar``."""
 
     rejection_discount: float = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not

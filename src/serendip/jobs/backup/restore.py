@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serendip.data.item import Item
-from serendip.data.store.api_keys import ApiKeys
+from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.foreign_parts import find_foreign_part
 from serendip.data.store.store import Store
 from serendip.data.store.table_copy import CopyEnd, copy_rows, open_target
-from serendip.engine.generations import current_name, open_current
+from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.jobs.backup.folder import BackupFolder, copy_stream, find_difference

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from serendip import __version__
-from serendip.data.store.backups import Backup, Backups
-from serendip.engine.erasure import BACKUP_SCRATCH
+from serendip.data.store.tables.backups import Backup, Backups
+from serendip.engine.artefacts.erasure import BACKUP_SCRATCH
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, SerendipError, StorageError
 from serendip.jobs.backup.folder import FORMAT, BackupFolder, mask_uri

@@ -13,10 +13,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from serendip.data.store.backends.disk_failure import FAILURE_ENDING
 from serendip.data.store.config import DATABASE_FILE
-from serendip.data.store.disk_failure import FAILURE_ENDING
 from serendip.data.store.store import LOG_FOLDER, Store
-from serendip.engine.generations import current_name, open_current
+from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS

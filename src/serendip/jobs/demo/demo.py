@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.generations import open_current
-from serendip.engine.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ArtefactError, DataError, ExtraMissing, NotTrainedError, SerendipError
 from serendip.jobs.context import JobContext

@@ -22,9 +22,9 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList, top_k
-from serendip.data.store.generated_texts import (
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.store.tables.generated_texts import (
     GENERATED_SOURCES,
     GeneratedText,
     WrittenSource,

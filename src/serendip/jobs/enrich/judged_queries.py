@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.data.dataset import Dataset
+from serendip.data.events.search_log import SUGGESTED, LoggedRequest
 from serendip.data.files.tables import open_table
 from serendip.data.privacy import count_people, private_keys
-from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError

@@ -25,9 +25,8 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.catalogue_folder import open_catalogue, save_catalogue
-from serendip.data.item import Catalogue, Item
-from serendip.data.strings import map_array
+from serendip.data.items.catalogue import Catalogue, Item, open_catalogue, save_catalogue
+from serendip.data.rows.strings import map_array
 from serendip.data.text import tokens
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder

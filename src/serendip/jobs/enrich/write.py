@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from serendip.data.dataset import Dataset
-from serendip.data.item import Catalogue, Item
-from serendip.data.store.generated_texts import (
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.store.tables.generated_texts import (
     GENERATED_FIELDS,
     GeneratedText,
     WrittenField,

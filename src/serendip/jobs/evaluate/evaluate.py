@@ -21,8 +21,8 @@ from serendip.content.features import encode_items
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
-from serendip.engine.settings import EvaluationConfig
+from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
+from serendip.engine.config.settings import EvaluationConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration
@@ -35,7 +35,7 @@ from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.surface_quality.answers import ENGINE
 from serendip.jobs.train.fingerprint import compute_fingerprint
-from serendip.jobs.train.ranker_actions import require_actions
+from serendip.jobs.train.ranker.actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.executor import IN_PROCESS, Executor
 from serendip.runtime.extras import require_training

@@ -10,9 +10,9 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.query import Query
-from serendip.engine.explain import Explainer
-from serendip.engine.influence import find_influence
-from serendip.engine.reason_choice import Ground
+from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.influence import find_influence
+from serendip.engine.explanations.reason_choice import Ground
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import SurfaceConfig

@@ -8,7 +8,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_starts import DAY_S, ItemStarts, Promise, begin_of
+from serendip.data.items.fair_start import DAY_S, ItemStarts, Promise, begin_of
 from serendip.data.splits import Split
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.surfaces import SurfaceConfig

@@ -30,9 +30,9 @@ from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.evaluator import HOME, SURFACES, SurfaceEvaluator
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
-from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.engine_fit import fit_engine, older_folder
 from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextConfig
 from serendip.models.retriever.model import Retriever

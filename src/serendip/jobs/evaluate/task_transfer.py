@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from serendip import __version__
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import RETRIEVAL_TASKS, Query
 from serendip.data.splits import Split, Targets, temporal
 from serendip.errors import DataError

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serendip.data.attributes import Attribute
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.files.times import parse_time
-from serendip.data.item import Item
-from serendip.data.user import User
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Item
+from serendip.data.users.user import User
 from serendip.jobs.exchange.rows import (
     ExportFormat,
     ForeignFiles,

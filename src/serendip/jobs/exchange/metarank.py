@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from serendip.data.attributes import Attribute
-from serendip.data.event import Event
+from serendip.data.events.event import Event
+from serendip.data.events.search_log import IMPRESSION
 from serendip.data.files.columns import guess_mapping
-from serendip.data.item import Item
-from serendip.data.search_log import IMPRESSION
-from serendip.data.user import User
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Item
+from serendip.data.users.user import User
 from serendip.jobs.exchange.rows import (
     BrokenRow,
     ForeignFiles,

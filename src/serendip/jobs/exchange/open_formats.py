@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from serendip.data.attributes import Attribute
-from serendip.data.event import Event
-from serendip.data.item import Item
+from serendip.data.events.event import Event
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Item
 from serendip.data.store.store import StoreTables
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.jobs.exchange.rows import (
     ExportFormat,

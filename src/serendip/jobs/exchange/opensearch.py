@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.jobs.exchange.rows import ExportFormat, item_row, json_line
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from serendip.data.attributes import Attribute
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.files.columns import guess_mapping
-from serendip.data.item import Item
-from serendip.data.user import User
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Item
+from serendip.data.users.user import User
 from serendip.errors import DataError
 from serendip.jobs.exchange.open_formats import as_one_kind
 from serendip.jobs.exchange.rows import (

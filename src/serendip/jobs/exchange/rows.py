@@ -13,16 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serendip.data.attributes import Attribute
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.files.broken_rows import SHOWN, count_broken
 from serendip.data.files.columns import guess_mapping
 from serendip.data.files.tables import open_text
-from serendip.data.item import Item
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Item
 from serendip.data.log.event_table import list_events
 from serendip.data.store.store import StoreTables
 from serendip.data.store.validation import event_problem, item_problem, user_problem
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.errors import DataError
 from serendip.jobs.exchange.times import read_moment
 

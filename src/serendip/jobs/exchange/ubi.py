@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.data.search_log import IMPRESSION
-from serendip.data.user import User
+from serendip.data.events.event import Event
+from serendip.data.events.search_log import IMPRESSION
+from serendip.data.items.catalogue import Item
+from serendip.data.users.user import User
 from serendip.jobs.exchange.rows import (
     BrokenRow,
     ExportFormat,

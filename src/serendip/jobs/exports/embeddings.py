@@ -27,7 +27,7 @@ from serendip.data.files.columns import guess_mapping
 from serendip.data.files.tables import open_table
 from serendip.data.query import Query
 from serendip.data.store.store import Store
-from serendip.data.user_profile import ACTIVITY, PreferenceTable, measure_activity
+from serendip.data.users.profile import ACTIVITY, PreferenceTable, measure_activity
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history

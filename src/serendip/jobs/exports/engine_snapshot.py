@@ -14,8 +14,8 @@ from pathlib import Path
 
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
+from serendip.engine.artefacts.generations import ITEM_VERSION, open_current
 from serendip.engine.engine import Engine
-from serendip.engine.generations import ITEM_VERSION, open_current
 from serendip.engine.workspace import Workspace
 from serendip.runtime.scratch import scratch_folder
 

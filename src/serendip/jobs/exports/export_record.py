@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serendip.data.store.erased_users import Erasures
-from serendip.data.store.exports import Export
 from serendip.data.store.store import Store
+from serendip.data.store.tables.erased_users import Erasures
+from serendip.data.store.tables.exports import Export
 from serendip.engine.workspace import Workspace
 from serendip.runtime.atomic_files import open_parquet
 

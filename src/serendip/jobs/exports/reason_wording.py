@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from serendip.data.item import Catalogue
-from serendip.engine.explain import Reason
+from serendip.data.items.catalogue import Catalogue
+from serendip.engine.explanations.explain import Reason
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import LlmJob, run_llm_job
 from serendip.jobs.llm.question_parts import Question

@@ -18,16 +18,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from serendip.data.attribute_test import parse_tests
 from serendip.data.item_list import ItemList
+from serendip.data.items.attribute_test import parse_tests
 from serendip.engine.engine import Engine
-from serendip.engine.explain import Explainer
-from serendip.engine.influence import find_influence
+from serendip.engine.explanations.explain import Explainer
+from serendip.engine.explanations.influence import find_influence
+from serendip.engine.explanations.translation import choose_language
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
-from serendip.engine.translation import choose_language
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.context import JobContext

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from serendip.data.event import ActionRules, Exclusion
+from serendip.data.events.event import ActionRules, Exclusion
 from serendip.data.files.columns import fold
 
 _NEGATIVE: Mapping[Exclusion, frozenset[str]] = MappingProxyType(

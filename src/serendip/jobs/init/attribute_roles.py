@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from serendip.data.files.columns import fold
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.jobs.init.cell_kinds import CURRENCY, MAJORITY, Kind, classify_column
 
 MAX_TEXT_FIELDS = 6

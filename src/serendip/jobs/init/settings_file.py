@@ -9,11 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from serendip.content.encoders.media_files import resolve_workspace_file
-from serendip.data.event import Event
+from serendip.data.events.event import Event
 from serendip.data.files.cells import MEDIA_FOLDER
 from serendip.data.files.columns import fold
 from serendip.data.files.readers import EventsConfig, read_events
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.data.text import looks_like_library_style
 from serendip.errors import DataError
 from serendip.jobs.init.action_roles import ActionRoles

@@ -18,7 +18,7 @@ from serendip.data.files.encodings import check_encoding
 from serendip.data.files.readers import ItemsConfig, read_items
 from serendip.data.files.tables import open_table
 from serendip.data.files.times import check_time_format
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.init.action_roles import ActionRoles

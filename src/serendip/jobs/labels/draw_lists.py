@@ -25,7 +25,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import VISITOR, count_people, is_private, is_publishable
 from serendip.data.query import Query
 from serendip.data.text import normalise

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic
 
-from serendip.data.item import Item
+from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.question_parts import Question, ask_in_parts, open_llm

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.item import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError, UnsupportedError

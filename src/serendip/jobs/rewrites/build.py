@@ -15,8 +15,8 @@ from typing import Any
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
+from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people, private_keys
-from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
 from serendip.jobs.rewrites.scorer_data import ScorerRowBuilder, generate_texts, read_logged_texts

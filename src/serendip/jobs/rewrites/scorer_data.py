@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.search_log import Search
+from serendip.data.events.search_log import Search
 from serendip.data.text import words
 from serendip.runtime.progress import Progress
 from serendip.search.logistic import RankingRows

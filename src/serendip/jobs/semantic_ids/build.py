@@ -23,9 +23,9 @@ from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.semantic_ids.kmeans import fit_codebooks, measure_code_quality
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
-from serendip.data.item import Catalogue
-from serendip.data.item_features import ModalityVectors
-from serendip.data.semantic_ids import Codebooks, places_in_groups
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.features import ModalityVectors
+from serendip.data.items.semantic_ids import Codebooks, places_in_groups
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext

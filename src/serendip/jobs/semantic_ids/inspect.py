@@ -17,8 +17,8 @@ from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import cooccurring_pairs
-from serendip.data.item import Catalogue
-from serendip.data.semantic_ids import code_name, common_prefix
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.semantic_ids import code_name, common_prefix
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, UnknownItemError
 from serendip.evaluate.report.page import render_codes_page

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.errors import DataError, NotTrainedError
 from serendip.runtime.versions import Versions
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.dataset import Dataset
-from serendip.data.item import Catalogue
-from serendip.data.item_starts import ItemStarts
+from serendip.data.events.search_log import Search
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.fair_start import ItemStarts
 from serendip.data.privacy import is_publishable
-from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.catalogue_folder import open_catalogue, save_catalogue
-from serendip.data.item import Catalogue
-from serendip.data.strings import map_array
+from serendip.data.items.catalogue import Catalogue, open_catalogue, save_catalogue
+from serendip.data.rows.strings import map_array
 from serendip.runtime.executor import Executor
 from serendip.search.config import SearchConfig
 from serendip.search.searcher import Searcher

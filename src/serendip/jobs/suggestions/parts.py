@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.text import normalise
 from serendip.search.suggestions.candidates import Candidate
 

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.events.search_log import Search, SuggestedQuery
 from serendip.data.privacy import count_people
-from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.text import normalise
 from serendip.jobs.search_log import Log
 from serendip.search.logistic import RankingRows

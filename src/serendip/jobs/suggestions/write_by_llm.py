@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from serendip.data.arrays import IntArray
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise
 from serendip.jobs.context import JobContext

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import IntArray
 from serendip.data.item_list import ItemList
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
-from serendip.engine.live_counts import with_starts
+from serendip.engine.live.counts import with_starts
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
@@ -33,7 +33,7 @@ from serendip.evaluate.auction_quality import Sale, SoldPlaces
 from serendip.evaluate.message_quality import MessageFigures, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.request_builder import SurfaceRequests
-from serendip.jobs.train.search_rows import SEARCH
+from serendip.jobs.train.ranker.search_rows import SEARCH
 from serendip.models.base import Recommender
 from serendip.runtime.progress import Progress, SilentProgress
 

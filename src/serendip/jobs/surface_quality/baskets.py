@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.event import NO_SESSION
+from serendip.data.events.event import NO_SESSION
 from serendip.data.query import History
 from serendip.data.splits import Split, Targets
 from serendip.jobs.surface_quality.sample import Keys, hash_key, order_users, sample_requests

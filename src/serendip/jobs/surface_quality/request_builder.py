@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from serendip.content.features import fuse_text_vectors
 from serendip.content.synthetic_queries import write_query
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.events.repeats import Repeats
+from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import Query, UserPast
-from serendip.data.repeats import Repeats
-from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Split, Targets
-from serendip.engine.settings import Settings
+from serendip.engine.config.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState

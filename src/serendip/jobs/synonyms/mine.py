@@ -16,8 +16,8 @@ import numpy as np
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
 from serendip.data.arrays import FloatArray
+from serendip.data.events.search_log import SUGGESTED, LoggedRequest
 from serendip.data.privacy import count_people, private_keys
-from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.data.text import normalise, words
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from serendip.data.item import Catalogue
+from serendip.data.events.search_log import Search
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import is_publishable
-from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import LlmJob, run_llm_job

@@ -19,13 +19,13 @@ import numpy as np
 from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
 from serendip.data.arrays import IntArray
-from serendip.data.item import Catalogue
-from serendip.data.item_features import ItemFeatures, ModalityVectors
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.features import ItemFeatures, ModalityVectors
+from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.objects.mirror import Place
-from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.generations import open_current
-from serendip.engine.settings import Settings
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.semantic_ids.build import compare_codes

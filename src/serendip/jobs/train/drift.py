@@ -20,8 +20,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import EventLog
-from serendip.data.event import ActionRules, EventColumns
-from serendip.data.feedback import Feedback
+from serendip.data.events.event import ActionRules, EventColumns
+from serendip.data.events.feedback import Feedback
 from serendip.data.vocabulary import Vocabulary
 
 MIN_INTERACTIONS = 500

@@ -37,10 +37,10 @@ from numpy.typing import NDArray
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset, save_dataset
-from serendip.data.repeats import Repeats
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.events.repeats import Repeats
+from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.data.splits import temporal
-from serendip.data.strings import open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
@@ -48,15 +48,15 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
-from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
-from serendip.jobs.train.ranker_fit import (
+from serendip.jobs.train.ranker.actions import INNER_FRACTION, has_ranker
+from serendip.jobs.train.ranker.fit import (
     RANKER_FOLDER,
     STATE_FOLDER,
     RankerRequests,
     fit_ranker,
     fit_ranker_of_files,
 )
-from serendip.jobs.train.state_folder import save_state
+from serendip.jobs.train.ranker.state_folder import save_state
 from serendip.models.context_counts import AUTO
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.budget import CutShort, TimeBudget

@@ -24,28 +24,32 @@ from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.synthetic_queries import write_examples
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, cooccurring_pairs
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
-from serendip.data.item_quality import item_quality
-from serendip.data.item_starts import ItemStarts
-from serendip.data.packed_rows import pack_rows
-from serendip.data.repeats import learn_repeats
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.events.repeats import learn_repeats
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.code_cells import CodeCells
+from serendip.data.items.fair_start import ItemStarts
+from serendip.data.items.features import ItemFeatures
+from serendip.data.items.quality import item_quality
+from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.generations import open_current
-from serendip.engine.settings import Settings
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
-from serendip.jobs.train.labelled_query import LabelledQuery
 from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.search_rows import label_judged, read_judged_files, read_queries_by_llm
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.search_rows import (
+    label_judged,
+    read_judged_files,
+    read_queries_by_llm,
+)
 from serendip.jobs.train.written_queries import select_for_ranker, select_for_retriever
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts

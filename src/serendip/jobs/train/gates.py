@@ -12,8 +12,8 @@ import numpy as np
 
 from serendip.data.objects.mirror import Place
 from serendip.data.query import Query
-from serendip.data.row_array import ROWS_PER_BLOCK
-from serendip.engine.generations import open_current
+from serendip.data.rows.row_array import ROWS_PER_BLOCK
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState

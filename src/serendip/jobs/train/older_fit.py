@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.data.semantic_ids import Codebooks
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError

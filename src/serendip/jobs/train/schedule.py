@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serendip.engine.generations import open_newest
-from serendip.engine.training_record import (
+from serendip.engine.artefacts.generations import open_newest
+from serendip.engine.artefacts.training_record import (
     FAILED,
     PUBLISHED,
     REFUSED,

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from serendip.data.store.store import ItemCounts, Store
-from serendip.engine.generations import open_newest
-from serendip.engine.settings import Settings, StalenessConfig
+from serendip.engine.artefacts.generations import open_newest
+from serendip.engine.artefacts.training_record import TrainingRecord
+from serendip.engine.config.settings import Settings, StalenessConfig
 from serendip.engine.state import open_counts
-from serendip.engine.training_record import TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.jobs.train.drift import (
     MIN_INTERACTIONS,

@@ -16,13 +16,17 @@ from typing import Any
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
-from serendip.data.item_quality import QUALITIES
-from serendip.engine.erasure import SCRATCH, remove_remains
-from serendip.engine.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS, publish
-from serendip.engine.quality_report import REPORT_JSON
-from serendip.engine.stages.surfaces import RETRIEVER
-from serendip.engine.state import EngineState
-from serendip.engine.training_record import (
+from serendip.data.items.quality import QUALITIES
+from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
+from serendip.engine.artefacts.generations import (
+    ERASED,
+    ERASED_ITEMS,
+    ITEM_VERSION,
+    REMOVALS,
+    publish,
+)
+from serendip.engine.artefacts.quality_report import REPORT_JSON
+from serendip.engine.artefacts.training_record import (
     FAILED,
     PUBLISHED,
     REFUSED,
@@ -30,6 +34,8 @@ from serendip.engine.training_record import (
     Result,
     TrainingRecord,
 )
+from serendip.engine.stages.surfaces import RETRIEVER
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
@@ -49,7 +55,6 @@ from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
-from serendip.jobs.train.context_choice import ContextChoice
 from serendip.jobs.train.drift import newest_profile
 from serendip.jobs.train.engine_fit import OtherProcess, fit_both_parts, older_folder
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -63,7 +68,8 @@ from serendip.jobs.train.gates import (
 )
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
-from serendip.jobs.train.ranker_actions import require_actions
+from serendip.jobs.train.ranker.actions import require_actions
+from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.jobs.train.written_queries import (
     MANIFEST_KEY,

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serendip.engine.generations import open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit

@@ -18,10 +18,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.objects.mirror import Place
-from serendip.engine.generations import open_current
-from serendip.engine.settings import Settings
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries

@@ -23,7 +23,7 @@ import numpy as np
 from serendip.config import Config, validate
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError
 from serendip.models import model_class, open_model

@@ -25,7 +25,7 @@ import numpy as np
 
 from serendip.config import validate
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
 from serendip.errors import ArtefactError
 from serendip.models.onnx import open_session, read_model

@@ -19,9 +19,9 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.item import Catalogue
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.numeric import unit
-from serendip.data.user_profile import PreferenceTable
+from serendip.data.users.profile import PreferenceTable
 
 USER_FEATURES = (
     "past: items",

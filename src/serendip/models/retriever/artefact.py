@@ -14,11 +14,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.packed_rows import open_packed, packed_arrays
-from serendip.data.row_array import dot_items, dot_rows
-from serendip.data.strings import open_arrays, save_arrays
+from serendip.data.rows.aligned_rows import AlignedRows
+from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.onnx import read_model
 from serendip.models.retriever.config import RetrieverConfig

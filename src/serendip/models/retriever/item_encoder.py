@@ -14,10 +14,10 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
-from serendip.data.item_features import ItemFeatures, Tokens
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.errors import DataError
-from serendip.models.content_neighbours import find_content_neighbours
 from serendip.models.linalg import Sparse, sum_rows, to_csr
+from serendip.models.sparse.content_neighbours import find_content_neighbours
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,13 +23,13 @@ from torch.nn import functional
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.item_features import ItemFeatures, Tokens
-from serendip.models.content_neighbours import find_content_neighbours
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemContent, ItemTower
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH
 from serendip.models.retriever.warm_start import CODE_TABLES, IDS, RetrieverStart
+from serendip.models.sparse.content_neighbours import find_content_neighbours
 
 
 @dataclass(frozen=True, slots=True, eq=False)

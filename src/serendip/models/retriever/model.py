@@ -31,14 +31,15 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.growing_rows import append_rows, replace_rows
-from serendip.data.item_features import ItemFeatures, Tokens
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.numeric import unit
 from serendip.data.query import History, Query
-from serendip.data.row_array import dot_rows
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.row_array import dot_rows
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK
+from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.models.onnx import open_session
 from serendip.models.query_scores import QueryScores, VectorScores
 from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
@@ -46,7 +47,6 @@ from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsCon
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
 from serendip.models.retriever.warm_start import RetrieverStart
-from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
 _INDEX_FOLDER = "index"

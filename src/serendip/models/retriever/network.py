@@ -33,8 +33,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
-from serendip.data.item_features import Tokens
-from serendip.data.packed_rows import PackedRows
+from serendip.data.items.features import Tokens
+from serendip.data.rows.packed_rows import PackedRows
 from serendip.errors import ConfigError
 from serendip.models.linalg import fit_procrustes
 from serendip.models.retriever.config import RetrieverConfig

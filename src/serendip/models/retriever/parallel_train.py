@@ -34,9 +34,9 @@ from torch import Tensor
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.item_features import ItemFeatures, Tokens
-from serendip.data.packed_rows import PackedRows
-from serendip.data.strings import Strings, open_arrays, save_arrays
+from serendip.data.items.features import ItemFeatures, Tokens
+from serendip.data.rows.packed_rows import PackedRows
+from serendip.data.rows.strings import Strings, open_arrays, save_arrays
 from serendip.errors import SerendipError
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-from serendip.data.growing_rows import append_rows
-from serendip.data.item_quality import UNKNOWN
-from serendip.data.row_array import dot_rows
+from serendip.data.items.quality import UNKNOWN
+from serendip.data.rows.growing_rows import append_rows
+from serendip.data.rows.row_array import dot_rows
 
 _TOP = 10
 _CANDIDATES = 300

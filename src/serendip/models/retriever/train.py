@@ -30,11 +30,11 @@ from typing import cast
 import numpy as np
 import torch
 
-from serendip.data.aligned_rows import AlignedRows
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item_features import ItemFeatures
-from serendip.data.packed_rows import PackedRows
+from serendip.data.items.features import ItemFeatures
+from serendip.data.rows.aligned_rows import AlignedRows
+from serendip.data.rows.packed_rows import PackedRows
 from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.retriever.artefact import TrainedRetriever

@@ -16,8 +16,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.models.linalg import Sparse, scale_rows
-from serendip.models.pair_counts import PairCounter
 from serendip.models.sequence.packing import Sequences
+from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
 NUM_GAPS = 3

@@ -32,7 +32,7 @@ import numpy as np
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
+from serendip.data.items.features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import Query
 from serendip.errors import ArtefactError

@@ -24,7 +24,7 @@ from itertools import pairwise
 from math import log10
 from typing import NamedTuple
 
-from serendip.data.append_log import GrowingSet
+from serendip.data.rows.append_log import GrowingSet
 from serendip.data.text import normalise, words
 from serendip.search.spelling.typos import EditIndex, log_typo_probability
 from serendip.search.spelling.word_statistics import WordCounts, WordPairs

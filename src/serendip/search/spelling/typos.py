@@ -22,7 +22,7 @@ from math import log10
 import numpy as np
 
 from serendip.data.arrays import IntArray
-from serendip.data.strings import Strings
+from serendip.data.rows.strings import Strings
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _VOWELS = frozenset("aeiouy")

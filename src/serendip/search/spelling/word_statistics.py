@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
-from serendip.data.strings import StringIndex, Strings, map_array
+from serendip.data.rows.strings import StringIndex, Strings, map_array
 from serendip.search.documents import Document
 
 _EMPTY = np.empty((2, 0), dtype=np.int64)

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people, private_keys
-from serendip.data.search_log import Search
 from serendip.search.suggestions.query_ease import QueryEase
 
 WITHIN_S = 1_800.0

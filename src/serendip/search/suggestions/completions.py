@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.append_log import GrowingCounter
 from serendip.data.arrays import IntArray
-from serendip.data.item import Item
-from serendip.data.strings import StringIndex, Strings
+from serendip.data.items.catalogue import Item
+from serendip.data.rows.append_log import GrowingCounter
+from serendip.data.rows.strings import StringIndex, Strings
 from serendip.data.text import normalise, query_grams, title_key
 from serendip.search.searcher import Searcher
 from serendip.search.titles import TitledItem

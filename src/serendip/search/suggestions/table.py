@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.item import Catalogue, Item
-from serendip.data.item_starts import DAY_S
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.fair_start import DAY_S
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from serendip.data import Event, Item
-from serendip.data.attributes import Attribute as StoredAttribute
+from serendip.data.items.attributes import Attribute as StoredAttribute
 from serendip.data.limits import MAX_ATTRIBUTES, MAX_CLOCK_LEAD_S, MAX_POSITION
-from serendip.data.user import User
+from serendip.data.users.user import User
 from serendip.engine.request import Request
 from serendip.errors import DataError
 from serendip.serve import limits

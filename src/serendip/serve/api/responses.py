@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
-from serendip.data.attributes import Attribute
-from serendip.data.user import User
+from serendip.data.items.attributes import Attribute
+from serendip.data.users.user import User
 from serendip.engine.answer import (
     Absence,
     AbsenceKind,
@@ -25,11 +25,11 @@ from serendip.engine.answer import (
     SearchFeedback,
     Suggestions,
 )
-from serendip.engine.erasure import ErasureReceipt, PlaceState
+from serendip.engine.artefacts.erasure import ErasureReceipt, PlaceState
 from serendip.engine.listing import Facet
 from serendip.search.rewrites.candidates import RewriteKind
 from serendip.serve.engine_protocol import EngineProtocol
-from serendip.serve.shared_state import ServiceStatus
+from serendip.serve.workers.shared_state import ServiceStatus
 
 
 class AnswerItemOut(TypedDict):

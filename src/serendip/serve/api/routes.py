@@ -39,8 +39,8 @@ from serendip.serve.api.requests import (
 from serendip.serve.api.strict_route import StrictRoute
 from serendip.serve.engine_holder import EnginePool, loading_error
 from serendip.serve.engine_protocol import EngineProtocol
-from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import JSON_TYPE, dump
+from serendip.serve.telemetry.metrics import ServiceMetrics
 
 _BY_LANGUAGE = {"vary": "accept-language"}
 """Header of answers whose sentences depend on the languages of the caller."""

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from serendip.data import Item
-from serendip.data.item import Attribute
+from serendip.data.items.catalogue import Attribute
 from serendip.engine.answer import Answer, ChosenItem, Suggestions
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.stages.exploration import PROPENSITY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from serendip.engine.quality_report import QualityReport
+from serendip.engine.artefacts.quality_report import QualityReport
 from serendip.runtime.job_status import DONE, FAILED, RUNNING
 
 REPORT_PATH, STATUS_PATH = "/report", "/report/status"

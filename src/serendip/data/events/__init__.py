@@ -1,0 +1,6 @@
+"""Events: what users did, and what follows from it before any model.
+
+``event.py`` has one event and the rules of its action, ``search_log.py`` groups events into
+requests and searches, ``rejections.py`` and ``repeats.py`` say what may come again, and when. The
+log as it is stored is in ``data/log`` and ``data/store``.
+"""

@@ -1,0 +1,397 @@
+"""One attribute of all items as columns, so that a filter costs a few comparisons, and only once.
+
+``AttributeValues`` are the values of a fixed range of items; ``AttributeColumn`` joins those of a
+catalogue with those of the items posted or changed since. Masks of the fixed part are cached.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.rows.strings import Strings
+
+Attribute: TypeAlias = str | float | tuple[str, ...]
+
+MISSING_TEXT = 0
+"""Code of an item without a text; row 0 of ``texts`` is unused."""
+
+_CODE_NAMES = frozenset(("id", "ids", "sku", "ean", "gtin", "isbn", "asin", "upc", "mpn", "code"))
+"""Last words of the names of attributes that hold ids or codes."""
+
+_LEAST_CODES = 20
+"""Distinct texts from which on those with digits are ids or codes, and no sizes."""
+
+_MOST_CODES = 1_000
+"""Distinct texts that are looked at."""
+
+_NAME_WORDS = re.compile(r"[A-Z]*[a-z]+|[A-Z]+")
+_CACHED_MASKS = 64
+"""Masks kept per attribute: those of the values that requests filter by."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeValues:
+    """Values of one attribute of N items, dictionary-encoded; compared without regard to case.
+
+    Args:
+        numbers: (N,) float64, NaN if the attribute is not a number or is missing.
+        codes: (N,) int32 row of the text in ``texts``, ``MISSING_TEXT`` = it is not a text.
+        texts: distinct texts, the first one unused.
+        starts: (N + 1,) int64 offsets of the lists.
+        listed: (T,) int32 rows of the lists' values in ``members``.
+        members: distinct values of lists.
+    """
+
+    numbers: TimeArray
+    codes: IntArray
+    texts: Sequence[str]
+    starts: NDArray[np.int64]
+    listed: IntArray
+    members: Sequence[str]
+
+    @classmethod
+    def of(cls, values: Iterable[Attribute | None]) -> Self:
+        """Build from one value per item, None for an item without one."""
+        numbers: list[float] = []
+        codes: list[int] = []
+        texts: dict[str | None, int] = {None: MISSING_TEXT}
+        members: dict[str, int] = {}
+        listed, ends = list[int](), [0]
+        for value in values:
+            numbers.append(float(value) if isinstance(value, int | float) else np.nan)
+            text = value if isinstance(value, str) else None
+            codes.append(texts.setdefault(text, len(texts)))
+            if isinstance(value, tuple | list):
+                listed.extend(members.setdefault(part, len(members)) for part in value)
+            ends.append(len(listed))
+        return cls(
+            np.array(numbers, np.float64),
+            np.array(codes, np.int32),
+            Strings.of(text or "" for text in texts),
+            np.array(ends, np.int64),
+            np.array(listed, np.int32),
+            Strings.of(members),
+        )
+
+    @classmethod
+    def none(cls, count: int) -> Self:
+        """``count`` items without the attribute; takes no memory."""
+        no_number = np.broadcast_to(np.nan, (count,))
+        no_code = np.broadcast_to(np.int32(MISSING_TEXT), (count,))
+        starts = np.broadcast_to(np.int64(0), (count + 1,))
+        return cls(no_number, no_code, Strings.of([""]), starts, np.empty(0, np.int32), ())
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def rows(self, rows: NDArray[np.integer]) -> AttributeValues:
+        """Values of some items (M,), as ``of`` would build them: of their own texts alone."""
+        codes, texts = number_by_first(self.codes[rows], MISSING_TEXT)
+        starts, listed = _take_lists(self.starts, self.listed, rows)
+        listed, members = number_by_first(listed)
+        return AttributeValues(
+            self.numbers[rows],
+            codes,
+            Strings.of(self.texts[code] for code in texts.tolist()),
+            starts,
+            listed,
+            Strings.of(self.members[code] for code in members.tolist()),
+        )
+
+    def text(self, row: int) -> str:
+        """The text of an item that has one."""
+        return self.texts[int(self.codes[row])]
+
+    def members_of(self, row: int) -> tuple[str, ...]:
+        """The list of an item."""
+        begin, end = int(self.starts[row]), int(self.starts[row + 1])
+        return tuple(self.members[code] for code in self.listed[begin:end].tolist())
+
+    def words_of(self, row: int) -> tuple[str, ...]:
+        """The list of an item; a text is a list of one."""
+        if self.codes[row] != MISSING_TEXT:
+            return (self.text(row),)
+        return self.members_of(row)
+
+    @cached_property
+    def are_codes(self) -> bool:
+        """Whether the texts and words of lists are ids or codes: many, most with a digit and none
+        of these with a space.
+        """
+        texts = (*islice(self.texts, 1, _MOST_CODES + 1), *islice(self.members, _MOST_CODES))
+        codes = sum(" " not in text and any(map(str.isdigit, text)) for text in texts)
+        return len(texts) >= _LEAST_CODES and codes > len(texts) / 2
+
+    def equal(self, value: str | float) -> BoolArray:
+        """(N,) True where the attribute equals this text or number."""
+        if isinstance(value, str):
+            return _is_one_of(self.codes, self._text_codes.get(value.casefold(), ()))
+        equal: BoolArray = self.numbers == value
+        return equal
+
+    def having(self, word: str) -> BoolArray:
+        """(N,) True where the list contains this value; a text counts as a list of one."""
+        folded = word.casefold()
+        mask = _is_one_of(self.codes, self._text_codes.get(folded, ()))
+        entries = np.flatnonzero(_is_one_of(self.listed, self._member_codes.get(folded, ())))
+        mask[np.searchsorted(self.starts, entries, side="right") - 1] = True
+        return mask
+
+    def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
+        """(N,) True where the attribute has one of the words or equals one of the numbers."""
+        folded = {word.casefold() for word in words}
+        codes = [code for word in folded for code in self._text_codes.get(word, ())]
+        mask = _is_one_of(self.codes, codes)
+        members = [code for word in folded for code in self._member_codes.get(word, ())]
+        entries = np.flatnonzero(_is_one_of(self.listed, members))
+        mask[np.searchsorted(self.starts, entries, side="right") - 1] = True
+        return mask | np.isin(self.numbers, numbers) if len(numbers) else mask
+
+    def within(self, least: float, most: float) -> BoolArray:
+        """(N,) True where the attribute is a number in this range, both ends included."""
+        inside: BoolArray = (self.numbers >= least) & (self.numbers <= most)
+        return inside
+
+    def sizes(self) -> Counter[str]:
+        """Case-folded value -> number of items that have it, as a text or in a list."""
+        of_texts = np.bincount(self.codes, minlength=len(self.texts)).tolist()
+        counts: Counter[str] = Counter()
+        for text, count in list(zip(self.texts, of_texts, strict=True))[1:]:
+            counts[text.casefold()] += count
+        folded: dict[str, int] = {}
+        rows = np.array(
+            [folded.setdefault(name.casefold(), len(folded)) for name in self.members], np.int64
+        )
+        owners = np.repeat(np.arange(len(self)), np.diff(self.starts))  # (T,)
+        pairs = np.unique(owners * max(len(folded), 1) + rows[self.listed])
+        of_lists = np.bincount(pairs % max(len(folded), 1), minlength=len(folded)).tolist()
+        counts.update(dict(zip(folded, of_lists, strict=True)))
+        return counts
+
+    def has_value(self) -> BoolArray:
+        """(N,) True where the attribute is a text or a list that is not empty."""
+        has_text: BoolArray = self.codes != MISSING_TEXT
+        return has_text | (np.diff(self.starts) > 0)
+
+    @cached_property
+    def median(self) -> float:
+        """Median of the finite numbers; NaN without any."""
+        finite = self.numbers[np.isfinite(self.numbers)]
+        return float(np.median(finite)) if len(finite) else math.nan
+
+    @cached_property
+    def _text_codes(self) -> Mapping[str, list[int]]:
+        return _fold(self.texts, MISSING_TEXT + 1)
+
+    @cached_property
+    def _member_codes(self) -> Mapping[str, list[int]]:
+        return _fold(self.members, 0)
+
+
+def number_by_first(codes: IntArray, *before: int) -> tuple[IntArray, NDArray[np.int64]]:
+    """Number the codes (M,) that occur by their first occurrence.
+
+    Args:
+        codes: numbers of anything.
+        before: codes that are numbered before all others, whether or not they occur.
+
+    Returns:
+        (M,) int32 new numbers, and the old code of each new one.
+    """
+    every = np.concatenate([np.array(before, np.int64), codes])
+    kinds, first, places = np.unique(every, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    numbers = np.empty(len(order), np.int32)
+    numbers[order] = np.arange(len(order), dtype=np.int32)
+    return numbers[places[len(before) :]], kinds[order]
+
+
+def _take_lists(
+    starts: NDArray[np.int64], listed: IntArray, rows: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], IntArray]:
+    """Offsets (M + 1,) and entries of the lists of some rows (M,)."""
+    lengths = np.diff(starts)[rows]
+    new = np.append(np.int64(0), np.cumsum(lengths))
+    entries = np.arange(new[-1]) + np.repeat(starts[:-1][rows] - new[:-1], lengths)
+    return new, listed[entries]
+
+
+def _fold(names: Sequence[str], first: int) -> dict[str, list[int]]:
+    """Case-folded name -> rows that have it, from row ``first`` on."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        if row >= first:
+            rows.setdefault(name.casefold(), []).append(row)
+    return rows
+
+
+def is_code_name(name: str) -> bool:
+    """Whether an attribute of this name holds ids or codes: ``parent_sku``, ``productId``."""
+    words = _NAME_WORDS.findall(name)
+    return bool(words) and words[-1].casefold() in _CODE_NAMES
+
+
+def _is_one_of(codes: IntArray, wanted: Sequence[int]) -> BoolArray:
+    mask: BoolArray = np.isin(codes, wanted) if len(wanted) > 1 else np.zeros(len(codes), np.bool_)
+    if len(wanted) == 1:
+        mask = codes == wanted[0]
+    return mask
+
+
+_Test: TypeAlias = Callable[[AttributeValues], BoolArray]
+
+
+class AttributeColumn:
+    """One attribute of all N items of a catalogue.
+
+    Args:
+        base: values of the first items.
+        newer: (item numbers, their values) of items posted or changed later, oldest first.
+        count: N.
+        masks: of ``base``, shared by the columns of later catalogues.
+    """
+
+    def __init__(
+        self,
+        base: AttributeValues,
+        newer: Sequence[tuple[IntArray, AttributeValues]] = (),
+        count: int | None = None,
+        masks: BaseMasks | None = None,
+    ) -> None:
+        self._base, self._newer = base, newer
+        self._count = len(base) if count is None else count
+        self._masks = BaseMasks(base) if masks is None else masks
+
+    @classmethod
+    def of(cls, values: Iterable[Attribute | None]) -> Self:
+        """Build from one value per item, None for an item without one."""
+        return cls(AttributeValues.of(values))
+
+    def equal(self, value: str | float) -> BoolArray:
+        """(N,) True where the attribute equals this text or number; do not write to it."""
+        return self._mask(self._masks.equal(value), lambda values: values.equal(value))
+
+    def having(self, word: str) -> BoolArray:
+        """(N,) True where the list contains this value; a text counts as a list of one."""
+        return self._mask(self._masks.having(word), lambda values: values.having(word))
+
+    def within(self, least: float, most: float) -> BoolArray:
+        """(N,) True where the attribute is a number in this range, both ends included."""
+        mask = self._masks.within(least, most)
+        return self._mask(mask, lambda values: values.within(least, most))
+
+    def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
+        """(N,) as ``AttributeValues.any_of``; computed anew: few such tests come again."""
+        mask = self._base.any_of(words, numbers)
+        return self._mask(mask, lambda values: values.any_of(words, numbers))
+
+    def between(self, least: float, most: float) -> BoolArray:
+        """(N,) as ``within``, computed anew."""
+        mask = self._base.within(least, most)
+        return self._mask(mask, lambda values: values.within(least, most))
+
+    @cached_property
+    def has_numbers(self) -> bool:
+        """Whether the attribute of any item is a number."""
+        newer = (np.isfinite(values.numbers).any() for _, values in self._newer)
+        return not math.isnan(self._base.median) or any(newer)
+
+    @cached_property
+    def numbers(self) -> TimeArray:
+        """(N,) float64, NaN if the attribute is not a number or is missing."""
+        if not self._newer and self._count == len(self._base):
+            return self._base.numbers
+        numbers = np.full(self._count, np.nan)
+        numbers[: len(self._base)] = self._base.numbers
+        for items, values in self._newer:
+            numbers[items] = values.numbers
+        return numbers
+
+    def numbers_of(self, items: IntArray) -> TimeArray:
+        """(C,) float64 ``numbers`` of some items, at a cost that does not depend on N."""
+        numbers = np.full(len(items), np.nan)
+        old = items < len(self._base)
+        numbers[old] = self._base.numbers[items[old]]
+        for rows, places, values in self._newer_of(items):
+            numbers[rows] = values.numbers[places]
+        return numbers
+
+    def having_of(self, word: str, items: IntArray) -> BoolArray:
+        """(C,) ``having`` of some items, at a cost that does not depend on N after the first."""
+        mask = np.zeros(len(items), np.bool_)
+        old = items < len(self._base)
+        mask[old] = self._masks.having(word)[items[old]]
+        for rows, places, values in self._newer_of(items):
+            mask[rows] = values.having(word)[places]
+        return mask
+
+    def words_of(self, items: IntArray) -> list[tuple[str, ...]]:
+        """Of each of some items (C,) its list; a text is a list of one."""
+        old = len(self._base)
+        words = [self._base.words_of(item) if item < old else () for item in items.tolist()]
+        for rows, places, values in self._newer_of(items):
+            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+                words[row] = values.words_of(place)
+        return words
+
+    def _newer_of(
+        self, items: IntArray
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], AttributeValues]]:
+        """Rows of ``items`` that were posted or changed, and their places in newer values."""
+        for numbers, values in self._newer:
+            rows, places = np.nonzero(items[:, None] == numbers)  # (C, M)
+            if len(rows):
+                yield rows, places, values
+
+    @property
+    def median(self) -> float:
+        """Median of the numbers of the items that are not newer than the column."""
+        return self._base.median
+
+    def _mask(self, base: BoolArray, test: _Test) -> BoolArray:
+        if not self._newer and self._count == len(base):
+            return base
+        mask = np.zeros(self._count, np.bool_)
+        mask[: len(base)] = base
+        for items, values in self._newer:
+            mask[items] = test(values)
+        return mask
+
+
+class BaseMasks:
+    """Cached masks of one attribute's fixed values.
+
+    Args:
+        values: of N items.
+    """
+
+    def __init__(self, values: AttributeValues) -> None:
+        @lru_cache(_CACHED_MASKS)
+        def equal(value: str | float) -> BoolArray:
+            return _frozen(values.equal(value))
+
+        @lru_cache(_CACHED_MASKS)
+        def having(word: str) -> BoolArray:
+            return _frozen(values.having(word))
+
+        @lru_cache(_CACHED_MASKS)
+        def within(least: float, most: float) -> BoolArray:
+            return _frozen(values.within(least, most))
+
+        self.equal, self.having, self.within = equal, having, within
+
+
+def _frozen(mask: BoolArray) -> BoolArray:
+    mask.setflags(write=False)
+    return mask

@@ -1,0 +1,129 @@
+"""Cells of semantic IDs: finds items near a vector without comparing it with all of them.
+
+The items that share their first two codes are a cell. The residual codebooks give the centre of
+every cell for free: the sum of its two centroids (an inverted multi-index, Babenko and Lempitsky
+2012, over residual codes). The items of the nearest cells are the candidates of an exact search.
+
+Shapes: N items, U cells, L code levels, K codes per level, D vector size, M new items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.items.semantic_ids import Codebooks
+
+MIN_ITEMS = 20_000
+"""Smaller catalogues are compared as a whole, which is as fast there."""
+
+NUM_COMPARED = 1_000
+"""Items of the nearest cells that a new item is compared with."""
+
+NUM_NEAR = 100
+"""The nearest of these, among which models search neighbours of their own."""
+
+_SPARE_CELLS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class CodeCells:
+    """Items by the cell of their first codes.
+
+    Args:
+        codebooks: of the codes.
+        cells: (U,) int32 numbers of the cells that have items, ascending: ``first * K + second``.
+        starts: (U + 1,) int32 offsets of the cells' items.
+        items: (N,) int32 items by cell.
+    """
+
+    codebooks: Codebooks
+    cells: IntArray
+    starts: IntArray
+    items: IntArray
+
+    @classmethod
+    def of(cls, codes: IntArray, codebooks: Codebooks) -> Self:
+        """Sort items by their codes (N, L)."""
+        numbers = codes[:, 0].astype(np.int64)
+        if codes.shape[1] > 1:
+            numbers = numbers * codebooks.codebook_size + codes[:, 1]
+        items = np.argsort(numbers, kind="stable").astype(np.int32)
+        cells, sizes = np.unique(numbers, return_counts=True)
+        starts = np.append(0, np.cumsum(sizes)).astype(np.int32)
+        return cls(codebooks, cells.astype(np.int32), starts, items)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name."""
+        return {"cells": self.cells, "starts": self.starts, "items": self.items}
+
+    @classmethod
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]], codebooks: Codebooks) -> Self:
+        """Rebuild from ``arrays``."""
+        return cls(codebooks, stored["cells"], stored["starts"], stored["items"])
+
+    def near(self, content: FloatArray, catalogue: FloatArray) -> IntArray | None:
+        """Items (M, ``NUM_NEAR``) nearest to content (M, D), padded with -1.
+
+        They are the nearest of the nearest cells, by dot product with the content of all items
+        ``catalogue`` (N or more, D). None in a small catalogue: there every item is near.
+        """
+        if len(self.items) < MIN_ITEMS:
+            return None
+        alignment = self.codebooks.alignment
+        vectors = content if alignment is None else alignment.encode(content)
+        near = np.full((len(vectors), NUM_NEAR), -1, np.int32)
+        for row, vector in enumerate(vectors):
+            items = self._of_nearest_cells(vector)
+            products = catalogue[items] @ content[row]  # (C,)
+            best = np.argpartition(-products, min(NUM_NEAR, len(items)) - 1)[:NUM_NEAR]
+            near[row, : len(best)] = items[best]
+        return near
+
+    def _of_nearest_cells(self, vector: FloatArray) -> IntArray:
+        """``NUM_COMPARED`` items or more of the cells with centres nearest to a vector (D,)."""
+        products = -2.0 * (self.codebooks.centroids[:2] @ vector)  # (2, K)
+        first, second = self._levels
+        distances = self._lengths + products[0].take(first)  # (U,)
+        if self._has_two:
+            distances += products[1].take(second)
+        share = NUM_COMPARED / len(self.items)
+        count = min(len(self.cells), int(2 * share * len(self.cells)) + _SPARE_CELLS)
+        nearest = np.argpartition(distances, count - 1)[:count]
+        nearest = nearest[np.argsort(distances[nearest])]
+        sizes = self.starts[nearest + 1] - self.starts[nearest]
+        needed = int(np.searchsorted(np.cumsum(sizes), NUM_COMPARED)) + 1
+        nearest, sizes = nearest[:needed], sizes[:needed]
+        shifts = self.starts[nearest] - np.append(0, np.cumsum(sizes))[:-1]
+        found: IntArray = self.items[np.repeat(shifts, sizes) + np.arange(sizes.sum())]
+        return found
+
+    @property
+    def _has_two(self) -> bool:
+        return self.codebooks.num_levels > 1
+
+    @cached_property
+    def _levels(self) -> tuple[IntArray, IntArray]:
+        """(U,) first and second code of each cell; zeros without a second level."""
+        if not self._has_two:
+            return self.cells, np.zeros_like(self.cells)
+        size = self.codebooks.codebook_size
+        return self.cells // size, self.cells % size
+
+    @cached_property
+    def _lengths(self) -> FloatArray:
+        """(U,) squared length of each cell's centre."""
+        first, second = self._levels
+        centroids = self.codebooks.centroids
+        lengths = (centroids[:2] ** 2).sum(2)  # (2, K)
+        if not self._has_two:
+            return np.asarray(lengths[0][first], np.float32)
+        products = centroids[0] @ centroids[1].T  # (K, K)
+        total = lengths[0][first] + lengths[1][second] + 2.0 * products[first, second]
+        return np.asarray(total, np.float32)

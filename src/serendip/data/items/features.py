@@ -1,0 +1,223 @@
+"""Content features of items: vectors, semantic IDs, modality masks and hashed tokens.
+
+``ModalityVectors`` is the output of one encoder: vectors, and a mask of the inputs that existed.
+
+``Tokens`` are the words and attribute values of items, and the words of queries, by feature
+hashing. A token is a word, the same for items and queries, or an attribute value with the
+attribute's name (``brand=acme``), which sets it apart from the word. Its number is a hash, so that
+items that arrive after training are tokenised by the same rule without a stored vocabulary.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.items.catalogue import Item
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.text import MAX_CHARACTERS, normalise, tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModalityVectors:
+    """Vectors of one modality.
+
+    Args:
+        vectors: (N, D) float32, unit rows; filler where the input is missing.
+        present: (N,) bool, False where the input is missing.
+    """
+
+    vectors: FloatArray
+    present: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+_STEP = re.compile(" [/>] ")
+_MOST_STEPS = 8
+"""Maximum depth of an attribute path; longer texts are not used to group items."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """Distinct hashed tokens of N texts or items, in CSR layout.
+
+    Args:
+        hashes: (T,) int64, text after text, each token once per text.
+        starts: (N + 1,) int64 offsets of the texts.
+    """
+
+    hashes: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str]) -> Self:
+        """Tokens of raw texts: their words."""
+        return cls.of(tokens(text) for text in texts)
+
+    @classmethod
+    def none(cls, count: int) -> Self:
+        """``count`` texts without tokens."""
+        return cls(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
+
+    @classmethod
+    def of(cls, texts: Iterable[Iterable[str]]) -> Self:
+        """Build from token lists; repetitions within a text are dropped."""
+        hashes, ends = array("q"), array("q", [0])
+        for words in texts:
+            hashes.extend(zlib.crc32(word.encode()) for word in dict.fromkeys(words))
+            ends.append(len(hashes))
+        return cls(np.array(hashes, np.int64), np.array(ends, np.int64))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(N,) number of tokens of each text."""
+        return np.diff(self.starts)
+
+    def rows(self, numbers: NDArray[np.integer]) -> Self:
+        """Select texts, in the order of ``numbers``."""
+        counts = self.counts[numbers]
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        shifts = np.repeat(self.starts[numbers] - starts[:-1], counts)
+        return type(self)(self.hashes[np.arange(starts[-1]) + shifts], starts)
+
+    def joined(self, more: Tokens) -> Self:
+        """Concatenate: these texts, then others."""
+        hashes = np.concatenate([self.hashes, more.hashes])
+        return type(self)(hashes, np.concatenate([self.starts, self.starts[-1] + more.starts[1:]]))
+
+    def with_rows(self, numbers: NDArray[np.integer], new: Tokens) -> Self:
+        """A copy in which the texts of these numbers have new tokens."""
+        rows = np.arange(len(self))
+        rows[numbers] = len(self) + np.arange(len(new))
+        return self.joined(new).rows(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReader:
+    """Tokeniser of items.
+
+    Args:
+        fields: read as words and, if they are attributes, as attribute values too.
+        attributes: further ones, read as attribute values only.
+    """
+
+    fields: Sequence[str]
+    attributes: Sequence[str] = ()
+
+    def read(self, items: Iterable[Item]) -> Tokens:
+        """Tokens of each item."""
+        return Tokens.of(self.tokens(item) for item in items)
+
+    def tokens(self, item: Item) -> list[str]:
+        """Words of the fields, then a token for each text value of fields and attributes.
+
+        A path (``Germany / Berlin``, ``Beauty > Nails``) gives one token per prefix, so that a
+        model learns what holds for a country or department once for everything below it. Numbers
+        are words only.
+        """
+        result = tokens(item.text(self.fields))
+        for name in dict.fromkeys((*self.fields, *self.attributes)):
+            value = item.attributes.get(name, ())
+            if isinstance(value, float):
+                continue
+            for text in (value,) if isinstance(value, str) else value:
+                result += [f"{name}={path}" for path in _path_prefixes(text)]
+        return result
+
+
+def _path_prefixes(path: str) -> list[str]:
+    parts = _STEP.split(path[:MAX_CHARACTERS], maxsplit=_MOST_STEPS)
+    steps = [step for step in map(normalise, parts) if step]
+    return ["/".join(steps[: length + 1]) for length in range(len(steps))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemFeatures:
+    """Content features, one row per item of the catalogue.
+
+    Args:
+        content: (N, D) float32 unit vectors.
+        codes: (N, L) int32 semantic IDs.
+        codebook_size: K, the size of embedding tables per level.
+        present: (N, M) bool, which of M modalities an item has; None = none is missing.
+        tokens: words and attributes; None = not computed.
+        near: (N, M) int32 items of the generation that new items are compared with, padded with
+            -1; None = they are compared with all.
+    """
+
+    content: FloatArray
+    codes: IntArray
+    codebook_size: int
+    present: BoolArray | None = None
+    tokens: Tokens | None = None
+    near: IntArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def rows(self, item_nums: IntArray) -> ItemFeatures:
+        """Select items, in the order of ``item_nums``."""
+        return ItemFeatures(
+            self.content[item_nums],
+            self.codes[item_nums],
+            self.codebook_size,
+            None if self.present is None else self.present[item_nums],
+            None if self.tokens is None else self.tokens.rows(item_nums),
+            None if self.near is None else self.near[item_nums],
+        )
+
+    def extended(self, new: ItemFeatures) -> ItemFeatures:
+        """Append the features of new items."""
+        present = None
+        if self.present is not None or new.present is not None:
+            present = append_rows(_mask(self, new), _mask(new, self))
+        return ItemFeatures(
+            append_rows(self.content, new.content),
+            append_rows(self.codes, new.codes),
+            self.codebook_size,
+            present,
+            None if self.tokens is None else self.tokens.joined(new.known_tokens),
+        )
+
+    def with_rows(self, item_nums: IntArray, new: ItemFeatures) -> ItemFeatures:
+        """A copy in which these items have new features."""
+        present = None
+        if self.present is not None or new.present is not None:
+            present = replace_rows(_mask(self, new), item_nums, _mask(new, self))
+        return ItemFeatures(
+            replace_rows(self.content, item_nums, new.content),
+            replace_rows(self.codes, item_nums, new.codes),
+            self.codebook_size,
+            present,
+            None if self.tokens is None else self.tokens.with_rows(item_nums, new.known_tokens),
+        )
+
+    def read_by(self, reader: TokenReader, items: Sequence[Item]) -> ItemFeatures:
+        """The same features with the tokens of their items."""
+        return replace(self, tokens=reader.read(items))
+
+    @property
+    def known_tokens(self) -> Tokens:
+        """``tokens``, or empty ones if they were not computed."""
+        return Tokens.none(len(self)) if self.tokens is None else self.tokens
+
+
+def _mask(features: ItemFeatures, other: ItemFeatures) -> BoolArray:
+    """``features.present``; if it is None, all True with the other's number of modalities."""
+    if features.present is not None:
+        return features.present
+    assert other.present is not None
+    return np.ones((len(features), other.present.shape[1]), dtype=np.bool_)

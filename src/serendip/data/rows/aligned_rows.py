@@ -1,0 +1,115 @@
+"""Aligned content without storing it: content, a low-rank projection, and one length per row.
+
+An aligned row is ``(x + (x down) up) / length`` of a content row ``x``. A product with an aligned
+row is one with the content row, because the projection can be applied to the other vector instead:
+``(x + (x down) up) . v = x . (v + (v up^T) down^T)``. So only the lengths are stored.
+
+Shapes: N rows, C content size, M rows that are read, B vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import AlignedProjection
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.rows.row_array import ROWS_PER_BLOCK, RowArray, dot_items, dot_rows
+
+
+class AlignedRows(RowArray):
+    """Aligned unit vectors (N, C) float32 of content vectors; rows of zeros stay zeros.
+
+    Args:
+        projection: of content towards behaviour.
+        content: (N, C) rows.
+        lengths: (N,) float32 lengths of the projected rows, 1 where they are zero.
+    """
+
+    __slots__ = ("content", "lengths", "projection")
+
+    def __init__(
+        self, projection: AlignedProjection, content: FloatArray, lengths: FloatArray
+    ) -> None:
+        self.projection, self.content, self.lengths = projection, content, lengths
+
+    @classmethod
+    def of(cls, projection: AlignedProjection, content: FloatArray) -> Self:
+        """Measure the lengths of the projected rows of content."""
+        return cls(projection, content, _lengths(projection, content))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C)."""
+        return self.content.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+        return np.dtype(np.float32)
+
+    def take(self, numbers: NDArray[np.integer]) -> FloatArray:
+        """Rows (..., C) of the numbers (...)."""
+        rows = self.projection.apply(self.content[numbers])
+        return np.asarray(rows / self.lengths[numbers][..., None], np.float32)
+
+    def dot(self, vectors: FloatArray) -> FloatArray:
+        """``vectors @ rows.T`` (B, N), by products with the content."""
+        products = dot_rows(self.projection.apply_transposed(vectors), self.content)
+        return np.asarray(products / np.asarray(self.lengths), np.float32)
+
+    def dot_items(self, numbers: NDArray[np.integer], vector: FloatArray) -> FloatArray:
+        """Products (M,) with a vector (C,), by products with the content."""
+        turned = self.projection.apply_transposed(vector[None])[0]
+        return np.asarray(dot_items(self.content, numbers, turned) / self.lengths[numbers])
+
+    def mean(self, numbers: NDArray[np.integer], weights: FloatArray) -> FloatArray:
+        """Weighted mean (C,) of the rows of the numbers (M,); projected once."""
+        shares = weights / weights.sum() / self.lengths[numbers]  # (M,)
+        mean: FloatArray = self.projection.apply((shares @ self.content[numbers])[None])[0]
+        return mean
+
+    def appended(self, content: FloatArray) -> Self:
+        """The rows of this and of more content (M, C)."""
+        joined = append_rows(self.content, content)
+        added = joined[len(self) :]
+        return self._with(joined, append_rows(self.lengths, _lengths(self.projection, added)))
+
+    def replaced(self, numbers: IntArray, content: FloatArray) -> Self:
+        """The rows after the content of some items (M,) changed."""
+        changed = replace_rows(self.content, numbers, content)
+        lengths = _lengths(self.projection, changed[numbers])
+        return self._with(changed, replace_rows(self.lengths, numbers, lengths))
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name; those of the content included."""
+        parts = {"lengths": self.lengths, "down": self.projection.down, "up": self.projection.up}
+        aligned = {f"{name}.{part}": array for part, array in parts.items()}
+        return {**packed_arrays(name, self.content), **aligned}
+
+    @classmethod
+    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild from ``arrays``.
+
+        Raises:
+            KeyError: an array is missing.
+        """
+        projection = AlignedProjection(stored[f"{name}.down"], stored[f"{name}.up"])
+        return cls(projection, open_packed(name, stored), stored[f"{name}.lengths"])
+
+    def _with(self, content: FloatArray, lengths: FloatArray) -> Self:
+        return type(self)(self.projection, content, lengths)
+
+
+def _lengths(projection: AlignedProjection, content: FloatArray) -> FloatArray:
+    """Lengths (N,) of projected rows (N, C), 1 where they are zero."""
+    lengths = np.empty(len(content), np.float32)
+    for begin in range(0, len(content), ROWS_PER_BLOCK):
+        block = slice(begin, begin + ROWS_PER_BLOCK)
+        lengths[block] = np.linalg.norm(projection.apply(np.asarray(content[block])), axis=1)
+    return np.where(lengths > 0, lengths, np.float32(1.0))

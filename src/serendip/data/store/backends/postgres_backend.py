@@ -1,0 +1,409 @@
+"""PostgreSQL as the database of a store, for several machines.
+
+A write takes an advisory lock when it begins and keeps it until its commit is durable: there is one
+writer at a time, as with SQLite, so that sequence numbers appear in their order and a reader that
+follows them misses none. A read is a ``REPEATABLE READ`` transaction and waits for nobody. The
+server's settings decide what durable means, but ``synchronous_commit = off`` is turned on.
+
+Several workspaces may share a database: each has a schema of its own, which ``search_path`` names.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from serendip.data.store.backends.backend import WRITES, RowsAround
+from serendip.errors import BusyError, ConfigError, DiskFullError, ExtraMissing, StorageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, MetaData
+
+LEAST_VERSION = 15
+_PACKAGES = ("psycopg", "alembic")
+_POOL, _MORE = 4, 12
+_KEEPALIVE_S = 30
+_OPTIONS: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": _KEEPALIVE_S,
+    "client_encoding": "utf8",
+    "application_name": "serendip",
+}
+
+_WRITE_LOCK, _NAME_LOCK = 0x5345524E, 0x5345524F
+"""First halves of the keys of the advisory locks; the second is a hash of schema and name."""
+
+_TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({_WRITE_LOCK}, hashtext(current_schema()))"
+_TAKE_NAME_LOCK = (
+    f"SELECT pg_try_advisory_lock({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
+)
+_PREPARE = """
+SELECT current_schema(),
+       set_config('lock_timeout', %s, false),
+       set_config('tcp_keepalives_idle', %s, false),
+       set_config('synchronous_commit',
+                  CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+                  ELSE current_setting('synchronous_commit') END, false)
+"""
+_LAST_NUMBER = "SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, %s)::regclass)"
+_SET_LAST_NUMBER = "SELECT setval(pg_get_serial_sequence(%s, %s), %s::bigint)"
+
+_BUSY_STATES = ("55P03", "40P01", "40001")
+_FULL_STATES = ("53100",)
+_TOO_MANY_STATES = ("53300",)
+_LOST_STATES = ("08", "57P")
+_NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout")
+"""How messages of the driver begin before there is a connection, without a state."""
+
+_ERASABLE = ("events", "items", "users", "generated_texts")
+"""The tables that an erasure removes rows of."""
+
+_OLDEST_READER = """
+SELECT min(pg_snapshot_xmax(pg_current_snapshot())::text::bigint - age(backend_xmin))
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
+"""
+READERS_S = 10.0
+"""How long a scrub waits for readers of an older state."""
+
+
+class PostgresBackend:
+    """One PostgreSQL database, or one schema of it.
+
+    Args:
+        url: ``postgresql+psycopg://...``; it is never shown.
+        busy_s: how long a write waits for other writers.
+
+    Raises:
+        ConfigError: the URL cannot be read.
+        ExtraMissing: a package is not installed.
+    """
+
+    dialect: Final = "postgresql"
+    scrubbed = "rows and free pages; the server's own log and backups have them until they go"
+    read_options: Mapping[str, Any] = MappingProxyType({"isolation_level": "REPEATABLE READ"})
+
+    def __init__(self, url: str, busy_s: float) -> None:
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        _require_packages()
+        import psycopg
+
+        try:
+            self._url = make_url(url)
+        except (ArgumentError, ValueError):  # a port that is no number
+            raise ConfigError(
+                "[store] url cannot be read.", "See `[store]` in the guide."
+            ) from None
+        self.name = self._url.database or "postgresql"
+        self.failure: type[Exception] = psycopg.Error
+        self._lost: type[Exception] = psycopg.OperationalError
+        self._lock_timeout = f"{max(1, round(busy_s * 1000))}ms"
+        self._engine = self._build_engine()
+
+    def create_engine(self) -> Engine:
+        """The pool of connections."""
+        return self._engine
+
+    def _build_engine(self) -> Engine:
+        from sqlalchemy import create_engine, event
+
+        engine = create_engine(
+            self._url,
+            isolation_level="READ COMMITTED",
+            pool_size=_POOL,
+            max_overflow=_MORE,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=dict(_OPTIONS),
+        )
+        event.listen(engine, "connect", self._prepare)
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            if connection.get_execution_options().get(WRITES, False):
+                connection.exec_driver_sql(_TAKE_WRITE_LOCK)
+
+        return engine
+
+    def _prepare(self, connection: Any, record: Any) -> None:
+        """Set up a new connection of the driver, or refuse it."""
+        connection.autocommit = True
+        values = (self._lock_timeout, str(_KEEPALIVE_S))
+        schema, *_ = connection.execute(_PREPARE, values).fetchone()
+        connection.autocommit = False
+        version = connection.info.server_version // 10_000
+        encoding = connection.info.parameter_status("server_encoding")
+        if version < LEAST_VERSION:
+            problem = f"is served by PostgreSQL {version}; {LEAST_VERSION} is the oldest that works"
+        elif encoding != "UTF8":
+            problem = f"has the encoding {encoding}; create one with ENCODING 'UTF8'"
+        elif schema is None:
+            problem = "lacks the schema that search_path names; create it"
+        else:
+            return
+        connection.close()
+        raise StorageError(f"database {self.name} {problem}.")
+
+    def limit_is_over(self) -> bool:
+        """False: connections are never limited."""
+        return False
+
+    def require_same(self) -> None:
+        """Nothing: the server knows which database it is."""
+
+    def keep_open(self, engine: Engine) -> None:
+        """Nothing: a database in use cannot be deleted."""
+
+    def complete(self, connection: Connection, tables: MetaData) -> None:
+        """Bring the whole database to the schema of this version; see ``migrations``."""
+        from serendip.data.store.migrations import migrate
+
+        migrate(connection)
+
+    def is_older(self, connection: Connection, tables: MetaData) -> bool:
+        """Whether migrations are to be run.
+
+        Raises:
+            StorageError: a later version of this code made it.
+        """
+        from serendip.data.store.migrations import is_behind
+
+        return is_behind(connection, self.name)
+
+    def columns(self, connection: Connection) -> dict[str, set[str]]:
+        """Name of each table -> names of its columns."""
+        from sqlalchemy import inspect
+
+        found = inspect(connection).get_multi_columns()
+        return {
+            name: {str(column["name"]) for column in columns}
+            for (_, name), columns in found.items()
+        }
+
+    def last_number(self, connection: Connection, table: str, column: str) -> int:
+        """The largest number that a sequence has ever given out."""
+        return int(connection.exec_driver_sql(_LAST_NUMBER, (table, column)).scalar() or 0)
+
+    def set_last_number(self, connection: Connection, table: str, column: str, number: int) -> None:
+        """Let a sequence give out only larger numbers from now on."""
+        connection.exec_driver_sql(_SET_LAST_NUMBER, (table, column, number))
+
+    def translate(self, error: Exception) -> StorageError:
+        """The error of this code for one of the driver; its message names no server."""
+        cause = getattr(error, "orig", None) or error
+        state = str(getattr(cause, "sqlstate", None) or "")
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
+        if state in _BUSY_STATES:
+            return BusyError(
+                f"database {self.name} is locked by another writer.",
+                "Nothing was written. Try again when the other command has ended.",
+            )
+        if state in _TOO_MANY_STATES:
+            return BusyError(
+                f"database {self.name}: its server has no connection left.",
+                "Nothing was written. Raise max_connections, or use fewer workers.",
+            )
+        if state in _FULL_STATES:
+            hint = "Nothing was written. Free some space on the server."
+            return DiskFullError(f"database {self.name}: {reason}.", hint)
+        if reason.startswith(_NOT_CONNECTED):
+            return StorageError(
+                f"database {self.name}: its server cannot be reached, or refuses the login.",
+                f"{reason}. Nothing was written. Check the URL, the password and the server.",
+            )
+        if isinstance(cause, self._lost) and (not state or state.startswith(_LOST_STATES)):
+            return StorageError(
+                f"database {self.name}: its server does not answer.",
+                f"{reason}. Whether a write under way was stored is not known: send it again; "
+                "events with an event_id are stored once.",
+            )
+        return StorageError(
+            f"database {self.name}: {reason}.",
+            "Nothing was written. Check the server and the rights of its user.",
+        )
+
+    def is_failed_sync(self, error: Exception) -> bool:
+        """False: the server itself stops after a failed sync."""
+        return False
+
+    def tell_failed_sync(self) -> None:
+        """Nothing: the server ends all its connections."""
+
+    def has_failed_elsewhere(self) -> bool:
+        """False, see ``is_failed_sync``."""
+        return False
+
+    def problem(self) -> str:
+        """Why a write would fail now, checked without writing; empty = no known problem."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self._engine.connect() as connection:
+                statement = "SELECT current_setting('transaction_read_only')"
+                is_read_only = connection.exec_driver_sql(statement).scalar_one() == "on"
+        except (SQLAlchemyError, self.failure) as error:
+            return self.translate(error).message
+        except StorageError as error:
+            return error.message
+        if is_read_only:
+            return f"database {self.name} cannot be written to: its server is read-only."
+        return ""
+
+    def damage(self, connection: Connection) -> list[str]:
+        """Nothing: a server checks its own files (``pg_amcheck``, data checksums)."""
+        return []
+
+    def weaknesses(self) -> list[str]:
+        """Settings of the server with which a crash of it loses what was acknowledged."""
+        dangers = {
+            "fsync": "a crash of the machine can damage the database",
+            "full_page_writes": "a crash of the machine can damage the database",
+        }
+        with self._engine.connect() as connection:
+            found = [
+                name
+                for name in dangers
+                if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "off"
+            ]
+        return [f"the server has {name} = off: {dangers[name]}" for name in found]
+
+    def version(self) -> str:
+        """Name and version."""
+        with self._engine.connect() as connection:
+            version = connection.exec_driver_sql("SHOW server_version").scalar_one()
+        return f"PostgreSQL {str(version).split()[0]}"
+
+    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
+        """Write the tables that an erasure touches again (``VACUUM FULL``), those of places, too.
+
+        Bytes stay in the server's write-ahead log until it recycles it, and in its backups.
+
+        Returns:
+            whether the bytes are gone from the tables; readers of an older state keep them.
+        """
+        import psycopg
+
+        with closing(self._connect()) as connection:
+            statement = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+            horizon = connection.execute(statement).fetchone()[0]
+            end = time.monotonic() + READERS_S
+            while _is_older(connection.execute(_OLDEST_READER).fetchone()[0], horizon):
+                if time.monotonic() > end:
+                    return False
+                time.sleep(0.1)
+            try:
+                wanted = {*(_ERASABLE if tables is None else tables), *(p.table for p in places)}
+                for table in sorted(wanted):
+                    connection.execute(f"VACUUM (FULL) {table}")
+            except psycopg.errors.LockNotAvailable:
+                return False
+        return True
+
+    def copy_file(self, path: Path) -> bool:
+        """False: there is no file."""
+        return False
+
+    def watch(self) -> SnapshotWatch:
+        """A watch of the commits on the server."""
+        return SnapshotWatch(self._connect, self.failure)
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
+        """Hold an advisory lock, which the server takes back when this process ends."""
+        with closing(self._connect()) as connection:
+            if not connection.execute(_TAKE_NAME_LOCK, (name,)).fetchone()[0]:
+                raise StorageError(
+                    f"another process holds the lock `{name}` of database {self.name}.",
+                    "Wait until that process has ended, then try again.",
+                )
+
+            def require_held() -> None:
+                connection.execute("SELECT 1")  # the lock lives as long as its connection
+
+            yield require_held
+
+    def _connect(self) -> Any:
+        """A connection of the driver in autocommit mode, which the caller closes."""
+        import psycopg
+
+        arguments, options = self._engine.dialect.create_connect_args(self._url)
+        connect: Any = psycopg.connect
+        connection = connect(*arguments, **options, **_OPTIONS)
+        self._prepare(connection, None)
+        connection.autocommit = True
+        return connection
+
+    def close(self) -> None:
+        """Nothing: connections are all there is."""
+
+
+class SnapshotWatch:
+    """Watches the commits of all processes on a server by its snapshots; thread-safe.
+
+    Two equal snapshots see the same rows. Other databases of the server change them, too: then the
+    reader reads once for nothing.
+
+    Args:
+        connect: opens a connection of the driver in autocommit mode.
+        failure: base class of the errors of the driver.
+    """
+
+    is_remote = True
+
+    def __init__(self, connect: Callable[[], Any], failure: type[Exception]) -> None:
+        self._connect, self._failure = connect, failure
+        self._connection: Any = None
+        self._lock = threading.Lock()
+        self._snapshot, self._number = "", 0
+
+    def number(self) -> int | None:
+        """A number that is the same as long as nothing is committed; None = not known.
+
+        A commit that has returned is seen by the next call, whichever process made it.
+        """
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._connect()
+                statement = "SELECT pg_current_snapshot()::text"
+                snapshot = self._connection.execute(statement).fetchone()[0]
+            except (StorageError, self._failure):
+                self._close()
+                return None
+            if snapshot != self._snapshot:
+                self._snapshot = snapshot
+                self._number += 1
+            return self._number
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(self._failure):
+                connection.close()
+
+
+def _is_older(oldest: int | None, horizon: int) -> bool:
+    """Whether a reader may see the state before a moment."""
+    return oldest is not None and oldest < horizon
+
+
+def _require_packages() -> None:
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ExtraMissing(
+            f"a database on PostgreSQL needs {', '.join(missing)}.",
+            'Run `pip install "serendip[postgres]"`.',
+        )

@@ -1,0 +1,142 @@
+"""The API keys of one workspace, in its database.
+
+A revoked key stays in the table, marked: once a workspace has had a key, its service is never open
+again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from serendip.data.api_key import ApiKey, IssuedKey, issue_key
+from serendip.data.store.config import DatabasePlace
+from serendip.data.store.database import PATIENT_S, Database
+from serendip.errors import DataError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+_SECRET_KEY = "signing secret"
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class KeySnapshot:
+    """All keys of a workspace at one moment.
+
+    Args:
+        keys: by id, those that are refused included.
+        secret: of the workspace, for digests and signatures; empty before the first key.
+    """
+
+    keys: Mapping[str, ApiKey]
+    secret: bytes
+
+
+class ApiKeys:
+    """The table of keys of one database; safe for concurrent threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        from serendip.data.store import schema
+        from serendip.data.store.tables import api_keys_sql
+
+        self._database, self._sql = database, api_keys_sql
+        self._meta_value = schema.META_VALUE
+        self._set_meta = schema.upsert_meta(database.dialect)
+
+    @classmethod
+    def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
+        """Open the keys of an existing database.
+
+        Raises:
+            StorageError: the database is missing or cannot be opened.
+        """
+        from serendip.data.store.schema import METADATA
+
+        return cls(Database.existing(place, METADATA, busy_timeout_s))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def commit_number(self) -> int | None:
+        """A number that is the same as long as nothing is committed; None = not known."""
+        return self._database.commit_number()
+
+    def read(self) -> KeySnapshot:
+        """All keys, oldest first, and the secret of the workspace."""
+        with self._database.read() as connection:
+            rows = connection.execute(self._sql.ALL).all()
+            secret = connection.scalar(self._meta_value, {"name": _SECRET_KEY})
+        return KeySnapshot({row.key_id: _to_key(row) for row in rows}, bytes.fromhex(secret or ""))
+
+    def add(self, issued: IssuedKey) -> None:
+        """Store a new key; the first one of a workspace also draws its secret."""
+        with self._database.write() as connection:
+            self._insert(connection, issued.key)
+
+    def revoke(self, key_id: str, now: float) -> ApiKey:
+        """Refuse a key from now on, if it is not refused already.
+
+        Raises:
+            DataError: there is no such key.
+        """
+        with self._database.write() as connection:
+            self._get(connection, key_id)
+            connection.execute(self._sql.REVOKE, {"id": key_id, "moment": now})
+            return self._get(connection, key_id)
+
+    def rotate(self, key_id: str, now: float, overlap_s: float = 0.0) -> IssuedKey:
+        """Issue a key with the rights of another one, which is revoked.
+
+        The new one lives as long as the old one was meant to.
+
+        Args:
+            key_id: of the old one.
+            now: Unix seconds.
+            overlap_s: seconds for which the old one is still accepted.
+
+        Raises:
+            DataError: there is no such key, or it is not accepted any more.
+        """
+        with self._database.write() as connection:
+            old = self._get(connection, key_id)
+            if (state := old.state(now)) != "active":
+                raise DataError(f"key {key_id} is {state}.", "Create one: `serendip keys create`.")
+            lifetime_s = None if old.expires is None else old.expires - old.created
+            issued = issue_key(old.name, old.scopes, lifetime_s, old.requests_per_minute, now)
+            self._insert(connection, issued.key)
+            connection.execute(self._sql.REVOKE, {"id": key_id, "moment": now + overlap_s})
+        return issued
+
+    def renew_secret(self) -> None:
+        """Draw the secret of the workspace anew: cookies that were signed with it are void."""
+        with self._database.write() as connection:
+            self._draw_secret(connection)
+
+    def _insert(self, connection: Connection, key: ApiKey) -> None:
+        connection.execute(self._sql.INSERT, _to_row(key))
+        if not connection.scalar(self._meta_value, {"name": _SECRET_KEY}):
+            self._draw_secret(connection)
+
+    def _draw_secret(self, connection: Connection) -> None:
+        secret = secrets.token_hex(_SECRET_BYTES)
+        connection.execute(self._set_meta, {"key": _SECRET_KEY, "value": secret})
+
+    def _get(self, connection: Connection, key_id: str) -> ApiKey:
+        row = connection.execute(self._sql.ONE, {"id": key_id}).one_or_none()
+        if row is None:
+            raise DataError(f"there is no key {key_id[:40]!r}.", "See `serendip keys list`.")
+        return _to_key(row)
+
+
+def _to_row(key: ApiKey) -> dict[str, Any]:
+    return asdict(key) | {"scopes": " ".join(sorted(key.scopes))}
+
+
+def _to_key(row: Row[Any]) -> ApiKey:
+    values = dict(row._mapping)
+    return ApiKey(**values | {"scopes": frozenset(values["scopes"].split())})

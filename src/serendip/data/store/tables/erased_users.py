@@ -1,0 +1,224 @@
+"""The users who were erased, known by keyed digests of their ids alone.
+
+What happened before the erasure of a user is never stored again: late events and rows of files are
+left out. What happens after it is of somebody who came back, and stored. Clocks may be ahead: what
+has no later time than anything that was erased counts as before, so that it does not come back when
+it is sent or imported again. Attributes in files have no time: they are left out for good, those of
+the API are stored.
+
+The key of the digests is in the same database: they hide who was erased from people who see a
+receipt or a list, not from somebody who has the database and guesses an id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray
+from serendip.data.limits import MAX_CLOCK_LEAD_S
+from serendip.data.log.event_table import read_codes, read_numbers
+from serendip.data.users.user import User
+from serendip.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlalchemy import Connection
+
+    from serendip.data.store.database import Database
+
+_SECRET_KEY = "key of erased users"
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class UserErasure:
+    """One erasure.
+
+    Args:
+        digest: of the user's id.
+        moment: Unix seconds at which it was asked for.
+        removals: number of removals of the log with which it took effect; a generation that was
+            trained on a log with fewer may have learned from the user.
+        until: Unix seconds; what happened until then is never stored again. The moment, or the
+            time of the newest event that was erased if that is later; the latest that the API
+            accepted if a segment could not be read.
+    """
+
+    digest: str
+    moment: float
+    removals: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Erasures:
+    """Some of the erasures of a database, as one transaction sees them.
+
+    Args:
+        secret: key of the digests; empty = nobody was ever erased.
+        by_digest: digest -> the erasure.
+    """
+
+    secret: bytes = field(default=b"", repr=False)
+    by_digest: Mapping[str, UserErasure] = field(default_factory=dict)
+
+    def find(self, user_id: str) -> UserErasure | None:
+        """The erasure of a user; None if there is none among these."""
+        if not self.by_digest:
+            return None
+        return self.by_digest.get(digest_of(user_id, self.secret))
+
+    def since(self, earlier: Erasures) -> Erasures:
+        """Those that are not among earlier ones as they are now."""
+        known = earlier.by_digest
+        new = {name: one for name, one in self.by_digest.items() if known.get(name) != one}
+        return Erasures(self.secret, new)
+
+    def is_late(self, user_id: str, timestamp: float) -> bool:
+        """Whether an event that the API receives happened before its user was erased.
+
+        The API never stored one further ahead of the clock than it accepts, files may have: whoever
+        came back is left out for no longer than that.
+        """
+        erasure = self.find(user_id)
+        if erasure is None:
+            return False
+        return timestamp <= min(erasure.until, erasure.moment + MAX_CLOCK_LEAD_S)
+
+    def late_rows(self, events: pa.Table) -> BoolArray:
+        """(E,) True for events of files that happened before their users were erased."""
+        if not self.by_digest:
+            return np.zeros(len(events), np.bool_)
+        codes, user_ids = read_codes(events, "user_id")
+        found = [self.find(user_id) for user_id in user_ids.to_pylist()]
+        ends = np.array([-np.inf if one is None else one.until for one in found])
+        late: BoolArray = read_numbers(events, "timestamp") <= ends[codes]
+        return late
+
+
+class ErasedUsers:
+    """The table of erased users of one database."""
+
+    def __init__(self, database: Database) -> None:
+        from serendip.data.store import schema
+        from serendip.data.store.tables import erased_users_sql
+
+        self._sql = erased_users_sql
+        self._upsert = erased_users_sql.upsert(database.dialect)
+        self._set_meta = schema.upsert_meta(database.dialect)
+
+    def all(self, connection: Connection) -> Erasures:
+        """All erasures."""
+        return self._read(connection, lambda secret: connection.execute(self._sql.ALL))
+
+    def after(self, connection: Connection, removals: int) -> Erasures:
+        """The erasures since a number of removals of the log."""
+        values = {"removals": removals}
+        return self._read(connection, lambda secret: connection.execute(self._sql.AFTER, values))
+
+    def among(self, connection: Connection, user_ids: Iterable[str]) -> Erasures:
+        """The erasures of some users."""
+
+        def select(secret: bytes) -> Iterable[Any]:
+            digests = [digest_of(user_id, secret) for user_id in set(user_ids)]
+            return connection.execute(self._sql.AMONG, {"digests": digests})
+
+        return self._read(connection, select)
+
+    def record(
+        self, connection: Connection, user_id: str, moment: float, removals: int, until: float
+    ) -> UserErasure:
+        """Note that a user is erased, within a write transaction."""
+        secret = read_secret(connection) or self._draw_secret(connection)
+        erasure = UserErasure(digest_of(user_id, secret), moment, removals, until)
+        self.put(connection, [erasure])
+        return erasure
+
+    def put(self, connection: Connection, erasures: Sequence[UserErasure]) -> None:
+        """Add erasures of the same secret, or replace those of the same users."""
+        if erasures:
+            connection.execute(self._upsert, [asdict(one) for one in erasures])
+
+    def extend(self, connection: Connection, newest: Mapping[str, float]) -> None:
+        """Let erasures reach to events that were found later.
+
+        Args:
+            connection: in a write transaction.
+            newest: user_id -> Unix seconds of the newest of them.
+        """
+        erasures = self.among(connection, newest)
+        known = {user_id: erasures.find(user_id) for user_id in newest}
+        self.put(
+            connection,
+            [
+                replace(one, until=max(one.until, newest[user_id]))
+                for user_id, one in known.items()
+                if one is not None
+            ],
+        )
+
+    def adopt(self, connection: Connection, erasures: Erasures) -> list[UserErasure]:
+        """Use the key of another copy of this database; which of its erasures are new here.
+
+        Within a write transaction.
+
+        Raises:
+            DataError: the other one is no copy of this one.
+        """
+        own = self.all(connection)
+        if not own.secret:
+            values = {"key": _SECRET_KEY, "value": erasures.secret.hex()}
+            connection.execute(self._set_meta, values)
+        elif own.secret != erasures.secret:
+            raise DataError(
+                "the two databases have erased users under different keys.",
+                "Name a copy of the same workspace.",
+            )
+        known = own.by_digest
+        return [
+            one
+            for digest, one in erasures.by_digest.items()
+            if digest not in known or _extent(known[digest]) < _extent(one)
+        ]
+
+    def left(self, connection: Connection, users: Sequence[User]) -> list[User]:
+        """Users of a file without those who were erased."""
+        erasures = self.all(connection)
+        return [user for user in users if erasures.find(user.user_id) is None]
+
+    def _read(self, connection: Connection, select: Any) -> Erasures:
+        secret = read_secret(connection)
+        if not secret:
+            return Erasures()
+        found = [
+            UserErasure(digest, float(moment), int(removals), float(until))
+            for digest, moment, removals, until in select(secret)
+        ]
+        return Erasures(secret, {one.digest: one for one in found})
+
+    def _draw_secret(self, connection: Connection) -> bytes:
+        secret = secrets.token_bytes(_SECRET_BYTES)
+        connection.execute(self._set_meta, {"key": _SECRET_KEY, "value": secret.hex()})
+        return secret
+
+
+def read_secret(connection: Connection) -> bytes:
+    """The key of the digests of one database; empty = nobody was ever erased."""
+    from serendip.data.store.schema import META_VALUE
+
+    return bytes.fromhex(connection.scalar(META_VALUE, {"name": _SECRET_KEY}) or "")
+
+
+def _extent(erasure: UserErasure) -> tuple[float, float]:
+    return erasure.moment, erasure.until
+
+
+def digest_of(user_id: str, secret: bytes) -> str:
+    """Keyed BLAKE2b digest of a user id, 64 hexadecimal digits."""
+    return hashlib.blake2b(user_id.encode(), key=secret, digest_size=32).hexdigest()

@@ -1,0 +1,129 @@
+"""The users of one database, with their attributes.
+
+A file replaces what files wrote before; what the API wrote stays. Without rows everything works as
+if there were no such table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from serendip.data.store.item_rows import read_attributes
+from serendip.data.store.validation import id_problem, user_problem
+from serendip.data.users.user import User
+from serendip.errors import DataError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from serendip.data.store.database import Database
+    from serendip.data.store.tables.user_file import UserFile
+
+_CHANGES_KEY = "user changes"
+_CHUNK = 10_000
+
+
+class Users:
+    """The table of users of one database."""
+
+    def __init__(self, database: Database) -> None:
+        from serendip.data.store import schema
+        from serendip.data.store.tables import users_sql
+
+        self._database, self._sql = database, users_sql
+        self._upsert = users_sql.upsert(database.dialect)
+        self._insert_from_files = users_sql.insert_from_files(database.dialect)
+        self._set_meta = schema.upsert_meta(database.dialect)
+
+    def changes(self) -> int:
+        """Number of writes to the table so far: while it is the same, so are all users."""
+        with self._database.read() as connection:
+            return self._read_changes(connection)
+
+    def get(self, user_id: str) -> User | None:
+        """A user; None if nothing is stored about them."""
+        if id_problem(user_id):
+            return None
+        with self._database.read() as connection:
+            attributes = connection.scalar(self._sql.ONE, {"user": user_id})
+        return None if attributes is None else User(user_id, read_attributes(attributes))
+
+    def all(self) -> list[User]:
+        """Every user, in order of their ids."""
+        with self._database.read() as connection:
+            return self.read_all(connection)
+
+    def read_all(self, connection: Connection) -> list[User]:
+        """``all`` within a transaction."""
+        rows = self.rows(connection)
+        return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
+
+    def rows(self, connection: Connection) -> Iterator[tuple[str, str]]:
+        """Id and attributes, as JSON, of every user, in order of their ids, in a transaction."""
+        for part in connection.execute(self._sql.ALL).partitions(_CHUNK):
+            yield from map(tuple, part)
+
+    def put(self, user: User) -> None:
+        """Add a user, or replace all attributes of theirs.
+
+        Raises:
+            DataError: the id or an attribute is invalid; nothing is stored.
+            StorageError: the database cannot be written to.
+        """
+        if problem := user_problem(user):
+            raise DataError(f"a user cannot be stored: {problem}.")
+        with self._database.write() as connection:
+            connection.execute(self._upsert, _row(user, "api"))
+            self._count_change(connection)
+
+    def replace_imported(self, connection: Connection, users: Iterable[User]) -> int:
+        """Replace what earlier imports wrote, within a write transaction; returns their number."""
+        rows = list({user.user_id: _row(user, "file") for user in users}.values())
+        removed = connection.execute(self._sql.DROP_FROM_FILES).rowcount
+        for begin in range(0, len(rows), _CHUNK):
+            connection.execute(self._insert_from_files, rows[begin : begin + _CHUNK])
+        if rows or removed:
+            self._count_change(connection)
+        return len(rows)
+
+    def erase(self, connection: Connection, user_id: str) -> bool:
+        """Remove what is stored about a user, within a write transaction; whether there was any."""
+        has_any = connection.execute(self._sql.ERASE, {"user": user_id}).rowcount > 0
+        if has_any:
+            self._count_change(connection)
+        return has_any
+
+    def _read_changes(self, connection: Connection) -> int:
+        return int(connection.scalar(self._sql.CHANGES, {"key": _CHANGES_KEY}) or 0)
+
+    def _count_change(self, connection: Connection) -> None:
+        number = self._read_changes(connection) + 1
+        connection.execute(self._set_meta, {"key": _CHANGES_KEY, "value": str(number)})
+
+
+class PastUsers(Users):
+    """The users as they were at a moment.
+
+    Args:
+        database: of the present.
+        known: all that had attributes.
+    """
+
+    def __init__(self, database: Database, known: UserFile) -> None:
+        super().__init__(database)
+        self._known = known
+
+    def changes(self) -> int:
+        """Always the same; 0 if nobody had attributes."""
+        return int(self._known.has_any())
+
+    def get(self, user_id: str) -> User | None:
+        """A user; None if nothing was stored about them."""
+        return self._known.get(user_id)
+
+
+def _row(user: User, origin: str) -> dict[str, Any]:
+    attributes = json.dumps(dict(user.attributes), ensure_ascii=False, allow_nan=False)
+    return {"user_id": user.user_id, "attributes": attributes, "origin": origin}

@@ -1,0 +1,1 @@
+"""Users: attributes, groups, profiles, and the rows of a log by user."""

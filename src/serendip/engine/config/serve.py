@@ -1,0 +1,140 @@
+"""``[serve]``: who may reach the service, how often, how much may wait, and what is logged."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from serendip.config import Config
+from serendip.engine.config.durations import Duration
+from serendip.runtime.budget import parse_duration
+from serendip.runtime.executor_config import ReplicaScaling
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_COLLECTOR = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
+
+
+def _check_host(name: str) -> str:
+    if not _HOST.fullmatch(name.lower()):
+        raise ValueError("give a host name without a scheme, a port or *")
+    return name.lower()
+
+
+def _check_network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("give an address or a network, such as 10.0.0.0/8") from None
+    return text
+
+
+def _check_address(text: str) -> str:
+    host, separator, port = text.rpartition(":")
+    if not (host and separator and port.isdecimal() and int(port) < 65_536):
+        raise ValueError("give host:port")
+    return text
+
+
+def _check_collector(address: str) -> str:
+    if address and not _COLLECTOR.fullmatch(address):
+        raise ValueError("give http://host:port, without a name and a password")
+    return address
+
+
+class ServeConfig(Config):
+    """``[serve]``: who may reach the service, how often, and how much may wait."""
+
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = ()
+    """Host names under which the service answers besides `127.0.0.1` and `localhost`, such as
+    `shop.example.com`. A service that listens on an address that others reach answers to every
+    address, too. Needs keys."""
+
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
+    """Addresses and networks of proxies, such as `10.0.0.0/8`, that say where a request comes from
+    in `X-Forwarded-For` and `X-Forwarded-Proto`, and which trace it belongs to in `traceparent`.
+    None is believed by default."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests per minute of one key, and of one address without a key: so many at once, and so
+    many on average. Each worker counts for itself. A key with a limit of its own keeps it. None =
+    no limit."""
+
+    waiting_requests: int = Field(default=64, ge=1)
+    """Requests that may wait to be computed, in each worker; more are refused with 429 and
+    `Retry-After`. While more is asked for than can be computed, none waits long."""
+
+    receive_timeout: Duration = "10s"
+    """Time in which the first line and the headers of a request must arrive, and its body must
+    begin to come. Slower clients get 408."""
+
+    deadline: Duration = "5s"
+    """Time that computing an answer may take, waiting included. Then items are answered from less:
+    from words and content, else the most chosen ones, which `degraded` says; other answers get 503
+    and `Retry-After`."""
+
+    shards: tuple[Annotated[str, AfterValidator(_check_address)], ...] = ()
+    """Addresses `host:port` of `serendip shard`, in the order of their parts: they search the
+    indexes of the generation, and this service needs no memory for that. None by default."""
+
+    shard_deadline: Duration = "0.2s"
+    """Time that a search waits for shards. Those that are late are left out of the answer, and the
+    models whose items they have are named in `degraded`."""
+
+    shard_certificate: str = ""
+    """PEM file with the certificate of this machine, which a shard shows to services and a service
+    to its shards; relative to the workspace. With it, `shard_key` and `shard_authority` what they
+    send is encrypted, and each side talks only to those whose certificate the authority signed.
+    Empty = neither, for networks of your own."""
+
+    shard_key: str = ""
+    """PEM file with the key of `shard_certificate`, without a password."""
+
+    shard_authority: str = ""
+    """PEM file with the certificate of the authority that signed those of the service and of all
+    shards."""
+
+    most_replicas: int | None = Field(default=None, ge=1)
+    """With `serve --engine ray`: replicas at most. While they have more than `replica_requests` on
+    average, more are started; `--replicas` is then the fewest. None = `--replicas`, always."""
+
+    replica_requests: float = Field(default=4.0, gt=0)
+    """With `most_replicas`: requests that a replica should have, waiting ones included, on
+    average."""
+
+    replica_patience: Duration = "5m"
+    """With `most_replicas`: time that replicas have too little to do before one ends. It still
+    answers what it was asked before."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Form of the messages on standard error: lines for people, or one JSON object per line."""
+
+    traces: Annotated[str, AfterValidator(_check_collector)] = ""
+    """Address of a collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`: it gets a
+    trace of each request, without addresses, ids of people or what was asked. Needs the extra
+    `otel`. Empty = none are kept."""
+
+    access_log: bool = False
+    """Whether each answer is logged, with its route, status and time; never with addresses, ids or
+    what was asked."""
+
+    @model_validator(mode="after")
+    def _needs_all_files_of_tls(self) -> Self:
+        given = [bool(self.shard_certificate), bool(self.shard_key), bool(self.shard_authority)]
+        if any(given) and not all(given):
+            raise ValueError("give shard_certificate, shard_key and shard_authority, or none")
+        return self
+
+    def scale(self, least: int) -> ReplicaScaling:
+        """How many replicas there are.
+
+        Args:
+            least: number of them at least.
+
+        Raises:
+            ConfigError: there may be fewer.
+        """
+        most, patience_s = self.most_replicas or least, parse_duration(self.replica_patience)
+        return ReplicaScaling(least, most, self.replica_requests, patience_s)

@@ -1,0 +1,251 @@
+"""All settings of a workspace: the tables of ``serendip.toml``.
+
+Each table is the config of one component and is defined beside that component; this file only names
+the tables. A missing table has its default values, an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+
+from serendip.config import Config
+from serendip.content.config import ContentConfig
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
+from serendip.data.events.event import ActionRules
+from serendip.data.events.repeats import RepeatConfig
+from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
+from serendip.data.items.features import TokenReader
+from serendip.data.items.quality import QualityConfig
+from serendip.data.store.config import StoreConfig
+from serendip.engine.config.durations import Duration, OptionalDuration
+from serendip.engine.config.models import ModelsConfig
+from serendip.engine.config.serve import ServeConfig
+from serendip.engine.config.storage import StorageConfig
+from serendip.engine.item_pictures import PageConfig
+from serendip.engine.stages.sources import OWN_SOURCES
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
+from serendip.llm.config import LlmConfig
+from serendip.models.context_counts import ContextConfig
+from serendip.models.ranker.config import RankerConfig
+from serendip.models.retriever.config import UnifiedConfig
+from serendip.runtime.executor_config import ExecutorConfig
+from serendip.search.config import SearchConfig
+from serendip.search.suggestions.config import QueriesConfig
+
+
+class EvaluationConfig(Config):
+    """``[evaluation]``: the splits of the report."""
+
+    cuts: tuple[float, ...] = Field(default=(0.7, 0.8, 0.9), min_length=1)
+    """Fractions in (0, 1) of the time-ordered events. Each is one temporal split: trained on the
+    events before the cut, tested on those up to the next cut. `serendip evaluate` makes the last
+    one, with `--full` all."""
+
+    leave_last_out: bool = True
+    """With `--full`, add a split that is tested on the last event of each user, for comparison with
+    papers."""
+
+
+class StalenessConfig(Config):
+    """``[train.stale]``: when a generation is stale. One rule is enough.
+
+    `serendip train --if-stale` and the schedule of `serendip serve` train then. Two more rules have
+    no setting: a generation is stale if the settings that it learned from are others now, or if
+    events were imported again or erased.
+    """
+
+    max_age: OptionalDuration = "24h"
+    """Age from which a generation is stale, such as ``7d``, if anything is new; ``never`` = no age
+    is too old."""
+
+    new_events: int | None = Field(default=None, ge=1)
+    """Number of new events from which it is stale. None = no number."""
+
+    new_share: float = Field(default=0.1, ge=0)
+    """Share of the events, or of the items, that it was trained on, from which new ones make it
+    stale. 0 = no share."""
+
+    drift: float = Field(default=0.25, ge=0)
+    """Population stability index (PSI) from which it is stale: how far the new interactions are
+    from what the newest ones were at the training, over ten groups of items of equal popularity
+    and one of items without interactions. Below 0.1 little has changed, above 0.25 much. It is
+    measured from 500 new interactions on, if the training had 1,000. 0 = no drift is too large."""
+
+    retry: Duration = "1h"
+    """Time after which a training that a gate refused, or that failed, is tried again; twice as
+    long after each further one, up to a week."""
+
+
+class TrainConfig(Config):
+    """``[train]``: trainings as a whole."""
+
+    budget: OptionalDuration = None
+    """Time for a training, such as ``10m``, ``90s`` or ``1.5h``, measured by the clock on the wall.
+    Each model that learns step by step may take half of the time that is left when its training
+    begins; it lowers its learning rate in time and ends at its best point so far. Other steps
+    cannot be cut short. A training that ends within its time is not changed. None = unlimited.
+    """
+
+    schedule: OptionalDuration = None
+    """How often `serendip serve` checks whether the generation is stale, such as ``10m``; then it
+    trains, in a process of its own at the lowest priority. None = never."""
+
+    stale: StalenessConfig = StalenessConfig()
+    """When a generation is stale."""
+
+
+class GateConfig(Config):
+    """``[gate]``: what a new generation must pass to be published."""
+
+    margin: float = Field(default=0.05, ge=0, lt=1)
+    """Largest tolerated loss of nDCG@10 on any surface and any slice of it, as a share of that of
+    the generation in force. A loss counts if its interval, for all comparisons together, lies below
+    0, and only where both trainings were asked about at least 50 common users."""
+
+    requests: PositiveInt = 300
+    """Number of requests of each surface that a training is measured with."""
+
+
+class Settings(Config):
+    """Everything in ``serendip.toml``."""
+
+    items: ItemsConfig = ItemsConfig()
+    """The items file."""
+
+    events: EventsConfig = EventsConfig()
+    """The events file."""
+
+    users: UsersConfig = UsersConfig()
+    """The users file."""
+
+    store: StoreConfig = StoreConfig()
+    """The database of items, users, keys and the newest events."""
+
+    actions: ActionRules = ActionRules()
+    """Classes of events: ignored, likes, negative."""
+
+    repeats: RepeatConfig = RepeatConfig()
+    """When items that a user chose may be recommended again."""
+
+    content: ContentConfig = ContentConfig()
+    """Content vectors of items: the encoders and the fields that they encode."""
+
+    semantic_ids: ResidualKMeansConfig = ResidualKMeansConfig()
+    """Residual k-means of the semantic IDs."""
+
+    quality: QualityConfig = QualityConfig()
+    """Columns of the catalogue that tell how good items are."""
+
+    models: ModelsConfig = ModelsConfig()
+    """The models that propose and score candidates."""
+
+    unified: UnifiedConfig = UnifiedConfig()
+    """Task groups: which tasks share a retriever."""
+
+    context: ContextConfig = ContextConfig()
+    """What is read of the context of a request: country, device, time."""
+
+    ranker: RankerConfig = RankerConfig()
+    """The unified ranker."""
+
+    train: TrainConfig = TrainConfig()
+    """Trainings as a whole: their time, and when they are due."""
+
+    search: SearchConfig = SearchConfig()
+    """Lexical search, query understanding and the fusion of search results."""
+
+    queries: QueriesConfig = QueriesConfig()
+    """Query suggestions."""
+
+    llm: LlmConfig = LlmConfig()
+    """The LLM that offline commands call."""
+
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """The splits of the report."""
+
+    gate: GateConfig = GateConfig()
+    """What a new generation must pass to be published."""
+
+    engine: ExecutorConfig = ExecutorConfig()
+    """Where jobs run: processes of this machine, or a cluster."""
+
+    page: PageConfig = PageConfig()
+    """The page for people: pictures of items."""
+
+    storage: StorageConfig = StorageConfig()
+    """Where generations and the event log lie that several machines share."""
+
+    serve: ServeConfig = ServeConfig()
+    """Who may reach the service, and how often. `serendip serve` reads it when it starts."""
+
+    surfaces: dict[str, SurfaceConfig] = Field(default_factory=dict)
+    """Surfaces that differ from the defaults, and further ones."""
+
+    @field_validator("ranker")
+    @classmethod
+    def _predicts_interest(cls, ranker: RankerConfig) -> RankerConfig:
+        """Surfaces weigh the action ``interact`` by default, and bids are paid for it."""
+        if "interact" not in ranker.actions:
+            raise ValueError("actions must contain 'interact'")
+        if len(set(ranker.actions)) < len(ranker.actions):
+            raise ValueError("actions contains an action twice")
+        return ranker
+
+    @field_validator("surfaces", mode="before")
+    @classmethod
+    def _complete(cls, tables: Any) -> Any:
+        return complete_tables(tables) if isinstance(tables, Mapping) else tables
+
+    @field_validator("surfaces")
+    @classmethod
+    def _known_names(
+        cls, surfaces: dict[str, SurfaceConfig], info: ValidationInfo
+    ) -> dict[str, SurfaceConfig]:
+        """Every source, scorer and action that a surface names exists."""
+        models = tuple(info.data.get("models", ModelsConfig()).tables)
+        ranker = info.data.get("ranker", RankerConfig())
+        for name, surface in surfaces.items():
+            _require_known(f"{name}.sources", surface.sources, (*models, *OWN_SOURCES))
+            _require_known(f"{name}.scorer", [surface.scorer], (RANKER, *models))
+            _require_known(f"{name}.action_weights", surface.action_weights, ranker.actions)
+            valued = surface.item_value.actions if surface.item_value else ()
+            _require_known(f"{name}.item_value.actions", valued, ranker.actions)
+            paid_actions = [surface.sponsored.action] if surface.sponsored else []
+            _require_known(f"{name}.sponsored.action", paid_actions, ranker.actions)
+        return surfaces
+
+    def learned_from(self) -> dict[str, Any]:
+        """Everything that decides what is learned, as plain values: not the database, the storage,
+        the LLM, the page, the service, the gate, the engine or when a training is due.
+        """
+        left_out: Any = {"train": {"schedule", "stale"}}
+        places = ("store", "storage")
+        left_out |= dict.fromkeys((*places, "llm", "page", "serve", "gate", "engine"), True)
+        return self.model_dump(mode="json", exclude=left_out)
+
+    @property
+    def token_reader(self) -> TokenReader:
+        """Reads words and attribute values of items, for a retriever with a token table."""
+        return TokenReader(self.content.fields, self.models.retriever.attributes)
+
+    def all_surfaces(self) -> dict[str, SurfaceConfig]:
+        """Name -> surface, the built-in ones included.
+
+        Built-in surfaces weigh only the actions that the ranker predicts.
+        """
+        actions = self.ranker.actions
+        defaults = {
+            name: surface.with_actions(actions) for name, surface in DEFAULT_SURFACES.items()
+        }
+        surfaces = {**defaults, **self.surfaces}
+        return {name: surface.with_name(name) for name, surface in surfaces.items()}
+
+
+def _require_known(key: str, names: Iterable[str], allowed: Sequence[str]) -> None:
+    """Raise an error that names the key if a name is not allowed."""
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"{key} names {name!r}; use one of {', '.join(allowed)}")

@@ -1,0 +1,178 @@
+"""Why an item is not among the items shown: the stage that removed it, or its score.
+
+The request is answered again, stage by stage, and the first stage that the item does not pass is
+named. An item that no source proposed is scored all the same, to tell where it would stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.query import Query
+from serendip.engine.answer import Absence, AbsenceKind
+from serendip.engine.explanations.absence_texts import (
+    ATTRIBUTE,
+    LENGTH,
+    ORDER,
+    SCORE,
+    STAGES,
+    UNMATCHED,
+    UNPROPOSED,
+    UNTIED,
+    Wording,
+)
+from serendip.engine.explanations.translation import choose_language, translate
+from serendip.engine.request import Request
+from serendip.engine.stages.diversity import DiversityRule
+from serendip.engine.stages.exploration import EXPLORED
+from serendip.engine.stages.pipeline import restrict, score
+from serendip.engine.stages.selection import Result, Selector
+from serendip.engine.stages.sources import BrowseSource, WordSource
+from serendip.engine.stages.sponsored import SPONSORED
+from serendip.engine.stages.surface_stages import SurfaceStages
+from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
+from serendip.engine.state import EngineState
+
+
+@dataclass(frozen=True, slots=True)
+class AbsenceFinder:
+    """Finds why an item is not among the first items of one answer.
+
+    Args:
+        request: its ``k`` items are shown.
+        query: the whole request, including the parts that the surface does not read.
+        surface: settings of the surface.
+        state: that the answer was computed from.
+        result: the answer.
+    """
+
+    request: Request
+    query: Query
+    surface: SurfaceConfig
+    state: EngineState
+    result: Result
+
+    def find(self, item: int) -> Absence | None:
+        """Why an item is absent; None if it is among the items shown."""
+        places = np.flatnonzero(self.result.items.item_nums == item)
+        if len(places):
+            place = int(places[0])
+            return self._explain_place(place) if place >= self.request.k else None
+        return self._explain_filter(item) or self._explain_removal(item)
+
+    def _explain_filter(self, item: int) -> Absence | None:
+        """The filter that an item fails; None if it may be shown."""
+        stages, seen = SurfaceStages.of(self.surface), visible_to(self.surface, self.query)
+        for stage, left in restrict(self.query, seen, stages, self.state):
+            if item not in left:
+                return self._absence("filter", stage.name, STAGES.get(stage.name, ATTRIBUTE))
+        return None
+
+    def _explain_removal(self, item: int) -> Absence:
+        """Why an item that may be shown is not in the list."""
+        if self.request.sort and self._is_of_matches:
+            return self._absence("order", "", UNMATCHED, count=len(self.result.items))
+        selector, _ = score([self.query], self.surface, self.state)
+        if item not in selector.candidates.items:
+            return self._explain_unproposed(item)
+        own = _score_of(item, selector)
+        stage = selector.removing_filter(0, item)
+        if stage is not None:
+            return self._absence("list filter", stage.name, STAGES[stage.name], own)
+        if item not in selector.organic_items(0):
+            return self._absence("rule", SPONSORED, STAGES[SPONSORED], own)
+        return self._absence("length", "", LENGTH, own, count=len(self.result.items))
+
+    @property
+    def _is_of_matches(self) -> bool:
+        """Whether a list in an order of its own is of what matches, see ``matches.py``."""
+        sources = self.surface.sources
+        has_words = WordSource.name in sources and bool(self.result.query.text.strip())
+        return has_words or BrowseSource.name in sources
+
+    def _explain_unproposed(self, item: int) -> Absence:
+        """Where an item that no source proposed would stand."""
+        also = [np.array([item], np.int32)]
+        selector, _ = score([self.query], self.surface, self.state, also)
+        own, sources = _score_of(item, selector), self._scoring_sources(item, selector)
+        if not own or not sources:  # ranks are fused, or nothing ties it to the request
+            return self._absence("candidates", "", UNTIED)
+        place = int((self._scores > own).sum()) + 1
+        names = ", ".join(sources)
+        return self._absence("candidates", "", UNPROPOSED, own, place=place, sources=names)
+
+    def _scoring_sources(self, item: int, selector: Selector) -> list[str]:
+        """Sources of the surface whose model gives the item a score above 0."""
+        (row,) = np.flatnonzero(selector.candidates.items == item).tolist()
+        names = self.state.feature_names
+        return [
+            source
+            for source in self.surface.sources
+            if source in names and selector.features[row, names.index(source)] > 0
+        ]
+
+    def _explain_place(self, place: int) -> Absence:
+        """Why an item that is further down the list is not shown."""
+        own = float(self.result.items.scores[place])
+        if self.request.sort:
+            return self._absence("order", "", ORDER, own, place=place + 1, sort=self.request.sort)
+        drawn = [name for name in (EXPLORED, SPONSORED) if self._has(name)[: self.request.k].any()]
+        given = sum(int(self._has(name)[: self.request.k].sum()) for name in drawn)
+        better = int((self._scores > own).sum())
+        if better + given < self.request.k and DiversityRule.name in self.result.trace:
+            return self._absence("rule", DiversityRule.name, STAGES[DiversityRule.name], own)
+        if better < self.request.k and drawn:
+            return self._absence("rule", drawn[0], STAGES[drawn[0]], own)
+        return self._absence("score", "", SCORE, own, place=place + 1)
+
+    @property
+    def _scores(self) -> FloatArray:
+        """Scores of the items that are in the list for their score."""
+        drawn = self._has(EXPLORED) | self._has(SPONSORED)
+        scores: FloatArray = self.result.items.scores[~drawn]
+        return scores
+
+    def _has(self, column: str) -> BoolArray:
+        """(P,) whether a rule decided the places of the list."""
+        values = self.result.items.fields.get(column)
+        if values is None:
+            return np.zeros(len(self.result.items), np.bool_)
+        return np.nan_to_num(values.astype(np.float32)) > 0
+
+    def _last_score(self) -> float | None:
+        """The lowest score of the items that are shown for their score."""
+        shown = self.result.items.scores[: self.request.k]
+        drawn = (self._has(EXPLORED) | self._has(SPONSORED))[: self.request.k]
+        return float(shown[~drawn].min()) if (~drawn).any() else None
+
+    def _absence(
+        self,
+        kind: AbsenceKind,
+        stage: str,
+        wording: Wording,
+        own: float | None = None,
+        **names: str | float,
+    ) -> Absence:
+        """Word what was found."""
+        language, last = choose_language(self.request.language), self._last_score()
+        known = {
+            "stage": stage,
+            "surface": self.request.surface,
+            "score": _number(own),
+            "last": _number(last),
+            **names,
+        }
+        text, change = (translate(sentence, language, **known) for sentence in wording)
+        return Absence(kind, stage, text, change, own, last)
+
+
+def _score_of(item: int, selector: Selector) -> float:
+    """The score of a candidate."""
+    return float(selector.scores.organic[selector.candidates.items == item][0])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -1,0 +1,362 @@
+"""Evidence: why an item is shown, each reason as one sentence, from the models' own numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.content.semantic_ids.group_names import build_group_name
+from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.items.semantic_ids import common_prefix
+from serendip.data.query import Query
+from serendip.engine.answer import Evidence
+from serendip.engine.explanations.attribute_preferences import find_preferences
+from serendip.engine.explanations.influence import Influence
+from serendip.engine.explanations.reason_choice import (
+    DECISIVE,
+    Ground,
+    choose_grounds,
+    group_by_row,
+    order_grounds,
+)
+from serendip.engine.explanations.reason_texts import (
+    AGAIN,
+    COUNTRY,
+    GROUP,
+    ITEM_ID,
+    MEANT,
+    NAMED_GROUP,
+    NEW,
+    NEW_AND_LIKE,
+    POPULAR,
+    RELATED,
+    TITLE,
+    VALUE_OF_ITEM,
+    VALUE_OF_PAST,
+    WORDS,
+    Sentence,
+)
+from serendip.engine.explanations.translation import DEFAULT, Language, translate
+from serendip.engine.feature_names import models_of_kind
+from serendip.engine.state import EngineState
+from serendip.models.base import Recommender, ScoreKind
+from serendip.search.understanding import CORRECTED, EXACT
+
+_PER_MODEL = 2
+"""Maximum number of votes of one model that become evidence for an item."""
+
+_RECENT = 20
+"""Newest items of the history whose semantic IDs are compared."""
+
+_POPULAR_SHARE = 0.2
+"""Share of the catalogue that counts as popular."""
+
+_SECOND = 0.5
+"""Strength of what is true of an item for everybody, or of its whole group."""
+
+_TINY = 1e-12
+
+_LAST = 0.01
+"""Strength of a ground that is told where there is no other one."""
+
+Rows: TypeAlias = NDArray[np.intp]
+"""Positions of some of the items to explain."""
+
+
+class Reason(NamedTuple):
+    """The reason for an item.
+
+    Args:
+        text: one sentence; empty = no evidence.
+        names: what the sentence names: a title, values, a country, the text that was typed.
+    """
+
+    text: str = ""
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explainer:
+    """Collects evidence for the items of one answer, for all items at once.
+
+    Args:
+        state: that the answer was computed from.
+        query: the request with the user's history.
+        items: (C,) int32 items to explain.
+        language: of the sentences.
+        influence: of the history on the values of the items; None = not known.
+        best_words: BM25 of the best first item of the list, a ground that is as strong as can be;
+            0 = that of the best of these items.
+    """
+
+    state: EngineState
+    query: Query
+    items: IntArray
+    language: Language = DEFAULT
+    influence: Influence | None = None
+    best_words: float = 0.0
+
+    def evidence(self, matches: Sequence[float], scores: Sequence[float]) -> list[list[Evidence]]:
+        """The evidence for each item, strongest kind first, no sentence twice.
+
+        Args:
+            matches: (C,) title match of each item in [0, 1]; NaN = the request has no text.
+            scores: (C,) BM25 of each item, 0 = it has none of the words; NaN = no text.
+        """
+        everything = np.arange(len(self.items))
+        strong = self._strong_grounds(matches, scores, _PER_MODEL)
+        weak = self._weak_grounds(everything, _PER_MODEL)
+        rows = group_by_row((*strong, *weak), len(self.items))
+        told = [[self._tell(ground) for ground in order_grounds(found)] for found in rows]
+        return [list({one.text: one for one in reversed(found)}.values())[::-1] for found in told]
+
+    def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[str]:
+        """The reason for each item as one sentence; empty = no evidence."""
+        return [reason.text for reason in self.named_reasons(matches, scores)]
+
+    def named_reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[Reason]:
+        """The reason for each item, with what it names."""
+        chosen = self.chosen(matches, scores)
+        return [Reason() if ground is None else self._name(ground) for ground in chosen]
+
+    def _name(self, ground: Ground) -> Reason:
+        """A ground in words, with the names that are in it."""
+        told = self._tell(ground)
+        title = self.state.catalogue.title(ground.rests_on[-1]) if ground.rests_on else ""
+        named = (title or told.item_id, *map(str, ground.names.values()))
+        return Reason(
+            told.text, tuple(name for name in dict.fromkeys(named) if name in told.text and name)
+        )
+
+    def chosen(self, matches: Sequence[float], scores: Sequence[float]) -> list[Ground | None]:
+        """The ground that is told for each item: the strongest, its kind varied over the list.
+
+        Kinds that are weak nearly always are computed only for items without another one, and for
+        those that are new.
+        """
+        grounds = list(self._strong_grounds(matches, scores, 1))
+        is_open = self.state.counts[self.items] == 0
+        is_open[list({*range(len(self.items))} - {ground.row for ground in grounds})] = True
+        if is_open.any():
+            grounds += self._weak_grounds(np.flatnonzero(is_open), 1)
+        return choose_grounds(group_by_row(grounds, len(self.items)))
+
+    def _tell(self, ground: Ground) -> Evidence:
+        """A ground in words."""
+        item_id, title, names = "", "", dict(ground.names)
+        if ground.rests_on:
+            item = ground.rests_on[-1]
+            item_id = self.state.catalogue.vocabulary.id(item)
+            title = self.state.catalogue.title(item) or item_id
+        sentence = ground.sentence
+        if sentence is GROUP:
+            codes = self.state.features.codes[self.items[ground.row]]  # (L,)
+            names["name"] = build_group_name(self.state.code_names, codes[: int(ground.weight)])
+            sentence = NAMED_GROUP if names["name"] else GROUP
+        text = translate(sentence, self.language, title=title, **names)
+        return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
+
+    def _strong_grounds(
+        self, matches: Sequence[float], scores: Sequence[float], most: int
+    ) -> Iterator[Ground]:
+        """Grounds of the kinds that are often strong; of equal ones the first comes first.
+
+        Where words were searched, they are the reason: what others chose is told on request only.
+
+        Args:
+            matches: as for ``evidence``.
+            scores: as for ``evidence``.
+            most: largest number of votes of one model for an item.
+        """
+        rows = np.arange(len(self.items))
+        if self.query.text:
+            yield from self._word_grounds(matches, scores)
+        if len(self.query.again):
+            yield from self._again_grounds()
+        if self._has_context:
+            if not self.query.text or most > 1:
+                for model in self._strong_models():
+                    yield from self._vote_grounds(model, rows, most)
+            yield from self._preference_grounds()
+        yield from self._country_grounds()
+        yield from self._popularity_grounds()
+
+    def _weak_grounds(self, rows: Rows, most: int) -> Iterator[Ground]:
+        """Grounds of the kinds that are seldom strong, for some items."""
+        if self._has_context:
+            votes = [
+                ground
+                for model in self._voting_models("similarity")
+                for ground in self._vote_grounds(model, rows, most)
+            ]
+            yield from self._new_grounds(votes)
+            yield from votes
+            yield from self._code_grounds(rows)
+        for row in rows[self.state.counts[self.items[rows]] == 0].tolist():
+            yield Ground(row, "new", _LAST, 0.0, NEW)
+
+    @property
+    def _has_context(self) -> bool:
+        return bool(len(self.query.history) or len(self.query.source_items))
+
+    def _word_grounds(self, matches: Sequence[float], scores: Sequence[float]) -> Iterator[Ground]:
+        """How the items fit the text."""
+        largest = self.best_words or max((score for score in scores if score > 0), default=1.0)
+        typed = self.state.match_id(self.query.text)
+        for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
+            searched, strength = self.query.searched, min(score / largest, 1.0)
+            if self.items[row] == typed:
+                sentence, strength = ITEM_ID, DECISIVE
+            elif match >= EXACT:
+                sentence, strength = TITLE, DECISIVE
+            elif match >= CORRECTED:
+                sentence, strength, searched = MEANT, DECISIVE, self.query.text
+            elif score > 0:
+                sentence = WORDS
+            else:
+                sentence, strength = RELATED, _SECOND
+            weight = round(max(match, 0.0) if match == match else 0.0, 3)
+            yield Ground(row, "word", strength, weight, sentence, {"text": searched})
+
+    def _again_grounds(self) -> Iterator[Ground]:
+        """Items that the user chose before and that may come again."""
+        for row in np.flatnonzero(locate(self.query.again, self.items)[1]).tolist():
+            rests_on = (int(self.items[row]),)
+            yield Ground(row, "again", DECISIVE, 1.0, AGAIN, rests_on=rests_on)
+
+    def _voting_models(self, kind: ScoreKind) -> list[Recommender]:
+        """Models with scores of a kind that give evidence, in the order of the features."""
+        models = [self.state.models[name] for name in models_of_kind(self.state.models, kind)]
+        return [model for model in models if model.evidence is not None]
+
+    def _strong_models(self) -> list[Recommender]:
+        """Models whose votes are strong grounds: of counts, and all where votes are known."""
+        known = {} if self.influence is None else self.influence.votes
+        similar = [model for model in self._voting_models("similarity") if model.name in known]
+        return self._voting_models("count") + similar
+
+    def _vote_grounds(self, model: Recommender, rows: Rows, most: int) -> Iterator[Ground]:
+        """The strongest votes of one model, at most ``most`` for an item.
+
+        A vote is as strong as what the value of the item loses without the item that gives it.
+        Where that is not known, its strength is its share of all votes of the model for the item.
+        """
+        rule = model.evidence
+        if rule is not None and not rule.covers_new_items:
+            rows = rows[self.state.counts[self.items[rows]] > 0]
+        given = self._votes(model, rows) if len(rows) else None
+        if rule is None or given is None or not len(given[0]):
+            return
+        context, votes = given  # (T,), (T, C)
+        shown = np.where(self.state.hidden[context][:, None], 0.0, votes)
+        if self.influence is None:
+            strengths = shown / np.maximum(np.maximum(shown, 0.0).sum(0), _TINY)  # (T, C)
+        else:
+            effects = self.influence.strengths(context)[:, rows]  # (T, C)
+            strengths = np.where(shown > rule.min_vote, effects, 0.0)
+        order = np.lexsort((-shown, -strengths), axis=0)  # of equally strong votes the larger
+        best = order[:most]  # (most, C)
+        strongest = shown[best, np.arange(len(rows))]  # (most, C)
+        shares = strengths[best, np.arange(len(rows))]  # (most, C)
+        sentence: Sentence = {"en": rule.sentence}
+        sentence = {**sentence, "ko": rule.korean} if rule.korean else sentence
+        is_told = strongest > rule.min_vote  # (most, C)
+        if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
+            is_told &= shares > 0
+        columns, ranks = np.nonzero(is_told.T)
+        found = (
+            rows[columns],
+            *(each[ranks, columns] for each in (context[best], strongest, shares)),
+        )
+        for row, item, weight, share in zip(*(each.tolist() for each in found), strict=True):
+            yield Ground(row, rule.kind, share, weight, sentence, rests_on=(item,))
+
+    def _votes(self, model: Recommender, rows: Rows) -> tuple[IntArray, FloatArray] | None:
+        """Items (T,) of the context and their votes (T, C) for some items."""
+        known = None if self.influence is None else self.influence.votes.get(model.name)
+        if known is None:
+            return model.compute_votes(self.query, self.items[rows])
+        return known.context, known.given[:, rows]
+
+    def _new_grounds(self, votes: Sequence[Ground]) -> Iterator[Ground]:
+        """What an item that nobody has chosen yet is like: its strongest vote."""
+        is_new = self.state.counts[self.items] == 0
+        told: set[int] = set()
+        for ground in sorted(votes, key=lambda ground: -ground.strength):
+            if is_new[ground.row] and ground.row not in told:
+                told.add(ground.row)
+                yield ground._replace(kind="new", sentence=NEW_AND_LIKE)
+
+    def _preference_grounds(self) -> Iterator[Ground]:
+        """The value of an attribute that is most particular to the user or to the source items."""
+        liked = find_preferences(self.query, self.state)
+        if not liked.values:
+            return
+        of_words: dict[str, list[float]] = {}
+        for row, item in enumerate(self.items.tolist()):
+            shared = [word for word in self.state.catalogue.words(item) if word in liked.values]
+            if not shared:
+                continue
+            word = max(shared, key=lambda word: liked.values[word].strength)
+            strength, items = liked.values[word]
+            if self.influence is not None:
+                if word not in of_words:
+                    of_words[word] = self.influence.strengths_of_set(items, liked.size).tolist()
+                strength = of_words[word][row]
+            if strength <= 0:
+                continue
+            sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
+            if not len(self.query.source_items):
+                sentence, names = (
+                    VALUE_OF_PAST,
+                    {**names, "count": len(items), "size": liked.size},
+                )
+            yield Ground(row, "attribute", strength, strength, sentence, names, items)
+
+    def _code_grounds(self, rows: Rows) -> Iterator[Ground]:
+        """The recent item that shares the longest prefix of the semantic ID, where one does."""
+        query, codes = self.query, self.state.features.codes
+        anchors = query.source_items if len(query.source_items) else query.history.item_nums
+        anchors = anchors[~self.state.hidden[anchors]][-_RECENT:]
+        if not len(anchors):
+            return
+        shared = common_prefix(codes[self.items[rows]][:, None], codes[anchors][None])  # (C, A)
+        nearest = shared.argmax(1)
+        depths = shared[np.arange(len(nearest)), nearest]
+        shared_rows = np.flatnonzero(depths)
+        columns = (rows[shared_rows], anchors[nearest[shared_rows]], depths[shared_rows])
+        for row, anchor, depth in zip(*(column.tolist() for column in columns), strict=True):
+            strength = _SECOND * depth / codes.shape[1]
+            yield Ground(row, "code", strength, float(depth), GROUP, rests_on=(anchor,))
+
+    def _country_grounds(self) -> Iterator[Ground]:
+        """Items that are among the most popular ones of the country of the request."""
+        counts = self.state.context.fields.get("country")
+        number = -1 if counts is None else counts.number(self.query.country)
+        if counts is None or number < 0:
+            return
+        top = counts.top_of(number)  # (K,)
+        most = max(int(_POPULAR_SHARE * len(top)), 1)
+        rows, places = np.nonzero(self.items[:, None] == top[None, :most])
+        sizes = counts.counts_of(number, self.items)
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            strength, names = _SECOND * (1.0 - place / most), {"country": self.query.country}
+            yield Ground(row, "country", strength, float(sizes[row]), COUNTRY, names)
+
+    def _popularity_grounds(self) -> Iterator[Ground]:
+        """The most popular items."""
+        state = self.state
+        counts = state.counts[self.items]
+        ordered = state.derived.ascending("counts", lambda: state.counts)  # (N,)
+        ahead = state.num_items - np.searchsorted(ordered, counts, side="right")
+        shares = (ahead + 1) / state.num_items
+        for row in np.flatnonzero((counts > 0) & (shares <= _POPULAR_SHARE)).tolist():
+            share, count = float(shares[row]), int(counts[row])
+            names = {"share": math.ceil(100 * share), "count": count}
+            strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)
+            yield Ground(row, "popular", strength, float(count), POPULAR, names)

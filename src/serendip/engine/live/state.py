@@ -1,0 +1,246 @@
+"""Live state: the state that requests are answered from, replaced by every write of items.
+
+A write goes to the store first (it is durable when it returns) and then replaces the state, so that
+a posted item can be found at once and a deleted one is gone at once. Posted items are encoded and
+get semantic IDs; nothing is trained. A request reads the state once and keeps it to its end.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from serendip.content.config import ContentConfig
+from serendip.content.encoders.base import TextEncoder
+from serendip.content.features import encode_new, find_unchanged
+from serendip.content.posted_media import NO_POSTED_MEDIA, PostedMedia
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import ItemFeatures, TokenReader
+from serendip.data.store.store import ItemChanges, Store
+from serendip.engine.live.counts import LiveCounts
+from serendip.engine.state import EngineState
+from serendip.errors import StorageError
+
+LOOK_EVERY_S = 0.5
+"""Seconds between two looks for items that others wrote, where a look asks a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemUpdater:
+    """Adds posted items to a state.
+
+    Args:
+        encoder: of the items' texts.
+        content: the fields to encode.
+        tokens: the words and attributes of an item as tokens. Always given: the served generation
+            may have a token table although the settings no longer have one.
+        media: pictures and sounds of posted items that were encoded.
+    """
+
+    encoder: TextEncoder
+    content: ContentConfig
+    tokens: TokenReader
+    media: PostedMedia = NO_POSTED_MEDIA
+
+    def update(self, items: Sequence[Item], state: EngineState) -> EngineState:
+        """The state with new items appended and existing ones replaced; deleted ones come back."""
+        vocabulary = state.catalogue.vocabulary
+        changed_items = [item for item in items if item.item_id in vocabulary]
+        new_items = [item for item in items if item.item_id not in vocabulary]
+        if changed_items:
+            numbers = vocabulary.numbers(item.item_id for item in changed_items)
+            features = self._encode_changed(numbers, changed_items, state)
+            state = state.with_changed_items(numbers, changed_items, features)
+            state = state.with_hidden(numbers, False)
+        if new_items:
+            return state.with_items(new_items, self._encode(new_items, state)[0])
+        return state
+
+    def _encode(self, items: Sequence[Item], state: EngineState) -> tuple[ItemFeatures, BoolArray]:
+        """Content vectors, semantic IDs and tokens of items (M,); True for those with all media."""
+        media, is_complete = self.media.encode(items, state.fusion)
+        features = encode_new(
+            items, self.encoder, state.codebooks, self.content.fields, state.fusion, media
+        )
+        return features.read_by(self.tokens, items), is_complete
+
+    def _encode_changed(
+        self, numbers: IntArray, items: Sequence[Item], state: EngineState
+    ) -> ItemFeatures:
+        """Features of items that are posted again.
+
+        Items whose encoded fields and media files are the same keep their content vectors until
+        the files are encoded again: otherwise a new price would cost an item its picture, and an
+        encoder that is not exact to the last bit its ID.
+        """
+        new, is_complete = self._encode(items, state)
+        before = [state.catalogue[int(number)] for number in numbers]
+        read = (*self.content.fields, *self.content.media_fields)
+        same = find_unchanged(before, items, read)
+        same = same[~is_complete[same]]
+        kept = new.with_rows(same, state.features.rows(numbers[same]))
+        return replace(kept, tokens=new.tokens)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _AvailabilityPeriod:
+    """A period during which the same items of a state are available.
+
+    Args:
+        base: the state with all its items.
+        begin: Unix seconds, inclusive.
+        end: Unix seconds, exclusive: the next item becomes available then.
+        available: ``base`` with the items that are not available yet hidden.
+    """
+
+    base: EngineState
+    begin: float
+    end: float
+    available: EngineState
+
+    @classmethod
+    def of(cls, base: EngineState, now: float) -> Self:
+        """The period around ``now`` (Unix seconds)."""
+        waiting, begin, end = base.catalogue.availability(now)
+        return cls(base, begin, end, base.with_hidden(waiting) if len(waiting) else base)
+
+    def contains(self, base: EngineState, now: float) -> bool:
+        """Whether it is a period of this state and ``now`` lies in it."""
+        return self.base is base and self.begin <= now < self.end
+
+
+class LiveState:
+    """A generation with the items posted and deleted since; safe to use from many threads.
+
+    Args:
+        state: of the generation.
+        item_version: version of the store's items that the generation was trained on.
+        store: holds the items.
+        updater: adds posted items to the state.
+        counts: follow the log.
+        clock: seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        state: EngineState,
+        item_version: int,
+        store: Store,
+        updater: ItemUpdater,
+        counts: LiveCounts,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._current, self._item_version = state, item_version
+        self._store, self._updater, self._counts = store, updater, counts
+        self._writing = threading.Lock()
+        self._seen_commit: int | None = None
+        self._look_at = -math.inf
+        self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
+
+    @property
+    def current(self) -> EngineState:
+        """The state with all items, those not available yet included; immutable."""
+        return self._current
+
+    def at(self, now: float) -> EngineState:
+        """The state at a time in Unix seconds: items that are not available yet are hidden."""
+        self._follow_counts()
+        base, period = self._current, self._period
+        if not period.contains(base, now):
+            self._period = period = _AvailabilityPeriod.of(base, now)
+        return period.available
+
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items up to which the state has all changes."""
+        return self._item_version
+
+    def catch_up(self, with_imports: bool = False) -> None:
+        """Apply the changes of items and the events in the store since the last call.
+
+        Items get their numbers in the order in which they first came to the store, deleted ones
+        too, so that all engines of one generation number the items alike.
+
+        Args:
+            with_imports: whether to apply what an import changed, which otherwise waits for the
+                next generation.
+        """
+        with self._writing:
+            self._catch_up(with_imports)
+            # Last, so that events of new items find them.
+            self._current = self._counts.follow(self._current)
+
+    def follow_items(self) -> None:
+        """Apply the changes of items in the store, if anything was committed since the last call.
+
+        Takes microseconds if nothing was, on SQLite. Where a look takes longer, as it asks a server
+        or reads the items, calls within ``LOOK_EVERY_S`` of the last look do nothing.
+        """
+        now = self._clock()
+        if now < self._look_at:
+            return
+        commit = self._store.commit_number()  # before reading: a later commit is read again
+        if commit is None or self._store.is_remote:
+            self._look_at = now + LOOK_EVERY_S
+        if commit is None or commit != self._seen_commit:
+            with self._writing:
+                self._catch_up(with_imports=False)
+            self._seen_commit = commit
+
+    def _follow_counts(self) -> None:
+        """Count new events, unless that was done a moment ago or another thread is writing."""
+        if self._counts.is_due and self._writing.acquire(blocking=False):
+            try:
+                with suppress(StorageError):  # The request is answered with the counts as they are.
+                    self._current = self._counts.follow(self._current)
+            finally:
+                self._writing.release()
+
+    def add_items(self, items: Sequence[Item]) -> int:
+        """Store items and add them to the state; of several with the same id, the last is stored.
+
+        Returns:
+            number of stored items.
+        """
+        with self._writing:
+            stored = self._store.put_items(items)
+            if stored.after == self._item_version:
+                self._apply(stored)
+            else:
+                self._read_own_write()
+        return len(stored.items)
+
+    def delete_item(self, item_id: str) -> bool:
+        """Delete an item from the store and hide it; False if the store does not have it."""
+        with self._writing:
+            deleted = self._store.delete_item(item_id)
+            self._read_own_write()
+        return deleted
+
+    def _read_own_write(self) -> None:
+        """Apply a write from the store, after those of other engines that came before it."""
+        with suppress(StorageError):  # it is stored; the next call reads it
+            self._catch_up(with_imports=False)
+
+    def _catch_up(self, with_imports: bool) -> None:
+        self._apply(self._store.item_changes(self._item_version, with_imports))
+
+    def _apply(self, changes: ItemChanges) -> None:
+        """Make the state that has these changes, which follow all that it has."""
+        deleted, state = changes.deleted, self._current
+        known = state.catalogue.vocabulary
+        items = [i for i in changes.items if i.item_id not in deleted or i.item_id not in known]
+        if items:
+            state = self._updater.update(items, state)
+        if deleted:
+            state = state.with_hidden(state.catalogue.vocabulary.numbers(sorted(deleted)))
+        self._current, self._item_version = state, changes.version

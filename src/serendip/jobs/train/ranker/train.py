@@ -1,0 +1,196 @@
+"""Trains the ranker: chooses the context that it reads and what it orders, on rows of requests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from serendip.data.arrays import TimeArray
+from serendip.data.dataset import QueryExamples
+from serendip.data.query import TASKS
+from serendip.data.splits import Split
+from serendip.engine.config.settings import Settings
+from serendip.engine.feature_names import context_parts, features_without_interactions
+from serendip.engine.state import EngineState
+from serendip.jobs.train.ranker.basket_rows import (
+    BASKET_TASKS,
+    SampledBaskets,
+    build_basket_requests,
+    choose_basket_orders,
+    with_tasks,
+)
+from serendip.jobs.train.ranker.context_choice import (
+    SAMPLE,
+    ContextChoice,
+    SampledRows,
+    can_choose,
+    choose_parts,
+)
+from serendip.jobs.train.ranker.labelled_query import Batches, LabelledRequests
+from serendip.jobs.train.ranker.popularity_discount import learn_discounts
+from serendip.jobs.train.ranker.requests import (
+    build_requests,
+    count_similar,
+    mix_batches,
+    with_repeats,
+)
+from serendip.jobs.train.ranker.rows import HERE, CandidateLabeller, RowMaking, can_compare
+from serendip.jobs.train.ranker.search_order_choice import SampledSearches, choose_search_order
+from serendip.jobs.train.ranker.search_rows import SEARCH, weigh_searches
+from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
+from serendip.models.ranker.config import SearchSource
+from serendip.models.ranker.model import Ranker
+from serendip.models.ranker.search_order import SearchOrder
+from serendip.runtime.progress import TrainOptions
+
+_BASKETS = 1
+"""Number of the random draws for baskets among those of one seed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankerFit:
+    """A ranker and what it reads.
+
+    Args:
+        ranker: trained.
+        context: whose features it has.
+        choice: how the parts of it were chosen.
+    """
+
+    ranker: Ranker
+    context: ContextCounts
+    choice: ContextChoice
+
+
+def train_ranker_on_requests(
+    state: EngineState,
+    split: Split,
+    examples: QueryExamples,
+    labelled: LabelledRequests,
+    settings: Settings,
+    options: TrainOptions,
+    in_force: SearchOrder | None = None,
+    labeller: CandidateLabeller = HERE,
+) -> RankerFit | None:
+    """Train the ranker on requests of the newer part of a split.
+
+    Where the settings leave it to the training which parts of the context are read, they are chosen
+    on the rows of the first requests, which are a sample of all (``context_choice``).
+
+    Args:
+        state: fitted on the older part, with the items of the newer part appended.
+        split: both parts, items numbered as in ``state``.
+        examples: written queries, items numbered as in ``state``.
+        labelled: logged requests of the newer part, and queries with labels.
+        settings: surfaces and the ranker's config.
+        options: seed and progress.
+        in_force: what orders search in the generation in force; None = there is none.
+        labeller: labels the candidates, from the same state.
+
+    Returns:
+        the ranker and the context that it reads; None if no candidate was a positive.
+    """
+    rng = np.random.default_rng(options.seed)
+    most = settings.ranker.most_requests
+    built = build_requests(split, examples, state.repeats, most, rng)
+    logged = with_repeats(labelled, state.repeats)
+    requests = weigh_searches([*built, *logged], settings.ranker.searches)
+    # Draws of their own, and after all others: where nothing is learned of them, nothing changes.
+    apart, count = np.random.default_rng([options.seed, _BASKETS]), count_similar(split, most)
+    of_baskets = build_basket_requests(split, state.repeats, settings, count, apart)
+    total = sum(len(of_surface) for _, of_surface in (*requests, *of_baskets))
+    deciding = _count_comparable(requests, settings)
+    making = RowMaking(settings, options, total, deciding, rng, labeller)
+    state, choice, batches = _choose_context(state, mix_batches(requests), making)
+    making.add([*batches, *mix_batches(of_baskets)], state)
+    ranker = _train(making, state, in_force)
+    return None if ranker is None else RankerFit(ranker, state.context, choice)
+
+
+def _count_comparable(
+    requests: LabelledRequests, settings: Settings
+) -> Counter[SearchSource | None]:
+    """Searches of each source that the ranker and rank fusion can be compared on."""
+    surfaces = settings.all_surfaces()
+    return Counter(
+        request.source
+        for surface, of_surface in requests
+        for request in of_surface
+        if can_compare(request, surfaces[surface])
+    )
+
+
+def _train(making: RowMaking, state: EngineState, in_force: SearchOrder | None) -> Ranker | None:
+    """Choose what the ranker orders, and train it on the rows of that; None without rows."""
+    settings, options, rows = making.settings, making.options, making.rows()
+    if rows is None:
+        return None
+    unseen = features_without_interactions(state.feature_names, state.mean_quality)
+    rows = replace(rows, unseen=unseen)
+    baskets = SampledBaskets(rows, state.feature_names, making.made)
+    # Baskets were made last: what is left has the numbers that it has without them.
+    others = [made for made in making.made if made.query.surface not in BASKET_TASKS]
+    searches = SampledSearches(
+        *(baskets.without(BASKET_TASKS), state.feature_names, others, making.compared)
+    )
+    order = choose_search_order(searches, settings, options, in_force)
+    orders = choose_basket_orders(baskets, settings, options)
+    as_similar = [
+        task for task in BASKET_TASKS if task not in orders or not orders[task].is_learned
+    ]
+    rows = baskets.without(as_similar)
+    ordered = {number for number, task in enumerate(TASKS) if task not in as_similar} - {SEARCH}
+    ordered |= {SEARCH} if order.by_ranker else set()
+    config = with_tasks(settings.ranker, ordered)
+    ranker = Ranker(config).train(rows, state.feature_names, options, sorted(ordered))
+    ranker.discounts = learn_discounts(ranker, rows, settings)
+    ranker.search_order, ranker.basket_orders = order, orders
+    return ranker
+
+
+def _choose_context(
+    state: EngineState, batches: Batches, making: RowMaking
+) -> tuple[EngineState, ContextChoice, Batches]:
+    """Choose the parts of the context that the ranker reads, on the rows of the first requests.
+
+    Returns:
+        the state with the chosen parts, the choice, and the batches that have no rows yet.
+    """
+    parts = state.context.present
+    if making.settings.context.features != AUTO:
+        return state, ContextChoice(parts, note="the settings name them"), batches
+    plain = replace(state, context=state.context.with_parts(frozenset(), state.num_items))
+    count = _count_first(batches, SAMPLE)
+    sampled = [request for _, labelled in batches[:count] for request in labelled]
+    times = np.array([request.query.time for request in sampled])
+    if note := _reason_for_none(parts, times, making.options):
+        return plain, ContextChoice(note=note), batches
+    making.add(batches[:count], state)
+    rows, names = making.rows(), state.feature_names
+    if rows is None:
+        return plain, ContextChoice(note="no request has a choice"), batches[count:]
+    sample = SampledRows(rows, names, times, [request.user_id for request in sampled])
+    choice = choose_parts(sample, parts, making.settings, making.options)
+    kept = sample.columns_with(choice.kept, parts)  # (F,)
+    making.keep_columns(kept)
+    read = context_parts([name for name, is_kept in zip(names, kept, strict=True) if is_kept])
+    context = state.context.with_parts(read, state.num_items)
+    return replace(state, context=context), choice, batches[count:]
+
+
+def _reason_for_none(parts: Sequence[ContextPart], times: TimeArray, options: TrainOptions) -> str:
+    """Why no part is tested on requests at times (Q,); empty if parts are."""
+    if not parts:
+        return "the data have no context"
+    if options.allowance.is_over:
+        return "there was no time for the tests"
+    return "" if can_choose(times) else "the newest requests are too few"
+
+
+def _count_first(batches: Batches, requests: int) -> int:
+    """Number of the first batches that have a number of requests together, or of all."""
+    sizes = np.cumsum([len(labelled) for _, labelled in batches])
+    return min(len(batches), int(np.searchsorted(sizes, requests)) + 1)

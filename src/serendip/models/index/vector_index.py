@@ -1,0 +1,268 @@
+"""Index of the item vectors of one model: approximate search, for scores that are dot products.
+
+Vectors of hundreds of dimensions are searched in their main directions: each dimension is scaled by
+its spread among typical queries, so that the directions lose least of the scores, not of the
+vectors. The index proposes more items than are asked for, and the model scores them exactly. New
+and changed items are compared one by one, in the same directions, beside the index, which never
+changes.
+
+Shapes: N items, n of them in the index, V size of a vector, D number of main directions, B queries,
+M items, L late (new or changed) items.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.query import Query
+from serendip.data.rows.growing_rows import append_rows
+from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.errors import ArtefactError
+from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.index.sharded_index import ShardedIndex, open_index
+from serendip.models.linalg import main_directions, open_array
+
+EXACT_UP_TO = 2_000
+"""Largest number of items of a model that are all scored for every request."""
+
+NUM_DIRECTIONS = 128
+"""D: main directions in which vectors are searched."""
+
+_CONFIG = ApproximateIndexConfig(exact_up_to=4_000, recall=0.995)
+_POOL_FACTOR, _POOL_EXTRA = 2, 100
+"""Items that a search for k proposes: 2 k + 100."""
+
+_FITTED_ON = 20_000
+"""Item vectors from which the main directions are computed."""
+
+_ROWS_PER_BLOCK = 16_384
+_NUM_SAMPLES = 128
+"""Typical queries for which the index is built."""
+
+_MAPS_FILE = "directions.npy"
+
+VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
+"""Item numbers (M,) -> their vectors (M, V)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorIndex:
+    """Main directions, the index of the items known when it was built, and late items.
+
+    Args:
+        item_map: (V, D) maps item vectors into the searched space.
+        query_map: (V, D) maps query vectors, so that dot products are nearly the same.
+        base: index of n items, in this process or in shards.
+        late_items: (L,) int32 items that were added or changed since, ascending.
+        late_rows: (L,) int32 their rows in ``late_vectors``.
+        late_vectors: (R, D) vectors in the searched space, those of later changes included.
+    """
+
+    item_map: FloatArray
+    query_map: FloatArray
+    base: ApproximateIndex | ShardedIndex
+    late_items: IntArray
+    late_rows: IntArray
+    late_vectors: FloatArray
+
+    @classmethod
+    def build(cls, vectors_of: VectorsOf, num_items: int, queries: FloatArray) -> Self:
+        """Fit the directions and build the index.
+
+        Args:
+            vectors_of: vectors of items.
+            num_items: N, at least 1.
+            queries: (B, V) typical query vectors, at least one.
+        """
+        rows = np.linspace(0, num_items - 1, min(num_items, _FITTED_ON)).astype(np.int32)
+        spread = np.sqrt(np.square(queries).mean(0))  # (V,)
+        spread = np.maximum(spread, max(float(spread.max()), 1e-12) * 1e-3)
+        main = main_directions(vectors_of(rows) * spread, NUM_DIRECTIONS)  # (V, D)
+        item_map, query_map = spread[:, None] * main, main / spread[:, None]
+        reduced = np.empty((num_items, main.shape[1]), np.float32)  # (N, D)
+        for begin in range(0, num_items, _ROWS_PER_BLOCK):
+            block = np.arange(begin, min(begin + _ROWS_PER_BLOCK, num_items), dtype=np.int32)
+            reduced[block] = vectors_of(block) @ item_map
+        base = ApproximateIndex.build(reduced, queries @ query_map, _CONFIG)
+        return cls(item_map, query_map, base, NO_ITEMS, NO_ITEMS, reduced[:0])
+
+    def with_late(self, item_nums: IntArray, vectors: FloatArray) -> VectorIndex:
+        """A copy in which items (M,) have these exact vectors (M, V)."""
+        count = len(self.late_vectors)
+        items = np.concatenate([self.late_items, item_nums])
+        rows = np.concatenate([self.late_rows, np.arange(count, count + len(item_nums))])
+        order = np.argsort(items, kind="stable")
+        items, rows = items[order], rows[order]
+        # Of repeated items the last row counts; there may be none at all.
+        is_last = np.append(items[1:] != items[:-1], True)[: len(items)]
+        return replace(
+            self,
+            late_items=items[is_last].astype(np.int32),
+            late_rows=rows[is_last].astype(np.int32),
+            late_vectors=append_rows(self.late_vectors, vectors @ self.item_map),
+        )
+
+    def reduce(self, queries: FloatArray) -> FloatArray:
+        """Query vectors (B, V) in the searched space (B, D)."""
+        return queries @ self.query_map
+
+    def products(self, reduced: FloatArray) -> FloatArray | None:
+        """Dot products (B, n + R) of queries (B, D) with the items of the index and late vectors.
+
+        None if a search does not compare all of these.
+        """
+        if not self.base.is_exact:
+            return None
+        return np.hstack([reduced @ self.base.vectors.T, dot_rows(reduced, self.late_vectors)])
+
+    def search(
+        self,
+        reduced: FloatArray,
+        k: int,
+        allowed: AllowedItems | None,
+        products: FloatArray | None = None,
+    ) -> IntArray:
+        """Items among which the k best allowed ones are expected, in any order.
+
+        Args:
+            reduced: (D,) query in the searched space.
+            k: 1 or more.
+            allowed: None = all items.
+            products: (n + R,) the query's row of ``products``, if it is known.
+        """
+        pool = _POOL_FACTOR * k + _POOL_EXTRA
+        if allowed is not None and allowed.count <= pool:
+            numbers = allowed.shared.numbers
+            return numbers[allowed.admits(numbers)]
+        count = len(self.base)
+        known = None if products is None else products[:count]
+        found = self.base.nearest(reduced, pool, allowed, known)
+        late = self.late_items
+        if not len(late):
+            return found
+        if products is None:
+            of_rows = dot_rows(reduced[None], self.late_vectors)[0]  # (R,)
+        else:
+            of_rows = products[count:]
+        scores = of_rows[self.late_rows]  # (L,)
+        if allowed is not None:
+            usable = allowed.admits(late)
+            late, scores = late[usable], scores[usable]
+        if len(late) > pool:
+            late = late[np.argpartition(-scores, pool - 1)[:pool]]
+        return distinct(np.concatenate([found, late]))
+
+    def nearest(self, reduced: FloatArray, item_nums: IntArray, k: int) -> IntArray:
+        """Those of some items (M,) with the k largest products in the searched space."""
+        count = len(self.base)
+        known = item_nums[item_nums < count]
+        if len(known) > k:
+            scores = dot_items(self.base.vectors, known, reduced)
+            known = known[np.argpartition(-scores, k - 1)[:k]]
+        return np.concatenate([known, item_nums[item_nums >= count][:k]])
+
+    def save(self, folder: Path) -> None:
+        """Write the index into ``folder``, which is created; late items are not saved."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / _MAPS_FILE, np.stack([self.item_map, self.query_map]), allow_pickle=False)
+        self.base.save(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Read an index that ``save`` wrote.
+
+        Raises:
+            ArtefactError: the folder has no readable index.
+        """
+        maps = open_array(folder / _MAPS_FILE)
+        base = open_index(folder)
+        if maps.ndim != 3 or maps.shape[2] != base.vectors.shape[1]:
+            raise ArtefactError(
+                f"{folder} has directions of shape {maps.shape} for vectors of size "
+                f"{base.vectors.shape[1]}.",
+                "Train the model again.",
+            )
+        item_map, query_map = np.array(maps)
+        no_vectors = np.empty((0, maps.shape[2]), np.float32)
+        return cls(item_map, query_map, base, NO_ITEMS, NO_ITEMS, no_vectors)
+
+
+class VectorModel(Protocol):
+    """A model whose scores are dot products of query vectors and item vectors."""
+
+    @property
+    def num_items(self) -> int:
+        """N."""
+        ...
+
+    def vectors_of(self, items: NDArray[np.integer]) -> FloatArray:
+        """(M, V) float32 vectors of items."""
+        ...
+
+    def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, V) float32 vectors of queries."""
+        ...
+
+    def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
+        """Queries for which the index must be good, given items that go together."""
+        ...
+
+
+class ServedIndex:
+    """The index of a model, built on first use; copies of the model share what is built.
+
+    Args:
+        built: the index; None = not built yet.
+    """
+
+    def __init__(self, built: VectorIndex | None = None) -> None:
+        self._built = built
+        self._building = threading.Lock()
+
+    def of(self, model: VectorModel) -> VectorIndex:
+        """The index of the model's items."""
+        with self._building:
+            if self._built is None:
+                queries = model.encode_queries(model.typical_queries(_draw_contexts(model)))
+                self._built = VectorIndex.build(model.vectors_of, model.num_items, queries)
+        return self._built
+
+    def with_late(self, model: VectorModel, item_nums: IntArray) -> ServedIndex:
+        """For a copy of the model in which some items are new or changed."""
+        if self._built is None:
+            return ServedIndex()
+        return ServedIndex(self._built.with_late(item_nums, model.vectors_of(item_nums)))
+
+    def save(self, model: VectorModel, folder: Path) -> None:
+        """Write the index if the model is served by one; it must not have late items."""
+        if model.num_items > EXACT_UP_TO:
+            index = self.of(model)
+            if len(index.late_items):
+                index = ServedIndex().of(model)
+            index.save(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote; an index that is not there is built on first use."""
+        return cls(VectorIndex.open(folder) if folder.is_dir() else None)
+
+
+def _draw_contexts(model: VectorModel) -> list[IntArray]:
+    """Items that go together: a random item, and those most like it of a random sample."""
+    rng = np.random.default_rng(0)
+    sample = rng.integers(0, model.num_items, 2_000).astype(np.int32)  # (M,)
+    vectors = model.vectors_of(sample)  # (M, V)
+    contexts = []
+    for row in range(min(_NUM_SAMPLES, len(sample))):
+        nearest = np.argsort(-(vectors @ vectors[row]), kind="stable")[: rng.integers(1, 9)]
+        contexts.append(sample[nearest[::-1]])
+    return contexts

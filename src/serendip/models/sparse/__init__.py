@@ -1,0 +1,1 @@
+"""Sparse rows, one per item: counted, computed in tasks, packed, and growing."""

@@ -1,0 +1,173 @@
+"""Prometheus metrics of the service, in their own registry.
+
+With several workers their counters are in the files of prometheus-client's multiprocess mode, which
+the environment variable ``PROMETHEUS_MULTIPROC_DIR`` switches on, and are summed at a scrape. What
+describes the service rather than counts is made at the scrape, from the status of all workers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from serendip.engine.artefacts.training_record import RESULTS, TrainingRecord
+from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.middleware import Scope
+from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, ServiceStatus
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class ServiceMetrics:
+    """Counters, gauges and latencies of one service."""
+
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self, holder: EngineHolder) -> None:
+        self._registry = CollectorRegistry()
+        self._seconds = Histogram(
+            "serendip_request_seconds",
+            "Time to answer, by route.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._responses = self._counter("serendip_responses", "Answers by status.", "status")
+        self._empty = self._counter("serendip_empty_results", "Answers without items.", "surface")
+        self._degraded = self._counter(
+            "serendip_degraded_answers", "Answers with items that lack a stage.", "surface"
+        )
+        self._events = self._counter("serendip_events", "Events received.")
+        self._items = self._counter("serendip_items", "Items received.")
+        self._scraped = self._registry
+        if COUNTERS_VARIABLE in os.environ:
+            self._scraped = CollectorRegistry()
+            MultiProcessCollector(self._scraped)  # type: ignore[no-untyped-call]
+        self._scraped.register(_StatusGauges(lambda: holder.service_status))
+        self._scraped.register(_TrainingGauges(lambda: holder.last_training))
+
+    def observe(self, scope: Scope, status: int, seconds: float) -> str:
+        """Record status and latency of a response, and return the pattern of its route."""
+        route: str = getattr(scope.get("route"), "path", "unmatched")
+        self._seconds.labels(route).observe(seconds)
+        self._responses.labels(str(status)).inc()
+        return route
+
+    def add_empty(self, surface: str) -> None:
+        """Count an answer without items."""
+        self._empty.labels(surface).inc()
+
+    def add_degraded(self, surface: str) -> None:
+        """Count an answer that was computed without all of its stages."""
+        self._degraded.labels(surface).inc()
+
+    def add_events(self, count: int) -> None:
+        """Count events received."""
+        self._events.inc(count)
+
+    def add_items(self, count: int) -> None:
+        """Count items received."""
+        self._items.inc(count)
+
+    def text(self) -> bytes:
+        """All metrics in the text format of Prometheus, from memory."""
+        return generate_latest(self._scraped)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(name, help_text, labels, registry=self._registry)
+
+
+class _StatusGauges(Collector):
+    """The state of the service as gauges.
+
+    Args:
+        status: reads the state.
+    """
+
+    def __init__(self, status: Callable[[], ServiceStatus]) -> None:
+        self._status = status
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing, so that registration reads no state."""
+        yield from ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges as of now."""
+        status = self._status()
+        yield GaugeMetricFamily(
+            "serendip_workers", "Processes that answer.", value=float(status.workers)
+        )
+        yield GaugeMetricFamily(
+            "serendip_failed_loads",
+            "Openings of a published generation that failed.",
+            value=float(status.failed_loads),
+        )
+        yield _labelled(
+            "serendip_refused_generation_info",
+            "The published generation that cannot be opened.",
+            "generation",
+            {status.refused_generation: 1.0} if status.refused_generation else {},
+        )
+        yield GaugeMetricFamily(
+            "serendip_takes_writes",
+            "1 if writes succeed, by the last check.",
+            value=float(not status.storage_problem),
+        )
+        yield _labelled(
+            "serendip_generation_info",
+            "The current generation.",
+            "generation",
+            {status.generation: 1.0} if status.generation else {},
+        )
+        numbers = {k: float(v) for k, v in status.stats.items() if isinstance(v, int | float)}
+        yield _labelled("serendip_engine", "Statistics of the engine.", "name", numbers)
+
+
+class _TrainingGauges(Collector):
+    """How the last training of the workspace ended, as gauges: a refusal is an alarm.
+
+    Args:
+        last: reads it; None = nothing is known.
+    """
+
+    def __init__(self, last: Callable[[], TrainingRecord | None]) -> None:
+        self._last = last
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing, so that registration reads no state."""
+        yield from ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges as of now; none before the first training."""
+        last = self._last()
+        if last is None:
+            return
+        yield _labelled(
+            "serendip_last_training",
+            "1 for the result of the last training: refused = a gate refused the new generation.",
+            "result",
+            {result: float(result == last.result) for result in RESULTS},
+        )
+        yield GaugeMetricFamily(
+            "serendip_last_training_end_seconds",
+            "When the last training ended, in Unix seconds.",
+            value=last.ended,
+        )
+        yield GaugeMetricFamily(
+            "serendip_failed_trainings",
+            "Trainings in a row that published nothing.",
+            value=float(last.failures),
+        )
+
+
+def _labelled(name: str, help_text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
+    """A gauge with one value per value of its label."""
+    family = GaugeMetricFamily(name, help_text, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family

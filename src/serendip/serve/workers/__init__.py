@@ -1,0 +1,5 @@
+"""The processes of a service: workers, the companion that trains, replicas and shards.
+
+``supervisor.py`` starts and replaces workers, ``worker_channel.py`` and ``shared_state.py`` are
+what they share.
+"""

@@ -1,0 +1,103 @@
+import numpy as np
+
+from serendip.data.events.event import ActionRules, Event
+from serendip.data.events.search_log import (
+    is_prefix_of_next,
+    read_searches,
+    read_suggested,
+    similar_choices,
+)
+from serendip.data.vocabulary import Vocabulary
+
+ITEMS = Vocabulary(["a", "b"])
+
+
+def event(user, item, at, action="click", query="", request="", surface="search", value=None):
+    return Event(user, item, at, action, value, query, request, None, surface)
+
+
+def test_events_of_one_request_are_one_search_with_what_was_chosen():
+    events = [
+        event("u", "a", 1.0, "impression", "Heist", "r1"),
+        event("u", "b", 2.0, "click", "Heist", "r1"),
+        event("u", "a", 3.0, "like", "", "r1"),
+        event("u", "zzz", 4.0, "click", "noir"),
+        event("u", "", 5.0, "click", "  "),
+    ]
+    first, second = read_searches(events, ITEMS, ActionRules())
+    assert (first.text, first.key, first.chosen.tolist()) == ("Heist", "heist", [0, 1])
+    assert (second.key, second.chosen.tolist()) == ("noir", [])
+
+
+def test_a_repeated_request_id_of_somebody_else_is_another_search():
+    events = [
+        event("u", "a", 1.0, query="x", request="r"),
+        event("v", "b", 2.0, query="x", request="r"),
+    ]
+    assert len(read_searches(events, ITEMS, ActionRules())) == 2
+
+
+def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
+    events = [
+        event("u", "", 1.0, "impression", "Noir", "s", "suggest", 0.25),
+        event("u", "", 1.0, "impression", "Heist", "s", "suggest", 7.0),
+        event("u", "", 9.0, "click", "noir", "s", "suggest", 0.25),
+        event("u", "a", 9.0, "click", "the ma", "", "suggest"),
+    ]
+    assert read_searches(events, ITEMS, ActionRules()) == []
+    found = {one.key: one for one in read_suggested(events, ActionRules())}
+    assert set(found) == {"noir", "heist"}
+    assert (found["noir"].propensity, found["noir"].clicked) == (0.25, True)
+    assert (found["heist"].propensity, found["heist"].clicked) == (1.0, False)
+
+
+def test_the_propensity_of_a_suggestion_comes_before_the_value_of_an_older_log():
+    shown = Event("u", "", 1.0, "impression", 0.25, "Noir", "s", None, "suggest", propensity=0.5)
+    (found,) = read_suggested([shown], ActionRules())
+    assert found.propensity == 0.5
+
+
+def test_choices_from_what_is_like_an_item_are_told_by_user():
+    events = [
+        event("u", "a", 1.0, "impression", request="r", surface="similar"),
+        event("u", "a", 2.0, request="r", surface="similar"),
+        event("u", "b", 3.0, request="h", surface="home"),
+        event("v", "b", 4.0, "like", request="s", surface="similar"),
+        event("u", "b", 5.0, request="t", surface="similar"),
+    ]
+    assert similar_choices(events, ActionRules()) == {"u": [2.0, 5.0], "v": [4.0]}
+
+
+def test_typing_on_is_the_next_search_of_the_same_user_that_begins_so():
+    events = [
+        event("u", "", 0.0, query="sta"),
+        event("v", "", 1.0, query="star trek"),
+        event("u", "", 2.0, query="star"),
+        event("u", "", 900.0, query="star wars"),
+    ]
+    searches = read_searches(events, ITEMS, ActionRules())
+    assert is_prefix_of_next(searches, 300.0) == [True, False, False, False]
+    assert np.array_equal(is_prefix_of_next(searches, 1_000.0), [True, False, True, False])
+
+
+def test_what_is_rejected_is_not_chosen():
+    events = [
+        event("u", "a", 1.0, "click", "Heist", "r1"),
+        event("u", "b", 2.0, "hide", "Heist", "r1"),
+        event("u", "a", 3.0, "dislike", "", "r1"),
+        event("u", "a", 4.0, "report", "noir", "", "similar"),
+    ]
+    assert [one.chosen.tolist() for one in read_searches(events, ITEMS, ActionRules())] == [[], []]
+    assert similar_choices(events, ActionRules()) == {}
+
+
+def test_a_suggestion_that_was_dismissed_was_not_clicked():
+    events = [
+        event("u", "", 1.0, "impression", "Noir", "s", "suggest", 0.25),
+        event("u", "", 2.0, "hide", "Noir", "s", "suggest", 0.25),
+        event("u", "", 1.0, "impression", "Heist", "s", "suggest", 0.25),
+        event("u", "", 2.0, "click", "Heist", "s", "suggest", 0.25),
+    ]
+    # The values are chances of being shown: no low one is a dislike.
+    found = read_suggested(events, ActionRules(dislike_at_most=2.0))
+    assert {one.key: one.clicked for one in found} == {"noir": False, "heist": True}

@@ -1,0 +1,76 @@
+"""One attribute of all items: exact small columns, and an oracle that looks at every item."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.items.catalogue import AttributeColumn, Catalogue, Item
+
+VALUES = ["Red", "red", 3.0, ("Red", "Blue"), None, ("blue",), 3.5, ""]
+
+
+def test_a_text_equals_whole_texts_of_any_case_and_no_list() -> None:
+    column = AttributeColumn.of(VALUES)
+    assert np.flatnonzero(column.equal("RED")).tolist() == [0, 1]
+    assert np.flatnonzero(column.equal("")).tolist() == [7]
+    assert not column.equal("re").any()
+
+
+def test_a_number_equals_numbers_only() -> None:
+    column = AttributeColumn.of([*VALUES, "3"])
+    assert np.flatnonzero(column.equal(3)).tolist() == [2]
+
+
+def test_lists_have_words_and_a_text_is_a_list_of_one() -> None:
+    column = AttributeColumn.of(VALUES)
+    assert np.flatnonzero(column.having("red")).tolist() == [0, 1, 3]
+    assert np.flatnonzero(column.having("BLUE")).tolist() == [3, 5]
+    assert not column.having("green").any()
+
+
+def test_a_range_includes_its_ends_and_leaves_out_what_is_no_number() -> None:
+    column = AttributeColumn.of(VALUES)
+    assert np.flatnonzero(column.within(3, 3.5)).tolist() == [2, 6]
+    assert np.flatnonzero(column.within(-np.inf, np.inf)).tolist() == [2, 6]
+
+
+def test_a_catalogue_makes_a_column_once_and_a_changed_one_anew() -> None:
+    catalogue = Catalogue([Item("a", attributes={"price": 1.0}), Item("b")])
+    assert catalogue.column("price") is catalogue.column("price")
+    changed = catalogue.replaced([0], [Item("a", attributes={"price": 9.0})])
+    assert np.flatnonzero(changed.column("price").within(5, 10)).tolist() == [0]
+    assert len(catalogue.extended([Item("c")]).column("price").numbers) == 3
+    assert not catalogue.column("nowhere").equal("x").any()
+
+
+WORDS = st.sampled_from(["A", "a", "b", "ß", "SS", ""])
+ATTRIBUTES = st.one_of(st.none(), WORDS, st.floats(-5, 5), st.lists(WORDS, max_size=3).map(tuple))
+
+
+@given(st.lists(ATTRIBUTES, max_size=12), WORDS)
+def test_every_item_is_kept_exactly_where_its_own_value_passes(values, word) -> None:
+    column = AttributeColumn.of(values)
+    same = [isinstance(one, str) and one.casefold() == word.casefold() for one in values]
+    listed = [
+        isinstance(one, tuple) and word.casefold() in {part.casefold() for part in one}
+        for one in values
+    ]
+    assert column.equal(word).tolist() == same
+    assert column.having(word).tolist() == [a or b for a, b in zip(same, listed, strict=True)]
+
+
+def test_values_of_some_items_are_those_of_the_whole_column() -> None:
+    posted = [Item("c", attributes={"price": 3.0, "made": "KR"}), Item("d")]
+    catalogue = Catalogue(
+        [Item("a", attributes={"price": 1.0, "made": ("KR", "DE")}), Item("b")]
+    ).extended(posted)
+    catalogue = catalogue.replaced([1], [Item("b", attributes={"price": 7.0, "made": "kr"})])
+    catalogue = catalogue.replaced([0], [Item("a", attributes={"made": "DE"})])
+    prices, made = catalogue.column("price"), catalogue.column("made")
+    for items in ([0, 1, 2, 3], [3, 1], []):
+        some = np.array(items, np.int32)
+        np.testing.assert_array_equal(prices.numbers_of(some), prices.numbers[some])
+        np.testing.assert_array_equal(made.having_of("KR", some), made.having("KR")[some])
+    assert made.having("KR").tolist() == [False, True, True, False]

@@ -1,0 +1,38 @@
+import pytest
+
+from serendip.data.events.event import ActionRules
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.errors import DataError
+
+FILM = Item("1", "Heat", "", {"year": 1995.0, "price": 2.5, "genres": ("Crime", "Drama")})
+
+
+def test_the_text_of_an_item_is_its_non_empty_fields():
+    fields = ("title", "description", "year", "genres", "price", "nothing")
+    assert FILM.text(fields) == "Heat. 1995. Crime, Drama. 2.5"
+    assert FILM.text(()) == ""
+
+
+def test_a_catalogue_numbers_its_items_and_extends_at_the_end():
+    catalogue = Catalogue([FILM]).extended([Item("2", "Ronin")])
+    assert catalogue.vocabulary.numbers(["2", "1", "3"]).tolist() == [1, 0, -1]
+    assert catalogue.texts(["title"]) == ["Heat", "Ronin"]
+    assert catalogue[1].title == "Ronin" and len(catalogue) == 2
+    with pytest.raises(DataError, match="'1' appears twice"):
+        catalogue.extended([FILM])
+
+
+@pytest.mark.parametrize(
+    ("action", "value", "liked"),
+    [
+        ("rate", 4.0, True),
+        ("rate", 3.9, False),
+        ("rate", None, False),
+        ("purchase", None, True),
+        ("purchase", 1.0, False),
+        ("purchase", float("nan"), True),
+        ("click", None, False),
+    ],
+)
+def test_a_value_decides_before_the_action(action, value, liked):
+    assert ActionRules().is_like(action, value) is liked

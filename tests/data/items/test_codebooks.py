@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.dataset import AlignedProjection
+from serendip.data.items.semantic_ids import (
+    Codebooks,
+    code_name,
+    common_prefix,
+    first_codes,
+    places_in_groups,
+)
+from serendip.errors import ArtefactError, DataError
+
+BOOKS = Codebooks(np.array([[[0, 0], [10, 0]], [[0, 1], [0, -1]]], dtype=np.float32))
+
+
+def test_codes_are_the_nearest_centroids_of_the_residuals():
+    vectors = np.array([[9, 2], [1, -3], [0, 1]], np.float32)
+    codes = BOOKS.assign(vectors)
+    assert codes.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert codes.dtype == np.int32
+    assert vectors.tolist() == [[9, 2], [1, -3], [0, 1]]
+    assert (BOOKS.num_levels, BOOKS.codebook_size) == (2, 2)
+
+
+@given(st.lists(st.tuples(*[st.floats(-20, 20, width=32)] * 2), min_size=1, max_size=8))
+def test_codes_of_a_vector_do_not_depend_on_its_company(rows):
+    vectors = np.array(rows, np.float32)
+    alone = np.concatenate([BOOKS.assign(vector[None]) for vector in vectors])
+    np.testing.assert_array_equal(BOOKS.assign(vectors), alone)
+
+
+def test_vectors_that_do_not_fit_are_refused():
+    with pytest.raises(DataError, match=r"\(1, 3\) do not fit codebooks of size 2"):
+        BOOKS.assign(np.zeros((1, 3), np.float32))
+    with pytest.raises(DataError, match="not finite"):
+        BOOKS.assign(np.array([[0, np.nan]], np.float32))
+
+
+def test_more_vectors_than_one_block_are_coded_like_one_by_one():
+    vectors = np.random.default_rng(0).normal(size=(2_500, 2)).astype(np.float32) * 8
+    codes = BOOKS.assign(vectors)
+    residual = vectors
+    for level, centroids in enumerate(BOOKS.centroids):
+        nearest = ((residual[:, None] - centroids) ** 2).sum(-1).argmin(1)
+        np.testing.assert_array_equal(codes[:, level], nearest)
+        residual = residual - centroids[nearest]
+
+
+def test_a_common_prefix_ends_at_the_first_difference():
+    left = np.array([[1, 2, 3], [1, 9, 3], [9, 2, 3]])
+    assert common_prefix(left, np.array([1, 2, 3])).tolist() == [3, 1, 0]
+
+
+def test_codes_are_written_with_dashes():
+    assert code_name(np.array([12, 7, 201])) == "12-7-201"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=12), st.integers(0, 12))
+def test_full_ids_are_unique_and_stay_when_items_are_appended(rows, before):
+    codes = np.array(rows, np.int32).reshape(-1, 2)
+    first = places_in_groups(codes[:before], np.full(len(codes[:before]), -1))
+    kept = np.concatenate([first, np.full(len(codes) - len(first), -1, np.int32)])
+    places = places_in_groups(codes, kept)
+    assert places[: len(first)].tolist() == first.tolist()
+    assert len({(*row, place) for row, place in zip(rows, places, strict=True)}) == len(rows)
+    assert places.tolist() == [rows[:at].count(row) for at, row in enumerate(rows)]
+
+
+def test_codebooks_survive_a_file(tmp_path):
+    path = tmp_path / "codebooks.safetensors"
+    BOOKS.save(path)
+    opened = Codebooks.open(path)
+    np.testing.assert_array_equal(opened.centroids, BOOKS.centroids)
+    assert opened.alignment is None
+    aligned = AlignedProjection(np.ones((2, 1), np.float32), np.ones((1, 2), np.float32))
+    Codebooks(BOOKS.centroids, aligned).save(path)
+    np.testing.assert_array_equal(Codebooks.open(path).alignment.down, aligned.down)
+    path.write_bytes(b"x")
+    with pytest.raises(ArtefactError, match="not contain readable codebooks"):
+        Codebooks.open(path)
+
+
+def test_the_first_code_is_the_category_and_items_without_codes_have_one_in_common() -> None:
+    assert first_codes(np.array([[3, 1], [0, 2]], np.int32)).tolist() == [3, 0]
+    assert first_codes(np.empty((2, 0), np.int32)).tolist() == [0, 0]
+    assert first_codes(np.empty((0, 2), np.int32)).tolist() == []

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from serendip.data.items.features import ItemFeatures, Tokens
+
+
+def features(numbers: list[int], present: list[list[bool]] | None = None) -> ItemFeatures:
+    values = np.array(numbers)
+    mask = None if present is None else np.array(present, dtype=np.bool_)
+    content, codes = values[:, None].astype(np.float32), values[:, None].astype(np.int32)
+    return ItemFeatures(content, codes, 9, mask)
+
+
+def test_nothing_is_missing_unless_a_mask_says_so() -> None:
+    assert features([1, 2]).present is None
+    assert features([1, 2]).extended(features([3])).present is None
+    assert features([1, 2]).with_rows(np.array([0]), features([3])).present is None
+
+
+def test_new_items_come_after_the_old_ones() -> None:
+    both = features([1, 2], [[True, False], [True, True]]).extended(features([3], [[False, True]]))
+    assert both.content[:, 0].tolist() == both.codes[:, 0].tolist() == [1, 2, 3]
+    assert both.present is not None
+    assert both.present.tolist() == [[True, False], [True, True], [False, True]]
+
+
+def test_no_mask_beside_a_mask_means_that_all_is_there() -> None:
+    some, whole = features([3], [[False, True]]), features([1, 2])
+    masks = (whole.extended(some).present, some.extended(whole).present)
+    assert masks[0] is not None and masks[1] is not None
+    assert masks[0].tolist() == [[True, True], [True, True], [False, True]]
+    assert masks[1].tolist() == [[False, True], [True, True], [True, True]]
+
+
+def test_rows_are_replaced_in_a_copy() -> None:
+    before = features([1, 2, 3], [[True], [True], [False]])
+    after = before.with_rows(np.array([2, 0]), features([7, 8], [[True], [False]]))
+    assert after.content[:, 0].tolist() == after.codes[:, 0].tolist() == [8, 2, 7]
+    assert after.present is not None and before.present is not None
+    assert after.present[:, 0].tolist() == [False, True, True]
+    assert before.content[:, 0].tolist() == [1, 2, 3]
+    assert before.present[:, 0].tolist() == [True, True, False]
+
+
+def test_rows_are_taken_in_the_order_asked_for() -> None:
+    taken = features([1, 2, 3], [[True], [True], [False]]).rows(np.array([2, 0]))
+    assert taken.content[:, 0].tolist() == taken.codes[:, 0].tolist() == [3, 1]
+    assert taken.present is not None
+    assert taken.present[:, 0].tolist() == [False, True]
+    assert (len(taken), taken.codebook_size) == (2, 9)
+
+
+def words(*texts: str) -> Tokens:
+    return Tokens.of_texts(texts)
+
+
+def test_words_go_where_their_items_go() -> None:
+    both = replace(features([1, 2]), tokens=words("a", "b c"))
+    for changed, counts in (
+        (both.rows(np.array([1, 0])), [2, 1]),
+        (both.extended(replace(features([3]), tokens=words("d e f"))), [1, 2, 3]),
+        (both.extended(features([3])), [1, 2, 0]),
+        (both.with_rows(np.array([0]), features([3])), [0, 2]),
+    ):
+        assert changed.tokens is not None
+        assert changed.tokens.counts.tolist() == counts
+    assert features([1]).extended(both).tokens is None
+    assert features([1]).known_tokens.counts.tolist() == [0]

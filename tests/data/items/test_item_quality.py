@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.dataset import Dataset, EventLog
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.quality import (
+    HALF_LIFE_DAYS,
+    QUALITIES,
+    UNKNOWN,
+    QualityConfig,
+    item_quality,
+)
+from serendip.data.vocabulary import Vocabulary
+
+DAY = 86_400.0
+
+
+def world(
+    items: list[int], days: list[float], stars: list[float], available: dict[int, float]
+) -> Dataset:
+    catalogue = Catalogue(
+        Item(f"i{n}", available_from=available[n] * DAY if n in available else None)
+        for n in range(5)
+    )
+    values = np.array(stars, np.float32)
+    log = EventLog(
+        np.zeros(len(items), np.int32),
+        np.array(items, np.int32),
+        np.array(days) * DAY,
+        values >= 4,
+        values,
+    )
+    return Dataset(catalogue, Vocabulary(["u"]), log)
+
+
+def column(quality: np.ndarray, name: str) -> list[float]:
+    return quality[:, QUALITIES.index(name)].astype(np.float64).round(4).tolist()
+
+
+def test_every_column_is_what_it_says() -> None:
+    half = HALF_LIFE_DAYS
+    quality = item_quality(
+        world(
+            items=[0, 1, 1, 2, 0, 1],
+            days=[0, 0, 0, half, 2 * half, 2 * half],
+            stars=[5, 1, 1, 3, 5, np.nan],
+            available={2: 0.0, 4: 3 * half},
+        )
+    )
+    # Item 0 is liked best; 2 stands between; 3 and 4 have nobody.
+    assert column(quality, "rating") == [0.8333, 0.1667, 0.5, 0.5, 0.5]
+    assert column(quality, "popularity") == [0.7925, 1.0, 0.5, 0.0, 0.0]
+    assert column(quality, "freshness") == [0.25, 0.25, 0.25, 1.0, 1.0]
+    assert quality.dtype == np.float32
+
+
+def test_one_rating_is_no_proof() -> None:
+    stars = [5.0] + [4.5] * 40 + [1.0] * 40
+    items = [0] + [1] * 40 + [2] * 40
+    quality = item_quality(world(items, [0.0] * 81, stars, {}))
+    rating = column(quality, "rating")
+    assert rating[1] > rating[0] > rating[2]
+
+
+def test_without_values_and_likes_all_have_the_same_standing() -> None:
+    quality = item_quality(world([0, 1], [0, 0], [np.nan, np.nan], {}))
+    assert column(quality, "rating") == [0.5] * 5
+    assert column(quality, "conversion") == [0.5] * 5
+
+
+def test_nobody_and_nothing_is_all_unknown() -> None:
+    assert np.array_equal(item_quality(world([], [], [], {})), np.tile(UNKNOWN, (5, 1)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 900), st.floats(0.5, 5)), max_size=30))
+def test_quality_lies_between_0_and_1(rows) -> None:
+    rows = sorted(rows, key=lambda row: row[1])
+    quality = item_quality(world(*([row[at] for row in rows] for at in range(3)), {}))
+    assert quality.shape == (5, len(QUALITIES))
+    assert ((quality >= 0) & (quality <= 1)).all()
+
+
+def test_a_dislike_is_a_low_rating_and_no_like() -> None:
+    plain = world([0, 1, 2], [0, 0, 0], [5, 5, 5], {})
+    said_no = NegativeLog(
+        np.array([-1, 0], np.int32),
+        np.array([1, 1], np.int32),
+        np.zeros(2),
+        np.array([1, np.nan], np.float32),
+        np.full(2, 2, np.int8),
+        np.full(2, np.inf),
+    )
+    quality = item_quality(replace(plain, negatives=said_no))
+    assert column(item_quality(plain), "rating")[:3] == [0.5, 0.5, 0.5]
+    assert column(quality, "rating")[:3] == [0.6667, 0.1667, 0.6667]
+    assert column(quality, "conversion")[:3] == [0.6667, 0.1667, 0.6667]
+    assert column(quality, "popularity") == column(item_quality(plain), "popularity")
+
+
+RATED = QualityConfig(rating="stars", reviews="reviews")
+
+
+def catalogue_of(rows: list[tuple[float | None, float | None]]) -> Catalogue:
+    """Items with a rating and a number of reviews, where these are known."""
+    return Catalogue(
+        Item(
+            f"i{number}",
+            attributes={
+                name: value
+                for name, value in (("stars", stars), ("reviews", reviews))
+                if value is not None
+            },
+        )
+        for number, (stars, reviews) in enumerate(rows)
+    )
+
+
+def test_items_without_events_have_the_ratings_of_the_catalogue() -> None:
+    nobody = world([], [], [], {})
+    rated = catalogue_of([(4.5, 90.0), (3.0, 40.0), (None, None), (4.0, 0.0), (0.0, 30.0)])
+    quality = item_quality(replace(nobody, catalogue=rated), RATED)
+    # Means among 0, 1 and 3; nobody has reviewed 3, and a rating of 0 is none.
+    assert column(quality, "rating") == [0.8333, 0.1667, 0.5, 0.5, 0.5]
+    logs = np.log1p([90, 40, 0, 0, 30]) / np.log1p(90)
+    np.testing.assert_allclose(column(quality, "popularity"), logs, atol=1e-4)
+    assert np.array_equal(item_quality(replace(nobody, catalogue=rated)), np.tile(UNKNOWN, (5, 1)))
+
+
+def test_a_rating_with_few_reviews_is_no_proof() -> None:
+    rated = catalogue_of([(5.0, 1.0), (4.6, 500.0), (2.0, 500.0), (None, 9.0), (None, None)])
+    rating = column(item_quality(replace(world([], [], [], {}), catalogue=rated), RATED), "rating")
+    assert rating[1] > rating[0] > rating[2]
+
+
+def test_the_log_and_the_catalogue_count_by_their_numbers_of_ratings() -> None:
+    liked = world([0, 0, 1, 1], [0, 0, 0, 0], [5, 5, 1, 1], {})
+    alone = column(item_quality(liked), "rating")
+    assert alone[:2] == [0.75, 0.25]
+    contrary = catalogue_of([(1.0, 2.0), (5.0, 6.0), (3.0, 0.0), (None, None), (None, None)])
+    both = column(item_quality(replace(liked, catalogue=contrary), RATED), "rating")
+    # Shrunk means of the catalogue stand 0 < 2 < 1: ranks 1/6, 1/2, 5/6.
+    assert both[0] == round(0.75 + 2 / 4 * (1 / 6 - 0.75), 4)
+    assert both[1] == round(0.25 + 6 / 8 * (5 / 6 - 0.25), 4)
+    assert both[2:] == [0.5, 0.5, 0.5]
+
+
+def test_without_a_number_of_reviews_a_rating_counts_as_ten() -> None:
+    liked = world([0, 0, 1, 1], [0, 0, 0, 0], [5, 5, 1, 1], {})
+    contrary = catalogue_of([(1.0, None), (5.0, None), *[(None, None)] * 3])
+    both = column(
+        item_quality(replace(liked, catalogue=contrary), QualityConfig(rating="stars")), "rating"
+    )
+    assert both[0] == round(0.75 + 10 / 12 * (0.25 - 0.75), 4)
+
+
+@given(
+    st.lists(
+        st.tuples(st.none() | st.floats(-1e300, 1e300), st.none() | st.floats(-1e300, 1e300)),
+        min_size=5,
+        max_size=5,
+    )
+)
+def test_odd_numbers_of_the_catalogue_leave_quality_between_0_and_1(rows) -> None:
+    dataset = replace(world([0, 1], [0, 0], [5, 1], {}), catalogue=catalogue_of(rows))
+    quality = item_quality(dataset, RATED)
+    assert ((quality >= 0) & (quality <= 1)).all()

@@ -1,0 +1,151 @@
+"""The catalogue in columns: the items that were put in, also from a file and after posting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serendip.data.items.catalogue import AttributeColumn, Catalogue, Item
+from serendip.data.items.table import ItemTable
+from serendip.data.vocabulary import Vocabulary
+from serendip.errors import ArtefactError
+
+WORDS = st.sampled_from(["", "Red", "red", "ß", "x y"])
+VALUES = st.one_of(WORDS, st.floats(-5, 5), st.lists(WORDS, max_size=3).map(tuple))
+ATTRIBUTES = st.dictionaries(st.sampled_from(["a", "b", "c:d"]), VALUES, max_size=3)
+TIMES = st.one_of(st.none(), st.floats(0, 10))
+
+
+@st.composite
+def item_lists(draw, prefix: str = "i", most: int = 6) -> list[Item]:
+    count = draw(st.integers(0, most))
+    return [
+        Item(f"{prefix}{n}", draw(WORDS), draw(WORDS), draw(ATTRIBUTES), draw(TIMES), draw(WORDS))
+        for n in range(count)
+    ]
+
+
+NEW = item_lists("n", 3)
+
+
+def opened(catalogue: Catalogue, path: Path) -> Catalogue:
+    catalogue.save(path)
+    return Catalogue.open(path, Vocabulary.of_arrays(catalogue.vocabulary.arrays()))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(items=item_lists())
+def test_items_come_back_from_a_file_as_they_were(tmp_path: Path, items) -> None:
+    catalogue = opened(Catalogue(items), tmp_path / "catalogue.arrow")
+    assert list(catalogue) == [catalogue[number] for number in range(len(items))] == items
+    for item in items:
+        assert catalogue[catalogue.vocabulary.number(item.item_id)] == item
+        restored = catalogue[catalogue.vocabulary.number(item.item_id)]
+        assert list(restored.attributes) == list(item.attributes)
+    assert catalogue.vocabulary.number("unknown") == -1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    items=item_lists(), new=item_lists("n", 3), changes=item_lists("i", 3), now=st.floats(-1, 11)
+)
+def test_posting_gives_what_building_gives(tmp_path: Path, items, new, changes, now) -> None:
+    changes = changes[: len(items)]
+    posted = opened(Catalogue(items), tmp_path / "catalogue.arrow").extended(new)
+    posted = posted.replaced(range(len(changes)), changes)
+    built = Catalogue([*changes, *items[len(changes) :], *new])
+    assert list(posted) == list(built)
+    assert list(posted.texts_of("title")) == list(built.texts_of("title"))
+    np.testing.assert_array_equal(posted.available_from, built.available_from)
+    waiting, begin, end = posted.availability(now)
+    later = built.available_from > now
+    assert waiting.tolist() == np.flatnonzero(later).tolist()
+    assert end == min(built.available_from[later], default=np.inf)
+    assert begin <= now
+    assert set(posted.attribute_names) >= set(built.attribute_names)
+    for name in ("a", "c:d", "nowhere"):
+        mine, other = posted.column(name), built.column(name)
+        np.testing.assert_array_equal(mine.numbers, other.numbers)
+        for word in ("red", "", "SS"):
+            np.testing.assert_array_equal(mine.equal(word), other.equal(word))
+            np.testing.assert_array_equal(mine.having(word), other.having(word))
+        np.testing.assert_array_equal(mine.within(-1, 2), other.within(-1, 2))
+        assert posted.values(name).sizes() == built.values(name).sizes()
+
+
+def test_thousands_of_posted_items_filter_as_if_built_in() -> None:
+    catalogue = Catalogue([Item("a", attributes={"kind": "x"})])
+    for number in range(600):
+        kind = "xy"[number % 2]
+        catalogue = catalogue.extended([Item(str(number), attributes={"kind": kind})])
+    catalogue = catalogue.replaced([0], [Item("a", attributes={"kind": ("y",)})])
+    mask = catalogue.column("kind").having("Y")
+    assert mask.sum() == 301 and mask[0]
+    assert catalogue.column("kind").equal("x").sum() == 300
+
+
+def test_a_mask_is_computed_once_and_cannot_be_changed() -> None:
+    column = AttributeColumn.of(["a", "b"])
+    assert column.equal("a") is column.equal("a")
+    with pytest.raises(ValueError, match="read-only"):
+        column.equal("a")[0] = False
+
+
+def test_sizes_count_each_item_once_per_value() -> None:
+    values = Catalogue(
+        [
+            Item("a", attributes={"tag": ("Red", "red", "x")}),
+            Item("b", attributes={"tag": "RED"}),
+            Item("c", attributes={"tag": ()}),
+        ]
+    ).values("tag")
+    assert values.sizes() == {"red": 2, "x": 1}
+    assert values.has_value().tolist() == [True, True, False]
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.arrow").write_bytes(b"nothing of the kind")
+    with pytest.raises(ArtefactError, match="no readable items"):
+        Catalogue.open(tmp_path / "c.arrow", Vocabulary(()))
+
+
+def columns_of(table: ItemTable) -> dict[str, object]:
+    """All that a table holds, to compare."""
+    columns: dict[str, object] = {
+        "layouts": list(table._layout_texts),
+        "layout codes": table._layout_codes.tolist(),
+        "times": table.available_from.tolist(),
+    }
+    for name in ("item_id", "title", "description", "generated_text"):
+        columns[name] = list(table.texts(name))
+    for name in table.attribute_names:
+        values = table.attribute(name)
+        columns[f"attribute {name}"] = (
+            repr(values.numbers.tolist()),
+            values.codes.tolist(),
+            list(values.texts),
+            values.starts.tolist(),
+            values.listed.tolist(),
+            list(values.members),
+        )
+    return columns
+
+
+@settings(deadline=None)
+@given(items=item_lists(), data=st.data())
+def test_a_table_of_some_items_is_the_one_built_from_them(items, data: st.DataObject) -> None:
+    rows = data.draw(st.permutations(range(len(items))))[: data.draw(st.integers(0, len(items)))]
+    numbers = np.array(rows, np.int32)
+    expected = ItemTable.of(items[row] for row in rows)
+    found = ItemTable.of(items).rows(numbers)
+    assert columns_of(found) == columns_of(expected)
+    assert list(columns_of(found)) == list(columns_of(expected))  # in the same order
+    chosen = Catalogue(items).rows(numbers)
+    assert list(chosen) == [items[row] for row in rows]
+    assert list(chosen.vocabulary) == [items[row].item_id for row in rows]
+    posted = Catalogue(items[:1]).extended(items[1:]).rows(numbers)
+    assert list(posted) == list(chosen)

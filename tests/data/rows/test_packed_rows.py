@@ -1,0 +1,99 @@
+"""Packed rows are the rows they were made of, to within half a step, and read like an array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from serendip.data.rows.growing_rows import GrowingRows, append_rows, replace_rows
+from serendip.data.rows.packed_rows import PackedRows, open_packed, pack_rows, packed_arrays
+from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.strings import open_arrays, save_arrays
+
+NUMBERS = st.floats(-1e3, 1e3, width=32)
+ROWS = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=NUMBERS)
+
+
+@given(ROWS)
+def test_a_value_is_half_a_step_away_at_most(rows: np.ndarray) -> None:
+    packed = pack_rows(rows)
+    steps = np.abs(rows).max(1, keepdims=True) / 127 * (1 + 2**-14)
+    assert (np.abs(np.asarray(packed) - rows) <= steps / 2 + 1e-30).all()
+    assert packed.shape == rows.shape and packed.dtype == np.float32
+
+
+@given(ROWS)
+def test_packing_again_changes_no_bit(rows: np.ndarray) -> None:
+    once = PackedRows.of(rows)
+    again = PackedRows.of(np.asarray(once))
+    np.testing.assert_array_equal(again.values, once.values)
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(once))
+
+
+def test_known_numbers() -> None:
+    rows = np.array([[127, -64, 0.4], [0, 0, 0]], np.float32)
+    packed = PackedRows.of(rows)
+    assert packed.values.tolist() == [[127, -64, 0], [0, 0, 0]]
+    assert packed.scales.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_row_that_is_not_finite_stays_so(bad: float) -> None:
+    read = np.asarray(pack_rows(np.array([[1, bad], [1, 2]], np.float32)))
+    assert np.isnan(read[0]).all() and np.isfinite(read[1]).all()
+
+
+def test_it_is_read_like_an_array() -> None:
+    packed = pack_rows(np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32))
+    plain = np.asarray(packed)
+    for key in (3, -1, slice(2, 5), np.array([[1, 0], [-1, 8]]), plain[:, 0] > 0, (slice(2), 1)):
+        np.testing.assert_array_equal(packed[key], plain[key])
+    vectors = np.eye(4, dtype=np.float32)[:2]
+    np.testing.assert_allclose(dot_rows(vectors, packed), vectors @ plain.T, rtol=1e-6)
+    some = np.array([7, 2, 2])
+    np.testing.assert_allclose(dot_items(packed, some, vectors[1]), plain[some, 1], rtol=1e-6)
+    assert (packed * 2 == plain * 2).all()
+    with pytest.raises(IndexError, match="row 9 of 9"):
+        packed[9]
+
+
+@given(ROWS, st.lists(st.booleans(), max_size=4), st.integers(0, 99))
+def test_rows_that_come_later_are_exact_until_they_are_packed(
+    rows: np.ndarray, steps: list[bool], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    grown = pack_rows(rows)
+    plain = np.asarray(grown)
+    for is_new in steps:
+        new = rng.normal(size=(2, rows.shape[1])).astype(np.float32)
+        if is_new:
+            grown, plain = append_rows(grown, new), np.concatenate([plain, new])
+        else:
+            numbers = rng.integers(0, len(plain), 2).astype(np.int32)
+            grown, plain = replace_rows(grown, numbers, new), plain.copy()
+            plain[numbers] = new
+    expected = np.asarray(grown)
+    np.testing.assert_array_equal(expected, plain)
+    packed = np.asarray(PackedRows.of(grown))
+    np.testing.assert_array_equal(packed, np.asarray(pack_rows(plain)))
+    vector = rng.normal(size=rows.shape[1]).astype(np.float32)
+    everything = np.arange(len(plain))
+    np.testing.assert_allclose(
+        dot_items(grown, everything, vector), expected @ vector, rtol=1e-3, atol=1e-2
+    )
+
+
+def test_stored_rows_are_mapped(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    save_arrays(tmp_path, packed_arrays("rows", rows))
+    opened = open_packed("rows", open_arrays(tmp_path))
+    np.testing.assert_array_equal(np.asarray(opened), np.asarray(pack_rows(rows)))
+    assert isinstance(opened, PackedRows) and not opened.values.flags.writeable
+    assert isinstance(append_rows(opened, rows), GrowingRows)
+    with pytest.raises(KeyError, match="other"):
+        open_packed("other", open_arrays(tmp_path))

@@ -1,0 +1,72 @@
+"""Columns of strings and their look-up: exact, whatever the strings and their hashes are."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.rows.strings import StringIndex, Strings, map_array, open_arrays, save_arrays
+from serendip.errors import ArtefactError
+
+TEXTS = st.lists(st.text(st.characters(codec=None), max_size=6), max_size=12)
+
+
+@given(TEXTS)
+def test_every_string_comes_back(texts) -> None:
+    strings = Strings.of(texts)
+    assert list(strings) == [strings[row] for row in range(len(texts))] == texts
+    assert strings[:2] == texts[:2]
+    assert strings.take(reversed(range(len(texts)))) == texts[::-1]
+
+
+@given(st.sets(st.text(max_size=5), max_size=12), st.text(max_size=5))
+def test_an_index_finds_its_strings_and_no_others(texts, other) -> None:
+    index = StringIndex.of(Strings.of(texts))
+    assert {text: index.find(text) for text in texts} == {
+        text: row for row, text in enumerate(texts)
+    }
+    assert (other in index) == (other in texts)
+    assert index.get(other, -1) == index.find(other)
+
+
+def test_strings_of_one_hash_are_told_apart() -> None:
+    assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
+    index = StringIndex.of(Strings.of(["a", "buckeroo", "b"]))
+    assert index.find("plumless") == -1
+    both = StringIndex.of(Strings.of(["plumless", "buckeroo"]))
+    assert (both["plumless"], both["buckeroo"]) == (0, 1)
+    with pytest.raises(KeyError):
+        both["c"]
+
+
+@given(st.sets(st.text(max_size=4), max_size=20), st.text(max_size=4))
+def test_a_sorted_column_is_bisected_like_a_list(texts, wanted) -> None:
+    ordered = sorted(texts)
+    assert bisect_left(Strings.of(ordered), wanted) == bisect_left(ordered, wanted)
+
+
+def test_a_row_outside_is_an_index_error() -> None:
+    strings = Strings.of(["a", "b"])
+    assert strings[-1] == "b"
+    for row in (-3, 2):
+        with pytest.raises(IndexError):
+            strings[row]
+
+
+def test_mapped_arrays_are_what_was_saved(tmp_path: Path) -> None:
+    index = StringIndex.of(Strings.of(["x", "", "ü"]))
+    save_arrays(tmp_path / "new", {**index.arrays("ids"), "empty": np.empty((0, 3), np.float32)})
+    stored = open_arrays(tmp_path / "new")
+    assert stored["empty"].shape == (0, 3)
+    opened = StringIndex.of_arrays("ids", stored)
+    assert [opened.find(text) for text in ("x", "", "ü", "y")] == [0, 1, 2, -1]
+    assert not opened.hashes.flags.writeable
+    (tmp_path / "new" / "empty.npy").write_bytes(b"no array")
+    with pytest.raises(ArtefactError, match="no readable array"):
+        map_array(tmp_path / "new" / "empty.npy")

@@ -1,0 +1,260 @@
+"""What becomes of the database's file: missing, deleted, replaced, full, read-only, locked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from stored_files import damage_index, fill, mounted, remount
+
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.store.database import Database
+from serendip.data.store.store import Store
+from serendip.errors import StorageError
+
+EVENT = Event("u", "a", 1.0)
+
+
+def filled(path: Path) -> Path:
+    """A database with one item and one event, closed."""
+    with closing(Store.create(path)) as store:
+        store.put_items([Item("a")])
+        store.put_events([EVENT])
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return filled(tmp_path / "serendip.db")
+
+
+def test_a_missing_database_is_an_error_with_the_next_step_and_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "serendip.db"
+    with pytest.raises(StorageError, match=r"serendip\.db does not exist.*backup.*import") as told:
+        Store.open(path)
+    assert str(tmp_path) not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "serendip.db"
+    path.touch()
+    names = (
+        "api_keys, backups, erased_users, events, exports, generated_texts, hidden_users, items, "
+        "meta, segments, users, waiting_erasures"
+    )
+    with pytest.raises(StorageError, match=f"has no table {names}"):
+        Store.open(path)
+
+
+def test_a_database_of_another_version_is_refused_with_the_next_step(path: Path) -> None:
+    with closing(Database(path)) as database, database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE events ADD COLUMN origin TEXT")
+    for open_store in (Store.open, Store.create):
+        with pytest.raises(StorageError, match=r"another version: table events .* origin") as told:
+            open_store(path)
+        assert "Move it away and run `serendip import`" in told.value.hint
+
+
+def test_a_refused_database_is_left_as_it_was(path: Path) -> None:
+    with closing(Database(path)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("ALTER TABLE events ADD COLUMN of_a_later_version TEXT")
+        assert database.scrub([])  # nothing is left in the log beside it
+    before = path.read_bytes()
+    for open_store in (Store.open, Store.create):
+        with pytest.raises(StorageError, match="another version"):
+            open_store(path)
+    assert path.read_bytes() == before
+    assert not path.with_name(path.name + "-wal").exists()
+
+
+def test_errors_name_the_file_and_not_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "serendip.db"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(StorageError, match=r"serendip\.db: file is not a database") as told:
+        Store.open(path)
+    assert str(tmp_path) not in str(told.value)
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_nothing_is_acknowledged_into_a_file_that_is_gone_and_reads_go_on(
+    path: Path, replaced: bool
+) -> None:
+    other = filled(path.with_name("other.db"))
+    with closing(Store.open(path)) as store:
+        store.keep_open()
+        assert store.problem() == ""
+        path.unlink()
+        if replaced:
+            shutil.move(other, path)
+        said = "was replaced while it was open" if replaced else "was deleted while it was open"
+        for write in (
+            lambda: store.put_events([EVENT]),
+            lambda: store.put_items([Item("b")]),
+            lambda: store.delete_item("a"),
+        ):
+            with pytest.raises(StorageError, match=rf"serendip\.db {said}.*[Rr]estart"):
+                write()
+        assert said in store.problem()
+        entered = threading.Barrier(8)
+        counts: list[int] = []
+
+        def count() -> None:
+            entered.wait()
+            counts.append(store.count_events())
+
+        readers = [threading.Thread(target=count) for _ in range(8)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        assert counts == [1] * 8
+
+
+def test_a_write_during_which_the_file_is_deleted_is_not_acknowledged(path: Path) -> None:
+    def events() -> Iterator[Event]:
+        yield EVENT
+        path.unlink()
+
+    with closing(Store.open(path)) as store, pytest.raises(StorageError, match="was deleted"):
+        store.import_all([Item("a")], events())
+
+
+def test_a_file_that_comes_back_is_written_to_again(path: Path) -> None:
+    away = path.with_name("away.db")
+    with closing(Store.open(path)) as store:
+        path.rename(away)
+        with pytest.raises(StorageError, match="was deleted"):
+            store.put_events([EVENT])
+        away.rename(path)
+        assert store.put_events([EVENT]) == 1
+        assert store.problem() == ""
+
+
+def test_it_opens_and_reads_beside_a_lock_that_another_process_holds(path: Path) -> None:
+    with closing(Database(path)) as other, other.write() as locked:
+        locked.exec_driver_sql("DELETE FROM events")
+        with closing(Store.open(path)) as store:
+            assert store.count_events() == 1
+
+
+def test_a_damaged_page_is_found_by_the_integrity_check(path: Path) -> None:
+    with closing(Store.open(path)) as store:
+        assert store.integrity() == []
+        store.import_all([Item(f"i{number}", "x" * 200) for number in range(200)], [])
+    damage_index(path)
+    with closing(Store.open(path)) as store:
+        assert store.count_items() == 201  # nothing else notices
+        assert "items_1" in store.integrity()[0]
+
+
+CRASHED = """
+import os, sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[2], os.path.dirname(sys.argv[2])]
+from test_database_file import filled
+from serendip.data.store.store import Store
+store = Store.create(sys.argv[1])
+filled(Path(sys.argv[1]))
+os._exit(0)
+"""
+
+
+def left_by_a_crash(path: Path) -> Path:
+    """A database whose content is in its ``-wal`` alone."""
+    command = [sys.executable, "-c", CRASHED, os.fspath(path), os.fspath(Path(__file__).parent)]
+    subprocess.run(command, check=True)
+    assert path.with_name(path.name + "-wal").stat().st_size > 0
+    return path
+
+
+@pytest.mark.parametrize("make", [filled, left_by_a_crash], ids=["closed", "crashed"])
+def test_it_starts_on_a_full_disk_and_writes_again_when_there_is_room(make, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "size=4m") as folder:
+        path = make(folder / "serendip.db")
+        path.with_name("serendip.db-shm").unlink(missing_ok=True)
+        ballast = fill(folder)
+        with closing(Store.open(path)) as store:
+            store.keep_open()
+            assert (store.count_items(), store.totals().users(9)) == (1, [("u", 1)])
+            assert "its disk is full" in store.problem()
+            many = [Event("u", "a", float(number)) for number in range(10_000)]
+            with pytest.raises(StorageError, match=r"serendip\.db: .*full"):
+                store.put_events(many)
+            assert store.count_events() == 1
+            ballast.unlink()
+            assert store.problem() == ""
+            with closing(Store.open(path)) as other:  # nobody is locked out any more
+                assert store.put_events([EVENT]) == 1
+                assert (store.count_events(), other.count_events()) == (2, 2)
+            assert counted_elsewhere(path) == 2
+
+
+@pytest.mark.parametrize("left", ["closed", "crashed", "crashed without -shm"])
+def test_it_starts_on_a_read_only_disk_and_writes_again_when_it_may(
+    left: str, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "disk", "size=8m") as folder:
+        make = filled if left == "closed" else left_by_a_crash
+        path = make(folder / "serendip.db")
+        if left.endswith("-shm"):
+            path.with_name("serendip.db-shm").unlink()
+        remount(folder, "ro")
+        with closing(Store.open(path)) as store:
+            store.keep_open()
+            assert (store.count_items(), store.totals().users(9)) == (1, [("u", 1)])
+            assert "read-only" in store.problem()
+            with pytest.raises(StorageError, match=r"serendip\.db: .*readonly"):
+                store.put_events([EVENT])
+            remount(folder, "rw")
+            assert store.problem() == ""
+            assert store.put_events([EVENT]) == 1
+            assert store.count_events() == 2
+
+
+def test_what_is_written_by_another_mount_is_seen_on_a_read_only_one(tmp_path: Path) -> None:
+    view = tmp_path / "view"
+    view.mkdir()
+    with mounted(tmp_path / "disk", "size=8m") as folder:
+        filled(folder / "serendip.db")
+        subprocess.run(["mount", "--bind", os.fspath(folder), os.fspath(view)], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", os.fspath(view)], check=True)
+        try:
+            with closing(Store.open(view / "serendip.db")) as store:
+                assert store.count_events() == 1
+                with closing(Store.open(folder / "serendip.db")) as writer:
+                    writer.put_events([EVENT])
+                    assert store.count_events() == counted_elsewhere(view / "serendip.db") == 2
+        finally:
+            subprocess.run(["umount", "-l", os.fspath(view)], check=True)
+
+
+def counted_elsewhere(path: Path) -> int:
+    """Number of events that another process reads."""
+    code = "import sys; from serendip.data.store.store import Store; s = Store.open(sys.argv[1]); "
+    command = [sys.executable, "-c", f"{code}print(s.count_events())", os.fspath(path)]
+    return int(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def test_writes_one_after_the_other_share_a_connection_and_its_pages(tmp_path):
+    with closing(Store.create(tmp_path / "s.db")) as store:
+        store.keep_open()
+        used = set()
+
+        def is_used(connection, *_) -> None:
+            used.add(id(connection))
+
+        sqlalchemy.event.listen(store.database._engine, "checkout", is_used)
+        for number in range(5):
+            store.put_events([Event("u", "i", float(number))])
+    assert len(used) == 1

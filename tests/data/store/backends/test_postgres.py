@@ -1,0 +1,235 @@
+"""What only a server can show: its schema, its order of texts, its locks and its refusals."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from postgres_server import PostgresServer
+from sqlalchemy import MetaData, inspect
+
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.objects.mirror import Mirror
+from serendip.data.objects.url import open_object_store
+from serendip.data.store.config import StoreConfig
+from serendip.data.store.database import Database
+from serendip.data.store.migrations import HEAD, VERSION_TABLE, is_behind, migrate
+from serendip.data.store.schema import METADATA
+from serendip.data.store.store import Store
+from serendip.errors import ConfigError, StorageError
+from serendip.llm.ledger import Ledger
+from serendip.llm.ledger_table import METADATA as CALLS
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer) -> str:
+    return postgres_server.empty_url()
+
+
+def test_the_revisions_make_exactly_the_tables_that_the_code_declares(url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    declared = MetaData()
+    for one in (METADATA, CALLS):
+        for table in one.sorted_tables:
+            table.to_metadata(declared)
+    with closing(Database(url)) as database, database.read() as connection:
+        options = {"version_table": VERSION_TABLE, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, declared) == []
+        names = set(inspect(connection).get_table_names())
+        assert names == {*declared.tables, VERSION_TABLE}
+
+
+def test_the_head_that_services_know_is_the_last_revision() -> None:
+    from alembic.script import ScriptDirectory
+
+    from serendip.data.store import migrations
+
+    folder = Path(migrations.__file__).parent
+    assert ScriptDirectory(str(folder)).get_current_head() == HEAD
+
+
+def test_every_text_compares_by_its_bytes(postgres_server: PostgresServer, url: str) -> None:
+    others = postgres_server.execute(
+        "SELECT table_name, column_name FROM information_schema.columns "
+        f"WHERE table_schema = '{url.rpartition('%3D')[2]}' AND table_name <> '{VERSION_TABLE}' "
+        "AND data_type IN ('text', 'character varying') AND collation_name IS DISTINCT FROM 'C'"
+    )
+    assert others == []
+
+
+def test_a_database_without_tables_is_not_opened_and_a_newer_one_is_refused(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres_server.new_url()
+    assert not Store.exists(url)
+    with pytest.raises(StorageError, match="has no table api_keys"):
+        Store.open(url, log=tmp_path / "log")
+    Store.create(url, log=tmp_path / "log").close()
+    assert Store.exists(url)
+    schema = url.rpartition("%3D")[2]
+    postgres_server.execute(f"UPDATE {schema}.{VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(StorageError, match="has revision 9999, this code"):
+        Store.open(url, log=tmp_path / "log")
+
+
+def test_a_database_of_an_earlier_revision_gets_what_it_lacks(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres_server.new_url()
+    with closing(Database(url)) as database, database.write() as connection:
+        migrate(connection, "0001")
+    with closing(Store.open(url, log=tmp_path / "log")) as store:
+        assert store.put_events([Event("u", "a", 1.0)]) == 1
+        assert store.waiting_segments() == []
+    with closing(Database(url)) as database, database.read() as connection:
+        assert not is_behind(connection, "shop")
+
+
+def test_processes_that_create_the_tables_at_once_agree(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    url, problems = postgres_server.new_url(), []
+
+    def create() -> None:
+        try:
+            Store.create(url, log=tmp_path / "log").close()
+        except StorageError as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert Store.exists(url)
+
+
+def test_one_process_of_all_machines_does_a_thing_at_a_time(url: str, tmp_path: Path) -> None:
+    with (
+        closing(Store.open(url, log=tmp_path / "here")) as store,
+        closing(Store.open(url, log=tmp_path / "there")) as other,
+    ):
+        store.put_events([Event("u", "a", 1.0)])
+        with store.exclusive("training"):
+            with (
+                pytest.raises(StorageError, match="another process holds the lock `training`"),
+                other.exclusive("training"),
+            ):
+                raise AssertionError
+            with other.exclusive("generations"):
+                assert other.count_events() == 1
+        with other.exclusive("training"), store.exclusive("segments"):
+            with pytest.raises(StorageError, match="the lock `segments`"):
+                other.compact()
+
+
+def test_a_lock_that_was_lost_stops_what_it_guards(
+    postgres_server: PostgresServer, url: str, tmp_path: Path
+) -> None:
+    with closing(Store.open(url, log=tmp_path / "log")) as store:
+        with pytest.raises(StorageError, match="its server does not answer"), store.exclusive("it"):
+            postgres_server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            )
+
+
+def test_two_workspaces_in_two_schemas_do_not_wait_for_each_other(
+    postgres_server: PostgresServer, url: str, tmp_path: Path
+) -> None:
+    other_url = postgres_server.new_url()
+    Store.create(other_url, log=tmp_path / "log").close()
+    with (
+        closing(Database(url)) as database,
+        database.write(),
+        closing(Store.open(other_url, 0.1, tmp_path / "log")) as other,
+    ):
+        assert other.put_events([Event("u", "a", 1.0)]) == 1
+
+
+def test_what_the_server_refuses_is_told_without_its_url(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    wrong = postgres_server.url("nowhere").replace("postgres@", "postgres:hush@")
+    with pytest.raises(StorageError, match="lacks the schema") as told:
+        Store.create(wrong, log=tmp_path / "log")
+    assert "hush" not in str(told.value)
+    gone = "postgresql+psycopg://me:hush@/shop?host=/nowhere"
+    with pytest.raises(StorageError, match="shop: its server cannot be reached") as told:
+        Store.open(gone, log=tmp_path / "log")
+    assert "hush" not in str(told.value)
+    assert "nowhere" not in told.value.message  # which health checks show
+    with pytest.raises(ConfigError, match="url cannot be read"):
+        Store.open("postgresql+psycopg://me@host:port/shop", log=tmp_path / "log")
+
+
+def test_a_url_of_another_kind_is_refused_at_the_door() -> None:
+    for url in ("postgres://me@host/shop", "postgresql+psycopg://me@host", "mysql://host/shop"):
+        with pytest.raises(ValueError, match="give postgresql"):
+            StoreConfig(url=url)
+    config = StoreConfig(url="postgresql+psycopg://me:hush@host/shop")
+    assert "hush" not in repr(config)
+    assert config.place(Path("shop")) == config.url
+    assert StoreConfig().place(Path("shop")) == Path("shop") / "serendip.db"
+
+
+def test_a_wrong_url_is_shown_without_its_password() -> None:
+    from serendip.config import validate
+
+    with pytest.raises(ConfigError, match="give postgresql") as told:
+        validate(StoreConfig, {"url": "postgres://me:hush@host/shop"}, "serendip.toml: [store]")
+    assert "hush" not in str(told.value)
+
+
+def test_more_rows_than_one_statement_takes_are_counted(url: str, tmp_path: Path) -> None:
+    events = [Event(f"u{n}", "a", float(n), event_id=f"e{n}") for n in range(2_500)]
+    with closing(Store.open(url, log=tmp_path / "log")) as store:
+        assert store.put_events(events[:1_200]) == 1_200
+        assert store.put_events(events) == 1_300
+        assert len(store.put_items([Item(f"i{n}") for n in range(1_500)]).items) == 1_500
+        assert (store.count_events(), store.count_items()) == (2_500, 1_500)
+
+
+def test_the_ledger_counts_on_a_server(url: str) -> None:
+    from serendip.llm.ledger import Call, Ending
+
+    call = Call("job", "prompt", "digest", "model", "data")
+    with closing(Ledger.open(url)) as ledger:
+        number = ledger.send(call, 0.5, 1.0)
+        assert number == 1
+        assert ledger.send(call, 0.75, 1.0) is None
+        ledger.finish(Ending(number, "answer", 1.5, (10, 20, 0.25)))
+        assert ledger.answers(call, ["data"]) == {"data": "answer"}
+        (row,) = ledger.summary()
+        assert (row["calls"], row["tokens_sent"], row["price"]) == (1, 10, 0.25)
+        assert all(isinstance(row[name], int) for name in ("ok", "tokens_sent", "unfinished"))
+
+
+def test_machines_write_one_log_in_one_storage(url: str, tmp_path: Path) -> None:
+    objects = open_object_store(str(tmp_path / "shared"))
+
+    def machine(name: str) -> Store:
+        return Store.create(url, log=Mirror(tmp_path / name / "log", objects.within("log")))
+
+    def past(store: Store, user: str) -> list[str]:
+        return [event.item_id for event in store.history(user, 9)]
+
+    with closing(machine("a")) as a, closing(machine("b")) as b:
+        events = [Event("ann", "x", 1.0), Event("ben", "y", 2.0)]
+        a.import_all([Item("x", "A hat"), Item("y", "A shoe")], events)
+        assert past(b, "ann") == ["x"]
+        for writer, reader, count in ((b, a, 2), (a, b, 3)):
+            writer.put_events([Event("ann", "y", 1.0 + count)])
+            assert writer.compact() == 1
+            assert len(past(reader, "ann")) == count
+        b.erase_user("ben")
+        b.remove_erased()
+        assert (past(a, "ben"), past(a, "ann")) == ([], ["x", "y", "y"])
+        stored = {key.split("/")[1] for key in objects.sizes("log/segment-")}
+        assert stored == set(a.segment_names())

@@ -1,0 +1,290 @@
+"""Segments and tail are one log, in whatever order events come, are moved and are erased."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from postgres_server import StorePlace
+from sqlalchemy import Engine
+from sqlalchemy import event as hooks
+
+from serendip.data.events.event import Event
+from serendip.data.log.segment_folder import SegmentFolder
+from serendip.data.store.store import Store
+from serendip.errors import DataError, StorageError
+
+USERS, ITEMS = "uvw", "abc"
+ERASED_AT = 2.0
+"""Of the times from 0 to 5: an event of an erased user counts only if it happened later, and later
+than all that was erased."""
+
+EVENTS = st.builds(
+    Event,
+    user_id=st.sampled_from(USERS),
+    item_id=st.sampled_from(ITEMS),
+    timestamp=st.integers(0, 5).map(float),
+    action=st.sampled_from(["click", "like", "impression"]),
+    value=st.sampled_from([None, 1.0, 4.5]),
+    query=st.sampled_from(["", "", "hat", "shoe"]),
+    request_id=st.sampled_from(["", "r1"]),
+    position=st.sampled_from([None, 3]),
+    surface=st.sampled_from(["", "home"]),
+    event_id=st.sampled_from(["", "", "e1", "e2", "e3"]),
+)
+BATCHES = st.lists(EVENTS, max_size=5)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("post"), BATCHES),
+        st.tuples(st.just("import"), BATCHES),
+        st.tuples(st.just("compact"), st.none()),
+        st.tuples(st.just("erase"), st.sampled_from(USERS)),
+        st.tuples(st.just("remove erased"), st.none()),
+    ),
+    max_size=8,
+)
+
+
+class PlainLog:
+    """The log as a list, with what the store promises written down."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, Event]] = []
+        self.erased: dict[str, float] = {}
+
+    def take(self, step: str, what: object) -> None:
+        if step == "post":
+            self._append("api", what)
+        elif step == "import":
+            self.rows = [row for row in self.rows if row[0] == "api"]
+            self._append("file", what)
+        elif step == "erase":
+            own = [event.timestamp for _, event in self.rows if event.user_id == what]
+            self.rows = [row for row in self.rows if row[1].user_id != what]
+            self.erased[str(what)] = max(ERASED_AT, *own, self.erased.get(str(what), 0.0))
+
+    def _append(self, origin: str, events: object) -> None:
+        assert isinstance(events, list)
+        for event in events:
+            if event.timestamp <= self.erased.get(event.user_id, -1.0):
+                continue
+            known = {old.event_id for _, old in self.rows} - {""}
+            if event.event_id not in known:
+                self.rows.append((origin, event))
+
+    @property
+    def events(self) -> list[Event]:
+        """In order of time, ties in order of arrival."""
+        return sorted((event for _, event in self.rows), key=lambda event: event.timestamp)
+
+
+def do(store: Store, step: str, what: object) -> None:
+    if step == "post":
+        store.put_events(what)
+    elif step == "import":
+        store.import_all([], what)
+    elif step == "compact":
+        store.compact()
+    elif step == "erase":
+        store.erase_user(what, ERASED_AT)
+    else:
+        store.remove_erased()
+
+
+def counted(events: list[Event], without: tuple[str, ...]) -> list[tuple[str, int]]:
+    counts = Counter(event.user_id for event in events if event.action not in without)
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(STEPS)
+def test_segments_and_tail_are_one_log(tmp_path_factory, steps):
+    require_one_log(StorePlace(tmp_path_factory.mktemp("s")), steps)
+
+
+@settings(max_examples=6, deadline=None)
+@given(STEPS)
+def test_they_are_one_log_on_a_server(postgres_server, tmp_path_factory, steps):
+    require_one_log(StorePlace(tmp_path_factory.mktemp("s"), postgres_server), steps)
+
+
+def require_one_log(place: StorePlace, steps: list[tuple[str, object]]) -> None:
+    shown = ("impression",)
+    with closing(place.create()) as store:
+        plain, followed = PlainLog(), store.totals(shown)
+        for step, what in steps:
+            do(store, step, what)
+            plain.take(step, what)
+            assert followed.users(9) == counted(plain.events, shown)
+            assert followed.num_events == len(plain.events)
+        events = plain.events
+        assert store.count_events() == len(events)
+        for user in USERS:
+            own = [event for event in events if event.user_id == user]
+            assert store.history(user, 99) == own
+            assert store.history(user, 2) == own[-2:]
+            counts = [event for event in own if event.action != "impression"]
+            assert store.history(user, 3, shown) == counts[-3:]
+            past, seq = store.log.past(user, shown)
+            assert list(past.item_ids) == [event.item_id for event in counts]
+            assert past.timestamps.tolist() == [event.timestamp for event in counts]
+            assert seq == store.log.mark().seq
+        asked = [event for event in events if event.request_id or event.query]
+        assert store.requested(99) == asked
+        assert store.requested(2) == asked[-2:]
+        queries = Counter(event.query for event in events if event.query)
+        ordered = sorted(queries.items(), key=lambda pair: (-pair[1], pair[0]))
+        assert store.queries() == [query for query, _ in ordered]
+        assert rows_of(store) == [
+            (event.user_id, event.item_id, event.timestamp, event.action, event.value)
+            for event in events
+        ]
+
+
+def rows_of(store: Store) -> list[tuple[object, ...]]:
+    """What snapshots and checks see."""
+    log = store.content().events
+    values = [None if np.isnan(value) else value for value in log.values.tolist()]
+    return list(
+        zip(
+            [log.user_ids[user] for user in log.users.tolist()],
+            [log.item_ids[item] for item in log.items.tolist()],
+            log.timestamps.tolist(),
+            [log.action_names[action] for action in log.actions.tolist()],
+            values,
+            strict=True,
+        )
+    )
+
+
+def test_numbers_of_events_grow_through_imports_and_compactions(store):
+    store.put_events([Event("u", "a", 5.0)])
+    store.import_all([], [Event("u", "b", 1.0), Event("v", "b", 1.0)])
+    assert store.log.mark().seq == 3
+    store.put_events([Event("u", "c", 2.0)])
+    assert store.compact() == 2
+    assert store.log.mark().seq == 4
+    mark, events, seqs = store.log.after(1, 10)
+    assert (mark.seq, seqs) == (4, [2, 3, 4])
+    assert list(events.item_ids) == ["b", "b", "c"]
+    assert store.log.after(1, 2)[2] == []
+    store.put_events([Event("u", "d", 3.0)])
+    assert store.log.mark().seq == 5
+    assert store.log.after(4, 10)[2] == [5]
+
+
+def test_a_compaction_removes_nothing_and_an_erasure_does(store):
+    store.put_events([Event("u", "a", 1.0), Event("v", "a", 1.0)])
+    before = store.log.mark()
+    store.compact()
+    assert store.log.mark() == before
+    assert store.erase_user("nobody")[1] == 0
+    with pytest.raises(DataError, match="user id '' cannot be erased: it is empty"):
+        store.erase_user("")
+    assert store.log.mark() == before
+    assert store.erase_user("u")[1] == 1
+    assert store.log.mark().removals == before.removals + 1
+
+
+def test_small_segments_of_the_api_are_merged(place, store):
+    store.import_all([], [Event("u", "a", 1.0)])
+    for number in range(30):
+        store.put_events([Event("u", "a", float(number), event_id=f"e{number}")])
+        assert store.compact() == 1
+    assert store.compact() == 0
+    assert len(list((place.log).glob("segment-*"))) <= 4
+    assert store.count_events() == 31
+    assert store.put_events([Event("u", "a", 1.0, event_id="e17")]) == 0
+
+
+def test_an_erased_user_is_in_no_file_of_the_log(place, store):
+    events = [Event("u", "a", 1.0), Event("forget me", "a", 1.0, query="my secret query")]
+    store.import_all([], events)
+    store.put_events(events)
+    store.compact()
+    store.put_events(events)
+    assert store.erase_user("forget me")[1] == 3
+    assert store.history("forget me", 9) == []
+    assert store.remove_erased() == 2
+    assert len(store.history("u", 9)) == 3
+    for path in place.folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"forget me" not in content
+            assert b"secret" not in content
+
+
+def test_readers_that_are_open_go_on_while_segments_are_replaced(place, store):
+    store.import_all([], [Event("u", "a", 1.0)])
+    with closing(place.open()) as reader:
+        assert len(reader.history("u", 9)) == 1
+        for _ in range(3):
+            store.put_events([Event("u", "b", 2.0)])
+            store.compact()
+        assert [event.item_id for event in reader.history("u", 9)] == ["a", "b", "b", "b"]
+        store.import_all([], [])
+        assert len(reader.history("u", 9)) == 3
+
+
+def test_a_reader_meets_each_event_once_while_others_post_and_compact(place, store):
+    count, met = 60, []
+
+    def write() -> None:
+        for number in range(count):
+            store.put_events([Event("u", f"i{number}", float(number))])
+            if number % 4 == 3:
+                store.compact()
+
+    with closing(place.open()) as reader, ThreadPoolExecutor(1) as pool:
+        totals, writing = reader.totals(), pool.submit(write)
+        while not writing.done():
+            met.append([event.item_id for event in reader.history("u", 999)])
+            totals.follow()
+            assert totals.num_events >= len(met[-1])
+        writing.result()
+        met.append([event.item_id for event in reader.history("u", 999)])
+    assert all(names == [f"i{number}" for number in range(len(names))] for names in met)
+    assert len(met[-1]) == count
+
+
+def test_an_event_posted_while_an_import_is_written_came_first(place, store):
+    posts = [Event("u", "posted", 1.0, event_id="e")]
+    files = [Event("u", "imported", 2.0, event_id="e"), Event("u", "other", 3.0, event_id="f")]
+
+    @hooks.listens_for(Engine, "before_cursor_execute")
+    def executed(connection, cursor, statement, *_):
+        is_import = statement == "BEGIN IMMEDIATE" or "pg_advisory_xact_lock" in statement
+        if is_import and posts:  # its segment is written
+            with closing(place.open()) as other:
+                other.put_events([posts.pop()])
+
+    try:
+        assert store.import_all([], files).events == 1
+    finally:
+        hooks.remove(Engine, "before_cursor_execute", executed)
+    assert [event.item_id for event in store.history("u", 9)] == ["posted", "other"]
+
+
+def test_one_process_writes_segments_at_a_time(place, store):
+    store.put_events([Event("u", "a", 1.0)])
+    with SegmentFolder(place.log).exclusive():
+        with pytest.raises(StorageError, match="another process is writing"):
+            store.compact()
+    assert store.compact() == 1
+
+
+def test_files_of_others_in_the_folder_are_left_alone(place, store):
+    (place.log).mkdir()
+    (place.log / "access.log").write_text("mine")
+    store.put_events([Event("u", "a", 1.0)])
+    store.compact()
+    with closing(Store.create(place.folder / "other.db")) as other:
+        other.import_all([], [Event("v", "a", 1.0)])
+        other.import_all([], [])
+    assert (place.log / "access.log").read_text() == "mine"
+    assert len(store.history("u", 9)) == 1

@@ -1,0 +1,154 @@
+"""The keys of a workspace: what is stored of them, and for how long they are accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from postgres_server import StorePlace
+
+from serendip.data.api_key import SCOPES, issue_key, read_key_id
+from serendip.data.items.catalogue import Item
+from serendip.data.store.database import Database
+from serendip.data.store.store import Store
+from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.errors import DataError
+
+
+@pytest.fixture
+def keys(place: StorePlace) -> Iterator[ApiKeys]:
+    place.create().close()
+    with closing(ApiKeys.open(place.place)) as keys:
+        yield keys
+
+
+def test_a_key_is_read_back_without_its_text(keys):
+    issued = issue_key("shop", ["write", "read"], lifetime_s=10, requests_per_minute=3, now=5.0)
+    keys.add(issued)
+    (key,) = keys.read().keys.values()
+    assert key == issued.key
+    assert (key.name, key.scopes, key.expires) == ("shop", {"read", "write"}, 15.0)
+    assert key.matches(issued.text)
+    assert not key.matches(issued.text[:-1])
+    assert not key.matches("")
+
+
+def test_the_text_is_nowhere_in_the_files_of_the_workspace(keys, place):
+    issued = issue_key("shop", SCOPES)
+    keys.add(issued)
+    # the secret may hold "_" too: it is what follows the id
+    secret = issued.text.partition(f"{issued.key.key_id}_")[2].encode()
+    assert place.has_bytes(issued.key.key_id.encode())
+    assert not place.has_bytes(secret)
+    assert issued.text not in repr(issued)
+    assert issued.key.hash not in repr(issued.key)
+
+
+def test_texts_are_long_random_and_tell_their_id():
+    issued = [issue_key("", ["read"]) for _ in range(3)]
+    assert [read_key_id(one.text) for one in issued] == [one.key.key_id for one in issued]
+    assert len({one.text for one in issued}) == 3
+    assert all(len(one.text) == len("serendip_") + 12 + 1 + 43 for one in issued)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "serendip", "serendip_ab", "serendip_ab_", "other_ab_c", "serendip_ab_" + "x" * 120],
+)
+def test_what_is_no_key_has_no_id(text):
+    assert read_key_id(text) == ""
+
+
+def test_the_secret_of_the_workspace_comes_with_the_first_key_and_stays(keys):
+    assert keys.read().secret == b""
+    keys.add(issue_key("a", ["read"]))
+    secret = keys.read().secret
+    assert len(secret) == 32
+    keys.add(issue_key("b", ["read"]))
+    assert keys.read().secret == secret
+
+
+def test_a_key_expires_at_its_time():
+    key = issue_key("", ["read"], lifetime_s=60, now=1_000.0).key
+    assert [key.state(now) for now in (1_000.0, 1_059.9, 1_060.0)] == ["active"] * 2 + ["expired"]
+    assert issue_key("", ["read"], now=0.0).key.state(1e12) == "active"
+
+
+def test_a_revoked_key_stays_in_the_list(keys):
+    issued = issue_key("", ["read"])
+    keys.add(issued)
+    keys.revoke(issued.key.key_id, 7.0)
+    keys.revoke(issued.key.key_id, 9.0)
+    (key,) = keys.read().keys.values()
+    assert (key.revoked, key.state(6.9), key.state(7.0)) == (7.0, "active", "revoked")
+
+
+def test_a_rotation_gives_the_same_rights_and_ends_the_old_key(keys):
+    old = issue_key("shop", ["read", "admin"], lifetime_s=100, requests_per_minute=9, now=1_000.0)
+    keys.add(old)
+    new = keys.rotate(old.key.key_id, 1_040.0)
+    assert (new.key.name, new.key.scopes, new.key.requests_per_minute) == (
+        "shop",
+        old.key.scopes,
+        9,
+    )
+    assert (new.key.created, new.key.expires) == (1_040.0, 1_140.0)
+    stored = keys.read().keys
+    assert stored[old.key.key_id].state(1_040.0) == "revoked"
+    assert stored[new.key.key_id].matches(new.text)
+    with pytest.raises(DataError, match="is revoked"):
+        keys.rotate(old.key.key_id, 1_041.0)
+
+
+def test_a_rotation_may_leave_the_old_key_for_a_while_unless_it_is_revoked(keys):
+    old = issue_key("", ["read"], now=0.0)
+    keys.add(old)
+    keys.rotate(old.key.key_id, 10.0, overlap_s=5.0)
+    key = keys.read().keys[old.key.key_id]
+    assert (key.state(14.9), key.state(15.0)) == ("active", "revoked")
+    assert keys.revoke(old.key.key_id, 11.0).state(11.0) == "revoked"
+
+
+@pytest.mark.parametrize("call", ["revoke", "rotate"])
+def test_an_unknown_key_is_named_with_the_next_step(keys, call):
+    with pytest.raises(DataError, match=r"no key 'zz'.*keys list"):
+        getattr(keys, call)("zz", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes", "message"),
+    [
+        ("", ["root"], r"scope 'root' is unknown.*read, write, read:users, admin"),
+        ("", [], "allows nothing"),
+        ("a\nb", ["read"], "not a line"),
+        ("x" * 101, ["read"], "not a line"),
+    ],
+)
+def test_wrong_rights_and_names_are_refused(name, scopes, message):
+    with pytest.raises(DataError, match=message):
+        issue_key(name, scopes)
+
+
+@pytest.mark.parametrize("limit", [-1, 2**31])
+def test_a_limit_that_no_database_keeps_is_refused(limit):
+    with pytest.raises(DataError, match="no number of requests from 1 to"):
+        issue_key("", ["read"], requests_per_minute=limit)
+
+
+def test_the_largest_limit_and_the_latest_end_are_read_back(keys):
+    issued = issue_key("", ["read"], 1e12, 2**31 - 1)
+    keys.add(issued)
+    assert keys.read().keys[issued.key.key_id] == issued.key
+
+
+def test_a_database_of_an_earlier_version_gets_the_table(tmp_path):
+    path = tmp_path / "serendip.db"
+    with closing(Store.create(path)) as store:
+        store.put_items([Item("a")])
+    with closing(Database(path)) as database, database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE api_keys")
+    with closing(ApiKeys.open(path)) as keys:
+        assert keys.read().keys == {}
+    with closing(Store.open(path)) as store:
+        assert [item.item_id for item in store.content().items] == ["a"]

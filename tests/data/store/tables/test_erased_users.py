@@ -1,0 +1,569 @@
+"""Who was erased stays erased: late events, files, compactions and imports under way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from postgres_server import StorePlace
+
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.limits import MAX_CLOCK_LEAD_S
+from serendip.data.store.database import Database
+from serendip.data.store.event_log.writer import ITEM_REMAINS_KEY
+from serendip.data.store.store import Store
+from serendip.data.store.tables.generated_texts import GeneratedText
+from serendip.data.users.user import User
+from serendip.errors import StorageError
+
+BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
+
+
+def items_of(store: Store, user_id: str) -> list[str]:
+    return [event.item_id for event in store.history(user_id, 99)]
+
+
+def test_what_happened_before_is_not_stored_again_and_what_happens_later_is(store: Store) -> None:
+    store.put_events([Event("u", "a", BEFORE)])
+    assert store.erase_user("u", MOMENT)[1] == 1
+    late = [Event("u", "b", BEFORE), Event("u", "b", MOMENT)]
+    assert store.put_events([*late, Event("u", "c", AFTER), Event("v", "a", BEFORE)]) == 2
+    assert (items_of(store, "u"), items_of(store, "v")) == (["c"], ["a"])
+
+
+def test_files_do_not_bring_an_erased_user_back(store: Store) -> None:
+    events = [Event("u", "a", BEFORE), Event("v", "a", BEFORE)]
+    users = [User("u", {"plan": "paid"}), User("v", {"plan": "free"})]
+
+    def import_files() -> tuple[int, int, int]:
+        from serendip.data.log.event_table import tabulate_events
+        from serendip.data.store.item_rows import tabulate_items
+
+        counts = store.import_tables(
+            lambda: tabulate_items([]), lambda: tabulate_events(events), lambda: users
+        )
+        return counts.events, counts.erased_events, counts.users
+
+    assert import_files() == (2, 0, 2)
+    store.erase_user("u", MOMENT)
+    events.append(Event("u", "b", AFTER))
+    assert (items_of(store, "u"), store.users.get("u")) == ([], None)
+    assert import_files() == (2, 1, 1)
+    assert (items_of(store, "u"), items_of(store, "v")) == (["b"], ["a"])
+    assert store.users.all() == [User("v", {"plan": "free"})]
+
+
+def test_what_was_erased_of_a_clock_that_is_ahead_does_not_come_back(store: Store) -> None:
+    """The API accepts times of the next day, and a feed in local time has those of every hour."""
+    posted = [Event("u", "a", MOMENT + ahead, event_id=f"e{ahead}") for ahead in (60, 3_600)]
+    filed = [Event("u", "b", MOMENT + 7_200), Event("v", "b", BEFORE)]
+    store.import_all([], filed)
+    store.put_events(posted[:1])
+    store.compact()
+    store.put_events(posted[1:])
+    erasure, count = store.erase_user("u", MOMENT)
+    assert (erasure.moment, count) == (MOMENT, 3)
+    assert store.put_events([*posted, Event("u", "a", MOMENT + 90)]) == 0
+    counts = store.import_all([], filed)
+    assert (counts.events, counts.erased_events) == (1, 1)
+    assert store.put_events([Event("u", "c", MOMENT + 7_201)]) == 1
+    assert items_of(store, "u") == ["c"]
+
+
+def test_a_time_of_another_century_in_a_file_shuts_nobody_out_of_the_api(store: Store) -> None:
+    wrong = Event("u", "a", MOMENT + 1e10)
+    store.import_all([], [wrong])
+    store.erase_user("u", MOMENT)
+    assert store.import_all([], [wrong]).erased_events == 1
+    assert store.put_events([Event("u", "b", MOMENT + MAX_CLOCK_LEAD_S)]) == 0
+    assert store.put_events([Event("u", "c", MOMENT + MAX_CLOCK_LEAD_S + 1)]) == 1
+
+
+def damaged(folder: Path, name: str) -> Path:
+    """Alter a byte of a segment; returns the file with its content before."""
+    path = folder / "log" / name / "times.npy"
+    kept = path.with_name("times.kept")
+    content = path.read_bytes()
+    kept.write_bytes(content)
+    kept.rename(folder / "times.kept")
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return folder / "times.kept"
+
+
+def test_a_damaged_segment_refuses_no_erasure_and_is_obeyed_once_it_is_whole(
+    place: StorePlace, store: Store
+) -> None:
+    store.import_all([], [Event(name, "a", BEFORE) for name in "uvw"])
+    (broken,) = store.segment_names()
+    store.put_events([Event(name, "b", BEFORE) for name in "uvw"])
+    store.compact()
+    store.erase_user("w", MOMENT)  # hidden in both
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
+        other.users.put(User("u", {"plan": "paid"}))
+        erasure, count = other.erase_user("u", MOMENT)
+        assert (count, other.users.get("u")) == (1, None)
+        assert other.erase_user("u", MOMENT)[1] == 0  # again
+        assert other.remove_erased() == 1
+        assert other.waiting_segments(erasure.digest) == other.waiting_segments() == [broken]
+        assert other.count_hidden_segments() == 1
+        with pytest.raises(StorageError, match="damaged"):
+            other.history("u", 9)
+    kept.rename(place.log / broken / "times.npy")
+    with closing(place.open()) as other:
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
+        assert other.totals().users(9) == [("v", 2)]
+        assert (other.count_events(), len(other.content().events)) == (2, 2)
+        assert other.remove_erased() == 1
+        assert (other.waiting_segments(), other.count_hidden_segments()) == ([], 0)
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
+
+
+def has_bytes(folder: Path, text: bytes) -> bool:
+    return any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_bytes_of_who_waits_alone_for_a_damaged_segment_go_once_it_is_whole(
+    place: StorePlace, store: Store
+) -> None:
+    store.import_all([], [Event(name, "a", BEFORE) for name in ("canary", "v")])
+    (broken,) = store.segment_names()
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
+        other.erase_user("canary", MOMENT)
+        assert other.remove_erased() == 0
+        assert other.count_hidden_segments() == 0
+    kept.rename(place.log / broken / "times.npy")
+    assert has_bytes(place.log, b"canary")
+    with closing(place.open()) as other:
+        assert other.remove_erased() == 1
+        assert other.waiting_segments() == []
+        assert (items_of(other, "canary"), items_of(other, "v")) == ([], ["a"])
+    assert not has_bytes(place.log, b"canary")
+
+
+def test_a_copy_of_the_log_waits_for_its_own_segments(place: StorePlace, store: Store) -> None:
+    """A restored workspace: a segment that was damaged is whole in it, under another name."""
+    store.import_all([], [Event(name, "a", BEFORE) for name in ("canary", "v")])
+    (broken,) = store.segment_names()
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
+        digest = other.erase_user("canary", MOMENT)[0].digest
+        kept.rename(place.log / broken / "times.npy")
+        other.rename_log()
+        (renamed,) = other.segment_names()
+        assert renamed != broken
+        assert other.waiting_segments(digest) == [renamed]
+        assert (items_of(other, "canary"), other.count_events()) == ([], 1)
+        assert other.compact() == 0
+        assert other.waiting_segments() == []
+    assert not has_bytes(place.log, b"canary")
+
+
+def test_nobody_waits_for_a_segment_that_does_not_count(place: StorePlace, store: Store) -> None:
+    store.import_all([], [Event(name, "a", BEFORE) for name in "uv"])
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
+        other.erase_user("u", MOMENT)
+        with closing(place.database()) as database, database.write() as connection:
+            connection.exec_driver_sql("UPDATE waiting_erasures SET segment = 'segment-of-old'")
+            connection.exec_driver_sql("DELETE FROM segments")
+        assert other.compact() == 0
+        assert other.waiting_segments() == []
+
+
+def test_a_removal_is_counted_of_who_may_be_in_a_damaged_segment(
+    place: StorePlace, store: Store
+) -> None:
+    """So that generations and backups from before count as older than the erasure."""
+    store.import_all([], [Event(name, "a", BEFORE) for name in "uv"])
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
+        learned = other.log.mark().removals
+        assert other.erase_user("u", MOMENT)[0].removals > learned
+        assert other.log.mark().removals > learned
+
+
+def test_what_a_damaged_segment_has_of_a_clock_that_is_ahead_does_not_come_back(
+    place: StorePlace, store: Store
+) -> None:
+    """Nobody can read the newest time in it: all counts that the API would have accepted."""
+    ahead = [Event(name, "a", MOMENT + 3_600) for name in "uv"]
+    store.import_all([], ahead)
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
+        other.erase_user("u", MOMENT)
+        assert other.import_all([], ahead).erased_events == 1
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
+        assert other.put_events([Event("u", "b", MOMENT + MAX_CLOCK_LEAD_S + 1)]) == 1
+
+
+def test_a_segment_that_is_whole_again_says_how_far_a_clock_was_ahead(
+    place: StorePlace, store: Store
+) -> None:
+    ahead = [Event(name, "a", MOMENT + 2 * MAX_CLOCK_LEAD_S) for name in "uv"]
+    store.import_all([], ahead)
+    (broken,) = store.segment_names()
+    kept = damaged(place.folder, broken)
+    with closing(place.open()) as other:
+        other.erase_user("u", MOMENT)
+        kept.rename(place.log / broken / "times.npy")
+        other.remove_erased()
+        assert other.import_all([], ahead).erased_events == 1
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
+
+
+def test_an_import_replaces_a_damaged_segment_and_nothing_waits_for_it(
+    place: StorePlace, store: Store
+) -> None:
+    events = [Event(name, "a", BEFORE) for name in "uv"]
+    store.import_all([], events)
+    damaged(place.folder, store.segment_names()[0])
+    with closing(place.open()) as other:
+        other.erase_user("u", MOMENT)
+        assert other.import_all([], events).erased_events == 1
+        assert other.waiting_segments() == []
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
+
+
+def test_an_event_id_of_a_late_event_is_free_for_another_one(store: Store) -> None:
+    first = Event("u", "a", BEFORE, event_id="e")
+    store.put_events([first])
+    store.compact()
+    store.erase_user("u", MOMENT)
+    counts = store.import_all([], [first, Event("v", "b", BEFORE, event_id="e")])
+    assert (counts.events, counts.erased_events) == (1, 1)
+    assert items_of(store, "v") == ["b"]
+
+
+def test_somebody_who_came_back_can_be_erased_again(store: Store) -> None:
+    store.erase_user("u", BEFORE)
+    store.put_events([Event("u", "a", MOMENT)])
+    assert store.erase_user("u", AFTER)[1] == 1
+    assert store.put_events([Event("u", "a", MOMENT)]) == 0
+    found = store.erasure("u")
+    assert found is not None
+    assert (found.moment, len(store.erasures().by_digest)) == (AFTER, 1)
+
+
+def test_a_second_erasure_counts_whatever_is_stored(store: Store) -> None:
+    store.erase_user("u", BEFORE)
+    assert store.erase_user("u", AFTER)[0].moment == AFTER
+    assert store.put_events([Event("u", "late", MOMENT)]) == 0
+    assert store.erase_user("u", MOMENT)[0].moment == AFTER
+    store.import_all([], [Event("u", "a", AFTER + 1)])
+    learned = store.log.mark().removals  # by a training or a backup
+    store.import_all([], [Event("v", "a", AFTER)])
+    assert store.erase_user("u", AFTER + 2)[0].removals > learned
+
+
+def test_an_unknown_user_is_remembered_and_removes_nothing(store: Store) -> None:
+    store.put_events([Event("v", "a", BEFORE)])
+    mark = store.log.mark()
+    assert store.erase_user("u", MOMENT)[1] == 0
+    assert store.log.mark() == mark
+    assert store.put_events([Event("u", "a", BEFORE)]) == 0
+    assert store.erasure("v") is None
+
+
+def test_only_a_digest_is_kept_and_another_database_has_another_one(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("s.db", "t.db"):
+        with closing(Store.create(tmp_path / name)) as store:
+            store.put_events([Event("somebody", "a", BEFORE)])
+            store.erase_user("somebody", MOMENT)
+            digests |= store.erasures().by_digest.keys()
+            store.remove_erased()
+    assert len(digests) == 2
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"somebody" not in path.read_bytes()
+
+
+def test_an_erasure_does_not_wait_for_who_writes_segments(place: StorePlace, store: Store) -> None:
+    """An import reads its files for minutes: whoever is erased meanwhile is not in its segment."""
+    store.put_events([Event("u", "a", BEFORE), Event("v", "a", BEFORE)])
+    store.compact()
+    with closing(place.open(busy_timeout_s=0.0)) as other:
+
+        class Watched(list[Event]):
+            def __iter__(self) -> Iterator[Event]:
+                yield from super().__iter__()
+                assert other.erase_user("u", MOMENT)[1] == 1
+
+        events = Watched([Event("u", "b", BEFORE), Event("v", "b", BEFORE)])
+        store.import_all([], events)
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
+
+
+def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of somebody who has nothing stored yet, too: the first import is the usual case."""
+    from serendip.data.store.event_log.writer import Import, LogWriter
+
+    with closing(place.open()) as other:
+        prepare = LogWriter.prepare
+
+        def prepare_slowly(self: LogWriter, events: Any) -> Import:
+            prepared = prepare(self, events)
+            for name in names:
+                other.erase_user(name, MOMENT)
+            return prepared
+
+        monkeypatch.setattr(LogWriter, "prepare", prepare_slowly)
+        names = ["u"]
+        both = [Event(name, "a", BEFORE) for name in "uvw"]
+        counts = store.import_all([], both)
+        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
+        assert (counts.events, counts.erased_events, other.count_events()) == (2, 1, 2)
+        names = ["v", "w"]
+        counts = store.import_all([], [*both, Event("w", "b", AFTER), Event("x", "a", BEFORE)])
+        assert (items_of(other, "v"), items_of(other, "w")) == ([], ["b"])
+        assert (counts.events, counts.erased_events, other.count_events()) == (2, 3, 2)
+    store.remove_erased()
+    assert (items_of(store, "w"), items_of(store, "x")) == (["b"], ["a"])
+
+
+@pytest.mark.parametrize("writes", ["compact", "remove_erased"])
+def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
+) -> None:
+    from serendip.data.log.segment_folder import SegmentFolder
+
+    store.put_events([Event(name, "a", BEFORE) for name in "uvwx"])
+    store.compact()
+    store.put_events([Event(name, "b", BEFORE) for name in "uvwx"])
+    store.erase_user("w", MOMENT)
+    with closing(place.open()) as other:
+        write = SegmentFolder.write
+
+        def write_slowly(self: SegmentFolder, *arguments: object) -> tuple[str, str]:
+            written = write(self, *arguments)  # type: ignore[arg-type]
+            other.erase_user("u", MOMENT)
+            return written
+
+        monkeypatch.setattr(SegmentFolder, "write", write_slowly)
+        getattr(store, writes)()
+    for name, count in (("u", 0), ("v", 2), ("w", 0), ("x", 2)):
+        assert len(items_of(store, name)) == count
+    assert store.totals().users(9) == [("v", 2), ("x", 2)]
+    monkeypatch.undo()
+    store.remove_erased()
+    assert store.count_hidden_segments() == 0
+    assert store.count_events() == 4
+
+
+def test_a_reader_keeps_the_bytes_and_the_next_call_removes_them(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serendip.data.store.backends.postgres_backend.READERS_S", 0.0)
+    with closing(place.open(busy_timeout_s=0.0)) as quick:
+        quick.put_events([Event("u", "a", BEFORE)])
+        with closing(place.database()) as database, database.read() as connection:
+            connection.exec_driver_sql("SELECT * FROM events").all()
+            quick.erase_user("u", MOMENT)
+            quick.remove_erased()
+            assert quick.has_remains()
+        quick.remove_erased()
+        assert not quick.has_remains()
+
+
+def test_an_erasure_during_a_scrub_is_not_forgotten(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_events([Event(name, "a", BEFORE) for name in ("first", "second-canary")])
+    store.erase_user("first", MOMENT)
+    scrub = Database.scrub
+    with closing(place.open()) as other:
+
+        def scrub_slowly(self: Database, *arguments: Any) -> bool:
+            done = scrub(self, *arguments)
+            other.erase_user("second-canary", MOMENT)
+            return done
+
+        monkeypatch.setattr(Database, "scrub", scrub_slowly)
+        store.remove_erased()
+        monkeypatch.undo()
+        assert other.has_remains()
+        store.remove_erased()
+        assert not other.has_remains()
+    assert not place.has_bytes(b"second-canary")
+
+
+def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
+    place: StorePlace, store: Store
+) -> None:
+    from serendip.data.log.event_table import tabulate_events
+    from serendip.data.store.item_rows import tabulate_items
+
+    everybody = [User(f"canary-{number}-", {"plan": "x" * 60}) for number in range(300)]
+    for users in (everybody, []):
+        store.import_tables(
+            lambda: tabulate_items([]),
+            lambda: tabulate_events([Event("v", "a", BEFORE)]),
+            lambda users=users: users,  # type: ignore[misc]
+        )
+    assert place.has_bytes(b"canary-7-")
+    assert store.erase_user("canary-7-", MOMENT)[1] == 0
+    assert store.has_remains()
+    store.remove_erased()
+    assert not place.has_bytes(b"canary-7-")
+
+
+def canary(number: int) -> str:
+    return f"<canary{number}>"
+
+
+def found(folder: Path, numbers: Sequence[int]) -> list[int]:
+    """Those whose names are in the file of the database or its write-ahead log."""
+    content = b"".join(path.read_bytes() for path in sorted(folder.glob("s.db*")))
+    return [number for number in numbers if canary(number).encode() in content]
+
+
+def scatter(store: Store, count: int) -> None:
+    """Events in an order that splits pages again and again, as those of a service do."""
+    order, names = random.Random(1), [canary(number) for number in range(count)]
+    for step in range(6):
+        order.shuffle(names)
+        store.put_events(
+            Event(
+                name, "a", BEFORE + step, query="q" * order.randrange(60), event_id=f"{name}{step}"
+            )
+            for name in names
+        )
+    for name in names[:200]:
+        store.users.put(User(name, {"plan": name * order.randrange(9)}))
+
+
+def test_no_byte_is_left_and_the_file_is_not_written_again_for_it(
+    file_store: Store, tmp_path: Path
+) -> None:
+    file_store.put_items([Item(f"i{number}", "x" * 900) for number in range(500)])
+    scatter(file_store, 300)
+    file_store.put_items([Item(f"i{number}", "x" * 900) for number in range(500, 4_000)])
+    erased = range(0, 300, 3)
+    for number in erased:
+        file_store.erase_user(canary(number), MOMENT)
+    path = tmp_path / "s.db"
+    with closing(Database(path)) as database:
+        assert database.scrub([])
+    assert found(tmp_path, erased)  # overwriting alone leaves copies in pages that were split
+    before = pages(path)
+    file_store.remove_erased()
+    assert found(tmp_path, erased) == []
+    assert found(tmp_path, range(1, 300, 3)) == [*range(1, 300, 3)]
+    changed = sum(one != other for one, other in zip(before, pages(path), strict=False))
+    assert changed < len(before) / 4
+    assert (file_store.count_items(), file_store.count_events()) == (4_000, 6 * 200)
+    assert file_store.integrity() == []
+
+
+def churn(store: Store, count: int) -> None:
+    """Items whose texts grow and shrink, so that pages are split and joined again and again."""
+    rng = random.Random(2)
+    for _ in range(5):
+        numbers = rng.sample(range(count), count)
+        store.put_items(
+            Item(f"i{number}", canary(number), canary(number) * rng.randrange(80))
+            for number in numbers
+        )
+        texts = {number: canary(number) * rng.randrange(9) for number in numbers[: count // 9]}
+        store.generated_texts.put(
+            [
+                GeneratedText(f"i{number}", "keywords", "rules", text, "m", "p", "d")
+                for number, text in texts.items()
+            ]
+        )
+
+
+def test_of_erased_items_no_byte_is_left_and_only_rows_around_them_are_written_again(
+    file_store: Store, tmp_path: Path
+) -> None:
+    churn(file_store, 1_500)
+    file_store.put_items(Item(f"j{number}", "x" * 900) for number in range(6_000))
+    erased, path = range(0, 1_500, 50), tmp_path / "s.db"
+    before = pages(path)
+    for number in erased:
+        file_store.erase_item(f"i{number}")
+    with closing(Database(path)) as database:
+        assert database.scrub([])
+    assert found(tmp_path, erased)  # overwriting alone leaves copies in pages that were split
+    file_store.remove_erased()
+    assert found(tmp_path, erased) == []
+    assert found(tmp_path, range(1, 1_500, 50)) == [*range(1, 1_500, 50)]
+    changed = sum(one != other for one, other in zip(before, pages(path), strict=False))
+    assert changed < len(before) / 2
+    assert file_store.count_items() == 7_500 - len(erased)
+    assert file_store.integrity() == []
+    assert not file_store.has_remains()
+
+
+def test_after_many_erased_items_and_notes_of_earlier_versions_the_whole_file_is_written_again(
+    file_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serendip.data.store.store._MOST_NOTED", 2)
+    churn(file_store, 300)
+    for number in (0, 100, 200):
+        file_store.erase_item(f"i{number}")
+    file_store.remove_erased()
+    assert found(tmp_path, (0, 100, 200)) == []
+    file_store.set_meta(ITEM_REMAINS_KEY, "0123456789abcdef")
+    assert file_store.has_remains()
+    file_store.remove_erased()
+    assert not file_store.has_remains()
+
+
+def pages(path: Path) -> list[bytes]:
+    content = path.read_bytes()
+    return [content[begin : begin + 4096] for begin in range(0, len(content), 4096)]
+
+
+def test_a_file_of_an_earlier_version_is_written_again_once(
+    file_store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.db"
+    with closing(Database(path)) as database, database.write() as connection:
+        connection.exec_driver_sql("PRAGMA user_version=0")
+        connection.exec_driver_sql("PRAGMA secure_delete=OFF")
+        connection.exec_driver_sql("CREATE TABLE old AS SELECT '<canary0>' AS name")
+        connection.exec_driver_sql("DROP TABLE old")
+    assert found(tmp_path, [0])
+    file_store.erase_user("u", MOMENT)
+    file_store.remove_erased()
+    assert found(tmp_path, [0]) == []
+    with closing(Database(path)) as database, database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA user_version").scalar_one() == 1
+
+
+def test_a_long_tail_is_moved_before_bytes_are_removed(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that writers wait for what is short."""
+    monkeypatch.setattr("serendip.data.store.store._MOST_IN_TAIL", 3)
+    store.put_events([Event(canary(number), "a", BEFORE) for number in range(5)])
+    store.erase_user(canary(0), MOMENT)
+    store.remove_erased()
+    assert not any(place.has_bytes(canary(number).encode()) for number in (0, 1))
+    assert (store.count_events(), len(items_of(store, canary(1)))) == (4, 1)
+
+
+def test_an_erased_item_that_was_never_stored_is_not_imported(store: Store) -> None:
+    assert not store.erase_item("i")
+    store.import_all([Item("i", "text"), Item("j", "text")], [])
+    assert (store.item("i"), store.erased_items()) == (None, ["i"])
+    assert [item.item_id for item in store.items()] == ["j"]
+    store.put_items([Item("i", "text")])
+    assert store.item("i") is not None
+
+
+def test_texts_written_about_an_item_that_was_erased_meanwhile_are_left_out(store: Store) -> None:
+    store.put_items([Item("i", "text"), Item("j", "text")])
+    store.erase_item("i")
+    texts = [GeneratedText(name, "keywords", "llm", "words", "m", "p", "d") for name in "ij"]
+    store.generated_texts.put(texts)
+    assert [text.item_id for text in store.generated_texts.all()] == ["j"]

@@ -1,0 +1,171 @@
+"""Settings of file and environment: which one counts, what an error names, what is masked."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serendip.config import Overrides, validate
+from serendip.engine.config.effective_settings import (
+    EffectiveSetting,
+    build_settings_schema,
+    read_effective_settings,
+)
+from serendip.engine.config.settings import Settings
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError
+
+FILE = """
+[train]
+budget = "10m"
+[models.item-knn]
+decay = 0.4
+[surfaces.home.sources]
+popularity = 50
+[llm]
+base_url = "https://me:secret@host/v1"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "serendip.toml").write_text(FILE)
+    return tmp_path
+
+
+def read(folder: Path, **environment: str) -> dict[str, EffectiveSetting]:
+    return {one.key: one for one in read_effective_settings(folder, environment)}
+
+
+def test_each_value_says_where_it_comes_from(folder):
+    found = read(folder, SERENDIP_TRAIN__STALE__NEW_EVENTS="5", serendip_gate__margin="0.2")
+    file = str(folder / "serendip.toml")
+    assert found["train.budget"] == EffectiveSetting("train.budget", "10m", "file", file)
+    assert found["models.item_knn.decay"].origin == "file"
+    assert found["surfaces.home.sources.popularity"].value == 50
+    assert (found["train.stale.new_events"].value, found["gate.margin"].value) == (5, 0.2)
+    assert found["gate.margin"].source == "serendip_gate__margin"
+    assert found["train.stale.new_share"].origin == "default"
+    rest = {one.origin for key, one in found.items() if key.startswith(("search.", "models.ret"))}
+    assert rest == {"default"}
+
+
+def test_a_variable_counts_more_than_the_file_and_leaves_what_is_beside_it(folder):
+    found = read(folder, SERENDIP_MODELS__ITEM_KNN__DECAY="0.3", SERENDIP_TRAIN__BUDGET="1h")
+    assert (found["models.item_knn.decay"].value, found["train.budget"].value) == (0.3, "1h")
+    assert found["train.budget"].source == "SERENDIP_TRAIN__BUDGET"
+    assert found["surfaces.home.sources.popularity"].origin == "file"
+
+
+def test_every_command_reads_the_variables(folder, monkeypatch):
+    monkeypatch.setenv("SERENDIP_SERVE__ALLOWED_HOSTS", '["a.b"]')
+    monkeypatch.setenv("SERENDIP_EVALUATION__LEAVE_LAST_OUT", "false")
+    settings = Workspace.open(folder).settings
+    assert settings.serve.allowed_hosts == ("a.b",)
+    assert settings.evaluation.leave_last_out is False
+
+
+def test_what_has_no_two_underlines_is_no_setting():
+    environment = {"SERENDIP_DATA": "x", "SERENDIP___X": "y", "OTHER_A__B": "z"}
+    assert Overrides.of(environment).values == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("SERENDIP_TRAIN__BUDGET", "soon", r"^SERENDIP_TRAIN__BUDGET: `train\.budget` = 'soon'"),
+        ("SERENDIP_TRAIN__BUGDET", "1h", r"^SERENDIP_TRAIN__BUGDET: unknown key.*Valid keys: b"),
+        ("SERENDIP_TRIAN__BUDGET", "1h", r"^SERENDIP_TRIAN__BUDGET: unknown key `trian`"),
+        ("SERENDIP_SERVE__ALLOWED_HOSTS", "[a.b]", r"^SERENDIP_SERVE__ALLOWED_HOSTS = .*no. JSON"),
+        ("SERENDIP_SERVE__ALLOWED_HOSTS", '["*"]', r"^SERENDIP_SERVE__ALLOWED_HOSTS: .*host name"),
+        ("SERENDIP_TRAIN__BUDGET__X", "1", r"^SERENDIP_TRAIN__BUDGET__X: `budget` is not a table"),
+    ],
+)
+def test_an_error_names_the_variable(folder, name, value, message):
+    with pytest.raises(ConfigError, match=message):
+        read(folder, **{name: value})
+
+
+def test_an_error_of_the_file_names_the_file(folder):
+    (folder / "serendip.toml").write_text('[train]\nbudget = "soon"')
+    with pytest.raises(ConfigError, match=r"serendip\.toml: `train\.budget`"):
+        read(folder, SERENDIP_TRAIN__SCHEDULE="1h")
+
+
+def test_the_tables_of_a_file_are_left_as_they_are():
+    tables: dict[str, Any] = {"train": {"stale": {"drift": 0.1}}}
+    merged = Overrides.of({"SERENDIP_TRAIN__STALE__DRIFT": "0.2"}).apply(tables)
+    assert merged == {"train": {"stale": {"drift": "0.2"}}}
+    assert tables == {"train": {"stale": {"drift": 0.1}}}
+
+
+def test_passwords_are_masked(folder):
+    shown = read(folder, SERENDIP_LLM__API_KEY_ENV="MY_KEY")
+    assert shown["llm.base_url"].value == "https://***@host/v1"
+    assert shown["llm.api_key_env"].value == "MY_KEY"  # the name of a variable, not its value
+    assert not [one for one in shown.values() if "secret" in str(one.value)]
+
+
+def test_passwords_with_signs_and_secrets_of_queries_are_masked(folder):
+    address = "https://user:p@ss/w@h/v1?a=1&access_token=abc&b=2"
+    shown = read(folder, SERENDIP_LLM__BASE_URL=address)
+    assert shown["llm.base_url"].value == "https://***@h/v1?a=1&access_token=***&b=2"
+
+
+def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The alternatives of a part of the schema."""
+    if "$ref" in node:
+        node = {**schema["$defs"][node["$ref"].rpartition("/")[2]]}
+    options = node.get("anyOf", [])
+    return [part for one in options for part in _resolve(schema, one)] or [node]
+
+
+def _unknown(schema: dict[str, Any], nodes: list[dict[str, Any]], value: Any) -> list[str]:
+    """The keys of a table that no alternative of the schema has."""
+    nodes = [node for node in nodes if set(node.get("required", ())) <= set(value)]
+    found = []
+    for key, inner in value.items():
+        parts = []
+        for node in nodes:
+            part = node.get("properties", {}).get(key, node.get("additionalProperties", True))
+            if part is True:
+                break  # anything
+            parts += _resolve(schema, part) if part else []
+        else:
+            inside = _unknown(schema, parts, inner) if isinstance(inner, dict) else []
+            found += inside if parts else [key]
+    return found
+
+
+def test_the_schema_knows_every_setting_and_no_other():
+    schema = build_settings_schema()
+    root = [schema]
+    assert _unknown(schema, root, Settings().model_dump(mode="json")) == []
+    assert _unknown(schema, root, {"trian": {}, "train": {"bugdet": 1}}) == ["trian", "bugdet"]
+    assert _unknown(schema, root, {"models": {"item_knn": {"decya": 1}}}) == ["decya"]
+    assert schema["properties"]["train"]["description"]
+
+
+def test_the_schema_knows_every_block_of_settings_in_the_guide():
+    schema, blocks = build_settings_schema(), []
+    for page in (Path(__file__).parents[3] / "docs").rglob("*.md"):
+        blocks += re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) > 10
+    for block in blocks:
+        tables = tomllib.loads(block)
+        validate(Settings, tables, "guide")
+        tables["models"] = {k.replace("-", "_"): v for k, v in tables.get("models", {}).items()}
+        assert _unknown(schema, [schema], tables) == [], block
+
+
+def test_nothing_in_the_schema_is_required_that_may_be_left_out():
+    required = {
+        name: part["required"]
+        for name, part in build_settings_schema()["$defs"].items()
+        if part.get("required")
+    }
+    assert required == {"AttributeFilter": ["attribute"], "ItemValueConfig": ["attribute"]}

@@ -1,0 +1,197 @@
+"""An item that is absent is told the stage that removed it, or its score against the last shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+from wire_client import WireClient
+
+from serendip.data.arrays import NO_ITEMS
+from serendip.data.events.event import Event
+from serendip.data.query import Query
+from serendip.engine.answer import Absence
+from serendip.engine.engine import Engine
+from serendip.engine.explanations.absence import AbsenceFinder
+from serendip.engine.explanations.absence_texts import STAGES
+from serendip.engine.explanations.translation import LANGUAGES
+from serendip.engine.request import Request
+from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.engine.stages.diversity import DiversityConfig
+from serendip.engine.stages.exploration import ExplorationConfig
+from serendip.engine.stages.filters import REQUEST_FILTERS, NotRejected, NotSeen
+from serendip.engine.stages.min_value import MinValueConfig, MinValueFilter
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.relevance_filter import RelevanceFilter
+from serendip.engine.stages.surfaces import SurfaceConfig
+
+BOTH = {"popularity": 30, "retriever": 30}
+
+
+def find(
+    engine: Engine, surface: SurfaceConfig, item: int, k: int = 5, query: Query | None = None
+) -> Absence | None:
+    """Why an item is absent from a list of ``k`` items of a surface."""
+    asked = query or Query("home", history=engine.queries([Request("home", "u0")])[0].history)
+    (result,) = run([asked], surface, engine.state)
+    request = Request("shelf", k=k)
+    return AbsenceFinder(request, asked, surface, engine.state, result).find(item)
+
+
+def listed(engine: Engine, surface: SurfaceConfig) -> list[int]:
+    query = Query("home", history=engine.queries([Request("home", "u0")])[0].history)
+    return run([query], surface, engine.state)[0].items.item_nums.tolist()
+
+
+def test_every_item_is_shown_or_told_why_not(engine: Engine) -> None:
+    request = Request("home", "u0", k=5)
+    shown = [item.item_id for item in engine.recommend(request).items]
+    seen = {event.item_id for event in engine.history("u0", 1000)}
+    for item_id in engine.state.catalogue.vocabulary.ids:
+        absence = engine.explain(request, item_id).absence
+        assert (absence is None) == (item_id in shown)
+        if absence is not None:
+            assert absence.text
+            assert absence.change
+            assert (absence.stage == "seen") == (item_id in seen)
+
+
+def test_what_the_user_rejected_or_asked_about_is_told(engine: Engine) -> None:
+    engine.add_events([Event("u0", "i5", 2e9, "hide")])
+    hidden = engine.explain(Request("home", "u0"), "i5").absence
+    assert (hidden.kind, hidden.stage) == ("filter", "rejected")
+    asked = engine.explain(Request("similar", item_ids=("i5",)), "i5").absence
+    assert (asked.kind, asked.stage) == ("filter", "context")
+    assert engine.explain(Request("home", "u1"), "i5").absence != hidden
+
+
+def test_a_filter_of_the_settings_is_named(engine: Engine) -> None:
+    genre = AttributeFilter(attribute="genre", has="comedy")
+    surface = SurfaceConfig(task="home", sources={"popularity": 60}, filters=(genre,))
+    query = Query("home")
+    kept = set(run([query], surface, engine.state)[0].items.item_nums.tolist())
+    absent = next(number for number in range(60) if number not in kept)
+    absence = find(engine, surface, absent, 60, query)
+    assert (absence.kind, absence.stage) == ("filter", "genre has comedy")
+    assert "genre has comedy" in absence.text
+    assert "[surfaces.shelf]" in absence.change
+
+
+def test_an_item_further_down_has_a_score_that_is_not_above_the_last_shown(engine: Engine) -> None:
+    surface = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
+    items = listed(engine, surface)
+    assert find(engine, surface, items[4]) is None
+    absence = find(engine, surface, items[7])
+    assert absence.kind == "score"
+    assert absence.score <= absence.last_score
+    assert absence.text.startswith("It is number 8: ")
+    assert find(engine, surface, items[7], k=8) is None
+
+
+def test_an_item_that_no_source_proposed_is_told_where_it_would_stand(engine: Engine) -> None:
+    wide = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
+    narrow = SurfaceConfig(
+        task="home", sources={"popularity": 5, "retriever": 5}, filters=("seen",)
+    )
+    proposed = listed(engine, narrow)
+    ranked = listed(engine, wide)
+    absent = next(item for item in ranked if item not in proposed)
+    absence = find(engine, narrow, absent)
+    assert (absence.kind, absence.stage) == ("candidates", "")
+    assert absence.score is not None
+    place = int(re.search(r"number (\d+)", absence.text)[1])
+    also = np.array(sorted({*proposed, absent}), np.int32)
+    order = [item for item in ranked if item in also]
+    assert place == order.index(absent) + 1
+    assert "retriever" in absence.change
+
+
+def test_without_a_ranker_an_item_that_nobody_proposed_has_no_score(engine: Engine) -> None:
+    state = replace(engine.state, ranker=None)
+    surface = SurfaceConfig(task="home", sources={"popularity": 5}, filters=())
+    query = Query("home")
+    (result,) = run([query], surface, state)
+    absent = next(item for item in range(60) if item not in result.items.item_nums)
+    absence = AbsenceFinder(Request("home"), query, surface, state, result).find(absent)
+    assert (absence.kind, absence.score) == ("candidates", None)
+
+
+def test_a_list_filter_and_the_end_of_a_list_are_named(engine: Engine) -> None:
+    plain = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
+    items = listed(engine, plain)
+    query = Query("home", history=engine.queries([Request("home", "u0")])[0].history)
+    scores = run([query], plain, engine.state)[0].items.scores
+    config = MinValueConfig(k=3, min_items=1, threshold=float(scores[6] + scores[7]) / 2)
+    message = plain.model_copy(update={"min_value": config})
+    below = find(engine, message, items[-1], k=10)
+    assert (below.kind, below.stage) == ("list filter", "min value")
+    assert below.score < config.threshold
+    beyond = find(engine, message, items[4], k=10)
+    assert (beyond.kind, beyond.stage) == ("length", "")
+    assert "3 items" in beyond.text
+
+
+def test_what_diversity_moved_is_told(engine: Engine) -> None:
+    plain = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
+    diverse = plain.model_copy(update={"diversity": DiversityConfig(most=1, window=5)})
+    before, after = listed(engine, plain)[:5], listed(engine, diverse)[:5]
+    moved = [item for item in before if item not in after]
+    assert moved
+    for item in moved:
+        absence = find(engine, diverse, item)
+        assert (absence.kind, absence.stage) == ("rule", "moved by diversity")
+        assert absence.score > absence.last_score
+
+
+def test_a_place_that_went_to_a_new_item_is_told(engine: Engine) -> None:
+    plain = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
+    rare = int(np.sort(engine.state.counts)[10])
+    explore = ExplorationConfig(share=0.2, max_interactions=rare, max_loss=1.0, temperature=1.0)
+    exploring = plain.model_copy(update={"exploration": explore})
+    before, after = listed(engine, plain)[:10], listed(engine, exploring)[:10]
+    (moved, *_) = [item for item in before if item not in after]
+    absence = find(engine, exploring, moved, k=10)
+    assert (absence.kind, absence.stage) == ("rule", "explored")
+
+
+def test_every_stage_that_removes_has_sentences_in_every_language() -> None:
+    removing = [*REQUEST_FILTERS, NotRejected("home"), NotSeen(), RelevanceFilter, MinValueFilter]
+    told = {stage.name for stage in removing} - {"deleted", "available"}  # those are unknown items
+    assert told <= set(STAGES)
+    for wording in STAGES.values():
+        for sentence in wording:
+            assert set(sentence) == set(LANGUAGES)
+
+
+def test_an_absence_is_told_in_the_language_of_the_request(engine: Engine) -> None:
+    seen = engine.history("u0", 1)[0].item_id
+    korean = engine.explain(Request("home", "u0", language="ko-KR"), seen).absence
+    english = engine.explain(Request("home", "u0"), seen).absence
+    assert english.text == "You have chosen or rejected it already"
+    assert korean.text == "이미 선택했거나 거절한 항목입니다"
+    assert korean.stage == english.stage
+
+
+def test_a_request_without_items_is_told_all_the_same(engine: Engine) -> None:
+    surface = SurfaceConfig(task="home", sources={"again": 5}, filters=())
+    absence = find(engine, surface, 3, query=Query("home", source_items=NO_ITEMS))
+    assert (absence.kind, absence.last_score) == ("candidates", None)
+
+
+def test_the_api_tells_why_not_in_the_language_of_the_caller(engine: Engine) -> None:
+    client, korean = WireClient(engine), {"accept-language": "ko-KR,ko;q=0.9,en;q=0.8"}
+    asked = {"item_id": engine.history("u0", 1)[0].item_id, "user_id": "u0"}
+    told = client.get("/v1/explain", params=asked, headers=korean).json()["absence"]
+    assert told == client.post("/v1/explain", json=asked, headers=korean).json()["absence"]
+    assert told == client.get("/v1/explain", params={**asked, "language": "ko"}).json()["absence"]
+    assert (told["kind"], told["stage"], told["score"]) == ("filter", "seen", None)
+    assert told["text"] == "이미 선택했거나 거절한 항목입니다"
+    in_english = client.get("/v1/explain", params={**asked, "language": "en"}, headers=korean)
+    assert in_english.json()["absence"]["text"] == "You have chosen or rejected it already"
+    first = client.get("/v1/recommend", params={"user_id": "u0"}).json()["items"][0]["item_id"]
+    shown = client.get("/v1/explain", params={"item_id": first, "user_id": "u0"}).json()
+    assert (shown["position"], shown["absence"]) == (0, None)
+    page = client.get("/why", params={"item_id": asked["item_id"], "user": "u0"}).text
+    assert "You have chosen or rejected it already." in page
+    assert client.get("/v1/explain", params={**asked, "language": "ko_KR"}).status_code == 422

@@ -1,0 +1,134 @@
+"""The strongest evidence is told first, and what nobody chose yet is proposed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.items.catalogue import Item
+from serendip.data.query import History, Query
+from serendip.engine.engine import Engine
+from serendip.engine.explanations.explain import Explainer
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.models import model_class
+from serendip.models.base import ScoreKind, VoteEvidence
+from serendip.models.context_counts import ContextCounts, FieldCounts
+
+
+@dataclass(frozen=True)
+class Voting:
+    """A model whose context votes as it is told; one column per item."""
+
+    context: IntArray
+    given: FloatArray
+    evidence: VoteEvidence | None
+    score_kind: ScoreKind = "count"
+
+    def compute_votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
+        return self.context, self.given[:, : len(item_nums)]
+
+
+def test_the_strongest_votes_are_told_first(engine: Engine) -> None:
+    context = np.array([1, 4, 7, 10], np.int32)
+    given = np.array([[0.2, 0.0], [0.9, 0.06], [0.5, 0.04], [0.0, 0.8]], np.float32)
+    models = {
+        name: Voting(context, given, model_class(name).evidence)
+        for name in ("item-knn", "transitions")
+    }
+    state = replace(engine.state, models=models)
+    query, items = Query(history=History.of_items(context)), np.array([13, 16], np.int32)
+    nothing = [np.nan, np.nan]
+    explainer = Explainer(state, query, items)
+    told = [
+        [(one.kind, one.item_id, one.weight) for one in grounds if one.kind in
+         ("transition", "neighbour")]
+        for grounds in explainer.evidence(nothing, nothing)
+    ]  # fmt: skip
+    assert told == [
+        [
+            ("transition", "i4", 0.9),
+            ("transition", "i7", 0.5),
+            ("neighbour", "i4", 0.9),
+            ("neighbour", "i7", 0.5),
+        ],
+        [
+            ("transition", "i10", 0.8),
+            ("transition", "i4", 0.06),
+            ("neighbour", "i10", 0.8),
+            ("neighbour", "i4", 0.06),
+        ],
+    ]
+    # All four are comedies; for the second item a vote is nearly as strong, and not told yet.
+    assert explainer.reasons(nothing, nothing) == [
+        "comedy, like 4 of the last 4 you chose",
+        "Often chosen next after The comedy tale number 10 or its like",
+    ]
+    assert replace(explainer, language="ko").reasons(nothing, nothing) == [
+        "최근 선택하신 4개 중 4개와 같은 ‘comedy’입니다",
+        "‘The comedy tale number 10’이나 비슷한 항목 다음에 많이 선택됩니다",
+    ]
+
+
+def test_values_that_the_user_chooses_more_often_than_others_are_evidence(engine: Engine) -> None:
+    state = replace(engine.state, models={})
+    genre = state.catalogue.words(0)
+    same = [item for item in range(60) if state.catalogue.words(item) == genre]
+    other = next(item for item in range(60) if item not in same)
+    history = History.of_items(np.array([other, *same[:3]], np.int32))
+    explainer = Explainer(state, Query(history=history), np.array([same[5], other], np.int32))
+    nothing = [np.nan, np.nan]
+    (found,) = [one for one in explainer.evidence(nothing, nothing)[0] if one.kind == "attribute"]
+    assert found.text == f"{genre[0]}, like 3 of the last 4 you chose"
+    assert found.item_id == f"i{same[2]}"
+    share = len(same) / 60
+    assert found.weight == pytest.approx(0.75 * np.log(0.75 / share), abs=1e-4)
+    assert "attribute" not in {one.kind for one in explainer.evidence(nothing, nothing)[1]}
+
+
+def test_a_new_item_is_told_what_it_is_like(engine: Engine) -> None:
+    engine.add_items([Item("fresh", "The horror tale number 99", "", {"genre": "horror"})])
+    page = engine.similar("i0", k=60).items
+    (reason,) = [item.reason for item in page if item.item_id == "fresh"]
+    assert reason == "New, and like The horror tale number 0"
+
+
+def test_popularity_in_the_country_of_the_request_is_evidence(engine: Engine) -> None:
+    counts = FieldCounts.of(
+        np.array([0] * 30 + [1] * 30, np.int32),
+        np.array([7] * 20 + [8] * 10 + list(range(30)), np.int32),
+        ("KR", "US"),
+        np.zeros(60, np.int32),
+    )
+    context = ContextCounts(fields={"country": counts})
+    state = replace(engine.state, context=context, models={})
+    items, nothing = np.array([7, 50], np.int32), [np.nan, np.nan]
+    told = Explainer(state, Query(country="KR"), items).evidence(nothing, nothing)
+    assert ("country", "Popular in KR", 20.0) in [(e.kind, e.text, e.weight) for e in told[0]]
+    assert "country" not in {one.kind for one in told[1]}
+    abroad = Explainer(state, Query(country="FR"), items).evidence(nothing, nothing)
+    assert "country" not in {one.kind for one in abroad[0]}
+
+
+@pytest.mark.parametrize("quota", [1, 3, 10])
+def test_new_items_are_proposed_nearest_first_and_others_are_not(
+    engine: Engine, quota: int
+) -> None:
+    titles = ("The horror tale number 61", "A western tale", "The horror tale number 62")
+    new = [Item(f"new-{n}", title) for n, title in enumerate(titles)]
+    engine.add_items(new)
+    state = engine.state
+    assert (state.counts[:60] > 0).any()
+    query = Query(history=History.of_items(np.array([0, 3], np.int32)))
+    surface = SurfaceConfig(task="home", sources={"new-items": quota})
+    (result,) = run([query], surface, state)
+    scores = state.models["retriever"].score_all([query])[0]
+    unchosen = np.flatnonzero(state.counts == 0)
+    nearest = unchosen[np.argsort(-scores[unchosen], kind="stable")][:quota]
+    assert result.trace["from new-items"] == len(nearest) == min(quota, 3)
+    assert sorted(result.items.item_nums.tolist()) == sorted(nearest.tolist())
+    if quota == 1:
+        assert engine.item_ids(nearest) in (["new-0"], ["new-2"])

@@ -1,0 +1,170 @@
+"""What an item's value loses without one item of the history, against asking without that item."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from vote_ranker import VoteRanker, order_by_votes
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.query import History, Query
+from serendip.engine.engine import Engine
+from serendip.engine.explanations.influence import (
+    NEWEST,
+    NOTICED,
+    Influence,
+    find_influence,
+    measure_influence,
+)
+from serendip.engine.request import Request
+from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.features import feature_matrix
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.selection import Result
+
+
+def features_of_page(engine: Engine, query: Query, items: IntArray) -> FloatArray:
+    batch = Batch.of([query], engine.settings.all_surfaces()["home"], engine.state, [])
+    return feature_matrix(batch, Candidates(np.zeros(len(items), np.int32), items))
+
+
+def result_of(engine: Engine, query: Query, **surface: object) -> Result:
+    """The list of a query on home, as if that had other settings."""
+    home = engine.settings.all_surfaces()["home"]
+    (result,) = run([query], home, engine.state)
+    return replace(result, query=query, surface=home.model_copy(update=surface))
+
+
+def test_losses_are_those_of_a_request_without_the_item(engine: Engine) -> None:
+    state = order_by_votes(engine.state)
+    (query,) = engine.queries([Request("home", "u3")])
+    query = replace(query, history=query.history.last(7))
+    items = np.setdiff1d(np.arange(40, dtype=np.int32), query.history.items)[:10]
+    features = features_of_page(engine, query, items)
+    found = measure_influence(result_of(engine, query), state, items, features)
+    assert found is not None and state.ranker is not None
+    assert found.items.tolist() == list(dict.fromkeys(query.history.item_nums[::-1].tolist()))
+    assert set(found.votes) == {"transitions", "item-knn", "content"}
+
+    def values(history: History) -> FloatArray:
+        features = features_of_page(engine, replace(query, history=history), items)
+        assert state.ranker is not None
+        return state.ranker.predict(features, np.zeros(len(items), np.int64))[:, 0]
+
+    whole = values(query.history)
+    for left_out, losses in zip(found.items, found.losses, strict=True):
+        without = values(query.history.without(np.array([left_out])))
+        assert losses == pytest.approx(1 - without / whole, abs=1e-4)
+    assert np.ptp(found.losses) > 0.2
+
+
+def test_similarities_and_codes_are_those_without_the_item(engine: Engine) -> None:
+    (query,) = engine.queries([Request("home", "u3")])
+    query = replace(query, history=query.history.last(7))
+    items = np.setdiff1d(np.arange(40, dtype=np.int32), query.history.items)[:10]
+    names = engine.state.feature_names
+    exact = ("content", "last item cosine", "best code match", "mean code match")
+    columns = [names.index(name) for name in exact]
+    state = order_by_votes(engine.state)
+    assert isinstance(state.ranker, VoteRanker)
+    whole = features_of_page(engine, query, items)
+    found = measure_influence(result_of(engine, query), state, items, whole)
+    assert found is not None
+    tables = state.ranker.asked[0].reshape(len(found.items) + 1, len(items), -1)
+    assert tables[0] == pytest.approx(whole, nan_ok=True)
+    for left_out, table in zip(found.items, tables[1:], strict=True):
+        without = query.history.without(np.array([left_out]))
+        asked = features_of_page(engine, replace(query, history=without), items)
+        assert table[:, columns] == pytest.approx(asked[:, columns], abs=1e-4)
+
+
+def test_an_influence_needs_a_history_and_a_ranker(engine: Engine) -> None:
+    (query,) = engine.queries([Request("home", "u3")])
+    items = np.arange(3, dtype=np.int32)
+    features = features_of_page(engine, query, items)
+    result = result_of(engine, query)
+    assert measure_influence(result, engine.state, items, features) is not None
+    for other in (
+        replace(query, text="horror"),
+        replace(query, source_items=items[:1]),
+        replace(query, history=query.history.last(1)),
+    ):
+        asked = replace(result, query=other)
+        assert measure_influence(asked, engine.state, items, features) is None
+    unordered = engine.state.with_ranker(None)
+    assert measure_influence(result, unordered, items, features) is None
+    by_model = result_of(engine, query, scorer="retriever")
+    assert measure_influence(by_model, engine.state, items, features) is None
+    assert find_influence(result, engine.state, result.items.take(slice(0, 5))) is not None
+    bare = replace(result.items, fields={})
+    assert find_influence(result, engine.state, bare) is None
+    unlisted = replace(result, items=result.items.take(slice(0, 0)))
+    assert measure_influence(unlisted, engine.state, items, features) is None
+
+
+class TwoActions(VoteRanker):
+    """Predicts ``interact`` by transitions, ``like`` by what is left of them for the best item."""
+
+    def predict(self, features: FloatArray, task: NDArray[np.integer]) -> FloatArray:
+        names = self.names
+        interact = np.expm1(features[:, names.index("transitions")])
+        like = features[:, names.index("transitions relative")]
+        chances = {"interact": 0.01 + interact, "like": 0.01 + like}
+        none = np.zeros(len(features))
+        return np.column_stack([chances.get(action, none) for action in self.config.actions])
+
+
+def test_losses_are_of_the_value_to_the_surface(engine: Engine) -> None:
+    state = replace(engine.state, ranker=TwoActions(engine.state.feature_names))
+    (query,) = engine.queries([Request("home", "u3")])
+
+    def losses(**surface: object) -> FloatArray:
+        result = result_of(engine, query, **surface)
+        found = find_influence(result, state, result.items.take(slice(0, 5)))
+        assert found is not None
+        return found.losses
+
+    interact, like = (losses(action_weights={name: 1.0}) for name in ("interact", "like"))
+    assert np.abs(interact - like).max() > 0.01
+    assert losses(action_weights={"interact": 2.0}) == pytest.approx(interact, abs=1e-5)
+    both = losses(action_weights={"interact": 1.0, "like": 1.0})
+    assert np.abs(both - interact).max() > 0.001
+    # Where an action lowers the value, what raises it is a gain.
+    assert losses(action_weights={"interact": -1.0}) == pytest.approx(-interact, abs=1e-5)
+
+
+def test_what_is_measured_of_an_item_does_not_depend_on_the_page(engine: Engine) -> None:
+    state = replace(engine.state, ranker=TwoActions(engine.state.feature_names))
+    (query,) = engine.queries([Request("home", "u3")])
+    result = result_of(engine, query)
+    assert len(result.items) > 20
+    whole = find_influence(result, state, result.items)
+    assert whole is not None
+    for begin, end in ((0, 1), (0, 10), (3, 5), (10, 20)):
+        page = find_influence(result, state, result.items.take(slice(begin, end)))
+        assert page is not None
+        assert page.losses == pytest.approx(whole.losses[:, begin:end], abs=1e-5)
+        for name, votes in page.votes.items():
+            assert votes.given == pytest.approx(whole.votes[name].given[:, begin:end], abs=1e-5)
+
+
+def test_strengths_compare_with_the_item_that_matters_most() -> None:
+    items = np.array([5, 9, 2], np.int32)
+    losses = np.array([[0.6, 0.15], [0.3, -0.1], [0.0, 0.0]], np.float32)
+    influence = Influence(items, losses)
+    asked = np.array([9, 5, 7], np.int32)
+    # From a loss of NOTICED on a ground is as strong as can be; smaller ones are weaker.
+    expected = np.array([[0.3, 0.0], [0.6, 0.15], [0.0, 0.0]]) / NOTICED
+    assert influence.strengths(asked) == pytest.approx(expected, abs=1e-6)
+    # Of 6 items 2 would lose .3 by chance; these lose .9.
+    assert influence.strengths_of_set((5, 9), 6)[0] == pytest.approx(0.6 / NOTICED)
+    assert influence.strengths_of_set((9, 2), 6)[0] == 0.0
+    assert influence.strengths_of_set((5,), 6)[0] == pytest.approx((0.6 - 0.15) / NOTICED)
+    # What all newest items have moves nothing more than what random ones have.
+    assert influence.strengths_of_set((5, 9, 2), 3)[0] == pytest.approx(0.0, abs=1e-6)
+    large = Influence(items, losses + np.float32([[0.3], [0], [0]]))
+    assert large.strengths(asked)[1, 0] == 1.0
+    assert NEWEST > len(items)

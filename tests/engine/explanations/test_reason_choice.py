@@ -1,0 +1,83 @@
+"""The strongest ground is told; a kind counts less the more often the list has told it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.engine.explanations.reason_choice import (
+    DECISIVE,
+    REPEATED,
+    TOLERANCE,
+    Ground,
+    choose_grounds,
+    group_by_row,
+    order_grounds,
+)
+
+
+def ground(kind: str, strength: float, row: int = 0) -> Ground:
+    return Ground(row, kind, strength, strength, {"en": kind})
+
+
+LISTS = st.lists(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0.01, 1.0)), max_size=5), max_size=12
+)
+
+
+def test_kinds_alternate_among_grounds_that_are_as_strong() -> None:
+    rows = [[ground("a", 0.8), ground("b", 0.75), ground("c", 0.3)]] * 4
+    assert [one.kind for one in choose_grounds(rows) if one] == ["a", "b", "a", "b"]
+
+
+def test_a_weaker_ground_is_told_once_the_strongest_was_told_often_enough() -> None:
+    rows = [[ground("a", 1.0), ground("b", 0.7), ground("c", 0.55)]] * 8
+    # .85, .72, .61 of "a" are left; "b" has .7, then .6; "c" .55.
+    expected = ["a", "a", "a", "b", "a", "b", "c", "a"]
+    assert [one.kind for one in choose_grounds(rows) if one] == expected
+
+
+def test_a_weak_ground_is_not_told_for_variety() -> None:
+    rows = [[ground("a", 1.0), ground("b", 0.49)]] * 3
+    assert [one.kind for one in choose_grounds(rows) if one] == ["a", "a", "a"]
+
+
+def test_beside_a_decisive_ground_no_other_is_told() -> None:
+    rows = [[ground("word", DECISIVE), ground("a", 1.0)]] * 3
+    assert [one.kind for one in choose_grounds(rows) if one] == ["word"] * 3
+
+
+def test_an_item_without_a_ground_has_none() -> None:
+    assert choose_grounds([[], [ground("a", 0.1)]])[0] is None
+
+
+@given(LISTS)
+def test_every_choice_is_within_the_tolerance_and_counts_the_most(
+    lists: list[list[tuple[str, float]]],
+) -> None:
+    rows = [[ground(*pair) for pair in pairs] for pairs in lists]
+    told: Counter[str] = Counter()
+    for grounds, chosen in zip(rows, choose_grounds(rows), strict=True):
+        assert (chosen is None) == (not grounds)
+        if chosen is None:
+            continue
+        least = TOLERANCE * max(one.strength for one in grounds)
+        assert chosen.strength >= least
+        worth = [
+            one.strength * REPEATED ** told[one.kind] for one in grounds if one.strength >= least
+        ]
+        assert chosen.strength * REPEATED ** told[chosen.kind] == max(worth)
+        told[chosen.kind] += 1
+
+
+def test_grounds_are_grouped_by_item_and_ordered_by_kind() -> None:
+    grounds = [ground("a", 0.2, 1), ground("b", 0.5, 1), ground("a", 0.6, 1), ground("b", 0.4, 0)]
+    rows = group_by_row(grounds, 3)
+    assert [len(row) for row in rows] == [1, 3, 0]
+    assert [(one.kind, one.strength) for one in order_grounds(rows[1])] == [
+        ("a", 0.6),
+        ("a", 0.2),
+        ("b", 0.5),
+    ]

@@ -1,0 +1,243 @@
+"""A posted item gets its picture and sound without a training, as a training would have given."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.content.cache import VectorCache
+from serendip.content.config import open_media
+from serendip.content.posted_media import EncodedFile, PostedMediaTable
+from serendip.data.items.catalogue import Item
+from serendip.data.store.store import Store
+from serendip.engine.answer import ItemFile
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.engine import Engine
+from serendip.engine.live.media_encoding import PostedMediaEncoder
+from serendip.engine.workspace import Workspace
+
+
+@contextmanager
+def encoder_of(folder: Path) -> Iterator[tuple[PostedMediaEncoder, Store, PostedMediaTable]]:
+    """An encoder as the process beside a service makes it."""
+    workspace = Workspace.open(folder)
+    content = workspace.settings.content
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(workspace.open_store()))
+        table = stack.enter_context(closing(PostedMediaTable.create(workspace.posted_media)))
+        media = open_media(content, folder, workspace.cache)
+        cache = VectorCache(workspace.cache)
+        encoder = PostedMediaEncoder(store, table, media, content, cache)
+        manifest = open_current(workspace.generations, verify=False).manifest
+        encoder.begin(int(manifest["item_version"]))
+        yield encoder, store, table
+
+
+def encode(folder: Path) -> int:
+    with encoder_of(folder) as (encoder, _, _):
+        return encoder.encode_posted()
+
+
+def like(engine: Engine, item_id: str, name: str) -> Item:
+    """An item with the words and files of another one."""
+    item = engine.item(item_id)
+    assert item is not None
+    return replace(item, item_id=name)
+
+
+def rows(engine: Engine, *names: str) -> tuple[np.ndarray, np.ndarray, list[list[bool]]]:
+    """Content, codes and masks of items."""
+    state = engine.state
+    numbers = state.catalogue.vocabulary.numbers(names)
+    assert state.features.present is not None
+    masks = state.features.present[numbers].tolist()
+    return state.features.content[numbers], state.features.codes[numbers], masks
+
+
+def test_a_posted_item_has_the_vectors_and_codes_that_training_would_have_given(
+    gallery: Path,
+) -> None:
+    with closing(Engine.open(gallery)) as engine:
+        twin, mute = like(engine, "i0", "twin"), like(engine, "i3", "mute")
+        engine.add_items([twin, mute])
+        assert engine.search(twin.title).items[0].item_id in ("i0", "twin")
+        assert rows(engine, "twin")[2] == [[True, False, False]]
+        assert engine.files(twin) == dict.fromkeys(("image", "audio"), ItemFile("waiting"))
+        assert encode(gallery) == 2
+        engine.catch_up()
+        content, codes, masks = rows(engine, "i0", "twin", "i3", "mute")
+        assert masks == [[True, True, True]] * 2 + [[True, True, False]] * 2
+        np.testing.assert_allclose(content[1], content[0], atol=1e-5)
+        np.testing.assert_allclose(content[3], content[2], atol=1e-5)
+        assert codes[1].tolist() == codes[0].tolist()
+        assert codes[3].tolist() == codes[2].tolist()
+        assert engine.semantic_id("twin") == engine.semantic_id("i0")
+        model = engine.state.models["content"]
+        numbers = engine.state.catalogue.vocabulary.numbers(["i0", "twin"])
+        vectors = model.vectors_of(numbers)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-5)
+        assert engine.similar("twin", k=3).items[0].item_id == "i0"
+        assert engine.files(twin) == dict.fromkeys(("image", "audio"), ItemFile("encoded"))
+        assert engine.files(mute) == {"image": ItemFile("encoded")}
+        assert engine.search(twin.title).items[0].item_id in ("i0", "twin")
+
+
+def test_engines_agree_whenever_they_read_and_after_a_restart(gallery: Path) -> None:
+    with closing(Engine.open(gallery)) as one, closing(Engine.open(gallery)) as other:
+        one.add_items([like(one, "i0", "twin")])
+        other.catch_up()
+        assert rows(other, "twin")[2] == [[True, False, False]]
+        assert encode(gallery) == 1
+        for engine in (one, other):
+            engine.catch_up()
+        with closing(Engine.open(gallery)) as opened:
+            assert opened.item_version == one.item_version == other.item_version
+            wanted = rows(opened, "twin")
+            assert wanted[2] == [[True, True, True]]
+            for engine in (one, other):
+                assert np.array_equal(rows(engine, "twin")[0], wanted[0])
+                number = engine.state.catalogue.vocabulary.number("twin")
+                assert number == opened.state.catalogue.vocabulary.number("twin")
+
+
+def test_what_was_posted_before_the_process_ended_is_encoded_by_the_next_one(
+    gallery: Path,
+) -> None:
+    with closing(Engine.open(gallery)) as engine:
+        engine.add_items([like(engine, "i0", "twin")])
+    with closing(Engine.open(gallery)) as engine:
+        assert rows(engine, "twin")[2] == [[True, False, False]]
+        with encoder_of(gallery) as (encoder, store, table):
+            ((item, version),) = store.posted_after(0, 9)
+            table.put(list(encoder._encode_files([item])))  # and killed before engines were told
+            assert store.max_version() == version
+        assert encode(gallery) == 1
+        engine.catch_up()
+        assert rows(engine, "twin")[2] == [[True, True, True]]
+        assert encode(gallery) == 0
+        assert engine.item_version == version + 1
+
+
+def test_each_posted_item_is_encoded_once(gallery: Path) -> None:
+    with closing(Engine.open(gallery)) as engine, encoder_of(gallery) as (encoder, store, _):
+        engine.add_items([like(engine, f"i{number}", f"new{number}") for number in range(20)])
+        before = store.max_version()
+        assert encoder.encode_posted() == sum(n % 3 != 2 or n % 2 == 0 for n in range(20))
+        after = store.max_version()
+        assert after > before
+        assert encoder.encode_posted() == 0
+        engine.add_items([Item("plain", "without files")])
+        engine.delete_item("new0")
+        assert encoder.encode_posted() == 0
+        assert store.max_version() == after + 2
+
+
+def test_files_that_cannot_be_used_are_named_and_the_words_stay(
+    gallery: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (gallery / "media" / "broken.png").write_bytes((gallery / "media/0.png").read_bytes()[:90])
+    files = {"far": "https://example.com/a.png", "gone": "media/gone.png"}
+    paths = {**files, "broken": "media/broken.png", "out": "../../etc/passwd"}
+    items = [
+        Item(name, f"A zebra {name}", attributes={"cover": path, "sample": "media/0.wav"})
+        for name, path in paths.items()
+    ]
+    with closing(Engine.open(gallery)) as engine:
+        engine.add_items(items)
+        problems = {file.item_id: file.problem for file in engine.find_file_problems(items)}
+        assert problems == {
+            "far": "'https://example.com/a.png' is not a file in the workspace.",
+            "gone": "'media/gone.png' is not a file in the workspace.",
+            "out": "'../../etc/passwd' is outside the workspace.",
+        }
+        assert encode(gallery) == 4
+        engine.catch_up()
+        for item in items:
+            picture = engine.files(item)["image"]
+            assert picture.state == "left out"
+            assert picture.problem == problems.get(item.item_id, picture.problem)
+            assert engine.files(item)["audio"] == ItemFile("encoded")
+            assert engine.search(item.title).items[0].item_id == item.item_id
+            assert rows(engine, item.item_id)[2] == [[True, False, True]]
+        assert "is a broken image" in engine.files(items[2])["image"].problem
+    logged = [record.getMessage() for record in caplog.records]
+    (line,) = [line for line in logged if "without image" in line]
+    assert "of the 4 files that `cover` names" in line
+    sent = [*problems.values(), "gone.png", "passwd", "example.com"]
+    sent += [repr(item.item_id) for item in items]
+    assert [words for words in sent if any(words in line for line in logged)] == []
+
+
+def test_another_picture_under_the_same_name_counts_once_the_item_is_posted_again(
+    gallery: Path,
+) -> None:
+    with closing(Engine.open(gallery)) as engine:
+        item = engine.item("i4")
+        assert item is not None
+        before = rows(engine, "i4")[0]
+        shutil.copy(gallery / "media/1.png", gallery / "media/4.png")
+        dearer = replace(item, attributes={**item.attributes, "price": 9.0})
+        engine.add_items([dearer])
+        assert np.array_equal(rows(engine, "i4")[0], before)
+        assert engine.files(dearer)["image"] == ItemFile("encoded")
+        assert encode(gallery) == 1
+        engine.catch_up()
+        other = replace(dearer, attributes={**item.attributes, "cover": "media/1.png"})
+        changed, _, masks = rows(engine, "i4")
+        assert masks == [[True, True, True]]
+        assert np.abs(changed - before).max() > 0.05
+        engine.add_items([other])
+        assert rows(engine, "i4")[2] == [[True, False, True]]
+        assert encode(gallery) == 1
+        engine.catch_up()
+        np.testing.assert_allclose(rows(engine, "i4")[0], changed, atol=1e-5)
+
+
+def test_a_deleted_cache_costs_nothing_but_time(gallery: Path) -> None:
+    with closing(Engine.open(gallery)) as engine:
+        engine.add_items([like(engine, "i0", "twin")])
+        encode(gallery)
+        engine.catch_up()
+    shutil.rmtree(gallery / "cache")
+    with closing(Engine.open(gallery)) as engine:
+        assert rows(engine, "twin")[2] == [[True, False, False]]
+        assert engine.search("the horror tale number 0").items
+        assert encode(gallery) == 1
+        engine.catch_up()
+        content, _, masks = rows(engine, "i0", "twin")
+        assert masks == [[True, True, True]] * 2
+        np.testing.assert_allclose(content[1], content[0], atol=1e-5)
+
+
+def count_changed_pages(before: bytes, after: bytes) -> int:
+    size = max(len(before), len(after)) // 4096
+    pages = [slice(4096 * page, 4096 * (page + 1)) for page in range(size)]
+    return sum(before[page] != after[page] for page in pages)
+
+
+def test_the_bytes_of_an_erased_item_go_and_the_rest_of_the_table_is_not_written(tmp_path: Path):
+    path = tmp_path / "media.db"
+    vector = np.ones(64, np.float32)
+    canary = np.frombuffer(b"canary-of-a-vec!" * 16, "<f4").astype(np.float32)
+    files = [EncodedFile(f"i{n:05d}", "image", f"{n}.png", "e", vector) for n in range(9_000)]
+    with closing(PostedMediaTable.create(path)) as table:
+        table.put(files)
+        grown = "canaryfile" + "x" * 600
+        table.put([EncodedFile("i04500", "image", grown, "e", canary)])  # splits a page
+        table.remove("i04499")  # empties the write-ahead log
+        before = path.read_bytes()
+        assert b"canaryfile" in before
+        assert b"canary-of-a-vec!" in before
+        table.remove("i04500")
+        after = path.read_bytes()
+        assert not any(b"canary" in one.read_bytes() for one in tmp_path.iterdir())
+        assert count_changed_pages(before, after) < len(before) // 4096 // 3
+        found = table.find(["i04498", "i04499", "i04500", "i04501"])
+        assert {name for name, _ in found} == {"i04498", "i04501"}
+        assert np.array_equal(found["i04501", "image"].vector, vector)

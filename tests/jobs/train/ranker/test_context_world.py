@@ -1,0 +1,375 @@
+"""A made world where the country of a request decides: the engine finds it."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.arrays import NO_ITEMS
+from serendip.data.dataset import QueryExamples
+from serendip.data.query import History, Query
+from serendip.data.splits import Split, temporal
+from serendip.data.users.user import User
+from serendip.engine.config.settings import Settings
+from serendip.engine.feature_names import context_feature_names
+from serendip.engine.query_builder import QueryBuilder
+from serendip.engine.request import Request
+from serendip.engine.stages.pipeline import collect
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate.split import fit_without_context
+from serendip.jobs.import_files import import_files
+from serendip.jobs.surface_quality.answers import ENGINE, rank
+from serendip.jobs.train import engine_fit
+from serendip.jobs.train.engine_fit import fit_engine, older_folder
+from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.ranker import context_choice
+from serendip.jobs.train.ranker.context_choice import ContextChoice
+from serendip.jobs.train.ranker.requests import build_requests
+from serendip.jobs.train.ranker.train import train_ranker_on_requests
+from serendip.models.context_counts import ContextConfig, ContextCounts
+from serendip.runtime.budget import TimeBudget
+from serendip.runtime.progress import TrainOptions
+
+COUNTRIES = tuple(f"country {number}" for number in range(8))
+NUM_ITEMS, NUM_USERS, NUM_EVENTS = 64, 100, 10
+SETTINGS = """
+[items]
+path = "items.csv"
+
+[events]
+path = "events.csv"
+
+[content]
+name = "hashing"
+fields = ["title"]
+
+[models.retriever]
+embedding_size = 16
+search_size = 8
+epochs = 2
+max_len = 10
+
+[ranker.searches]
+written = 0
+
+[context]
+features = ["country", "device", "hour", "weekday", "session", "category", "price", "age"]
+"""
+CODES, DEVICE = np.zeros((NUM_ITEMS, 1), np.int32), ContextConfig(features=("device",))
+
+
+def write_world(folder: Path) -> Workspace:
+    """Users travel: each event is in a random country, and the country alone decides the item."""
+    rng = np.random.default_rng(5)
+    with (folder / "items.csv").open("w", newline="") as stream:
+        rows = [
+            [
+                f"i{number}",
+                f"Thing {number}",
+                1 + number % 7,
+                COUNTRIES[number % 3],
+                86_400 * number,
+            ]
+            for number in range(NUM_ITEMS)
+        ]
+        header = ["item_id", "title", "price", "country", "available_from"]
+        csv.writer(stream).writerows([header, *rows])
+    events = []
+    for number in rng.permutation(NUM_USERS * NUM_EVENTS).tolist():
+        country = int(rng.integers(len(COUNTRIES)))
+        item = country + len(COUNTRIES) * int(rng.integers(NUM_ITEMS // len(COUNTRIES)))
+        device = ("phone", "desktop")[int(rng.integers(2))]
+        time = 1_700_000_000 + 1_800 * len(events)
+        events.append([f"u{number % NUM_USERS}", f"i{item}", time, COUNTRIES[country], device])
+    with (folder / "events.csv").open("w", newline="") as stream:
+        header = ["user_id", "item_id", "timestamp", "country", "device"]
+        csv.writer(stream).writerows([header, *events])
+    (folder / "serendip.toml").write_text(SETTINGS)
+    workspace = Workspace.open(folder)
+    import_files(workspace)
+    return workspace
+
+
+NO_EXAMPLES = QueryExamples([], np.zeros((0, 1), np.float32), NO_ITEMS)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobContext, Split, EngineState]:
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder)
+    context = JobContext.open(folder, TrainOptions(seed=1))
+    split = temporal(context.dataset, 0.8)
+    fitter = Fitter.of(context, tmp_path_factory.mktemp("scratch"))
+    state = fit_engine(fitter, split.train, "past", context.options)
+    return context, split, fitter.append_new_items(state, split)
+
+
+def ndcg(lists: np.ndarray, targets: np.ndarray) -> float:
+    """Mean of 1 / log2(1 + rank) of the targets in lists of ten."""
+    hits = lists == targets[:, None]  # (T, 10)
+    return float((hits / np.log2(np.arange(2, 12))).sum(1).mean())
+
+
+@pytest.fixture(scope="module")
+def plain(fitted, tmp_path_factory: pytest.TempPathFactory) -> EngineState:
+    context, split, _ = fitted
+    fitter = Fitter.of(context, tmp_path_factory.mktemp("plain"))
+    return fit_without_context(fitter, split, context.options)
+
+
+def home_ndcg(fitted, state: EngineState) -> float:
+    """nDCG@10 of home over the targets of the world."""
+    context, split, _ = fitted
+    home, queries = context.settings.all_surfaces()["home"], split.targets.queries()
+    return ndcg(rank(queries, home, state)[1][ENGINE], split.targets.items)
+
+
+def test_the_engine_is_at_least_twice_as_good_as_without_context(fitted, plain):
+    assert not plain.context.has_any
+    assert home_ndcg(fitted, fitted[2]) >= 2 * home_ndcg(fitted, plain) > 0
+
+
+def with_features(settings: Settings, features: object) -> Settings:
+    context = settings.context.model_copy(update={"features": features})
+    return settings.model_copy(update={"context": context})
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context_choice, "MIN_REQUESTS", 30)
+    monkeypatch.setattr(context_choice, "MIN_USERS", 20)
+
+
+def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):
+    context, split, _ = fitted
+    fitter = replace(Fitter.of(context, tmp_path), settings=with_features(context.settings, "auto"))
+    state = fit_engine(fitter, split.train, "past", context.options)
+    assert "country" in state.context.present
+    assert "device" not in state.context.present
+    assert ContextChoice.open(older_folder(fitter, "past")).kept == state.context.present
+    assert state.ranker is not None
+    assert state.ranker.feature_names == state.feature_names
+    assert not {"device fit", "hour fit"} & {*state.feature_names}
+    state = fitter.append_new_items(state, split)
+    assert home_ndcg(fitted, state) >= 2 * home_ndcg(fitted, plain)
+
+
+def test_without_a_ranker_nothing_is_chosen_and_nothing_is_read(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_fit, "has_ranker", lambda dataset: False)
+    context, split, _ = fitted
+    for features, is_read in (("auto", False), (("country",), True)):
+        settings = with_features(context.settings, features)
+        fitter = replace(Fitter.of(context, tmp_path / str(is_read)), settings=settings)
+        fitter.scratch.mkdir()
+        state = fit_engine(fitter, split.train, "past", context.options)
+        assert state.ranker is None
+        assert state.context.has_any is is_read
+
+
+def test_items_of_the_country_are_proposed_only_if_the_settings_name_it(fitted):
+    context, _, state = fitted
+    home = context.settings.all_surfaces()["home"]
+    home = home.model_copy(update={"sources": {"popular-country": 10}})
+    query = Query("home", country=COUNTRIES[2], time=1.8e9)
+    assert len(collect([query], home, state)[0]) > 0
+    config = state.context.config.model_copy(update={"features": "auto"})
+    chosen = replace(state, context=replace(state.context, config=config))
+    assert len(collect([query], home, chosen)[0]) == 0
+
+
+def train_on_random_countries(fitted, features: object, folder: Path, seconds: float | None = None):
+    """The ranker's files, of a log in which each event is in a country drawn at random."""
+    context, whole, _ = fitted
+    split, rng = temporal(whole.train, 0.8), np.random.default_rng(0)
+    events, names = split.train.events, split.targets.countries
+    mixed = replace(events, countries=rng.permutation(events.countries))
+    targets = replace(split.targets, countries=rng.permutation(names).tolist())
+    split = replace(split, train=replace(split.train, events=mixed), targets=targets)
+    plain_state = fitted[2]
+    settings = with_features(context.settings, features)
+    counted = ContextCounts.of(split.train, plain_state.features.codes, settings.context)
+    state = replace(plain_state, context=counted)
+    options = replace(context.options, allowance=TimeBudget(seconds).allow("ranker", 1.0))
+    found = train_ranker_on_requests(state, split, NO_EXAMPLES, (), settings, options)
+    assert found is not None
+    found.ranker.save(folder)
+    return found, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_random_countries_are_left_out_and_change_nothing(fitted, few_are_enough, tmp_path):
+    without, files = train_on_random_countries(fitted, (), tmp_path / "without")
+    found, same = train_on_random_countries(fitted, "auto", tmp_path / "auto")
+    assert {"country", "device"} <= {gain.part for gain in found.choice.gains}
+    assert (found.choice.kept, without.choice.gains) == ((), ())
+    assert same == files
+
+
+def test_without_time_nothing_is_tested_and_nothing_is_read(fitted, few_are_enough, tmp_path):
+    found, _ = train_on_random_countries(fitted, "auto", tmp_path / "auto", seconds=1e-9)
+    assert (found.choice.gains, found.context.has_any) == ((), False)
+    assert "time" in found.choice.note
+
+
+def test_answers_differ_by_country_and_are_of_it(fitted):
+    context, _, state = fitted
+    home = context.settings.all_surfaces()["home"]
+    queries = [Query("home", country=country, time=1.8e9) for country in COUNTRIES]
+    lists = rank(queries, home, state)[1][ENGINE]
+    ids = [state.catalogue.vocabulary.ids_of(row) for row in lists]
+    for number, row in enumerate(ids):
+        assert sum(int(item_id[1:]) % len(COUNTRIES) == number for item_id in row[:8]) >= 7
+
+
+def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch):
+    """What the ranker learns from a moment is what the service computes at that moment."""
+    context, split, state = fitted
+    settings, rng = context.settings, np.random.default_rng(0)
+    home = settings.all_surfaces()["home"]
+    (_, labelled), *_ = build_requests(split, NO_EXAMPLES, state.repeats, 20_000, rng)
+    store = context.workspace.open_store()
+    rows = [row for row in range(len(split.targets))][:20]
+    moments = {float(split.targets.times[row]): row for row in rows}
+    chosen = [one for one in labelled if one.query.time in moments]
+    assert len(chosen) == 20
+    for one in chosen:
+        row = moments[one.query.time]
+        builder = QueryBuilder(
+            context.encoder,
+            state.fusion,
+            store,
+            settings.actions,
+            settings.all_surfaces(),
+            lambda: one.query.time,  # noqa: B023
+        )
+        asked = Request(
+            "home", split.targets.users[row], country=one.query.country, device=one.query.device
+        )
+        served = builder.build(state, asked)
+        before = served.history.before(one.query.time)
+        served = replace(served, history=before, again=one.query.again)
+        pairs = [collect([query], home, state) for query in (one.query, served)]
+        (learned, first), (shown, second) = pairs
+        np.testing.assert_array_equal(learned.items, shown.items)
+        np.testing.assert_array_equal(first, second)
+        named = first[:, state.feature_names.index("country fit")]
+        assert np.isfinite(named).all()
+    store.close()
+
+
+def test_features_of_session_price_category_age_and_country_are_exact(fitted):
+    context, _, state = fitted
+    now, past = 1.8e9, np.array([3, 9, 9, 20], np.int32)
+    times = np.array([now - 9e5, now - 1_801, now - 1_800, now - 60])
+    history = History(past, times, np.zeros(4, np.bool_))
+    query = Query("home", history=history, time=now, country=COUNTRIES[1])
+    home = context.settings.all_surfaces()["home"]
+    candidates, features = collect([query], home, state)
+    columns = dict(zip(state.feature_names, features.T, strict=True))
+    items, content = candidates.items, state.features.content
+    numbers = np.array([int(name[1:]) for name in state.catalogue.vocabulary.ids_of(items)])
+    of_past = state.catalogue.vocabulary.ids_of(past)
+    prices = np.array([1 + int(name[1:]) % 7 for name in of_past])
+    near = content[items] @ content[past[2:]].mean(0)
+    np.testing.assert_allclose(columns["session cosine"], near, rtol=1e-5, atol=1e-6)
+    before = content[items] @ content[past[:2]].mean(0)
+    np.testing.assert_allclose(columns["earlier past cosine"], before, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(columns["log session length"], np.log(3), rtol=1e-6)
+    codes = state.features.codes[:, 0]
+    shares = [(codes[past] == code).mean() for code in codes[items]]
+    np.testing.assert_allclose(columns["category share"], shares, rtol=1e-6)
+    own = np.log(1 + numbers % 7)
+    np.testing.assert_allclose(columns["log price"], own, rtol=1e-6)
+    above = own - np.log(prices).mean()
+    np.testing.assert_allclose(columns["log price above usual"], above, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(columns["log age"], np.log1p(now / 86_400 - numbers), rtol=1e-6)
+    np.testing.assert_array_equal(columns["item of the country"], numbers % 3 == 1)
+
+
+PLANS = ("free", "paid", "gold", "school")
+
+
+def write_world_of_plans(folder: Path) -> None:
+    """The plan of a user alone decides the item, and nothing else is known of an item."""
+    rng = np.random.default_rng(6)
+    tables = {
+        "items": [("item_id", "title"), *((f"i{n}", f"Thing {n}") for n in range(NUM_ITEMS))],
+        "users": [("user_id", "plan"), *((f"u{n}", PLANS[n % 4]) for n in range(NUM_USERS))],
+        "events": [("user_id", "item_id", "timestamp")],
+    }
+    for row, user in enumerate(rng.permutation(NUM_USERS * NUM_EVENTS) % NUM_USERS):
+        item = user % 4 + 4 * int(rng.integers(NUM_ITEMS // 4))
+        tables["events"].append((f"u{user}", f"i{item}", 1_700_000_000 + 1_800 * row))
+    for name, rows in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows(rows)
+    settings = SETTINGS.replace("[events]", '[users]\npath = "users.csv"\n\n[events]')
+    head, _ = settings.split('features = ["country')
+    (folder / "serendip.toml").write_text(f'{head}features = ["user"]\n')
+    import_files(Workspace.open(folder))
+
+
+def test_new_users_get_what_users_with_their_attributes_choose(tmp_path):
+    write_world_of_plans(tmp_path)
+    context = JobContext.open(tmp_path, TrainOptions(seed=1))
+    state = fit_engine(Fitter.of(context, tmp_path), context.dataset, "all", context.options)
+    assert "user plan fit" in state.feature_names
+    home, store = context.settings.all_surfaces()["home"], context.workspace.open_store()
+    builder = QueryBuilder(
+        context.encoder,
+        state.fusion,
+        store,
+        context.settings.actions,
+        context.settings.all_surfaces(),
+        lambda: 1.8e9,
+    )
+    for number, plan in enumerate(PLANS):
+        store.users.put(User(f"new {plan}", {"plan": plan}))
+        query = builder.build(state, Request("home", f"new {plan}"))
+        ids = state.catalogue.vocabulary.ids_of(rank([query], home, state)[1][ENGINE][0])
+        assert sum(int(item_id[1:]) % 4 == number for item_id in ids[:8]) >= 7
+    store.close()
+
+
+def test_a_request_without_candidates_has_no_rows(fitted):
+    context, _, state = fitted
+    nothing = context.settings.all_surfaces()["home"].model_copy(update={"sources": {}})
+    candidates, features = collect([Query("home", country=COUNTRIES[0])], nothing, state)
+    assert len(candidates) == 0
+    assert features.shape == (0, len(state.feature_names))
+
+
+def test_a_request_that_lacks_a_part_has_no_value_of_it(fitted):
+    context, _, state = fitted
+    _, features = collect([Query("home")], context.settings.all_surfaces()["home"], state)
+    columns = dict(zip(state.feature_names, features.T, strict=True))
+    for name in context_feature_names(state.context):
+        assert np.isnan(columns[name]).all() or name == "log price", name
+
+
+@pytest.mark.parametrize("rows", [slice(900, 1_000), slice(0, 18)])
+def test_the_ranker_decides_which_parts_are_read(fitted, tmp_path, rows):
+    """The older part, on which it is trained, has no device, or more of them than the whole."""
+    context = fitted[0]
+    number = np.arange(len(context.dataset.events), dtype=np.int32)
+    has_one = np.isin(number, number[rows])
+    events = replace(context.dataset.events, devices=np.where(has_one, number % 2, np.int32(-1)))
+    dataset = replace(context.dataset, events=events, device_names=("phone", "desktop"))
+    is_learned = rows.start == 0  # 9 events of each are a hundredth of 850, and not of 1,000
+    assert ("device" in ContextCounts.of(dataset, CODES, DEVICE).fields) != is_learned
+    state = fit_engine(Fitter.of(context, tmp_path), dataset, "all", context.options)
+    state.save(tmp_path / "state")
+    opened = EngineState.open(tmp_path / "state")
+    assert opened.ranker is not None
+    assert ("device fit" in opened.ranker.feature_names) == is_learned
+    query = Query("home", device="phone", country=COUNTRIES[0], time=1.8e9)
+    _, features = collect([query], context.settings.all_surfaces()["home"], opened)
+    columns = dict(zip(opened.feature_names, features.T, strict=True))
+    assert np.isfinite(columns["country fit"]).all()
+    if is_learned:
+        assert np.isnan(columns["device fit"]).all()

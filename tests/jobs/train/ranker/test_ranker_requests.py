@@ -1,0 +1,473 @@
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_world import dataset_of
+from small_shop import import_shop
+
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.text import open_encoder
+from serendip.data.arrays import NO_ITEMS
+from serendip.data.dataset import QueryExamples
+from serendip.data.events.event import Event
+from serendip.data.events.repeats import Repeats
+from serendip.data.query import TASKS, Query
+from serendip.data.snapshot import take_snapshot
+from serendip.data.splits import Split, temporal
+from serendip.engine.config.settings import Settings
+from serendip.engine.stages.pipeline import collect
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.jobs.enrich.judged_queries import JudgedQueries
+from serendip.jobs.train.engine_fit import fit_engine
+from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.ranker import requests as ranker_requests
+from serendip.jobs.train.ranker import rows as ranker_rows
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.requests import build_requests, label_logged_requests, with_repeats
+from serendip.jobs.train.ranker.rows import (
+    MOST_COMPARED,
+    RowMaking,
+    build_rows,
+    label_candidates,
+)
+from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
+from serendip.jobs.train.ranker.train import train_ranker_on_requests
+from serendip.models.ranker.config import SearchesConfig
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
+
+LIKED = frozenset({"interact", "like"})
+
+NO_EXAMPLES = QueryExamples([], np.zeros((0, 3), np.float32), NO_ITEMS)
+
+LATE = 1_700_000_000.0
+"""After everything in the shop's files."""
+
+
+def answered(
+    user: str, time: float, shown: list[int], chosen: list[int], **more: str
+) -> list[Event]:
+    """A request, what it showed and what was chosen."""
+    told = {"request_id": f"{user}-{time}", "surface": "home", **more}
+    seen = [Event(user, f"i{number}", time, "impression", **told) for number in shown]
+    return [*seen, *(Event(user, f"i{number}", time + 1, "click", **told) for number in chosen)]
+
+
+EVENTS = [
+    *answered("u1", 1_500_000_000.0, [1, 2], [2], query="early words", surface="search"),
+    *answered("u1", LATE, [3, 4, 5], [4]),
+    *answered("u2", LATE + 10, [6, 7], []),
+    *answered("u3", LATE + 20, [8, 9], [9], query="comedy", surface="search"),
+    *answered("u3", LATE + 30, [8, 9], [9], surface="similar"),
+    *answered("u3", LATE + 40, [8, 9], [9], surface="no-such-surface"),
+]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitter, Split, EngineState]:
+    folder = tmp_path_factory.mktemp("shop")
+    import_shop(folder)
+    workspace = Workspace.open(folder)
+    with closing(workspace.open_store()) as store:
+        store.put_events(EVENTS)
+        dataset = take_snapshot(store, workspace.settings.actions)
+    encoder, cache = open_encoder(workspace.settings.content), VectorCache(workspace.cache)
+    fitter = Fitter(workspace.settings, encoder, cache, folder / "scratch", StageClock())
+    split = temporal(dataset, 0.85)
+    return fitter, split, fitter.fit_sources(split.train, "past", TrainOptions())
+
+
+def ids(split: Split, numbers: np.ndarray) -> list[str]:
+    return sorted(split.catalogue.vocabulary.ids_of(numbers))
+
+
+def test_logged_requests_are_asked_as_they_were(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, _ = fitted
+    asked = dict(
+        label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
+    )
+    assert set(asked) == {"home", "search"}
+    first, second = asked["home"]
+    assert ids(split, first.shown) == ["i3", "i4", "i5"]
+    assert ids(split, first.items) == ["i4"]
+    assert (first.query.user_id, first.query.time, first.query.text) == ("u1", LATE, "")
+    assert len(first.query.history) == len(split.targets.past_before("u1", LATE).history)
+    assert (len(second.items), ids(split, second.shown)) == (0, ["i6", "i7"])
+    (search,) = asked["search"]
+    assert search.query.text == "comedy"
+    assert search.query.text_vector is not None
+    assert first.query.text_vector is None
+
+
+def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineState]) -> None:
+    fitter, split, state = fitted
+    asked = dict(
+        label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
+    )
+    random = np.random.default_rng(0)
+    rows = build_rows(asked["home"], "home", state, fitter.settings, 7, random)
+    assert rows.group.tolist() == [7, 7, 7, 8, 8]
+    shown = np.sort(asked["home"][0].shown)
+    assert rows.labels[:3, 0].tolist() == [float(n in asked["home"][0].items) for n in shown]
+    assert not rows.labels[3:].any()
+    popularity = rows.features[:3, state.feature_names.index("log popularity")]
+    np.testing.assert_allclose(popularity, np.log1p(state.counts[shown]), rtol=1e-6)
+
+
+def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, split, past = fitted
+    for module in ("content_similarity", "retriever.model"):  # items are found by an index
+        monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
+    state = fitter.append_new_items(past, split)
+    requests = build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(1))
+    for surface, labelled in requests:
+        chosen = labelled[:40]
+        together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
+        rng = np.random.default_rng(2)
+        alone = [
+            build_rows([one], surface, state, fitter.settings, group, rng)
+            for group, one in enumerate(chosen)
+        ]
+        for name in ("task", "labels", "weights", "group"):
+            joined = np.concatenate([getattr(part, name) for part in alone])
+            np.testing.assert_array_equal(getattr(together, name), joined)
+        features = np.concatenate([part.features for part in alone])
+        np.testing.assert_allclose(together.features, features, rtol=1e-4, atol=1e-5)
+        assert len(features) > 100
+
+
+@pytest.mark.parametrize(
+    ("most", "fewest_similar", "wanted"), [(30, 1, (30, 10)), (30, 20, (30, 20)), (10**6, 1, None)]
+)
+def test_requests_grow_with_the_newer_part_up_to_a_number(
+    fitted: tuple[Fitter, Split, EngineState],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    fewest_similar: int,
+    wanted: tuple[int, int] | None,
+) -> None:
+    _, split, state = fitted
+    monkeypatch.setattr(ranker_requests, "NUM_SEARCH", fewest_similar)
+    asked = dict(build_requests(split, NO_EXAMPLES, state.repeats, most, np.random.default_rng(0)))
+    everything = len(split.targets)
+    home, similar = wanted or (everything, everything // 3)
+    assert everything > 50
+    assert len(asked["home"]) == home
+    has_past = sum(len(split.targets.history(row)) > 0 for row in range(everything))
+    assert similar - (everything - has_past) <= len(asked["similar"]) <= similar
+
+
+def test_items_of_one_order_lead_to_one_another_and_are_no_negatives() -> None:
+    """Orders of seven lines each, at one second: more than the next events of a moment."""
+    lines = [
+        (f"u{user}", f"i{line}", 100_000.0 * (1 + order) + user)
+        for user in range(4)
+        for order in range(3)
+        for line in range(7 * order, 7 * order + 7)
+    ]
+    split = temporal(dataset_of(lines, [f"i{line}" for line in range(21)]), 1 / 3)
+    asked = dict(build_requests(split, NO_EXAMPLES, Repeats(), 100, np.random.default_rng(0)))
+    assert asked["similar"]
+    orders = {(user, time): set[str]() for user, _, time in lines}
+    for user, item, time in lines:
+        orders[user, time].add(item)
+    for labelled in asked["similar"]:
+        query, names = labelled.query, split.catalogue.vocabulary
+        order = orders[labelled.user_id, query.time]
+        page, beside = names.ids_of(query.source_items), set(names.ids_of(query.exclude))
+        assert set(page) < order
+        assert beside < order
+        assert not beside & set(names.ids_of(labelled.items))
+        assert order <= beside | set(names.ids_of(labelled.items)) | set(page)
+
+
+def test_few_users_are_not_asked_more_and_more(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, split, state = fitted
+    users, everything = len(set(split.targets.users)), len(split.targets)
+    assert 1 < users < everything
+    monkeypatch.setattr(ranker_requests, "HOME_PER_USER", 1)
+    for fewest, wanted in ((1, users), (everything - 1, everything - 1), (10**6, everything)):
+        monkeypatch.setattr(ranker_requests, "FEWEST_HOME", fewest)
+        asked = dict(
+            build_requests(split, NO_EXAMPLES, state.repeats, 10**6, np.random.default_rng(0))
+        )
+        assert len(asked["home"]) == wanted
+
+
+def test_without_impressions_refused_candidates_are_drawn(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, state = fitted
+    history = split.targets.history(0)
+    one = LabelledQuery(split.targets.queries()[0], split.targets.items[:1], [LIKED])
+    assert len(history)
+    rows = build_rows(
+        [one, replace(one, items=NO_ITEMS, actions=[])],
+        "home",
+        state,
+        fitter.settings,
+        0,
+        np.random.default_rng(0),
+    )
+    assert set(rows.group.tolist()) <= {0}  # Of the second one nothing is known.
+    assert len(rows) > 10
+
+
+def test_logged_words_are_learned_up_to_the_cut(fitted: tuple[Fitter, Split, EngineState]) -> None:
+    fitter, split, _ = fitted
+    prepared = fitter.prepare(split.train, TrainOptions())
+    assert prepared.dataset.queries is not None
+    texts, items = prepared.dataset.queries.texts, prepared.dataset.queries.items
+    place = list(texts).index("early words")
+    assert split.train.catalogue.vocabulary.id(int(items[place])) == "i2"
+    assert "comedy" not in texts[place:]
+    assert len(texts) == len(prepared.dataset.queries.vectors) == place + 1
+
+
+def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, EngineState]) -> None:
+    fitter, split, _ = fitted
+    assert fit_engine(fitter, split.train, "whole", TrainOptions()).ranker is not None
+
+
+def quick(settings: Settings, **searches: object) -> Settings:
+    """Settings of a ranker that learns little, from searches as told."""
+    ranker = settings.ranker.model_copy(
+        update={"epochs": 2, "most_requests": 40, "searches": SearchesConfig(**searches)}
+    )
+    return settings.model_copy(update={"ranker": ranker})
+
+
+def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_search(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    # The newer part has one search that led to a choice.
+    fitter, split, state = fitted
+    settings, encoder = quick(fitter.settings), fitter.encoder
+    logged = label_logged_requests(
+        split, settings, lambda texts: fitter.cache.encode(encoder, texts)
+    )
+    ranker_fit = train_ranker_on_requests(
+        state, split, NO_EXAMPLES, logged, settings, TrainOptions()
+    )
+    assert ranker_fit is not None
+    ranker = ranker_fit.ranker
+    assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
+    assert ranker.search_order.searches == {"logged": 1, "labelled": 0, "written": 0}
+    assert (ranker.search_order.compared, ranker.search_order.by_ranker) == (1, False)
+    assert "too few" in ranker.search_order.note
+
+
+WORDS = [
+    first + second for first in "bcdfghklmnpr" for second in ("alo", "ive", "une", "ost", "ax")
+]
+"""Sixty words that no item has, so that only "tale" finds anything."""
+
+
+def judged_tales(fitter: Fitter, state: EngineState, is_noise: bool) -> JudgedQueries:
+    """Sixty queries that find every item; relevant are the most popular ten, or any ten."""
+    rng, popular = np.random.default_rng(0), np.argsort(-state.counts, kind="stable")[:10]
+    drawn = (rng.permutation(state.num_items)[:10] if is_noise else popular for _ in WORDS)
+    return JudgedQueries.of(
+        {
+            f"tale {word}": dict.fromkeys(items.tolist(), 1.0)
+            for word, items in zip(WORDS, drawn, strict=True)
+        }
+    )
+
+
+@pytest.mark.parametrize("is_noise", [False, True])
+def test_the_ranker_orders_search_where_the_labels_are_right_and_not_where_they_are_noise(
+    fitted: tuple[Fitter, Split, EngineState], is_noise: bool
+) -> None:
+    fitter, split, past = fitted
+    state = fitter.append_new_items(past, split)
+    judged = judged_tales(fitter, state, is_noise)
+    vectors = fitter.cache.encode(fitter.encoder, judged.texts)
+    labelled = [("search", label_judged(judged, vectors))]
+    settings = quick(fitter.settings)
+    ranker_fit = train_ranker_on_requests(
+        state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
+    )
+    assert ranker_fit is not None
+    order = ranker_fit.ranker.search_order
+    assert order.by_ranker is not is_noise
+    assert (TASKS.index("search") in ranker_fit.ranker.ordered_tasks) is not is_noise
+    assert (order.compared, order.users, order.note) == (60, 60, "")
+    assert order.low is not None
+    assert (order.low > 0) is not is_noise
+
+
+def test_labels_by_an_llm_are_learned_from_and_decide_nothing(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, past = fitted
+    state = fitter.append_new_items(past, split)
+    judged = judged_tales(fitter, state, is_noise=False)
+    vectors = fitter.cache.encode(fitter.encoder, judged.texts)
+    labelled = [("search", label_judged(judged, vectors, set(judged.texts)))]
+    settings = quick(fitter.settings)
+    ranker_fit = train_ranker_on_requests(
+        state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
+    )
+    assert ranker_fit is not None
+    order = ranker_fit.ranker.search_order
+    assert order.searches["labelled"] == 60
+    assert (order.by_ranker, order.compared) == (False, 0)
+    assert "no search of people" in order.note
+
+
+def test_candidates_are_fused_for_searches_that_may_decide_only(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, past = fitted
+    state, settings = fitter.append_new_items(past, split), fitter.settings
+    judged = judged_tales(fitter, state, is_noise=False).rows([0])
+    (people,) = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    surface = settings.all_surfaces()["search"]
+    by_model = surface.model_copy(update={"scorer": "retriever"})
+    found = label_candidates([people], "search", state, settings, 0)
+    assert found.searches is not None and found.searches.fused.any()
+    others = (
+        ([replace(people, source="written")], settings),
+        ([replace(people, by_llm=True)], settings),
+        ([people], settings.model_copy(update={"surfaces": {"search": by_model}})),
+    )
+    for labelled, other in others:
+        unfused = label_candidates(labelled, "search", state, other, 0)
+        assert unfused.searches is None
+        np.testing.assert_array_equal(unfused.items, found.items)
+        np.testing.assert_array_equal(unfused.rows.features, found.rows.features)
+
+
+def test_each_source_has_its_own_share_of_the_compared_searches() -> None:
+    query = Query("search", text="tale")
+    logged = LabelledQuery(query, NO_ITEMS, [], source="logged")
+    labelled = replace(logged, source="labelled")
+    counts = {"logged": 60, "labelled": 3 * MOST_COMPARED}
+    making = RowMaking(Settings(), TrainOptions(), 3_060, counts, np.random.default_rng(0))
+    assert sum(making._compares(logged) for _ in range(60)) == 60
+    assert sum(making._compares(labelled) for _ in range(3 * MOST_COMPARED)) == MOST_COMPARED
+    assert not making._compares(replace(labelled, by_llm=True))
+
+
+def test_of_many_searches_an_even_share_is_compared(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, split, past = fitted
+    state = fitter.append_new_items(past, split)
+    judged = judged_tales(fitter, state, is_noise=False)
+    labelled = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    monkeypatch.setattr(ranker_rows, "MOST_COMPARED", 12)
+    making = RowMaking(
+        quick(fitter.settings), TrainOptions(), 60, {"labelled": 60}, np.random.default_rng(0)
+    )
+    making.add([("search", labelled[:25]), ("search", labelled[25:])], state)
+    groups = np.concatenate([part.rows.group for part in making.compared])
+    assert np.unique(groups).tolist() == list(range(4, 60, 5))
+    rows = making.rows()
+    assert rows is not None
+    assert np.unique(rows.group).tolist() == list(range(60))
+    assert len(groups) == 12 * state.num_items  # all candidates, not a sample
+
+
+def test_three_sources_of_searches_weigh_what_the_settings_say(
+    fitted: tuple[Fitter, Split, EngineState], tmp_path: Path
+) -> None:
+    fitter, split, state = fitted
+    settings = quick(fitter.settings, logged=0.0, labelled=2.0, written=0.5)
+    encode = partial(fitter.cache.encode, fitter.encoder)
+    titles = [split.catalogue[number].title for number in (0, 1)]
+    written = QueryExamples(titles, encode(titles), np.array([0, 1], np.int32))
+    items = [split.catalogue[number].item_id for number in (2, 3)]
+    labels = tmp_path / "labels.csv"
+    rows = [f'"{split.catalogue[2].title}",{items[0]},good', f'"{titles[0]}",{items[1]},bad']
+    labels.write_text("\n".join(["query,item_id,label", *rows]) + "\n")
+    judged = read_judged_files([labels], split.catalogue.vocabulary)
+    labelled = [
+        *label_logged_requests(split, settings, encode),
+        ("search", label_judged(judged, encode(judged.texts))),
+    ]
+    ranker_fit = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
+    assert ranker_fit is not None
+    ranker = ranker_fit.ranker
+    # Of the second query nothing is labelled as relevant; logged searches weigh nothing.
+    assert ranker.search_order.searches == {"logged": 0, "labelled": 1, "written": 2}
+
+
+def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitter, _, state = fitted
+    title = state.catalogue[0].title
+    vector = fitter.cache.encode(fitter.encoder, [title])[0]
+    query = Query("search", text=title, text_vector=vector)
+    settings = fitter.settings
+    candidates, _ = collect([query], settings.all_surfaces()["search"], state)
+    relevant, *refused = candidates.items[:4].tolist()
+    one = LabelledQuery(
+        query,
+        np.array([relevant], np.int32),
+        [LIKED],
+        weights=np.array([0.1], np.float32),
+        irrelevant=np.array(refused, np.int32),
+        source="labelled",
+        weight=0.5,
+    )
+    rows = build_rows([one], "search", state, settings, 0, np.random.default_rng(0))
+    assert len(rows) > 4
+    monkeypatch.setattr(ranker_rows, "NEGATIVES", 3)
+    rows = build_rows([one], "search", state, settings, 0, np.random.default_rng(0))
+    assert rows.labels[:, 0].tolist() == [1.0, 0.0, 0.0, 0.0]
+    np.testing.assert_allclose(rows.weights, [0.05, 0.5, 0.5, 0.5])
+    popularity = rows.features[:, state.feature_names.index("log popularity")]
+    counts = state.counts[[relevant, *refused]]
+    np.testing.assert_allclose(popularity, np.log1p(counts), rtol=1e-6)
+
+
+def test_every_request_with_a_history_knows_what_may_come_again(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, state = fitted
+    repeats = Repeats(after=np.zeros(state.num_items, np.float32))
+    logged = label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
+    built = build_requests(split, NO_EXAMPLES, repeats, 100, np.random.default_rng(0))
+    assert all(any(len(one.query.history) for one in asked) for _, asked in built)
+    for surface, asked in (*built, *with_repeats(logged, repeats)):
+        queries = [one.query for one in asked]
+        has_past = any(len(query.history) for query in queries)
+        assert any(len(query.again) for query in queries) == has_past, surface
+        for query in queries:
+            past = np.unique(query.history.item_nums)
+            assert query.again.tolist() == past[past >= 0].tolist()
+
+
+def test_every_configured_action_is_a_column_of_labels(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, state = fitted
+    actions = ("click", "interact", "rate", "like")
+    ranker = fitter.settings.ranker.model_copy(update={"actions": actions})
+    settings = fitter.settings.model_copy(update={"ranker": ranker})
+    asked = dict(label_logged_requests(split, settings, lambda texts: np.ones((len(texts), 3))))
+    rows = build_rows(asked["home"], "home", state, settings, 0, np.random.default_rng(0))
+    chosen = np.isin(np.sort(asked["home"][0].shown), asked["home"][0].items)
+    np.testing.assert_array_equal(
+        rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
+    )
+    moments = dict(
+        build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(0))
+    )["home"]
+    assert {"rate", "interact"} in [done for one in moments for done in one.actions]
+    assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

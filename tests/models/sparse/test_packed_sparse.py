@@ -1,0 +1,110 @@
+"""Packed sparse rows are a CSR matrix, of rounded values once they were stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.errors import ArtefactError
+from serendip.models.linalg import add_rows, select_columns, to_csr
+from serendip.models.sparse.packed_sparse import PackedSparse
+
+COLUMNS = 300_000
+CELLS = st.dictionaries(
+    st.tuples(st.integers(0, 4), st.integers(0, COLUMNS - 1)),
+    st.floats(0.015625, 100, width=32),
+    max_size=30,
+)
+
+
+def matrix_of(cells: dict[tuple[int, int], float]):
+    rows = np.array([row for row, _ in cells], np.int32)
+    columns = np.array([column for _, column in cells], np.int32)
+    return to_csr((np.array(list(cells.values()), np.float32), (rows, columns)), (5, COLUMNS))
+
+
+@settings(deadline=None)
+@given(CELLS)
+def test_all_entries_come_back(cells) -> None:
+    matrix = matrix_of(cells)
+    packed = PackedSparse.of(matrix)
+    read = packed.whole()
+    assert packed.shape == read.shape == matrix.shape
+    np.testing.assert_array_equal(read.indptr, matrix.indptr)
+    np.testing.assert_array_equal(read.indices, matrix.indices)
+    np.testing.assert_array_equal(read.data, matrix.data)
+
+
+@settings(deadline=None)
+@given(CELLS, st.lists(st.integers(0, 4), max_size=6))
+def test_rows_are_read_in_any_order(cells, numbers) -> None:
+    packed, order = PackedSparse.of(matrix_of(cells)), np.array(numbers, np.int32)
+    whole = packed.whole()
+    assert (packed[order] != whole[order]).nnz == 0
+    weights = np.arange(1, len(order) + 1, dtype=np.float32)
+    for one, other in zip(
+        add_rows(packed, order, weights), add_rows(whole, order, weights), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    asked = np.array([0, 7, COLUMNS - 1], np.int32)
+    np.testing.assert_array_equal(
+        select_columns(packed, order, weights, asked), select_columns(whole, order, weights, asked)
+    )
+    context = to_csr((weights, (np.zeros(len(order), np.int32), order)), (1, 5))
+    assert abs(packed.sum_rows(context) - context @ whole).sum() < 1e-2
+
+
+def test_packing_again_changes_no_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.random((40, 50)) * (rng.random((40, 50)) < 0.3)
+    once = PackedSparse.of(to_csr(cells.astype(np.float32)))
+    again = PackedSparse.of(once.whole())
+    for name in ("gaps", "values", "starts"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(once, name))
+    once.save(tmp_path / "once")
+    opened = PackedSparse.open(tmp_path / "once")
+    np.testing.assert_allclose(opened.whole().toarray(), once.whole().toarray(), rtol=2**-11)
+    assert PackedSparse.of(opened) is opened and not opened.values.flags.writeable
+    PackedSparse.of(opened.whole()).save(tmp_path / "again")
+    twice = PackedSparse.open(tmp_path / "again")
+    np.testing.assert_array_equal(twice.whole().toarray(), opened.whole().toarray())
+
+
+def test_far_columns_are_bridged() -> None:
+    columns = np.array([65_535, 131_071, 131_072], np.int32)
+    matrix = to_csr((np.ones(3, np.float32), (np.zeros(3, np.int32), columns)), (1, COLUMNS))
+    packed = PackedSparse.of(matrix)
+    assert packed.gaps.tolist() == [65_535, 65_535, 1, 1]
+    assert packed.values.tolist() == [1, 0, 1, 1]
+    assert packed.whole().indices.tolist() == columns.tolist()
+
+
+def test_the_least_values_are_dropped_and_the_largest_cut(tmp_path: Path) -> None:
+    matrix = to_csr(np.array([[1e6, 2.0**-24, 2.0**-26], [0, 0, 0]], np.float32))
+    PackedSparse.of(matrix).save(tmp_path)
+    packed = PackedSparse.open(tmp_path)
+    assert packed.whole().toarray().tolist() == [[65_504, 2.0**-24, 0.0], [0, 0, 0]]
+    grown = packed.resized(3, 9).whole()
+    assert grown.shape == (3, 9) and grown.nnz == 2
+    assert PackedSparse.of(to_csr((2, 3))).whole().nnz == 0
+
+
+def test_a_damaged_matrix_is_refused(tmp_path: Path) -> None:
+    PackedSparse.of(to_csr(np.eye(2, dtype=np.float32))).save(tmp_path)
+    (tmp_path / "values.npy").unlink()
+    with pytest.raises(ArtefactError, match="no readable matrix: 'values'"):
+        PackedSparse.open(tmp_path)
+
+
+def test_blocks_are_packed_as_they_come_and_are_not_changed() -> None:
+    cells = np.array([[0, 3, 0], [1, 0, 0], [0, 0, 0], [0, 0, 2.5]], np.float32)
+    blocks = [to_csr(cells[:1]), to_csr(cells[1:])]
+    blocks[1].data[0] = 0.0  # an explicit zero is no entry
+    packed = PackedSparse.stack(iter(blocks), 3)
+    assert packed.whole().toarray().tolist() == [[0, 3, 0], [0, 0, 0], [0, 0, 0], [0, 0, 2.5]]
+    assert packed.whole().nnz == 2 and blocks[1].data.tolist() == [0.0, 2.5]
+    assert PackedSparse.stack([], 3).shape == (0, 3)

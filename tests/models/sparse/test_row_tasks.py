@@ -1,0 +1,90 @@
+"""Rows of sparse matrices: the same bits in one process and in tasks, however the tasks end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from thread_executor import ThreadExecutor
+
+from serendip.models.base import Recommender
+from serendip.models.item2vec import count_pairs
+from serendip.models.item_to_item import ItemKNN
+from serendip.models.linalg import Sparse
+from serendip.models.sparse import row_tasks
+from serendip.models.transitions import Transitions
+from serendip.runtime.progress import TrainOptions
+from serendip.testing.worlds import build_small_world
+
+
+class LastFirst(ThreadExecutor):
+    """Runs the last task first; results come in the order of the tasks, as always."""
+
+    def map(self, work: Any, tasks: Any) -> Iterator[Any]:
+        """See ``Executor.map``."""
+        return iter([*super().map(work, tasks[::-1])][::-1])
+
+
+@pytest.fixture
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainOptions:
+    """Tasks of two small blocks each."""
+    monkeypatch.setattr(row_tasks, "BLOCKS_PER_TASK", 2)
+    monkeypatch.setattr("serendip.models.sparse.pair_counts.PAIRS_PER_BLOCK", 500)
+    monkeypatch.setattr("serendip.models.item_to_item._PAIRS_PER_BLOCK", 100)
+    return TrainOptions(executor=LastFirst(3), shared=tmp_path / "shared")
+
+
+def read_files(model: Recommender, folder: Path) -> dict[str, bytes]:
+    model.save(folder)
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("kind", [ItemKNN, Transitions])
+def test_a_model_counted_in_tasks_is_that_of_one_process(
+    kind: type[Recommender], options: TrainOptions, tmp_path: Path
+) -> None:
+    dataset = build_small_world(seed=4)
+    alone = kind().train(dataset, TrainOptions())
+    shared = kind().train(dataset, options)
+    assert len(options.executor.tasks) > 1  # type: ignore[attr-defined]
+    assert read_files(shared, tmp_path / "shared-model") == read_files(alone, tmp_path / "alone")
+    assert not [*(tmp_path / "shared").iterdir()]
+
+
+def test_strengths_and_whole_counts_are_sent_to_tasks_too(options: TrainOptions) -> None:
+    dataset = build_small_world(seed=4)
+    alone = count_pairs(dataset, 4, 1e-3)
+    shared = count_pairs(dataset, 4, 1e-3, options)
+    for name in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(shared, name), getattr(alone, name))
+    assert len(options.executor.tasks) > 1  # type: ignore[attr-defined]
+
+
+class Numbers:
+    """Row n of an identity."""
+
+    num_columns = 9
+
+    def compute(self, rows: slice) -> Sparse:
+        """See ``RowSource.compute``."""
+        return row_tasks.to_csr(np.eye(9, dtype=np.float32)[rows])
+
+    def arrays(self) -> dict[str, Any]:
+        """See ``RowSource.arrays``."""
+        return {}
+
+    @classmethod
+    def of_arrays(cls, arrays: Any) -> Numbers:
+        """See ``RowSource.of_arrays``."""
+        return cls()
+
+
+def test_a_task_that_runs_twice_leaves_the_rows_of_the_first_alone(tmp_path: Path) -> None:
+    task = row_tasks.RowTask(Numbers, str(tmp_path), ((2, 3), (3, 5)))
+    first, second = row_tasks.compute_task(task), row_tasks.compute_task(task)
+    assert first != second
+    assert str(task) == "rows 2 to 5 of a matrix"

@@ -1,0 +1,315 @@
+"""Two workers over a real workspace: what one acknowledged is in the next answer of the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from processes import children, connection_each
+from test_real_service import publish_copy
+
+from serendip.engine.artefacts.erasure import Eraser
+from serendip.engine.engine import Engine
+from serendip.engine.workspace import Workspace
+
+MANY = 20_000
+
+
+class Worker:
+    """One connection to one worker of a service."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        data = None if body is None else json.dumps(body)
+        self._connection.request(method, path, data, {"content-type": "application/json"})
+        answer = self._connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"null")
+
+    def write(self, method: str, path: str, body: object = None) -> Any:
+        status, answer = self.ask(method, path, body)
+        assert status == 200, answer
+        return answer
+
+    def read(self, path: str) -> Any:
+        return self.write("GET", path)
+
+    def post(self, item_id: str, title: str) -> None:
+        assert self.write("POST", "/v1/items", {"item_id": item_id, "title": title})["new"] == 1
+
+    def found(self, text: str) -> list[str]:
+        return [item["item_id"] for item in self.read(f"/v1/search?q={text}&k=5")["items"]]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Pair:
+    """A service with two workers over a workspace."""
+
+    def __init__(self, folder: Path) -> None:
+        options = ["-w", os.fspath(folder), "--port", "0", "--workers", "2"]
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "serendip", "serve", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = ""
+        while not line.startswith("Ready:"):
+            line = self.process.stdout.readline()
+            assert line, "the service ended before it was ready"
+        self.port = urlsplit(line.split()[1]).port or 0
+
+    @contextmanager
+    def workers(self) -> Iterator[list[Worker]]:
+        """A connection to each worker."""
+        with connection_each(self.process.pid, self.port) as each:
+            yield [Worker(connection) for connection in each.values()]
+
+    def connect(self) -> Worker:
+        """A connection to either worker."""
+        return Worker(HTTPConnection("127.0.0.1", self.port, timeout=30))
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextmanager
+def pair(folder: Path) -> Iterator[Pair]:
+    service = Pair(folder)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+@pytest.fixture(scope="module")
+def common(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A service of tests with users and items of their own, over a workspace of its own."""
+    with pair(Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("pair") / "s"))) as one:
+        yield one
+
+
+def test_an_item_is_found_and_a_deleted_one_is_not_whichever_worker_is_asked(shop: Path) -> None:
+    draw = random.Random(0)
+    alive: list[str] = []
+    with pair(shop) as service, service.workers() as workers:
+        for number in range(200):
+            one, other = draw.sample(workers, 2)
+            if alive and draw.random() < 0.4:
+                gone = alive.pop(draw.randrange(len(alive)))
+                one.write("DELETE", f"/v1/items/{gone}")
+                assert other.ask("GET", f"/v1/items/{gone}")[0] == 404
+                assert gone not in other.found(f"zebra{gone}")
+            else:
+                name = f"new{number}"
+                one.post(name, f"A zebra{name} of its own")
+                alive.append(name)
+                assert other.found(f"zebra{name}")[:1] == [name]
+            kept = draw.choice(alive) if alive else "i1"
+            assert all(worker.ask("GET", f"/v1/items/{kept}")[0] == 200 for worker in workers)
+        tasks = Path(f"/proc/{service.process.pid}/task")
+        assert len(list(tasks.iterdir())) == 1  # a fork copies only the thread that calls it
+        assert service.end() == 0
+
+
+def test_an_event_is_in_the_history_and_its_item_in_no_feed_of_either_worker(common: Pair) -> None:
+    draw = random.Random(1)
+    home = "/v1/recommend?surface=home&user_id=reader&k=20"
+    with common.workers() as workers:
+        seen: list[str] = []
+        for _ in range(30):
+            one, other = draw.sample(workers, 2)
+            shown = [item["item_id"] for item in one.read(home)["items"]]
+            seen.append(draw.choice(shown))
+            event = {"user_id": "reader", "item_id": seen[-1], "action": "like"}
+            assert one.write("POST", "/v1/events", event) == {"received": 1, "new": 1}
+            events = other.read("/v1/users/reader/history?limit=100")["events"]
+            assert [event["item_id"] for event in events] == seen[::-1]
+            shown = [item["item_id"] for item in other.read(home)["items"]]
+            assert not set(shown) & set(seen)
+
+
+def test_an_erased_user_is_known_to_neither_worker_and_their_bytes_go(common: Pair) -> None:
+    user, workspace = "/v1/users/u1", Workspace.open(common.folder)
+    with common.workers() as (one, other):
+        assert other.read(f"{user}/history?limit=9")["events"]
+        event = {"user_id": "u1", "item_id": "i1", "timestamp": 1.7e9, "action": "like"}
+        one.write("POST", "/v1/events", event)
+        assert one.write("DELETE", user)["events"] > 8
+        for worker in (one, other):
+            assert worker.read(f"{user}/history?limit=9")["events"] == []
+            assert "u1" not in {
+                known["user_id"] for known in worker.read("/v1/users?limit=99")["users"]
+            }
+        assert other.write("POST", "/v1/events", event) == {"received": 1, "new": 0}
+        pending, end = {"event log"}, time.monotonic() + 60
+        while pending != {"generations"} and time.monotonic() < end:
+            with closing(workspace.open_store()) as store:
+                receipt = Eraser(workspace, store).find_receipt("u1")
+            assert receipt is not None
+            pending = {place.place for place in receipt.places if place.state == "pending"}
+        assert pending == {"generations"}
+
+
+def test_an_event_sent_again_to_the_other_worker_is_stored_once(common: Pair) -> None:
+    with common.workers() as (one, other):
+        for number in range(20):
+            event = {"user_id": "u", "item_id": "i1", "action": "like", "event_id": f"e{number}"}
+            assert one.write("POST", "/v1/events", event)["new"] == 1
+            assert other.write("POST", "/v1/events", event)["new"] == 0
+        assert len(other.read("/v1/users/u/history?limit=100")["events"]) == 20
+
+
+def write_until(
+    stop: threading.Event, connect: Callable[[], Worker], name: str
+) -> tuple[list[str], list[str]]:
+    """Post items and events, in turn, until told to stop; the ids that were acknowledged."""
+    items: list[str] = []
+    events: list[str] = []
+    worker = connect()
+    for number in range(MANY):
+        if stop.is_set():
+            break
+        key = f"{name}-{number}"
+        try:
+            status, _ = worker.ask("POST", "/v1/items", {"item_id": key, "title": f"Tale {key}"})
+            if status == 200:
+                items.append(key)
+            event = {"user_id": name, "item_id": "i1", "action": "like", "event_id": key}
+            status, _ = worker.ask("POST", "/v1/events", event)
+            if status == 200:
+                events.append(key)
+        except (OSError, HTTPException):  # the worker was killed: its answer never came
+            worker.close()
+            worker = connect()
+    worker.close()
+    return items, events
+
+
+@contextmanager
+def writers(service: Pair) -> Iterator[list[tuple[list[str], list[str]]]]:
+    """Four clients that write; what was acknowledged is in the list after the block."""
+    stop = threading.Event()
+    done: list[tuple[list[str], list[str]]] = []
+    with ThreadPoolExecutor(4) as pool:
+        names = ("ann", "ben", "cem", "dee")
+        running = [pool.submit(write_until, stop, service.connect, name) for name in names]
+        try:
+            yield done
+        finally:
+            stop.set()
+        done += [future.result() for future in running]
+
+
+def assert_nothing_is_lost(service: Pair, done: list[tuple[list[str], list[str]]]) -> None:
+    with service.workers() as workers:
+        for worker in workers:
+            for items, events in done:
+                assert items
+                assert all(worker.ask("GET", f"/v1/items/{name}")[0] == 200 for name in items)
+                name = events[0].partition("-")[0]
+                stored = worker.read(f"/v1/users/{name}/history?limit=1000")["events"]
+                assert len(stored) >= len(events)
+
+
+def test_two_writers_lose_nothing_and_both_workers_find_the_same(shop: Path) -> None:
+    with pair(shop) as service, service.workers() as (one, other):
+        with writers(service) as done:
+            for number in range(30):  # fewer than the hits of a search in all
+                one.post(f"extra{number}", f"Extra tale {number}")
+                assert other.found(f"extra+tale+{number}")
+        assert_nothing_is_lost(service, done)
+        for path in ("/v1/search?q=tale&k=1000", "/v1/search?q=horror&user_id=u1&k=1000"):
+            answers = [worker.read(path)["items"] for worker in (one, other)]
+            shown, same = [[(item["item_id"], item["score"]) for item in a] for a in answers]
+            assert len(shown) > 20
+            assert shown == same
+
+
+def test_a_worker_killed_while_it_writes_loses_nothing_acknowledged(shop: Path) -> None:
+    with pair(shop) as service:
+        killed: set[int] = set()
+        with writers(service) as done:
+            for _ in range(3):
+                reader = service.connect()
+                for _ in range(40):
+                    try:
+                        assert reader.ask("GET", "/v1/search?q=tale")[0] == 200
+                    except (OSError, HTTPException):
+                        reader.close()
+                        reader = service.connect()
+                reader.close()
+                victim = min(set(children(service.process.pid)) - killed)
+                os.kill(victim, signal.SIGKILL)
+                killed.add(victim)
+                wait_for(service, lambda _: not killed & set(children(service.process.pid)))
+                wait_for(service, lambda ready: ready["workers"] == 2 and not ready["degraded"])
+        assert_nothing_is_lost(service, done)
+        assert service.end() == 0
+
+
+def wait_for(service: Pair, is_so: Callable[[Any], bool]) -> None:
+    """Ask for the state of the service, over new connections, until it is as wanted."""
+    for _ in range(MANY):
+        worker = service.connect()
+        try:
+            status, ready = worker.ask("GET", "/health/ready")
+        except (OSError, HTTPException):
+            continue
+        finally:
+            worker.close()
+        if status == 200 and is_so(ready):
+            return
+    pytest.fail("the state never came")
+
+
+def test_a_published_generation_answers_in_both_workers(shop: Path) -> None:
+    with pair(shop) as service, service.workers() as (one, other):
+        assert one.read("/health/ready")["generation"] == "gen-1"
+        publish_copy(shop)
+        wait_for(service, lambda ready: ready["generation"] == "gen-2")
+        for worker in (one, other):
+            assert worker.read("/v1/recommend?user_id=u1")["generation"] == "gen-2"
+        one.post("late", "A zebra after the change")
+        assert other.found("zebra")[:1] == ["late"]
+
+
+def test_what_is_written_elsewhere_is_seen_within_a_second(common: Pair) -> None:
+    from serendip.data.items.catalogue import Item
+
+    with common.workers() as workers:
+        engine = Engine.open(common.folder)
+        engine.add_items([Item("elsewhere", "A zebra from elsewhere")])
+        engine.close()
+        for worker in workers:
+            for _ in range(MANY):
+                if worker.found("zebra")[:1] == ["elsewhere"]:
+                    break
+            assert worker.found("zebra")[:1] == ["elsewhere"]

@@ -1,0 +1,54 @@
+"""The application of a replica: what it answers, which generation, when it is to be replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from processes import wait_until
+from tiny_engine import TinyEngine
+from wire_client import WireClient
+
+from serendip.errors import NotTrainedError, StorageError
+from serendip.serve.generation_watch import PublishedGenerations
+from serendip.serve.server_options import LOCAL
+from serendip.serve.workers.replica import Replica
+from serendip.serve.workers.shared_state import SharedState
+
+
+def client_of(replica: Replica) -> WireClient:
+    client = WireClient()
+    client.app = replica.app
+    return client
+
+
+def test_two_replicas_answer_as_one_service_and_follow_the_generation(tmp_path: Path) -> None:
+    names = ["gen-1"]
+    published = PublishedGenerations(lambda: TinyEngine(generation=names[-1]), lambda: names[-1])
+    replicas = [Replica(published, LOCAL, SharedState(tmp_path, 2, name)) for name in "ab"]
+    try:
+        clients = [client_of(replica) for replica in replicas]
+        for replica, client in zip(replicas, clients, strict=True):
+            replica.check()
+            assert client.get("/v1/recommend").json()["generation"] == "gen-1"
+        names.append("gen-2")
+        for client in clients:
+            wait_until(
+                lambda client=client: client.get("/v1/recommend").json()["generation"] == "gen-2",
+                "the next generation",
+            )
+        assert clients[0].get("/health/ready").json()["workers"] == 2
+    finally:
+        for replica in replicas:
+            replica.close()
+    with pytest.raises(NotTrainedError):
+        replicas[0].check()
+
+
+def test_a_replica_that_cannot_write_is_to_be_replaced() -> None:
+    engine = TinyEngine()
+    engine.storage_problem = lambda: "the disk is full"  # type: ignore[method-assign]
+    replica = Replica(PublishedGenerations(lambda: engine), LOCAL, SharedState())
+    with pytest.raises(StorageError, match="the disk is full"):
+        replica.check()
+    replica.close()

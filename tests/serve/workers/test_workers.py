@@ -1,0 +1,298 @@
+"""Several workers over the tiny engine: start, crash, replacement, end, and one state for all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from http.client import HTTPConnection, RemoteDisconnected
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from processes import children, connection_each, is_free, is_running
+
+from serendip.errors import ConfigError
+from serendip.serve.server_options import ServerOptions
+from serendip.serve.workers.supervisor import supervise
+
+SCRIPT = Path(__file__).parents[1] / "tiny_server.py"
+MANY = 20_000
+"""Requests after which a state that must come is given up; no test needs nearly as many."""
+
+
+class Running:
+    """A service with workers, in a process of its own."""
+
+    def __init__(self, workers: int, load_s: float, switch: Path) -> None:
+        self.switch = switch
+        options = ["--workers", str(workers), "--switch", str(switch)]
+        command = [sys.executable, str(SCRIPT), str(load_s), *options]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.port = urlsplit(self.read_line("listening")).port or 0
+        self.log: list[str] = []
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    def read_line(self, word: str) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().split()
+        assert line[:1] == [word]
+        return line[1]
+
+    def get(self, path: str) -> tuple[int, dict]:
+        """A request over a connection of its own."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    @property
+    def workers(self) -> set[int]:
+        return set(children(self.process.pid))
+
+    def wait_for_workers(self, count: int, ended: Set[int] = frozenset()) -> dict:
+        """Ask until so many are ready and some have ended; every answer is a good one."""
+        for _ in range(MANY):
+            is_left = bool(ended & self.workers)
+            status, ready = self.get("/health/ready")
+            assert status == 200
+            if ready["workers"] == count and not ready["degraded"] and not is_left:
+                return ready
+        raise AssertionError(ready)
+
+    def wait_for_log(self, words: str) -> None:
+        for _ in range(MANY):
+            assert self.get("/v1/search?q=film")[0] == 200
+            if any(words in line for line in self.log):
+                return
+        raise AssertionError(self.log)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+
+
+@contextmanager
+def running(tmp_path: Path, workers: int = 2, load_s: float = 0.0) -> Iterator[Running]:
+    service = Running(workers, load_s, tmp_path / "switch")
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Two workers that are ready; a test leaves two that are."""
+    with running(tmp_path_factory.mktemp("service")) as started:
+        started.read_line("ready")
+        yield started
+
+
+@pytest.fixture
+def last(tmp_path: Path) -> Iterator[Running]:
+    """A service of two workers that a test may end."""
+    with running(tmp_path) as started:
+        started.read_line("ready")
+        yield started
+
+
+def ask(connection: HTTPConnection, path: str) -> str:
+    connection.request("GET", path)
+    response = connection.getresponse()
+    body = response.read().decode()
+    assert response.status == 200, body
+    return body
+
+
+def test_it_is_ready_once_every_worker_is(tmp_path: Path) -> None:
+    with running(tmp_path, workers=3, load_s=0.5) as service:
+        assert service.get("/health/live") == (200, {"status": "live"})
+        status, body = service.get("/health/ready")
+        assert (status, body["error"]["type"]) == (503, "loading")
+        service.read_line("ready")
+        status, ready = service.get("/health/ready")
+        assert (status, ready["workers"], ready["degraded"]) == (200, 3, False)
+        assert len(service.workers) == 3
+
+
+def searches_of(text: str) -> float:
+    """Number of searches in the metrics."""
+    pattern = r'^serendip_request_seconds_count\{route="/v1/search"\} (\S+)'
+    return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
+
+
+def test_every_worker_tells_the_counts_of_all(service: Running) -> None:
+    with connection_each(service.process.pid, service.port) as each:
+        assert len(each) == 2
+        before = [searches_of(ask(connection, "/metrics")) for connection in each.values()]
+        assert before[0] == before[1]
+        for number, connection in enumerate(each.values(), 1):
+            for _ in range(number * 10):
+                ask(connection, "/v1/search?q=film")
+            ask(connection, "/health/live")  # counted after the answer, so before the next one
+        texts = [ask(connection, "/metrics") for connection in each.values()]
+        assert [searches_of(text) - before[0] for text in texts] == [30.0, 30.0]
+        for line in ("serendip_workers 2.0", 'serendip_generation_info{generation="gen-1"} 1.0'):
+            assert all(text.count(line) == 1 for text in texts)
+        ready = [ask(connection, "/health/ready") for connection in each.values()]
+        assert ready[0] == ready[1]
+
+
+def test_counts_outlive_the_worker_that_made_them(service: Running) -> None:
+    with connection_each(service.process.pid, service.port) as each:
+        for connection in each.values():
+            before = searches_of(ask(connection, "/metrics"))
+        for connection in each.values():
+            for _ in range(5):
+                ask(connection, "/v1/search?q=film")
+            ask(connection, "/health/live")  # counted after the answer, so before the next one
+        killed = min(each)
+        os.kill(killed, signal.SIGKILL)
+    service.wait_for_workers(2, {killed})
+    with connection_each(service.process.pid, service.port) as each:
+        for connection in each.values():
+            assert searches_of(ask(connection, "/metrics")) == before + 10
+
+
+def test_a_killed_worker_is_replaced_and_the_service_goes_on(service: Running) -> None:
+    before = service.workers
+    killed = min(before)
+    os.kill(killed, signal.SIGKILL)
+    service.wait_for_log("ended with signal 9; another one starts\n")
+    service.wait_for_workers(2, {killed})
+    assert len(service.workers & before) == 1
+
+
+def test_all_workers_killed_at_once_come_back_and_connections_wait(service: Running) -> None:
+    before = service.workers
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(MANY):  # a connection that a dying worker had accepted is lost with it
+        try:
+            assert service.get("/v1/search?q=film")[0] == 200
+            break
+        except (ConnectionResetError, RemoteDisconnected):
+            continue
+    assert service.wait_for_workers(2, before)["generation"] == "gen-1"
+
+
+def test_sighup_replaces_every_worker_without_a_refused_connection(service: Running) -> None:
+    before, answers = service.workers, []
+    stop = threading.Event()
+
+    def ask_on() -> None:
+        while not stop.is_set():
+            answers.append(service.get("/v1/search?q=film")[0])
+
+    clients = [threading.Thread(target=ask_on) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        service.process.send_signal(signal.SIGHUP)
+        for _ in range(MANY):
+            assert service.get("/v1/search?q=slow")[0] == 200
+            if len(service.workers) == 2 and not service.workers & before:
+                break
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert len(answers) > 100
+    assert set(answers) == {200}
+    assert not service.workers & before
+    assert service.wait_for_workers(2)["generation"] == "gen-1"
+
+
+def test_a_worker_that_cannot_begin_leaves_the_earlier_ones_at_work(service: Running) -> None:
+    before = service.workers
+    service.switch.write_text("nothing to open.")
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_for_log("could not begin, the earlier ones go on: nothing to open.")
+    assert service.wait_for_workers(2)["workers"] == 2
+    assert service.workers == before
+    os.kill(min(before), signal.SIGKILL)
+    service.wait_for_log("nothing to open. Remove the switch.; another one starts in 1 s")
+    assert service.get("/health/ready")[1]["degraded"]
+    service.switch.unlink()
+    for _ in range(MANY):
+        if len(service.workers) == 2:
+            break
+        assert service.get("/v1/search?q=film")[0] == 200
+    service.wait_for_workers(2)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_requests_of_all_workers_end(last: Running, kind: int) -> None:
+    with connection_each(last.process.pid, last.port) as each:
+        for connection in each.values():
+            connection.request("GET", "/v1/search?q=slow")
+        with connection_each(last.process.pid, last.port) as later:
+            assert len(later) == 2  # both workers have read the requests before it by now
+        last.process.send_signal(kind)
+        responses = [connection.getresponse() for connection in each.values()]
+        assert [response.status for response in responses] == [200, 200]
+        assert {response.headers["connection"] for response in responses} == {"close"}
+        assert last.process.wait(timeout=60) == 0
+    assert is_free(last.port)
+
+
+def test_no_worker_outlives_its_supervisor(last: Running) -> None:
+    workers = last.workers
+    last.process.kill()
+    last.process.wait()
+    for _ in range(1_000_000):
+        if not any(map(is_running, workers)):
+            break
+    assert not any(map(is_running, workers))
+    assert is_free(last.port)
+
+
+def start_in_vain(*options: str) -> tuple[int, str]:
+    """Exit code and last line of a service whose workers cannot begin."""
+    command = [sys.executable, str(SCRIPT), "0", "--workers", "2", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def test_the_reason_why_no_worker_can_begin_is_the_error_of_the_service(tmp_path: Path) -> None:
+    (tmp_path / "switch").write_text("nothing is published.")
+    error = (1, "NotTrainedError: nothing is published. Remove the switch.")
+    assert start_in_vain("--switch", str(tmp_path / "switch")) == error
+
+
+def test_a_worker_that_dies_before_it_is_ready_ends_the_start() -> None:
+    code, line = start_in_vain("--exit-code", "7")
+    assert code == 1
+    assert "a worker ended with exit code 7 before it was ready" in line
+
+
+def test_a_host_that_other_machines_can_reach_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no key"):
+        supervise(lambda resources: None, 2, ServerOptions("0.0.0.0", 0))
+
+
+def test_the_supervisor_has_one_thread(service: Running) -> None:
+    assert len(list(Path(f"/proc/{service.process.pid}/task").iterdir())) == 1
