@@ -68,9 +68,9 @@ def _format_value(column: str, row: Mapping[str, Any], with_ci: bool = False) ->
     return f"{text} ({format_share(interval[0])}-{format_share(interval[1])})" if interval else text
 
 
-def format_share(value: float) -> str:
-    """A share with four decimals and without the leading zero."""
-    return f"{value:.4f}".replace("0.", ".", 1)
+def format_share(value: float | None) -> str:
+    """A share with four decimals and without the leading zero; "-" if there is none."""
+    return "-" if value is None else f"{value:.4f}".replace("0.", ".", 1)
 
 
 NAME = "bench"
@@ -251,6 +251,29 @@ def enrich(
     _print_texts(f"{document['items']:,} items, {document['queries']} queries", document)
     if llm is not None:
         _print_texts(f"{llm['items']} of them, {llm['written']} with texts by an LLM", llm)
+    typer.echo(f"Results: {json}")
+
+
+@app.command("attributes")
+def attributes(
+    data: DataOption,
+    json: FileOption,
+    names: Annotated[str, typer.Option(help="Attributes, comma-separated.")] = "brand,color",
+    seeds: SeedsOption = 3,
+) -> None:
+    """How right values of hidden attributes are, and what the gate says of them."""
+    from serendip_bench.attribute_values import AttributeBench, run_attributes
+
+    terminal = Terminal(as_json=True)
+    bench = AttributeBench(data, json, tuple(names.split(",")), seeds)
+    document = run_attributes(bench, terminal.options())
+    for row in document["rows"]:
+        right, low, high = (format_share(share) for share in (row["right"], *row["ci95"]))
+        typer.echo(
+            f"{row['attribute']:<10} {row['writer']:<14} seed {row['seed']}: {row['written']:,} of "
+            f"{row['hidden']:,} hidden, right {right} ({low} to {high}); gate: {row['gate']} "
+            f"({format_share(row['gate_low'])} of {row['compared']:,})"
+        )
     typer.echo(f"Results: {json}")
 
 

@@ -15,7 +15,13 @@ from serendip.llm.config import Prices
 from serendip.llm.ledger import Ledger
 from serendip.llm.prompts import data_id
 from serendip.llm.runner import Outcome, RunOptions, ask_all
-from serendip.llm.tasks import Enrichment, WrongAnswer, enrich_task, queries_task
+from serendip.llm.tasks import (
+    Enrichment,
+    WrongAnswer,
+    attribute_task,
+    enrich_task,
+    queries_task,
+)
 
 TASK = enrich_task()
 SHOE: dict[str, Any] = {
@@ -217,3 +223,18 @@ def test_an_answer_with_a_nul_character_is_wrong_in_every_task(sign: str) -> Non
     with pytest.raises(WrongAnswer):
         queries_task().read(queries, data)
     assert queries_task().read(queries.replace(sign, ""), data).queries == ["shoes "]
+
+
+def test_a_chosen_value_is_one_of_those_of_the_data_or_none() -> None:
+    data = {"attribute": "colour", "values": ["Red", "Blue"], "item": {"title": "Red shoe"}}
+    task = attribute_task()
+
+    def read(value: str) -> str:
+        return task.read(json.dumps({"id": data_id(data), "value": value}), data).value
+
+    assert (read("Red"), read("")) == ("Red", "")
+    for value in ("red", "Green", "Red, Blue", "</data>"):
+        with pytest.raises(WrongAnswer, match="value: not one of those of the data"):
+            read(value)
+    with pytest.raises(WrongAnswer, match="id: not that of the data"):
+        task.read(json.dumps({"id": "x", "value": "Red"}), data)

@@ -20,6 +20,7 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.log.columns import LogColumns, rank_by_first
 from serendip.data.store.store import Store, StoreContent
 from serendip.data.store.tables.generated_texts import with_generated
+from serendip.data.store.tables.generated_values import with_values
 from serendip.data.users.groups import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 
@@ -78,7 +79,7 @@ def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) ->
 
     Items are in order of first insertion, users in order of their first event, events in order of
     time and then of arrival. Negative events are kept in a log of their own. Items carry their
-    active generated texts.
+    active generated texts and values.
 
     Args:
         store: to read.
@@ -98,7 +99,8 @@ def snapshot_with_drops(
 def _build(
     store: Store, content: StoreContent, rules: ActionRules, cut: float | None
 ) -> tuple[Dataset, DroppedEvents]:
-    catalogue = Catalogue(with_generated(content.items, store.generated_texts.active()))
+    items = with_generated(content.items, store.generated_texts.active())
+    catalogue = Catalogue(with_values(items, store.generated_values.active()))
     columns = content.events
     feedback = Feedback.of_actions(columns.actions, columns.action_names, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)

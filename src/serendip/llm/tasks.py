@@ -3,7 +3,8 @@
 - ``judge_task`` labels a query and an item as good or bad, with a confidence;
 - ``queries_task`` writes queries for an item, as people type them who do not know its title;
 - ``synonyms_task`` proposes synonyms, which are used only after people accept them;
-- ``enrich_task`` writes a description, keywords and attributes for an item with little text.
+- ``enrich_task`` writes a description, keywords and attributes for an item with little text;
+- ``attribute_task`` chooses the value of an attribute that an item lacks.
 
 Enrichments are validated before they are stored. An answer is refused as a whole if a length is
 wrong or a text has an address or unusual characters. A part is dropped if it only repeats the
@@ -26,6 +27,9 @@ from serendip.llm.client import LlmRequest
 from serendip.llm.prompts import Prompt, data_id
 
 _FENCE = "```"
+
+MAX_VALUE_LENGTH = 120
+"""Characters of a value that an LLM may choose."""
 
 
 class TaskAnswer(BaseModel):
@@ -141,6 +145,33 @@ class WrittenSynonyms(TaskAnswer):
 def synonyms_task(prompt: str = "synonyms-1") -> Task[WrittenSynonyms]:
     """Create the task that proposes synonyms, by the name of its prompt."""
     return Task(Prompt.named(prompt), WrittenSynonyms)
+
+
+class AttributeValue(TaskAnswer):
+    """Value of an attribute of an item."""
+
+    value: Annotated[str, Field(max_length=MAX_VALUE_LENGTH)]
+    """One of the values of the data; empty if the item's texts do not tell."""
+
+
+class AttributeTask(Task[AttributeValue]):
+    """Task that chooses one of the values that the data name (``values``), or none."""
+
+    def read(self, text: str, data: Mapping[str, Any]) -> AttributeValue:
+        """See ``Task.read``.
+
+        Raises:
+            WrongAnswer: also if the value is not one of those of the data.
+        """
+        answer = super().read(text, data)
+        if answer.value and answer.value not in data["values"]:
+            raise WrongAnswer("value: not one of those of the data")
+        return answer
+
+
+def attribute_task(prompt: str = "attribute-1") -> AttributeTask:
+    """Create the task that chooses values of an attribute, by the name of its prompt."""
+    return AttributeTask(Prompt.named(prompt), AttributeValue)
 
 
 _MIN_WORDS, _MIN_NEW_WORDS = 5, 3

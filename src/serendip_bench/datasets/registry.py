@@ -46,7 +46,7 @@ from serendip_bench.datasets.sequences import (
     TEXT_FIELDS,
     read_sequences,
 )
-from serendip_bench.unified.models import SEARCH_RANKERS, UNIFIED, UnifiedModel
+from serendip_bench.unified.models import SEARCH_RANKERS, UNIFIED, WITHOUT_QUERIES, UnifiedModel
 from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, build_unified_split
 
 
@@ -116,7 +116,7 @@ SEQUENCES = BenchDataset(
 MOVIELENS = BenchDataset(
     files=(FILMS_FILE, RATINGS_FILE, TAGS_FILE),
     fields=FILM_FIELDS,
-    table={**UNIFIED, **SEARCH_RANKERS},
+    table={**UNIFIED, **SEARCH_RANKERS, **WITHOUT_QUERIES},
     logs_searches=False,
     read=read_movielens,
     texts=list_movielens_queries,

@@ -28,6 +28,7 @@ class UnifiedModel:
         scorer: retriever, engine, rankers of search (``search_order``) or untrained search.
         config: of the retriever.
         reads_codes: True if items have codes.
+        reads_queries: True if training reads the queries of the data.
         of: line whose trained model is used; None = train one, if any.
         hides_user: True if requests lack user id and history.
         reads_country: True if training reads the countries of users.
@@ -41,6 +42,7 @@ class UnifiedModel:
     scorer: Literal["retriever", "engine", "rankers"] | WordScorer = "retriever"
     config: Mapping[str, Any] = field(default_factory=dict)
     reads_codes: bool = True
+    reads_queries: bool = True
     of: str | None = None
     hides_user: bool = False
     reads_country: bool = True
@@ -121,6 +123,16 @@ SEARCH_RANKERS: dict[str, UnifiedModel] = {
     ),
 }
 """Lines of data sets with queries of people, on which nothing else is trained."""
+
+WITHOUT_QUERIES: dict[str, UnifiedModel] = {
+    "unified-no-queries": UnifiedModel(
+        "unified-no-queries", ("search",), config=_UNIFIED, reads_queries=False
+    ),
+    "engine-no-queries": UnifiedModel(
+        "engine-no-queries", ("search",), "engine", of="unified-no-queries"
+    ),
+}
+"""Lines of data sets whose training queries are all written: what these are worth."""
 
 
 def select_lines(

@@ -6,7 +6,7 @@ Shapes: B requests, T rows of requests, N items, U users.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +240,8 @@ def _build_scorer(
         dataset = split.sequences.train.with_features(train_features)
         if not task.line.reads_country:
             dataset = dataset.with_countries(None)
+        if not task.line.reads_queries:
+            dataset = replace(dataset, queries=None)
         model = _train(task.line, dataset, TrainOptions(task.seed, cost, checkpoint))
         cpu, wall = cost.seconds()
         write_costs(folder, {"train_cpu_s": cpu, "train_wall_s": wall})

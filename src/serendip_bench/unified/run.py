@@ -51,10 +51,10 @@ from serendip_bench.unified.word_scores import WordScorer
 from serendip_bench.vectors import VectorTask, describe_encoder, encode_items
 from serendip_bench.work_folder import get_work_folder, open_results
 
-SUBJECT, SERVED = "unified", "engine"
+SUBJECT, SERVED, SERVED_WITHOUT = "unified", "engine", "engine-no-queries"
 _WORDS = ("bm25", "vectors", "rrf")
 _BASELINES: Mapping[str, tuple[str, ...]] = {
-    SERVED: (*_WORDS, "lightgbm"),
+    SERVED: (*_WORDS, "lightgbm", SERVED_WITHOUT),
     WRITTEN: (*_WORDS, SERVED),
     LABELLED: (*_WORDS, SERVED, WRITTEN),
     CHOSEN: (*_WORDS, SERVED, LABELLED),

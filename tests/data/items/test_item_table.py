@@ -22,11 +22,14 @@ TIMES = st.one_of(st.none(), st.floats(0, 10))
 
 @st.composite
 def item_lists(draw, prefix: str = "i", most: int = 6) -> list[Item]:
-    count = draw(st.integers(0, most))
-    return [
-        Item(f"{prefix}{n}", draw(WORDS), draw(WORDS), draw(ATTRIBUTES), draw(TIMES), draw(WORDS))
-        for n in range(count)
-    ]
+    return [draw_item(draw, f"{prefix}{number}") for number in range(draw(st.integers(0, most)))]
+
+
+def draw_item(draw, item_id: str) -> Item:
+    attributes = draw(ATTRIBUTES)
+    generated = tuple(name for name in attributes if draw(st.booleans()))
+    texts = draw(WORDS), draw(WORDS)
+    return Item(item_id, *texts, attributes, draw(TIMES), draw(WORDS), generated)
 
 
 NEW = item_lists("n", 3)

@@ -74,6 +74,19 @@ def test_an_item_is_told_with_its_codes(client):
     assert body["code_label"] == "Comedy"
 
 
+def test_an_item_tells_which_of_its_attributes_are_generated():
+    client = WireClient(
+        TinyEngine([Item("a", "Lamp", attributes={"kind": "x", "brand": "y"}), Item("b", "Rug")])
+    )
+    assert client.get("/v1/items/a").json()["generated_attributes"] == []
+    marked = Item("a", attributes={"kind": "x", "brand": "y"}, generated_attributes=("brand",))
+    client = WireClient(TinyEngine([marked, Item("b", "Rug")]))
+    assert client.get("/v1/items/a").json()["generated_attributes"] == ["brand"]
+    page = client.get("/items/a").text
+    assert "Brand (generated)" in page
+    assert "Kind (generated)" not in page
+
+
 def test_ids_with_slashes_and_other_signs_are_ids_like_others():
     name = "a/b c?d=é&f#%"
     client = WireClient(TinyEngine([Item(name, "Odd"), Item("x", "Other")]))

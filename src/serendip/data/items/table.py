@@ -2,7 +2,7 @@
 
 Texts are read when an item is shown; nothing is read to open a table. Attributes have a column for
 each of their kinds (``AttributeValues``); the names and kinds of an item's attributes, in its own
-order, are its layout, and few layouts serve a whole catalogue.
+order, are its layout, which also marks generated ones; few layouts serve a whole catalogue.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CACHED_WORDS = 16_384
 _TEXTS = ("item_id", "title", "description", "generated_text")
 
 _Kind: TypeAlias = Literal["number", "text", "list"]
-_Layout: TypeAlias = tuple[tuple[str, _Kind], ...]
+_Layout: TypeAlias = tuple[tuple[str, _Kind] | tuple[str, _Kind, Literal["generated"]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Item:
         available_from: Unix seconds from which it may be shown; None = always.
         generated_text: active generated text; searched and encoded, but never shown, and not part
             of the catalogue's own text.
+        generated_attributes: names of the attributes whose values are generated ones in use: the
+            catalogue itself has none for this item.
     """
 
     item_id: str
@@ -52,6 +54,7 @@ class Item:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     available_from: float | None = None
     generated_text: str = ""
+    generated_attributes: tuple[str, ...] = ()
 
     def field_text(self, name: str) -> str:
         """The text of one field; numbers without a trailing .0, lists joined by commas."""
@@ -108,7 +111,7 @@ class ItemTable(Sequence[Item]):
             for name in _TEXTS:
                 parts[name].append(getattr(item, name))
             times.append(-np.inf if item.available_from is None else item.available_from)
-            layout = tuple((name, _kind(value)) for name, value in item.attributes.items())
+            layout = _layout_of(item)
             codes.append(layouts.setdefault(layout, len(layouts)))
             for name, value in item.attributes.items():
                 column = values.setdefault(name, [])
@@ -129,7 +132,7 @@ class ItemTable(Sequence[Item]):
         codes, kept = number_by_first(self._layout_codes[rows])
         layouts = [self._layout_texts[code] for code in kept.tolist()]
         used = (self._layouts[code] for code in kept.tolist())
-        names = dict.fromkeys(name for layout in used for name, _ in layout)
+        names = dict.fromkeys(name for layout in used for name, *_ in layout)
         return ItemTable(
             {name: texts.rows(rows) for name, texts in self._texts.items()},
             self.available_from[rows],
@@ -154,8 +157,8 @@ class ItemTable(Sequence[Item]):
         time = float(self.available_from[row])
         item_id, title, description, generated = (self._texts[name][row] for name in _TEXTS)
         available_from = None if time == -np.inf else time
-        attributes = self._attributes_of(row)
-        return Item(item_id, title, description, attributes, available_from, generated)
+        attributes, marked = self._attributes_of(row), self._generated_attributes_of(row)
+        return Item(item_id, title, description, attributes, available_from, generated, marked)
 
     def __iter__(self) -> Iterator[Item]:
         return (self[row] for row in range(len(self)))
@@ -246,7 +249,7 @@ class ItemTable(Sequence[Item]):
 
     def _attributes_of(self, row: int) -> dict[str, Attribute]:
         attributes: dict[str, Attribute] = {}
-        for name, kind in self._layouts[int(self._layout_codes[row])]:
+        for name, kind, *_ in self._layouts[int(self._layout_codes[row])]:
             values = self._attributes[name]
             if kind == "number":
                 attributes[name] = float(values.numbers[row])
@@ -254,9 +257,22 @@ class ItemTable(Sequence[Item]):
                 attributes[name] = values.text(row) if kind == "text" else values.members_of(row)
         return attributes
 
+    def _generated_attributes_of(self, row: int) -> tuple[str, ...]:
+        layout = self._layouts[int(self._layout_codes[row])]
+        return tuple(name for name, _, *marks in layout if marks)
+
     @cached_property
     def _layouts(self) -> list[_Layout]:
         return [cast("_Layout", json.loads(text)) for text in self._layout_texts]
+
+
+def _layout_of(item: Item) -> _Layout:
+    return tuple(
+        (name, _kind(value), "generated")
+        if name in item.generated_attributes
+        else (name, _kind(value))
+        for name, value in item.attributes.items()
+    )
 
 
 def _kind(value: Attribute) -> _Kind:

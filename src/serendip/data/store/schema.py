@@ -5,10 +5,11 @@ a new version, so that incremental readers see the deletion. ``origin`` says who
 ``file`` or ``api``: an import replaces only rows that came from files. ``events`` is the tail of
 the event log: what the API appended since the last compaction; ``segments`` names the segments that
 count (``data/log``). ``users`` holds attributes of users, ``api_keys`` the keys of the service
-without their secrets. ``generated_texts`` holds generated texts, apart from the catalogue's own
-columns. ``erased_users`` knows by digests who was erased, ``hidden_users`` which users of a segment
-nobody reads any more, ``waiting_erasures`` who was erased while a segment could not be read;
-``backups`` names the backups that were made, ``exports`` the files with users or items.
+without their secrets. ``generated_texts`` holds generated texts and ``generated_values`` generated
+values of attributes, apart from the catalogue's own columns. ``erased_users`` knows by digests who
+was erased, ``hidden_users`` which users of a segment nobody reads any more, ``waiting_erasures``
+who was erased while a segment could not be read; ``backups`` names the backups that were made,
+``exports`` the files with users or items.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
@@ -126,6 +127,20 @@ GENERATED_TEXTS = Table(
     Column("prompt", TEXT, nullable=False),
     Column("digest", name_type(64), nullable=False),
     Column("active", Boolean, nullable=False, server_default=false()),
+)
+
+GENERATED_VALUES = Table(
+    "generated_values",
+    METADATA,
+    Column("item_id", TEXT, primary_key=True),
+    Column("attribute", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
+    Column("source", name_type(8), nullable=False),
+    Column("model", TEXT, nullable=False),
+    Column("prompt", TEXT, nullable=False),
+    Column("digest", name_type(64), nullable=False),
+    Column("active", Boolean, nullable=False, server_default=false()),
+    info=ADDED_LATER,
 )
 
 USER_TABLE = Table(

@@ -50,6 +50,7 @@ from serendip.data.store.tables.backups import Backups
 from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.tables.exports import Exports
 from serendip.data.store.tables.generated_texts import GeneratedTexts
+from serendip.data.store.tables.generated_values import GeneratedValues
 from serendip.data.store.tables.users import PastUsers, Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.users.user import User
@@ -430,6 +431,7 @@ class Store:
                 connection.execute(self._upsert_items, row)
                 connection.execute(self._sql.BLANK_ITEM, values)
             self.generated_texts.remove_of(connection, item_id)
+            self.generated_values.remove_of(connection, item_id)
             noted = connection.scalar(self._sql.META_VALUE, {"name": ITEM_REMAINS_KEY}) or ""
             rows = [
                 {"key": ITEM_REMAINS_KEY, "value": _with_item(noted, item_id)},
@@ -697,7 +699,7 @@ class Store:
         """Remove the bytes of deleted rows; whether all are gone.
 
         Those of users are in two tables, of which one seldom changes; those of items around their
-        rows, and in the table of texts about them, whose rows come and go.
+        rows, and in the tables of what was generated for them, whose rows come and go.
 
         Args:
             of_users: note that bytes of users are left; empty = none are.
@@ -708,7 +710,8 @@ class Store:
             return self._database.scrub()
         changes = self.users.changes()
         tables = ["events"] if str(changes) == self.meta(_SCRUBBED_KEY) else ["events", "users"]
-        places = [RowsAround("items", "item_id", items), RowsAround("generated_texts")]
+        generated = [RowsAround(name) for name in ("generated_texts", "generated_values")]
+        places = [RowsAround("items", "item_id", items), *generated]
         is_done = self._database.scrub(tables if of_users else (), places if items else ())
         if is_done and of_users:
             self.set_meta(_SCRUBBED_KEY, str(changes))
@@ -894,6 +897,11 @@ class Store:
     def generated_texts(self) -> GeneratedTexts:
         """The generated texts about items."""
         return GeneratedTexts(self._database)
+
+    @property
+    def generated_values(self) -> GeneratedValues:
+        """The generated values of attributes that items lack."""
+        return GeneratedValues(self._database)
 
     def meta(self, key: str) -> str | None:
         """The value stored under a key; None if there is none."""

@@ -1,4 +1,4 @@
-"""``serendip enrich gate``, ``revert`` and ``show``: decides whether generated texts are used.
+"""``serendip enrich gate``: decides whether generated texts are used.
 
 The gate searches held-out queries without and with the texts. The texts become active if the 95 %
 interval of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is
@@ -10,11 +10,9 @@ texts are written queries: it would find its own words.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -208,42 +206,3 @@ def _measure(
 
 def _interval(comparison: Comparison) -> dict[str, float | None]:
     return {"value": comparison.difference, "low": comparison.low, "high": comparison.high}
-
-
-def revert_texts(workspace: Workspace) -> int:
-    """Delete all generated texts and the gate's report; the next training uses none.
-
-    LLM answers stay in the ledger, so that writing the texts again costs nothing.
-
-    Returns:
-        number of deleted texts.
-    """
-    with closing(workspace.open_store()) as store:
-        removed = store.generated_texts.remove_all()
-    (workspace.reports / REPORT_FILE).unlink(missing_ok=True)
-    return removed
-
-
-def describe_texts(workspace: Workspace, limit: int) -> dict[str, Any]:
-    """Count the generated texts by source and field, and list the first ones with their origin.
-
-    Args:
-        workspace: of the texts.
-        limit: largest number of listed texts.
-    """
-    with closing(workspace.open_store()) as store:
-        items, texts = store.items(), store.generated_texts.all()
-    current = set(fresh(items, texts))
-    counts = Counter((text.source, text.field) for text in texts)
-    report = workspace.reports / REPORT_FILE
-    return {
-        "texts": len(texts),
-        "active": sum(text.active and text in current for text in texts),
-        "outdated": len(texts) - len(current),
-        "counts": [
-            {"source": source, "field": field, "texts": count}
-            for (source, field), count in sorted(counts.items())
-        ],
-        "gate": json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None,
-        "listed": [{**asdict(text), "outdated": text not in current} for text in texts[:limit]],
-    }

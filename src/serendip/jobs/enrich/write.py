@@ -28,6 +28,7 @@ from serendip.data.store.tables.generated_texts import (
     text_digest,
     without_generated,
 )
+from serendip.data.store.tables.generated_values import without_values
 from serendip.data.text import tokens
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
@@ -148,15 +149,17 @@ def _write_by_llm(context: JobContext, writing: TextWriting) -> dict[str, Any]:
 
 
 def select_thin_items(context: JobContext) -> tuple[list[Item], Dataset]:
-    """Thin items, the most popular first, and the dataset without generated texts.
-
-    A generated text is never the source of another one.
-    """
-    original = without_generated(context.dataset.catalogue.items)
-    dataset = replace(context.dataset, catalogue=Catalogue(original))
+    """Thin items, the most popular first, and the dataset without anything generated."""
+    dataset = read_original(context)
     items = dataset.catalogue.items
     order = np.argsort(-dataset.item_counts(), kind="stable").tolist()
     return [items[number] for number in order if is_thin(items[number])], dataset
+
+
+def read_original(context: JobContext) -> Dataset:
+    """The dataset without generated texts and values: none is ever the source of another one."""
+    original = without_generated(without_values(context.dataset.catalogue.items))
+    return replace(context.dataset, catalogue=Catalogue(original))
 
 
 def write_by_rules(

@@ -30,7 +30,7 @@ def compute_fingerprint(workspace: Workspace, seed: int) -> str:
         "import": read_import_digest(workspace),
         "seed": seed,
         "train_processes": workspace.settings.engine.train_processes,
-        **_generated_texts(workspace),
+        **_generated(workspace),
         **_versions(workspace),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -69,9 +69,15 @@ def _hash_labels(workspace: Workspace) -> str:
     return hash_files(paths) if paths else ""
 
 
-def _generated_texts(workspace: Workspace) -> dict[str, str]:
-    """Hash of the generated texts in use; empty without any."""
+def _generated(workspace: Workspace) -> dict[str, str]:
+    """Hashes of the generated texts and values in use; empty without any."""
     with closing(workspace.open_store()) as store:
-        active = [astuple(text) for text in store.generated_texts.active()]
-    digest = hashlib.sha256(json.dumps(active).encode()).hexdigest()
-    return {"written": digest} if active else {}
+        active = {
+            "written": [astuple(text) for text in store.generated_texts.active()],
+            "values": [astuple(value) for value in store.generated_values.active()],
+        }
+    return {
+        name: hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        for name, rows in active.items()
+        if rows
+    }

@@ -387,16 +387,19 @@ def _search_order(state: EngineState) -> SearchOrder:
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    """Time of the last event, popularity profile, counts of items, users, events, written texts."""
+    """Time of the last event, popularity profile, and counts; those of generated parts if any."""
     events = dataset.events
     counts = {
         "items": dataset.num_items,
         "users": dataset.num_users,
         "events": len(events),
     }
-    written = sum(bool(item.generated_text) for item in dataset.catalogue.items)
+    generated = {"written": 0, "generated_attributes": 0}
+    for item in dataset.catalogue.items:
+        generated["written"] += bool(item.generated_text)
+        generated["generated_attributes"] += len(item.generated_attributes)
     return {
         "data_cut": float(events.timestamps[-1]) if len(events) else None,
-        "counts": {**counts, "written": written} if written else counts,
+        "counts": {**counts, **{name: count for name, count in generated.items() if count}},
         "popularity_profile": newest_profile(events, dataset.num_items),
     }

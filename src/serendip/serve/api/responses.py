@@ -259,6 +259,9 @@ class ItemOut(TypedDict):
     attributes: dict[str, str | float | list[str] | None]
     """Further columns: text, numbers or lists of words."""
 
+    generated_attributes: list[str]
+    """Names of those whose values an LLM or rules chose, as the catalogue has none."""
+
     available_from: float | None
     """Unix seconds from which it may be shown; null = always."""
 
@@ -626,6 +629,7 @@ def build_item(item: Item, engine: EngineProtocol) -> ItemOut:
         "title": item.title,
         "description": item.description,
         "attributes": _attributes(item.attributes),
+        "generated_attributes": list(item.generated_attributes),
         "available_from": item.available_from,
         "semantic_id": [int(code) for code in engine.semantic_id(item.item_id)],
         "code_label": engine.code_label(item.item_id),

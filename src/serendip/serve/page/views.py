@@ -348,9 +348,10 @@ def _facts(
         if isinstance(value, float) and (unit := engine.units.get(name)):
             words = [format_number(value, unit)]
         linked = isinstance(value, tuple)
+        label = name.replace("_", " ").capitalize()
         facts.append(
             (
-                name.replace("_", " ").capitalize(),
+                f"{label} (generated)" if name in found.generated_attributes else label,
                 [
                     (
                         word,

@@ -49,8 +49,8 @@ def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "serendip.db"
     path.touch()
     names = (
-        "api_keys, backups, erased_users, events, exports, generated_texts, hidden_users, items, "
-        "meta, segments, users, waiting_erasures"
+        "api_keys, backups, erased_users, events, exports, generated_texts, generated_values, "
+        "hidden_users, items, meta, segments, users, waiting_erasures"
     )
     with pytest.raises(StorageError, match=f"has no table {names}"):
         Store.open(path)

@@ -61,7 +61,7 @@ _LOST_STATES = ("08", "57P")
 _NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout")
 """How messages of the driver begin before there is a connection, without a state."""
 
-_ERASABLE = ("events", "items", "users", "generated_texts")
+_ERASABLE = ("events", "items", "users", "generated_texts", "generated_values")
 """The tables that an erasure removes rows of."""
 
 _OLDEST_READER = """

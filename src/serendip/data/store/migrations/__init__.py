@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0002"
+HEAD = "0003"
 """The last revision, here so that a service needs no Alembic to see that there is nothing to do."""
 
 VERSION_TABLE = "serendip_version"

@@ -130,9 +130,16 @@ class GeneratedTexts:
 
 
 def text_digest(item: Item) -> str:
-    """Hash of an item's title, description and text attributes; numbers (a price) do not count."""
+    """Hash of an item's title, description and text attributes.
+
+    Numbers (a price), empty values and generated ones do not count.
+    """
     attributes = {
-        name: value for name, value in item.attributes.items() if not isinstance(value, float)
+        name: value
+        for name, value in item.attributes.items()
+        if value not in ("", ())
+        and not isinstance(value, float)
+        and name not in item.generated_attributes
     }
     content = json.dumps([item.title, item.description, attributes], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

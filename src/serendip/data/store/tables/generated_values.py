@@ -1,0 +1,187 @@
+"""Generated values of attributes that items lack, by an LLM or by rules, each with its provenance.
+
+The catalogue's own columns are never changed: a generated value is a row of a separate table. It is
+used only while it is active, which a gate decides for each attribute, and only if its item still
+reads as it did when the value was generated and has no value of its own. Some rows are of items
+that have one: it was hidden from the generator, and the gate compares both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Item
+from serendip.data.store.tables.generated_texts import text_digest
+from serendip.data.store.validation import text_problem
+from serendip.errors import DataError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from serendip.data.store.database import Database
+
+ValueSource: TypeAlias = Literal["llm", "rules"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GeneratedValue:
+    """One generated value of an attribute of an item.
+
+    Args:
+        item_id: the item.
+        attribute: name of the attribute.
+        value: one of those that other items have.
+        source: kind of generator.
+        model: name of the generator.
+        prompt: name and version of the prompt; for rules, their version.
+        digest: hash of the item text it was generated from (``text_digest``).
+        active: whether it is used.
+    """
+
+    item_id: str
+    attribute: str
+    value: str
+    source: ValueSource
+    model: str
+    prompt: str
+    digest: str
+    active: bool = False
+
+
+class GeneratedValues:
+    """The table of generated values of one database."""
+
+    def __init__(self, database: Database) -> None:
+        from serendip.data.store.tables import generated_values_sql
+
+        self._database, self._sql = database, generated_values_sql
+        self._upsert = generated_values_sql.upsert(database.dialect)
+
+    def all(self) -> list[GeneratedValue]:
+        """Every value, ordered by item and attribute."""
+        with self._database.read() as connection:
+            rows = connection.execute(self._sql.ALL).all()
+        return [GeneratedValue(*row) for row in rows]
+
+    def active(self) -> list[GeneratedValue]:
+        """The values in use, in the same order."""
+        return [value for value in self.all() if value.active]
+
+    def replace(self, attribute: str, values: Sequence[GeneratedValue]) -> None:
+        """Keep exactly these values of an attribute.
+
+        A changed value becomes inactive; an unchanged one keeps its state. Those of items that were
+        erased meanwhile are left out.
+
+        Raises:
+            DataError: a value has characters that cannot be stored; none is stored.
+        """
+        for one in values:
+            if problem := text_problem(one.value):
+                raise DataError(
+                    f"the {attribute} of item {one.item_id!r} cannot be stored: it {problem}."
+                )
+        kept = {value.item_id for value in values}
+        rows = [{**asdict(value), "active": False} for value in values]
+        with self._database.write() as connection:
+            ids = connection.scalars(self._sql.ITEMS_OF_ATTRIBUTE, {"of": attribute}).all()
+            if gone := [item_id for item_id in ids if item_id not in kept]:
+                keys = [{"old_item": item_id, "old_attribute": attribute} for item_id in gone]
+                connection.execute(self._sql.REMOVE_VALUE, keys)
+            if rows:
+                connection.execute(self._upsert, rows)
+                connection.execute(self._sql.REMOVE_OF_ERASED)
+
+    def activate(self, attribute: str, values: Iterable[GeneratedValue]) -> None:
+        """Make exactly these values of an attribute active; one replaced meanwhile is skipped."""
+        rows = [
+            {f"judged_{name}": part for name, part in asdict(value).items() if name != "active"}
+            for value in values
+        ]
+        with self._database.write() as connection:
+            connection.execute(self._sql.DEACTIVATE, {"of": attribute})
+            if rows:
+                connection.execute(self._sql.ACTIVATE, rows)
+
+    def remove_of(self, connection: Connection, item_id: str) -> None:
+        """Delete the values of an item, within a write transaction."""
+        connection.execute(self._sql.REMOVE_OF_ITEM, {"item": item_id})
+
+    def remove_all(self) -> int:
+        """Delete every value and return their number."""
+        with self._database.write() as connection:
+            return int(connection.execute(self._sql.REMOVE).rowcount)
+
+
+def fresh_values(items: Iterable[Item], values: Iterable[GeneratedValue]) -> list[GeneratedValue]:
+    """Select the values whose items have not changed since they were generated."""
+    digests = {item.item_id: text_digest(item) for item in items}
+    return [value for value in values if digests.get(value.item_id) == value.digest]
+
+
+def with_values(items: Sequence[Item], values: Sequence[GeneratedValue]) -> Sequence[Item]:
+    """Add generated values to items that lack them; without values, return the same items.
+
+    An attribute that is a list in the catalogue gets a list of one.
+    """
+    if not values:
+        return items
+    by_item: dict[str, list[GeneratedValue]] = {}
+    for value in values:
+        by_item.setdefault(value.item_id, []).append(value)
+    listed = {
+        name for item in items for name, own in item.attributes.items() if isinstance(own, tuple)
+    }
+    return [
+        _with_values(item, by_item[item.item_id], listed) if item.item_id in by_item else item
+        for item in items
+    ]
+
+
+def _with_values(item: Item, values: Sequence[GeneratedValue], listed: set[str]) -> Item:
+    digest = text_digest(item)
+    added: Mapping[str, Attribute] = {
+        one.attribute: (one.value,) if one.attribute in listed else one.value
+        for one in values
+        if one.digest == digest and lacks(item, one.attribute)
+    }
+    if not added:
+        return item
+    attributes = {**item.attributes, **added}
+    return replace(item, attributes=attributes, generated_attributes=tuple(added))
+
+
+def without_values(items: Iterable[Item]) -> list[Item]:
+    """Remove generated values: the items as the catalogue has them.
+
+    An attribute that was there and empty is not there any more.
+    """
+    return [
+        replace(
+            item,
+            attributes={
+                name: value
+                for name, value in item.attributes.items()
+                if name not in item.generated_attributes
+            },
+            generated_attributes=(),
+        )
+        if item.generated_attributes
+        else item
+        for item in items
+    ]
+
+
+def lacks(item: Item, attribute: str) -> bool:
+    """Whether an item has no value of an attribute, or an empty one."""
+    return item.attributes.get(attribute, "") in ("", ())
+
+
+def list_values(item: Item, attribute: str) -> tuple[str, ...]:
+    """The values of an attribute: none, one, or those of a list."""
+    value = item.attributes.get(attribute, ())
+    values = value if isinstance(value, tuple) else (str(value),)
+    return tuple(text for text in values if text)

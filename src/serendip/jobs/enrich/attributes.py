@@ -1,0 +1,228 @@
+"""``serendip enrich run --attribute``: values of an attribute for the items that lack it.
+
+Values are chosen, by an LLM or by rules, among those that other items have. Some items that have a
+value are asked about, too, with it hidden: the gate (``attribute_gate``) compares what was chosen
+for them with what they have.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias, cast
+
+import numpy as np
+
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.store.tables.generated_texts import text_digest
+from serendip.data.store.tables.generated_values import (
+    GeneratedValue,
+    ValueSource,
+    lacks,
+    list_values,
+)
+from serendip.errors import ConfigError, DataError
+from serendip.jobs.context import JobContext
+from serendip.jobs.enrich.value_phrases import ValuePhrases
+from serendip.jobs.enrich.write import JOB, read_original
+from serendip.jobs.llm.job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
+from serendip.jobs.llm.question_parts import Question
+from serendip.llm.runner import CostEstimate
+from serendip.llm.tasks import MAX_VALUE_LENGTH, attribute_task
+from serendip.runtime.atomic_files import exclusive_lock
+
+RULES_MODEL, RULES_VERSION = "words of the item", "attribute-rules-1"
+
+MOST_HELD_OUT: Mapping[ValueSource, int] = {"llm": 300, "rules": 1_000}
+"""Items with a value that a source is asked about, at most; never more than half of them."""
+
+MOST_VALUES = 100
+"""Values that an LLM may choose among, the most frequent ones."""
+
+Origin: TypeAlias = tuple[ValueSource, str, str]
+"""Source, model and prompt of a value."""
+
+_MIN_ITEMS = 2
+"""Items that must have a value before it is given to others."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeWriting:
+    """Attribute, source and limits of a run.
+
+    Args:
+        attribute: of texts, or of lists of texts.
+        source: an LLM or rules.
+        budget: of all runs of ``serendip enrich`` with an LLM together; None = an LLM is refused.
+        prompt: name with version.
+        estimate_only: send no requests and write nothing.
+        on_estimate: called with the cost estimate before the first request.
+    """
+
+    attribute: str
+    source: ValueSource = "llm"
+    budget: float | None = None
+    prompt: str = "attribute-1"
+    estimate_only: bool = False
+    on_estimate: Callable[[CostEstimate], None] = ignore_estimate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttributeItems:
+    """Items of a catalogue by whether they have an attribute.
+
+    Args:
+        attribute: its name.
+        lacking: items with a title and without a value.
+        held_out: items with a value that is hidden from the generator.
+        known: all other items with a value.
+        values: values that at least two items have, the most frequent first.
+    """
+
+    attribute: str
+    lacking: Sequence[Item]
+    held_out: Sequence[Item]
+    known: Sequence[Item]
+    values: Sequence[str]
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, attribute: str, most_held_out: int, seed: int) -> Self:
+        """Divide a catalogue.
+
+        Args:
+            catalogue: all items, without generated values.
+            attribute: its name.
+            most_held_out: items to compare.
+            seed: of the draw of these.
+
+        Raises:
+            ConfigError: no item has such an attribute, or it is a number.
+            DataError: fewer than two values are those of at least two items.
+        """
+        with_value = [item for item in catalogue.items if not lacks(item, attribute)]
+        if not with_value:
+            raise ConfigError(
+                f"no item has an attribute {attribute!r}.",
+                f"Known: {', '.join(catalogue.attribute_names) or 'none'}.",
+            )
+        if any(isinstance(item.attributes[attribute], float) for item in with_value):
+            raise ConfigError(f"{attribute} is a number.", "Only texts can be chosen among.")
+        counts = Counter(value for item in with_value for value in list_values(item, attribute))
+        values = [
+            value
+            for value, count in counts.most_common()
+            if count >= _MIN_ITEMS and len(value) <= MAX_VALUE_LENGTH
+        ]
+        if len(values) < 2:
+            raise DataError(
+                f"{attribute} has {len(values)} values that {_MIN_ITEMS} items share.",
+                "Choose an attribute by which people filter.",
+            )
+        order = np.random.default_rng(seed).permutation(len(with_value)).tolist()
+        count = min(most_held_out, len(with_value) // 2)
+        return cls(
+            attribute,
+            [item for item in catalogue.items if item.title.strip() and lacks(item, attribute)],
+            [with_value[row] for row in sorted(order[:count])],
+            [with_value[row] for row in sorted(order[count:])],
+            values,
+        )
+
+    @property
+    def asked(self) -> list[Item]:
+        """Items that a value is chosen for, without their own."""
+        return [hide_attribute(item, self.attribute) for item in (*self.lacking, *self.held_out)]
+
+
+def hide_attribute(item: Item, attribute: str) -> Item:
+    """The item without one of its attributes."""
+    kept: Mapping[str, Attribute] = {
+        name: value for name, value in item.attributes.items() if name != attribute
+    }
+    return replace(item, attributes=kept)
+
+
+def write_values(context: JobContext, writing: AttributeWriting) -> dict[str, Any]:
+    """Choose values for the items that lack an attribute; used only after they pass the gate.
+
+    Args:
+        context: items, ledger and ``[llm]``.
+        writing: attribute, source and limits.
+
+    Returns:
+        state and counts; for an LLM also estimate and spend.
+
+    Raises:
+        ConfigError: there is no such attribute, or it is a number; no LLM is configured, or the
+            budget is missing, negative or not a number.
+        DataError: the items share no values.
+        StorageError: the database cannot be written, or another process writes texts.
+    """
+    if writing.source == "llm" and writing.budget is None:
+        raise ConfigError("an LLM needs a budget.", "Add --budget, or --writer rules.")
+    catalogue = read_original(context).catalogue
+    most, seed = MOST_HELD_OUT[writing.source], context.options.seed
+    items = AttributeItems.of(catalogue, writing.attribute, most, seed)
+    head = {
+        "attribute": writing.attribute,
+        "source": writing.source,
+        "items": len(catalogue),
+        "lacking": len(items.lacking),
+        "held_out": len(items.held_out),
+        "values": len(items.values),
+    }
+    if writing.source == "llm":
+        return {**head, **_write_by_llm(context, writing, items)}
+    if writing.estimate_only:
+        return {**head, "estimate": {"questions": len(items.asked), "price": 0.0}}
+    with (
+        exclusive_lock(job_folder(context.workspace, JOB)),
+        context.workspace.exclusive(f"job {JOB}"),
+    ):
+        phrases = ValuePhrases.learn(items.known, items.attribute, items.values)
+        found = [phrases.find(item) for item in items.asked]
+        origin: Origin = ("rules", RULES_MODEL, RULES_VERSION)
+        return {**head, "state": "complete", "reason": "", **_store(context, items, found, origin)}
+
+
+def _write_by_llm(
+    context: JobContext, writing: AttributeWriting, items: AttributeItems
+) -> dict[str, Any]:
+    """Let an LLM choose; answers in the ledger are not paid for again."""
+    task = attribute_task(writing.prompt)
+    budget = cast("float", writing.budget)
+    job = LlmJob(JOB, budget, writing.estimate_only, writing.on_estimate)
+    values = list(items.values[:MOST_VALUES])
+
+    def ask() -> list[Question]:
+        head = {"attribute": items.attribute, "values": values}
+        return [{**head, "item": describe_item(item)} for item in items.asked]
+
+    result = run_llm_job(context, task, ask, job)
+    if result.outcome is None:
+        return result.to_json()
+    found = [answer.value if answer else "" for answer in result.outcome.answers]
+    origin: Origin = ("llm", result.model, task.prompt.name)
+    return {**result.to_json(), **_store(context, items, found, origin)}
+
+
+def _store(
+    context: JobContext,
+    items: AttributeItems,
+    found: Sequence[str],
+    origin: Origin,
+) -> dict[str, Any]:
+    """Store what was found for each asked item (empty = nothing), and count it."""
+    own = [*items.lacking, *items.held_out]
+    values = [
+        GeneratedValue(item.item_id, items.attribute, value, *origin, text_digest(item))
+        for item, value in zip(own, found, strict=True)
+        if value
+    ]
+    with closing(context.workspace.open_store()) as store:
+        store.generated_values.replace(items.attribute, values)
+    written = sum(bool(value) for value in found[: len(items.lacking)])
+    return {"written": written, "compared": len(values) - written}

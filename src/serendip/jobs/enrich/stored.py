@@ -1,0 +1,72 @@
+"""``serendip enrich show`` and ``revert``: what was generated for items, and its removal."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any
+
+from serendip.data.store.tables.generated_texts import fresh
+from serendip.data.store.tables.generated_values import fresh_values
+from serendip.engine.workspace import Workspace
+from serendip.jobs.enrich.attribute_gate import REPORT_FILE as ATTRIBUTES_REPORT_FILE
+from serendip.jobs.enrich.attribute_gate import read_reports
+from serendip.jobs.enrich.gate import REPORT_FILE
+
+
+def revert_generated(workspace: Workspace) -> int:
+    """Delete all generated texts and values and the gates' reports; the next training uses none.
+
+    LLM answers stay in the ledger, so that writing them again costs nothing.
+
+    Returns:
+        number of deleted texts and values.
+    """
+    with closing(workspace.open_store()) as store:
+        removed = store.generated_texts.remove_all() + store.generated_values.remove_all()
+    for name in (REPORT_FILE, ATTRIBUTES_REPORT_FILE):
+        (workspace.reports / name).unlink(missing_ok=True)
+    return removed
+
+
+def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
+    """Count the generated texts and values, and list the first ones with their origin.
+
+    Args:
+        workspace: of both.
+        limit: largest number of listed texts, and of listed values.
+    """
+    with closing(workspace.open_store()) as store:
+        items, texts = store.items(), store.generated_texts.all()
+        values = store.generated_values.all()
+    current, counts = set(fresh(items, texts)), Counter((one.source, one.field) for one in texts)
+    report = workspace.reports / REPORT_FILE
+    current_values = set(fresh_values(items, values))
+    by_attribute = Counter((one.source, one.attribute) for one in values)
+    return {
+        "texts": len(texts),
+        "active": sum(text.active and text in current for text in texts),
+        "outdated": len(texts) - len(current),
+        "counts": [
+            {"source": source, "field": field, "texts": count}
+            for (source, field), count in sorted(counts.items())
+        ],
+        "gate": json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None,
+        "listed": [{**asdict(text), "outdated": text not in current} for text in texts[:limit]],
+        "attributes": {
+            "values": len(values),
+            "active": sum(value.active and value in current_values for value in values),
+            "outdated": len(values) - len(current_values),
+            "counts": [
+                {"source": source, "attribute": attribute, "values": count}
+                for (source, attribute), count in sorted(by_attribute.items())
+            ],
+            "gates": read_reports(workspace.reports),
+            "listed": [
+                {**asdict(value), "outdated": value not in current_values}
+                for value in values[:limit]
+            ],
+        },
+    }
