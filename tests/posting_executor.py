@@ -43,7 +43,7 @@ def write_to(shop: Path, number: int) -> None:
         best = engine.recommend(Request("home", users[-1], k=1)).items[0].item_id
         later = [
             Event(f"later{one}", "i5", NOW + number, "click", query=f"query {number}")
-            for one in range(300)
+            for one in range(100)
         ]
         engine.add_events([Event(user, best, NOW + number, "click") for user in users] + later)
         engine.add_items([Item("i3", f"Title {number}"), Item(f"new{number}", "A new item")])

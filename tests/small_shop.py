@@ -68,12 +68,15 @@ def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None
     (folder / "serendip.toml").write_text(SETTINGS)
 
 
-def import_shop(folder: Path, num_users: int = NUM_USERS) -> Path:
+def import_shop(folder: Path, num_users: int = NUM_USERS, more: str = "") -> Path:
     """A workspace of the small world whose files are imported; nothing is built or trained.
 
-    A copy of one that is imported once for each number of users.
+    A copy of one that is imported once for each number of users; ``more`` are further settings.
     """
-    return Path(shutil.copytree(_import_once(num_users), folder, dirs_exist_ok=True))
+    copied = Path(shutil.copytree(_import_once(num_users), folder, dirs_exist_ok=True))
+    if more:
+        (folder / "serendip.toml").write_text(SETTINGS + more)
+    return copied
 
 
 @cache

@@ -254,15 +254,14 @@ BROKEN_BEHIND = {
 
 
 @pytest.mark.parametrize("name", BROKEN_BEHIND)
-def test_requests_before_a_broken_or_late_one_are_all_answered_and_no_failure(tmp_path, name):
+def test_requests_before_a_broken_or_late_one_are_all_answered_and_no_failure(server, name):
     count, broken = BROKEN_BEHIND[name]
     good = b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with running(tmp_path) as server:
-        with server.connect() as connection:
-            connection.sendall(good * count + broken)
-            answer = read_all(connection)
-        assert server.get("/health/live")[0] == 200
-        log = server.log.read_text()
+    with server.connect() as connection:
+        connection.sendall(good * count + broken)
+        answer = read_all(connection)
+    assert server.get("/health/live")[0] == 200
+    log = server.log.read_text()
     *answered, last = re.findall(rb"HTTP/1.1 (\d+) ", answer)
     # Where all were answered before the last one was late, it is refused itself.
     assert [*answered, last] in ([b"200"] * count, [*[b"200"] * count, b"408"])

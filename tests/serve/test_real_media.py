@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from processes import children
-from test_real_workers import MANY, Pair, Worker, pair
+from processes import children, wait_until
+from test_real_workers import Pair, Worker, pair
 
 
 def post_twin(worker: Worker, name: str) -> None:
@@ -22,10 +22,7 @@ def states(worker: Worker, name: str) -> set[str]:
 
 
 def wait_for_files(worker: Worker, name: str) -> None:
-    for _ in range(MANY):
-        if states(worker, name) == {"encoded"}:
-            return
-    pytest.fail("the files were never encoded")
+    wait_until(lambda: states(worker, name) == {"encoded"}, "the end of their encoding")
 
 
 def test_a_service_encodes_files_once_for_all_workers_and_after_a_kill(

@@ -14,11 +14,15 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from processes import wait_until
 from stand import train
 
 from serendip.data.store.database import Database
 from serendip.engine.artefacts.generations import open_current, publish, rollback
 from serendip.runtime.versions import MANIFEST
+
+EVERY_S = 0.02
+"""Between two requests to a service that changes."""
 
 
 @contextmanager
@@ -100,14 +104,16 @@ def test_a_generation_published_meanwhile_takes_over(stand: Path) -> None:
     with service(stand) as (connection, _):
         first = ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"]
         train(stand, seed=1)
-        seen = first
-        for _ in range(20_000):  # the watcher looks every second; requests go on meanwhile
+        seen = [first]
+
+        def is_another() -> bool:  # requests go on meanwhile
             status, answer = ask(connection, "GET", "/v1/recommend?surface=home&k=1")
             assert status == 200
-            seen = answer["generation"]
-            if seen != first:
-                break
-    assert (first, seen) == ("gen-1", "gen-2")
+            seen.append(answer["generation"])
+            return seen[-1] != first
+
+        wait_until(is_another, "the second generation", every_s=EVERY_S)
+    assert (first, seen[-1]) == ("gen-1", "gen-2")
 
 
 def publish_copy(shop: Path) -> Path:
@@ -131,10 +137,12 @@ def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop
         assert ready["refused_generation"] == "gen-2"
         assert ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"] == "gen-1"
         rollback(shop / "generations")
-        for _ in range(20_000):  # the follower looks every second; requests go on meanwhile
-            ready = ask(connection, "GET", "/health/ready")[1]
-            if not ready["degraded"]:
-                break
+        wait_until(
+            lambda: not ask(connection, "GET", "/health/ready")[1]["degraded"],
+            "the end of the substitution",
+            every_s=EVERY_S,
+        )
+        ready = ask(connection, "GET", "/health/ready")[1]
         assert (ready["generation"], ready["refused_generation"]) == ("gen-1", "")
 
 
@@ -165,11 +173,14 @@ def test_writes_are_refused_and_reads_answered_when_the_database_is_deleted(shop
         assert ask(connection, "GET", "/v1/users/u1/history")[0] == 200
         assert ask(connection, "GET", "/v1/items/i2")[0] == 200
         assert ask(connection, "GET", "/v1/items/new")[0] == 404
-        for _ in range(20_000):
+
+        def is_degraded() -> bool:
             status, ready = ask(connection, "GET", "/health/ready")
             assert status == 200
-            if ready["degraded"]:
-                break
+            return bool(ready["degraded"])
+
+        wait_until(is_degraded, "the report of it", every_s=EVERY_S)
+        ready = ask(connection, "GET", "/health/ready")[1]
         assert "serendip.db was deleted" in ready["storage_problem"]
 
 
@@ -200,12 +211,9 @@ print(sorted(trains & set(sys.modules)))
 def test_two_services_on_one_workspace_obey_each_other(shop: Path) -> None:
     """Neither knows of the other: each reads within a second what the other wrote."""
 
-    def until(connection: HTTPConnection, path: str, status: int) -> dict[str, object]:
-        for _ in range(20_000):
-            found, answer = ask(connection, "GET", path)
-            if found == status:
-                return answer
-        raise AssertionError(f"{path} is not {status} yet")
+    def until(connection: HTTPConnection, path: str, status: int) -> None:
+        name = f"{status} for {path}"
+        wait_until(lambda: ask(connection, "GET", path)[0] == status, name, every_s=EVERY_S)
 
     with service(shop) as (one, first), service(shop) as (other, second):
         assert (

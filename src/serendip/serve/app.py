@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require_declarations
+from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import READERS, EngineHolder, EnginePool
 from serendip.serve.limits import LIMITS, ServiceLimits
@@ -38,13 +39,16 @@ _OPENAPI = "/openapi.json"
 
 
 class _Application(FastAPI):
-    """Declares in ``/openapi.json`` how a request shows its key."""
+    """Declares in ``/openapi.json`` what is answered and how a request shows its key."""
 
     def openapi(self) -> dict[str, Any]:
         """Build the document on the first call."""
-        document = super().openapi()
-        document["components"]["securitySchemes"] = SECURITY_SCHEMES
-        return document
+        if self.openapi_schema is None:
+            components = super().openapi()["components"]
+            schemas = components["schemas"] | build_schemas(self.state.bodies)
+            components["schemas"] = dict(sorted(schemas.items()))
+            components["securitySchemes"] = SECURITY_SCHEMES
+        return super().openapi()
 
 
 def build_app(
@@ -87,11 +91,10 @@ def build_app(
     app.router.route_class = ScopedRoute
     app.state.access = access or Access()
     api = Routes(pool, metrics)
-    routers = (api.router, Pages(pool, app.state.access.ring).router)
-    app.include_router(routers[0])
-    app.include_router(routers[1], include_in_schema=False)
-    app.state.all_routes = [route for router in routers for route in router.routes]
-    require_declarations([*app.routes, *app.state.all_routes], frozenset({_OPENAPI}))
+    app.state.bodies = api.bodies
+    for router in (api.router, Pages(pool, app.state.access.ring).router):
+        app.router.routes.extend(router.routes)  # to include a router would build each route again
+    require_declarations(app.routes, frozenset({_OPENAPI}))
     app.add_exception_handler(SerendipError, _engine_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected_error)
@@ -148,7 +151,7 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:
 
 def _allowed_methods(request: Request) -> str:
     methods: set[str] = set()
-    for route in request.app.state.all_routes:
+    for route in request.app.routes:
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
             methods |= route.methods or set()
     return ", ".join(sorted(methods))

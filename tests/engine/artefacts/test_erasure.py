@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from failing_sync import run_script
+from small_shop import WITHOUT_SEARCHES
 
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.events.event import Event
@@ -87,9 +88,16 @@ def states(receipt: Any) -> dict[str, str]:
     return {place.place: place.state for place in receipt.places}
 
 
-@pytest.fixture
-def haunted(shop: Path) -> Path:
+def learn_from_no_searches(shop: Path) -> None:
+    """Let the next training be a short one; what is stored has its places in it all the same."""
+    with (shop / "serendip.toml").open("a") as settings:
+        settings.write(WITHOUT_SEARCHES)
+
+
+@pytest.fixture(scope="module")
+def haunted_once(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained shop in whose tail, segments, attributes and suggestions a person is."""
+    shop = Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("haunted") / "shop"))
     with closing(Workspace.open(shop).open_store()) as store:
         store.put_events(
             [
@@ -104,12 +112,19 @@ def haunted(shop: Path) -> Path:
         store.put_events([Event(PERSON, f"i{number}", 1.7e9) for number in range(3)])
         store.put_events([Event(PERSON, "i9", 1.7e9, "hide", session_id="canary-session")])
         store.users.put(User(PERSON, {"plan": "canaryplan", "country": COUNTRY}))
+    learn_from_no_searches(shop)
     train_workspace(JobContext.open(shop))
     with closing(Workspace.open(shop).open_store()) as store:
         store.put_events([Event(PERSON, "i5", 1.7e9 + 9, "click", query=TEXT)])
     (shop / "embeddings").mkdir()
     pq.write_table(pq.read_table(*[_user_table(shop)]), shop / "embeddings" / "users.parquet")
     return shop
+
+
+@pytest.fixture
+def haunted(haunted_once: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    return Path(shutil.copytree(haunted_once, tmp_path / "haunted"))
 
 
 def _user_table(shop: Path) -> str:
@@ -211,6 +226,7 @@ def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine
 
 
 def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
+    learn_from_no_searches(shop)
     workspace = Workspace.open(shop)
     clues = ("canarytitle", "canarytext", "canarybrand", "canarywords", "canaryfile")
     with closing(Engine.open(shop)) as engine:

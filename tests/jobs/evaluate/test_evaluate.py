@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_shop import import_shop
+from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.data.splits import temporal
 from serendip.engine.artefacts.quality_report import QualityReport
@@ -42,6 +42,12 @@ class Names(StepProgress):
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return import_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop whose ranker learns from no written searches."""
+    return import_shop(tmp_path_factory.mktemp("plain"), more=WITHOUT_SEARCHES)
 
 
 def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
@@ -132,9 +138,9 @@ def test_a_sample_has_whole_users_up_to_the_limit_and_its_size_is_reported(shop:
     assert sample_users(split, None, seed=1) is split
 
 
-def test_a_sample_is_named_in_the_report(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_is_named_in_the_report(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "MAX_TARGETS", 10)
-    report = evaluate_workspace(JobContext.open(shop))
+    report = evaluate_workspace(JobContext.open(plain))
     sample = report["splits"]["sampled"]["temporal@0.9"]
     cut = report["protocols"]["temporal"]["cuts"][0]
     assert cut["targets"] <= 10 < cut["all_targets"]
@@ -155,8 +161,8 @@ def test_a_failure_is_left_for_the_page(tmp_path: Path) -> None:
     assert "too few for a report" in status.text
 
 
-def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(shop: Path) -> None:
-    context = JobContext.open(shop)
+def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(plain: Path) -> None:
+    context = JobContext.open(plain)
     made, _ = plan_splits(context.workspace, 0, full=True)
     assert [task.ablations for task in made] == [True, False, False, False]
     assert [task.surfaces for task in made] == [True, False, False, False]

@@ -280,7 +280,7 @@ def test_whoever_is_erased_while_vectors_are_written_is_not_in_the_file(
 def test_what_is_posted_meanwhile_is_not_in_the_vectors(
     shop: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embeddings, "ROWS_PER_TASK", {"users": 120, "queries": 1}[kind])
+    monkeypatch.setattr(embeddings, "ROWS_PER_TASK", {"users": 50, "queries": 1}[kind])
     write_to(shop, 0)  # so that the generation lacks something at the start, too
     write_to(shop, -1)
     out = shop / "out.parquet"

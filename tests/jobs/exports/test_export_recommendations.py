@@ -145,7 +145,7 @@ def test_an_unknown_surface_and_no_items_are_refused_by_name(shop: Path) -> None
 def test_what_is_posted_meanwhile_does_not_count(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recommendations, "USERS_PER_TASK", 120)
+    monkeypatch.setattr(recommendations, "USERS_PER_TASK", 50)
     write_to(shop, 0)  # so that the generation lacks something at the start, too
     out = shop / "out.parquet"
     expected = recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=NOW)

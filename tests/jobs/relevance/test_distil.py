@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import invoke
-from small_shop import NUM_ITEMS, TASTES, import_shop, write_files
+from small_shop import NUM_ITEMS, TASTES, WITHOUT_SEARCHES, import_shop, write_files
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
@@ -78,7 +78,7 @@ def write_labels(
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with a distilled relevance model, trained with the filter."""
     folder = tmp_path_factory.mktemp("judge") / "shop"
-    import_shop(folder)
+    import_shop(folder, more=WITHOUT_SEARCHES)
     write_labels(folder / "labels.csv", range(100, 160))
     write_labels(folder / "gold.csv", range(200, 260))
     code, _ = invoke(*distil(folder))
@@ -271,7 +271,7 @@ def test_the_report_needs_queries_that_the_model_has_not_seen(shop: Path) -> Non
 
 
 def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: Path) -> None:
-    shop = import_shop(tmp_path / "shop")
+    shop = import_shop(tmp_path / "shop", more=WITHOUT_SEARCHES)
     context = JobContext.open(shop)
     nothing, version = decide_filters(context)
     assert version == {}
@@ -462,10 +462,12 @@ def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
     shutil.copytree(shop, tmp_path / "shop")
     shorter = settings.replace('fields = ["title", "genre"]', 'fields = ["title"]')
     (tmp_path / "shop" / "serendip.toml").write_text(shorter)
+    context = JobContext.open(tmp_path / "shop")
     with pytest.raises(
         DataError, match="trained on title, description, genre by hashing 1; the workspace has"
     ):
-        train(tmp_path / "shop")
+        train_workspace(context)
+    assert [stage["name"] for stage in context.clock.as_dicts()] == ["snapshot"]  # then it ended
 
 
 def test_a_workspace_with_images_is_refused(shop: Path, tmp_path: Path) -> None:

@@ -69,8 +69,16 @@ def searches() -> list[Search]:
     return found
 
 
-def test_the_head_is_what_people_searched_next_and_what_says_more(builder: RewriteBuilder) -> None:
-    table, told = builder.build(searches(), TrainOptions(seed=0))
+@pytest.fixture(scope="module")
+def built(builder: RewriteBuilder) -> tuple[RewriteTable, dict[str, Any]]:
+    """The table of those searches, and what is told of it."""
+    return builder.build(searches(), TrainOptions(seed=0))
+
+
+def test_the_head_is_what_people_searched_next_and_what_says_more(
+    builder: RewriteBuilder, built: tuple[RewriteTable, dict[str, Any]]
+) -> None:
+    table, told = built
     assert table.head["purple divan"][0] == Rewrite("Green chair", "substitute", 4 / 6)
     more = table.head["kettle"]
     assert {one.kind for one in more} == {"narrower"}
@@ -126,20 +134,24 @@ def test_the_student_answers_for_texts_that_nobody_has_seen(builder: RewriteBuil
     assert wide.find_rewrites("zeppelin") == ()
 
 
-def test_nothing_unsafe_is_offered(builder: RewriteBuilder) -> None:
-    table, _ = builder.build(searches(), TrainOptions(seed=0))
+def test_nothing_unsafe_is_offered(built: tuple[RewriteTable, dict[str, Any]]) -> None:
+    table, _ = built
     assert table.near["sofa"] == (("chair", 0.9),)
     assert not [one for found in table.head.values() for one in found if "lamp" in one.text]
 
 
-def test_the_same_seed_makes_the_same_table(builder: RewriteBuilder) -> None:
-    one, two = (builder.build(searches(), TrainOptions(seed=3))[0] for _ in range(2))
+def test_the_same_seed_makes_the_same_table(
+    builder: RewriteBuilder, built: tuple[RewriteTable, dict[str, Any]]
+) -> None:
+    one, two = built[0], builder.build(searches(), TrainOptions(seed=0))[0]
     assert one.head == two.head and one.scorer is not None and two.scorer is not None
     assert one.scorer.weights.tolist() == two.scorer.weights.tolist()
 
 
-def test_no_order_of_any_query_of_the_head_changes(builder: RewriteBuilder) -> None:
-    table, _ = builder.build(searches(), TrainOptions(seed=0))
+def test_no_order_of_any_query_of_the_head_changes(
+    builder: RewriteBuilder, built: tuple[RewriteTable, dict[str, Any]]
+) -> None:
+    table, _ = built
     plain, wide = builder.searcher, builder.searcher.with_rewrites(table)
     for text in {*builder.queries.texts, *table.head}:
         before, after = plain.search(text, 144), wide.search(text, 144)

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from processes import children, connection_each
+from processes import children, connection_each, wait_until
 from test_real_service import publish_copy
 
 from serendip.engine.artefacts.erasure import Eraser
@@ -277,17 +277,18 @@ def test_a_worker_killed_while_it_writes_loses_nothing_acknowledged(shop: Path) 
 
 def wait_for(service: Pair, is_so: Callable[[Any], bool]) -> None:
     """Ask for the state of the service, over new connections, until it is as wanted."""
-    for _ in range(MANY):
+
+    def is_reached() -> bool:
         worker = service.connect()
         try:
             status, ready = worker.ask("GET", "/health/ready")
         except (OSError, HTTPException):
-            continue
+            return False
         finally:
             worker.close()
-        if status == 200 and is_so(ready):
-            return
-    pytest.fail("the state never came")
+        return status == 200 and is_so(ready)
+
+    wait_until(is_reached, "the state")
 
 
 def test_a_published_generation_answers_in_both_workers(shop: Path) -> None:
@@ -309,7 +310,4 @@ def test_what_is_written_elsewhere_is_seen_within_a_second(common: Pair) -> None
         engine.add_items([Item("elsewhere", "A zebra from elsewhere")])
         engine.close()
         for worker in workers:
-            for _ in range(MANY):
-                if worker.found("zebra")[:1] == ["elsewhere"]:
-                    break
-            assert worker.found("zebra")[:1] == ["elsewhere"]
+            wait_until(lambda w=worker: w.found("zebra")[:1] == ["elsewhere"], "the item")

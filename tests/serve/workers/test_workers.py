@@ -16,13 +16,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from processes import children, connection_each, is_free, is_running
+from processes import children, connection_each, is_free, is_running, wait_until
 
 from serendip.errors import ConfigError
 from serendip.serve.server_options import ServerOptions
 from serendip.serve.workers.supervisor import supervise
 
 SCRIPT = Path(__file__).parents[1] / "tiny_server.py"
+EVERY_S = 0.02
+"""Between two requests to a service that changes: often, but not all that the machine can do."""
 MANY = 20_000
 """Requests after which a state that must come is given up; no test needs nearly as many."""
 
@@ -64,20 +66,26 @@ class Running:
 
     def wait_for_workers(self, count: int, ended: Set[int] = frozenset()) -> dict:
         """Ask until so many are ready and some have ended; every answer is a good one."""
-        for _ in range(MANY):
+        answers: list[dict] = []
+
+        def are_ready() -> bool:
             is_left = bool(ended & self.workers)
             status, ready = self.get("/health/ready")
             assert status == 200
-            if ready["workers"] == count and not ready["degraded"] and not is_left:
-                return ready
-        raise AssertionError(ready)
+            answers.append(ready)
+            return ready["workers"] == count and not ready["degraded"] and not is_left
+
+        wait_until(are_ready, f"{count} workers", every_s=EVERY_S)
+        return answers[-1]
 
     def wait_for_log(self, words: str) -> None:
-        for _ in range(MANY):
+        """Ask until a line has some words; every answer is a good one."""
+
+        def is_logged() -> bool:
             assert self.get("/v1/search?q=film")[0] == 200
-            if any(words in line for line in self.log):
-                return
-        raise AssertionError(self.log)
+            return any(words in line for line in self.log)
+
+        wait_until(is_logged, words, every_s=EVERY_S)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -237,10 +245,12 @@ def test_a_worker_that_cannot_begin_leaves_the_earlier_ones_at_work(service: Run
     service.wait_for_log("nothing to open. Remove the switch.; another one starts in 1 s")
     assert service.get("/health/ready")[1]["degraded"]
     service.switch.unlink()
-    for _ in range(MANY):
-        if len(service.workers) == 2:
-            break
+
+    def are_two() -> bool:
         assert service.get("/v1/search?q=film")[0] == 200
+        return len(service.workers) == 2
+
+    wait_until(are_two, "the other worker", every_s=EVERY_S)
     service.wait_for_workers(2)
 
 
@@ -263,10 +273,7 @@ def test_no_worker_outlives_its_supervisor(last: Running) -> None:
     workers = last.workers
     last.process.kill()
     last.process.wait()
-    for _ in range(1_000_000):
-        if not any(map(is_running, workers)):
-            break
-    assert not any(map(is_running, workers))
+    wait_until(lambda: not any(map(is_running, workers)), "the end of all", every_s=EVERY_S)
     assert is_free(last.port)
 
 

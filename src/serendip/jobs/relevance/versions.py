@@ -13,7 +13,7 @@ the items of that training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,23 @@ def current_model_names(workspace: Workspace) -> dict[str, str]:
     return {one: name for one, name in names.items() if name}
 
 
+def require_same_fields(context: JobContext, versions: Iterable[Version]) -> None:
+    """Check that models were trained on what a training would give them.
+
+    Raises:
+        DataError: one was trained on other fields, or with another encoder.
+        UnsupportedError: the workspace has content that no relevance model reads.
+    """
+    for version in versions:
+        reads = RelevanceTexts(context).reads
+        if version.manifest["reads"] != reads:
+            raise DataError(
+                f"{version.folder} was trained on {version.manifest['reads']}; the workspace has "
+                f"{reads}.",
+                "Run `serendip judge distil` again.",
+            )
+
+
 def load_relevance_models(
     context: JobContext, versions: Mapping[str, Version], catalogue: Catalogue
 ) -> dict[str, RelevanceModel]:
@@ -147,17 +164,8 @@ def load_relevance_models(
 
     Raises:
         ArtefactError: it has other features.
-        DataError: it was trained on other fields, or with another encoder.
     """
-    reader = RelevanceTexts(context)
-    for version in versions.values():
-        if version.manifest["reads"] != reader.reads:
-            raise DataError(
-                f"{version.folder} was trained on {version.manifest['reads']}; the workspace has "
-                f"{reader.reads}.",
-                "Run `serendip judge distil` again.",
-            )
-    texts = reader.items(catalogue.items, context.options.progress)
+    texts = RelevanceTexts(context).items(catalogue.items, context.options.progress)
     return {
         labels: open_model(version.folder, texts, catalogue) for labels, version in versions.items()
     }

@@ -47,7 +47,7 @@ from serendip.jobs.relevance.decisions import (
     proven_thresholds,
     read_decisions,
 )
-from serendip.jobs.relevance.versions import load_relevance_models
+from serendip.jobs.relevance.versions import load_relevance_models, require_same_fields
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
@@ -209,6 +209,7 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
         dataset = context.log.dataset
     require_actions(dataset, context.settings.ranker.actions)
     filters, relevance = decide_filters(context)
+    require_same_fields(context, relevance.values())
     version, earlier = _open_previous_ids(context)
     start = choose_start(context, warm)
     fitter = replace(

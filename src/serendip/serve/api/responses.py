@@ -7,9 +7,10 @@ schema costs nothing per request. JSON has no NaN: numbers that are not finite b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NotRequired, cast
 
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from serendip.content.posted_media import FileProblem
@@ -487,7 +488,28 @@ class ErrorOut(TypedDict):
     """What went wrong."""
 
 
-_ERROR = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorOut.__name__}"}}}
+_SCHEMAS = "#/components/schemas/{model}"
+
+
+def declare_body(body: type) -> dict[str, Any]:
+    """A body in the description of a response.
+
+    It refers to the schema, which ``build_schemas`` builds for the document alone. FastAPI would
+    build one for each route whenever a service starts.
+    """
+    return {"application/json": {"schema": {"$ref": _SCHEMAS.format(model=body.__name__)}}}
+
+
+def build_schemas(bodies: Iterable[type]) -> dict[str, Any]:
+    """Schemas of bodies and of the types in them: name -> schema."""
+    types: list[tuple[type, Literal["serialization"], TypeAdapter[Any]]] = [
+        (body, "serialization", TypeAdapter(body)) for body in bodies
+    ]
+    _, document = TypeAdapter.json_schemas(types, ref_template=_SCHEMAS)
+    return cast(dict[str, Any], document["$defs"])
+
+
+_ERROR = declare_body(ErrorOut)
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"content": _ERROR, "description": description}
@@ -506,14 +528,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         503: "The service is loading or cannot store now; Retry-After says when to try again.",
         507: "The disk is full; nothing was stored.",
     }.items()
-} | {"default": {"model": ErrorOut, "description": "Any other error."}}
-"""Error responses of every route. One of them adds the schema to the document, the others refer to
-it: FastAPI builds a schema for each model of each route when the service starts."""
-
-TEXT_ROUTE_ERRORS: dict[int | str, dict[str, Any]] = {
-    "default": {"content": _ERROR, "description": "Any other error."}
-}
-"""For a route whose answers are text: FastAPI would declare the model above as text, too."""
+} | {"default": {"content": _ERROR, "description": "Any other error."}}
+"""Error responses of every route."""
 
 
 def build_answer(answer: Answer, engine: EngineProtocol) -> AnswerOut:

@@ -57,6 +57,7 @@ class Routes:
     def __init__(self, pool: EnginePool, metrics: ServiceMetrics) -> None:
         self._pool, self._metrics = pool, metrics
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
+        self.bodies: set[type] = {responses.ErrorOut}
         self._add_reads()  # what waits to be computed
         routes = [one for one in self.router.routes if isinstance(one, APIRoute)]
         self.reads = [one for one in routes if "GET" in (one.methods or ())]
@@ -93,7 +94,6 @@ class Routes:
             "/metrics",
             self.metrics,
             response_class=PlainTextResponse,
-            responses=responses.TEXT_ROUTE_ERRORS,
             response_description="The answer.",
             operation_id="get_metrics",
             openapi_extra=RouteAccess((ADMIN,)).declare(),
@@ -127,12 +127,14 @@ class Routes:
             visitors: whether visitors of the page may call it, too, for themselves.
         """
         shown = documented or endpoint
+        self.bodies.add(answer)
         self.router.add_api_route(
             path,
             endpoint,
             methods=[method],
-            response_model=answer,
+            response_model=None,
             response_description="The answer.",
+            responses={200: {"content": responses.declare_body(answer)}},
             name=shown.__name__,
             description=inspect.getdoc(shown),
             operation_id=f"{method.lower()}_{shown.__name__}",

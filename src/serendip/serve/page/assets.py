@@ -61,8 +61,9 @@ def _read(path: Path) -> Asset:
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
+@cache
 def environment() -> Environment:
-    """Open the templates."""
+    """Open the templates, which a process compiles once."""
     made = Environment(
         loader=FileSystemLoader(UI_FOLDER / "templates"),
         autoescape=True,

@@ -61,7 +61,7 @@ class Pages:
         self._pool, self._ring = pool, ring
         self._visitors = Visitors(ring)
         self._templates = environment()
-        self.router = APIRouter(route_class=ScopedRoute)
+        self.router = APIRouter(route_class=ScopedRoute, include_in_schema=False)
         for path, endpoint in (
             ("/", self.feed),
             ("/search", self.search),
