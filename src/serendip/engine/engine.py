@@ -40,6 +40,7 @@ from serendip.engine.fallback import fall_back
 from serendip.engine.generations import current_name, open_current, open_earlier, open_named
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
+from serendip.engine.listing import list_sort_names
 from serendip.engine.live_counts import LiveCounts
 from serendip.engine.live_state import ItemUpdater, LiveState
 from serendip.engine.matches import run_matches
@@ -274,6 +275,11 @@ class Engine:
     def attribute_names(self) -> Sequence[str]:
         """Names of the attributes that items have."""
         return self.state.catalogue.attribute_names
+
+    @property
+    def sort_names(self) -> Sequence[str]:
+        """What lists can be ordered by: numbers that people read, those of the settings first."""
+        return list_sort_names(self.state.catalogue, self.settings.named_numbers)
 
     @property
     def units(self) -> Mapping[str, str]:

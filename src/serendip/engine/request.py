@@ -31,7 +31,8 @@ class Request:
         filters: tests of attributes, all of which every item of the answer passes:
             ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``year<=2010``.
         facets: attributes whose values are counted in the whole list.
-        sort: attribute whose numbers order the list, ``-price`` from the largest; empty = by score.
+        sort: attribute whose numbers order the list, ``-price`` from the largest, or
+            ``available_from``, ``-available_from`` from the newest; empty = by score.
     """
 
     surface: str = "home"

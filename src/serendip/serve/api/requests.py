@@ -102,7 +102,8 @@ class _ItemsQuery(_WordedQuery):
     """Attributes whose values are counted in the whole list. May be repeated."""
 
     sort: OptionalId = ""
-    """Attribute whose numbers order the list, ``-price`` from the largest; empty = by score."""
+    """Attribute whose numbers order the list, ``-price`` from the largest, or ``available_from``,
+    ``-available_from`` from the newest; empty = by score."""
 
     def _build_request(self, surface: str, **fields: Any) -> Request:
         return Request(

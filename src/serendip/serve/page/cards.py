@@ -104,6 +104,7 @@ class Context:
         liked: ids of the items that the visitor liked.
         literal: True if ``q`` was searched without corrections.
         filters: that the items pass, as written.
+        sort: their order, as the engine reads it; empty = that of the engine.
     """
 
     user_id: str
@@ -113,6 +114,7 @@ class Context:
     liked: frozenset[str] = frozenset()
     literal: bool = False
     filters: tuple[str, ...] = ()
+    sort: str = ""
 
 
 def build_cards(
@@ -251,5 +253,7 @@ def _why_link(item_id: str, context: Context) -> str:
         values["literal"] = "1"
     if context.source:
         values["source"] = context.source
+    if context.sort:
+        values["sort"] = context.sort
     filters = [("filter", one) for one in context.filters]
     return f"/why?{urlencode([*values.items(), *filters])}"
