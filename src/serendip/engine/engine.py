@@ -380,8 +380,11 @@ class Engine:
         With a text they complete it; without one they are queries to search next.
 
         Args:
-            request: its text, its user, ``after`` and ``k`` are read. At most ``k`` queries are
-                returned, none if it is below 1.
+            request: its text, user, filters, ``after`` and ``k`` are read. At most ``k`` queries
+                are returned, none if it is below 1.
+
+        Raises:
+            DataError: a filter is none, or of an attribute that no item has.
         """
         state = self.state
         if request.k < 1:

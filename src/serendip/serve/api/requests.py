@@ -202,6 +202,10 @@ class SuggestQuery(_WordedQuery):
     k: Count = 8
     """Maximum number of suggestions."""
 
+    filter: Filters = Field(default=[])
+    """Tests of attributes, as of a request for items: every suggestion finds an item that passes
+    all. May be repeated."""
+
     def build_request(self) -> Request:
         """Build the request to the engine."""
         return Request(
@@ -210,6 +214,7 @@ class SuggestQuery(_WordedQuery):
             k=self.k,
             after=self.after,
             language=self.language,
+            filters=tuple(self.filter),
         )
 
 

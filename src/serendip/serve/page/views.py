@@ -118,7 +118,7 @@ def feed(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     return _frame(engine, query, history) | {
         "cards": build_cards(engine, answer, context),
         "more_link": _more_link(answer, context, _FEED_ITEMS, query),
-        "chips": build_chips(chips, query.user),
+        "chips": build_chips(chips, FilteredSearch("", query.user)),
         "rows": _because_rows(engine, query.user, chosen, context.liked),
         "recent": _recent(engine, chosen, context),
         "degraded": [engine.labels.component(name) for name in answer.degraded],
@@ -141,11 +141,17 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     cards = build_cards(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
     instead = alternative_searches(answer, searched)
-    wanted = Request(user_id=query.user, text=typed, k=_CHIPS, after=words, language=query.language)
+    wanted = Request(
+        *("home", query.user, typed),
+        k=_CHIPS,
+        after=words,
+        language=query.language,
+        filters=context.filters,
+    )
     suggested = engine.suggest(wanted)
     if typed and not suggested.queries:
         suggested = engine.suggest(replace(wanted, text=""))
-    chips = build_chips(suggested, query.user)
+    chips = build_chips(suggested, searched)
     shown = {normalise(one.text) for one in instead}
     facets = answer.facets if answer else {}
     return _frame(engine, query, history) | {
