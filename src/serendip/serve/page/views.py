@@ -133,9 +133,8 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     """
     history = engine.history(query.user, _HISTORY_SHOWN)
     context = _search_context(engine, query, "search")
-    words = query.q.strip()
-    searched = FilteredSearch(words, query.user, context.filters, query.literal, query.sort)
-    answer = None
+    searched = read_search(query)
+    words, answer = searched.text, None
     if words or query.filter:
         answer = engine.recommend(_search_request(engine, searched))
     cards = build_cards(engine, answer, context) if answer else []
@@ -166,6 +165,12 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
         "instead": instead,
         "failed_request": answer.request_id if answer and _has_failed(answer, query) else "",
     }
+
+
+def read_search(query: PageQuery) -> FilteredSearch:
+    """The search that the parameters of a page ask for."""
+    filters = tuple(query.filter)
+    return FilteredSearch(query.q.strip(), query.user, filters, query.literal, query.sort)
 
 
 def _search_context(engine: EngineProtocol, query: PageQuery, surface: str) -> Context:
