@@ -94,6 +94,10 @@ class _ItemsQuery(_WordedQuery):
     reasons: Flag = True
     """Say why each item is shown."""
 
+    parts: Flag = True
+    """Tell the numbers that the score of each item was computed from; without them only those that
+    its events carry: ``propensity`` and ``explored`` of an explored item."""
+
     filter: Filters = Field(default=[])
     """Tests of attributes, all of which an item passes: ``genres=Comedy|Drama``, ``brand!=Acme``,
     ``year>=1990``, ``year<=2010``. May be repeated."""
@@ -115,6 +119,7 @@ class _ItemsQuery(_WordedQuery):
             device=self.device,
             session_id=self.session_id,
             reasons=self.reasons,
+            parts=self.parts,
             language=self.language,
             filters=tuple(self.filter),
             facets=tuple(self.facet),
