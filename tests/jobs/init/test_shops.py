@@ -241,3 +241,22 @@ def test_a_name_that_says_the_start_goes_before_one_that_says_publishing(tmp_pat
     (tmp_path / "items.csv").write_text(text, encoding="utf-8")
     mapping = init(tmp_path, "items.csv")["mapping"]["items"]
     assert mapping["available_from"] == "available_from"
+
+
+@pytest.mark.parametrize(
+    ("column", "currencies", "units"),
+    [
+        ("currency", ("EUR",), {"price": "EUR"}),
+        ("Währung", ("€",), {"price": "€"}),
+        ("currency", ("EUR", "USD"), {}),
+        ("currency", ("none",), {}),
+    ],
+)
+def test_the_currency_of_a_column_of_its_own_is_that_of_the_prices(
+    tmp_path: Path, column: str, currencies: tuple[str, ...], units: dict[str, str]
+) -> None:
+    rows = [f"sku{n},Chair {n},{n}.5{n},{n},{currencies[n % len(currencies)]}" for n in range(1, 9)]
+    header = f"sku,name,price,legs,{column}"
+    (tmp_path / "items.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    init(tmp_path, "items.csv")
+    assert Workspace.open(tmp_path / "ws").settings.items.units == units
