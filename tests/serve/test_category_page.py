@@ -139,7 +139,9 @@ def test_the_answer_from_less_lists_the_same_items(engine: Engine, western: set[
 def test_the_page_shows_a_category(client: WireClient, western: set[str]) -> None:
     html = client.get("/search", params={"filter": FILTER, "user": "u1"}).text
     assert {one for one in western if f'data-item="{one}"' in html}
-    assert "All that match" in html
+    assert '<h1 id="found">western</h1>' in html and "<title>western · Search" in html
+    priced = client.get("/search", params={"filter": "price>=1", "user": "u1"}).text
+    assert '<h1 id="found">All that match</h1>' in priced
     assert "western" in html and "PX" not in html  # ids are no words under a title or to choose by
     (link, *_) = (unescape(one) for one in re.findall(r'href="(/why[^"]*)"', html))
     assert parse_qs(urlsplit(link).query)["filter"] == [FILTER]

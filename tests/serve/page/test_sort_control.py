@@ -15,6 +15,7 @@ from serendip.engine.answer import Answer, SearchFeedback
 from serendip.engine.listing import Facet
 from serendip.engine.request import Request
 from serendip.search.rewrites.table import Rewrite
+from serendip.serve.page.filtered_search import FilteredSearch
 
 ASKED = {"q": "drama", "user": "u", "literal": "1", "filter": ["genres=Drama", "year>=1950"]}
 
@@ -89,6 +90,27 @@ def test_the_next_part_is_in_the_same_order(client: WireClient) -> None:
     assert second and first + second == sorted(first + second)
     (further,) = {unescape(one) for one in re.findall(r'href="(/more[^"]*)"', later)}
     assert parse_qs(urlsplit(further).query)["sort"] == ["year"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "category"),
+    [
+        ((), ""),
+        (("genres=Drama",), "Drama"),
+        (
+            ("genres=Drama|Comedy", "year>=1990", "brand!=Acme", "brand=Mori"),
+            "Drama or Comedy, Mori",
+        ),
+    ],
+)
+def test_a_search_without_a_text_is_named_by_what_it_filters_by(
+    filters: tuple[str, ...], category: str
+) -> None:
+    assert FilteredSearch("", "u", filters).category == category
+
+
+def test_a_search_of_nobody_names_no_user() -> None:
+    assert FilteredSearch("drama", "").link == "/search?q=drama"
 
 
 class Corrected(TinyEngine):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from serendip.data.attribute_test import AttributeTest
+
 
 @dataclass(frozen=True, slots=True)
 class FilteredSearch:
@@ -27,7 +29,8 @@ class FilteredSearch:
     @property
     def fields(self) -> list[tuple[str, str]]:
         """Fields of a form that asks for the search in another order."""
-        fields = [("q", self.text), ("user", self.user_id)]
+        fields = [("q", self.text)]
+        fields += [("user", self.user_id)] if self.user_id else []
         fields += [("literal", "1")] if self.literal else []
         return [*fields, *(("filter", one) for one in self.filters)]
 
@@ -36,6 +39,12 @@ class FilteredSearch:
         """Link to the search."""
         fields = [*self.fields, *([("sort", self.sort)] if self.sort else [])]
         return f"/search?{urlencode(fields)}"
+
+    @property
+    def category(self) -> str:
+        """What a search without a text is of, by the values that it filters by; empty without."""
+        tests = [AttributeTest.parse(one) for one in self.filters]
+        return ", ".join(" or ".join(one.values) for one in tests if one.sign == "=")
 
     def toggle(self, filter_text: str) -> str:
         """Link to the search with a filter, or without it if it is there."""
