@@ -87,6 +87,26 @@ def test_enter_without_a_choice_searches_for_the_words(open_page):
     assert page.locator(".grid .card").count() > 3
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("width", [320, *WIDTHS.values()])
+def test_results_are_put_in_an_order_by_keyboard(open_page, width, scripts):
+    page = open_page("/search?q=drama&user=order", width, java_script_enabled=scripts)
+    orders = page.get_by_label("Sort by")
+    assert orders.bounding_box()["height"] >= 32
+    orders.focus()
+    page.keyboard.type("Year, h")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?q=drama&user=order&sort=-year")
+    assert page.get_by_label("Sort by").input_value() == "-year"
+    years = [int(text[:4]) for text in page.locator(".grid .card-meta").all_inner_texts()]
+    assert years and years == sorted(years, reverse=True)
+    form = page.locator("form.sort").bounding_box()
+    assert form["x"] >= 0 and form["x"] + form["width"] <= width
+    if scripts:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_opening_an_item_is_a_click_that_changes_the_feed(open_page, address):
     page = open_page("/?user=clicks")
     before = titles(page)

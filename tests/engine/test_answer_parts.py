@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from serendip.data.item_list import ItemList
+from serendip.data.items.catalogue import Item
+from serendip.engine.engine import Engine
 from serendip.engine.presenter import _parts
+from serendip.engine.request import Request
 
 
 def test_numbers_have_five_decimals_but_a_propensity_never_becomes_0():
@@ -15,3 +22,23 @@ def test_numbers_have_five_decimals_but_a_propensity_never_becomes_0():
     }
     items = ItemList(np.array([3, 4], np.int32), np.array([2.0, 1.0]), columns)
     assert _parts(items) == [{"retriever": 0.12346}, {"retriever": 0.0, "propensity": 2.5e-7}]
+
+
+EXPLORING = "\n[surfaces.home.exploration]\nshare = 0.5\nmax_loss = 1.0\n"
+
+
+def test_without_parts_an_answer_keeps_only_the_numbers_that_events_carry(shop: Path) -> None:
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + EXPLORING)
+    with closing(Engine.open(shop)) as engine:
+        engine.add_items([Item(f"new{number}", f"A new thing {number}") for number in range(8)])
+        told = Request("home", user_id="u1", k=10)
+        whole, short = engine.recommend(told), engine.recommend(replace(told, parts=False))
+        assert [one.item_id for one in short.items] == [one.item_id for one in whole.items]
+        assert [one.score for one in short.items] == [one.score for one in whole.items]
+        assert [one.reason for one in short.items] == [one.reason for one in whole.items]
+        carried = ("explored", "propensity")
+        kept = [
+            {name: one.parts[name] for name in carried if name in one.parts} for one in whole.items
+        ]
+        assert any(kept) and [dict(one.parts) for one in short.items] == kept

@@ -23,6 +23,7 @@ from serendip.engine.query_suggestions import (
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.errors import DataError
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.co_searches import CoSearches
@@ -116,6 +117,33 @@ def test_items_similar_to_a_liked_item_are_suggested(open_engine) -> None:
     queries = open_engine().suggest(Request(user_id="u1", k=30)).queries
     likes = [query for query in queries if query.kind == "like"]
     assert likes and all(query.text.startswith("like The ") and query.item_id for query in likes)
+
+
+def passing_of(engine: Engine, text: str, genre: str) -> set[str]:
+    answer = engine.search(text, filters=(f"genre={genre}",), k=60)
+    return {item.item_id for item in answer.items}
+
+
+@pytest.mark.parametrize("user", ["", "u1", "u8"])
+@pytest.mark.parametrize("typed", ["", "tale", "the"])
+def test_with_filters_every_query_finds_an_item_that_passes(open_engine, user, typed) -> None:
+    engine = open_engine()
+    asked = Request(user_id=user, text=typed, filters=("genre=horror",), k=30)
+    queries = engine.suggest(asked).queries
+    assert queries
+    for query in queries:
+        if query.item_id:
+            item = engine.item(query.item_id)
+            assert item is not None and item.attributes["genre"] == "horror"
+        assert passing_of(engine, query.text.removeprefix("like "), "horror")
+    unfiltered = texts(engine.suggest(replace(asked, filters=())))
+    assert {"comedy", "western"} & set(unfiltered) or typed
+    assert not {"comedy", "western"} & set(texts(engine.suggest(asked)))
+
+
+def test_a_filter_of_an_unknown_attribute_is_refused_in_suggestions(open_engine) -> None:
+    with pytest.raises(DataError, match="colour"):
+        open_engine().suggest(Request(filters=("colour=red",)))
 
 
 def test_the_query_of_the_page_is_not_suggested_on_it(open_engine) -> None:

@@ -139,13 +139,34 @@ def test_the_answer_from_less_lists_the_same_items(engine: Engine, western: set[
 def test_the_page_shows_a_category(client: WireClient, western: set[str]) -> None:
     html = client.get("/search", params={"filter": FILTER, "user": "u1"}).text
     assert {one for one in western if f'data-item="{one}"' in html}
-    assert "All that match" in html
+    assert '<h1 id="found">western</h1>' in html and "<title>western · Search" in html
+    priced = client.get("/search", params={"filter": "price>=1", "user": "u1"}).text
+    assert '<h1 id="found">All that match</h1>' in priced
     assert "western" in html and "PX" not in html  # ids are no words under a title or to choose by
     (link, *_) = (unescape(one) for one in re.findall(r'href="(/why[^"]*)"', html))
     assert parse_qs(urlsplit(link).query)["filter"] == [FILTER]
     assert "From all that may be shown" in client.get(link).text
     nothing = client.get("/search", params={"filter": "genre=none", "user": "u1"}).text
     assert "Nothing here passes these filters" in nothing
+
+
+def test_the_chips_of_a_category_stay_in_it_and_find_something(client: WireClient) -> None:
+    html = client.get("/search", params={"filter": FILTER, "user": "u1", "sort": "price"}).text
+    links = re.findall(r'class="chip" href="(/[^"]*)" data-click', html)
+    searches = [one for one in map(unescape, links) if one.startswith("/search?")]
+    assert searches
+    for link in searches:
+        query = parse_qs(urlsplit(link).query)
+        assert (query["filter"], query["sort"]) == ([FILTER], ["price"])
+        assert 'class="card-title"' in client.get(link).text
+
+
+def test_the_api_suggests_within_filters(client: WireClient) -> None:
+    inside = client.get("/v1/suggest", params={"user_id": "u1", "filter": FILTER, "k": 30}).json()
+    everywhere = client.get("/v1/suggest", params={"user_id": "u1", "k": 30}).json()
+    texts = {query["text"] for query in inside["suggestions"]}
+    assert texts and "comedy" not in texts
+    assert "comedy" in {query["text"] for query in everywhere["suggestions"]}
 
 
 def test_why_an_item_is_there_is_told(engine: Engine) -> None:

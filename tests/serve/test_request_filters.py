@@ -19,6 +19,7 @@ from wire_client import WireClient, error_of
 from serendip.data.items.allowed_items import ItemSet
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +200,42 @@ def test_an_order_explores_nothing_and_moves_no_sold_places(client: WireClient) 
     refused = client.get("/v1/recommend", params={"surface": "ads", "sort": "price"})
     assert refused.status_code == 422
     assert "sells positions" in error_of(refused)["message"]
+
+
+def test_the_order_by_time_begins_with_what_appeared_last(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
+    with closing(Engine.open(folder)) as opened:
+        assert "available_from" not in opened.sort_names
+        with pytest.raises(DataError, match="available_from"):
+            opened.search("tale", sort="-available_from")
+        for number in range(4):
+            item = opened.item(f"i{number}")
+            assert item is not None
+            opened.add_items([replace(item, available_from=1_000.0 * number)])
+        assert opened.sort_names[0] == "available_from"
+        newest = [
+            item.item_id for item in opened.search("tale", sort="-available_from", k=60).items
+        ]
+        assert newest[:4] == ["i3", "i2", "i1", "i0"] and len(newest) == 60
+        oldest = opened.search("tale", sort="available_from", k=4).items
+        assert [item.item_id for item in oldest] == ["i0", "i1", "i2", "i3"]
+
+
+def test_lists_can_be_ordered_by_numbers_and_those_of_the_settings_lead(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
+    settings = folder / "serendip.toml"
+    units, quality = '\n[items.units]\ncost = "EUR"\n', '\n[quality]\nrating = "stars"\n'
+    settings.write_text(settings.read_text() + units + quality)
+    numbers = {"year": 1999.0, "shop_id": 7.0, "stars": 4.5, "cost": 3.0}
+    with closing(Engine.open(folder)) as opened:
+        item = opened.item("i1")
+        assert item is not None
+        opened.add_items([replace(item, attributes={**item.attributes, **numbers})])
+        assert opened.sort_names == ("cost", "stars", "year")
 
 
 def test_a_number_is_needed_to_compare_and_to_order(client: WireClient) -> None:

@@ -28,6 +28,7 @@ from serendip.engine.artefacts.quality_report import QualityReport
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.item_pictures import ItemPictures
+from serendip.engine.listing import Facet
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, SerendipError, UnknownItemError, UnsupportedError
@@ -96,6 +97,10 @@ class TinyEngine:
         return list(
             dict.fromkeys(name for item in self._items.values() for name in item.attributes)
         )
+
+    @property
+    def sort_names(self) -> Sequence[str]:
+        return ("year",)
 
     def is_code(self, attribute: str) -> bool:
         return is_code_name(attribute)
@@ -309,6 +314,8 @@ class TinyEngine:
             raise DataError(f"cursor {cursor!r} is not valid.")
         first = int(cursor[:6] or 0)
         order = sorted(scores, key=lambda item_id: (-scores[item_id], item_id))
+        if request.sort:
+            order.sort(key=self._year, reverse=request.sort.startswith("-"))
         items = tuple(
             AnswerItem(i, scores[i], {"match": scores[i]}, reason if scores[i] else "")
             for i in order[first : first + k]
@@ -316,7 +323,12 @@ class TinyEngine:
         self._answers += 1
         following = str(first + k) if first + k < len(order) else ""
         name = f"r{self._answers}"
-        return Answer(name, self.generation, request.surface, items, following)
+        years = [self._year(item_id) for item_id in order]
+        facets = {"year": Facet({}, min(years), max(years))} if years and request.facets else {}
+        return Answer(name, self.generation, request.surface, items, following, facets=facets)
+
+    def _year(self, item_id: str) -> float:
+        return float(str(self._items[item_id].attributes.get("year", 0)))
 
 
 def _genres(item: Item) -> tuple[str, ...]:

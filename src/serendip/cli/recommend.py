@@ -46,7 +46,10 @@ def run(
         typer.Option("--filter", help="genres=Comedy|Drama, brand!=Acme, year>=1990; repeatable."),
     ] = None,
     sort: Annotated[
-        str, typer.Option(help="Attribute of numbers; -price = from the largest.")
+        str,
+        typer.Option(
+            help="Attribute of numbers; -price = from the largest, -available_from = the newest."
+        ),
     ] = "",
     k: Annotated[int, typer.Option("-k", help="Largest number of items per user.")] = 10,
     batch: Annotated[bool, typer.Option("--batch", help="Write all users to --out.")] = False,

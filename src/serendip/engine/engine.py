@@ -47,6 +47,7 @@ from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back
 from serendip.engine.item_pictures import ItemPictures
+from serendip.engine.listing import list_sort_names
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.live.state import ItemUpdater, LiveState
 from serendip.engine.matches import run_matches
@@ -281,6 +282,11 @@ class Engine:
         return self.state.catalogue.attribute_names
 
     @property
+    def sort_names(self) -> Sequence[str]:
+        """What lists can be ordered by: numbers that people read, those of the settings first."""
+        return list_sort_names(self.state.catalogue, self.settings.named_numbers)
+
+    @property
     def units(self) -> Mapping[str, str]:
         """Attribute -> unit of its numbers."""
         return self.settings.items.units
@@ -379,8 +385,11 @@ class Engine:
         With a text they complete it; without one they are queries to search next.
 
         Args:
-            request: its text, its user, ``after`` and ``k`` are read. At most ``k`` queries are
-                returned, none if it is below 1.
+            request: its text, user, filters, ``after`` and ``k`` are read. At most ``k`` queries
+                are returned, none if it is below 1.
+
+        Raises:
+            DataError: a filter is none, or of an attribute that no item has.
         """
         state = self.state
         if request.k < 1:

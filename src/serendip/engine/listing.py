@@ -1,4 +1,4 @@
-"""What a caller asks of a whole list: its order by an attribute, and counts of the values in it.
+"""What a caller asks of a whole list: its order by a number, and counts of the values in it.
 
 Both read the list that the pages are cut from, of a thousand items or so. What an order puts first
 in all that may be shown is found by ``matches.py``.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.arrays import first_rows
+from serendip.data.arrays import TimeArray, first_rows
 from serendip.data.item_list import ItemList
 from serendip.data.items.attribute_test import require_attributes, require_numbers
 from serendip.data.items.catalogue import Catalogue
@@ -22,6 +22,9 @@ MOST_VALUES = 50
 
 DESCENDING = "-"
 """Before the attribute of a sort: the largest number comes first."""
+
+AVAILABLE_FROM = "available_from"
+"""The order by the time from which items may be shown; ``-available_from`` is the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ def sort_items(
 
     Args:
         items: in any order, which decides between equal numbers.
-        sort: name of the attribute, ``-price`` for the largest first; empty = as it is.
+        sort: name of the attribute or ``AVAILABLE_FROM``, ``-price`` for the largest first; empty =
+            as it is.
         catalogue: of the items.
         most: number of items at which the list ends; None = all.
 
@@ -54,13 +58,36 @@ def sort_items(
     """
     if not sort:
         return items
-    name = sort.removeprefix(DESCENDING)
-    require_attributes([name], catalogue)
-    require_numbers([name], catalogue)
-    numbers = catalogue.column(name).numbers_of(items.item_nums)  # (C,)
+    numbers = _numbers_of(items, sort.removeprefix(DESCENDING), catalogue)
     keys = -numbers if sort.startswith(DESCENDING) else numbers
     keys[np.isnan(keys)] = np.inf
     return items.take(first_rows(len(items) if most is None else most, keys))
+
+
+def list_sort_names(catalogue: Catalogue, first: Sequence[str]) -> tuple[str, ...]:
+    """What people may order lists by: the time of the items where any has one, then the attributes
+    that are numbers, without ids and codes.
+
+    Args:
+        catalogue: of the items.
+        first: attributes that come before the others.
+    """
+    known = catalogue.attribute_names
+    names = dict.fromkeys((*(name for name in first if name in known), *known))
+    numbers = (
+        name for name in names if not catalogue.is_code(name) and catalogue.column(name).has_numbers
+    )
+    return (*((AVAILABLE_FROM,) if catalogue.has_times else ()), *numbers)
+
+
+def _numbers_of(items: ItemList, name: str, catalogue: Catalogue) -> TimeArray:
+    """(C,) float64 what items are ordered by; NaN = an item has none."""
+    if name == AVAILABLE_FROM and catalogue.has_times:
+        times = catalogue.available_from[items.item_nums]
+        return np.where(np.isfinite(times), times, np.nan)
+    require_attributes([name], catalogue)
+    require_numbers([name], catalogue)
+    return catalogue.column(name).numbers_of(items.item_nums)
 
 
 def count_facets(

@@ -33,7 +33,7 @@ from serendip.engine.explanations.translation import Language, choose_language
 from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
-from serendip.engine.stages.exploration import PROPENSITY
+from serendip.engine.stages.exploration import EXPLORED, PROPENSITY
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.selection import Result
@@ -49,6 +49,9 @@ _DECIMALS = 5
 
 _ANY_WORD = 1e-9
 """A BM25 below that of any item with a word."""
+
+_LOGGED = (EXPLORED, PROPENSITY)
+"""Numbers of an item that its events carry, so that what was explored can be told apart."""
 
 _WORD_SCORES = ("title match", "bm25")
 """Features that the evidence of the text is computed from."""
@@ -103,7 +106,8 @@ def build_answer(
         reasons = _tell_reasons(result, state, language, offset + k)[offset:]
     sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist()
     ids = state.catalogue.vocabulary.ids_of(page.item_nums)
-    columns = (ids, page.scores.tolist(), _parts(page), reasons, sponsored)
+    parts = _parts(page if request.parts else _only_logged(page))
+    columns = (ids, page.scores.tolist(), parts, reasons, sponsored)
     items = tuple(AnswerItem(*values) for values in zip(*columns, strict=True))
     next_cursor = encode_cursor(offset + k) if offset + k < len(result.items) else ""
     feedback = search_feedback(result, state)
@@ -219,6 +223,12 @@ def _p_irrelevant(
         return {}
     probabilities = stage.predict(state, query, np.array([item], np.int32))  # (1,)
     return {} if probabilities is None else {P_IRRELEVANT: float(probabilities[0])}
+
+
+def _only_logged(items: ItemList) -> ItemList:
+    """Items without the numbers that their events do not carry."""
+    kept = {name: column for name, column in items.fields.items() if name in _LOGGED}
+    return ItemList.of_distinct(items.item_nums, items.scores, kept)
 
 
 def _parts(items: ItemList) -> list[dict[str, float]]:

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.events.event import ActionRules, Event
 from serendip.data.events.search_log import IMPRESSION, SUGGESTED, choices_of
+from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.items.attribute_test import parse_tests
 from serendip.data.query import History, Query, UserPast
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
@@ -31,6 +33,7 @@ from serendip.engine.explanations.translation import find_language, is_readable
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
+from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP, Blocklist
@@ -159,19 +162,19 @@ class QuerySuggester:
 
         Args:
             state: the present one.
-            request: ``text`` is the text typed so far, ``after`` the query of the results page.
+            request: ``text`` is the text typed so far, ``after`` the query of the results page; the
+                filters are those of ``text`` and of what completes it.
             user: features of the user.
             context: what must not be suggested to them.
         """
-        typed, k = request.text, request.k
+        typed, k, passing = request.text, request.k, _find_passing(state, request)
         key = normalise(typed)
         completions = state.suggester.suggest(typed, k)
-        rows = self._complete_key(key)
+        rows = self._complete_key(key, passing)
         if not len(rows) and all(completion.kind == "spelling" for completion in completions):
             before, _, last = key.rpartition(" ")
-            rows = self._complete_key(
-                f"{state.searcher.speller.correct_text(before)} {last}".strip()
-            )
+            meant = f"{state.searcher.speller.correct_text(before)} {last}".strip()
+            rows = self._complete_key(meant, passing)
         allowed = [
             completion for completion in completions if self._blocklist.allows(completion.text)
         ]
@@ -182,7 +185,7 @@ class QuerySuggester:
             *self._rank_candidates(state, candidates, user, key),
         ]
         visible = (query for query in _best_first(queries) if query.item not in context.hidden)
-        return [_suggestion(state, query) for query in _with_results(state, visible, k)]
+        return [_suggestion(state, query) for query in _with_results(state, visible, k, passing)]
 
     def recommend(
         self,
@@ -200,19 +203,21 @@ class QuerySuggester:
 
         Args:
             state: the present one.
-            request: ``after`` is the query of the results page that they are shown on.
+            request: ``after`` is the query of the results page that they are shown on, the filters
+                those of the page.
             user: features of the user.
             context: their own searches and items, and what must not be suggested to them.
             now: Unix seconds; NaN = no category is young.
         """
         after, k = request.after, request.k
         key, failed, pool_size = normalise(after), context.failed, self._config.exploration
+        passing = _find_passing(state, request)
         page_user = user
         if key:  # The results of the page count as chosen last, the best one as the very last.
             results = state.searcher.search(after, TOP).item_nums
             history = np.concatenate([user.history, results[::-1]])
             page_user = replace(user, history=history, searched=user.searched | {key})
-        all_rows = np.arange(len(self._table))
+        all_rows = self._rows_within(passing)
         own = self._own_candidates(state, context) if "own" in self._config.sources else []
         queries = [
             *self._rank_rows(self._table, all_rows, self._choices, page_user, ""),
@@ -228,8 +233,8 @@ class QuerySuggester:
             ordered.sort(key=lambda query: not is_readable(query.text, language))
         wanted = max(k, k - 1 + pool_size)
         examined = islice(ordered, _MAX_EXAMINED * wanted)
-        best = list(_with_results(state, _remove_similar(examined), wanted))
-        young = self._young(state, ordered, k, now)
+        best = list(_with_results(state, _remove_similar(examined), wanted, passing))
+        young = self._young(state, ordered, k, now, passing)
         return self._arrange(state, best, young, user, context, k, key)
 
     def _ways_out(self, key: str, k: int) -> list[_RankedQuery]:
@@ -240,7 +245,12 @@ class QuerySuggester:
         ]
 
     def _young(
-        self, state: EngineState, queries: Sequence[_RankedQuery], k: int, now: float
+        self,
+        state: EngineState,
+        queries: Sequence[_RankedQuery],
+        k: int,
+        now: float,
+        passing: AllowedItems | None,
     ) -> list[_RankedQuery]:
         """The best queries whose results are in young categories, if any chip may be one."""
         if int(self._config.young_share * k) < 1 or math.isnan(now):
@@ -251,7 +261,7 @@ class QuerySuggester:
         shares = self._table.shares
         is_young = shares[:, young].sum(1) >= _NEW_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
         found = (one for one in queries if one.table is self._table and is_young[one.row])
-        return list(_with_results(state, _remove_similar(found), _YOUNG_POOL))
+        return list(_with_results(state, _remove_similar(found), _YOUNG_POOL, passing))
 
     def _arrange(
         self,
@@ -297,9 +307,17 @@ class QuerySuggester:
         drawn = np.sort(rng.permutation(len(young))[:count])
         return [young[place] for place in drawn.tolist()], count / len(young)
 
-    def _complete_key(self, key: str) -> NDArray[np.intp]:
+    def _rows_within(self, passing: AllowedItems | None) -> NDArray[np.intp]:
+        """Rows of the verified queries that have an item among some; None = all rows."""
+        if passing is None:
+            return np.arange(len(self._table))
+        return np.flatnonzero(self._table.sums(passing.shared.mask.astype(np.int32)) > 0)
+
+    def _complete_key(self, key: str, passing: AllowedItems | None) -> NDArray[np.intp]:
         """Rows of the most popular verified queries that continue a normal form."""
         rows = self._table.completions(key) if key else np.empty(0, np.intp)
+        if passing is not None:
+            rows = np.intersect1d(rows, self._rows_within(passing))
         return rows[np.argsort(-self._popularity[rows], kind="stable")[:MAX_COMPLETIONS]]
 
     def _build_candidates(
@@ -386,19 +404,36 @@ def _remove_similar(queries: Iterable[_RankedQuery]) -> Iterator[_RankedQuery]:
             yield query
 
 
+def _find_passing(state: EngineState, request: Request) -> AllowedItems | None:
+    """The items that pass the filters of a request; None without filters.
+
+    Raises:
+        DataError: a filter is none, or of an attribute that no item has.
+    """
+    if not request.filters:
+        return None
+    query = Query("suggest", filters=parse_tests(request.filters, state.catalogue))
+    return Requested().restrict(AllowedItems.all(state.num_items), query, state)
+
+
 def _with_results(
-    state: EngineState, queries: Iterable[_RankedQuery], k: int
+    state: EngineState, queries: Iterable[_RankedQuery], k: int, passing: AllowedItems | None
 ) -> Iterator[_RankedQuery]:
-    """The first k queries that have a result now: items may be deleted or have other texts."""
-    missing = k
+    """The first k queries that have a result now: items may be deleted or have other texts.
+
+    With items that pass the filters of a page, one of these with all words of the query.
+    """
+    missing, is_filtered = k, passing is not None
     for query in queries:
         if missing < 1:
             return
         item = query.item
-        if item >= 0 and state.hidden[item]:
+        if item >= 0 and (state.hidden[item] or (passing is not None and item not in passing)):
             continue
         leads_to_item = item >= 0 and query.kind in _ITEM_KINDS
-        if leads_to_item or len(state.searcher.lexical.search(query.text, 1)):
+        if leads_to_item or len(
+            state.searcher.lexical.search(query.text, 1, passing, needs_all=is_filtered)
+        ):
             missing -= 1
             yield query
 

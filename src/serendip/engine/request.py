@@ -24,6 +24,8 @@ class Request:
         cursor: ``next`` of the previous answer; empty for the first page.
         after: the query of the results page that the suggestions are shown on.
         reasons: whether each item has the sentence that says why it is shown.
+        parts: whether each item has the numbers that its score was computed from; without them only
+            those that its events carry.
         device: kind of device of the request, spelt as in the events.
         session_id: of the visit, as the events of it carry it; empty = it is told by time.
         language: of the sentences in the answer: a tag such as ``ko``, or an ``Accept-Language``;
@@ -31,7 +33,8 @@ class Request:
         filters: tests of attributes, all of which every item of the answer passes:
             ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``year<=2010``.
         facets: attributes whose values are counted in the whole list.
-        sort: attribute whose numbers order the list, ``-price`` from the largest; empty = by score.
+        sort: attribute whose numbers order the list, ``-price`` from the largest, or
+            ``available_from``, ``-available_from`` from the newest; empty = by score.
     """
 
     surface: str = "home"
@@ -44,6 +47,7 @@ class Request:
     cursor: str = ""
     after: str = ""
     reasons: bool = True
+    parts: bool = True
     device: str = ""
     session_id: str = ""
     language: str = ""

@@ -47,11 +47,13 @@ class CutShort:
         name: of the training.
         done: share of its planned steps, in [0, 1).
         seconds: its time.
+        continues: whether it began with what an earlier training has learned, and so keeps that.
     """
 
     name: str
     done: float
     seconds: float
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,10 +110,16 @@ class Allowance:
         name = f"{self.name} {part}".rstrip()
         return Allowance(name, share * left, now, self.clock, self.cuts)
 
-    def cut(self, done: float) -> None:
-        """Note, once, that the training ended after a share ``done`` of its planned steps."""
+    def cut(self, done: float, continues: bool = False) -> None:
+        """Note, once, that the training ended after a share ``done`` of its planned steps.
+
+        Args:
+            done: in [0, 1]; at 1 nothing is noted.
+            continues: as in ``CutShort``.
+        """
         if done < 1 and all(cut.name != self.name for cut in self.cuts):
-            self.cuts.append(CutShort(self.name, round(done, 3), round(self.seconds, 1)))
+            seconds = round(self.seconds, 1)
+            self.cuts.append(CutShort(self.name, round(done, 3), seconds, continues))
 
 
 UNLIMITED = Allowance()

@@ -49,6 +49,11 @@ class EngineProtocol(Protocol):
         ...
 
     @property
+    def sort_names(self) -> Sequence[str]:
+        """What lists can be ordered by: numbers that people read, those of the settings first."""
+        ...
+
+    @property
     def units(self) -> Mapping[str, str]:
         """Attribute -> unit of its numbers, for the page."""
         ...

@@ -207,3 +207,56 @@ def test_lists_of_json_lines_are_words_and_settings_can_be_changed_by_hand(tmp_p
     settings = Workspace.open(tmp_path / "ws").settings
     items = list(read_items(settings.items, tmp_path / "ws"))
     assert "cost" not in items[1].attributes  # "1,5" is no number with a point
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "is_taken"),
+    [
+        ("published", "2024-03-0{}", True),
+        ("Publish Date", "0{}.03.2024", True),
+        ("veröffentlicht_am", "1{}.03.2024 08:00", True),
+        ("게시일", "2024-03-0{}T10:00:00+09:00", True),
+        ("published", "TRUE", False),  # a flag
+        ("published", "199{}", False),  # the year of a book
+        ("published", "0{}/03/2024", False),  # day and month, or month and day
+        ("release_date", "2024-03-0{}", False),  # of the work, not of its entry here
+        ("Erscheinungsdatum", "2024-03-0{}", False),
+    ],
+)
+def test_a_time_of_publishing_is_the_start_of_an_item(
+    tmp_path: Path, column: str, cell: str, is_taken: bool
+) -> None:
+    rows = [f"sku{n},Chair {n},{cell.format(n)}" for n in range(1, 9)]
+    (tmp_path / "items.csv").write_text("\n".join([f"sku,name,{column}", *rows]), encoding="utf-8")
+    mapping = init(tmp_path, "items.csv")["mapping"]["items"]
+    assert mapping.get("available_from") == (column if is_taken else None)
+    items = stored(tmp_path)
+    assert all((item.available_from is not None) is is_taken for item in items)
+    assert all((column in item.attributes) is not is_taken for item in items)
+
+
+def test_a_name_that_says_the_start_goes_before_one_that_says_publishing(tmp_path: Path) -> None:
+    rows = [f"sku{n},Chair {n},2024-03-0{n},2024-04-0{n}" for n in range(1, 9)]
+    text = "\n".join(["sku,name,published,available_from", *rows])
+    (tmp_path / "items.csv").write_text(text, encoding="utf-8")
+    mapping = init(tmp_path, "items.csv")["mapping"]["items"]
+    assert mapping["available_from"] == "available_from"
+
+
+@pytest.mark.parametrize(
+    ("column", "currencies", "units"),
+    [
+        ("currency", ("EUR",), {"price": "EUR"}),
+        ("Währung", ("€",), {"price": "€"}),
+        ("currency", ("EUR", "USD"), {}),
+        ("currency", ("none",), {}),
+    ],
+)
+def test_the_currency_of_a_column_of_its_own_is_that_of_the_prices(
+    tmp_path: Path, column: str, currencies: tuple[str, ...], units: dict[str, str]
+) -> None:
+    rows = [f"sku{n},Chair {n},{n}.5{n},{n},{currencies[n % len(currencies)]}" for n in range(1, 9)]
+    header = f"sku,name,price,legs,{column}"
+    (tmp_path / "items.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    init(tmp_path, "items.csv")
+    assert Workspace.open(tmp_path / "ws").settings.items.units == units

@@ -14,8 +14,9 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.train.gates import GateResult, require_passed
+from serendip.jobs.train.gates import GateResult, check_budget, require_passed
 from serendip.jobs.train.train import train_workspace
+from serendip.runtime.budget import TimeBudget
 
 NUM_USERS, TASTES, STEPS = 80, 4, 7
 SETTINGS = """
@@ -117,3 +118,33 @@ def test_a_failed_gate_is_told_with_its_figures() -> None:
     with pytest.raises(DataError, match=r"fails the gates: finite numbers \(1 NaN\)") as error:
         require_passed([good, bad])
     assert "--force" in error.value.hint
+
+
+def cut_at(name: str, done: float, continues: bool = False) -> TimeBudget:
+    budget = TimeBudget(90)
+    budget.allow(name, 0.5).cut(done, continues)
+    return budget
+
+
+@pytest.mark.parametrize(
+    ("name", "done", "continues", "passes"),
+    [
+        ("retriever (all-older)", 0.0, False, False),
+        ("retriever (all) similar", 0.009, False, False),
+        ("retriever (all-older)", 0.01, False, True),
+        ("retriever (all)", 0.0, True, True),  # it has what the earlier training learned
+        ("ranker search order", 0.0, False, True),  # a choice that was not made
+    ],
+)
+def test_a_model_that_had_no_time_to_learn_is_not_published(
+    name: str, done: float, continues: bool, passes: bool
+) -> None:
+    (gate,) = check_budget(cut_at(name, done, continues), {"retriever": object()})
+    assert gate.passed is passes
+    assert "90 s" in gate.detail
+    if not passes:
+        assert f"{name} {100 * done:.1f} %" in gate.detail and "--budget" in gate.detail
+
+
+def test_without_a_budget_there_is_no_gate_of_time() -> None:
+    assert check_budget(TimeBudget(), {"retriever"}) == []

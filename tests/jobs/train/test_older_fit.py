@@ -13,7 +13,7 @@ from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.splits import temporal
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, GateError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -87,7 +87,14 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
 
 def test_a_training_says_what_its_budget_cut_short(fresh: Path) -> None:
     context = JobContext.open(fresh, budget="0.001s")
-    budget = train_workspace(context).manifest["budget"]
+    with pytest.raises(
+        GateError, match=r"every model has learned \(a budget of 0.001 s .*retriever"
+    ) as error:
+        train_workspace(context)
+    assert "--budget" in str(error.value) and "--force" in error.value.hint
+    assert not list(context.workspace.generation_folder.glob("gen-*"))
+    context = JobContext.open(fresh, budget="0.001s")
+    budget = train_workspace(context, force=True).manifest["budget"]
     assert budget["seconds"] == 0.001
     cuts = {cut["name"]: cut["done"] for cut in budget["cut_short"]}
     assert cuts["retriever (all-older)"] == cuts["retriever (all)"] == 0.0

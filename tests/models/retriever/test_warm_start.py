@@ -246,4 +246,7 @@ def test_without_any_time_the_start_is_what_is_left(
     parameters = found.learned()
     name = "network/encoder.tasks"
     assert np.array_equal(parameters[name], model.learned()[name])
-    assert [cut["done"] for cut in budget.as_dict()["cut_short"]] == [0.0]
+    (cut,) = budget.cuts
+    assert (cut.done, cut.continues) == (0.0, True)
+    Retriever(CONFIG).train(world, TrainOptions(allowance=budget.allow("another", 0.5)))
+    assert (budget.cuts[1].done, budget.cuts[1].continues) == (0.0, False)

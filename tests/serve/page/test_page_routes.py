@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tiny_engine import TinyEngine, film
@@ -77,6 +78,22 @@ def test_a_new_visitor_gets_an_id_that_all_links_carry(client):
     assert len(links) == 18
     assert all(f"user={visitor}" in link for link in links)
     assert visitor not in client.get("/").text
+
+
+def test_a_search_that_is_asked_of_the_home_page_is_found_on_its_own(client):
+    asked = {"q": " drama ", "user": "u", "literal": "1", "filter": ["year>=1960"], "sort": "year"}
+    response = client.get("/", params=asked)
+    assert response.status_code == 303
+    address = urlsplit(response.headers["location"])
+    assert address.path == "/search"
+    assert parse_qs(address.query) == {name: list_of(one) for name, one in asked.items()}
+    assert "“drama”" in client.get(response.headers["location"]).text
+    assert client.get("/", params={"filter": "year>=1960"}).status_code == 303
+    assert client.get("/", params={"q": " ", "user": "u"}).status_code == 200
+
+
+def list_of(value):
+    return [one.strip() for one in ([value] if isinstance(value, str) else value)]
 
 
 def test_the_feed_changes_after_a_like_without_any_script(client):

@@ -180,6 +180,11 @@ class Catalogue(Sequence[Item]):
         return candidates[is_later], float(begin), float(starts[is_later].min(initial=np.inf))
 
     @property
+    def has_times(self) -> bool:
+        """Whether any item has a time from which it may be shown."""
+        return len(self._times_of_table[0]) > 0 or len(self._timed) > 0
+
+    @property
     def _times_of_table(self) -> tuple[IntArray, TimeArray]:
         """Items of the table that have a time, earliest first, and their times."""
         derived = self._table.derived

@@ -227,6 +227,13 @@ class Settings(Config):
         return self.model_dump(mode="json", exclude=left_out)
 
     @property
+    def named_numbers(self) -> tuple[str, ...]:
+        """Attributes of items that are numbers by these settings: prices first, then quality."""
+        prices, quality = (*self.items.units, *self.items.decimals), self.quality
+        named = (*prices, quality.rating, quality.reviews)
+        return tuple(name for name in dict.fromkeys(named) if name)
+
+    @property
     def token_reader(self) -> TokenReader:
         """Reads words and attribute values of items, for a retriever with a token table."""
         return TokenReader(self.content.fields, self.models.retriever.attributes)

@@ -65,6 +65,7 @@ STOCKS = frozenset(
     "verfügbarkeit 재고 재고수량".split()
 )
 COUNTRIES = frozenset("country countrycode land ländercode 국가 나라".split())
+CURRENCIES = frozenset("currency currencycode pricecurrency währung 통화".split())
 CATEGORIES = frozenset(
     "category categories categorypath producttype productcategory googleproductcategory breadcrumb "
     "breadcrumbs taxonomy department kategorie kategorien warengruppe 카테고리 분류".split()
@@ -162,6 +163,24 @@ def find_units(names: Iterable[str], items: Sequence[Item]) -> dict[str, str]:
     found = {name: set(map(_find_currency, attribute_cells(name, items))) for name in names}
     return {
         name: unit for name, units in found.items() if len(units) == 1 and (unit := units.pop())
+    }
+
+
+def find_units_beside(items: Sequence[Item]) -> dict[str, str]:
+    """Attribute with prices -> currency, where a column of its own names the same one for all.
+
+    Args:
+        items: with their numbers read.
+    """
+    names = attribute_names(items)
+    columns = [attribute_cells(name, items) for name in names if fold(name) in CURRENCIES]
+    units = {cell for cells in columns for cell in cells}
+    if len(units) != 1 or not _CURRENCY.fullmatch(unit := units.pop()):
+        return {}
+    return {
+        name: unit
+        for name in names
+        if fold(name) in PRICES and any(isinstance(i.attributes.get(name), float) for i in items)
     }
 
 

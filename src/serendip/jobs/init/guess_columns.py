@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from serendip.data.files.cells import strip_sql
-from serendip.data.files.columns import REQUIRED, TableKind, guess_mapping
+from serendip.data.files.columns import REQUIRED, TableKind, fold, guess_mapping
 from serendip.data.files.tables import Table, open_table
 from serendip.data.files.times import TimeFormat
 from serendip.data.store.validation import id_problem
@@ -42,6 +42,16 @@ MIN_DESCRIPTION_CHARS = 80
 
 MIN_TITLE_SHARE = 0.9
 """Minimum share of distinct values among the cells of a column of titles."""
+
+PUBLISHED = frozenset(
+    "published publishdate publisheddate publishedon publishtime publishedtime publicationdate "
+    "pubdate postedat posteddate dateposted listedat dateadded addedat onlinesince livefrom "
+    "veröffentlicht veröffentlichtam veröffentlichungsdatum onlineseit eingestelltam "
+    "게시일 게시일시 등록일 등록일시".split()
+)
+"""Names of the moment from which an item is here to be found, if their cells are times: some are
+also names of flags. A release (``release_date``) is none of them: it tells of the work, which may
+be decades older than its entry here, and what is ordered in advance would be hidden until then."""
 
 _MAX_SHOWN_LENGTH = 40
 _TIMES = ("timestamp", "available_from")
@@ -157,8 +167,16 @@ def _guess_item_columns(
     if "item_id" not in columns:
         _add(columns, "item_id", _find_item_id(items, columns, events, event_columns))
     _require(items, columns)
+    if "available_from" not in columns:
+        _add(columns, "available_from", _find_published(items, columns))
     _add_texts(items, columns)
     return columns
+
+
+def _find_published(items: SampledFile, mapping: Mapping[str, str]) -> str | None:
+    """The first column of times of publishing that are written in one known way."""
+    names = (name for name in items.unmapped_columns(mapping) if fold(name) in PUBLISHED)
+    return next((name for name in names if len(items.time_formats(name)) == 1), None)
 
 
 def guess_user_columns(users: SampledFile) -> dict[str, str]:

@@ -28,6 +28,7 @@ from serendip.jobs.init.attribute_roles import (
     find_decimals,
     find_level_separators,
     find_units,
+    find_units_beside,
 )
 from serendip.jobs.init.file_formats import FileForm, guess_encoding, is_sure
 from serendip.jobs.init.guess_columns import (
@@ -112,7 +113,7 @@ def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRo
         settings = {"level_separators": levels, "decimals": decimals}
         config = config.model_copy(update=settings)
         sample = read_items(config, folder).sample(SAMPLE_ROWS)
-    return sample, describe_roles(sample, levels, decimals, units)
+    return sample, describe_roles(sample, levels, decimals, find_units_beside(sample) | units)
 
 
 def _guess_files(

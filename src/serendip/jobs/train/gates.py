@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,8 +21,12 @@ from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError, GateError, NotTrainedError
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_records, describe_worst
+from serendip.runtime.budget import TimeBudget
 
 METRIC, BASELINE = "nDCG@10", "popularity"
+
+LEAST_LEARNED = 0.01
+"""Share of its planned steps below which a model that began with nothing has learned nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,37 @@ def check_integrity(state: EngineState, home: SurfaceConfig) -> list[GateResult]
             f"{len(answer.items)} candidates for home",
         ),
     ]
+
+
+def check_budget(budget: TimeBudget, models: Collection[str]) -> list[GateResult]:
+    """Check that the time of a training was enough for every model to learn something.
+
+    A model that proposes and scores by its first, random numbers makes answers worse than those of
+    popularity and content alone; they would be in force until the next training.
+
+    Args:
+        budget: of the training.
+        models: names of the models; what else the time cut short are choices, which have defaults.
+
+    Returns:
+        one result, or none without a budget.
+    """
+    if math.isinf(budget.seconds):
+        return []
+    unlearned = [
+        cut
+        for cut in budget.cuts
+        if cut.name.partition(" ")[0] in models and not cut.continues and cut.done < LEAST_LEARNED
+    ]
+    reached = ", ".join(f"{cut.name} {100 * cut.done:.1f} %" for cut in unlearned)
+    given = f"a budget of {budget.seconds:g} s"
+    detail = f"{given} was enough"
+    if unlearned:
+        detail = (
+            f"{given} ended trainings within the first {100 * LEAST_LEARNED:g} % of their steps: "
+            f"{reached}; give more by --budget or [train] budget, or leave it out"
+        )
+    return [GateResult("every model has learned", not unlearned, detail)]
 
 
 def check_report(report: Path, fingerprint: str) -> list[GateResult]:

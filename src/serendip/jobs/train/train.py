@@ -61,6 +61,7 @@ from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import (
     GateResult,
+    check_budget,
     check_integrity,
     check_regression,
     check_report,
@@ -314,6 +315,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     with context.clock.stage("gates"):
         gates = [
             *check_integrity(draft.state, settings.all_surfaces()["home"]),
+            *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
             *check_written_queries(

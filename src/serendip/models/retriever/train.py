@@ -256,7 +256,8 @@ class RetrieverTraining:
         for step, rows in enumerate(steps):
             self._passes = number + step / len(steps)
             if self.allowance.is_over:
-                self.allowance.cut(self._passes / (self.num_epochs + self.held_back))
+                done = self._passes / (self.num_epochs + self.held_back)
+                self.allowance.cut(done, continues=self.start is not None)
                 break
             self._set_rate(self.allowance.pace(self._passes / self.num_epochs))
             batch = maker.batch(rows, self.random)

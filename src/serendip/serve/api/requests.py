@@ -94,6 +94,10 @@ class _ItemsQuery(_WordedQuery):
     reasons: Flag = True
     """Say why each item is shown."""
 
+    parts: Flag = True
+    """Tell the numbers that the score of each item was computed from; without them only those that
+    its events carry: ``propensity`` and ``explored`` of an explored item."""
+
     filter: Filters = Field(default=[])
     """Tests of attributes, all of which an item passes: ``genres=Comedy|Drama``, ``brand!=Acme``,
     ``year>=1990``, ``year<=2010``. May be repeated."""
@@ -102,7 +106,8 @@ class _ItemsQuery(_WordedQuery):
     """Attributes whose values are counted in the whole list. May be repeated."""
 
     sort: OptionalId = ""
-    """Attribute whose numbers order the list, ``-price`` from the largest; empty = by score."""
+    """Attribute whose numbers order the list, ``-price`` from the largest, or ``available_from``,
+    ``-available_from`` from the newest; empty = by score."""
 
     def _build_request(self, surface: str, **fields: Any) -> Request:
         return Request(
@@ -114,6 +119,7 @@ class _ItemsQuery(_WordedQuery):
             device=self.device,
             session_id=self.session_id,
             reasons=self.reasons,
+            parts=self.parts,
             language=self.language,
             filters=tuple(self.filter),
             facets=tuple(self.facet),
@@ -201,6 +207,10 @@ class SuggestQuery(_WordedQuery):
     k: Count = 8
     """Maximum number of suggestions."""
 
+    filter: Filters = Field(default=[])
+    """Tests of attributes, as of a request for items: every suggestion finds an item that passes
+    all. May be repeated."""
+
     def build_request(self) -> Request:
         """Build the request to the engine."""
         return Request(
@@ -209,6 +219,7 @@ class SuggestQuery(_WordedQuery):
             k=self.k,
             after=self.after,
             language=self.language,
+            filters=tuple(self.filter),
         )
 
 

@@ -16,6 +16,7 @@ from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.covers import choose_palette, draw_cover
+from serendip.serve.page.filtered_search import FilteredSearch
 
 _MAX_META_CHARS = 60
 """Characters of words beside a title; longer texts are for the page of the item."""
@@ -104,6 +105,7 @@ class Context:
         liked: ids of the items that the visitor liked.
         literal: True if ``q`` was searched without corrections.
         filters: that the items pass, as written.
+        sort: their order, as the engine reads it; empty = that of the engine.
     """
 
     user_id: str
@@ -113,6 +115,7 @@ class Context:
     liked: frozenset[str] = frozenset()
     literal: bool = False
     filters: tuple[str, ...] = ()
+    sort: str = ""
 
 
 def build_cards(
@@ -129,13 +132,18 @@ def build_cards(
     return cards
 
 
-def build_chips(suggestions: Suggestions, user_id: str) -> list[Chip]:
-    """Build chips of suggested queries; one about an item links to its similar items."""
+def build_chips(suggestions: Suggestions, search: FilteredSearch) -> list[Chip]:
+    """Build chips of suggested queries; one about an item links to its similar items.
+
+    Args:
+        suggestions: with the filters of the page.
+        search: of the page, whose filters and order the others keep.
+    """
     chips = []
     for position, suggestion in enumerate(suggestions.queries):
-        href = f"/search?{urlencode({'q': suggestion.text, 'user': user_id})}"
+        href = search.reword(suggestion.text)
         if suggestion.kind == "like" and suggestion.item_id:
-            href = f"{item_link(suggestion.item_id, user_id)}#similar"
+            href = f"{item_link(suggestion.item_id, search.user_id)}#similar"
         chips.append(
             Chip(suggestion.text, href, suggestions.request_id, position, suggestion.propensity)
         )
@@ -251,5 +259,7 @@ def _why_link(item_id: str, context: Context) -> str:
         values["literal"] = "1"
     if context.source:
         values["source"] = context.source
+    if context.sort:
+        values["sort"] = context.sort
     filters = [("filter", one) for one in context.filters]
     return f"/why?{urlencode([*values.items(), *filters])}"

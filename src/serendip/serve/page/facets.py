@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from serendip.engine.listing import Facet
+from serendip.serve.page.filtered_search import FilteredSearch
 
 ASKED = 6
 """Attributes of the catalogue that are counted."""
@@ -17,32 +17,6 @@ _MOST_CHARS = 30
 """Characters of a value; longer ones are texts and no words to choose by."""
 _LEAST_SHARED = 2.0
 """Mean number of results of a value from which on an attribute is worth choosing by."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilteredSearch:
-    """A search of the page.
-
-    Args:
-        text: as typed.
-        user_id: the visitor.
-        filters: of the search, as written.
-        literal: whether the text is searched as typed.
-    """
-
-    text: str
-    user_id: str
-    filters: tuple[str, ...]
-    literal: bool = False
-
-    def toggle(self, filter_text: str) -> str:
-        """Link to the search with a filter, or without it if it is there."""
-        filters = [one for one in self.filters if one != filter_text]
-        if len(filters) == len(self.filters):
-            filters.append(filter_text)
-        pairs = [("q", self.text), ("user", self.user_id)]
-        pairs += [("literal", "1")] if self.literal else []
-        return f"/search?{urlencode([*pairs, *(('filter', one) for one in filters)])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,9 @@ class PageQuery(types.RequestModel):
     filter: types.Filters = Field(default=[])
     """Tests of attributes that the results pass."""
 
+    sort: types.OptionalId = ""
+    """Order of the results: an attribute of numbers, ``-price`` from the largest."""
+
     language: str = ""
     """The header ``Accept-Language`` of the visitor."""
 

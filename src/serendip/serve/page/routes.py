@@ -89,9 +89,12 @@ class Pages:
         )
 
     async def feed(self, request: Request) -> Response:
-        """The feed of a visitor; a new visitor gets an id."""
+        """The feed of a visitor, who gets an id; with a text or filters a search."""
+        query = page_query(request)
+        if query.q.strip() or query.filter:
+            return _redirect(views.read_search(query).link)
         name = "_feed.html" if _is_fragment(request) else "feed.html"
-        return await self._page(request, name, views.feed, page_query(request))
+        return await self._page(request, name, views.feed, query)
 
     async def search(self, request: Request) -> Response:
         """Search results."""

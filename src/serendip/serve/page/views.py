@@ -32,8 +32,10 @@ from serendip.serve.page.cards import (
     shown_attributes,
     summarise_attributes,
 )
-from serendip.serve.page.facets import ASKED, FilteredSearch, build_facets
+from serendip.serve.page.facets import ASKED, build_facets
+from serendip.serve.page.filtered_search import FilteredSearch
 from serendip.serve.page.params import PageQuery
+from serendip.serve.page.sort_orders import build_sort_orders, choose_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +48,18 @@ class SearchMessage:
     after: str = ""
 
 
-def search_messages(answer: Answer, query: PageQuery) -> list[SearchMessage]:
+def search_messages(answer: Answer, search: FilteredSearch) -> list[SearchMessage]:
     """Build the messages about corrections, alternatives and unknown words."""
     feedback = answer.understood
     if feedback is None:
         return []
     messages = []
     if feedback.is_corrected:
-        literally = _link(query.q, query.user, literal="1")
+        literally = search.reword(search.text, literal=True)
         before = f"This is what “{feedback.searched}” finds. Search only for “"
-        messages.append(SearchMessage(before, query.q, literally, "”?"))
+        messages.append(SearchMessage(before, search.text, literally, "”?"))
     if feedback.did_you_mean:
-        link = _link(feedback.did_you_mean, query.user)
+        link = search.reword(feedback.did_you_mean)
         messages.append(SearchMessage("Did you mean “", feedback.did_you_mean, link, "”?"))
     if feedback.by_meaning:
         messages.append(
@@ -77,18 +79,14 @@ class AlternativeSearch:
     link: str
 
 
-def alternative_searches(answer: Answer | None, query: PageQuery) -> list[AlternativeSearch]:
+def alternative_searches(answer: Answer | None, search: FilteredSearch) -> list[AlternativeSearch]:
     """Build links to broader and substitute queries; narrower ones are shown as chips."""
     rewrites = answer.understood.rewrites if answer and answer.understood else ()
     return [
-        AlternativeSearch(rewrite.text, _link(rewrite.text, query.user))
+        AlternativeSearch(rewrite.text, search.reword(rewrite.text))
         for rewrite in rewrites
         if rewrite.kind != "narrower"
     ]
-
-
-def _link(text: str, user_id: str, **more: str) -> str:
-    return f"/search?{urlencode({'q': text, 'user': user_id, **more})}"
 
 
 _FEED_ITEMS = 18
@@ -120,7 +118,7 @@ def feed(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     return _frame(engine, query, history) | {
         "cards": build_cards(engine, answer, context),
         "more_link": _more_link(answer, context, _FEED_ITEMS, query),
-        "chips": build_chips(chips, query.user),
+        "chips": build_chips(chips, FilteredSearch("", query.user)),
         "rows": _because_rows(engine, query.user, chosen, context.liked),
         "recent": _recent(engine, chosen, context),
         "degraded": [engine.labels.component(name) for name in answer.degraded],
@@ -134,42 +132,70 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     If nothing was found these are completions, and where there are none what to search instead.
     """
     history = engine.history(query.user, _HISTORY_SHOWN)
-    chosen = engine.chosen(query.user, _HISTORY_SHOWN)
-    liked, literal = select_liked_ids(chosen), query.literal
-    filters = tuple(query.filter)
-    context = Context(query.user, "search", query.q, liked=liked, literal=literal, filters=filters)
-    words = query.q.strip()
-    filtered = FilteredSearch(words, query.user, filters, literal)
-    answer = None
+    context = _search_context(engine, query, "search")
+    searched = read_search(query)
+    words, answer = searched.text, None
     if words or query.filter:
-        answer = engine.recommend(
-            Request(
-                *("search", query.user, words),
-                literal=literal,
-                k=_FOUND_ITEMS,
-                filters=filters,
-                facets=_list_facets(engine),
-            )
-        )
+        answer = engine.recommend(_search_request(engine, searched))
     cards = build_cards(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
-    instead = alternative_searches(answer, query)
-    wanted = Request(user_id=query.user, text=typed, k=_CHIPS, after=words, language=query.language)
+    instead = alternative_searches(answer, searched)
+    wanted = Request(
+        *("home", query.user, typed),
+        k=_CHIPS,
+        after=words,
+        language=query.language,
+        filters=context.filters,
+    )
     suggested = engine.suggest(wanted)
     if typed and not suggested.queries:
         suggested = engine.suggest(replace(wanted, text=""))
-    chips = build_chips(suggested, query.user)
+    chips = build_chips(suggested, searched)
     shown = {normalise(one.text) for one in instead}
+    facets = answer.facets if answer else {}
     return _frame(engine, query, history) | {
         "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS, query) if answer else "",
-        "facets": build_facets(answer.facets, filtered) if answer else [],
+        "facets": build_facets(facets, searched) if answer else [],
+        "search": searched,
+        "orders": build_sort_orders(engine.sort_names, facets, searched) if cards else [],
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
         "degraded": [engine.labels.component(name) for name in answer.degraded] if answer else [],
-        "messages": search_messages(answer, query) if answer else [],
+        "messages": search_messages(answer, searched) if answer else [],
         "instead": instead,
         "failed_request": answer.request_id if answer and _has_failed(answer, query) else "",
     }
+
+
+def read_search(query: PageQuery) -> FilteredSearch:
+    """The search that the parameters of a page ask for."""
+    filters = tuple(query.filter)
+    return FilteredSearch(query.q.strip(), query.user, filters, query.literal, query.sort)
+
+
+def _search_context(engine: EngineProtocol, query: PageQuery, surface: str) -> Context:
+    """What the links of results carry."""
+    liked = select_liked_ids(engine.chosen(query.user, _HISTORY_SHOWN))
+    return Context(
+        *(query.user, surface, query.q),
+        liked=liked,
+        literal=query.literal,
+        filters=tuple(query.filter),
+        sort=query.sort,
+    )
+
+
+def _search_request(engine: EngineProtocol, searched: FilteredSearch) -> Request:
+    """The request for results, with the values to filter and to order them by."""
+    facets = dict.fromkeys((*_list_facets(engine), *choose_numbers(engine.sort_names)))
+    return Request(
+        *("search", searched.user_id, searched.text),
+        literal=searched.literal,
+        k=_FOUND_ITEMS,
+        filters=searched.filters,
+        facets=tuple(facets),
+        sort=searched.sort,
+    )
 
 
 def _list_facets(engine: EngineProtocol) -> tuple[str, ...]:
@@ -186,21 +212,15 @@ def _has_failed(answer: Answer, query: PageQuery) -> bool:
 def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     """Build the next part of a feed or of search results."""
     history = engine.history(query.user, _HISTORY_SHOWN)
-    chosen = engine.chosen(query.user, _HISTORY_SHOWN)
-    liked, literal = select_liked_ids(chosen), query.literal
-    filters = tuple(query.filter)
-    context = Context(
-        query.user, query.surface, query.q, liked=liked, literal=literal, filters=filters
-    )
+    context = _search_context(engine, query, query.surface)
     answer = engine.recommend(
         Request(
-            query.surface,
-            query.user,
-            query.q,
-            literal=literal,
+            *(query.surface, query.user, query.q),
+            literal=query.literal,
             k=_FOUND_ITEMS,
             cursor=query.cursor,
-            filters=filters,
+            filters=context.filters,
+            sort=query.sort,
         )
     )
     return _frame(engine, query, history) | {
@@ -249,6 +269,7 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
         *(surface, query.user, query.q, sources),
         literal=query.literal,
         filters=tuple(query.filter),
+        sort=query.sort,
     )
     explanation = engine.explain(request, query.item_id)
     history = engine.history(query.user, _HISTORY_SHOWN)
@@ -334,6 +355,8 @@ def _more_link(answer: Answer, context: Context, shown: int, query: PageQuery) -
         values["q"] = context.q
     if context.literal:
         values["literal"] = "1"
+    if context.sort:
+        values["sort"] = context.sort
     filters = [("filter", one) for one in query.filter]
     return f"/more?{urlencode([*values.items(), *filters])}"
 
