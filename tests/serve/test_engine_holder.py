@@ -213,6 +213,7 @@ def test_a_storage_problem_is_read_from_memory_and_logged_once(caplog):
             return problems.pop(0)
 
     holder = EngineHolder()
+    caplog.set_level("ERROR")
     holder.check_storage()
     holder.swap(Losing())
     seen = []
