@@ -16,6 +16,7 @@ from serendip.cli.terminal import (
     Terminal,
     WorkspaceOption,
 )
+from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.data.store.tables.generated_texts import WrittenField, WrittenSource
@@ -123,7 +124,6 @@ def attribute(
 
     Exit 1 = incomplete.
     """
-    from serendip.errors import ConfigError
     from serendip.jobs.enrich.attributes import AttributeWriting, write_values
     from serendip.runtime.executor_config import EngineChoice
 
@@ -176,8 +176,9 @@ def gate(
         str | None, typer.Option(help="Test the values of this attribute, not the texts.")
     ] = None,
     floor: Annotated[
-        float, typer.Option(help="With --attribute: lowest share of values that must be right.")
-    ] = 0.9,
+        float | None,
+        typer.Option(help="With --attribute: share that must be right. Default: 0.9."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Activate the texts if they improve search, or an attribute's values if they are right.
@@ -188,8 +189,12 @@ def gate(
 
     terminal = Terminal(json)
     if attribute is not None:
+        if writer or judgements:
+            raise ConfigError("--attribute takes no --writer and no --judgements.", "Omit them.")
         _gate_attribute(terminal, workspace, attribute, floor)
         return
+    if floor is not None:
+        raise ConfigError("--floor is for values of an attribute.", "Add --attribute.")
     sources = cast("list[WrittenSource]", [source.value for source in writer or Writer])
     with terminal.job("gate of the texts", workspace) as context:
         report = gate_texts(context, TextGate(sources, judgements))
@@ -226,25 +231,33 @@ def show(
 
 
 @app.command("revert")
-def revert(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+def revert(
+    workspace: WorkspaceOption = Path(),
+    attribute: Annotated[
+        str | None, typer.Option(help="Delete the values of this attribute alone.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Delete all generated texts and values; the next training uses none."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.enrich.stored import revert_generated
 
     terminal = Terminal(json)
-    removed = revert_generated(Workspace.open(workspace))
+    removed = revert_generated(Workspace.open(workspace), attribute)
     terminal.result({"removed": removed})
     terminal.say(f"{removed:,} texts and values deleted. Next: serendip train")
 
 
-def _gate_attribute(terminal: Terminal, workspace: Path, attribute: str, floor: float) -> None:
+def _gate_attribute(
+    terminal: Terminal, workspace: Path, attribute: str, floor: float | None
+) -> None:
     """Test the values of an attribute; exit code 1 = they are not used."""
-    from serendip.jobs.enrich.attribute_gate import AttributeGate, gate_values
+    from serendip.jobs.enrich.attribute_gate import FLOOR, AttributeGate, gate_values
 
     with terminal.job(f"gate of {attribute}", workspace) as context:
-        report = gate_values(context, AttributeGate(attribute, floor))
+        report = gate_values(context, AttributeGate(attribute, FLOOR if floor is None else floor))
     terminal.result(report)
-    terminal.say(_format_shares(report))
+    terminal.say(f"{_format_shares(report)}. {report['active']:,} values in use")
     if report["verdict"] != "passed":
         raise typer.Exit(1)
 
@@ -258,7 +271,9 @@ def _print_values(terminal: Terminal, summary: dict[str, Any]) -> None:
         f"{summary['outdated']:,} outdated"
     )
     for row in summary["counts"]:
-        terminal.say(f"  {row['values']:,} x {row['attribute']} by {row['source']}")
+        terminal.say(
+            f"  {row['values']:,} x {row['attribute']} by {row['source']}, {row['active']:,} in use"
+        )
     for report in summary["gates"].values():
         terminal.say(_format_shares(report))
     for row in summary["listed"]:
@@ -273,7 +288,7 @@ def _format_shares(report: dict[str, Any]) -> str:
     return (
         f"{report['attribute']} {report['verdict']}: {right['value']:.1%} right "
         f"({right['low']:.1%} to {right['high']:.1%}) of {report['compared']:,} compared; the "
-        f"lower end must reach {report['floor']:.0%}. {report['active']:,} values in use"
+        f"lower end must reach {report['floor']:.0%}"
     )
 
 

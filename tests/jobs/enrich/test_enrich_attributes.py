@@ -12,7 +12,7 @@ import pytest
 from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, serving
 
-from serendip.data.items.catalogue import Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.tables.generated_values import GeneratedValue
 from serendip.engine.engine import Engine
@@ -126,9 +126,57 @@ def test_an_llm_chooses_among_the_values_and_sees_none_that_is_hidden(shop: Path
         assert len(server.bodies) == 60
         enrich(shop, "attribute", "colour", "--budget", "1")
         assert len(server.bodies) == 60  # paid for once
+    first = {data_of(body)["item"]["title"].split()[-1] for body in server.bodies[:40]}
+    assert all(int(number) >= LACKING for number in first)  # what the gate needs comes first
     (one, *_) = values_of(shop)
     assert (one.source, one.model, one.prompt, one.active) == ("llm", "m", "attribute-1", False)
     assert enrich(shop, "gate", "--attribute", "colour")[1]["active"] == LACKING
+    in_use = values_of(shop)
+    code, told = enrich(shop, "attribute", "colour", "--budget", "0", "--prompt", "attribute-1")
+    assert values_of(shop) == in_use
+
+
+def test_a_run_without_answers_leaves_what_is_in_use(shop: Path) -> None:
+    enrich(shop, "attribute", "colour", "--writer", "rules")
+    enrich(shop, "gate", "--attribute", "colour")
+    in_use = values_of(shop)
+    with serving(lambda body, _: completion("no JSON")) as server:
+        configure(shop, server.address)
+        code, told = enrich(shop, "attribute", "colour", "--budget", "0")
+        assert (code, told["state"], told["written"]) == (1, "partial", 0)
+    assert values_of(shop) == in_use
+    assert sum(one.active for one in in_use) == LACKING
+
+
+def test_a_new_price_keeps_the_value_and_new_texts_do_not(shop: Path) -> None:
+    enrich(shop, "attribute", "colour", "--writer", "rules")
+    enrich(shop, "gate", "--attribute", "colour")
+    assert invoke("train", "-w", str(shop))[0] == 0
+    with closing(Engine.open(shop)) as engine:
+        engine.add_items(
+            [
+                Item("i1", "Blue shirt number 1", attributes={"price": 7.0}),
+                Item("i2", "Green trousers", attributes={"price": 7.0}),
+            ]
+        )
+        first, second = engine.item("i1"), engine.item("i2")
+        assert first.attributes == {"price": 7.0, "colour": "Blue"}
+        assert first.generated_attributes == ("colour",)
+        assert second.attributes == {"price": 7.0}
+    with closing(Engine.open(shop)) as engine:
+        assert (engine.item("i1"), engine.item("i2")) == (first, second)
+        found = engine.recommend(Request("search", filters=("colour=Blue",), k=50)).items
+        assert "i1" in {one.item_id for one in found}
+
+
+def test_one_attribute_is_taken_back_alone(shop: Path) -> None:
+    enrich(shop, "attribute", "colour", "--writer", "rules")
+    enrich(shop, "gate", "--attribute", "colour")
+    assert enrich(shop, "revert", "--attribute", "size")[1]["removed"] == 0
+    assert len(values_of(shop)) == 60
+    assert enrich(shop, "revert", "--attribute", "colour")[1]["removed"] == 60
+    shown = enrich(shop, "show")[1]["attributes"]
+    assert (shown["values"], shown["gates"]) == (0, {})
 
 
 def test_values_of_a_bad_writer_are_refused_and_what_was_in_use_goes(shop: Path) -> None:
@@ -182,6 +230,13 @@ def test_an_attribute_must_be_of_texts_that_items_share(shop: Path) -> None:
         enrich(shop, "attribute", "colour", "--writer", "queries")
     with pytest.raises(ConfigError, match=r"--floor 0.0 is no share"):
         enrich(shop, "gate", "--attribute", "colour", "--floor", "0")
+    with pytest.raises(ConfigError, match="--attribute takes no --writer"):
+        enrich(shop, "gate", "--attribute", "colour", "--writer", "rules")
+    with pytest.raises(ConfigError, match="--floor is for values of an attribute"):
+        enrich(shop, "gate", "--floor", "0.5")
+    several = Catalogue([Item("a", "x", attributes={"genres": ("a", "b")})])
+    with pytest.raises(ConfigError, match="genres has several values of one item"):
+        AttributeItems.of(several, "genres", 9, 0)
     catalogue = read_original(JobContext.open(shop)).catalogue
     with pytest.raises(DataError, match="colour has 1 values that 2 items share"):
         AttributeItems.of(type(catalogue)(catalogue.items[20:100:4]), "colour", 9, 0)

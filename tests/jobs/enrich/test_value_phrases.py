@@ -21,6 +21,7 @@ def test_the_longest_value_of_the_title_counts_then_the_description() -> None:
     phrases = learn(
         *(item(f"Acme lamp {number}", "Acme") for number in range(4)),
         *(item(f"Acme Home rug {number}", "Acme Home") for number in range(1)),
+        *(item(f"Drill {number}", "Bolt", description="By Bolt") for number in range(2)),
         *(item(f"Bolt drill {number}", "Bolt") for number in range(2)),
     )
     assert phrases.find(item("An ACME kettle")) == "Acme"
@@ -41,7 +42,11 @@ def test_words_that_mostly_mean_something_else_stand_for_nothing() -> None:
     assert learn(right[0], item("Lamp", "Desko")).find(item("Home sofa")) == ""  # seen once
 
 
-def test_any_value_of_a_list_is_right() -> None:
-    phrases = learn(*(item(f"Space opera {number}", "Opera", "Space") for number in range(2)))
-    assert phrases.find(item("A space walk")) == "Space"
-    assert phrases.find(item("Night at the opera")) == "Opera"
+def test_words_of_descriptions_are_learned_from_descriptions() -> None:
+    phones = [item(f"Apple phone {number}", "Apple") for number in range(9)]
+    case = item("Case", description="Fits every Apple phone")
+    assert learn(*phones).find(case) == ""
+    assert learn(*phones).find(item("Apple case")) == "Apple"
+    told = [item(f"Phone {number}", "Apple", description="Made by Apple") for number in range(9)]
+    assert learn(*told).find(case) == "Apple"
+    assert learn(*told).find(item("Apple case")) == ""

@@ -25,6 +25,7 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.items.catalogue import Item
 from serendip.data.items.features import ItemFeatures, TokenReader
 from serendip.data.store.store import ItemChanges, Store
+from serendip.data.store.tables.generated_values import keep_generated
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError
@@ -51,9 +52,16 @@ class ItemUpdater:
     media: PostedMedia = NO_POSTED_MEDIA
 
     def update(self, items: Sequence[Item], state: EngineState) -> EngineState:
-        """The state with new items appended and existing ones replaced; deleted ones come back."""
+        """The state with new items appended and existing ones replaced; deleted ones come back.
+
+        What was generated for an item stays while its texts are the same: a new price changes none.
+        """
         vocabulary = state.catalogue.vocabulary
-        changed_items = [item for item in items if item.item_id in vocabulary]
+        changed_items = [
+            keep_generated(item, state.catalogue[vocabulary.number(item.item_id)])
+            for item in items
+            if item.item_id in vocabulary
+        ]
         new_items = [item for item in items if item.item_id not in vocabulary]
         if changed_items:
             numbers = vocabulary.numbers(item.item_id for item in changed_items)

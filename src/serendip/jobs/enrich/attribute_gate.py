@@ -2,7 +2,8 @@
 
 For items that have a value, which was hidden from the generator, it is compared with the generated
 one. The values of the other items become active if the lower end of the 95 % interval of the share
-that is right reaches the floor.
+that is right reaches the floor. That says nothing of items without a value that are of another kind
+than those with one, such as accessories that name the brand they fit.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def gate_values(context: JobContext, gate: AttributeGate) -> dict[str, Any]:
         if not values:
             raise DataError(
                 f"there are no generated values of {gate.attribute!r} for the current items.",
-                f"Run `serendip enrich run --attribute {gate.attribute}` first.",
+                f"Run `serendip enrich attribute {gate.attribute}`; it may have found none.",
             )
         missing = [value for value in values if lacks(by_id[value.item_id], gate.attribute)]
         right = compare_with_own(values, by_id)

@@ -1,4 +1,4 @@
-"""``serendip enrich run --attribute``: values of an attribute for the items that lack it.
+"""``serendip enrich attribute``: values of an attribute for the items that lack it.
 
 Values are chosen, by an LLM or by rules, among those that other items have. Some items that have a
 value are asked about, too, with it hidden: the gate (``attribute_gate``) compares what was chosen
@@ -99,7 +99,7 @@ class AttributeItems:
             seed: of the draw of these.
 
         Raises:
-            ConfigError: no item has such an attribute, or it is a number.
+            ConfigError: no item has such an attribute, it is a number, or an item has several.
             DataError: fewer than two values are those of at least two items.
         """
         with_value = [item for item in catalogue.items if not lacks(item, attribute)]
@@ -110,6 +110,11 @@ class AttributeItems:
             )
         if any(isinstance(item.attributes[attribute], float) for item in with_value):
             raise ConfigError(f"{attribute} is a number.", "Only texts can be chosen among.")
+        if any(len(list_values(item, attribute)) > 1 for item in with_value):
+            raise ConfigError(
+                f"{attribute} has several values of one item.",
+                "Only attributes of one value can be chosen.",
+            )
         counts = Counter(value for item in with_value for value in list_values(item, attribute))
         values = [
             value
@@ -133,8 +138,13 @@ class AttributeItems:
 
     @property
     def asked(self) -> list[Item]:
-        """Items that a value is chosen for, without their own."""
-        return [hide_attribute(item, self.attribute) for item in (*self.lacking, *self.held_out)]
+        """Items that a value is chosen for: first those that the gate compares."""
+        return [*self.held_out, *self.lacking]
+
+    @property
+    def hidden(self) -> list[Item]:
+        """``asked`` without their own value."""
+        return [hide_attribute(item, self.attribute) for item in self.asked]
 
 
 def hide_attribute(item: Item, attribute: str) -> Item:
@@ -156,8 +166,8 @@ def write_values(context: JobContext, writing: AttributeWriting) -> dict[str, An
         state and counts; for an LLM also estimate and spend.
 
     Raises:
-        ConfigError: there is no such attribute, or it is a number; no LLM is configured, or the
-            budget is missing, negative or not a number.
+        ConfigError: there is no such attribute, it is a number, or an item has several; no LLM is
+            configured, or the budget is missing, negative or not a number.
         DataError: the items share no values.
         StorageError: the database cannot be written, or another process writes texts.
     """
@@ -183,7 +193,7 @@ def write_values(context: JobContext, writing: AttributeWriting) -> dict[str, An
         context.workspace.exclusive(f"job {JOB}"),
     ):
         phrases = ValuePhrases.learn(items.known, items.attribute, items.values)
-        found = [phrases.find(item) for item in items.asked]
+        found = [phrases.find(item) for item in items.hidden]
         origin: Origin = ("rules", RULES_MODEL, RULES_VERSION)
         return {**head, "state": "complete", "reason": "", **_store(context, items, found, origin)}
 
@@ -199,12 +209,12 @@ def _write_by_llm(
 
     def ask() -> list[Question]:
         head = {"attribute": items.attribute, "values": values}
-        return [{**head, "item": describe_item(item)} for item in items.asked]
+        return [{**head, "item": describe_item(item)} for item in items.hidden]
 
     result = run_llm_job(context, task, ask, job)
     if result.outcome is None:
         return result.to_json()
-    found = [answer.value if answer else "" for answer in result.outcome.answers]
+    found = [answer.value if answer else None for answer in result.outcome.answers]
     origin: Origin = ("llm", result.model, task.prompt.name)
     return {**result.to_json(), **_store(context, items, found, origin)}
 
@@ -212,17 +222,26 @@ def _write_by_llm(
 def _store(
     context: JobContext,
     items: AttributeItems,
-    found: Sequence[str],
+    found: Sequence[str | None],
     origin: Origin,
 ) -> dict[str, Any]:
-    """Store what was found for each asked item (empty = nothing), and count it."""
-    own = [*items.lacking, *items.held_out]
+    """Store what was found for each asked item, and count it.
+
+    Args:
+        context: of the store.
+        items: that were asked about.
+        found: value of each; empty = it has none, None = there is no answer: what is stored stays.
+        origin: of the values.
+    """
     values = [
         GeneratedValue(item.item_id, items.attribute, value, *origin, text_digest(item))
-        for item, value in zip(own, found, strict=True)
+        for item, value in zip(items.asked, found, strict=True)
         if value
     ]
+    unanswered = [
+        item.item_id for item, value in zip(items.asked, found, strict=True) if value is None
+    ]
     with closing(context.workspace.open_store()) as store:
-        store.generated_values.replace(items.attribute, values)
-    written = sum(bool(value) for value in found[: len(items.lacking)])
-    return {"written": written, "compared": len(values) - written}
+        store.generated_values.replace(items.attribute, values, unanswered)
+    compared = sum(bool(value) for value in found[: len(items.held_out)])
+    return {"written": len(values) - compared, "compared": compared}

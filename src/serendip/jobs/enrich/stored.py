@@ -9,25 +9,42 @@ from dataclasses import asdict
 from typing import Any
 
 from serendip.data.store.tables.generated_texts import fresh
-from serendip.data.store.tables.generated_values import fresh_values
+from serendip.data.store.tables.generated_values import fresh_values, lacks
 from serendip.engine.workspace import Workspace
 from serendip.jobs.enrich.attribute_gate import REPORT_FILE as ATTRIBUTES_REPORT_FILE
 from serendip.jobs.enrich.attribute_gate import read_reports
 from serendip.jobs.enrich.gate import REPORT_FILE
+from serendip.runtime.atomic_files import write_json
 
 
-def revert_generated(workspace: Workspace) -> int:
+def revert_generated(workspace: Workspace, attribute: str | None = None) -> int:
     """Delete all generated texts and values and the gates' reports; the next training uses none.
 
     LLM answers stay in the ledger, so that writing them again costs nothing.
 
+    Args:
+        workspace: of both.
+        attribute: whose values alone are deleted; None = everything is.
+
     Returns:
         number of deleted texts and values.
     """
+    if attribute is not None:
+        return _revert_attribute(workspace, attribute)
     with closing(workspace.open_store()) as store:
         removed = store.generated_texts.remove_all() + store.generated_values.remove_all()
     for name in (REPORT_FILE, ATTRIBUTES_REPORT_FILE):
         (workspace.reports / name).unlink(missing_ok=True)
+    return removed
+
+
+def _revert_attribute(workspace: Workspace, attribute: str) -> int:
+    with closing(workspace.open_store()) as store:
+        removed = sum(one.attribute == attribute for one in store.generated_values.all())
+        store.generated_values.replace(attribute, [])
+    reports = read_reports(workspace.reports)
+    if reports.pop(attribute, None) is not None:
+        write_json(workspace.reports / ATTRIBUTES_REPORT_FILE, reports)
     return removed
 
 
@@ -36,7 +53,8 @@ def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
 
     Args:
         workspace: of both.
-        limit: largest number of listed texts, and of listed values.
+        limit: largest number of listed texts, and of listed values: first those of items that lack
+            them.
     """
     with closing(workspace.open_store()) as store:
         items, texts = store.items(), store.generated_texts.all()
@@ -45,6 +63,10 @@ def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
     report = workspace.reports / REPORT_FILE
     current_values = set(fresh_values(items, values))
     by_attribute = Counter((one.source, one.attribute) for one in values)
+    in_use = [one for one in values if one.active and one in current_values]
+    used = Counter((one.source, one.attribute) for one in in_use)
+    own = {item.item_id: item for item in items}
+    values.sort(key=lambda one: one.item_id in own and not lacks(own[one.item_id], one.attribute))
     return {
         "texts": len(texts),
         "active": sum(text.active and text in current for text in texts),
@@ -57,10 +79,15 @@ def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
         "listed": [{**asdict(text), "outdated": text not in current} for text in texts[:limit]],
         "attributes": {
             "values": len(values),
-            "active": sum(value.active and value in current_values for value in values),
+            "active": len(in_use),
             "outdated": len(values) - len(current_values),
             "counts": [
-                {"source": source, "attribute": attribute, "values": count}
+                {
+                    "source": source,
+                    "attribute": attribute,
+                    "values": count,
+                    "active": used[source, attribute],
+                }
                 for (source, attribute), count in sorted(by_attribute.items())
             ],
             "gates": read_reports(workspace.reports),

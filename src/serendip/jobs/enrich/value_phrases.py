@@ -1,7 +1,8 @@
 """Rules that read an attribute's value in the words of an item: "red" in "Red cotton shirt".
 
 The words of a value stand for it only where they nearly always do: among the items that have a
-value and whose title or description has these words, at least ``MIN_SHARE`` must have that one.
+value and whose title has these words, at least ``MIN_SHARE`` must have that one; the same holds of
+descriptions, apart from titles ("fits every Apple phone").
 """
 
 from __future__ import annotations
@@ -24,9 +25,15 @@ Words: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class ValuePhrases:
-    """Words of values -> the value that they stand for."""
+    """Words of values -> the value that they stand for.
 
-    values: Mapping[Words, str]
+    Args:
+        in_titles: where an item's title has them.
+        in_descriptions: where its description has them.
+    """
+
+    in_titles: Mapping[Words, str]
+    in_descriptions: Mapping[Words, str]
 
     @classmethod
     def learn(cls, known: Sequence[Item], attribute: str, values: Sequence[str]) -> Self:
@@ -42,18 +49,10 @@ class ValuePhrases:
             words = tuple(tokens(value))
             if 0 < len(words) <= _MAX_WORDS:
                 named.setdefault(words, value)
-        seen, right = dict.fromkeys(named, 0), dict.fromkeys(named, 0)
-        for item in known:
-            own_words = {tuple(tokens(value)) for value in list_values(item, attribute)}
-            for phrase in {*_phrases(item.title), *_phrases(item.description)} & named.keys():
-                seen[phrase] += 1
-                right[phrase] += phrase in own_words
+        own = [{tuple(tokens(one)) for one in list_values(item, attribute)} for item in known]
         return cls(
-            {
-                words: value
-                for words, value in named.items()
-                if seen[words] >= MIN_ITEMS and right[words] >= MIN_SHARE * seen[words]
-            }
+            _select(named, [item.title for item in known], own),
+            _select(named, [item.description for item in known], own),
         )
 
     def find(self, item: Item) -> str:
@@ -61,13 +60,30 @@ class ValuePhrases:
 
         Empty if there is none, or several with as many words.
         """
-        for text in (item.title, item.description):
-            found = {phrase for phrase in _phrases(text) if phrase in self.values}
+        texts = (item.title, self.in_titles), (item.description, self.in_descriptions)
+        for text, values in texts:
+            found = {phrase for phrase in _phrases(text) if phrase in values}
             longest = max(map(len, found), default=0)
             best = [phrase for phrase in found if len(phrase) == longest]
             if best:
-                return self.values[best[0]] if len(best) == 1 else ""
+                return values[best[0]] if len(best) == 1 else ""
         return ""
+
+
+def _select(
+    named: Mapping[Words, str], texts: Sequence[str], own: Sequence[set[Words]]
+) -> dict[Words, str]:
+    """The values whose words stand for them in these texts, of items with their own values."""
+    seen, right = dict.fromkeys(named, 0), dict.fromkeys(named, 0)
+    for text, words_of_item in zip(texts, own, strict=True):
+        for phrase in set(_phrases(text)) & named.keys():
+            seen[phrase] += 1
+            right[phrase] += phrase in words_of_item
+    return {
+        words: value
+        for words, value in named.items()
+        if seen[words] >= MIN_ITEMS and right[words] >= MIN_SHARE * seen[words]
+    }
 
 
 def _phrases(text: str) -> Iterator[Words]:

@@ -17,6 +17,7 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import is_publishable
+from serendip.data.store.tables.generated_values import without_values
 from serendip.data.text import normalise
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import LlmJob, describe_item, run_llm_job
@@ -76,9 +77,10 @@ class QueryWriting:
         return [int(item) for item in order[: self.max_items]]
 
     def questions(self) -> list[Question]:
-        """One question per item."""
+        """One question per item, about what the catalogue says of it: nothing generated."""
         catalogue = self.context.log.dataset.catalogue
-        return [{"item": describe_item(catalogue[item])} for item in self.items]
+        items = without_values(catalogue[item] for item in self.items)
+        return [{"item": describe_item(item)} for item in items]
 
     def publish(
         self, answers: Sequence[WrittenQueries | None]

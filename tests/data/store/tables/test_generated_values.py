@@ -14,6 +14,7 @@ from serendip.data.store.tables.generated_texts import text_digest
 from serendip.data.store.tables.generated_values import (
     GeneratedValue,
     fresh_values,
+    keep_generated,
     lacks,
     list_values,
     with_values,
@@ -96,6 +97,30 @@ def test_another_run_replaces_the_values_of_its_attribute_alone(store: Store) ->
     assert [one.item_id for one in store.generated_values.active()] == ["c", "c"]
     store.generated_values.replace("colour", [])
     assert store.generated_values.all() == [replace(sizes[0], active=True)]
+
+
+def test_values_of_unanswered_items_stay_as_they_are(store: Store) -> None:
+    values = [value(SHIRT, "Red"), value(BARE, "Red")]
+    store.generated_values.replace("colour", values)
+    store.generated_values.activate("colour", values)
+    store.generated_values.replace("colour", [], unanswered=["c"])
+    assert store.generated_values.all() == [replace(values[1], active=True)]
+
+
+def test_what_was_generated_stays_with_an_item_while_its_texts_are_the_same() -> None:
+    (served,) = with_values([BARE], [value(BARE, "Red")])
+    served = replace(served, generated_text="cap")
+    cheaper = replace(BARE, attributes={"price": 1.0}, available_from=5.0)
+    kept = keep_generated(cheaper, served)
+    assert kept == replace(
+        cheaper,
+        attributes={"price": 1.0, "colour": "Red"},
+        generated_attributes=("colour",),
+        generated_text="cap",
+    )
+    for changed in (replace(BARE, title="Blue hat"), replace(BARE, attributes={"colour": "Blue"})):
+        assert keep_generated(changed, served) is changed
+    assert keep_generated(cheaper, BARE) is cheaper
 
 
 def test_values_of_an_erased_item_go_and_do_not_come_back(store: Store) -> None:

@@ -8,7 +8,7 @@ that have one: it was hidden from the generator, and the gate compares both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -70,11 +70,21 @@ class GeneratedValues:
         """The values in use, in the same order."""
         return [value for value in self.all() if value.active]
 
-    def replace(self, attribute: str, values: Sequence[GeneratedValue]) -> None:
-        """Keep exactly these values of an attribute.
+    def replace(
+        self,
+        attribute: str,
+        values: Sequence[GeneratedValue],
+        unanswered: Collection[str] = (),
+    ) -> None:
+        """Keep these values of an attribute, and no others but those of unanswered items.
 
         A changed value becomes inactive; an unchanged one keeps its state. Those of items that were
         erased meanwhile are left out.
+
+        Args:
+            attribute: of all values.
+            values: at most one of each item.
+            unanswered: ids of items whose values stay as they are.
 
         Raises:
             DataError: a value has characters that cannot be stored; none is stored.
@@ -84,7 +94,7 @@ class GeneratedValues:
                 raise DataError(
                     f"the {attribute} of item {one.item_id!r} cannot be stored: it {problem}."
                 )
-        kept = {value.item_id for value in values}
+        kept = {*(value.item_id for value in values), *unanswered}
         rows = [{**asdict(value), "active": False} for value in values]
         with self._database.write() as connection:
             ids = connection.scalars(self._sql.ITEMS_OF_ATTRIBUTE, {"of": attribute}).all()
@@ -132,13 +142,24 @@ def with_values(items: Sequence[Item], values: Sequence[GeneratedValue]) -> Sequ
     by_item: dict[str, list[GeneratedValue]] = {}
     for value in values:
         by_item.setdefault(value.item_id, []).append(value)
-    listed = {
-        name for item in items for name, own in item.attributes.items() if isinstance(own, tuple)
-    }
+    listed = _find_listed(items, {value.attribute for value in values})
     return [
         _with_values(item, by_item[item.item_id], listed) if item.item_id in by_item else item
         for item in items
     ]
+
+
+def _find_listed(items: Iterable[Item], names: set[str]) -> set[str]:
+    """The attributes that are lists of the first item that has them."""
+    listed, left = set[str](), set(names)
+    for item in items:
+        for name in left & item.attributes.keys():
+            left.remove(name)
+            if isinstance(item.attributes[name], tuple):
+                listed.add(name)
+        if not left:
+            break
+    return listed
 
 
 def _with_values(item: Item, values: Sequence[GeneratedValue], listed: set[str]) -> Item:
@@ -152,6 +173,24 @@ def _with_values(item: Item, values: Sequence[GeneratedValue], listed: set[str])
         return item
     attributes = {**item.attributes, **added}
     return replace(item, attributes=attributes, generated_attributes=tuple(added))
+
+
+def keep_generated(item: Item, before: Item) -> Item:
+    """What was generated for an item, carried over to it if its texts are still the same.
+
+    Args:
+        item: as it is now, from the store.
+        before: the same item as it is served.
+    """
+    generated = {name: before.attributes[name] for name in before.generated_attributes}
+    if (not generated and not before.generated_text) or text_digest(item) != text_digest(before):
+        return item
+    return replace(
+        item,
+        attributes={**item.attributes, **generated},
+        generated_attributes=before.generated_attributes,
+        generated_text=before.generated_text,
+    )
 
 
 def without_values(items: Iterable[Item]) -> list[Item]:
