@@ -130,6 +130,17 @@ def test_one_process_of_all_machines_does_a_thing_at_a_time(url: str, tmp_path: 
                 other.compact()
 
 
+def test_a_lock_is_free_as_soon_as_it_is_given_back(
+    postgres_server: PostgresServer, url: str, tmp_path: Path
+) -> None:
+    with closing(Store.open(url, log=tmp_path / "log")) as store:
+        for _ in range(30):
+            with store.exclusive("training"):
+                pass
+            held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert postgres_server.execute(held) == [(0,)]
+
+
 def test_a_lock_that_was_lost_stops_what_it_guards(
     postgres_server: PostgresServer, url: str, tmp_path: Path
 ) -> None:

@@ -43,6 +43,9 @@ _TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({_WRITE_LOCK}, hashtext(curren
 _TAKE_NAME_LOCK = (
     f"SELECT pg_try_advisory_lock({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
 )
+_RELEASE_NAME_LOCK = (
+    f"SELECT pg_advisory_unlock({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
+)
 _PREPARE = """
 SELECT current_schema(),
        set_config('lock_timeout', %s, false),
@@ -328,7 +331,11 @@ class PostgresBackend:
             def require_held() -> None:
                 connection.execute("SELECT 1")  # the lock lives as long as its connection
 
-            yield require_held
+            try:
+                yield require_held
+            finally:  # the server may see the end of a connection only after the next one began
+                with suppress(self.failure):
+                    connection.execute(_RELEASE_NAME_LOCK, (name,))
 
     def _connect(self) -> Any:
         """A connection of the driver in autocommit mode, which the caller closes."""
