@@ -15,6 +15,8 @@ from commands import serendip_here
 from serendip.data.files.readers import read_items
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
+from serendip.jobs.init.guess_columns import SAMPLE_ROWS
+from serendip.jobs.init.workspace import start_workspace
 
 LONG = "A sturdy thing for every day, made by people who care about how long such things last. "
 
@@ -275,4 +277,15 @@ def test_the_currency_of_a_column_of_its_own_is_that_of_the_prices(
     header = f"sku,name,price,legs,{column}"
     (tmp_path / "items.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
     init(tmp_path, "items.csv")
+    assert Workspace.open(tmp_path / "ws").settings.items.units == units
+
+
+@pytest.mark.parametrize(("last", "units"), [("EUR", {"price": "EUR"}), ("USD", {})])
+def test_the_currency_of_the_last_item_counts_as_that_of_the_first(
+    tmp_path: Path, last: str, units: dict[str, str]
+) -> None:
+    currencies = ["EUR"] * SAMPLE_ROWS + [last]
+    rows = [f"sku{n},Chair {n},{n}.5,{one}" for n, one in enumerate(currencies)]
+    (tmp_path / "items.csv").write_text("\n".join(["sku,name,price,currency", *rows]))
+    start_workspace(tmp_path / "ws", tmp_path / "items.csv", None, force=False)
     assert Workspace.open(tmp_path / "ws").settings.items.units == units
