@@ -98,6 +98,8 @@ def test_the_next_part_is_in_the_same_order(client: WireClient) -> None:
     [
         ((), ""),
         (("genres=Drama",), "Drama"),
+        (("price=49|20",), ""),
+        (("price=49.50", "brand=1883|Nike", "car=Infinity"), "1883 or Nike, Infinity"),
         (
             ("genres=Drama|Comedy", "year>=1990", "brand!=Acme", "brand=Mori"),
             "Drama or Comedy, Mori",

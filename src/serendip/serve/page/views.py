@@ -153,7 +153,8 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     if typed and not suggested.queries:
         suggested = engine.suggest(replace(wanted, text=""))
     chips = build_chips(suggested, searched)
-    shown = {normalise(one.text) for one in instead}
+    chosen = (value for test in searched.value_tests for value in test.values)  # found already
+    shown = {normalise(text) for text in (*chosen, *(one.text for one in instead))}
     facets = answer.facets if answer else {}
     return _frame(engine, query, history) | {
         "cards": cards,
