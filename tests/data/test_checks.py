@@ -25,6 +25,10 @@ def shown(item):
     return event(item=item, action="impression")
 
 
+def hidden(item, seconds=1.0):
+    return Item(item, f"film {item}", available_from=NOW + seconds)
+
+
 def sound_events():
     people = [(user, item) for user in "uvwxyz" for item in "abc"]
     return [event(u, i, 10.0 * n, value=float(n % 5)) for n, (u, i) in enumerate(people, 1)]
@@ -63,6 +67,7 @@ BAD = [
     ("share of the top user", FILMS, [event(), event("v"), event("v")], "WARN", 2),
     ("values", FILMS, [event(value=1.0), event(value=2e6)], "WARN", 1),
     ("values", FILMS, [event(value=5.0), event(value=5.0), event()], "WARN", 2),
+    ("hidden items", [*FILMS, hidden("d"), hidden("e", -1.0)], [], "WARN", 1),
     ("unprintable ids", [*FILMS, Item("d\u200b", "x")], [event("\n")], "WARN", 2),
 ]
 
@@ -85,6 +90,18 @@ def test_at_most_ten_examples_are_given():
 def test_examples_name_the_user_item_and_time():
     result = checked(FILMS, [event(), Event("u", "a", 5.0)])["impossible times"]
     assert result.examples == ("user u, item a, time 5",)
+
+
+def test_hidden_items_are_told_with_the_last_day_in_files_and_in_a_store(tmp_path):
+    items = [*FILMS, hidden("d", 86_400.0), hidden("e", 9 * 86_400.0)]
+    with closing(Store.create(tmp_path / "s.db")) as store:
+        store.import_all(items, sound_events())
+        stored = {result.name: result for result in run_checks(store, now=NOW)}["hidden items"]
+    assert stored == checked(items, sound_events())["hidden items"]
+    assert stored.examples == ("d", "e")
+    assert stored.message.startswith(
+        "2 of 5 items are hidden until their available_from, the last one until 2023-11-23;"
+    )
 
 
 def test_the_store_remembers_the_duplicates_of_its_files(tmp_path):

@@ -9,6 +9,7 @@ from killed_run import Killed, Killer
 from torch import nn
 
 from serendip.models.early_stopping import CHECKPOINT_FILE, StoppingRule, train_epochs
+from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 
 
@@ -22,6 +23,7 @@ class Walk:
         self.random = np.random.default_rng(0)
         self.values = values
         self.epochs: list[int] = []
+        self.num_steps = 0
 
     def epoch(self, number: int) -> None:
         self.epochs.append(number)
@@ -30,6 +32,7 @@ class Walk:
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
+        self.num_steps += 1
 
     def validate(self) -> float | None:
         return None if self.values is None else self.values[self.epochs[-1]]
@@ -85,8 +88,18 @@ def test_a_killed_run_ends_with_the_numbers_of_a_whole_one(
     torch.rand(7)
     resumed = run(values, stopping, TrainOptions(checkpoint=tmp_path))
     assert resumed.epochs == list(range(killed_after, 5))
+    assert resumed.num_steps == 5
     assert resumed.weight() == run(values, stopping).weight()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_whose_time_is_over_tells_the_steps_that_it_made() -> None:
+    times = iter([0.0, 0.0, 1.0, 1.0, 2.0])  # the budget, its share, then a look at a time
+    budget = TimeBudget(2, lambda: next(times, 9.0))
+    walk = run(None, StoppingRule(9, 9), TrainOptions(allowance=budget.allow("walk", 1.0)))
+    (cut,) = budget.cuts
+    assert cut.steps == walk.num_steps > 0
+    assert cut.done == round(walk.num_steps / 9, 3)
 
 
 def test_a_checkpoint_of_another_training_is_not_continued(tmp_path: Path) -> None:

@@ -52,15 +52,15 @@ def test_each_training_may_take_a_share_of_what_is_left() -> None:
 def test_what_was_cut_short_is_noted_once() -> None:
     budget = TimeBudget(10, Clock())
     allowance = budget.allow("retriever", 0.5)
-    allowance.from_now(0.8).cut(0.25)
+    allowance.from_now(0.8).cut(0.25, steps=7)
     allowance.cut(0.75)
     budget.allow("ranker", 0.5).cut(1.0)
     budget.allow("later", 0.2).cut(0.0, continues=True)
     assert budget.as_dict() == {
         "seconds": 10,
         "cut_short": [
-            {"name": "retriever", "done": 0.25, "seconds": 4.0, "continues": False},
-            {"name": "later", "done": 0.0, "seconds": 2.0, "continues": True},
+            {"name": "retriever", "done": 0.25, "seconds": 4.0, "continues": False, "steps": 7},
+            {"name": "later", "done": 0.0, "seconds": 2.0, "continues": True, "steps": 0},
         ],
     }
 

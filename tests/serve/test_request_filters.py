@@ -202,19 +202,46 @@ def test_an_order_explores_nothing_and_moves_no_sold_places(client: WireClient) 
     assert "sells positions" in error_of(refused)["message"]
 
 
+SOLD = '\n[surfaces.search]\nsponsored = {bid = "price", positions = [1], floor = 0.5}\n'
+
+
+def test_the_page_offers_no_order_where_search_sells_positions(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
+    settings = folder / "serendip.toml"
+    settings.write_text(settings.read_text() + SOLD)
+    with closing(Engine.open(folder)) as opened:
+        for number in range(60):
+            item = opened.item(f"i{number}")
+            assert item is not None
+            opened.add_items([replace(item, attributes={**item.attributes, "price": 1.0 + number})])
+        assert opened.sort_names("search") == () and opened.sort_names("home") == ("price",)
+        client = WireClient(opened)
+        for asked in ({"q": "tale"}, {"filter": "price>=1"}):
+            plain = client.get("/search", params={"user": "u1", **asked}).text
+            older = client.get("/search", params={"user": "u1", "sort": "-price", **asked})
+            assert older.status_code == 200
+            assert "<select" not in plain + older.text and "sort=" not in older.text
+            assert re.findall('data-item="([^"]*)"', older.text)
+            for path in ("/why", "/more"):
+                (link, *_) = re.findall(rf'"({path}\?[^"]*)"', plain)
+                assert client.get(f"{unescape(link)}&sort=-price").status_code == 200
+
+
 def test_the_order_by_time_begins_with_what_appeared_last(
     trained_folder: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(trained_folder, tmp_path / "shop"))
     with closing(Engine.open(folder)) as opened:
-        assert "available_from" not in opened.sort_names
+        assert "available_from" not in opened.sort_names("search")
         with pytest.raises(DataError, match="available_from"):
             opened.search("tale", sort="-available_from")
         for number in range(4):
             item = opened.item(f"i{number}")
             assert item is not None
             opened.add_items([replace(item, available_from=1_000.0 * number)])
-        assert opened.sort_names[0] == "available_from"
+        assert opened.sort_names("search")[0] == "available_from"
         newest = [
             item.item_id for item in opened.search("tale", sort="-available_from", k=60).items
         ]
@@ -235,7 +262,7 @@ def test_lists_can_be_ordered_by_numbers_and_those_of_the_settings_lead(
         item = opened.item("i1")
         assert item is not None
         opened.add_items([replace(item, attributes={**item.attributes, **numbers})])
-        assert opened.sort_names == ("cost", "stars", "year")
+        assert opened.sort_names("search") == ("cost", "stars", "year")
 
 
 def test_a_number_is_needed_to_compare_and_to_order(client: WireClient) -> None:

@@ -98,8 +98,8 @@ class TinyEngine:
             dict.fromkeys(name for item in self._items.values() for name in item.attributes)
         )
 
-    @property
-    def sort_names(self) -> Sequence[str]:
+    def sort_names(self, surface: str) -> Sequence[str]:
+        self.needs(surface)
         return ("year",)
 
     def is_code(self, attribute: str) -> bool:

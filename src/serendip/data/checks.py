@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -35,8 +36,8 @@ class CheckedData:
     """Input of the checks: items and events, with encodings computed once.
 
     Args:
-        items: ``item_id``, ``title`` and ``size`` (characters of title and description) of the N
-            items that are not deleted.
+        items: ``item_id``, ``title``, ``size`` (characters of title and description) and
+            ``available_from`` of the N items that are not deleted.
         events: the whole log, in order of time.
         now: Unix seconds; later events are in the future.
         repeated_ids: (count, examples) of item ids repeated in the files.
@@ -164,7 +165,7 @@ def _item_columns(items: Iterable[Item]) -> pa.Table:
 
     table = tabulate_items(items)
     sizes = pc.add(pc.utf8_length(table["title"]), pc.utf8_length(table["description"]))
-    return table.select(["item_id", "title"]).append_column("size", sizes)
+    return table.select(["item_id", "title", "available_from"]).append_column("size", sizes)
 
 
 def has_items(data: CheckedData) -> CheckResult:
@@ -343,6 +344,21 @@ def long_texts(data: CheckedData) -> CheckResult:
     return _warn("very long texts", count, len(data.items), message, examples)
 
 
+def hidden_items(data: CheckedData) -> CheckResult:
+    """Items that are not shown yet: their column may be a date of the work, such as a release."""
+    import pyarrow.compute as pc
+
+    starts = np.asarray(pc.fill_null(data.items["available_from"], -np.inf))
+    hidden = starts > data.now
+    count, total = int(hidden.sum()), len(data.items)
+    message = "items are hidden until their available_from"
+    if count:
+        last = datetime.fromtimestamp(float(starts[hidden].max()), UTC).date()
+        message += f", the last one until {last}"
+        message += "; if they may be shown before, correct its line in [items.columns]"
+    return _warn("hidden items", count, total, message, data.item_ids(hidden))
+
+
 def unprintable_ids(data: CheckedData) -> CheckResult:
     """Ids with control or invisible characters: two that look the same may differ."""
     import pyarrow as pa
@@ -358,7 +374,7 @@ def unprintable_ids(data: CheckedData) -> CheckResult:
 
 CHECKS: tuple[Check, ...] = (
     *(has_items, has_events, has_users),
-    *(duplicate_items, missing_titles, duplicate_titles, long_texts, unseen_items),
+    *(duplicate_items, missing_titles, duplicate_titles, long_texts, unseen_items, hidden_items),
     *(duplicate_events, unknown_items, impossible_times, equal_times, same_second_events),
     *(single_event_users, top_user, odd_values, unprintable_ids),
 )

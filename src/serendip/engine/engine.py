@@ -281,9 +281,18 @@ class Engine:
         """Names of the attributes that items have."""
         return self.state.catalogue.attribute_names
 
-    @property
-    def sort_names(self) -> Sequence[str]:
-        """What lists can be ordered by: numbers that people read, those of the settings first."""
+    def sort_names(self, surface: str) -> Sequence[str]:
+        """What lists of a surface can be ordered by: numbers that people read, those of the
+        settings first; nothing where it sells positions, which an order would move.
+
+        Args:
+            surface: name of a surface.
+
+        Raises:
+            UnsupportedError: the surface is not configured; the hint lists those that are.
+        """
+        if find_surface(self._surfaces, surface).sponsored is not None:
+            return ()
         return list_sort_names(self.state.catalogue, self.settings.named_numbers)
 
     @property

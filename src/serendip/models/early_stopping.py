@@ -34,6 +34,9 @@ Weights = dict[str, Tensor]
 class Training(Protocol):
     """Training run: state to checkpoint, one epoch and a validation."""
 
+    num_steps: int
+    """Optimiser steps made so far, those before a checkpoint included."""
+
     @property
     def module(self) -> nn.Module:
         """Module with the trained weights."""
@@ -75,7 +78,7 @@ class StoppingRule:
 
 @dataclass(slots=True)
 class _Counters:
-    """Finished epochs, best validation value, and validations since then.
+    """Finished epochs, best validation value, validations since then, and optimiser steps.
 
     The field names are keys in checkpoints.
     """
@@ -83,6 +86,7 @@ class _Counters:
     done: int = 0
     best: float = -np.inf
     waited: int = 0
+    steps: int = 0
 
 
 def train_epochs(
@@ -102,13 +106,14 @@ def train_epochs(
     file = None if options.checkpoint is None else options.checkpoint / CHECKPOINT_FILE
     if file is not None and file.exists():
         counters, best = _restore(file, training, digest)
+        training.num_steps = counters.steps
     epochs = range(stopping.epochs)
     for epoch in options.progress.track(epochs, name, len(epochs)):
         over = options.allowance.is_over
         if epoch < counters.done or counters.waited >= stopping.patience or over:
             continue
         training.epoch(epoch)
-        counters.done = epoch + 1
+        counters.done, counters.steps = epoch + 1, training.num_steps
         is_last = counters.done == stopping.epochs or options.allowance.is_over
         if counters.done % stopping.validate_every == 0 or is_last:
             value = training.validate()
@@ -119,7 +124,7 @@ def train_epochs(
         if file is not None:
             _store(file, training, digest, counters, best)
     if counters.waited < stopping.patience:
-        options.allowance.cut(counters.done / stopping.epochs)
+        options.allowance.cut(counters.done / stopping.epochs, steps=counters.steps)
     if best is not None:
         training.module.load_state_dict(best)
     if file is not None:

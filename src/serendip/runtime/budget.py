@@ -47,13 +47,16 @@ class CutShort:
         name: of the training.
         done: share of its planned steps, in [0, 1).
         seconds: its time.
-        continues: whether it began with what an earlier training has learned, and so keeps that.
+        continues: whether it began with what an earlier training, or all passes of this one but the
+            last, have learned, and so keeps that.
+        steps: optimiser steps that it made; 0 for one that learns by no optimiser.
     """
 
     name: str
     done: float
     seconds: float
     continues: bool = False
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,16 +113,17 @@ class Allowance:
         name = f"{self.name} {part}".rstrip()
         return Allowance(name, share * left, now, self.clock, self.cuts)
 
-    def cut(self, done: float, continues: bool = False) -> None:
+    def cut(self, done: float, continues: bool = False, steps: int = 0) -> None:
         """Note, once, that the training ended after a share ``done`` of its planned steps.
 
         Args:
             done: in [0, 1]; at 1 nothing is noted.
             continues: as in ``CutShort``.
+            steps: as in ``CutShort``.
         """
         if done < 1 and all(cut.name != self.name for cut in self.cuts):
             seconds = round(self.seconds, 1)
-            self.cuts.append(CutShort(self.name, round(done, 3), seconds, continues))
+            self.cuts.append(CutShort(self.name, round(done, 3), seconds, continues, steps))
 
 
 UNLIMITED = Allowance()

@@ -48,9 +48,13 @@ class EngineProtocol(Protocol):
         """Names of the attributes that items have."""
         ...
 
-    @property
-    def sort_names(self) -> Sequence[str]:
-        """What lists can be ordered by: numbers that people read, those of the settings first."""
+    def sort_names(self, surface: str) -> Sequence[str]:
+        """What lists of a surface can be ordered by, the most wanted first; nothing where it sells
+        positions.
+
+        Raises:
+            UnsupportedError: the surface is not configured; the hint lists those that are.
+        """
         ...
 
     @property

@@ -285,7 +285,7 @@ class _Training:
         seed: int,
     ) -> None:
         self.module: nn.Module = encoder.network
-        self.random = np.random.default_rng(seed)
+        self.random, self.num_steps = np.random.default_rng(seed), 0
         self._states, (self._base, self._is_irrelevant) = states, labelled
         self._train_rows, self._held_out_rows = (np.flatnonzero(part) for part in parts)
         rate = config.learning_rate
@@ -308,6 +308,7 @@ class _Training:
             self.optimiser.zero_grad()
             self._loss(rows).backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
+            self.num_steps += 1
 
     def validate(self) -> float | None:
         """Minus the loss of the held-out pairs."""

@@ -15,6 +15,8 @@ from commands import serendip_here
 from serendip.data.files.readers import read_items
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
+from serendip.jobs.init.guess_columns import SAMPLE_ROWS
+from serendip.jobs.init.workspace import start_workspace
 
 LONG = "A sturdy thing for every day, made by people who care about how long such things last. "
 
@@ -213,7 +215,7 @@ def test_lists_of_json_lines_are_words_and_settings_can_be_changed_by_hand(tmp_p
     ("column", "cell", "is_taken"),
     [
         ("published", "2024-03-0{}", True),
-        ("Publish Date", "0{}.03.2024", True),
+        ("Posted Date", "0{}.03.2024", True),
         ("veröffentlicht_am", "1{}.03.2024 08:00", True),
         ("게시일", "2024-03-0{}T10:00:00+09:00", True),
         ("published", "TRUE", False),  # a flag
@@ -221,6 +223,11 @@ def test_lists_of_json_lines_are_words_and_settings_can_be_changed_by_hand(tmp_p
         ("published", "0{}/03/2024", False),  # day and month, or month and day
         ("release_date", "2024-03-0{}", False),  # of the work, not of its entry here
         ("Erscheinungsdatum", "2024-03-0{}", False),
+        ("publication_date", "1998-03-0{}", False),
+        ("Publish Date", "0{}.03.2024", False),
+        ("datePublished", "2024-03-0{}", False),
+        ("pubDate", "2024-03-0{}T10:00:00Z", False),
+        ("Veröffentlichungsdatum", "0{}.03.2024", False),
     ],
 )
 def test_a_time_of_publishing_is_the_start_of_an_item(
@@ -233,6 +240,17 @@ def test_a_time_of_publishing_is_the_start_of_an_item(
     items = stored(tmp_path)
     assert all((item.available_from is not None) is is_taken for item in items)
     assert all((column in item.attributes) is not is_taken for item in items)
+
+
+def test_items_that_a_column_hides_are_told(tmp_path: Path) -> None:
+    years = [2024] * 6 + [2099] * 2
+    rows = [f"sku{n},Chair {n},{year}-03-0{n}" for n, year in enumerate(years, 1)]
+    (tmp_path / "items.csv").write_text("\n".join(["sku,name,added_at", *rows]), encoding="utf-8")
+    checks = {check["name"]: check for check in init(tmp_path, "items.csv")["checks"]}
+    told = checks["hidden items"]
+    assert (told["status"], told["count"]) == ("WARN", 2)
+    assert "the last one until 2099-03-08" in told["message"]
+    assert "[items.columns]" in told["message"]
 
 
 def test_a_name_that_says_the_start_goes_before_one_that_says_publishing(tmp_path: Path) -> None:
@@ -259,4 +277,15 @@ def test_the_currency_of_a_column_of_its_own_is_that_of_the_prices(
     header = f"sku,name,price,legs,{column}"
     (tmp_path / "items.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
     init(tmp_path, "items.csv")
+    assert Workspace.open(tmp_path / "ws").settings.items.units == units
+
+
+@pytest.mark.parametrize(("last", "units"), [("EUR", {"price": "EUR"}), ("USD", {})])
+def test_the_currency_of_the_last_item_counts_as_that_of_the_first(
+    tmp_path: Path, last: str, units: dict[str, str]
+) -> None:
+    currencies = ["EUR"] * SAMPLE_ROWS + [last]
+    rows = [f"sku{n},Chair {n},{n}.5,{one}" for n, one in enumerate(currencies)]
+    (tmp_path / "items.csv").write_text("\n".join(["sku,name,price,currency", *rows]))
+    start_workspace(tmp_path / "ws", tmp_path / "items.csv", None, force=False)
     assert Workspace.open(tmp_path / "ws").settings.items.units == units

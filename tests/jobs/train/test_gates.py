@@ -120,30 +120,38 @@ def test_a_failed_gate_is_told_with_its_figures() -> None:
     assert "--force" in error.value.hint
 
 
-def cut_at(name: str, done: float, continues: bool = False) -> TimeBudget:
+def cut_at(name: str, steps: int, done: float, continues: bool = False) -> TimeBudget:
     budget = TimeBudget(90)
-    budget.allow(name, 0.5).cut(done, continues)
+    budget.allow(name, 0.5).cut(done, continues, steps)
     return budget
 
 
 @pytest.mark.parametrize(
-    ("name", "done", "continues", "passes"),
+    ("name", "steps", "done", "continues", "passes"),
     [
-        ("retriever (all-older)", 0.0, False, False),
-        ("retriever (all) similar", 0.009, False, False),
-        ("retriever (all-older)", 0.01, False, True),
-        ("retriever (all)", 0.0, True, True),  # it has what the earlier training learned
-        ("ranker search order", 0.0, False, True),  # a choice that was not made
+        ("retriever (all-older)", 0, 0.0, False, False),
+        ("retriever (all) similar", 99, 0.009, False, False),
+        ("retriever (all-older)", 1, 0.25, False, False),  # a step of four is no training
+        ("retriever (all-older)", 100, 0.001, False, True),  # of many epochs of a long log
+        ("retriever (all)", 0, 0.0, True, True),  # it has what the earlier training learned
+        ("ranker search order", 0, 0.0, False, True),  # a choice that was not made
     ],
 )
 def test_a_model_that_had_no_time_to_learn_is_not_published(
-    name: str, done: float, continues: bool, passes: bool
+    name: str, steps: int, done: float, continues: bool, passes: bool
 ) -> None:
-    (gate,) = check_budget(cut_at(name, done, continues), {"retriever": object()})
+    budget = cut_at(name, steps, done, continues)
+    (gate,) = check_budget(budget, {"retriever": object()})
     assert gate.passed is passes
-    assert "90 s" in gate.detail
-    if not passes:
-        assert f"{name} {100 * done:.1f} %" in gate.detail and "--budget" in gate.detail
+    assert "90 s" in gate.detail and f"{name} at {100 * done:.1f} %" in gate.detail
+    assert "enough" not in gate.detail
+    assert (f"%, step {steps}" in gate.detail) is (steps > 0)
+    assert ("--budget" in gate.detail) is not passes
+
+
+def test_a_budget_that_cut_nothing_short_was_enough() -> None:
+    (gate,) = check_budget(TimeBudget(90), {"retriever"})
+    assert gate.passed and gate.detail == "a budget of 90 s was enough"
 
 
 def test_without_a_budget_there_is_no_gate_of_time() -> None:

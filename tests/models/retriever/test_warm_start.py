@@ -222,9 +222,10 @@ def test_a_training_ends_with_its_time_and_says_so(world: Dataset) -> None:
     budget = TimeBudget(200, Ticking())
     options = TrainOptions(allowance=budget.allow("retriever", 0.5))
     model = Retriever(long).train(world, options)
-    (cut,) = budget.as_dict()["cut_short"]
-    assert cut["name"] == "retriever"
-    assert 0 < cut["done"] < 0.2
+    (cut,) = budget.cuts
+    assert cut.name == "retriever"
+    assert 0 < cut.done < 0.2
+    assert cut.steps > 0 and not cut.continues
     assert np.isfinite(model.item_vectors).all()
 
 
@@ -233,6 +234,17 @@ def test_a_training_within_its_time_has_the_numbers_of_one_without(world: Datase
     timed = Retriever(SHORT).train(world, TrainOptions(allowance=budget.allow("retriever", 0.5)))
     assert budget.cuts == []
     assert np.array_equal(timed.item_vectors, Retriever(SHORT).train(world).item_vectors)
+
+
+def test_a_last_pass_without_time_keeps_what_the_others_learned(world: Dataset) -> None:
+    training = RetrieverTraining(world, SHORT, 0)
+    training.epoch(0)
+    training.held_back, steps = True, training.num_steps
+    budget = TimeBudget(1e-9, Ticking())
+    training.allowance = budget.allow("retriever", 0.5)
+    training.learn_held_back()
+    (cut,) = budget.cuts
+    assert (cut.continues, cut.steps) == (True, steps) and steps > 0
 
 
 def test_without_any_time_the_start_is_what_is_left(

@@ -92,6 +92,24 @@ def test_a_search_that_is_asked_of_the_home_page_is_found_on_its_own(client):
     assert client.get("/", params={"q": " ", "user": "u"}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/search"])
+def test_an_empty_filter_is_none(client, path):
+    assert client.get(path, params={"filter": ["", " "], "user": "u"}).status_code == 200
+    asked = {"q": "drama", "filter": ["", "year>=1960"], "user": "u"}
+    response = client.get(path, params=asked)
+    if path == "/":
+        assert parse_qs(urlsplit(response.headers["location"]).query)["filter"] == ["year>=1960"]
+    else:
+        assert response.status_code == 200
+
+
+def test_what_a_search_filters_by_is_not_suggested(client):
+    asked = {"user": "u", "filter": "genres=comedy|Drama"}
+    html = client.get("/search", params=asked).text
+    assert 'data-query="Horror"' in html
+    assert 'data-query="Comedy"' not in html and 'data-query="Drama"' not in html
+
+
 def list_of(value):
     return [one.strip() for one in ([value] if isinstance(value, str) else value)]
 

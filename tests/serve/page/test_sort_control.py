@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
@@ -97,6 +98,8 @@ def test_the_next_part_is_in_the_same_order(client: WireClient) -> None:
     [
         ((), ""),
         (("genres=Drama",), "Drama"),
+        (("price=49|20",), ""),
+        (("price=49.50", "brand=1883|Nike", "car=Infinity"), "1883 or Nike, Infinity"),
         (
             ("genres=Drama|Comedy", "year>=1990", "brand!=Acme", "brand=Mori"),
             "Drama or Comedy, Mori",
@@ -138,7 +141,8 @@ def test_corrections_and_other_searches_keep_filters_and_order() -> None:
 class Alike(TinyEngine):
     """All items of an answer have the same number."""
 
-    sort_names = ("year", "available_from")
+    def sort_names(self, surface: str) -> Sequence[str]:
+        return ("year", "available_from")
 
     def recommend(self, request: Request) -> Answer:
         facets = {"year": Facet({}, 1999.0, 1999.0)}
@@ -157,7 +161,8 @@ def test_a_number_that_all_results_share_is_no_order_unless_it_is_chosen() -> No
 class Numberless(TinyEngine):
     """Nothing can be ordered by."""
 
-    sort_names = ()
+    def sort_names(self, surface: str) -> Sequence[str]:
+        return ()
 
 
 def test_without_results_or_without_numbers_there_is_nothing_to_choose(client: WireClient) -> None:

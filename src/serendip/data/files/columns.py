@@ -43,7 +43,7 @@ ITEM_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("상품설명", "제품설명", "상세설명", "설명", "줄거리", "내용"),
         ),
         "available_from": (
-            *("availablefrom", "createdat", "creationtimestamp", "publishedat", "datepublished"),
+            *("availablefrom", "createdat", "creationtimestamp", "publishedat"),
             *("availabledate", "verfügbarab", "판매시작일"),
         ),
     }

@@ -63,6 +63,11 @@ class AttributeTest:
         """Whether it compares numbers."""
         return self.sign in (">=", "<=")
 
+    @property
+    def has_words(self) -> bool:
+        """Whether one of its values is no number."""
+        return any(math.isnan(_number(value)) for value in self.values)
+
     def keep(self, catalogue: Catalogue) -> BoolArray:
         """(N,) bool, True = the item passes."""
         column = catalogue.column(self.attribute)

@@ -39,10 +39,11 @@ def tabulate_items(items: Iterable[Item]) -> pa.Table:
 
 
 def tabulate_sizes(rows: Iterable[Sequence[Any]]) -> pa.Table:
-    """Build a table of ``item_id``, ``title`` and ``size`` from rows of the three."""
+    """Build a table of ``item_id``, ``title``, ``size`` and ``available_from`` from their rows."""
     import pyarrow as pa
 
-    schema = pa.schema([("item_id", "string"), ("title", "string"), ("size", "int64")])
+    texts = [("item_id", "string"), ("title", "string")]
+    schema = pa.schema([*texts, ("size", "int64"), ("available_from", "float64")])
     left, chunks = iter(rows), []
     while chunk := list(islice(left, _CHUNK)):
         chunks.append(pa.table(list(zip(*chunk, strict=True)), schema=schema))

@@ -239,6 +239,7 @@ ITEM_SIZES = (
     select(
         *(ITEMS.c.item_id, ITEMS.c.title),
         func.length(ITEMS.c.title) + func.length(ITEMS.c.description),
+        ITEMS.c.available_from,
     )
     .where(not_(ITEMS.c.deleted))
     .order_by(ITEMS.c.number)

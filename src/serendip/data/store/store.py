@@ -171,7 +171,8 @@ class StoreColumns:
     """A consistent snapshot as columns, for checks.
 
     Args:
-        items: ``item_id``, ``title`` and ``size`` (characters of title and description).
+        items: ``item_id``, ``title``, ``size`` (characters of title and description) and
+            ``available_from``.
         events: the whole log.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -166,20 +166,18 @@ def find_units(names: Iterable[str], items: Sequence[Item]) -> dict[str, str]:
     }
 
 
-def find_units_beside(items: Sequence[Item]) -> dict[str, str]:
+def find_units_beside(items: Sequence[Item], currencies: Collection[str]) -> dict[str, str]:
     """Attribute with prices -> currency, where a column of its own names the same one for all.
 
     Args:
         items: with their numbers read.
+        currencies: distinct values of such columns, of all items of the file.
     """
-    names = attribute_names(items)
-    columns = [attribute_cells(name, items) for name in names if fold(name) in CURRENCIES]
-    units = {cell for cells in columns for cell in cells}
-    if len(units) != 1 or not _CURRENCY.fullmatch(unit := units.pop()):
+    if len(currencies) != 1 or not _CURRENCY.fullmatch(unit := next(iter(currencies))):
         return {}
     return {
         name: unit
-        for name in names
+        for name in attribute_names(items)
         if fold(name) in PRICES and any(isinstance(i.attributes.get(name), float) for i in items)
     }
 

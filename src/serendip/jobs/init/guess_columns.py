@@ -44,14 +44,14 @@ MIN_TITLE_SHARE = 0.9
 """Minimum share of distinct values among the cells of a column of titles."""
 
 PUBLISHED = frozenset(
-    "published publishdate publisheddate publishedon publishtime publishedtime publicationdate "
-    "pubdate postedat posteddate dateposted listedat dateadded addedat onlinesince livefrom "
-    "veröffentlicht veröffentlichtam veröffentlichungsdatum onlineseit eingestelltam "
-    "게시일 게시일시 등록일 등록일시".split()
+    "published publishedon publishtime publishedtime postedat posteddate dateposted listedat "
+    "dateadded addedat onlinesince livefrom veröffentlicht veröffentlichtam onlineseit "
+    "eingestelltam 게시일 게시일시 등록일 등록일시".split()
 )
 """Names of the moment from which an item is here to be found, if their cells are times: some are
-also names of flags. A release (``release_date``) is none of them: it tells of the work, which may
-be decades older than its entry here, and what is ordered in advance would be hidden until then."""
+also names of flags. The date of a release or a publication (``release_date``, ``publication_date``)
+is none of them: it tells of the work, which may be decades older than its entry here, and what is
+ordered in advance would be hidden until then."""
 
 _MAX_SHOWN_LENGTH = 40
 _TIMES = ("timestamp", "available_from")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from serendip.data.files.columns import TableKind, canonical_columns
+from serendip.data.files.columns import TableKind, canonical_columns, fold
 from serendip.data.files.encodings import check_encoding
 from serendip.data.files.readers import ItemsConfig, read_items
 from serendip.data.files.tables import open_table
@@ -23,6 +23,7 @@ from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.init.action_roles import ActionRoles
 from serendip.jobs.init.attribute_roles import (
+    CURRENCIES,
     AttributeRoles,
     describe_roles,
     find_decimals,
@@ -88,7 +89,8 @@ def start_workspace(
     folder.mkdir(parents=True, exist_ok=True)
     sample: Sequence[Item] = ()
     if "items" in guesses:
-        sample, roles = _read_roles(folder, guesses["items"])
+        currencies = _read_currencies(folder, guesses["items"])
+        sample, roles = _read_roles(folder, guesses["items"], currencies)
         guesses["items"] = replace(guesses["items"], roles=roles)
     write_text(target, render_settings(folder, guesses, sample))
     return guesses
@@ -103,7 +105,16 @@ def _check_form(given: FileForm) -> FileForm:
     return given
 
 
-def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRoles]:
+def _read_currencies(folder: Path, guess: Guess) -> frozenset[str]:
+    """Values of the columns of currencies in all rows: those of one currency may come first."""
+    file = SampledFile(folder / guess.path, "items", {}, guess.form.encoding)
+    columns = (name for name in guess.others if fold(name) in CURRENCIES)
+    return frozenset().union(*map(file.values, columns))
+
+
+def _read_roles(
+    folder: Path, guess: Guess, currencies: Collection[str]
+) -> tuple[Sequence[Item], AttributeRoles]:
     """The first items, and how their attributes are read."""
     config = ItemsConfig.model_validate(guess.settings())
     sample = read_items(config, folder).sample(SAMPLE_ROWS)
@@ -113,7 +124,8 @@ def _read_roles(folder: Path, guess: Guess) -> tuple[Sequence[Item], AttributeRo
         settings = {"level_separators": levels, "decimals": decimals}
         config = config.model_copy(update=settings)
         sample = read_items(config, folder).sample(SAMPLE_ROWS)
-    return sample, describe_roles(sample, levels, decimals, find_units_beside(sample) | units)
+    units = find_units_beside(sample, currencies) | units
+    return sample, describe_roles(sample, levels, decimals, units)
 
 
 def _guess_files(

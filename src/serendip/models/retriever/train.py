@@ -171,7 +171,7 @@ class RetrieverTraining:
             self.module.tower.start_ids_at(vectors, config.id_scale)
         self._samples: dict[tuple[int, int], ValidationSample] = {}
         self._encoded: EncodedItems | None = None
-        self._passes = 0.0
+        self._passes, self.num_steps = 0.0, 0
         self.optimiser = build_optimiser(self.module, config)
         self.steps: Steps = OneProcess()
 
@@ -257,7 +257,8 @@ class RetrieverTraining:
             self._passes = number + step / len(steps)
             if self.allowance.is_over:
                 done = self._passes / (self.num_epochs + self.held_back)
-                self.allowance.cut(done, continues=self.start is not None)
+                continues = self.start is not None or number == self.num_epochs
+                self.allowance.cut(done, continues, self.num_steps)
                 break
             self._set_rate(self.allowance.pace(self._passes / self.num_epochs))
             batch = maker.batch(rows, self.random)
@@ -266,6 +267,7 @@ class RetrieverTraining:
             self.steps.add_gradients(self.module, self.optimiser, batch, candidates)
             self.optimiser.clip_gradients(MOST_GRADIENT)
             self.optimiser.step()
+            self.num_steps += 1
         self.optimiser.flush()
 
     def _set_rate(self, done: float) -> None:

@@ -183,6 +183,7 @@ class SequenceTraining:
         allowance: Allowance = UNLIMITED,
     ) -> None:
         self.config, self.allowance = config, allowance
+        self.num_steps = 0
         self.num_items = dataset.num_items
         self.random = np.random.default_rng(seed)
         self.past, self.targets = past_and_targets(dataset, config.most_validated, self.random)
@@ -199,13 +200,14 @@ class SequenceTraining:
         for step, batch in enumerate(packed):
             done = (number + step / len(packed)) / self.config.epochs
             if self.allowance.is_over:
-                self.allowance.cut(done)
+                self.allowance.cut(done, steps=self.num_steps)
                 break
             self._set_rate(self.allowance.pace(done))
             loss = self.loss(batch)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
+            self.num_steps += 1
 
     def _set_rate(self, done: float) -> None:
         """Set the learning rate: linear decay to 2 % at the end. ``done``: share of training."""

@@ -41,10 +41,15 @@ class FilteredSearch:
         return f"/search?{urlencode(fields)}"
 
     @property
+    def value_tests(self) -> list[AttributeTest]:
+        """Its tests for values of which an item must have one."""
+        tests = map(AttributeTest.parse, self.filters)
+        return [test for test in tests if test.sign == "="]
+
+    @property
     def category(self) -> str:
-        """What a search without a text is of, by the values that it filters by; empty without."""
-        tests = [AttributeTest.parse(one) for one in self.filters]
-        return ", ".join(" or ".join(one.values) for one in tests if one.sign == "=")
+        """What a search without a text is of, by the words that it filters by; empty without."""
+        return ", ".join(" or ".join(test.values) for test in self.value_tests if test.has_words)
 
     def toggle(self, filter_text: str) -> str:
         """Link to the search with a filter, or without it if it is there."""

@@ -63,12 +63,12 @@ class PageQuery(types.RequestModel):
 
 
 def page_query(request: Request) -> PageQuery:
-    """The parameters of a page.
+    """The parameters of a page; an empty field of a form is none.
 
     Raises:
         DataError: a known one has a wrong value.
     """
-    filters = request.query_params.getlist("filter")
+    filters = [one for one in request.query_params.getlist("filter") if one.strip()]
     query = _read({**request.query_params, "filter": filters, "language": ""})
     return query.model_copy(update={"language": request.headers.get("accept-language", "")})
 

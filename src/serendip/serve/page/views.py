@@ -132,11 +132,13 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     If nothing was found these are completions, and where there are none what to search instead.
     """
     history = engine.history(query.user, _HISTORY_SHOWN)
+    query = _drop_order(engine, query, "search")
+    orders = engine.sort_names("search")
     context = _search_context(engine, query, "search")
     searched = read_search(query)
     words, answer = searched.text, None
     if words or query.filter:
-        answer = engine.recommend(_search_request(engine, searched))
+        answer = engine.recommend(_search_request(engine, searched, orders))
     cards = build_cards(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
     instead = alternative_searches(answer, searched)
@@ -151,14 +153,15 @@ def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     if typed and not suggested.queries:
         suggested = engine.suggest(replace(wanted, text=""))
     chips = build_chips(suggested, searched)
-    shown = {normalise(one.text) for one in instead}
+    chosen = (value for test in searched.value_tests for value in test.values)  # found already
+    shown = {normalise(text) for text in (*chosen, *(one.text for one in instead))}
     facets = answer.facets if answer else {}
     return _frame(engine, query, history) | {
         "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS, query) if answer else "",
         "facets": build_facets(facets, searched) if answer else [],
         "search": searched,
-        "orders": build_sort_orders(engine.sort_names, facets, searched) if cards else [],
+        "orders": build_sort_orders(orders, facets, searched) if cards else [],
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
         "degraded": [engine.labels.component(name) for name in answer.degraded] if answer else [],
         "messages": search_messages(answer, searched) if answer else [],
@@ -173,6 +176,15 @@ def read_search(query: PageQuery) -> FilteredSearch:
     return FilteredSearch(query.q.strip(), query.user, filters, query.literal, query.sort)
 
 
+def _drop_order(engine: EngineProtocol, query: PageQuery, surface: str) -> PageQuery:
+    """The parameters without an order where a surface has none to choose: a link may be older than
+    the setting that sells its positions.
+    """
+    if not query.sort or engine.sort_names(surface):
+        return query
+    return query.model_copy(update={"sort": ""})
+
+
 def _search_context(engine: EngineProtocol, query: PageQuery, surface: str) -> Context:
     """What the links of results carry."""
     liked = select_liked_ids(engine.chosen(query.user, _HISTORY_SHOWN))
@@ -185,9 +197,11 @@ def _search_context(engine: EngineProtocol, query: PageQuery, surface: str) -> C
     )
 
 
-def _search_request(engine: EngineProtocol, searched: FilteredSearch) -> Request:
+def _search_request(
+    engine: EngineProtocol, searched: FilteredSearch, orders: Sequence[str]
+) -> Request:
     """The request for results, with the values to filter and to order them by."""
-    facets = dict.fromkeys((*_list_facets(engine), *choose_numbers(engine.sort_names)))
+    facets = dict.fromkeys((*_list_facets(engine), *choose_numbers(orders)))
     return Request(
         *("search", searched.user_id, searched.text),
         literal=searched.literal,
@@ -212,6 +226,7 @@ def _has_failed(answer: Answer, query: PageQuery) -> bool:
 def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     """Build the next part of a feed or of search results."""
     history = engine.history(query.user, _HISTORY_SHOWN)
+    query = _drop_order(engine, query, query.surface)
     context = _search_context(engine, query, query.surface)
     answer = engine.recommend(
         Request(
@@ -265,6 +280,7 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
         raise unknown_item_error(query.item_id)
     sources = (query.source,) if query.source else ()
     surface = "search" if query.q and query.surface == "home" else query.surface
+    query = _drop_order(engine, query, surface)
     request = Request(
         *(surface, query.user, query.q, sources),
         literal=query.literal,

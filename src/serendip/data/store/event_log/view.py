@@ -283,7 +283,7 @@ class LogView:
         return _stream(self.connection.execute(self._sql.ITEM_COLUMNS))
 
     def item_sizes(self) -> Iterable[Any]:
-        """Id, title and number of characters of the items that are not deleted."""
+        """Id, title, number of characters and start of the items that are not deleted."""
         return _stream(self.connection.execute(self._sql.ITEM_SIZES))
 
     def position(self) -> LogPosition:
