@@ -225,6 +225,7 @@ def test_the_openapi_document_lists_every_route_and_its_parameters(client):
         "literal",
         "country",
         "reasons",
+        "parts",
         "device",
         "session_id",
         "language",

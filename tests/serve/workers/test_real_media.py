@@ -28,7 +28,7 @@ def wait_for_files(worker: Worker, name: str) -> None:
 def test_a_service_encodes_files_once_for_all_workers_and_after_a_kill(
     gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    networks = os.fspath(Path(__file__).parents[1] / "content")
+    networks = os.fspath(Path(__file__).parents[2] / "content")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([networks, os.environ.get("PYTHONPATH", "")]))
     with pair(gallery) as service, service.workers() as (one, other):
         post_twin(one, "twin")
