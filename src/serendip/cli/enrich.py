@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -75,14 +76,10 @@ def run(
 
     terminal, choice = Terminal(json), EngineChoice(engine, address)
 
-    def print_estimate(cost: CostEstimate) -> None:
-        terminal.say(
-            f"{cost.questions:,} distinct items, {cost.known:,} of them in the ledger; "
-            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
-        )
-
     kinds = cast("list[WrittenField]", [kind.value for kind in fields or Kind])
-    writing = TextWriting(writer.value, kinds, budget, prompt, estimate, print_estimate)
+    writing = TextWriting(
+        writer.value, kinds, budget, prompt, estimate, partial(_print_estimate, terminal)
+    )
     with terminal.job("texts for thin items", workspace, engine=choice) as context:
         summary = write_texts(context, writing)
     terminal.result(summary)
@@ -131,14 +128,10 @@ def attribute(
         raise ConfigError("queries say nothing of attributes.", "Use --writer llm or rules.")
     terminal, choice = Terminal(json), EngineChoice(engine, address)
 
-    def print_estimate(cost: CostEstimate) -> None:
-        terminal.say(
-            f"{cost.questions:,} distinct items, {cost.known:,} of them in the ledger; "
-            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
-        )
-
     source: ValueSource = "llm" if writer == Writer.LLM else "rules"
-    writing = AttributeWriting(name, source, budget, prompt, estimate, print_estimate)
+    writing = AttributeWriting(
+        name, source, budget, prompt, estimate, partial(_print_estimate, terminal)
+    )
     with terminal.job(f"values of {name}", workspace, engine=choice) as context:
         summary = write_values(context, writing)
     terminal.result(summary)
@@ -246,6 +239,13 @@ def revert(
     removed = revert_generated(Workspace.open(workspace), attribute)
     terminal.result({"removed": removed})
     terminal.say(f"{removed:,} texts and values deleted. Next: serendip train")
+
+
+def _print_estimate(terminal: Terminal, cost: CostEstimate) -> None:
+    terminal.say(
+        f"{cost.questions:,} distinct items, {cost.known:,} of them in the ledger; "
+        f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
+    )
 
 
 def _gate_attribute(
