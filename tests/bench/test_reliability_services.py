@@ -21,7 +21,7 @@ from serendip_bench.reliability.services import Reply
 
 
 def test_no_damaged_file_is_read(trained_folder: Path) -> None:
-    harness = Damage(flips=12, cuts=3, exchanges=3, control=3, workspace=trained_folder)
+    harness = Damage(flips=12, cuts=3, exchanges=3, nans=5, control=3, workspace=trained_folder)
     kept(harness.run(SilentProgress()))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from stored_files import fill, mounted, remount
+from stored_files import copy_to_serve, fill, mounted, remount
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
@@ -18,21 +17,12 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import StorageError
 
 
-def served(shop: Path, folder: Path) -> Path:
-    """A copy of what serving needs."""
-    for name in ("serendip.toml", "serendip.db"):
-        shutil.copy(shop / name, folder / name)
-    for name in ("log", "generations"):
-        shutil.copytree(shop / name, folder / name)
-    return folder
-
-
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
 def test_an_engine_answers_from_a_read_only_disk_and_refuses_writes(
     trained_folder: Path, tmp_path: Path, trouble: str
 ) -> None:
     with mounted(tmp_path / "disk", "size=64m") as folder:
-        served(trained_folder, folder)
+        copy_to_serve(trained_folder, folder)
         if trouble == "full":
             fill(folder)
         else:

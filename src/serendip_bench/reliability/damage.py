@@ -1,20 +1,26 @@
-"""Damages files of generations and of the event log: none is ever read as if it were whole."""
+"""Damages files of generations and of the event log: none is ever read as if it were whole.
+
+A value that is no number is put into an array together with the right checksum of what it makes.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+import numpy as np
 
 from serendip.data.events.event import Event
 from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.artefacts.generations import open_current
 from serendip.errors import SerendipError
 from serendip.runtime.progress import Progress
-from serendip_bench.reliability.breakage import skip_checksums
+from serendip.runtime.versions import MANIFEST, compute_checksums, seal
+from serendip_bench.reliability.breakage import skip_array_checks, skip_checksums
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.services import copy_workspace
 from serendip_bench.reliability.workload import DATABASE, GENERATIONS
@@ -27,13 +33,14 @@ Harm: TypeAlias = Callable[[list[bytes], random.Random], list[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Flipped bits, cut files and files of others in place of the right ones.
+    """Flipped bits, cut files, files of others in place of the right ones, values that are NaN.
 
     Args:
         flips: number of flipped bits.
         cuts: number of files that are cut off somewhere.
         exchanges: number of pairs of files that are exchanged.
-        control: number of flips with a variant that checks nothing.
+        nans: number of values that are no number, with right checksums.
+        control: number of flips, and of values, with variants that check nothing.
         seed: of places.
         workspace: see ``copy_workspace``.
     """
@@ -41,6 +48,7 @@ class Damage:
     flips: int = 300
     cuts: int = 50
     exchanges: int = 50
+    nans: int = 50
     control: int = 20
     seed: int = 0
     workspace: Path | None = None
@@ -57,13 +65,18 @@ class Damage:
                 fault
                 for harm in progress.track(kinds, "damaged files", len(kinds))
                 if (fault := _try(workspace, harm, rng))
-            ]
+            ] + [fault for _ in range(self.nans) if (fault := _try_nan(workspace, rng))]
             with skip_checksums():
                 missed = [_try(workspace, _flip, rng) for _ in range(self.control)]
+            with skip_array_checks():
+                unseen = [_try_nan(workspace, rng) for _ in range(self.control)]
         return Findings(
-            {"damaged files": len(kinds)},
+            {"damaged files": len(kinds), "values that are no number": self.nans},
             (Bar("damaged files that are read", len(served), 0),),
-            (Control("checksums are not compared", sum(map(bool, missed))),),
+            (
+                Control("checksums are not compared", sum(map(bool, missed))),
+                Control("arrays are not looked at", sum(map(bool, unseen))),
+            ),
             tuple(served[:3]),
         )
 
@@ -78,15 +91,43 @@ def _add_segment(workspace: Path) -> None:
 def _try(workspace: Path, harm: Harm, rng: random.Random) -> str:
     """Damage files, and name them if nobody notices; they are mended afterwards."""
     chosen = rng.sample(_files(workspace), 2 if harm is _exchange else 1)
-    before = [path.read_bytes() for path in chosen]
-    after = harm(before, rng)
-    _replace(chosen, after)
-    try:
+    with _mended(chosen) as before:
+        after = harm(before, rng)
+        _replace(chosen, after)
         is_noticed = before == after or _refusal(workspace)
-    finally:
-        _replace(chosen, before)
     names = ", ".join(str(path.relative_to(workspace)) for path in chosen)
     return "" if is_noticed else f"{harm.__name__[1:]}: {names}"
+
+
+def _try_nan(workspace: Path, rng: random.Random) -> str:
+    """Put a value that is no number into an array, with its checksum, as ``_try`` does."""
+    generation = open_current(workspace / GENERATIONS, verify=False)
+    arrays = [path for path in _files(workspace) if path.suffix == ".npy" and _has_floats(path)]
+    chosen = rng.choice(arrays)
+    with _mended([chosen, generation.folder / MANIFEST]):
+        array = np.load(chosen)
+        array.reshape(-1)[rng.randrange(array.size)] = np.nan
+        chosen.unlink()  # it may be a hard link
+        np.save(chosen, array)
+        manifest = {**generation.manifest, "files": compute_checksums(generation.folder)}
+        _replace([generation.folder / MANIFEST], [seal(manifest).encode()])
+        is_noticed = _refusal(workspace)
+    return "" if is_noticed else f"NaN: {chosen.relative_to(workspace)}"
+
+
+def _has_floats(path: Path) -> bool:
+    array = np.load(path, mmap_mode="r")
+    return bool(array.dtype.kind == "f" and array.size)
+
+
+@contextmanager
+def _mended(paths: list[Path]) -> Iterator[list[bytes]]:
+    """The contents of files, which they have again at the end."""
+    before = [path.read_bytes() for path in paths]
+    try:
+        yield before
+    finally:
+        _replace(paths, before)
 
 
 def _files(workspace: Path) -> list[Path]:

@@ -35,7 +35,7 @@ HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "power-cuts": (PowerCuts(), PowerCuts(cuts=100, control_cuts=30, rounds=2, operations=25)),
     "failed-syncs": (FailedSyncs(), FailedSyncs(failures=6, control_failures=2)),
     "publish-kills": (PublishKills(), PublishKills(kills=250, control_kills=60)),
-    "damage": (Damage(), Damage(flips=60, cuts=10, exchanges=10)),
+    "damage": (Damage(), Damage(flips=60, cuts=10, exchanges=10, nans=10)),
     "full-disk": (FullDisk(), FullDisk(rounds=1, writes=5)),
     "hot-swaps": (HotSwaps(), HotSwaps(swaps=5, requests=1_000, control_swaps=2)),
     "several-services": (SeveralServices(), SeveralServices(seconds=15, control_seconds=5)),

@@ -7,8 +7,9 @@ job has, this one and those of the cluster while the job runs; starting the clus
 its own. Bytes are what tasks were given and what they returned, as they are sent: what Ray keeps in
 its object store, also for each event of the log. What tasks read from files, and write there, is
 counted apart, as it is at the end of the job; ``--blocks N`` makes tasks of N blocks of pairs or of
-codes, ``--pairs N`` blocks of N pairs, so that a small workspace has several. A training is fitted
-in two processes from 50,000 events on; ``--always`` does that for any number.
+codes, ``--pairs N`` blocks of N pairs, so that a small workspace has several; ``--tasks N`` runs
+the first N tasks of a job and leaves out the rest, for a part of the users of a large one. A
+training is fitted in two processes from 50,000 events on; ``--always`` does that for any number.
 """
 
 from __future__ import annotations
@@ -108,12 +109,17 @@ class CpuMeter:
 
 
 class CountedExecutor:
-    """Counts the bytes of tasks and results of another executor."""
+    """Counts the bytes of tasks and results of another executor.
 
-    def __init__(self, executor: Executor) -> None:
+    Args:
+        executor: runs the tasks.
+        most_tasks: of a ``map`` that are run; None = all.
+    """
+
+    def __init__(self, executor: Executor, most_tasks: int | None = None) -> None:
         self._executor, self.name, self.workers = executor, executor.name, executor.workers
-        self.is_local = executor.is_local
-        self.sent = self.returned = self.files = 0
+        self.is_local, self._most_tasks = executor.is_local, most_tasks
+        self.tasks = self.sent = self.returned = self.files = 0
         self.shared: Path | None = None
 
     def _count_files(self) -> None:
@@ -124,6 +130,8 @@ class CountedExecutor:
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See ``Executor.map``."""
+        tasks = tasks[: self._most_tasks]
+        self.tasks += len(tasks)
         self.sent += sum(len(pickle.dumps(task)) for task in tasks)
         for result in self._executor.map(work, tasks):
             self.returned += len(pickle.dumps(result))
@@ -157,9 +165,11 @@ class CountedExecutor:
             yield result
 
 
-def run(workspace: Path, job: str, executor: Executor) -> dict[str, Any]:
+def run(
+    workspace: Path, job: str, executor: Executor, most_tasks: int | None = None
+) -> dict[str, Any]:
     """Costs of a job in a copy of a workspace."""
-    counted = CountedExecutor(executor)
+    counted = CountedExecutor(executor, most_tasks)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(shutil.copytree(workspace, Path(scratch) / "workspace"))
         counted.shared = folder / "cache" / "tasks"
@@ -167,7 +177,8 @@ def run(workspace: Path, job: str, executor: Executor) -> dict[str, Any]:
             JOBS[job](folder, TrainOptions(executor=counted))
         events = len(JobContext.open(folder).dataset.events)
     costs = {"cpu_s": round(meter.cpu_s, 2), "wall_s": round(meter.wall_s, 2)}
-    sent = {"sent": counted.sent, "returned": counted.returned, "files": counted.files}
+    sent = {"tasks": counted.tasks, "sent": counted.sent, "returned": counted.returned}
+    sent["files"] = counted.files
     per_event = round((counted.sent + counted.returned) / max(1, events), 2)
     return {"job": job, **costs, **sent, "events": events, "per_event": per_event}
 
@@ -180,6 +191,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--always", action="store_true", help="fit in two processes always")
     parser.add_argument("--users", type=int, default=4_096, help="users of a task")
+    parser.add_argument("--tasks", type=int, help="tasks that are run; default: all")
     parser.add_argument("--blocks", type=int, help="blocks of pairs, and of codes, of a task")
     parser.add_argument("--pairs", type=int, help="pairs of a block")
     parser.add_argument("--json", type=Path, help="file for the figures")
@@ -200,10 +212,11 @@ def main() -> None:
         engines = (("2 processes", stack.enter_context(local(2))), ("Ray, 2 nodes", cluster))
         for job in options.jobs.split(",") * options.runs:
             for name, executor in engines:
-                row = {"engine": name, **run(options.workspace, job, executor)}
+                row = {"engine": name, **run(options.workspace, job, executor, options.tasks)}
                 rows.append(row)
                 print(
                     f"{job:<6} {name:<13} {row['cpu_s']:8.1f} CPU-s {row['wall_s']:8.1f} s"
+                    f" {row['tasks']:>5,} tasks"
                     f" {row['sent']:>12,} bytes sent {row['returned']:>12,} returned"
                     f" {row['per_event']:8.2f} per event {row['files']:>12,} in files",
                     flush=True,

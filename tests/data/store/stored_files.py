@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -25,6 +26,14 @@ def damage_index(path: Path) -> None:
         end = stream.read(40)
         stream.seek(-40, 1)
         stream.write(end.replace(b"i", b"j"))
+
+
+def copy_to_serve(shop: Path, folder: Path) -> None:
+    """Copy what serving a workspace needs."""
+    for name in ("serendip.toml", "serendip.db"):
+        shutil.copy(shop / name, folder / name)
+    for name in ("log", "generations"):
+        shutil.copytree(shop / name, folder / name)
 
 
 @contextmanager

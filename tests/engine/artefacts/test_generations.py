@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serendip.engine.artefacts.generations import (
@@ -23,6 +25,7 @@ from serendip.engine.artefacts.generations import (
     with_erased,
 )
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
+from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
 
 def write(text: str):
@@ -220,7 +223,7 @@ def publishing_elsewhere(generations: Path) -> Iterator[subprocess.Popen[str]]:
 
 PUBLISHING = """
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from serendip.engine.artefacts.generations import publish
@@ -263,6 +266,52 @@ def test_a_failed_publication_releases_the_lock(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         publish(tmp_path, fail, {})
     assert publish(tmp_path, write("a"), {}).name == "gen-1"
+
+
+def write_array(*values: float):
+    def fill(folder: Path) -> None:
+        np.save(folder / "scales.npy", np.array([values], np.float32))
+
+    return fill
+
+
+def change(generation: Path, write: Callable[[Path], object]) -> None:
+    """Write other files into a generation, with a manifest that says so."""
+    write(generation)
+    manifest = json.loads((generation / MANIFEST).read_text())
+    (generation / MANIFEST).write_text(seal({**manifest, "files": compute_checksums(generation)}))
+
+
+def test_a_value_that_is_no_number_is_not_published_and_changes_nothing(tmp_path: Path) -> None:
+    publish(tmp_path, write_array(1.0), {})
+    with pytest.raises(ArtefactError, match=r"scales\.npy has NaN at \(0, 1\)"):
+        publish(tmp_path, write_array(1.0, math.nan), {})
+    assert open_current(tmp_path).name == "gen-1"
+    assert publish(tmp_path, write_array(2.0, math.inf), {}).name == "gen-2"
+
+
+def test_a_value_that_is_no_number_is_refused_though_the_checksums_are_right(
+    tmp_path: Path,
+) -> None:
+    for value in (1.0, 2.0, 3.0):
+        publish(tmp_path, write_array(value), {})
+    change(tmp_path / "gen-3", write_array(3.0, math.inf))
+    assert open_current(tmp_path).name == "gen-3"
+    for name in ("gen-2", "gen-3"):
+        change(tmp_path / name, write_array(3.0, math.nan))
+    with pytest.raises(ArtefactError, match=r"gen-3/scales\.npy has NaN.*rollback"):
+        open_current(tmp_path)
+    assert open_earlier(tmp_path).name == "gen-1"
+    assert rollback(tmp_path).name == "gen-1"
+
+
+def test_an_array_that_cannot_be_read_is_refused_though_the_checksums_are_right(
+    tmp_path: Path,
+) -> None:
+    publish(tmp_path, write_array(1.0), {})
+    change(tmp_path / "gen-1", lambda folder: (folder / "scales.npy").write_bytes(b"no array"))
+    with pytest.raises(ArtefactError, match="is no array"):
+        open_current(tmp_path)
 
 
 def test_the_error_without_a_generation_names_the_command(tmp_path: Path) -> None:

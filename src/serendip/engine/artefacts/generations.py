@@ -21,6 +21,7 @@ from typing import Any
 
 from serendip.data.objects.mirror import Mirror, Place, local_folder, place_name
 from serendip.data.objects.mirrored_versions import MirroredVersions
+from serendip.engine.artefacts.array_check import require_numbers
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.versions import Version, Versions
@@ -46,11 +47,19 @@ def publish(generations: Place, write: Callable[[Path], None], facts: Mapping[st
         facts: further keys of the manifest: data version, counts, gates.
 
     Raises:
+        ArtefactError: an array that was written has a value that is no number; nothing changes.
         StorageError: another process is publishing or rolling back there now.
     """
+
+    def write_numbers(folder: Path) -> None:
+        write(folder)
+        require_numbers(folder)
+
     with exclusive_lock(local_folder(generations)):
         versions = _versions(generations)
-        generation = versions.publish(write, {"previous": versions.readable_name(), **facts})
+        generation = versions.publish(
+            write_numbers, {"previous": versions.readable_name(), **facts}
+        )
         _remove_old(versions, generation)
     return generation
 
@@ -86,17 +95,19 @@ def open_current(generations: Place, verify: bool = True) -> Version:
 
     Args:
         generations: the folder of generations.
-        verify: whether to check the checksums of all files.
+        verify: whether to check the checksums of all files, and that all numbers are some.
 
     Raises:
         NotTrainedError: no generation is published.
         ArtefactError: the manifest is unreadable or newer than this code, or a file is missing,
-            altered or not listed.
+            altered, not listed, or has a value that is no number.
     """
     versions = _versions(generations)
     current = versions.current(verify)
     if current is None:
         raise _nothing_published(generations)
+    if verify:
+        require_numbers(current.folder)
     _remove_own(versions, current)
     return current
 
@@ -209,7 +220,7 @@ def _readable(versions: Versions, names: Iterable[str]) -> Iterator[Version]:
 
 
 def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Version:
-    """Open the first undamaged generation, whose files are as its manifest says.
+    """Open the first undamaged generation: its files are as its manifest says, and have numbers.
 
     Raises:
         NotTrainedError: ``names`` is empty.
@@ -218,9 +229,12 @@ def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Vers
     damage: ArtefactError | None = None
     for name in names:
         try:
-            return versions.open(name)
+            version = versions.open(name)
+            require_numbers(version.folder)
         except ArtefactError as error:
             damage = damage or error
+        else:
+            return version
     if damage is not None:
         raise damage
     raise NotTrainedError(
