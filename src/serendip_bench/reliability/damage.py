@@ -102,8 +102,8 @@ def _try(workspace: Path, harm: Harm, rng: random.Random) -> str:
 def _try_nan(workspace: Path, rng: random.Random) -> str:
     """Put a value that is no number into an array, with its checksum, as ``_try`` does."""
     generation = open_current(workspace / GENERATIONS, verify=False)
-    arrays = [path for path in _files(workspace) if path.suffix == ".npy" and _has_floats(path)]
-    chosen = rng.choice(arrays)
+    arrays = sorted(generation.folder.rglob("*.npy"))
+    chosen = rng.choice([path for path in arrays if _has_floats(path)])
     with _mended([chosen, generation.folder / MANIFEST]):
         array = np.load(chosen)
         array.reshape(-1)[rng.randrange(array.size)] = np.nan
