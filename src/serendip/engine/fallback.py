@@ -77,9 +77,21 @@ def _climb_down(
         yield _run_content(query, surface, state, sort)
     except Exception:  # noqa: BLE001 - whatever fails here is not needed by the next rung
         yield ItemList()
-    if surface.task != "search":
-        most = max(wanted, _SHORTLIST) if whole else wanted
-        yield list_popular(_allowed_items(query, surface, state), state, most)
+    yield run_popular(query, surface, state, max(wanted, _SHORTLIST) if whole else wanted)
+
+
+def run_popular(query: Query, surface: SurfaceConfig, state: EngineState, wanted: int) -> ItemList:
+    """Items of the popular rung; none for a search.
+
+    Args:
+        query: as of ``fall_back``.
+        surface: of the request.
+        state: to answer from.
+        wanted: number of items.
+    """
+    if surface.task == "search":
+        return ItemList()
+    return list_popular(_allowed_items(query, surface, state), state, wanted)
 
 
 def _run_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:

@@ -70,7 +70,6 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     assert report["verdict"][-2].startswith("Exploration: nothing was explored")
     assert report["exploration"]["impressions"] == 0
     assert report["new_items"]["requests"] == cuts[0]["targets"]
-    assert list(report["new_items"]["systems"]) == list(report["surfaces"]["home"]["systems"])
     assert report["semantic_ids"]["num_items"] == 60
     assert report["verdict"][-3].startswith("Context: nothing is read")
     assert (report["context"]["kept"], report["context"]["gains"]) == ([], [])
@@ -81,9 +80,15 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     assert report["search"]["n_requests"] > 0
     assert report["surfaces"]["home"]["n_requests"] == cuts[0]["targets"]
     home, whole = report["surfaces"]["home"], report["protocols"]["temporal"]
+    assert list(report["new_items"]["systems"]) == list(whole["systems"])
     for system, found in whole["systems"].items():
         for metric in ("nDCG@10", "Recall@10"):
             assert home["systems"][system][metric]["value"] == found[metric]["value"]
+    page = (shop / "reports" / "report.html").read_text()
+    for rung in ("content rung", "popular rung", "newest rung"):
+        cost = next(row for row in home["comparisons"] if row["baseline"] == rung)
+        assert cost["metric"] == "nDCG@10" and cost["low"] <= cost["difference"] <= cost["high"]
+        assert f"<th>{rung}</th>" in page
     assert json.loads((shop / "reports" / "report.json").read_text()) == report
     assert "Not judged" in (shop / "reports" / "report.html").read_text()
     status = QualityReport(shop / "reports").status()

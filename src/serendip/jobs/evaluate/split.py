@@ -58,7 +58,7 @@ PLAN = (
     ("align content", 9.0),
     ("train retriever", 18.0),
     (ANSWERS, 24.0),
-    (SURFACES, 12.0),
+    (SURFACES, 30.0),
 )
 """Steps of a split that take longest, with their CPU seconds on the demo's data; only for the
 estimate of the time left."""

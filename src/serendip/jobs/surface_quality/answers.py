@@ -55,6 +55,11 @@ def sells(surface: SurfaceConfig, state: EngineState) -> bool:
     return sponsored is not None and bool(has_bid(state.catalogue, sponsored.bid).any())
 
 
+def list_length(surface: SurfaceConfig) -> int:
+    """Number of items of the lists of baselines: of a message those that it has, else ten."""
+    return K if surface.min_value is None else min(surface.min_value.k, K)
+
+
 def rank(
     queries: Sequence[Query],
     surface: SurfaceConfig,
@@ -143,8 +148,7 @@ def answer_all(
     requests: SurfaceRequests, surface: SurfaceConfig, state: EngineState
 ) -> SurfaceAnswers:
     """Answer by all systems; measure what only messages or sold places have."""
-    length = K if surface.min_value is None else min(surface.min_value.k, K)
-    results, lists = rank(requests.queries, surface, state, length)
+    results, lists = rank(requests.queries, surface, state, list_length(surface))
     if surface.task == "search":
         words = first_items([_search_words(query, state) for query in requests.queries])
         lists = {ENGINE: lists[ENGINE], **_fuse(requests, surface, state), WORDS: words, **lists}

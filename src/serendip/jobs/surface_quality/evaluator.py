@@ -9,13 +9,20 @@ from serendip.data.arrays import IntArray
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
-from serendip.jobs.surface_quality.answers import ENGINE, SurfaceAnswers, answer_all, sells
+from serendip.jobs.surface_quality.answers import (
+    ENGINE,
+    SurfaceAnswers,
+    answer_all,
+    list_length,
+    sells,
+)
 from serendip.jobs.surface_quality.kinds import (
     kinds_of_choices,
     kinds_of_items,
     kinds_of_users,
 )
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
+from serendip.jobs.surface_quality.rungs import rank_rungs
 from serendip.models.ranker.basket_order import BasketOrder
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import Progress
@@ -74,6 +81,9 @@ class SurfaceEvaluator:
 
     def _estimate(self, requests: SurfaceRequests, answers: SurfaceAnswers) -> SurfaceFigures:
         split = self.builder.split
+        surface = self.builder.settings.all_surfaces()[requests.surface]
+        rungs = rank_rungs(requests.queries, surface, self.state, list_length(surface))
+        lists = {**answers.lists, **rungs}
         runs = SurfaceRuns(
             surface=requests.surface,
             question=requests.question,
@@ -82,10 +92,10 @@ class SurfaceEvaluator:
             user_kinds=kinds_of_users(split, requests.queries, self.countries),
             item_kinds=kinds_of_items(split),
             choice_kinds=kinds_of_choices(requests.queries, requests.relevant),
-            lists=answers.lists,
+            lists=lists,
             counts=self.state.counts,
             histories=[query.history.item_nums for query in requests.queries],
-            baselines=[name for name in answers.lists if name != ENGINE],
+            baselines=[name for name in lists if name != ENGINE],
             possible=requests.possible,
             message=answers.message,
             sale=answers.sale,
