@@ -1,0 +1,97 @@
+"""A service whose PostgreSQL server goes away and comes back, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from postgres_server import PostgresServer
+from wire_client import WireClient, error_of
+
+from serendip.engine.engine import Engine
+from serendip.engine.workspace import Workspace
+from serendip.jobs.copy_store import copy_store
+
+OF_A_USER = (
+    "/v1/recommend?user_id=u1&k=5",
+    "/v1/recommend?user_id=u2&k=5",
+    "/v1/search?q=horror+tale&user_id=u1&k=5",
+    "/v1/items/i1/similar?user_id=u1&k=5",
+)
+OF_NOBODY = ("/v1/recommend?k=5", "/v1/search?q=horror+tale&k=5", "/v1/items/i1/similar?k=5")
+IN_MEMORY = ("/v1/items/i1", "/v1/suggest?q=ho", "/health/live", "/health/ready")
+FROM_THE_STORE = ("/v1/users/u1/history", "/v1/explain?user_id=u1&item_id=i1")
+PAGES = ("/", "/search?q=horror")
+
+
+@pytest.fixture
+def client(
+    postgres_server: PostgresServer, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WireClient]:
+    """The service of a shop on the server."""
+    url = postgres_server.empty_url()
+    copy_store(Workspace.open(shop), url)
+    monkeypatch.setenv("SERENDIP_STORE__URL", url)
+    with closing(Engine.open(shop)) as engine:
+        yield WireClient(engine)
+
+
+@contextmanager
+def stopped(server: PostgresServer) -> Iterator[None]:
+    """The server is away in the block."""
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+def items_of(client: WireClient, path: str) -> tuple[list[str], list[str]]:
+    """Ids of the items of an answer, and what was left out of it."""
+    answer = client.get(path)
+    assert answer.status_code == 200, path
+    body: dict[str, Any] = answer.json()
+    return [item["item_id"] for item in body["items"]], body["degraded"]
+
+
+def post_choice(client: WireClient) -> httpx.Response:
+    event = {"user_id": "u1", "item_id": "i2", "event_id": "choice"}
+    return client.post("/v1/events", json=event)
+
+
+def test_items_are_answered_from_less_while_the_database_is_away(client, postgres_server):
+    hidden = items_of(client, OF_A_USER[0])[0][0]
+    client.post("/v1/events", json={"user_id": "u1", "item_id": hidden, "action": "hide"})
+    before = {path: items_of(client, path) for path in OF_A_USER + OF_NOBODY}
+    with stopped(postgres_server):
+        for path in OF_NOBODY:  # needs nothing of the database
+            assert items_of(client, path) == before[path]
+        for path in OF_A_USER:
+            ids, degraded = items_of(client, path)
+            assert len(ids) == 5
+            assert degraded == ["personal"], path
+        assert hidden not in items_of(client, "/v1/recommend?user_id=u1&k=50")[0]
+        assert [client.get(path).status_code for path in IN_MEMORY] == [200] * len(IN_MEMORY)
+    for path in OF_A_USER:
+        assert items_of(client, path)[1] == []
+    assert items_of(client, OF_NOBODY[1]) == before[OF_NOBODY[1]]
+
+
+def test_what_must_read_or_write_gets_503_until_the_database_is_back(client, postgres_server):
+    with stopped(postgres_server):
+        for path in FROM_THE_STORE:
+            answer = client.get(path)
+            assert (answer.status_code, error_of(answer)["type"]) == (503, "storage")
+        assert [client.get(path).status_code for path in PAGES] == [503, 503]
+        for answer in (post_choice(client), client.ask("DELETE", "/v1/items/i9")):
+            assert (answer.status_code, error_of(answer)["type"]) == (503, "storage")
+            assert "Nothing was stored." in error_of(answer)["message"]
+    paths = FROM_THE_STORE + PAGES
+    assert [client.get(path).status_code for path in paths] == [200] * len(paths)
+    assert post_choice(client).json() == {"received": 1, "new": 1}
+    assert client.get(FROM_THE_STORE[0]).json()["events"][0]["item_id"] == "i2"
+    assert client.ask("DELETE", "/v1/items/i9").status_code == 200
