@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -144,6 +145,52 @@ def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop
         )
         ready = ask(connection, "GET", "/health/ready")[1]
         assert (ready["generation"], ready["refused_generation"]) == ("gen-1", "")
+
+
+def answers_with(connection: HTTPConnection, item_id: str, paths: tuple[str, ...]) -> list[str]:
+    """The paths of which the answer shows an item: its id in JSON, a link to it on a page."""
+    shown = []
+    for path in paths:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        assert answer.status == 200, (path, text)
+        if re.search(rf'"item_id": ?"{item_id}"|/items/{item_id}["?]', text):
+            shown.append(path)
+    return shown
+
+
+def test_a_deleted_item_is_in_no_answer_then_or_after_a_swap_and_a_restart(shop: Path) -> None:
+    event = {"user_id": "new", "item_id": "i0", "action": "like"}
+    with service(shop) as (connection, _):
+        assert ask(connection, "POST", "/v1/events", event)[0] == 200
+        home = ask(connection, "GET", "/v1/recommend?user_id=new&k=1")[1]["items"]
+        gone = home[0]["item_id"]
+        other = ask(connection, "GET", f"/v1/items/{gone}/similar?k=1")[1]["items"][0]["item_id"]
+        title = ask(connection, "GET", f"/v1/items/{gone}")[1]["title"].replace(" ", "+")
+        paths = (
+            "/v1/recommend?user_id=new&k=60",
+            f"/v1/items/{other}/similar?k=60",
+            f"/v1/search?q={title}&k=60",
+            f"/v1/suggest?q={title}",
+            "/?user=new",
+            f"/items/{other}?user=new",
+            f"/search?q={title}",
+        )
+        assert answers_with(connection, gone, paths) == list(paths)
+        assert ask(connection, "DELETE", f"/v1/items/{gone}")[0] == 200
+        assert answers_with(connection, gone, paths) == []
+        publish_copy(shop)  # a generation with the item
+        wait_until(
+            lambda: ask(connection, "GET", paths[0])[1]["generation"] == "gen-2",
+            "the second generation",
+            every_s=EVERY_S,
+        )
+        assert answers_with(connection, gone, paths) == []
+    with service(shop) as (connection, _):
+        assert answers_with(connection, gone, paths) == []
+        for path in (f"/v1/items/{gone}", f"/v1/items/{gone}/similar"):
+            assert ask(connection, "GET", path)[0] == 404
 
 
 def test_a_missing_database_ends_the_start_and_is_not_made(shop: Path) -> None:
