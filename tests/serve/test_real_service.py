@@ -9,18 +9,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 from processes import wait_until
 from stand import train
 
 from serendip.data.store.database import Database
 from serendip.engine.artefacts.generations import open_current, publish, rollback
-from serendip.runtime.versions import MANIFEST
+from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
 EVERY_S = 0.02
 """Between two requests to a service that changes."""
@@ -127,6 +128,86 @@ def publish_copy(shop: Path) -> Path:
         (building / MANIFEST).unlink()
 
     return publish(shop / "generations", copy, facts).folder
+
+
+def put_damaged(generations: Path, name: str, harm: Callable[[Path], None]) -> None:
+    """Name a damaged copy of the first generation as the published one: it never was whole."""
+    first, folder = generations / "gen-1", generations / name
+    shutil.copytree(first, folder)
+    manifest = json.loads((first / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_text(seal(manifest | {"name": name}))
+    harm(folder)
+    temporary = generations / "CURRENT.new"
+    temporary.write_text(f"{name}\n")
+    temporary.replace(generations / "CURRENT")
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def exchange(one: Path, other: Path) -> None:
+    first, second = one.read_bytes(), other.read_bytes()
+    assert first != second
+    one.write_bytes(second)
+    other.write_bytes(first)
+
+
+def put_nan(folder: Path) -> None:
+    """Put a value that is no number into an array, with the right checksums."""
+    path = folder / "counts.npy"
+    array = np.load(path).astype(np.float64)
+    array[0] = np.nan
+    np.save(path, array)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_text(seal(manifest | {"files": compute_checksums(folder)}))
+
+
+HARMS: tuple[Callable[[Path], None], ...] = (
+    lambda folder: flip(folder / "counts.npy"),
+    lambda folder: flip(folder / MANIFEST),
+    lambda folder: cut(folder / "counts.npy"),
+    lambda folder: cut(folder / MANIFEST),
+    lambda folder: exchange(folder / "counts.npy", folder / "codes.npy"),
+    lambda folder: (folder / "counts.npy").unlink(),
+    lambda folder: (folder / MANIFEST).unlink(),
+    lambda folder: flip(folder / "search" / "meta.json"),
+    put_nan,
+)
+
+
+def test_a_service_goes_on_with_the_old_generation_whatever_damages_the_new_one(
+    shop: Path,
+) -> None:
+    def refused(connection: HTTPConnection) -> list[str]:
+        """Generations that the metrics name as refused; requests are answered meanwhile."""
+        assert ask(connection, "GET", "/v1/recommend?user_id=u1&k=3")[1]["generation"] == "gen-1"
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode()
+        return re.findall(r'serendip_refused_generation_info{generation="(.+)"} 1.0', lines)
+
+    with service(shop) as (connection, _):
+        assert refused(connection) == []
+        for number, harm in enumerate(HARMS, start=2):
+            name = f"gen-{number}"
+            put_damaged(shop / "generations", name, harm)
+            wait_until(
+                lambda name=name: refused(connection) == [name], f"{name} refused", every_s=EVERY_S
+            )
+        assert ask(connection, "GET", "/health/ready")[1]["refused_generation"] == name
+        put_damaged(shop / "generations", f"gen-{number + 1}", lambda folder: None)
+        wait_until(
+            lambda: ask(connection, "GET", "/health/ready")[1]["generation"] != "gen-1",
+            "the whole one",
+            every_s=EVERY_S,
+        )
 
 
 def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop: Path) -> None:
