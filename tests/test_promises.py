@@ -13,7 +13,7 @@ from serendip_bench.reliability.run import HARNESSES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "concepts" / "promises.md"
-NUMBERS = {"D": 12, "A": 8, "C": 3, "I": 9, "S": 16}
+NUMBERS = {"D": 12, "A": 10, "C": 5, "I": 9, "S": 16}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ KINDS = {
     "named": {"repair": "Train again.", "prefix": "gen-", "pointer": "CURRENT", "format": 1},
 }
 
+BAD_BLOCK = Path("/proc/self/mem")
+"""Reading its first bytes fails as reading a bad block of a disk does."""
+
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
 def versions(request: pytest.FixtureRequest, tmp_path: Path) -> Versions:
@@ -124,6 +127,15 @@ def test_any_flipped_bit_of_a_manifest_is_refused(versions: Versions) -> None:
             versions.open(version.name, verify=False)
     path.write_bytes(whole)
     assert versions.open(version.name) == version
+
+
+@pytest.mark.skipif(not BAD_BLOCK.exists(), reason="no file here fails when it is read")
+def test_a_file_that_the_disk_cannot_read_is_damage(versions: Versions) -> None:
+    path = versions.publish(write("new"), {}).folder / "sub" / "a.txt"
+    path.unlink()
+    path.symlink_to(BAD_BLOCK)
+    with pytest.raises(ArtefactError, match="Input/output error"):
+        versions.current()
 
 
 def test_a_manifest_written_with_other_facts_or_spaces_is_refused(versions: Versions) -> None:

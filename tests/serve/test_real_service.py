@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 from processes import wait_until
 from stand import train
 
 from serendip.data.store.database import Database
 from serendip.engine.artefacts.generations import open_current, publish, rollback
-from serendip.runtime.versions import MANIFEST
+from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
 EVERY_S = 0.02
 """Between two requests to a service that changes."""
@@ -128,6 +130,86 @@ def publish_copy(shop: Path) -> Path:
     return publish(shop / "generations", copy, facts).folder
 
 
+def put_damaged(generations: Path, name: str, harm: Callable[[Path], None]) -> None:
+    """Name a damaged copy of the first generation as the published one: it never was whole."""
+    first, folder = generations / "gen-1", generations / name
+    shutil.copytree(first, folder)
+    manifest = json.loads((first / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_text(seal(manifest | {"name": name}))
+    harm(folder)
+    temporary = generations / "CURRENT.new"
+    temporary.write_text(f"{name}\n")
+    temporary.replace(generations / "CURRENT")
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def exchange(one: Path, other: Path) -> None:
+    first, second = one.read_bytes(), other.read_bytes()
+    assert first != second
+    one.write_bytes(second)
+    other.write_bytes(first)
+
+
+def put_nan(folder: Path) -> None:
+    """Put a value that is no number into an array, with the right checksums."""
+    path = folder / "counts.npy"
+    array = np.load(path).astype(np.float64)
+    array[0] = np.nan
+    np.save(path, array)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_text(seal(manifest | {"files": compute_checksums(folder)}))
+
+
+HARMS: tuple[Callable[[Path], None], ...] = (
+    lambda folder: flip(folder / "counts.npy"),
+    lambda folder: flip(folder / MANIFEST),
+    lambda folder: cut(folder / "counts.npy"),
+    lambda folder: cut(folder / MANIFEST),
+    lambda folder: exchange(folder / "counts.npy", folder / "codes.npy"),
+    lambda folder: (folder / "counts.npy").unlink(),
+    lambda folder: (folder / MANIFEST).unlink(),
+    lambda folder: flip(folder / "search" / "meta.json"),
+    put_nan,
+)
+
+
+def test_a_service_goes_on_with_the_old_generation_whatever_damages_the_new_one(
+    shop: Path,
+) -> None:
+    def refused(connection: HTTPConnection) -> list[str]:
+        """Generations that the metrics name as refused; requests are answered meanwhile."""
+        assert ask(connection, "GET", "/v1/recommend?user_id=u1&k=3")[1]["generation"] == "gen-1"
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode()
+        return re.findall(r'serendip_refused_generation_info{generation="(.+)"} 1.0', lines)
+
+    with service(shop) as (connection, _):
+        assert refused(connection) == []
+        for number, harm in enumerate(HARMS, start=2):
+            name = f"gen-{number}"
+            put_damaged(shop / "generations", name, harm)
+            wait_until(
+                lambda name=name: refused(connection) == [name], f"{name} refused", every_s=EVERY_S
+            )
+        assert ask(connection, "GET", "/health/ready")[1]["refused_generation"] == name
+        put_damaged(shop / "generations", f"gen-{number + 1}", lambda folder: None)
+        wait_until(
+            lambda: ask(connection, "GET", "/health/ready")[1]["generation"] != "gen-1",
+            "the whole one",
+            every_s=EVERY_S,
+        )
+
+
 def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop: Path) -> None:
     damaged = publish_copy(shop) / "counts.npy"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
@@ -144,6 +226,52 @@ def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop
         )
         ready = ask(connection, "GET", "/health/ready")[1]
         assert (ready["generation"], ready["refused_generation"]) == ("gen-1", "")
+
+
+def answers_with(connection: HTTPConnection, item_id: str, paths: tuple[str, ...]) -> list[str]:
+    """The paths of which the answer shows an item: its id in JSON, a link to it on a page."""
+    shown = []
+    for path in paths:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        assert answer.status == 200, (path, text)
+        if re.search(rf'"item_id": ?"{item_id}"|/items/{item_id}["?]', text):
+            shown.append(path)
+    return shown
+
+
+def test_a_deleted_item_is_in_no_answer_then_or_after_a_swap_and_a_restart(shop: Path) -> None:
+    event = {"user_id": "new", "item_id": "i0", "action": "like"}
+    with service(shop) as (connection, _):
+        assert ask(connection, "POST", "/v1/events", event)[0] == 200
+        home = ask(connection, "GET", "/v1/recommend?user_id=new&k=1")[1]["items"]
+        gone = home[0]["item_id"]
+        other = ask(connection, "GET", f"/v1/items/{gone}/similar?k=1")[1]["items"][0]["item_id"]
+        title = ask(connection, "GET", f"/v1/items/{gone}")[1]["title"].replace(" ", "+")
+        paths = (
+            "/v1/recommend?user_id=new&k=60",
+            f"/v1/items/{other}/similar?k=60",
+            f"/v1/search?q={title}&k=60",
+            f"/v1/suggest?q={title}",
+            "/?user=new",
+            f"/items/{other}?user=new",
+            f"/search?q={title}",
+        )
+        assert answers_with(connection, gone, paths) == list(paths)
+        assert ask(connection, "DELETE", f"/v1/items/{gone}")[0] == 200
+        assert answers_with(connection, gone, paths) == []
+        publish_copy(shop)  # a generation with the item
+        wait_until(
+            lambda: ask(connection, "GET", paths[0])[1]["generation"] == "gen-2",
+            "the second generation",
+            every_s=EVERY_S,
+        )
+        assert answers_with(connection, gone, paths) == []
+    with service(shop) as (connection, _):
+        assert answers_with(connection, gone, paths) == []
+        for path in (f"/v1/items/{gone}", f"/v1/items/{gone}/similar"):
+            assert ask(connection, "GET", path)[0] == 404
 
 
 def test_a_missing_database_ends_the_start_and_is_not_made(shop: Path) -> None:

@@ -17,6 +17,7 @@ of the folder (``atomic_files.exclusive_lock``), as only one process may change 
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import hashlib
 import json
@@ -205,7 +206,7 @@ class Versions:
 
         Raises:
             ArtefactError: its manifest is unreadable, altered or of another format, or a file is
-                missing, altered or not listed.
+                missing, altered, not listed, or on a part of the disk that cannot be read.
         """
         manifest = self.read_local_manifest(name)
         if verify:
@@ -284,7 +285,14 @@ class Versions:
 
     def _verify(self, folder: Path, expected: Mapping[str, str]) -> None:
         """Compare the checksums of the files with those of the manifest."""
-        actual = compute_checksums(folder)
+        try:
+            actual = compute_checksums(folder)
+        except OSError as error:
+            if error.errno != errno.EIO:  # others, such as too many open files, may pass
+                raise
+            raise ArtefactError(
+                f"the disk cannot read a file of {folder}: {error}.", self.repair
+            ) from None
         for name in sorted(set(expected) | set(actual)):
             if expected.get(name) == actual.get(name):
                 continue

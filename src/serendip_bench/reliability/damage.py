@@ -59,8 +59,8 @@ class Damage:
         kinds = [_flip] * self.flips + [_cut] * self.cuts + [_exchange] * self.exchanges
         with copy_workspace(self.workspace) as workspace:
             _add_segment(workspace)
-            if reason := _refusal(workspace):
-                raise ValueError(f"the workspace is refused while it is whole: {reason}")
+            if not _find_fault(workspace):
+                raise ValueError(f"{workspace} is refused while it is whole.")
             served = [
                 fault
                 for harm in progress.track(kinds, "damaged files", len(kinds))
@@ -72,7 +72,7 @@ class Damage:
                 unseen = [_try_nan(workspace, rng) for _ in range(self.control)]
         return Findings(
             {"damaged files": len(kinds), "values that are no number": self.nans},
-            (Bar("damaged files that are read", len(served), 0),),
+            (Bar("damaged files that are not refused by name", len(served), 0),),
             (
                 Control("checksums are not compared", sum(map(bool, missed))),
                 Control("arrays are not looked at", sum(map(bool, unseen))),
@@ -94,9 +94,9 @@ def _try(workspace: Path, harm: Harm, rng: random.Random) -> str:
     with _mended(chosen) as before:
         after = harm(before, rng)
         _replace(chosen, after)
-        is_noticed = before == after or _refusal(workspace)
+        fault = "" if before == after else _find_fault(workspace)
     names = ", ".join(str(path.relative_to(workspace)) for path in chosen)
-    return "" if is_noticed else f"{harm.__name__[1:]}: {names}"
+    return f"{harm.__name__[1:]}: {names}: {fault}" if fault else ""
 
 
 def _try_nan(workspace: Path, rng: random.Random) -> str:
@@ -111,8 +111,8 @@ def _try_nan(workspace: Path, rng: random.Random) -> str:
         np.save(chosen, array)
         manifest = {**generation.manifest, "files": compute_checksums(generation.folder)}
         _replace([generation.folder / MANIFEST], [seal(manifest).encode()])
-        is_noticed = _refusal(workspace)
-    return "" if is_noticed else f"NaN: {chosen.relative_to(workspace)}"
+        fault = _find_fault(workspace)
+    return f"NaN: {chosen.relative_to(workspace)}: {fault}" if fault else ""
 
 
 def _has_floats(path: Path) -> bool:
@@ -157,12 +157,14 @@ def _exchange(contents: list[bytes], rng: random.Random) -> list[bytes]:
     return contents[::-1]
 
 
-def _refusal(workspace: Path) -> str:
-    """Why a workspace is refused; empty = it is read."""
+def _find_fault(workspace: Path) -> str:
+    """What a damaged workspace leads to besides a refusal in words for people; empty = nothing."""
     try:
         open_current(workspace / GENERATIONS)
         with closing(Store.open(workspace / DATABASE)) as store:
             store.verify_log()
-    except (SerendipError, OSError, ValueError) as error:
-        return str(error)
-    return ""
+    except SerendipError:
+        return ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no refusal
+        return repr(error)
+    return "it is read"
