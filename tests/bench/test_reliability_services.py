@@ -62,7 +62,7 @@ def test_no_input_makes_the_service_fail(trained_folder: Path) -> None:
 
 def test_hundreds_of_wrong_requests_are_made_by_hand() -> None:
     cases = list(list_cases())
-    assert len(set(map(str, cases))) > 300
+    assert len(set(map(str, cases))) > 5_000
     assert all(case.target.isascii() for case in cases)
 
 
@@ -90,6 +90,24 @@ def test_an_answer_is_judged_by_its_status_and_form(status: int, body: bytes, fa
     assert [name for name in ("failed", "slow", "malformed") if getattr(tally, name)] == (
         [fault] if fault else []
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "is_page", "body", "faults"),
+    [
+        (422, True, b"<title>422 \xc2\xb7 Serendip</title>", 0),
+        (422, False, b"<title>422 \xc2\xb7 Serendip</title>", 1),  # a page in place of JSON
+        (422, True, b"Traceback", 1),
+        (200, True, b"<h1>&lt;script&gt;alert(1)&lt;/script&gt;</h1>", 0),
+        (200, True, b"<h1><script>alert(1)</script></h1>", 1),
+    ],
+)
+def test_a_page_of_an_error_names_its_status_and_no_page_has_markup_that_was_sent(
+    status: int, is_page: bool, body: bytes, faults: int
+) -> None:
+    tally = Tally()
+    tally.add("a page", Reply(status, {**HEADERS, "content-type": "text/html"}, body, 0.1), is_page)
+    assert tally.faults == faults
 
 
 def test_what_is_slow_twice_is_slow() -> None:

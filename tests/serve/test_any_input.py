@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire_client import WireClient, error_of
 
+from serendip.serve.page.params import PageQuery
+from serendip_bench.reliability.inputs.mutations import NAMES
+from serendip_bench.reliability.inputs.requests import MISSING, VALID
+
 CLIENT = WireClient()
 ALLOWED = {200, 303, 400, 403, 404, 405, 413, 422}
 
-names = st.sampled_from(
-    ["q", "k", "user_id", "cursor", "surface", "item_id", "limit", "user", "first", "source"]
-) | st.text(max_size=8)
-values = st.text(max_size=40) | st.integers().map(str) | st.sampled_from(["NaN", "home", "f1"])
-paths = st.sampled_from(
-    [
-        "/v1/search",
-        "/v1/recommend",
-        "/v1/suggest",
-        "/v1/explain",
-        "/v1/users",
-        "/v1/items/f1",
-        "/v1/items/f1/similar",
-        "/v1/users/u/history",
-        "/",
-        "/search",
-        "/why",
-        "/more",
-        "/items/f1",
-    ]
+GETS = sorted({one.route for one in (*VALID, *MISSING) if one.method == "GET"})
+POSTS = sorted({one.route for one in VALID if one.method == "POST"})
+
+names = st.sampled_from(NAMES) | st.text(max_size=8)
+values = (
+    st.text(max_size=40)
+    | st.integers().map(str)
+    | st.sampled_from(["NaN", "home", "search", "f1", "year", "-year", "genres"])
+    | st.sampled_from(["genres=Comedy|Drama", "year>=1990", "genres!=Horror", "year<=x"])
 )
+paths = st.sampled_from([route.replace("{}", "f1") for route in GETS])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
@@ -44,22 +42,13 @@ events = st.fixed_dictionaries(
         "timestamp": st.floats() | st.integers(),
         "value": st.floats() | st.text(max_size=4),
         "position": st.integers(),
+        "propensity": st.floats(),
         "surface": st.sampled_from(["home", "", "x"]),
-        "event_id": st.text(max_size=4),
+        **dict.fromkeys(("event_id", "request_id", "session_id", "action"), st.text(max_size=4)),
+        **dict.fromkeys(("query", "country", "device"), st.text(max_size=4)),
     },
 )
-posts = st.sampled_from(
-    [
-        "/v1/search",
-        "/v1/recommend",
-        "/v1/suggest",
-        "/v1/explain",
-        "/v1/items/f1/similar",
-        "/v1/events",
-        "/v1/items",
-        "/like",
-    ]
-)
+posts = st.sampled_from([route.replace("{}", "f1") for route in POSTS])
 often = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -67,8 +56,9 @@ often = settings(
 
 def check(response: httpx.Response) -> None:
     assert response.status_code in ALLOWED
-    if response.status_code == 303:  # a text or filter of the home page is that of a search
-        assert response.headers["location"].startswith("/search?")
+    if response.status_code == 303:
+        # A text or filter of the home page is that of a search; a form leads on to a page.
+        assert re.match(r"/(search\?|items/|$)", response.headers["location"])
     elif response.headers["content-type"] == "application/json":
         if response.status_code == 200:
             json.loads(response.content, parse_constant=_no_constant)
@@ -107,3 +97,60 @@ def test_no_bytes_make_the_service_fail(path, body):
 def test_no_path_makes_the_service_fail(path, method):
     quoted = "/" + "".join(f"%{byte:02X}" for byte in path.encode())
     check(CLIENT.ask(method, quoted))
+
+
+@often
+@given(
+    st.sampled_from(["/like", "/sign-in", "/sign-out"]),
+    st.dictionaries(names, values, max_size=5) | st.just({"item_id": "f1"}),
+)
+def test_no_form_makes_the_service_fail(path, fields):
+    check(CLIENT.post(path, data={_encodable(name): text for name, text in fields.items()}))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def declared_names() -> Iterator[tuple[str, str, str]]:
+    """Method, route and name of every parameter of the API, and of every field of a body."""
+    document = CLIENT.get("/openapi.json").json()
+    for route, methods in document["paths"].items():
+        for method, operation in methods.items():
+            names = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
+            content = operation.get("requestBody", {}).get("content", {})
+            for media in content.values():
+                names |= _field_names(media["schema"], document["components"]["schemas"])
+            pattern = re.sub(r"\{\w+\}", "{}", route)
+            yield from ((method.upper(), pattern, name) for name in names)
+
+
+def _field_names(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
+    """Names of the fields of an object, or of all kinds of objects that may be sent."""
+    if "$ref" in schema:
+        return _field_names(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    names = set(schema.get("properties", ()))
+    return names.union(*(_field_names(one, schemas) for one in schema.get("anyOf", ())))
+
+
+def test_the_valid_requests_of_the_fuzz_harness_name_every_parameter():
+    sent = defaultdict(set)
+    for request in VALID:
+        body = request.value if isinstance(request.value, dict) else {}
+        sent[request.method, request.route] |= {*request.query, *body, *(request.form or ())}
+    declared = list(declared_names())
+    assert len(declared) > 100
+    assert [one for one in declared if one[2] not in sent[one[:2]]] == []
+    pages = set().union(*(sent[place] for place in sent if not place[1].startswith("/v1")))
+    assert set(PageQuery.model_fields) - pages == {"language"}  # that is a header
+
+
+def test_the_requests_of_the_fuzz_harness_name_every_route():
+    asked = {(request.method, request.route) for request in (*VALID, *MISSING)}
+    routes = {
+        (method, re.sub(r"\{[^}]+\}", "{}", route.path))
+        for route in CLIENT.app._app.routes  # type: ignore[attr-defined]
+        for method in route.methods - {"HEAD"}
+    }
+    assert len(routes) > 30
+    assert routes - asked == set()

@@ -58,7 +58,7 @@ SECONDS: Mapping[str, tuple[int, int]] = {
     "several-services": (120, 35),
     "overload": (150, 110),
     "group-commit": (60, 20),
-    "fuzz": (300, 30),
+    "fuzz": (480, 30),
 }
 """Expected time of each on two free cores, as it counts and small; they only tell the time left."""
 

@@ -2,14 +2,14 @@
 
 Three kinds of requests go over HTTP to the real service: those that Schemathesis makes from its
 ``/openapi.json``, valid ones that Hypothesis changes, and those that are made by hand, where the
-HTTP parser refuses, too.
+HTTP parser refuses, too. Before and after them valid ones are asked, none of which may be refused.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +19,19 @@ from serendip.errors import ExtraMissing
 from serendip.runtime.progress import Progress, SilentProgress
 from serendip_bench.reliability.breakage import parse_anything
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.inputs.cases import (
-    BROKEN_HTTP,
-    JSON_HEADERS,
-    WireRequest,
-    list_cases,
-)
-from serendip_bench.reliability.inputs.verdict import Tally
+from serendip_bench.reliability.inputs.cases import list_cases
+from serendip_bench.reliability.inputs.requests import MISSING, VALID, WireRequest
+from serendip_bench.reliability.inputs.values import BROKEN_HTTP
+from serendip_bench.reliability.inputs.verdict import Tally, is_promised
 from serendip_bench.reliability.services import HttpClient, Reply, copy_workspace, run_forked
 
 if TYPE_CHECKING:
     from hypothesis import settings as Settings
 
 _TIMEOUT_S = 30.0
+
+_JSON = tuple(request for request in VALID if request.value is not None)
+"""Valid requests with a body of JSON, whose parser the control breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,21 @@ class Fuzz:
     def run(self, progress: Progress) -> Findings:
         """Ask, and look at every answer."""
         schema, mutations, cases, broken = Tally(), Tally(), Tally(), Tally()
+        refused: list[str] = []
         with copy_workspace(self.workspace) as workspace, run_forked(workspace) as service:
             service.warm_up(["/v1/search?q=a"])
+            refused += _ask_valid(service.netloc)
             _ask_by_hand(service.netloc, self.made_by_hand, cases, progress)
             _ask_mutations(service.netloc, self.mutations, mutations, progress)
             if self.schema_cases:
                 _ask_schema(service.netloc, self.schema_cases, schema, progress)
+            refused += _ask_valid(service.netloc)
         with (
             copy_workspace(self.workspace) as workspace,
             run_forked(workspace, parse_anything) as service,
         ):
             service.warm_up(["/v1/search?q=a"])
-            _ask_mutations(service.netloc, self.control, broken, SilentProgress())
+            _ask_mutations(service.netloc, self.control, broken, SilentProgress(), _JSON)
         kinds = {"made by hand": cases, "mutations": mutations, "of the schema": schema}
         tallies = kinds.values()
         return Findings(
@@ -76,12 +79,25 @@ class Fuzz:
                 Bar("answers of 5xx, or none", sum(len(one.failed) for one in tallies), 0),
                 Bar("answers after more than 2 s", sum(len(one.slow) for one in tallies), 0),
                 Bar("answers of another form", sum(len(one.malformed) for one in tallies), 0),
+                Bar("valid requests that were refused", len(refused), 0),
             ),
             (Control("bodies are parsed by a parser that takes anything", broken.faults),),
-            tuple(
-                fault for one in tallies for fault in (one.failed + one.malformed + one.slow)[:3]
+            (
+                *refused[:3],
+                *(f for one in tallies for f in (one.failed + one.malformed + one.slow)[:3]),
             ),
         )
+
+
+def _ask_valid(netloc: str) -> list[str]:
+    """Ask what must be answered; returns what was not."""
+    with closing(HttpClient(netloc)) as client:
+        replies = [(request, _sender(client, request)()) for request in VALID]
+    return [
+        f"{request}: {reply.status} {reply.body[:100]!r}"
+        for request, reply in replies
+        if not 200 <= reply.status < 400 and not is_promised(reply)
+    ]
 
 
 def _ask_by_hand(netloc: str, most: int | None, tally: Tally, progress: Progress) -> None:
@@ -89,12 +105,18 @@ def _ask_by_hand(netloc: str, most: int | None, tally: Tally, progress: Progress
     cases = cases if most is None else cases[:: max(1, len(cases) // most)]
     with closing(HttpClient(netloc)) as client:
         for case in progress.track(cases, "made by hand", len(cases)):
-            tally.ask(str(case), _sender(client, case))
+            tally.ask(str(case), _sender(client, case), case.is_page)
     for text in BROKEN_HTTP:
         tally.add(repr(text[:60]), _send_raw(netloc, text))
 
 
-def _ask_mutations(netloc: str, count: int, tally: Tally, progress: Progress) -> None:
+def _ask_mutations(
+    netloc: str,
+    count: int,
+    tally: Tally,
+    progress: Progress,
+    requests: Sequence[WireRequest] = (*VALID, *MISSING),
+) -> None:
     """Ask requests that Hypothesis changes."""
     from hypothesis import given
 
@@ -104,10 +126,10 @@ def _ask_mutations(netloc: str, count: int, tally: Tally, progress: Progress) ->
     with closing(HttpClient(netloc)) as client:
 
         @_settings(count)
-        @given(mutated_requests())
+        @given(mutated_requests(requests))
         def ask(request: WireRequest) -> None:
             next(shown, None)
-            tally.ask(str(request), _sender(client, request))
+            tally.ask(str(request), _sender(client, request), request.is_page)
 
         ask()
     next(shown, None)
@@ -188,7 +210,7 @@ def _call(case: Any, tally: Tally) -> Callable[[], Reply]:
 
 
 def _sender(client: HttpClient, request: WireRequest) -> Callable[[], Reply]:
-    headers = {**JSON_HEADERS, **request.headers}
+    headers = request.all_headers
     return lambda: client.ask(request.method, request.target, request.body, headers)
 
 

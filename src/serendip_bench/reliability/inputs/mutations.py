@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from serendip_bench.reliability.inputs.cases import TEXTS, VALID, WireRequest
+from serendip_bench.reliability.inputs.cases import replace_parameter
+from serendip_bench.reliability.inputs.requests import VALID, Parameter, WireRequest
+from serendip_bench.reliability.inputs.values import HEADERS, TEXTS, VALUES
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -19,21 +21,43 @@ _values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4),
     max_leaves=12,
 )
-_HEADERS = ("accept-language", "content-type", "origin", "accept-encoding", "expect", "cookie")
+
+_VALID_VALUES: dict[str, list[Parameter]] = {}
+for _request in VALID:
+    for _name, _value in (*_request.query.items(), *(_request.form or {}).items()):
+        _VALID_VALUES.setdefault(_name, []).append(_value)
+
+NAMES: tuple[str, ...] = tuple(sorted(_VALID_VALUES))
+"""Of all parameters and fields of forms."""
+
+
+def _draw_parameter(draw: Draw, name: str) -> Parameter:
+    """A value for a parameter: a valid one, a hostile one of its own, any text, or several."""
+    one = _texts | st.sampled_from([*VALUES.get(name, ()), *_VALID_VALUES.get(name, ()), ""])
+    value: Parameter = draw(one | st.lists(_texts, max_size=3).map(tuple))
+    return value
 
 
 @st.composite
-def mutated_requests(draw: Draw) -> WireRequest:
-    """A valid request with one to three changes."""
-    request: WireRequest = draw(st.sampled_from(VALID))
+def mutated_requests(draw: Draw, requests: Sequence[WireRequest]) -> WireRequest:
+    """One of the valid requests with one to three changes."""
+    request: WireRequest = draw(st.sampled_from(requests))
     for _ in range(draw(st.integers(1, 3))):
         request = draw(st.sampled_from(_CHANGES))(draw, request)
     return request
 
 
-def _change_query(draw: Draw, request: WireRequest) -> WireRequest:
-    name = draw(st.sampled_from([*request.query, "k", "q", "cursor"]) | _texts)
-    return replace(request, query={**request.query, name: draw(_texts)})
+def _change_parameter(draw: Draw, request: WireRequest) -> WireRequest:
+    """Another value of a parameter that it has."""
+    names = sorted(request.query if request.form is None else request.form)
+    name = draw(st.sampled_from(names or NAMES))
+    return replace_parameter(request, name, _draw_parameter(draw, name))
+
+
+def _add_parameter(draw: Draw, request: WireRequest) -> WireRequest:
+    """A parameter of any request."""
+    name = draw(st.sampled_from(NAMES) | _texts)
+    return replace_parameter(request, name, _draw_parameter(draw, name))
 
 
 def _drop_query(draw: Draw, request: WireRequest) -> WireRequest:
@@ -55,7 +79,7 @@ def _change_value(draw: Draw, request: WireRequest) -> WireRequest:
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
         key = draw(st.sampled_from(keys))
         if not isinstance(node[key], dict | list) or draw(st.booleans()):
-            node[key] = draw(_values)
+            node[key] = draw(_values | st.sampled_from(VALUES.get(str(key), ("",))))
             break
         node = node[key]
     return replace(request, value=value)
@@ -64,7 +88,8 @@ def _change_value(draw: Draw, request: WireRequest) -> WireRequest:
 def _add_value(draw: Draw, request: WireRequest) -> WireRequest:
     if not isinstance(request.value, dict):
         return request
-    return replace(request, value={**request.value, draw(_texts): draw(_values)})
+    name = draw(st.sampled_from(NAMES) | _texts)
+    return replace(request, value={**request.value, name: draw(_values)})
 
 
 def _drop_value(draw: Draw, request: WireRequest) -> WireRequest:
@@ -75,26 +100,33 @@ def _drop_value(draw: Draw, request: WireRequest) -> WireRequest:
 
 
 def _replace_body(draw: Draw, request: WireRequest) -> WireRequest:
-    return replace(request, value=draw(_values))
+    return replace(request, value=draw(_values), form=None)
 
 
 def _change_bytes(draw: Draw, request: WireRequest) -> WireRequest:
     body = request.body or b"{}"
     place = draw(st.integers(0, len(body)))
-    return replace(request, value=body[:place] + draw(st.binary(max_size=6)) + body[place + 1 :])
+    changed = body[:place] + draw(st.binary(max_size=6)) + body[place + 1 :]
+    return replace(request, value=changed, form=None, headers=request.all_headers)
 
 
 def _change_header(draw: Draw, request: WireRequest) -> WireRequest:
-    value = draw(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
-    return replace(request, headers={**request.headers, draw(st.sampled_from(_HEADERS)): value})
+    name = draw(st.sampled_from([*HEADERS, "origin"]))
+    printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
+    value = draw(printable | st.sampled_from(HEADERS.get(name, ("null",))))
+    return replace(request, headers={**request.headers, name: value})
 
 
 def _change_method(draw: Draw, request: WireRequest) -> WireRequest:
+    """Another method; what other requests need is not deleted."""
     methods = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
-    return replace(request, method=draw(st.sampled_from(methods)))
+    method = draw(st.sampled_from(methods))
+    name = "deleted" if method == "DELETE" and request.name else request.name
+    return replace(request, method=method, name=name)
 
 
 _CHANGES = (
-    *(_change_query, _change_query, _drop_query, _change_name, _change_value, _change_value),
-    *(_add_value, _drop_value, _replace_body, _change_bytes, _change_header, _change_method),
+    *(_change_parameter, _change_parameter, _change_parameter, _add_parameter, _drop_query),
+    *(_change_name, _change_value, _change_value, _add_value, _drop_value, _replace_body),
+    *(_change_bytes, _change_header, _change_method),
 )

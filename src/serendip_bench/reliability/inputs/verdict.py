@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from serendip_bench.reliability.inputs.values import SCRIPT
 from serendip_bench.reliability.services import Reply
 
 LONGEST_S = 2.0
@@ -39,41 +40,44 @@ class Tally:
         """Number of requests with a fault."""
         return len(self.failed) + len(self.slow) + len(self.malformed)
 
-    def ask(self, name: str, ask: Callable[[], Reply]) -> None:
+    def ask(self, name: str, ask: Callable[[], Reply], is_page: bool = False) -> None:
         """Ask, and look at the answer; what is slow is asked again, as others may use the machine.
 
         Args:
             name: of the request, for people.
             ask: sends it.
+            is_page: whether an error may be a page.
         """
         reply = ask()
         if reply.seconds > LONGEST_S and (reply := ask()).seconds > LONGEST_S:
             self.slow.append(f"{name}: {reply.seconds:.1f} s")
-        self.add(name, reply)
+        self.add(name, reply, is_page)
 
-    def add(self, name: str, reply: Reply) -> None:
-        """Look at an answer."""
+    def add(self, name: str, reply: Reply, is_page: bool = False) -> None:
+        """Look at an answer; the arguments are those of ``ask``."""
         self.statuses[reply.status] += 1
-        if reply.status == 0 or (reply.status >= 500 and not _is_promised(reply)):
+        if reply.status == 0 or (reply.status >= 500 and not is_promised(reply)):
             self.failed.append(f"{name}: {reply.status} {reply.body[:100]!r}")
-        elif problem := _find_problem(reply):
+        elif problem := _find_problem(reply, is_page):
             self.malformed.append(f"{name}: {reply.status} {problem}")
 
 
-def _is_promised(reply: Reply) -> bool:
+def is_promised(reply: Reply) -> bool:
+    """Whether an answer only says to come again later."""
     try:
         return reply.json()["error"]["type"] in _PROMISED.get(reply.status, ())
     except (ValueError, KeyError, TypeError):
         return False
 
 
-def _find_problem(reply: Reply) -> str:
+def _find_problem(reply: Reply, is_page: bool) -> str:
     """What is wrong with the form of an answer; empty = nothing."""
+    media_type = reply.headers.get("content-type", "")
     if "x-request-id" not in reply.headers:
         return "no x-request-id"
-    if reply.status < 400 and not reply.headers.get("content-type", "").startswith(
-        "application/json"
-    ):
+    if media_type.startswith("text/html") and (is_page or reply.status < 400):
+        return _find_problem_of_page(reply)
+    if reply.status < 400 and not media_type.startswith("application/json"):
         return ""
     if not reply.body and reply.headers.get("content-length", "0") != "0":
         return ""  # of a HEAD request
@@ -82,6 +86,13 @@ def _find_problem(reply: Reply) -> str:
     except ValueError as error:
         return f"no JSON: {error}"
     return "" if reply.status < 400 or _is_error(document) else f"no error: {reply.body[:100]!r}"
+
+
+def _find_problem_of_page(reply: Reply) -> str:
+    if SCRIPT.encode() in reply.body:
+        return "a text became markup"
+    title = f"<title>{reply.status} ".encode()
+    return "no page of an error" if reply.status >= 400 and title not in reply.body else ""
 
 
 def _is_error(document: Any) -> bool:
