@@ -29,3 +29,10 @@ def test_every_command_prints_words_unless_json_is_requested() -> None:
     assert len(commands) > 25
     assert [name for name in commands if name not in defaults] == ["serendip serve"]
     assert not any(defaults.values())
+
+
+def test_a_service_runs_here_unless_it_is_told_otherwise() -> None:
+    commands = dict(_commands(typer.main.get_command(app), "serendip"))
+    options = {parameter.name: parameter for parameter in commands["serendip serve"].params}
+    assert (options["engine"].default, options["address"].default) == ("local", "")
+    assert "Default: `[engine]`" not in options["engine"].help

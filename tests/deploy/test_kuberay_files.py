@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import yaml
 from typer.main import get_command
 
 from serendip.cli.main import app
+from serendip.data.store.config import StoreConfig
 
 ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "guide" / "scale.md").read_text()
 FOLDER = ROOT / "deploy" / "kuberay"
 
 
@@ -43,13 +46,48 @@ def test_the_cluster_asks_for_a_token_and_has_no_dashboard_for_others() -> None:
     version = tuple(map(int, RAY["rayVersion"].split(".")))
     assert version >= (2, 54)
     assert HEAD["serviceType"] == "ClusterIP"
-    assert HEAD["rayStartParams"]["dashboard-host"] == "127.0.0.1"
-    assert all(isinstance(value, str) for value in HEAD["rayStartParams"].values())
+    assert HEAD["rayStartParams"]["include-dashboard"] == "false"
+    started = [*HEAD["rayStartParams"].values(), *WORKERS["rayStartParams"].values()]
+    assert all(isinstance(value, str) for value in started)
     policy = CLUSTER["NetworkPolicy"]["spec"]
     assert policy["policyTypes"] == ["Ingress"]
     (rule,) = policy["ingress"]
     assert policy["podSelector"] in [one.get("podSelector") for one in rule["from"]]
     assert all(one.keys() <= {"podSelector", "namespaceSelector"} for one in rule["from"])
+    (operator,) = (one["namespaceSelector"] for one in rule["from"] if "namespaceSelector" in one)
+    (namespace,) = operator["matchLabels"].values()
+    assert f"the namespace `{namespace}`" in GUIDE
+
+
+@pytest.mark.parametrize("group", [HEAD, WORKERS], ids=["head", "workers"])
+def test_nodes_are_probed_by_a_service_that_the_minimal_ray_has(group: dict[str, Any]) -> None:
+    (container,) = group["template"]["spec"]["containers"]
+    port = int(group["rayStartParams"]["node-manager-port"])
+    for name in ("livenessProbe", "readinessProbe"):  # KubeRay adds its own where one is missing
+        assert container[name]["grpc"] == {"port": port}
+        assert container[name]["timeoutSeconds"] > 1
+    assert (
+        container["livenessProbe"]["failureThreshold"]
+        > container["readinessProbe"]["failureThreshold"]
+    )
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pods_share_a_database_on_a_server(name: str) -> None:
+    (container,) = PODS[name]["spec"]["containers"]
+    environment = {one["name"]: one for one in container["env"]}
+    assert StoreConfig.model_fields.keys() >= {"url"}
+    secret = environment["SERENDIP_STORE__URL"]["valueFrom"]["secretKeyRef"]
+    assert secret["name"] != CLUSTER["RayCluster"]["metadata"]["name"]  # KubeRay's, with the token
+    assert f"kubectl create secret generic {secret['name']} --from-env-file" in GUIDE
+    assert f"`{secret['key']}=postgresql+psycopg://" in GUIDE
+
+
+def test_the_guide_builds_the_image_with_extras_that_exist() -> None:
+    (listed,) = re.findall(r"--target train --build-arg EXTRAS=(\S+) ", GUIDE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"ray", "postgres"} <= set(listed.split(",")) <= project["optional-dependencies"].keys()
+    assert 'ARG EXTRAS=""' in (ROOT / "deploy" / "Containerfile").read_text()
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -92,9 +130,8 @@ def test_the_training_has_the_token_of_the_cluster_and_options_that_exist() -> N
 
 
 def test_the_guide_applies_both_files() -> None:
-    guide = (ROOT / "docs" / "guide" / "scale.md").read_text()
     for path in FOLDER.iterdir():
-        assert f"-f deploy/kuberay/{path.name}" in guide
+        assert f"-f deploy/kuberay/{path.name}" in GUIDE
 
 
 class _OneOfEach(yaml.SafeLoader):
@@ -125,8 +162,15 @@ def _check_fields(value: Any, known: dict[str, Any] | None, path: str) -> None:
 
 FREE = None
 META = {"name": FREE, "generateName": FREE, "labels": FREE}
+PROBE = {
+    **dict.fromkeys(("initialDelaySeconds", "periodSeconds", "timeoutSeconds"), FREE),
+    "failureThreshold": FREE,
+    "grpc": {"port": FREE},
+}
 CONTAINER = {
     **dict.fromkeys(("name", "image", "command", "args", "env"), FREE),
+    "livenessProbe": PROBE,
+    "readinessProbe": PROBE,
     "resources": {"requests": FREE, "limits": FREE},
     "securityContext": {
         "allowPrivilegeEscalation": FREE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from serendip.data.splits import Split, temporal
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -148,7 +147,7 @@ def judged(folder: Path, poison: bool) -> SplitAnswers:
         events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
     with closing(workspace.create_store()) as store:
         store.import_all(items, events)
-    return evaluate_split(SplitTask(os.fspath(folder), CUT, 1.0, 0))
+    return evaluate_split(SplitTask(WorkspaceLocation.of(folder), CUT, 1.0, 0))
 
 
 def test_what_a_report_judges_was_fitted_without_a_row_after_the_cut(tmp_path: Path) -> None:

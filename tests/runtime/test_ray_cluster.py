@@ -329,6 +329,19 @@ def test_options_of_replicas_that_follow_the_load_are_passed_on(nodes: Nodes) ->
     assert (options["target_ongoing_requests"], options["downscale_delay_s"]) == (2.5, 90.0)
 
 
+def test_nodes_answer_the_health_check_of_kubernetes_without_a_token(nodes: Nodes) -> None:
+    grpc = pytest.importorskip("grpc", reason="the extra ray-serve is not installed")
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    assert alive
+    for node in alive:
+        address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+        with grpc.insecure_channel(address) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            assert check(b"", timeout=60) == b"\x08\x01"  # it serves
+
+
 def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(ConfigError, match="could run code on it"):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serendip.cli.terminal import AddressOption, EngineOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import Terminal, WorkspaceOption
 from serendip.errors import ConfigError, SerendipError
 
 if TYPE_CHECKING:
@@ -44,24 +44,32 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Processes that answer, one per core at most.")
     ] = 1,
-    engine: EngineOption = None,
-    address: AddressOption = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What answers: local = processes of this machine, ray = replicas of Ray Serve. "
+            "`[engine]` of the settings is for jobs, and not read."
+        ),
+    ] = "local",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="With --engine ray: the cluster, such as auto; empty = one of this machine alone."
+        ),
+    ] = "",
     replicas: Annotated[
         int,
         typer.Option(min=1, help="With --engine ray: processes that answer, or the fewest."),
     ] = 2,
 ) -> None:
     """Listen, load the published generation and serve until interrupted."""
-    if engine is None and address is None:
+    if (engine, address) == ("local", ""):
         serve_workspace(workspace, host, port, Terminal().say, workers)
         return
     from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
 
     config = EngineChoice(engine, address).apply(ExecutorConfig())
-    if config.name == "ray":
-        serve_on_ray(workspace, host, port, Terminal().say, replicas, config.address)
-    else:
-        serve_workspace(workspace, host, port, Terminal().say, workers)
+    serve_on_ray(workspace, host, port, Terminal().say, replicas, config.address)
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from serendip.config import Overrides, read_toml, validate
 from serendip.data.objects.mirror import Place
@@ -34,7 +35,8 @@ from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S
 from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.config.settings import Settings
-from serendip.errors import DataError
+from serendip.errors import ConfigError, DataError
+from serendip.runtime.machine import identify_machine
 from serendip.search.synonyms import Synonyms, read_synonyms
 
 _log = logging.getLogger(__name__)
@@ -174,3 +176,37 @@ class Workspace:
                 or cannot be opened.
         """
         return Store.open(self.database, busy_timeout_s, self.log)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceLocation:
+    """What a task of an executor opens the workspace of its command from.
+
+    Args:
+        folder: its absolute path, which is the same on all machines.
+        machine: that of the command; a database that is a file is used on no other.
+    """
+
+    folder: str
+    machine: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The location of a workspace of this machine."""
+        return cls(os.fspath(folder.absolute()), identify_machine())
+
+    def open(self) -> Workspace:
+        """The workspace, in a task.
+
+        Raises:
+            ConfigError: its database is a file, and this is another machine: locks of SQLite do not
+                hold between machines, and what one of them reads may be half of a write.
+        """
+        workspace = Workspace.open(Path(self.folder))
+        if isinstance(workspace.database, Path) and self.machine != identify_machine():
+            raise ConfigError(
+                f"{workspace.database} cannot be used by several machines.",
+                "Move it to PostgreSQL with `serendip store copy` and set [store] url, or leave "
+                "`--engine ray` out.",
+            )
+        return workspace

@@ -8,7 +8,7 @@ import pytest
 from bench_world import InThisProcess
 from small_shop import import_shop
 
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.task_transfer import align_workspace
@@ -50,7 +50,8 @@ def test_requests_are_the_same_for_every_model(shop: Workspace) -> None:
     from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 
     groups = (("home", "similar"), ("similar", "search"))
-    first, second = (evaluate_group(GroupTask(str(shop.folder), one, 0)) for one in groups)
+    location = WorkspaceLocation.of(shop.folder)
+    first, second = (evaluate_group(GroupTask(location, one, 0)) for one in groups)
     for own, other in zip(first.requests["similar"], second.requests["similar"], strict=True):
         assert np.array_equal(own, other)
     users, is_test = first.requests["home"]

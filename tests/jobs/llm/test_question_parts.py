@@ -18,14 +18,13 @@ from processes import wait_until
 from small_shop import import_shop
 from thread_executor import ThreadExecutor
 
-from serendip.errors import ConfigError, SerendipError
+from serendip.errors import SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
 from serendip.jobs.llm import question_parts
 from serendip.jobs.llm.job import LlmJob
 from serendip.llm.ledger import Ledger
-from serendip.llm.runner import NO_BUDGET, RunOptions
-from serendip.llm.tasks import judge_task
+from serendip.llm.runner import NO_BUDGET
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
 
@@ -150,10 +149,3 @@ def test_the_first_worker_that_stops_stops_the_others(shop: Path) -> None:
         result = label(shop, server, ThreadExecutor(2))
     assert (result["state"], result["failed"], len(server.bodies)) == ("partial", 11, 11)
     assert "rejected" in result["reason"]
-
-
-def test_workers_of_another_machine_need_a_database_that_all_may_write(shop: Path) -> None:
-    options = RunOptions("labels")
-    part = question_parts.QuestionPart(str(shop), "another", judge_task(), (), options)
-    with pytest.raises(ConfigError, match="cannot be written by several machines"):
-        question_parts.ask_part(part)

@@ -11,6 +11,7 @@ import pytest
 from small_shop import import_shop
 
 from serendip.data.dataset_folder import save_dataset
+from serendip.engine.workspace import WorkspaceLocation
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train import engine_fit
@@ -75,7 +76,9 @@ def test_the_time_that_is_left_is_that_of_both_processes(
 
 
 def test_a_task_is_named_for_people() -> None:
-    task = OlderTask("shop", "scratch", 0, "cpu", math.inf, is_measured=False)
+    task = OlderTask(
+        WorkspaceLocation("shop", ""), "scratch", 0, "cpu", math.inf, is_measured=False
+    )
     assert f"the process of {task} was killed" == (
         "the process of the fit on the older events was killed"
     )
@@ -86,7 +89,9 @@ def test_a_task_needs_nothing_but_its_files(tmp_path: Path) -> None:
     context = JobContext.open(folder)
     scratch = tmp_path / "scratch"
     save_dataset(context.dataset, scratch / "dataset")
-    task = OlderTask(str(folder), str(scratch), 0, "cpu", math.inf, is_measured=True)
+    task = OlderTask(
+        WorkspaceLocation.of(folder), str(scratch), 0, "cpu", math.inf, is_measured=True
+    )
     steps = list(fit_older_task(task))
     assert len(steps) == 3
     assert [stage.name for stage in steps[0].stages] == ["content and codes", "align content"]

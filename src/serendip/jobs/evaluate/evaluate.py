@@ -23,7 +23,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
 from serendip.engine.config.settings import EvaluationConfig
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.protocol import ProtocolRuns
@@ -149,17 +149,17 @@ def plan_splits(
     """The splits to make, the longest first, and those that only the full evaluation makes."""
     config: EvaluationConfig = workspace.settings.evaluation
     cuts = sorted(config.cuts)
-    folder = os.fspath(workspace.folder.absolute())
+    location = WorkspaceLocation.of(workspace.folder)
     limit = None if full else MAX_TARGETS
     tasks = [
-        SplitTask(folder, cut, until, seed, limit)
+        SplitTask(location, cut, until, seed, limit)
         for cut, until in zip(cuts, [*cuts[1:], 1.0], strict=True)
     ]
     # The longest first, so that parallel processes end at about the same time.
     tasks.reverse()
     tasks[0] = replace(tasks[0], surfaces=True, ablations=full)
     if config.leave_last_out:
-        tasks.append(SplitTask(folder, None, 1.0, seed))
+        tasks.append(SplitTask(location, None, 1.0, seed))
     return (tasks, []) if full else (tasks[:1], tasks[1:])
 
 
@@ -167,12 +167,12 @@ def _evaluate_splits(
     context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
 ) -> list[SplitAnswers]:
     """Evaluate the splits, those of many events side by side, and add their stages to the clock."""
-    folder, executor = os.fspath(context.workspace.folder.absolute()), context.options.executor
+    location, executor = WorkspaceLocation.of(context.workspace.folder), context.options.executor
     if executor.is_local and len(context.dataset.events) < MIN_EVENTS_BESIDE:
         executor = IN_PROCESS
     if len(tasks) > 1:
         with clock.stage(ENCODE):
-            encode_items_once(executor, folder, context.options.device, clock.progress)
+            encode_items_once(executor, location, context.options.device, clock.progress)
     with scratch_folder(context.workspace.reports) as scratch:
         files = [scratch / f"{task.name}.json" for task in tasks]
         shown = [
@@ -193,28 +193,30 @@ class EncodeTask:
     """A workspace whose items are to be encoded.
 
     Args:
-        folder: of the workspace.
+        workspace: whose items are encoded.
         device: of the content encoders.
         status: file for the progress.
     """
 
-    folder: str
+    workspace: WorkspaceLocation
     device: str
     status: str
 
 
-def encode_items_once(executor: Executor, folder: str, device: str, progress: Progress) -> None:
+def encode_items_once(
+    executor: Executor, location: WorkspaceLocation, device: str, progress: Progress
+) -> None:
     """Fill the vector cache of a workspace before several processes read it."""
-    with scratch_folder(Path(folder) / "reports") as scratch:
+    with scratch_folder(Path(location.folder) / "reports") as scratch:
         file = scratch / "items.json"
         parts = PartsStatus([file])
         with progress.step(ENCODE, parts.share, parts.note):
-            next(iter(executor.map(_encode_items, [EncodeTask(folder, device, str(file))])))
+            next(iter(executor.map(_encode_items, [EncodeTask(location, device, str(file))])))
 
 
 def _encode_items(task: EncodeTask) -> None:
     options = TrainOptions(device=task.device, progress=FileProgress(Path(task.status)))
-    context = JobContext.open(Path(task.folder), options)
+    context = JobContext.open(task.workspace.open().folder, options)
     fields, items = context.settings.content.fields, context.dataset.catalogue.items
     encode_items(items, context.encoder, context.vectors, fields, context.media, context.options)
 

@@ -21,6 +21,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.data.splits import Split, Targets, leave_last_out, next_choices, temporal
 from serendip.engine.state import EngineState
+from serendip.engine.workspace import WorkspaceLocation
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
@@ -69,7 +70,7 @@ class SplitTask:
     """A split to evaluate.
 
     Args:
-        workspace: folder of the workspace.
+        workspace: that is evaluated.
         fraction: share of the events, by time, before the cut; None = leave last one out.
         until: share of the events before the end of the targets.
         seed: root of all randomness.
@@ -80,7 +81,7 @@ class SplitTask:
         status: file for the progress; empty = none.
     """
 
-    workspace: str
+    workspace: WorkspaceLocation
     fraction: float | None
     until: float
     seed: int
@@ -135,7 +136,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     progress = FileProgress(Path(task.status), PLAN) if task.status else SilentProgress()
     clock = StageClock(progress=progress)
     options = TrainOptions(seed=task.seed, progress=progress)
-    context = JobContext.open(Path(task.workspace), options, StageClock(progress=progress))
+    context = JobContext.open(task.workspace.open().folder, options, StageClock(progress=progress))
     whole = _make_split(task, context.dataset)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
     with scratch_folder() as scratch:

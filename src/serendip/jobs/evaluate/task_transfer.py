@@ -8,12 +8,10 @@ model is trained in a separate process.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import RETRIEVAL_TASKS, Query
 from serendip.data.splits import Split, Targets, temporal
+from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.report.document import json_safe
@@ -55,12 +54,12 @@ class GroupTask:
     """A retriever to be trained and evaluated.
 
     Args:
-        workspace: folder of the workspace.
+        workspace: that is evaluated.
         group: its tasks, in training and evaluation.
         seed: of the training.
     """
 
-    workspace: str
+    workspace: WorkspaceLocation
     group: Group
     seed: int
 
@@ -106,7 +105,7 @@ class GroupAnswers:
 
 def evaluate_group(task: GroupTask) -> GroupAnswers:
     """Train a retriever for a group of tasks and rank the targets of their requests."""
-    context = JobContext.open(Path(task.workspace))
+    context = JobContext.open(task.workspace.open().folder)
     dataset, settings, clock = context.dataset, context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with scratch_folder() as scratch:
@@ -227,12 +226,12 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     require_training()
     workspace, options, clock = context.workspace, context.options, context.clock
     read_evaluation_dataset(context)
-    executor, folder = options.executor, os.fspath(workspace.folder.absolute())
+    executor, location = options.executor, WorkspaceLocation.of(workspace.folder)
     with clock.stage(ENCODE):
         # Before all trainings, so that every process reads the vectors from the cache.
-        encode_items_once(executor, folder, options.device, options.progress)
+        encode_items_once(executor, location, options.device, options.progress)
     seed_numbers = [options.seed + index for index in range(seeds)]
-    tasks = _tasks(folder, seed_numbers)
+    tasks = _tasks(location, seed_numbers)
     with clock.stage("train and ask models"):
         finished = executor.as_finished(evaluate_group, tasks)
         answers = list(options.progress.track(finished, "models", len(tasks)))
@@ -258,10 +257,10 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     return report
 
 
-def _tasks(folder: str, seeds: Sequence[int]) -> list[GroupTask]:
+def _tasks(location: WorkspaceLocation, seeds: Sequence[int]) -> list[GroupTask]:
     """All groups, seed by seed; the group of all tasks first, as it trains longest."""
     groups = [group for size in (3, 2, 1) for group in combinations(RETRIEVAL_TASKS, size)]
-    return [GroupTask(folder, group, seed) for seed in seeds for group in groups]
+    return [GroupTask(location, group, seed) for seed in seeds for group in groups]
 
 
 def _to_task_ranks(answer: GroupAnswers) -> list[TaskRanks]:

@@ -16,7 +16,7 @@ from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import ITEM_VERSION, open_current
 from serendip.engine.engine import Engine
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.runtime.scratch import scratch_folder
 
 
@@ -25,13 +25,13 @@ class EngineLocation:
     """What another process opens the same engine from.
 
     Args:
-        workspace: its folder.
+        workspace: of the engine.
         generation: name of the one that answers.
         moment: folder with the moment of the store (``StoreMoment``).
         now: Unix seconds, the time of all requests.
     """
 
-    workspace: str
+    workspace: WorkspaceLocation
     generation: str
     moment: str
     now: float
@@ -76,7 +76,7 @@ def open_engine_snapshot(
     version, ignored = int(generation.manifest[ITEM_VERSION]), workspace.settings.actions.ignore
     with scratch_folder(workspace.training.absolute()) as folder:
         users = StoreMoment.write(store, version, folder, ignored)
-        location = EngineLocation(str(path), generation.name, str(folder), now)
+        location = EngineLocation(WorkspaceLocation.of(path), generation.name, str(folder), now)
         with (
             closing(StoreMoment.open(folder)) as moment,
             closing(Engine.open_named(path, generation.name, lambda: now, moment)) as engine,
@@ -86,5 +86,6 @@ def open_engine_snapshot(
 
 @lru_cache(maxsize=1)
 def _open_once(location: EngineLocation) -> Engine:
+    folder = location.workspace.open().folder
     moment = StoreMoment.open(Path(location.moment))
-    return Engine.open_named(location.workspace, location.generation, lambda: location.now, moment)
+    return Engine.open_named(folder, location.generation, lambda: location.now, moment)

@@ -9,7 +9,6 @@ early, but for the budget, ends the others by a file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from serendip.content.encoders.weights import verify_weights
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.llm.client import Llm
@@ -29,7 +28,6 @@ from serendip.llm.prompts import data_key
 from serendip.llm.runner import NO_BUDGET, Outcome, QuestionStates, RunOptions, ask_all
 from serendip.llm.tasks import AnswerT, Task
 from serendip.runtime.atomic_files import write_text
-from serendip.runtime.machine import identify_machine
 from serendip.runtime.progress import SilentProgress
 from serendip.runtime.scratch import scratch_folder
 
@@ -48,15 +46,13 @@ class QuestionPart(Generic[AnswerT]):
     """Questions of one task of an executor.
 
     Args:
-        folder: of the workspace, whose settings name the LLM and the ledger.
-        machine: that of the command; a ledger in a file is written by no other.
+        workspace: whose settings name the LLM and the ledger.
         task: prompt and schema of the answers.
         questions: to ask.
         options: of the run; its concurrency is the task's own.
     """
 
-    folder: str
-    machine: str
+    workspace: WorkspaceLocation
     task: Task[AnswerT]
     questions: tuple[Question, ...]
     options: RunOptions
@@ -152,11 +148,10 @@ def _divide(
     """Parts of the questions, which end when the file exists."""
     count = _count_parts(len(questions), options, context)
     silent = replace(options, progress=SilentProgress(), stop_file=stop_file)
-    folder = os.fspath(context.workspace.folder.absolute())
+    location = WorkspaceLocation.of(context.workspace.folder)
     return [
         QuestionPart(
-            folder,
-            identify_machine(),
+            location,
             task,
             tuple(questions[number::count]),
             replace(silent, concurrency=len(range(number, options.concurrency, count))),
@@ -169,15 +164,10 @@ def ask_part(part: QuestionPart[AnswerT]) -> PartEnding:
     """Ask the questions of a task that have no answer in the ledger.
 
     Raises:
-        ConfigError: the ledger is a file, and of another machine; or the LLM cannot be used here.
+        ConfigError: the ledger is a file of another machine, or the LLM cannot be used here.
         StorageError: the ledger cannot be written.
     """
-    workspace = Workspace.open(Path(part.folder))
-    if isinstance(workspace.database, Path) and part.machine != identify_machine():
-        raise ConfigError(
-            f"{workspace.database} cannot be written by several machines.",
-            "Set [store] url to a PostgreSQL database, or leave `--engine ray` out.",
-        )
+    workspace = part.workspace.open()
     with (
         open_llm(workspace.settings.llm) as llm,
         closing(Ledger.open(workspace.database)) as ledger,

@@ -44,6 +44,7 @@ from serendip.data.splits import temporal
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
+from serendip.engine.workspace import WorkspaceLocation
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.jobs.train.older_fit import OlderFit
@@ -342,7 +343,7 @@ class OlderTask:
     """The older part as the task of another process.
 
     Args:
-        workspace: folder of settings and caches.
+        workspace: of settings and caches.
         folder: has the dataset; each attempt writes its results into a new folder there.
         seed: root of all randomness.
         device: torch device of the content encoders.
@@ -351,7 +352,7 @@ class OlderTask:
         with_ranker: whether to train the ranker.
     """
 
-    workspace: str
+    workspace: WorkspaceLocation
     folder: str
     seed: int
     device: str
@@ -385,7 +386,7 @@ def fit_older_task(task: OlderTask) -> Generator[FitStep]:
     folder = Path(tempfile.mkdtemp(dir=given, prefix=_ATTEMPT))
     progress = FileProgress(given / _STATUS, PLAN)
     options = TrainOptions(task.seed, progress, device=task.device)
-    context = JobContext.open(Path(task.workspace), options, StageClock(progress=progress))
+    context = JobContext.open(task.workspace.open().folder, options, StageClock(progress=progress))
     budget, stages = TimeBudget(task.seconds), context.clock.stages
     previous = OlderFit.open(given / _PREVIOUS)
     on_older = QualityRecorder(context) if task.is_measured else None
@@ -441,7 +442,7 @@ class OtherProcess:
             fitter.previous.save(given / _PREVIOUS)
         left = fitter.budget.allow("", 1.0).seconds
         task = OlderTask(
-            str(self._workspace.absolute()),
+            WorkspaceLocation.of(self._workspace),
             str(given.absolute()),
             options.seed,
             options.device,

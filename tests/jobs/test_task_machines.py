@@ -1,0 +1,74 @@
+"""Tasks on another machine than that of their command, which a database in a file refuses."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_shop import write_files
+
+from serendip.engine.request import Request
+from serendip.engine.workspace import WorkspaceLocation
+from serendip.errors import ConfigError
+from serendip.jobs.evaluate.evaluate import encode_items_once
+from serendip.jobs.evaluate.split import SplitTask, evaluate_split
+from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
+from serendip.jobs.exports.embeddings import EmbedTask, encode_rows
+from serendip.jobs.exports.engine_snapshot import EngineLocation
+from serendip.jobs.exports.recommendations import AnswerTask, answer_users
+from serendip.jobs.llm.question_parts import QuestionPart, ask_part
+from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
+from serendip.llm.runner import RunOptions
+from serendip.llm.tasks import judge_task
+from serendip.runtime.executor import IN_PROCESS
+from serendip.runtime.progress import SilentProgress
+
+Run = Callable[[WorkspaceLocation], Any]
+
+
+def _engine(location: WorkspaceLocation) -> EngineLocation:
+    return EngineLocation(location, "gen-1", "moment", 0.0)
+
+
+def _fit(location: WorkspaceLocation) -> None:
+    next(fit_older_task(OlderTask(location, location.folder, 0, "cpu", math.inf, False)))
+
+
+TASKS: dict[str, Run] = {
+    "train": _fit,
+    "evaluate": lambda location: evaluate_split(SplitTask(location, 0.9, 1.0, 0)),
+    "evaluate, encode": lambda location: encode_items_once(
+        IN_PROCESS, location, "cpu", SilentProgress()
+    ),
+    "evaluate --alignment": lambda location: evaluate_group(GroupTask(location, ("home",), 0)),
+    "embed": lambda location: encode_rows(EmbedTask(_engine(location), "users")),
+    "recommend --batch": lambda location: answer_users(
+        AnswerTask(_engine(location), Request(), None)
+    ),
+    "an LLM job": lambda location: ask_part(
+        QuestionPart(location, judge_task(), (), RunOptions("labels"))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_on_another_machine_refuses_a_database_in_a_file(name: str, tmp_path: Path) -> None:
+    write_files(tmp_path)
+    with pytest.raises(ConfigError, match=r"serendip\.db cannot be used by several") as caught:
+        TASKS[name](WorkspaceLocation(str(tmp_path), "another"))
+    assert "serendip store copy" in str(caught.value)
+    sent = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # as Ray sends it
+    assert str(sent) == str(caught.value)
+
+
+def test_this_machine_and_a_database_on_a_server_are_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path)
+    assert WorkspaceLocation.of(tmp_path).open().folder == tmp_path
+    monkeypatch.setenv("SERENDIP_STORE__URL", "postgresql+psycopg://serendip@localhost/shop")
+    assert WorkspaceLocation(str(tmp_path), "another").open().folder == tmp_path
