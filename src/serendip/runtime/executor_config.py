@@ -37,10 +37,10 @@ class ExecutorConfig(Config):
     as it has cores."""
 
     train_processes: int = Field(default=1, ge=1)
-    """Processes that train the retriever on all events together, each with a part of every batch;
-    at most `workers`. The one setting here that results depend on: sums are rounded in another
-    order, and dropout draws other numbers. Trainings that continue an earlier one, and that on the
-    older events, are of one process."""
+    """Processes that train the retriever together, each with a part of every batch; at most
+    `workers`. They train it on all events, and on the older events unless these are fitted beside
+    the rest. The one setting here that results depend on: sums are rounded in another order, and
+    dropout draws other numbers."""
 
     @model_validator(mode="after")
     def _only_clusters_have_addresses(self) -> Self:
