@@ -50,7 +50,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
-from serendip.runtime.executor_factory import secure_ray
+from serendip.runtime.executor_factory import open_executor, secure_ray
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_queries, build_small_world
 
@@ -333,6 +333,18 @@ def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(ConfigError, match="could run code on it"):
         secure_ray("10.0.0.1:6379")
+
+
+@pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "auto"])
+def test_an_address_of_the_client_of_ray_is_refused_with_a_next_step(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
+    config = ExecutorConfig(name="ray", address=address)
+    message = r"'ray://10\.0\.0\.1:10001'.* not supported.*`--address auto` or HOST:6379.*ray job"
+    with pytest.raises(ConfigError, match=message):
+        open_executor(config)
 
 
 def test_what_a_command_is_told_comes_before_the_settings() -> None:

@@ -29,8 +29,9 @@ class ExecutorConfig(Config):
 
     address: str = ""
     """With `ray`: address of the cluster, `auto` on one of its machines or `HOST:6379`. All
-    machines see the workspace under the same path. Empty = a cluster of this machine alone, which
-    nobody else reaches, for as long as the command runs."""
+    machines see the workspace under the same path. Ray's client (`ray://`) is not supported: run
+    the command on a machine of the cluster, or as a Ray job. Empty = a cluster of this machine
+    alone, which nobody else reaches, for as long as the command runs."""
 
     memory_mb: int | None = Field(default=None, ge=1)
     """With `ray`: memory that a task is given. A machine runs only as many as fit. None = as many

@@ -45,8 +45,16 @@ def secure_ray(address: str) -> None:
         address: of the cluster; empty = one of this machine alone.
 
     Raises:
-        ConfigError: the cluster asks for no token.
+        ConfigError: the cluster asks for no token, or the address is that of Ray's client, whose
+            process is no part of the cluster.
     """
+    asked = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address  # as Ray does
+    if "://" in asked:
+        raise ConfigError(
+            f"the address {asked!r} is that of Ray's client, which is not supported.",
+            "Run the command on a machine of the cluster, with `--address auto` or HOST:6379 "
+            "(`ray start --head` prints it), or as a Ray job (`ray job submit`).",
+        )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # signals stay ours
     if not address:
