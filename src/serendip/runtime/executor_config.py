@@ -34,8 +34,10 @@ class ExecutorConfig(Config):
     alone, which nobody else reaches, for as long as the command runs."""
 
     memory_mb: int | None = Field(default=None, ge=1)
-    """With `ray`: memory that a task is given. A machine runs only as many as fit. None = as many
-    as it has cores."""
+    """With `ray`: memory that is set aside for a task where it is placed, so that a machine runs
+    only as many as fit. It is no limit: a task that uses more is ended by Ray's memory monitor once
+    the machine is nearly full (`RAY_memory_usage_threshold` of `ray start`). None = as many as it
+    has cores."""
 
     train_processes: int = Field(default=1, ge=1)
     """Processes that train the retriever together, each with a part of every batch; at most
