@@ -50,7 +50,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
-from serendip.runtime.executor_factory import secure_ray
+from serendip.runtime.executor_factory import open_executor, secure_ray
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_queries, build_small_world
 
@@ -297,6 +297,17 @@ def test_processes_that_start_slowly_are_waited_for(monkeypatch: pytest.MonkeyPa
     assert os.environ[name] == "90"
 
 
+def test_a_task_that_is_ended_for_its_memory_is_not_run_again_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {"RAY_AUTH_MODE": "token"})
+    secure_ray("10.0.0.1:6379")
+    assert int(os.environ["RAY_task_oom_retries"]) == 3
+    os.environ["RAY_task_oom_retries"] = "-1"
+    secure_ray("10.0.0.1:6379")
+    assert os.environ["RAY_task_oom_retries"] == "-1"
+
+
 def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +357,18 @@ def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(ConfigError, match="could run code on it"):
         secure_ray("10.0.0.1:6379")
+
+
+@pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "auto"])
+def test_an_address_of_the_client_of_ray_is_refused_with_a_next_step(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
+    config = ExecutorConfig(name="ray", address=address)
+    message = r"'ray://10\.0\.0\.1:10001'.* not supported.*`--address auto` or HOST:6379.*ray job"
+    with pytest.raises(ConfigError, match=message):
+        open_executor(config)
 
 
 def test_what_a_command_is_told_comes_before_the_settings() -> None:

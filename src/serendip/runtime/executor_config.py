@@ -29,18 +29,21 @@ class ExecutorConfig(Config):
 
     address: str = ""
     """With `ray`: address of the cluster, `auto` on one of its machines or `HOST:6379`. All
-    machines see the workspace under the same path. Empty = a cluster of this machine alone, which
-    nobody else reaches, for as long as the command runs."""
+    machines see the workspace under the same path. Ray's client (`ray://`) is not supported: run
+    the command on a machine of the cluster, or as a Ray job. Empty = a cluster of this machine
+    alone, which nobody else reaches, for as long as the command runs."""
 
     memory_mb: int | None = Field(default=None, ge=1)
-    """With `ray`: memory that a task is given. A machine runs only as many as fit. None = as many
-    as it has cores."""
+    """With `ray`: memory that is set aside for a task where it is placed, so that a machine runs
+    only as many as fit. It is no limit: a task that uses more is ended by Ray's memory monitor once
+    the machine is nearly full (`RAY_memory_usage_threshold` of `ray start`). None = as many as it
+    has cores."""
 
     train_processes: int = Field(default=1, ge=1)
-    """Processes that train the retriever on all events together, each with a part of every batch;
-    at most `workers`. The one setting here that results depend on: sums are rounded in another
-    order, and dropout draws other numbers. Trainings that continue an earlier one, and that on the
-    older events, are of one process."""
+    """Processes that train the retriever together, each with a part of every batch; at most
+    `workers`. They train it on all events, and on the older events unless these are fitted beside
+    the rest. The one setting here that results depend on: sums are rounded in another order, and
+    dropout draws other numbers."""
 
     @model_validator(mode="after")
     def _only_clusters_have_addresses(self) -> Self:

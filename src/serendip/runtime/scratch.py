@@ -25,12 +25,14 @@ _YOUNG_S = 60.0
 def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
     """A new folder that is removed after the block, or by a later job if the process is killed.
 
+    Its path is absolute: the processes of tasks may run in other folders than this one.
+
     Args:
         inside: where tasks on other machines find it, too; None = among the temporary files of this
             one.
     """
     temporary = Path(tempfile.gettempdir())
-    base = temporary if inside is None else inside
+    base = temporary if inside is None else inside.absolute()
     base.mkdir(parents=True, exist_ok=True)
     for place in {base, temporary}:  # word indexes are opened through folders of the latter
         remove_abandoned(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from small_shop import WITHOUT_SEARCHES, import_shop
 from serendip.data.splits import temporal
 from serendip.engine.artefacts.quality_report import QualityReport
 from serendip.engine.workspace import WorkspaceLocation
-from serendip.errors import DataError
+from serendip.errors import DataError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate import evaluate
 from serendip.jobs.evaluate.evaluate import evaluate_workspace, plan_splits
@@ -24,6 +25,7 @@ from serendip.jobs.evaluate.split import (
     evaluate_split,
     sample_users,
 )
+from serendip.runtime.executor import LocalExecutor, Result, Task
 from serendip.runtime.job_status import DONE, FAILED, JobStatus
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.progress_steps import Step, StepProgress
@@ -167,6 +169,30 @@ def test_a_failure_is_left_for_the_page(tmp_path: Path) -> None:
     assert status is not None
     assert status.state == FAILED
     assert "too few for a report" in status.text
+
+
+class UnreachableExecutor(LocalExecutor):
+    """Notes the tasks of other machines, and fails."""
+
+    is_local = False
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        self.tasks = [*tasks]
+        raise SerendipError("no machine answers.")
+
+
+def test_tasks_of_a_relative_workspace_find_all_files_from_any_folder(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(plain.parent)
+    executor = UnreachableExecutor(2)
+    context = JobContext.open(Path(plain.name), TrainOptions(executor=executor))
+    with pytest.raises(SerendipError, match="no machine answers"):
+        evaluate_workspace(context)
+    (task,) = executor.tasks
+    assert isinstance(task, SplitTask)
+    assert Path(task.status).parent.parent == plain / "reports"
+    assert Path(task.workspace) == plain
 
 
 def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(plain: Path) -> None:

@@ -19,6 +19,9 @@ content, codes, alignment      word index, what needs only words
 
 Of many items the older part is fitted first. It then hands over its state, too, and the command
 trains the ranker on rows that are made from the state's files (``ranker_fit``).
+
+Where several processes train the retriever together (``train_processes``), they train that of all
+events, and that of the older part unless it is fitted beside the rest.
 """
 
 from __future__ import annotations
@@ -417,6 +420,9 @@ class ThisProcess:
 class OtherProcess:
     """Fits the older part in another process if the executor of the options has two.
 
+    An older part that comes first, beside nothing, is fitted in this one if there are helpers:
+    they are free, and only this process can start them.
+
     Args:
         workspace: of the fitter.
     """
@@ -428,7 +434,8 @@ class OtherProcess:
         self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
     ) -> AbstractContextManager[Iterator[None]]:
         """Steps of the older part, until the context is left."""
-        if options.executor.workers == 1:
+        has_helpers = _is_first(dataset) and options.train_processes > 1
+        if options.executor.workers == 1 or has_helpers:
             return ThisProcess().open(fitter, dataset, folder, options)
         return self._open(fitter, dataset, folder, options)
 

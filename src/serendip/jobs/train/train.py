@@ -175,7 +175,8 @@ def train_workspace(
         options.require_workers()
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
+        # Tasks find it whatever folder their processes run in.
+        with tempfile.TemporaryDirectory(dir=folder.absolute(), prefix=SCRATCH) as scratch:
             draft = fit(shown, Path(scratch), warm)
             for step in (add_relevance_models, run_gates):
                 draft = step(shown, draft)

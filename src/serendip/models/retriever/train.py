@@ -90,7 +90,7 @@ def train_retriever(
     Args:
         dataset: all data.
         config: of the retriever, and of ``start``.
-        options: seed, progress, checkpoint, time.
+        options: seed, progress, checkpoint, time, processes.
         start: to continue from; None, or a network of other sizes or countries = train from
             nothing.
     """
@@ -101,7 +101,7 @@ def train_retriever(
         steps = options.progress.step("Training the retriever", training.share_done)
         if training.start is not None:
             training.allowance = options.allowance.from_now(1.0)
-            with steps:
+            with training.open_steps(options), steps:
                 training.learn_everything()
             return training.finish(training.earlier_affinity(), training.earlier_quality())
         stopping = StoppingRule(training.num_epochs, config.patience)
