@@ -7,7 +7,7 @@ for later requests. A state is saved into a generation and opened from it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -325,7 +325,8 @@ class EngineState:
         """Read what ``save`` wrote. The caller has checked the checksums of the generation.
 
         Raises:
-            ArtefactError: another version of the code saved the state.
+            ArtefactError: another version of the code saved the state, or its parts are of
+                different numbers of items or sizes of vectors.
         """
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         arrays = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
@@ -333,6 +334,7 @@ class EngineState:
         fusion = Fusion.open(fused) if fused.is_file() else TEXT_ONLY
         vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
         catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
+        _require_rows(folder, {"items": catalogue.available_from, **arrays}, len(vocabulary))
         searcher = Searcher.open(
             folder / "search",
             catalogue,
@@ -351,7 +353,7 @@ class EngineState:
         if document["ranker"]:
             names = feature_names(models, repeats.is_on, context)
             ranker = Ranker.open(folder / "ranker", names)
-        return cls(
+        state = cls(
             catalogue=catalogue,
             features=ItemFeatures(
                 open_packed("content", open_arrays(folder / _CONTENT_FOLDER)),
@@ -379,6 +381,8 @@ class EngineState:
         ).with_relevance_models(
             _relevance_models(folder, document, catalogue), document.get("relevance_thresholds")
         )
+        _require_fitting(folder, state)
+        return state
 
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
@@ -441,6 +445,49 @@ def _repeats(folder: Path, facts: Mapping[str, Any] | None) -> Repeats:
 def _starts(folder: Path) -> ItemStarts:
     """When items appeared; not known, if the state was saved without."""
     return ItemStarts.of_arrays(open_arrays(folder)) if folder.is_dir() else ItemStarts()
+
+
+def _require_rows(folder: Path, parts: Mapping[str, Sized], num_items: int) -> None:
+    """Check that parts have a row for each item.
+
+    Raises:
+        ArtefactError: one has another number of rows.
+    """
+    for name, part in parts.items():
+        if len(part) != num_items:
+            raise _misfit(folder, f"{len(part):,} rows of {name} for {num_items:,} items")
+
+
+def _require_fitting(folder: Path, state: EngineState) -> None:
+    """Check that vectors, codes, codebooks and models are of the same items and sizes.
+
+    Raises:
+        ArtefactError: one is not.
+    """
+    features, starts, present = state.features, state.starts, state.features.present
+    content, books = features.content, state.codebooks
+    parts: dict[str, Sized] = {"content": content, "cells": state.cells.items}
+    parts |= {} if present is None else {"present": present}
+    if starts.are_known:
+        parts |= {"first events": starts.first_events, "impressions": starts.impressions}
+    parts |= {"repeats": state.repeats.after} if state.repeats.is_on else {}
+    _require_rows(folder, parts, state.num_items)
+    for name, model in state.models.items():
+        if model.num_items != state.num_items:
+            count = f"{model.num_items:,} items"
+            raise _misfit(folder, f"the model {name} of {count} for {state.num_items:,}")
+    levels, _, size = books.centroids.shape
+    if features.codes.shape[1] != levels:
+        raise _misfit(folder, f"codes of {features.codes.shape[1]} levels for {levels} codebooks")
+    if content.shape[1] != size:
+        raise _misfit(folder, f"vectors of size {content.shape[1]} for codebooks of size {size}")
+
+
+def _misfit(folder: Path, what: str) -> ArtefactError:
+    return ArtefactError(
+        f"the parts of {folder} do not fit together: {what}.",
+        "Run `serendip rollback`, or train again.",
+    )
 
 
 def _present(folder: Path) -> BoolArray | None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import logging
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
+from serendip.errors import DataError, GateError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.train.gates import GateResult, check_budget, require_passed
+from serendip.jobs.train.gates import GateResult, check_budget, check_kept_items, require_passed
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.budget import TimeBudget
 
@@ -82,7 +84,8 @@ def test_a_generation_is_compared_with_the_one_in_force(
 ) -> None:
     generations, settings = crowd / "generations", crowd / "serendip.toml"
     first = train_workspace(JobContext.open(crowd)).manifest["gates"]
-    assert [gate["name"] for gate in first] == ["finite numbers", "answers a new visitor"]
+    asked = ["answers a new visitor", "search finds titles", "shows similar items"]
+    assert [gate["name"] for gate in first] == ["finite numbers", *asked]
 
     # Equal generations: every difference is 0. The margin decides nothing that is learned.
     settings.write_text(SETTINGS + "\n[gate]\nmargin = 0.125\n")
@@ -110,6 +113,32 @@ def test_a_generation_is_compared_with_the_one_in_force(
     noted = json.loads(line)
     assert (noted["generation"], noted["gate"]) == ("gen-3", gate["name"])
     assert "shelf, cold items" in noted["detail"]
+
+
+def check_after_import(shop: Path, count: int, least: float = 0.9) -> list[GateResult]:
+    """Cut the items file off after some rows, import it, and check what is left."""
+    with (shop / "items.csv").open() as stream:
+        rows = list(islice(stream, 1 + count))
+    (shop / "items.csv").write_text("".join(rows))
+    import_files(Workspace.open(shop))
+    items = JobContext.open(shop).dataset.catalogue.vocabulary
+    return check_kept_items(items, shop / "generations", least)
+
+
+def test_an_items_file_that_was_cut_off_is_not_published(stand: Path) -> None:
+    (gate,) = check_after_import(stand, 50)  # of 60; ten may always go
+    assert gate.passed and gate.detail == "50 of its 60 items are still there"
+    with pytest.raises(GateError, match=r"has the items of gen-1 \(49 of its 60 items") as refused:
+        require_passed(check_after_import(stand, 49))
+    for told in ("at least 90 % must be", "serendip import", "serendip train --force"):
+        assert told in str(refused.value)
+    (gate,) = check_after_import(stand, 48, least=0.8)
+    assert gate.passed
+    assert check_after_import(stand, 1, least=0) == []
+
+
+def test_without_a_generation_in_force_any_items_will_do(tmp_path: Path) -> None:
+    assert check_kept_items(Vocabulary(["a"]), tmp_path, 0.9) == []
 
 
 def test_a_failed_gate_is_told_with_its_figures() -> None:

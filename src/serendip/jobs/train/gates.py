@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.objects.mirror import Place
-from serendip.data.query import Query
 from serendip.data.rows.row_array import ROWS_PER_BLOCK
+from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current
-from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.engine.state import EngineState
+from serendip.engine.state import EngineState, open_counts
 from serendip.errors import ArtefactError, GateError, NotTrainedError
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_records, describe_worst
 from serendip.runtime.budget import CutShort, TimeBudget
+from serendip.runtime.versions import Version
 
 METRIC, BASELINE = "nDCG@10", "popularity"
 
@@ -30,6 +29,9 @@ LEAST_STEPS = 100
 of its plan they are. Adam moves a weight by about the learning rate a step, which first rises and
 then falls, so that 100 steps of .003 move it by about .15: as far as weights of 64 inputs begin
 from 0. Before, an order is mostly that of the random numbers that the network began with."""
+
+FEW_ITEMS = 10
+"""So many items may always go: of a small catalogue they are a large share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +64,45 @@ def require_passed(gates: Sequence[GateResult]) -> None:
         )
 
 
-def check_integrity(state: EngineState, home: SurfaceConfig) -> list[GateResult]:
-    """Check that all numbers are finite and that home answers a user without a history."""
+def check_integrity(state: EngineState) -> GateResult:
+    """Check that all numbers are finite."""
     content, size = state.features.content, ROWS_PER_BLOCK
     blocks = (content[begin : begin + size] for begin in range(0, len(content), size))
-    answer = run([Query("home")], home, state)[0]
-    return [
-        GateResult(
-            "finite numbers",
-            all(bool(np.isfinite(part).all()) for part in chain(blocks, [state.quality])),
-            "content vectors and quality",
-        ),
-        GateResult(
-            "answers a new visitor",
-            len(answer.items) > 0 and not answer.degraded,
-            f"{len(answer.items)} candidates for home",
-        ),
-    ]
+    return GateResult(
+        "finite numbers",
+        all(bool(np.isfinite(part).all()) for part in chain(blocks, [state.quality])),
+        "content vectors and quality",
+    )
+
+
+def check_kept_items(items: Vocabulary, generations: Place, least: float) -> list[GateResult]:
+    """Check that the items of the generation in force are still there, but for a share.
+
+    Args:
+        items: ids of the new generation.
+        generations: the folder of generations.
+        least: smallest share that must be there; 0 = none must.
+
+    Returns:
+        one result, or none if none must be there or no generation is in force.
+    """
+    current = _open_in_force(generations) if least else None
+    if current is None:
+        return []
+    try:
+        before, _ = open_counts(current.folder)
+    except (ArtefactError, KeyError, OSError):  # it is damaged, and should not stay
+        return []
+    kept, total = int(np.count_nonzero(items.numbers(before) >= 0)), len(before)
+    passed = total - kept <= FEW_ITEMS or kept / total >= least
+    detail = f"{kept:,} of its {total:,} items are still there"
+    if not passed:
+        detail += (
+            f", at least {100 * least:g} % must be: check that the items file is whole and run "
+            "`serendip import`; if so many went on purpose, run `serendip train --force` once, or "
+            "lower [gate] least_kept_items"
+        )
+    return [GateResult(f"has the items of {current.name}", passed, detail)]
 
 
 def check_budget(budget: TimeBudget, models: Collection[str]) -> list[GateResult]:
@@ -155,12 +179,9 @@ def check_regression(
     Returns:
         one result, or none without a generation in force or a record of either.
     """
-    try:
-        current = open_current(generations, verify=False)
-        before = QualityRecord.open(current.folder / RECORD_FILE)
-    except (NotTrainedError, ArtefactError):  # what cannot be read must not stay in force
-        return []
-    if record is None or before is None:
+    current = _open_in_force(generations)
+    before = None if current is None else _open_record(current)
+    if record is None or current is None or before is None:
         return []
     changes = compare_records(record, before, margin)
     return [
@@ -170,3 +191,18 @@ def check_regression(
             describe_worst(changes),
         )
     ]
+
+
+def _open_in_force(generations: Place) -> Version | None:
+    """The generation in force; None without one, or if it cannot be read and should not stay."""
+    try:
+        return open_current(generations, verify=False)
+    except (NotTrainedError, ArtefactError):
+        return None
+
+
+def _open_record(generation: Version) -> QualityRecord | None:
+    try:
+        return QualityRecord.open(generation.folder / RECORD_FILE)
+    except ArtefactError:
+        return None

@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from serendip.content.features import fuse_text_vectors
 from serendip.content.semantic_ids.kmeans import measure_code_quality
+from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
 from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
@@ -54,6 +56,7 @@ from serendip.jobs.semantic_ids.versions import IdVersion, current_version
 from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
+from serendip.jobs.train.canaries import check_answers
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
 from serendip.jobs.train.drift import newest_profile
 from serendip.jobs.train.engine_fit import OtherProcess, fit_both_parts, older_folder
@@ -63,6 +66,7 @@ from serendip.jobs.train.gates import (
     GateResult,
     check_budget,
     check_integrity,
+    check_kept_items,
     check_regression,
     check_report,
     require_passed,
@@ -315,9 +319,20 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     """Run all gates and add their results to the facts."""
     workspace, settings = context.workspace, context.settings
     digest = compute_fingerprint(workspace, context.options.seed)
+
+    def encode(texts: Sequence[str]) -> FloatArray:
+        vectors = context.vectors.encode(context.encoder, texts)
+        return fuse_text_vectors(texts, vectors, draft.state.fusion)
+
     with context.clock.stage("gates"):
         gates = [
-            *check_integrity(draft.state, settings.all_surfaces()["home"]),
+            check_integrity(draft.state),
+            *check_kept_items(
+                draft.state.catalogue.vocabulary,
+                workspace.generations,
+                settings.gate.least_kept_items,
+            ),
+            *check_answers(draft.state, settings.all_surfaces(), encode),
             *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
