@@ -7,6 +7,7 @@ HTTP parser refuses, too. Before and after them valid ones are asked, none of wh
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -138,6 +139,8 @@ def _ask_mutations(
 def _ask_schema(netloc: str, count: int, tally: Tally, progress: Progress) -> None:
     """Ask requests that Schemathesis makes for each operation of the service's own schema.
 
+    Operations that have fewer different requests leave their share to those that follow.
+
     Raises:
         ExtraMissing: Schemathesis is not installed.
     """
@@ -150,13 +153,14 @@ def _ask_schema(netloc: str, count: int, tally: Tally, progress: Progress) -> No
     schema = schemathesis.openapi.from_url(f"http://{netloc}/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
     shown = iter(progress.track(range(count), "cases of the schema", count))
-    modes = list(schemathesis.GenerationMode)
-    for operation in operations:
-        for mode in modes:
-            share = max(1, count // (len(operations) * len(modes)))
-            for case in _draw(operation.as_strategy(generation_mode=mode), share):
-                next(shown, None)
-                tally.ask(f"{case.method} {case.formatted_path}", _call(case, tally))
+    kinds = [(one, mode) for one in operations for mode in schemathesis.GenerationMode]
+    asked = 0
+    for number, (operation, mode) in enumerate(kinds):
+        share = math.ceil(max(1, count - asked) / (len(kinds) - number))
+        for case in _draw(operation.as_strategy(generation_mode=mode), share):
+            next(shown, None)
+            asked += 1
+            tally.ask(f"{case.method} {case.formatted_path}", _call(case, tally))
     next(shown, None)
 
 
