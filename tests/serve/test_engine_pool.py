@@ -28,6 +28,7 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
+from serendip.runtime.time_limit import share_of_time
 from serendip.serve import engine_holder
 from serendip.serve.engine_holder import READERS, SPARE, EngineHolder, EnginePool
 from serendip.serve.limits import ServiceLimits
@@ -261,6 +262,13 @@ def test_of_an_answer_in_place_of_a_failed_one_that_hangs_nobody_waits_where_les
         assert 2 <= time.monotonic() - begin < 8
     finally:
         go.set()
+
+
+def test_a_call_knows_how_much_of_its_time_is_over():
+    holder = EngineHolder()
+    holder.swap(TinyEngine())
+    pool = EnginePool(holder, deadline_s=600)
+    assert 0 < asyncio.run(pool.read(lambda _: share_of_time())) < 0.5
 
 
 def test_reads_that_wait_for_other_processes_are_computed_at_once(monkeypatch):

@@ -37,6 +37,7 @@ from serendip.errors import (
     StorageError,
 )
 from serendip.runtime.spans import Span
+from serendip.runtime.time_limit import time_limit
 from serendip.serve.current_request import (
     CurrentRequest,
     get_current_request,
@@ -406,7 +407,8 @@ class EnginePool:
                 waited_ns = round((time.monotonic() - joined_at) * 1e9)
                 now = time.time_ns()
                 request.spans.spans.append(Span("wait", now - waited_ns, now))
-            return self._read_now(call, request)
+            with time_limit(time.monotonic(), joined_at + self._deadline_s):
+                return self._read_now(call, request)
 
     def _read_now(
         self, call: Callable[[EngineProtocol], ResultT], request: CurrentRequest
