@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from serendip.engine.engine import Engine
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
 from serendip.engine.stages import pipeline
+from serendip.engine.stages.filters import NotDeleted
 from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.selection import Selector
+from serendip.engine.stages.sources import ModelSource, WordSource
 from serendip.errors import StorageError, UnknownItemError
 from serendip.serve.limits import ServiceLimits
 
@@ -190,6 +193,90 @@ def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, mo
         assert [body["degraded"][0] for body in more] == ["personal"] * 6
     finally:
         go.set()
+
+
+class Hang:
+    """Something that does not end before the test does.
+
+    Args:
+        only: name of the stage that hangs; empty = each.
+    """
+
+    def __init__(self, call: Callable[..., object], only: str = "") -> None:
+        self.opened, self.reached = threading.Event(), threading.Event()
+        self._call, self._only = call, only
+
+    def __call__(self, stage: object, *args: object) -> object:
+        if self._only in ("", getattr(stage, "name", "")):
+            self.reached.set()
+            self.opened.wait(120)
+        return self._call(stage, *args)
+
+
+@contextmanager
+def hanging(
+    monkeypatch: pytest.MonkeyPatch, owner: type, method: str, only: str = ""
+) -> Iterator[Hang]:
+    """Let a method hang in the block."""
+    hang = Hang(getattr(owner, method), only)
+    monkeypatch.setattr(owner, method, lambda *args: hang(*args))
+    try:
+        yield hang
+        assert hang.reached.is_set()
+    finally:
+        hang.opened.set()
+
+
+DEADLINE_S, MARGIN_S = 1.0, 8.0
+"""What hangs does so for far longer; the margin is for a machine that has much else to do."""
+
+
+def ask_in_time(engine: Engine, path: str, deadlines: float) -> dict[str, Any]:
+    """The body of an answer that came when a number of deadlines were over, and little later."""
+    begin = time.monotonic()
+    answer = WireClient(engine, limits=ServiceLimits(deadline_s=DEADLINE_S)).get(path)
+    seconds = time.monotonic() - begin
+    assert deadlines * DEADLINE_S <= seconds < deadlines * DEADLINE_S + MARGIN_S
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_of_a_source_that_hangs_nobody_waits_longer_than_the_deadline(engine, monkeypatch, path):
+    with hanging(monkeypatch, ModelSource, "retrieve", "retriever"):
+        body = ask_in_time(engine, path, 1)
+    assert body["degraded"][0] == "personal"
+    assert len(body["items"]) == 5
+
+
+@pytest.mark.parametrize("path", [ASKED[0], ASKED[2]])
+def test_of_a_source_of_the_content_rung_that_hangs_neither(engine, monkeypatch, path):
+    with hanging(monkeypatch, ModelSource, "retrieve", "content"):
+        body = ask_in_time(engine, path, 1.25)
+    assert body["degraded"] == ["personal", "content-only"]
+    assert len(body["items"]) == 5
+
+
+def test_of_an_encoder_of_texts_that_hangs_neither(engine, monkeypatch):
+    with hanging(monkeypatch, type(engine._encoder), "encode"):
+        body = ask_in_time(engine, "/v1/search?q=a+horror+tale+that+nobody+typed&k=5", 1)
+    assert body["degraded"] == ["personal"]
+    assert len(body["items"]) == 5
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_where_a_filter_hangs_nothing_may_be_shown_and_it_is_told_after_two_deadlines(
+    engine, monkeypatch, path
+):
+    with hanging(monkeypatch, NotDeleted, "restrict"):
+        body = ask_in_time(engine, path, 2)
+    assert body["error"]["type"] == "timeout"
+
+
+def test_where_the_word_search_hangs_a_search_is_told_after_two_deadlines(engine, monkeypatch):
+    with hanging(monkeypatch, WordSource, "retrieve"):
+        body = ask_in_time(engine, ASKED[1], 2)
+    assert body["error"]["type"] == "timeout"
 
 
 def test_what_has_no_rungs_gets_503_and_when_to_come_again(engine, monkeypatch):

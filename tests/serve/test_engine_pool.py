@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
+from serendip.runtime.time_limit import share_of_time
 from serendip.serve import engine_holder
 from serendip.serve.engine_holder import READERS, SPARE, EngineHolder, EnginePool
 from serendip.serve.limits import ServiceLimits
@@ -207,6 +209,10 @@ def fail(engine: TinyEngine) -> str:
     raise RuntimeError
 
 
+def be_late(engine: TinyEngine) -> str:
+    raise LateError("late")
+
+
 def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
     holder, go, failed = EngineHolder(), threading.Event(), threading.Semaphore(0)
     holder.swap(TinyEngine())
@@ -223,7 +229,7 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
     async def scene() -> tuple[set[asyncio.Task[str]], list[object]]:
         tasks = []
         for _ in range(SPARE + 3 + 1):
-            tasks.append(asyncio.create_task(pool.read_or(fail_quickly, wait)))
+            tasks.append(asyncio.create_task(pool.read_or(fail_quickly, wait, be_late)))
             await asyncio.to_thread(failed.acquire)
         done, _ = await asyncio.wait(tasks, timeout=4, return_when=asyncio.FIRST_COMPLETED)
         go.set()
@@ -240,9 +246,29 @@ def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
     pool = EnginePool(holder, deadline_s=0.05)
     try:
         with pytest.raises(LateError):
-            asyncio.run(pool.read_or(fail, lambda engine: go.wait(timeout=5)))
+            asyncio.run(pool.read_or(fail, lambda engine: go.wait(timeout=5), be_late))
     finally:
         go.set()
+
+
+def test_of_an_answer_in_place_of_a_failed_one_that_hangs_nobody_waits_where_less_will_do():
+    holder, go = EngineHolder(), threading.Event()
+    holder.swap(TinyEngine())
+    pool = EnginePool(holder, deadline_s=8)
+    begin = time.monotonic()
+    try:
+        answer = asyncio.run(pool.read_or(fail, lambda _: str(go.wait(60)), lambda _: "least"))
+        assert answer == "least"
+        assert 2 <= time.monotonic() - begin < 8
+    finally:
+        go.set()
+
+
+def test_a_call_knows_how_much_of_its_time_is_over():
+    holder = EngineHolder()
+    holder.swap(TinyEngine())
+    pool = EnginePool(holder, deadline_s=600)
+    assert 0 < asyncio.run(pool.read(lambda _: share_of_time())) < 0.5
 
 
 def test_reads_that_wait_for_other_processes_are_computed_at_once(monkeypatch):

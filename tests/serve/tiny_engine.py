@@ -121,7 +121,7 @@ class TinyEngine:
         }
         return self._answer(request, scores, "Shares genres with your history")
 
-    def fall_back(self, request: Request) -> Answer:
+    def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         ids = sorted(self._items)[: request.k]
         entries = tuple(AnswerItem(item_id, 0.0) for item_id in ids)
         return Answer("r0", self.generation, request.surface, entries, "", ("personal",))

@@ -336,21 +336,26 @@ class Engine:
         with span("answer"):
             return build_answer(result, state, self.generation, request, offset)
 
-    def fall_back(self, request: Request) -> Answer:
+    def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
 
         Neither the store nor the encoder is asked; of the user it is known what the last request
         read, so that what they rejected is not shown. ``degraded`` says what was left out. See
         ``engine.fallback``.
 
+        Args:
+            request: to answer.
+            with_content: whether the content rung is tried; False if it takes too long, too.
+
         Raises:
+            LateError: a search without the content rung.
             UnsupportedError, UnknownItemError, DataError: as ``recommend``.
         """
         surface = _in_order(self._find_surface(request), request)
         offset, state = decode_cursor(request.cursor), self.state
         query = self._query_builder.build_from_memory(state, request)
         wanted, whole = offset + request.k + 1, request.reads_whole_list
-        items, missing = fall_back(query, surface, state, wanted, whole, request.sort)
+        items, missing = fall_back(query, surface, state, wanted, whole, request.sort, with_content)
         return build_fallback(items, missing, state, self.generation, request, offset)
 
     def search(self, text: str, **parameters: Any) -> Answer:

@@ -4,6 +4,8 @@
   learned models of behaviour, no features, no ranker;
 - popular: the most chosen items, and of those that nobody has chosen the newest: no models at all.
 
+The popular rung also answers where the content rung takes too long (``EnginePool.read_or``).
+
 Of the user it is known what is cached: the filters leave out what they rejected or have chosen.
 The filters that decide what may be shown are never left out: if they fail, so does the request. A
 search has no popular rung, as items that do not match are no answer.
@@ -11,7 +13,7 @@ search has no popular rung, as items that do not match are no answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -26,6 +28,7 @@ from serendip.engine.stages.sources import BrowseSource
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
+from serendip.errors import LateError
 
 PERSONAL, CONTENT = "personal", "content-only"
 LABELS: Mapping[str, str] = {
@@ -49,6 +52,7 @@ def fall_back(
     wanted: int,
     whole: bool = False,
     sort: str = "",
+    with_content: bool = True,
 ) -> tuple[ItemList, tuple[str, ...]]:
     """Items from the highest rung that has any, and the names of the rungs above it.
 
@@ -60,24 +64,27 @@ def fall_back(
         whole: whether to return more than these: all that an order or counts are of.
         sort: the order of the list; empty = none of its own. What ``matches.py`` finds for it
             needs no model.
+        with_content: whether the content rung is tried.
+
+    Raises:
+        LateError: a search without the content rung.
     """
-    missing = [PERSONAL]
-    for items in _climb_down(query, surface, state, wanted, whole, sort):
+    if with_content:
+        items = _try_content(query, surface, state, sort)
         if len(items):
-            return items, tuple(missing)
-        missing.append(CONTENT)
-    return ItemList(), (PERSONAL, CONTENT)
+            return items, (PERSONAL,)
+    elif surface.task == "search":
+        raise LateError("the search takes too long.", "Try again in a moment.")
+    most = max(wanted, _SHORTLIST) if whole else wanted
+    return run_popular(query, surface, state, most), (PERSONAL, CONTENT)
 
 
-def _climb_down(
-    query: Query, surface: SurfaceConfig, state: EngineState, wanted: int, whole: bool, sort: str
-) -> Iterator[ItemList]:
-    """The lists of the rungs, each made when it is asked for."""
+def _try_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
+    """The list of the content rung; empty if it fails."""
     try:
-        yield _run_content(query, surface, state, sort)
+        return _run_content(query, surface, state, sort)
     except Exception:  # noqa: BLE001 - whatever fails here is not needed by the next rung
-        yield ItemList()
-    yield run_popular(query, surface, state, max(wanted, _SHORTLIST) if whole else wanted)
+        return ItemList()
 
 
 def run_popular(query: Query, surface: SurfaceConfig, state: EngineState, wanted: int) -> ItemList:

@@ -23,7 +23,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
@@ -37,6 +37,7 @@ from serendip.errors import (
     StorageError,
 )
 from serendip.runtime.spans import Span
+from serendip.runtime.time_limit import time_limit
 from serendip.serve.current_request import (
     CurrentRequest,
     get_current_request,
@@ -215,8 +216,12 @@ class EngineHolder:
 
 ResultT = TypeVar("ResultT")
 
-READERS, SPARE, FILES = 4, 2, 2
-"""Threads for reads, for answers in place of reads that fail or take too long, and for files."""
+READERS, SPARE, LAST, FILES = 4, 2, 2, 2
+"""Threads for reads, for answers in place of reads that fail or take too long, for answers in place
+of these, and for files."""
+
+OTHERWISE_DEADLINES = 0.25
+"""Deadlines after which an answer in place of a read is late, too, and another one is tried."""
 
 SLOW_S = 0.1
 """Seconds after which a read is taken to wait for something, so that another one begins beside it.
@@ -274,6 +279,7 @@ class EnginePool:
         stuck_s = STUCK_DEADLINES * deadline_s
         self._readers = _Lane("reader", READERS, waiting_reads, stuck_s, reads_at_once)
         self._spare = _Lane("spare", SPARE, waiting_reads, stuck_s)
+        self._last = _Lane("last", LAST, waiting_reads, stuck_s)
         self._files = _Lane("files", FILES, waiting_reads, stuck_s)
         self._failures = FailureLog(_log)
         self._writer = LaneThreads("writer", 1, STUCK_WRITE_DEADLINES * deadline_s)
@@ -285,7 +291,7 @@ class EnginePool:
         self._unreadable_until = -math.inf
 
     def _find_hung(self) -> bool:
-        lanes = (self._readers, self._spare, self._files)
+        lanes = (self._readers, self._spare, self._last, self._files)
         return self._writer.is_hung or any(lane.threads.is_hung for lane in lanes)
 
     async def read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
@@ -313,11 +319,14 @@ class EnginePool:
         self,
         call: Callable[[EngineProtocol], ResultT],
         otherwise: Callable[[EngineProtocol], ResultT],
+        last: Callable[[EngineProtocol], ResultT],
     ) -> ResultT:
         """``read``, and if that takes too long or fails, run ``otherwise`` in a spare thread.
 
-        Errors that a client can mend are raised as they are, and those of ``otherwise``. It may
-        take, and wait, as long as a read. Failures of one type are logged once a minute.
+        If that is not done after a quarter of the deadline, the answer is that of ``last``, or
+        what ``otherwise`` leads to later where ``last`` raises ``LateError``. Both may take, and
+        wait, as long as a read. Errors that a client can mend are raised as they are, and those of
+        ``otherwise``. Failures of one type are logged once a minute.
         """
         try:
             return await self.read(call)
@@ -327,7 +336,16 @@ class EnginePool:
             raise
         except Exception as error:  # noqa: BLE001 - whatever fails, the fallback does without it
             self._failures.write("answering from less", error)
-        return await self._run(self._spare, otherwise)
+        spare = asyncio.create_task(self._run(self._spare, otherwise))
+        try:
+            await asyncio.wait([spare], timeout=OTHERWISE_DEADLINES * self._deadline_s)
+            if not spare.done():
+                with suppress(LateError):
+                    return await self._run(self._last, last)
+            return await spare
+        finally:
+            if not spare.cancel() and not spare.cancelled():
+                spare.exception()  # it has ended, however it did, and nobody waits for it any more
 
     async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.
@@ -389,7 +407,8 @@ class EnginePool:
                 waited_ns = round((time.monotonic() - joined_at) * 1e9)
                 now = time.time_ns()
                 request.spans.spans.append(Span("wait", now - waited_ns, now))
-            return self._read_now(call, request)
+            with time_limit(time.monotonic(), joined_at + self._deadline_s):
+                return self._read_now(call, request)
 
     def _read_now(
         self, call: Callable[[EngineProtocol], ResultT], request: CurrentRequest

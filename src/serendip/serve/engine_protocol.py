@@ -75,10 +75,15 @@ class EngineProtocol(Protocol):
         """
         ...
 
-    def fall_back(self, request: Request) -> Answer:
+    def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         """Answer at once from less than ``recommend`` needs, if that failed or takes too long.
 
+        Args:
+            request: to answer.
+            with_content: whether the content of items is read; if not, less is needed.
+
         Raises:
+            LateError: nothing is known of the request without content.
             UnsupportedError, UnknownItemError, DataError: as ``recommend``.
         """
         ...

@@ -1,7 +1,9 @@
 """One run: filters -> sources -> features -> scorers -> selection, for a batch of queries.
 
-A stage that fails is left out and named in ``degraded``, and the others answer. Filters, sources,
-list filters and list rules leave a count in the trace.
+A stage that fails is left out and named in ``degraded``, and the others answer. So is a source that
+has not begun when half of the time for the answer is over, if others have proposed items: the rest
+of the time is for features and scorers. Filters, sources, list filters and list rules leave a count
+in the trace.
 """
 
 from __future__ import annotations
@@ -27,9 +29,13 @@ from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
 from serendip.models.index.sharded_index import watch_shards
 from serendip.runtime.spans import span
+from serendip.runtime.time_limit import share_of_time
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"
 """Counts of the run itself in a trace."""
+
+SOURCES_SHARE = 0.5
+"""Share of the time for an answer in which sources begin."""
 
 TRACE_LABELS = {CATALOGUE: "In the catalogue", CANDIDATES: "Candidates, each once"}
 
@@ -178,8 +184,11 @@ def restrict(
 def _retrieve(
     batch: Batch, sources: Sequence[Source], traces: list[dict[str, int]]
 ) -> dict[str, list[ItemList]]:
-    proposals = {}
+    proposals: dict[str, list[ItemList]] = {}
     for source in sources:
+        if share_of_time() > SOURCES_SHARE and any(map(any, proposals.values())):
+            batch.degraded.append(source.name)
+            continue
         try:
             with span(f"source {source.name}"), watch_shards() as missing:
                 quota = batch.surface.sources[source.name]

@@ -331,6 +331,7 @@ class Routes:
         body = await self._pool.read_or(
             lambda engine: responses.build_answer(call(engine), engine),
             lambda engine: responses.build_answer(engine.fall_back(request), engine),
+            lambda engine: responses.build_answer(engine.fall_back(request, False), engine),
         )
         if not body["items"]:
             self._metrics.add_empty(body["surface"])
