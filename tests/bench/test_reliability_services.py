@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from serendip_bench.reliability.inputs.fuzz import Fuzz
 from serendip_bench.reliability.inputs.verdict import Tally
 from serendip_bench.reliability.service_kills import ServiceKills
 from serendip_bench.reliability.services import Reply
+from serendip_bench.reliability.several_services import SeveralServices
 
 
 def test_no_damaged_file_is_read(trained_folder: Path) -> None:
@@ -36,6 +38,18 @@ def test_a_swap_fails_no_request(trained_folder: Path) -> None:
     bars = {bar.name: bar.measured for bar in found.bars}
     assert bars["requests that failed"] == bars["answers that name two generations"] == 0
     assert found.counts["swaps"] == 2
+
+
+def test_two_services_obey_each_other_while_clients_write_and_read(trained_folder: Path) -> None:
+    harness = SeveralServices(
+        seconds=2.0, control_seconds=1.0, publish_s=1.0, workspace=trained_folder
+    )
+    found = harness.run(SilentProgress())
+    assert found.is_sound, found.controls
+    of_time = ("seconds until the other service obeyed, at most", "answers that failed")
+    assert all(bar.is_met for bar in found.bars if bar.name not in of_time), found
+    # Beside other work answers may be too late, or refused: both say so.
+    assert all(re.search(": (429|503) ", example) for example in found.examples), found
 
 
 def test_a_full_disk_refuses_writes_and_loses_nothing(trained_folder: Path) -> None:

@@ -245,22 +245,33 @@ def test_a_huge_k_gives_what_there_is(shop: Path) -> None:
     assert len(json.loads(done.stdout)["items"]) == 60
 
 
-def test_kill_9_while_training_leaves_the_published_generation(stand: Path) -> None:
+def train_and_kill_after(folder: Path, stage: str) -> None:
+    """Kill a training as soon as it tells of a stage."""
     with subprocess.Popen(
-        [sys.executable, "-m", "serendip", "train", "-w", os.fspath(stand)],
+        [sys.executable, "-m", "serendip", "train", "-w", os.fspath(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:  # killed as soon as the first models are trained
-            if "train item-knn" in line:
+        for line in process.stdout:
+            if stage in line:
                 process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    answer = serendip_here("recommend", "-w", stand, "--json")
-    assert json.loads(answer.stdout)["generation"] == "gen-1"
+    assert process.returncode == -signal.SIGKILL, stage
+
+
+def test_kill_9_while_training_leaves_the_published_generation(stand: Path) -> None:
+    published = {path.name for path in (stand / "generations").iterdir()}
+    for stage in ("snapshot", "train item-knn", "train retriever"):
+        train_and_kill_after(stand, stage)
+        assert {path.name for path in (stand / "generations").iterdir()} == published
+        # Each has removed what the one before had left.
+        assert len(list((stand / "training").glob("scratch-*"))) <= 1
+        answer = serendip_here("recommend", "-w", stand, "--json")
+        assert json.loads(answer.stdout)["generation"] == "gen-1"
     assert serendip_here("train", "-w", stand).returncode == 0
     assert (stand / "generations" / "CURRENT").read_text() == "gen-2\n"
+    assert not list((stand / "training").glob("scratch-*"))
 
 
 def test_help_takes_a_fraction_of_a_second_of_cpu() -> None:

@@ -53,7 +53,11 @@ def open_page(chromium: Any, harmless: str) -> Iterator[Callable[..., Any]]:
         page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
         page.on(
             "console",
-            lambda line: problems.append(line.text) if line.type in ("error", "warning") else None,
+            lambda line: (
+                problems.append(f"{line.text} ({line.location['url']})")
+                if line.type in ("error", "warning")
+                else None
+            ),
         )
         page.goto(address)
         return page

@@ -6,11 +6,14 @@ of the same service, and within a second in those of the other one; nothing fail
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,9 @@ from serendip_bench.reliability.workload import DATABASE
 _WITHIN_S, _GIVE_UP_S = 1.0, 3.0
 _EVENTS_OF_ERASED = 5
 
+_TRIES = 20
+"""How often a client tries, also after the end, until it has done its work once."""
+
 
 @dataclass(slots=True)
 class _Seen:
@@ -42,12 +48,23 @@ class _Seen:
     erased: list[str] = field(default_factory=list)
     answers: int = 0
     deletions: int = 0
+    shown: int = 0
+    """Answers that showed an item before it was deleted."""
+
     failures: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """Own writes that the next answer did not have."""
 
     late_s: list[float] = field(default_factory=list)
-    """Seconds until the other service obeyed."""
+    """Seconds until the other service obeyed, up to those after which it is waited for no more."""
+
+    def count_disobedience(self) -> int:
+        """How often the other service did not obey in time."""
+        return sum(seconds >= _GIVE_UP_S for seconds in self.late_s)
+
+
+class _AnswerFailed(Exception):
+    """An answer that should have been another one; it says nothing about what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,46 +74,40 @@ class _Client:
     clients: Sequence[HttpClient]
     seen: _Seen
 
-    def ask(
-        self, service: int, method: str, path: str, body: bytes | None = None, ok: int = 200
-    ) -> Reply:
-        """The answer of one of them, which should have a status."""
+    def ask(self, service: int, method: str, path: str, body: bytes | None = None) -> Reply:
+        """The answer of one of them, which should be there."""
         reply = self.clients[service].ask(method, path, body)
         self.seen.answers += 1
-        if reply.status not in (200, ok):
-            self.seen.failures.append(f"{method} {path}: {reply.status} {reply.body[:120]!r}")
+        if reply.status != 200:
+            raise _AnswerFailed(f"{method} {path}: {reply.status} {reply.body[:120]!r}")
         return reply
 
     def post(self, service: int, path: str, value: object) -> None:
         """Store something."""
-        reply = self.clients[service].post(path, value)
-        self.seen.answers += 1
-        if reply.status != 200:
-            self.seen.failures.append(f"POST {path}: {reply.status} {reply.body[:120]!r}")
+        self.ask(service, "POST", path, json.dumps(value).encode())
 
     def status(self, service: int, path: str) -> int:
         """Of an answer that may be any."""
         return self.clients[service].ask("GET", path).status
 
-    def items(self, service: int, text: str) -> list[str]:
-        """Ids that a search finds."""
-        found = self.ask(service, "GET", f"/v1/search?q={text}&k=5").json()
-        return [item["item_id"] for item in found.get("items", ())]
+    def count_shown(self, service: int, paths: Sequence[str], text: str) -> int:
+        """Number of answers with a text in them."""
+        return sum(text.encode() in self.ask(service, "GET", path).body for path in paths)
 
     def history(self, service: int, user_id: str) -> list[dict[str, Any]]:
         """Events of a user, the newest first."""
         found = self.ask(service, "GET", f"/v1/users/{user_id}/history?limit=10").json()
         return list(found.get("events", ()))
 
-    def wait(self, service: int, is_so: Callable[[int], bool], what: str) -> None:
-        """Note how long it takes until the other service obeys."""
+    def wait(self, service: int, path: str, status: int) -> bool:
+        """Note how long it takes until an answer of the other service has a status; whether so."""
         begin, pause = time.perf_counter(), threading.Event()
-        while not is_so(service) and time.perf_counter() < begin + _GIVE_UP_S:
+        while not (is_so := self.status(service, path) == status):
+            if time.perf_counter() > begin + _GIVE_UP_S:
+                break
             pause.wait(0.01)
-        seconds = time.perf_counter() - begin
-        self.seen.late_s.append(seconds)
-        if seconds >= _GIVE_UP_S:
-            self.seen.missing.append(f"{what}, in the other service, after {seconds:.0f} s")
+        self.seen.late_s.append(time.perf_counter() - begin)
+        return is_so
 
 
 def _post_and_read(client: _Client, name: str, number: int) -> None:
@@ -110,20 +121,36 @@ def _post_and_read(client: _Client, name: str, number: int) -> None:
             client.seen.missing.append(f"event {event}")
 
 
-def _delete_and_search(client: _Client, name: str, number: int) -> None:
-    """An item is found once it is posted, and nowhere after it was deleted."""
+def _delete_and_look(client: _Client, name: str, number: int) -> None:
+    """An item is shown once it is posted, and in no answer after it was deleted."""
     first, second = number % 2, 1 - number % 2
-    item_id, title = f"{name}-{number}", f"zebra{number}"
-    path = f"/v1/items/{item_id}"
-    client.post(first, "/v1/items", {"item_id": item_id, "title": title})
-    client.wait(second, lambda one: client.status(one, path) == 200, f"item {item_id}")
+    item_id, twin_id = f"{name}-{number:06d}", f"twin-{number:06d}-of-{name}"
+    path, word = f"/v1/items/{item_id}", f"zebra{number}"
+    for one in (twin_id, item_id):
+        client.post(first, "/v1/items", {"item_id": one, "title": f"{word} {one}"})
+    client.wait(second, path, 200)
+    paths = _list_answers(name, twin_id, word)
+    client.seen.shown += client.count_shown(first, paths, item_id)
     client.ask(first, "DELETE", path)
     client.seen.deletions += 1
-    if client.status(first, path) != 404 or item_id in client.items(first, title):
+    if client.status(first, path) == 200 or client.count_shown(first, paths, item_id):
         client.seen.missing.append(f"deletion of {item_id}")
-    client.wait(second, lambda one: client.status(one, path) == 404, f"deletion of {item_id}")
-    if item_id in client.items(second, title):
-        client.seen.missing.append(f"deletion of {item_id} in a search")
+    if client.wait(second, path, 404) and client.count_shown(second, paths, item_id):
+        client.seen.missing.append(f"deletion of {item_id} in an answer of the other service")
+    client.ask(first, "DELETE", f"/v1/items/{twin_id}")
+
+
+def _list_answers(user_id: str, item_id: str, text: str) -> tuple[str, ...]:
+    """Paths of what shows items: feed, similar items, search, suggestions, and their pages."""
+    return (
+        f"/v1/recommend?surface=home&user_id={user_id}&k=20",
+        f"/v1/items/{item_id}/similar?k=20",
+        f"/v1/search?q={text}&k=5",
+        f"/v1/suggest?q={text}",
+        f"/?user={user_id}",
+        f"/items/{item_id}?user={user_id}",
+        f"/search?q={text}&user={user_id}",
+    )
 
 
 def _erase_and_read(client: _Client, name: str, number: int) -> None:
@@ -148,7 +175,7 @@ def _read(client: _Client, name: str, number: int) -> None:
 _Work = Callable[[_Client, str, int], None]
 _WORK: tuple[tuple[str, _Work, int], ...] = (
     ("writer", _post_and_read, 4),
-    ("seller", _delete_and_search, 1),
+    ("seller", _delete_and_look, 1),
     ("eraser", _erase_and_read, 1),
     ("reader", _read, 2),
 )
@@ -192,8 +219,14 @@ class SeveralServices:
                 Bar("acknowledged events that are not stored once", lost, 0),
                 Bar("erased users who are stored", back, 0),
                 Bar("deletions and erasures", told.deletions + len(told.erased), 2, "at least"),
+                Bar(
+                    "answers with an item before its deletion",
+                    told.shown,
+                    told.deletions,
+                    "at least",
+                ),
             ),
-            (Control("services that read nothing of each other", len(broken.missing)),),
+            (Control("services that read nothing of each other", broken.count_disobedience()),),
             tuple((told.failures + told.missing)[:3]),
         )
 
@@ -208,11 +241,15 @@ class SeveralServices:
                 self._work([one.netloc for one in services], workspace, seen, seconds, progress)
             with closing(Store.open(workspace / DATABASE)) as store:
                 stored = {
-                    name: [event.event_id for event in store.history(name, 10**9)]
+                    name: Counter(event.event_id for event in store.history(name, 10**9))
                     for name in seen.acknowledged
                 }
                 back = sum(bool(store.history(name, 1)) for name in seen.erased)
-        lost = sum(sorted(stored[name]) != sorted(ids) for name, ids in seen.acknowledged.items())
+        lost = sum(
+            stored[name][event] != 1
+            for name, events in seen.acknowledged.items()
+            for event in events
+        )
         return seen, lost, back
 
     def _work(
@@ -228,18 +265,20 @@ class SeveralServices:
         def repeat(work: _Work, name: str) -> None:
             with ExitStack() as stack:
                 clients = [stack.enter_context(closing(HttpClient(one))) for one in netlocs]
-                client, number = _Client(clients, seen), 0
-                while not ended.is_set():
+                client, whole = _Client(clients, seen), 0
+                for number in count():
+                    if ended.is_set() and (whole or number >= _TRIES):
+                        break
                     try:
                         work(client, name, number)
-                    except (ValueError, KeyError) as error:  # an answer of another form
+                        whole += 1
+                    except (_AnswerFailed, ValueError, KeyError) as error:
                         seen.failures.append(f"{name}: {error}")
-                    number += 1
 
         threads = [
             threading.Thread(target=repeat, args=(work, f"{name}{place}"))
-            for name, work, count in _WORK
-            for place in range(count)
+            for name, work, number in _WORK
+            for place in range(number)
         ]
         for thread in threads:
             thread.start()
