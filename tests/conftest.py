@@ -47,7 +47,7 @@ for folder in (
     sys.path.append(str(Path(__file__).parent / folder))
 
 import stand as stand_world  # noqa: E402
-from postgres_server import PostgresServer  # noqa: E402
+from postgres_server import PostgresServer, move_to_server  # noqa: E402
 from small_shop import import_shop  # noqa: E402
 
 from serendip.engine.engine import Engine  # noqa: E402
@@ -137,9 +137,18 @@ def stand(trained_stand: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shop(trained_folder: Path, tmp_path: Path) -> Path:
+def move_database(request: pytest.FixtureRequest) -> Callable[[Path], Path]:
+    """Moves a workspace to the database of the test: a file, unless it is ``on_both_databases``."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return lambda folder: folder
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return lambda folder: move_to_server(folder, server.empty_url())
+
+
+@pytest.fixture
+def shop(trained_folder: Path, tmp_path: Path, move_database: Callable[[Path], Path]) -> Path:
     """A copy of the trained workspace that a test may change."""
-    return Path(shutil.copytree(trained_folder, tmp_path / "shop"))
+    return move_database(Path(shutil.copytree(trained_folder, tmp_path / "shop")))
 
 
 @pytest.fixture

@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
-from serendip.data.store.config import DatabasePlace
+from serendip.data.store.config import DATABASE_FILE, DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.store import Store
+from serendip.engine.workspace import SETTINGS_FILE, Workspace
+from serendip.jobs.copy_store import copy_store
 
 _UNSAFE = "-c fsync=off -c synchronous_commit=on -c full_page_writes=off -c shared_buffers=32MB"
 
@@ -107,6 +109,21 @@ class PostgresServer:
         command = [str(self._bin / name), "-D", str(self._data), *arguments]
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
         subprocess.run(command, check=True, env=environment, **self._options)
+
+
+on_both_databases = pytest.mark.parametrize(
+    "move_database", ["sqlite", "postgresql"], indirect=True
+)
+"""Of a test with a ``shop`` or an ``engine``: it runs on a file and on a server."""
+
+
+def move_to_server(shop: Path, url: str) -> Path:
+    """Move the database of a workspace to a schema without rows; no file of it is left."""
+    copy_store(Workspace.open(shop), url)
+    (shop / DATABASE_FILE).unlink()
+    with (shop / SETTINGS_FILE).open("a") as settings:
+        settings.write(f'\n[store]\nurl = "{url}"\n')
+    return shop
 
 
 class StorePlace:

@@ -27,7 +27,8 @@ def train(shop: Path, seed: int = 0) -> Version:
 
 def publish_with(shop: Path, **facts: object) -> Version:
     """Publish the generation in force once more, with other facts in its manifest."""
-    current = open_current(shop / "generations")
+    generations = Workspace.open(shop).generations
+    current = open_current(generations)
     own = ("format", "name", "code_version", "previous", "files", "checksum")
     kept = {key: value for key, value in current.manifest.items() if key not in own}
 
@@ -35,7 +36,7 @@ def publish_with(shop: Path, **facts: object) -> Version:
         shutil.copytree(current.folder, building, dirs_exist_ok=True)
         (building / MANIFEST).unlink()
 
-    return publish(shop / "generations", copy, {**kept, **facts})
+    return publish(generations, copy, {**kept, **facts})
 
 
 def write_worse_report(shop: Path, seed: int = 0) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from postgres_server import on_both_databases
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
@@ -102,6 +103,7 @@ def test_an_unknown_visitor_gets_an_answer(engine: Engine) -> None:
     assert len(engine.recommend(Request("home", k=10)).items) == 10
 
 
+@on_both_databases
 def test_a_posted_event_changes_the_next_answer_without_training(engine: Engine) -> None:
     before = engine.recommend(Request("home", "visitor", k=10))
     assert engine.add_events([click("visitor", "i1"), click("visitor", "i4")]) == 2
@@ -114,6 +116,7 @@ def test_a_posted_event_changes_the_next_answer_without_training(engine: Engine)
     assert after.generation == before.generation
 
 
+@on_both_databases
 def test_impressions_are_not_part_of_a_history(engine: Engine) -> None:
     before = (
         engine.recommend(Request("home", "u1", k=10)),
@@ -130,11 +133,13 @@ def test_impressions_are_not_part_of_a_history(engine: Engine) -> None:
     assert (engine.history("u1", 1000), engine.users(1000)) == before[1:]
 
 
+@on_both_databases
 def test_an_event_sent_again_is_not_new(engine: Engine) -> None:
     event = Event("u1", "i2", time.time(), "click", event_id="e-1")
     assert [engine.add_events([event]), engine.add_events([event])] == [1, 0]
 
 
+@on_both_databases
 def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_deletion(
     engine: Engine, shop: Path
 ) -> None:
@@ -160,6 +165,7 @@ def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_dele
     reopened.close()
 
 
+@on_both_databases
 def test_items_posted_since_the_generation_are_there_after_a_restart(
     engine: Engine, shop: Path
 ) -> None:
@@ -172,6 +178,7 @@ def test_items_posted_since_the_generation_are_there_after_a_restart(
     reopened.close()
 
 
+@on_both_databases
 def test_a_deleted_item_that_is_posted_again_is_back(engine: Engine) -> None:
     engine.delete_item("i7")
     engine.add_items([Item("i7", "The comedy tale number 7", "", {"genre": "comedy"})])
@@ -321,6 +328,7 @@ def test_a_new_item_has_no_evidence_of_choices(engine: Engine) -> None:
     assert not kinds & {"transition", "neighbour", "popular"}
 
 
+@on_both_databases
 def test_an_item_seen_long_ago_is_left_out_despite_a_long_history(engine: Engine) -> None:
     old = Event("reader", "i9", 1_000_000_000.0, "like")
     many = [Event("reader", "i0", 1_100_000_000.0 + step, "click") for step in range(600)]
@@ -334,6 +342,7 @@ def test_impressions_are_not_interest(engine: Engine) -> None:
     assert "i3" in ids(engine.recommend(Request("home", "viewer", k=60)))
 
 
+@on_both_databases
 def test_catch_up_applies_writes_of_another_engine(engine: Engine, shop: Path) -> None:
     other = Engine.open(shop)
     engine.delete_item("i8")

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from postgres_server import on_both_databases
 from stored_files import copy_to_serve, fill, mounted, remount
 
 from serendip.data.events.event import Event
@@ -47,6 +48,7 @@ def test_an_engine_opens_and_answers_while_a_writer_holds_the_lock(shop: Path) -
             assert engine.history("u1")
 
 
+@on_both_databases
 def test_a_restart_and_a_compaction_change_no_answer(shop: Path) -> None:
     def answers(engine: Engine) -> list[list[tuple[str, float]]]:
         asked = [Request("home", f"u{user}", k=20) for user in range(4)]

@@ -327,6 +327,7 @@ engine.search("horror tale", user_id="u1")
 engine.recommend(Request("home", "u1"))
 engine.similar("i1")
 engine.explain(Request("home", "u1"), "i1")
+assert engine.history("u1")
 from serendip.data.items.catalogue import Item
 engine.add_items([Item("x", "A new one")])
 trains = {{"torch", "lightgbm", "sklearn", "pandas", "duckdb", "faiss"}}

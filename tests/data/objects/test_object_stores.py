@@ -227,6 +227,21 @@ def test_a_publication_that_is_killed_anywhere_leaves_the_old_one_in_force(
     assert text_of(tmp_path / "a", store) == "three"
 
 
+def test_a_storage_that_goes_once_a_version_is_in_force_is_no_failure(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    def raise_gone() -> None:
+        raise StorageError("the storage is gone.")
+
+    with pytest.raises(Killed):
+        versions(tmp_path / "a", MortalStore(store, [3], raise_killed)).publish(write("one"), {})
+    # The claim, two files, the manifest and the pointer; what the killed one left is not removed.
+    going = MortalStore(store, [5], raise_gone)
+    assert versions(tmp_path / "a", going).publish(write("two"), {}).name == "gen-2"
+    assert text_of(tmp_path / "b", store) == "two"
+    assert store.sizes("generations/gen-1/")
+
+
 def test_a_killed_process_leaves_no_half_file_and_no_lock(tmp_path: Path) -> None:
     store = open_object_store(str(tmp_path / "shared"))
     versions(tmp_path / "a", store).publish(write("one"), {})

@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from failing_sync import run_script
+from postgres_server import on_both_databases
 from small_shop import WITHOUT_SEARCHES
 
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
@@ -122,9 +123,9 @@ def haunted_once(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def haunted(haunted_once: Path, tmp_path: Path) -> Path:
+def haunted(haunted_once: Path, tmp_path: Path, move_database: Callable[[Path], Path]) -> Path:
     """A copy of it that a test may change."""
-    return Path(shutil.copytree(haunted_once, tmp_path / "haunted"))
+    return move_database(Path(shutil.copytree(haunted_once, tmp_path / "haunted")))
 
 
 def _user_table(shop: Path) -> str:
@@ -135,6 +136,7 @@ def _user_table(shop: Path) -> str:
     return str(path)
 
 
+@on_both_databases
 def test_every_worker_obeys_at_once_and_the_receipt_names_what_is_left(haunted: Path) -> None:
     with closing(Engine.open(haunted)) as one, closing(Engine.open(haunted)) as other:
         for engine in (one, other):  # both have everything in their caches
@@ -213,6 +215,7 @@ def test_a_killed_removal_and_a_killed_training_are_cleaned_up(fresh: Path) -> N
     assert not scratch.exists()
 
 
+@on_both_databases
 def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine) -> None:
     with pytest.raises(DataError, match="cannot be erased"):
         engine.erase_user("")

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+from postgres_server import on_both_databases
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
@@ -31,6 +32,7 @@ def count_of(engine: Engine, item: str) -> int:
     return int(state.counts[state.catalogue.vocabulary.number(item)])
 
 
+@on_both_databases
 def test_interactions_count_and_other_events_do_not(engine: Engine) -> None:
     before = count_of(engine, "i7"), count_of(engine, "i8")
     engine.add_events([*events("i7", 3), *events("i8", 2, "hide", None)])
@@ -40,6 +42,7 @@ def test_interactions_count_and_other_events_do_not(engine: Engine) -> None:
     assert (count_of(engine, "i7"), count_of(engine, "i8")) == (before[0] + 3, before[1])
 
 
+@on_both_databases
 def test_a_restart_and_another_engine_count_the_same(shop: Path) -> None:
     with closing(Engine.open(shop)) as first, closing(Engine.open(shop)) as second:
         first.add_items([Item("new", "A new tale", attributes={"genre": "horror"})])
@@ -138,6 +141,7 @@ def test_a_log_that_an_import_replaced_is_not_counted_again(shop: Path) -> None:
         assert again.state.counts.sum() == before.sum() + 4
 
 
+@on_both_databases
 def test_an_erasure_takes_away_what_the_person_did_and_nothing_else(shop: Path) -> None:
     popular = ("popularity", "popularity-recent")
     with closing(Engine.open(shop)) as engine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from postgres_server import on_both_databases
 
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.erasure import Eraser, ErasurePlace
@@ -24,8 +25,8 @@ SCHEMA = pa.schema([("user_id", "string"), ("rank", "int64")], metadata={"space"
 
 
 @pytest.fixture
-def workspace(fresh: Path) -> Workspace:
-    return Workspace.open(fresh)
+def workspace(fresh: Path, move_database: Callable[[Path], Path]) -> Workspace:
+    return Workspace.open(move_database(fresh))
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def place(workspace: Workspace, store: Store, name: str, user: str = "u1") -> Er
     return next(one for one in receipt.places if one.place == name)
 
 
+@on_both_databases
 def test_whoever_is_erased_while_a_file_is_written_is_not_in_it(
     workspace: Workspace, store: Store
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_second_file_at_a_path_makes_the_first_no_younger(
     assert place(workspace, store, "exports").state == "pending"
 
 
+@on_both_databases
 def test_an_export_is_written_again_if_somebody_is_erased_meanwhile(
     workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ never are. A missing text is ``""``, a missing number null.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,12 @@ def without_empty_columns(table: pa.Table) -> pa.Table:
 
 def list_events(table: pa.Table) -> list[Event]:
     """The rows of a table as events."""
-    columns = {name: table[name].to_pylist() for name in table.column_names if name in _NAMES}
+    names = [name for name in table.column_names if name in _NAMES]
+    return build_events({name: table[name].to_pylist() for name in names})
+
+
+def build_events(columns: Mapping[str, Sequence[Any]]) -> list[Event]:
+    """Events of columns of values, by the names of their attributes."""
     names = list(columns)
     return [
         Event(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)

@@ -34,7 +34,7 @@ from serendip.data.events.event import NO_SESSION, Event, session_code
 from serendip.data.log.event_table import (
     NUMBERS,
     TEXTS,
-    list_events,
+    build_events,
     read_codes,
     read_numbers,
 )
@@ -258,18 +258,16 @@ class Segment:
 
     def events(self, rows: NDArray[np.integer[Any]]) -> list[Event]:
         """Events by ascending row number, with every column."""
-        import pyarrow as pa
-
-        table = self.table([name for name in self.columns if name not in _INDEXED], rows)
+        further = [name for name in self.columns if name in {*TEXTS, *NUMBERS} - {*_INDEXED}]
+        table = self.table(further, rows)
         indexed = {
-            "user_id": self.user_ids.take(to_arrow(self.users_of(rows))),
-            "item_id": self.item_ids.take(to_arrow(self.items[rows])),
-            "timestamp": to_arrow(self.times[rows]),
-            "action": pa.array([self.action_names[code] for code in self.actions[rows].tolist()]),
-            "value": to_arrow_or_null(self.values_of(rows)),
+            "user_id": self.user_ids.take(to_arrow(self.users_of(rows))).to_pylist(),
+            "item_id": self.item_ids.take(to_arrow(self.items[rows])).to_pylist(),
+            "timestamp": self.times[rows].tolist(),
+            "action": [self.action_names[code] for code in self.actions[rows].tolist()],
+            "value": to_arrow_or_null(self.values_of(rows)).to_pylist(),
         }
-        further = {name: table[name] for name in table.column_names}
-        return list_events(pa.table({**indexed, **further}))
+        return build_events({**indexed, **{name: table[name].to_pylist() for name in further}})
 
     def table(
         self, columns: Sequence[str], rows: NDArray[np.integer[Any]] | None = None

@@ -106,7 +106,8 @@ class MirroredVersions(Versions):
             # The claim stays until a higher number is in force, so that no name is used twice.
             self._remove_stored(name, with_claim=False)
             raise
-        self._remove_unfinished(name)
+        with suppress(StorageError):  # It is in force; the next publication cleans.
+            self._remove_unfinished(name)
 
     def _store(self, building: Path, name: str) -> None:
         """Store a version; one whose publication came too late may be removed meanwhile."""

@@ -22,7 +22,7 @@ from typing import Any
 from serendip.data.objects.mirror import Mirror, Place, local_folder, place_name
 from serendip.data.objects.mirrored_versions import MirroredVersions
 from serendip.engine.artefacts.array_check import require_numbers
-from serendip.errors import ArtefactError, NotTrainedError
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.versions import Version, Versions
 
@@ -60,7 +60,8 @@ def publish(generations: Place, write: Callable[[Path], None], facts: Mapping[st
         generation = versions.publish(
             write_numbers, {"previous": versions.readable_name(), **facts}
         )
-        _remove_old(versions, generation)
+        with suppress(StorageError):  # It is in force; the next publication removes them.
+            _remove_old(versions, generation)
     return generation
 
 
