@@ -205,7 +205,7 @@ def kept(texts: Sequence[str], catalogue: Catalogue) -> list[str] | None:
 def test_filters_keep_what_a_plain_evaluator_keeps() -> None:
     kinds = Counter[str]()
 
-    @settings(often, max_examples=100)
+    @settings(often, max_examples=60)
     @given(shops())
     def compare(shop: Shop) -> None:
         rows = [*shop.first, *shop.posted]
@@ -221,7 +221,7 @@ def test_filters_keep_what_a_plain_evaluator_keeps() -> None:
             kinds["refused" if wanted is None else "none" if not wanted else "some"] += 1
 
     compare()
-    assert min(kinds.values()) > 40, kinds  # neither all are refused, nor do all items pass
+    assert min(kinds.values()) > 25, kinds  # neither all are refused, nor do all items pass
 
 
 def build_items(rows: list[dict[str, Any]], first: int = 0) -> list[Item]:
