@@ -37,7 +37,10 @@ def parse(body: bytes) -> Any:
             object_pairs_hook=_build_object,
         )
     except UnicodeDecodeError as error:
-        raise DataError(f"the body is not UTF-8: byte {error.start} is wrong.") from None
+        raise DataError(
+            f"the body is not UTF-8: byte {error.start} is wrong.",
+            "Send JSON as UTF-8, not compressed.",
+        ) from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."

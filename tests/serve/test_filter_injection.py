@@ -1,0 +1,283 @@
+"""Filters against an evaluator in plain Python: no name or value becomes more than that.
+
+Names and values of items and of filters come from the same hostile words, so that they meet often:
+the signs and separators of filters themselves, quotes, SQL, paths of JSON, numbers in odd writing,
+and letters that are the same only in another case or another normal form.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wire_client import WireClient, error_of
+
+from serendip.data import Catalogue, Item
+from serendip.data.items.attribute_test import parse_tests
+from serendip.engine.engine import Engine
+from serendip.errors import DataError
+
+NAMES = (
+    *("a", "A", "a b", "a'", '"a"', "a=b", "a=", "=a", "a>", "!a", "a|b", "a,b", "a\\", "$.a"),
+    *("é", "e\u0301", "İ", "ı", "ﬁ", "Ａ", "가", "ㄱㅏ", "item_id", "title", "__class__", "1"),
+    *("a' OR '1'='1' --", "a); drop table items; --", "<a>", "x\u202ey", "🏳️‍🌈", "a.b", "%", "*"),
+)
+ALIKE = (
+    ("a", "A", "Ａ", "a ", "\ufeffa", "a\nb", "a\tb", "a b"),
+    ("a|b", "a", "b", "|", "a, b", "a=b"),
+    (">=1", "!=", "=", "<", "<=", "=1"),
+    ("'", '"', "a'", "\\", "%", "_", "*"),
+    ("' OR '1'='1", "'; drop table items; --", "a AND", "NEAR(", "$.a"),
+    ("NaN", "nan", "Infinity", "-inf", "1e400", "null", "true"),
+    ("1", "1.0", "01", "1e0", "0x1", "1_0", "10", "1.5"),
+    ("٣", "3", "-0", "0", "\u00a0", "\u2028"),
+    ("é", "e\u0301", "É", "E\u0301"),
+    ("İ", "i\u0307", "ı", "I", "i"),
+    ("ß", "SS", "ss", "ẞ", "ſs"),
+    ("ﬁ", "fi", "\u212a", "k"),
+    ("가", "ㄱㅏ", "\u1100\u1161", "x\u202ey", "🏳️‍🌈"),
+)
+VALUES = tuple(dict.fromkeys(value for group in ALIKE for value in group))
+NUMBERS = (0.0, -0.0, 1.0, 1.5, 3.0, 10.0, -1.0, 1e308, -1e308, 5e-324, 2.0**53, 0.1)
+SIGNS = ("!=", ">=", "<=", "=")
+ODD_SIGNS = (*SIGNS, "==", "=!=", "<", ">", "=<", "|=", "")
+MAX_TESTS, MAX_VALUES, MAX_CHARS = 20, 100, 1_024
+
+numbers = st.sampled_from(NUMBERS)
+words = st.sampled_from(VALUES) | st.lists(st.sampled_from(VALUES), max_size=3).map("".join)
+
+
+def list_filters(names: Sequence[str], values: Sequence[str]) -> st.SearchStrategy[list[str]]:
+    """Filters of a request, most of them tests of these names and values."""
+    name, value = st.sampled_from(names), st.sampled_from(values) | numbers.map(repr)
+    several = st.lists(value, min_size=1, max_size=4).map("|".join)
+    equal = st.builds("{}{}{}".format, name, st.sampled_from(("=", "!=", " = ", "\n!=")), several)
+    within = st.builds("{}{}{}".format, name, st.sampled_from((">=", "<=", " >= ")), numbers)
+    odd = st.builds("{}{}{}".format, name | words, st.sampled_from(ODD_SIGNS), several | words)
+    test = equal | equal | within
+    return st.one_of(
+        st.lists(equal, min_size=1, max_size=2),
+        st.lists(test, min_size=1, max_size=3),
+        st.lists(test | odd | words, min_size=1, max_size=2),
+        st.lists(equal, min_size=MAX_TESTS - 1, max_size=MAX_TESTS + 1),
+    )
+
+
+Attributes = dict[str, Any]
+
+
+@dataclass
+class Shop:
+    """Attributes of items, and requests for them.
+
+    Args:
+        first: of the first items.
+        posted: of those that come later.
+        changed: number of an item -> its attributes from then on.
+        requests: filters of each.
+    """
+
+    first: list[Attributes]
+    posted: list[Attributes]
+    changed: dict[int, Attributes]
+    requests: list[list[str]]
+
+
+@st.composite
+def shops(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Shop:
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
+    values = [*draw(st.sampled_from(ALIKE)), *draw(st.lists(words, max_size=2))]
+    word = st.sampled_from(values)
+    value = word | numbers | st.lists(word, max_size=3).map(tuple)
+    attributes = st.dictionaries(st.sampled_from(names), value, max_size=3)
+    first = draw(st.lists(attributes, min_size=3, max_size=6))
+    posted = draw(st.lists(attributes, max_size=3))
+    numbers_of_items = st.integers(0, len(first) + len(posted) - 1)
+    changed = draw(st.dictionaries(numbers_of_items, attributes, max_size=2))
+    requests = draw(st.lists(list_filters(names, values), min_size=4, max_size=8))
+    return Shop(first, posted, changed, requests)
+
+
+often = settings(
+    deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+)
+
+
+class Refused(Exception):
+    """The filter is no test, or one that no item can pass or fail."""
+
+
+class Evaluator:
+    """What filters mean, one item after the other.
+
+    Args:
+        former: attributes of all items, also of what was changed since: names and numbers that
+            items once had may be asked for.
+    """
+
+    def __init__(self, former: Sequence[Mapping[str, Any]]) -> None:
+        self.names = {name for one in former for name in one}
+        self.numeric = {
+            name for one in former for name, value in one.items() if isinstance(value, float)
+        }
+
+    def passes(self, texts: Sequence[str], attributes: Mapping[str, Any]) -> bool:
+        return all(self._passes(*self._read(text), attributes) for text in texts)
+
+    def require_valid(self, texts: Sequence[str]) -> None:
+        if sum(len(self._read(text)[2]) for text in texts) > MAX_VALUES:
+            raise Refused
+
+    def _read(self, text: str) -> tuple[str, str, list[str]]:
+        """Name, sign and values: the first sign counts that has a name before it."""
+        places = [(text.find(sign, 1), -len(sign), sign) for sign in SIGNS]
+        place, _, sign = min((one for one in places if one[0] > 0), default=(0, 0, ""))
+        name = text[:place].strip()
+        values = [value.strip() for value in text[place + len(sign) :].split("|")]
+        values = [value for value in values if value]
+        if not sign or not values or name not in self.names:
+            raise Refused
+        if sign in (">=", "<="):
+            if len(values) > 1 or to_number(values[0]) is None or name not in self.numeric:
+                raise Refused
+        return name, sign, values
+
+    def _passes(
+        self, name: str, sign: str, values: list[str], attributes: Mapping[str, Any]
+    ) -> bool:
+        value = attributes.get(name)
+        numbers = [number for text in values if (number := to_number(text)) is not None]
+        if sign == ">=":
+            return isinstance(value, float) and value >= numbers[0]
+        if sign == "<=":
+            return isinstance(value, float) and value <= numbers[0]
+        folded = [text.casefold() for text in values]
+        if isinstance(value, str | tuple):
+            parts = [value] if isinstance(value, str) else value
+            is_one = any(part.casefold() in folded for part in parts)
+        else:
+            is_one = value in numbers
+        return is_one == (sign == "=")
+
+
+def to_number(text: str) -> float | None:
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    return None
+
+
+def expected(
+    evaluator: Evaluator, texts: Sequence[str], items: Mapping[str, Mapping[str, Any]]
+) -> list[str] | None:
+    """Ids of the items that pass; None = the filters are refused."""
+    try:
+        evaluator.require_valid(texts)
+        return sorted(name for name, one in items.items() if evaluator.passes(texts, one))
+    except Refused:
+        return None
+
+
+def kept(texts: Sequence[str], catalogue: Catalogue) -> list[str] | None:
+    """The same of the product."""
+    try:
+        masks = [test.keep(catalogue) for test in parse_tests(texts, catalogue)]
+    except DataError as error:
+        assert error.message and error.hint
+        return None
+    passing = reduce(np.logical_and, masks)
+    return sorted(
+        item.item_id for item, passes in zip(catalogue.items, passing, strict=True) if passes
+    )
+
+
+def test_filters_keep_what_a_plain_evaluator_keeps() -> None:
+    kinds = Counter[str]()
+
+    @settings(often, max_examples=60)
+    @given(shops())
+    def compare(shop: Shop) -> None:
+        rows = [*shop.first, *shop.posted]
+        catalogue = Catalogue(build_items(shop.first))
+        catalogue = catalogue.extended(build_items(shop.posted, len(shop.first)))
+        new = [Item(f"i{number}", "", "", one) for number, one in shop.changed.items()]
+        catalogue = catalogue.replaced(list(shop.changed), new)
+        items = {f"i{number}": shop.changed.get(number, one) for number, one in enumerate(rows)}
+        evaluator = Evaluator([*rows, *shop.changed.values()])
+        for texts in shop.requests:
+            wanted = expected(evaluator, texts, items)
+            assert kept(texts, catalogue) == wanted, texts
+            kinds["refused" if wanted is None else "none" if not wanted else "some"] += 1
+
+    compare()
+    assert min(kinds.values()) > 25, kinds  # neither all are refused, nor do all items pass
+
+
+def build_items(rows: list[dict[str, Any]], first: int = 0) -> list[Item]:
+    return [Item(f"i{first + number}", "", "", one) for number, one in enumerate(rows)]
+
+
+SHOP = {
+    f"hostile-{number}": {
+        NAMES[number % len(NAMES)]: VALUES[number],
+        NAMES[(number + 7) % len(NAMES)]: (VALUES[number - 1], VALUES[number - 2]),
+        "a": (VALUES[number - 1], VALUES[number - 3]),
+        "1": NUMBERS[number % len(NUMBERS)],
+        "item_id": f"i{number}",
+    }
+    for number in range(len(VALUES))
+}
+
+
+@pytest.fixture(scope="module")
+def hostile_engine(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("f") / "shop"))
+    opened = Engine.open(folder)
+    yield opened
+    opened.close()
+
+
+def test_filters_over_http_find_what_a_plain_evaluator_finds(hostile_engine: Engine) -> None:
+    client = WireClient(hostile_engine)
+    for name, one in SHOP.items():
+        sent = {"item_id": name, "title": name, "attributes": one}
+        assert client.post("/v1/items", json=sent).status_code == 200
+    ids = [f"i{number}" for number in range(60)]
+    items = {name: hostile_engine.item(name).attributes for name in ids} | SHOP  # type: ignore[union-attr]
+    evaluator = Evaluator(list(items.values()))
+
+    kinds = Counter[str]()
+    names = sorted({name for one in SHOP.values() for name in one})
+
+    @settings(often, max_examples=60)
+    @given(list_filters(["a", "1", "item_id", *names], VALUES))
+    def ask(texts: list[str]) -> None:
+        wanted = expected(evaluator, texts, items)
+        if len(texts) > MAX_TESTS or max(map(len, texts)) > MAX_CHARS:
+            wanted = None
+        kinds["refused" if wanted is None else "none" if not wanted else "some"] += 1
+        answers = [
+            client.get("/v1/search", params={"filter": texts, "k": 1000, "parts": False}),
+            client.post("/v1/search", json={"filter": texts, "k": 1000, "parts": False}),
+        ]
+        for answer in answers:
+            if wanted is None:
+                assert answer.status_code == 422, texts
+                assert error_of(answer)["message"]
+            else:
+                assert answer.status_code == 200, (texts, answer.text[:300])
+                assert sorted(one["item_id"] for one in answer.json()["items"]) == wanted, texts
+
+    ask()
+    assert min(kinds.values()) > 5, kinds
