@@ -52,6 +52,20 @@ def test_a_damaged_generation_fails_its_check_and_a_sound_one_passes(shop: Path)
     assert "counts.npy is altered" in checks["generation"]["message"]
 
 
+def test_a_pointer_that_cannot_be_read_is_a_warning_while_its_backup_can(shop: Path) -> None:
+    workspace = Workspace.open(shop)
+    checks = {check["name"]: check for check in check_workspace(workspace)}
+    assert checks["generation pointer"]["status"] == "PASS"
+    (shop / "generations" / "CURRENT").write_bytes(b"")
+    checks = {check["name"]: check for check in check_workspace(workspace)}
+    assert checks["generation"]["status"] == "PASS"
+    assert checks["generation pointer"]["status"] == "WARN"
+    assert "CURRENT has ''" in checks["generation pointer"]["message"]
+    (shop / "generations" / "CURRENT.backup").write_bytes(b"")
+    checks = {check["name"]: check for check in check_workspace(workspace)}
+    assert checks["generation"]["status"] == "FAIL"
+
+
 def test_the_disk_and_the_version_of_sqlite_are_told(fresh: Path) -> None:
     checks = {check["name"]: check for check in check_workspace(Workspace.open(fresh))}
     assert checks["disk"]["message"].endswith("are free") == (checks["disk"]["status"] == "PASS")

@@ -5,13 +5,15 @@ Layout::
     v2/...              files of the artefact
     v2/manifest.json    written last: name, code version, time, facts, SHA-256 of every file,
                         SHA-256 of itself
-    current             one line, the name of the current version
+    current             one line, the name of the current version: the pointer
+    current.backup      the same, read if the pointer cannot be
 
-A version is written into a hidden folder, synced, given its manifest and renamed; then the pointer
-is set to its name. Large files that are equal to one of the same or of the newest version are hard
-links to it, so that a version costs only what changed. After a crash at any point either the old
-version is current or the new one. Hidden folders of an interrupted publication are removed by the
-next one. The caller holds the lock
+A version is written into a hidden folder, synced, given its manifest and renamed; then the backup
+of the pointer is set to its name, and the pointer. An unreadable pointer thus leads to the version
+that it had, or, after a crash between the two, to the new one, which is complete. Large files that
+are equal to one of the same or of the newest version are hard links to it, so that a version costs
+only what changed. After a crash at any point either the old version is current or the new one.
+Hidden folders of an interrupted publication are removed by the next one. The caller holds the lock
 of the folder (``atomic_files.exclusive_lock``), as only one process may change versions.
 """
 
@@ -20,6 +22,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -27,12 +30,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from serendip import __version__
 from serendip.errors import ArtefactError
 from serendip.runtime.atomic_files import flush_folder, flush_tree, write_synced
+
+_log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
@@ -141,24 +147,60 @@ class Versions:
                 _replace_by_link(path, equal)
 
     def make_current(self, name: str) -> None:
-        """Set the pointer to a name, atomically."""
-        temporary = self.folder / f".{self.pointer}.new"
-        write_synced(temporary, name + "\n")
-        temporary.replace(self.folder / self.pointer)
-        flush_folder(self.folder)
+        """Set the pointer to a name, atomically, after its backup."""
+        for pointer in (self._backup, self.pointer):
+            temporary = self.folder / f".{pointer}.new"
+            write_synced(temporary, name + "\n")
+            temporary.replace(self.folder / pointer)
+            flush_folder(self.folder)
+
+    @property
+    def _backup(self) -> str:
+        return f"{self.pointer}.backup"
 
     def current_name(self) -> str:
-        """Name in the pointer; empty if there is no pointer.
+        """Name in the pointer, or in its backup if it is unreadable; empty if there is no pointer.
 
         Raises:
-            ArtefactError: the pointer has something else than the name of a version.
+            ArtefactError: both have something else than the name of a version, or cannot be read.
         """
-        path = self.folder / self.pointer
+        try:
+            return self._read_name(self.pointer)
+        except ArtefactError as error:
+            try:
+                name = self._read_name(self._backup)
+            except ArtefactError:
+                raise error from None
+            if not name:
+                raise
+            _warn_once(f"{error.message} {self._backup} says that {name} is current.")
+            return name
+
+    def _read_name(self, pointer: str) -> str:
+        """Name in the pointer or its backup; empty if there is none.
+
+        Raises:
+            ArtefactError: it has something else than the name of a version, or cannot be read.
+        """
+        path = self.folder / pointer
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise ArtefactError(f"{path} is not readable: {error}.", self.repair) from None
         return self.parse_pointer(content, str(path))
+
+    def pointer_problem(self) -> str:
+        """What is wrong with the pointer or its backup; empty = nothing, or there is no pointer."""
+        try:
+            current, backup = map(self._read_name, (self.pointer, self._backup))
+        except ArtefactError as error:
+            return error.message
+        if not current or current == backup:
+            return ""
+        named = f"says {backup}, and {self.pointer} {current}" if backup else "is missing"
+        return f"{self.folder / self._backup} {named}."
 
     def parse_pointer(self, content: bytes, origin: str) -> str:
         """The name that a pointer has.
@@ -298,6 +340,12 @@ class Versions:
                 f"found {actual.get(name, 'nothing')}.",
                 f"{delete if state == 'unknown' else ''}{self.repair}",
             )
+
+
+@lru_cache(maxsize=64)
+def _warn_once(message: str) -> None:
+    """Log a message the first time; services read the pointer every second."""
+    _log.warning(message)
 
 
 def _replace_by_link(path: Path, equal: Path) -> None:

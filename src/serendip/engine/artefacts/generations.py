@@ -1,9 +1,9 @@
 """Generations: immutable versions of everything that answers requests, with rollback.
 
 The folder ``generations/`` of a workspace has one folder ``gen-<n>`` per generation, and the file
-``CURRENT`` names the published one. ``runtime.versions`` describes how publishing survives a crash.
-One process at a time publishes or rolls back: it locks the file ``.lock``, and the operating system
-releases the lock when the process ends, even by a crash.
+``CURRENT`` names the published one, as does its backup. ``runtime.versions`` describes how
+publishing survives a crash. One process at a time publishes or rolls back: it locks the file
+``.lock``, and the operating system releases the lock when the process ends, even by a crash.
 
 They may lie in an object store instead, where several machines publish and read
 (``data.objects.mirrored_versions``); the folder here then has copies.
@@ -67,8 +67,8 @@ def publish(generations: Place, write: Callable[[Path], None], facts: Mapping[st
 def rollback(generations: Place) -> Version:
     """Make the generation current that was current before the current one.
 
-    Damaged generations are skipped. If the pointer ``CURRENT`` cannot be read, the newest undamaged
-    generation becomes current.
+    Damaged generations are skipped. If neither the pointer ``CURRENT`` nor its backup can be read,
+    the newest undamaged generation becomes current.
 
     Raises:
         NotTrainedError: there is no earlier generation.
@@ -156,8 +156,8 @@ def open_earlier(generations: Place) -> Version:
 
     Follows ``previous`` from manifest to manifest; if a manifest cannot be read, the next lower
     number is taken. The result never has a higher number than the published generation, and is one
-    that was rolled back from only if an unreadable manifest hides the rollback. If the pointer
-    ``CURRENT`` cannot be read, nothing is opened and people have to decide.
+    that was rolled back from only if an unreadable manifest hides the rollback. If neither the
+    pointer ``CURRENT`` nor its backup can be read, nothing is opened and people have to decide.
 
     Raises:
         NotTrainedError: there is no earlier generation.
@@ -191,6 +191,15 @@ def with_erased_item(generations: Place, version: int) -> list[str]:
 def current_name(generations: Place) -> str:
     """Name of the published generation; empty = none is published."""
     return _versions(generations).current_name()
+
+
+def pointer_problem(generations: Place) -> str:
+    """What is wrong with the pointer or its backup; empty = nothing.
+
+    The pointer of an object store has no backup: the store keeps what it acknowledged.
+    """
+    versions = _versions(generations)
+    return "" if isinstance(versions, MirroredVersions) else versions.pointer_problem()
 
 
 def files_state(generations: Place, name: str) -> Hashable:
