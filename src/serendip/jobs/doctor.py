@@ -14,7 +14,7 @@ from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
-from serendip.engine.artefacts.generations import open_current, pointer_problem
+from serendip.engine.artefacts.generations import check_earlier, open_current, pointer_problem
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
 from serendip.jobs.storage import check_storage
@@ -37,7 +37,8 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
             results.append(_check_log(store))
         if results[-1].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace)]
-            results += [_check_pointer(workspace), _check_disk(workspace)]
+            results += [_check_pointer(workspace), _check_earlier(workspace)]
+            results.append(_check_disk(workspace))
             results += check_storage(workspace)
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
@@ -98,6 +99,22 @@ def _check_pointer(workspace: Workspace) -> CheckResult:
         message = f"{problem} The next training or rollback writes both again"
         return CheckResult(name, "WARN", 1, 1, message)
     return CheckResult(name, "PASS", 0, 1, "the pointer and its backup say the same")
+
+
+def _check_earlier(workspace: Workspace) -> CheckResult:
+    """Check the generations that a rollback would lead to, by what is cheap."""
+    name = "earlier generations"
+    try:
+        found = check_earlier(workspace.generations)
+    except (ArtefactError, StorageError) as error:
+        return CheckResult(name, "WARN", 0, 0, f"they are not known: {error.message}")
+    if damage := tuple(told for told in found.values() if told):
+        sound = [generation for generation, told in found.items() if not told]
+        leads = f"leads to {sound[0]}" if sound else "leads nowhere"
+        message = f"`serendip rollback` {leads}: others are damaged, and go with later trainings"
+        return CheckResult(name, "WARN", len(damage), len(found), message, damage)
+    message = f"`serendip rollback` leads to {next(iter(found), 'none: there is no earlier one')}"
+    return CheckResult(name, "PASS", 0, len(found), message)
 
 
 def _check_disk(workspace: Workspace) -> CheckResult:

@@ -249,10 +249,23 @@ class Versions:
             ArtefactError: its manifest is unreadable, altered or of another format, or a file is
                 missing, altered or not listed.
         """
-        manifest = self.read_local_manifest(name)
+        manifest, folder = self.read_local_manifest(name), self.folder / name
         if verify:
-            self._verify(self.folder / name, manifest["files"])
-        return Version(self.folder / name, manifest)
+            self._compare(folder, manifest["files"], compute_checksums(folder))
+        return Version(folder, manifest)
+
+    def open_by_names(self, name: str) -> Version:
+        """Open a version that is in the folder; of its files only the names are verified.
+
+        Raises:
+            ArtefactError: its manifest is unreadable, altered or of another format, or a file is
+                missing or not listed.
+        """
+        manifest, folder = self.read_local_manifest(name), self.folder / name
+        expected = manifest["files"]
+        names = (path.relative_to(folder).as_posix() for path in list_files(folder))
+        self._compare(folder, expected, {name: expected.get(name, "a file") for name in names})
+        return Version(folder, manifest)
 
     def read_manifest(self, name: str) -> Mapping[str, Any]:
         """The manifest of a version, of which nothing else is opened.
@@ -324,9 +337,10 @@ class Versions:
         flush_folder(self.folder)
         shutil.rmtree(hidden)
 
-    def _verify(self, folder: Path, expected: Mapping[str, str]) -> None:
+    def _compare(
+        self, folder: Path, expected: Mapping[str, str], actual: Mapping[str, str]
+    ) -> None:
         """Compare the checksums of the files with those of the manifest."""
-        actual = compute_checksums(folder)
         for name in sorted(set(expected) | set(actual)):
             if expected.get(name) == actual.get(name):
                 continue
@@ -390,7 +404,7 @@ def compute_checksums(folder: Path) -> dict[str, str]:
 
     Files that are hard links to one another are read once, and several files at a time.
     """
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    paths = list_files(folder)
     nodes = [(status.st_dev, status.st_ino) for status in map(Path.stat, paths)]
     distinct = dict(zip(nodes, paths, strict=True))
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
@@ -399,6 +413,11 @@ def compute_checksums(folder: Path) -> dict[str, str]:
         path.relative_to(folder).as_posix(): digests[node]
         for path, node in zip(paths, nodes, strict=True)
     }
+
+
+def list_files(folder: Path) -> list[Path]:
+    """All files below the folder of a version except its manifest, in order."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
 
 
 def hash_file(path: Path) -> str:

@@ -24,10 +24,13 @@ from serendip.data.objects.mirrored_versions import MirroredVersions
 from serendip.engine.artefacts.array_check import require_numbers
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.versions import Version, Versions
+from serendip.runtime.versions import Version, Versions, list_files
 
 KEEP = 3
 """Number of newest generations that are kept."""
+
+LARGE = 1 << 30
+"""Bytes of an earlier generation above which its contents are read by a rollback only."""
 
 REMOVALS, ERASED = "event_removals", "erased_at_removals"
 """Facts of a manifest: how often events had been removed from the log that it was trained on, and
@@ -193,6 +196,42 @@ def current_name(generations: Place) -> str:
     return _versions(generations).current_name()
 
 
+def check_earlier(generations: Place) -> dict[str, str]:
+    """Look at the generations that rollbacks lead to: name -> what is damaged; empty = nothing.
+
+    Of one with more than ``LARGE`` bytes only the manifest and the names of files are verified; of
+    one in an object store only the manifest, as it would have to be fetched.
+
+    Raises:
+        ArtefactError: neither the pointer nor its backup can be read.
+        StorageError: the object store is out of reach.
+    """
+    versions = _versions(generations)
+    name, found = versions.current_name(), {}
+    for earlier in _before(versions, name) if name else ():
+        try:
+            _look_at(versions, earlier)
+            found[earlier] = ""
+        except ArtefactError as error:
+            found[earlier] = error.message
+    return found
+
+
+def _look_at(versions: Versions, name: str) -> None:
+    """Verify what is cheap to verify of a generation.
+
+    Raises:
+        ArtefactError: something is damaged.
+    """
+    if isinstance(versions, MirroredVersions):
+        versions.read_manifest(name)
+        return
+    folder = versions.open_by_names(name).folder
+    if sum(path.stat().st_size for path in list_files(folder)) <= LARGE:
+        versions.open(name)
+        require_numbers(folder)
+
+
 def pointer_problem(generations: Place) -> str:
     """What is wrong with the pointer or its backup; empty = nothing.
 
@@ -200,6 +239,11 @@ def pointer_problem(generations: Place) -> str:
     """
     versions = _versions(generations)
     return "" if isinstance(versions, MirroredVersions) else versions.pointer_problem()
+
+
+def set_current(folder: Path, name: str) -> None:
+    """Set the pointer in a copy of generations, and its backup."""
+    _versions(folder).make_current(name)
 
 
 def files_state(generations: Place, name: str) -> Hashable:
