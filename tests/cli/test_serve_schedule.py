@@ -136,7 +136,7 @@ def test_a_refused_generation_is_an_alarm_and_not_tried_again_at_once(stand: Pat
         wait_until(lambda: "a gate refused the trained generation" in service.log.read_text(), "it")
         service.post_events(10)
         assert service.generation() == "gen-1"
-        assert service.names() == {"gen-1", "CURRENT", ".lock"}
+        assert service.names() == {"gen-1", "CURRENT", "CURRENT.backup", ".lock"}
         told = serendip_here("status", "-w", stand).stdout
         assert "refused" in told
         assert "the service checks every 1s" in told
@@ -155,7 +155,7 @@ def test_a_killed_service_leaves_no_process_and_no_half_generation(
         os.kill(service.process.pid, signal.SIGKILL)
         wait_until(lambda: not any(map(is_running, processes)), "the end of all processes")
         assert running_training(service.workspace) is None
-        assert service.names() == {"gen-1", "CURRENT", ".lock"}
+        assert service.names() == {"gen-1", "CURRENT", "CURRENT.backup", ".lock"}
 
 
 @ALL_WORKERS
@@ -189,7 +189,7 @@ def test_a_killed_training_is_a_failure_and_the_service_goes_on(stand: Path) -> 
         assert record is not None
         assert "exit code -9" in record.message
         assert running_training(service.workspace) is None
-        assert service.names() <= {"gen-1", "CURRENT", ".lock"}
+        assert service.names() <= {"gen-1", "CURRENT", "CURRENT.backup", ".lock"}
 
 
 def command_of(pid: int) -> str:

@@ -89,6 +89,19 @@ def test_a_damaged_version_is_refused_by_name(versions: Versions, damage: str) -
     assert versions.current(verify=False) == version
 
 
+def test_a_version_is_opened_by_the_names_of_its_files(versions: Versions) -> None:
+    version = versions.publish(write("a"), {})
+    path = version.folder / "sub" / "a.txt"
+    path.write_text("b")  # an altered content is not looked at
+    assert versions.open_by_names(version.name) == version
+    path.rename(path.with_name("b.txt"))
+    with pytest.raises(ArtefactError, match=r"missing or altered: sub/a\.txt is missing"):
+        versions.open_by_names(version.name)
+    path.write_text("a")
+    with pytest.raises(ArtefactError, match=r"sub/b\.txt is unknown"):
+        versions.open_by_names(version.name)
+
+
 UNREADABLE = {
     "missing": None,
     "cut off": b"{",
@@ -163,12 +176,31 @@ def test_a_manifest_without_a_checksum_says_what_to_do(versions: Versions) -> No
 @pytest.mark.parametrize("said", [b"\xff\xfe", b"", b"../elsewhere\n", b"v1\0", b"v" + b"9" * 5000])
 def test_a_pointer_that_names_no_version_is_refused(versions: Versions, said: bytes) -> None:
     versions.publish(write("a"), {})
-    (versions.folder / versions.pointer).write_bytes(said)
+    for pointer in (versions.pointer, f"{versions.pointer}.backup"):
+        (versions.folder / pointer).write_bytes(said)
     with pytest.raises(ArtefactError, match=f"{versions.pointer} has .*{versions.repair}"):
         versions.current()
     assert versions.readable_name() == ""
     assert versions.publish(write("b"), {}).name == f"{versions.prefix}2"
     assert text_of(versions) == "b"
+
+
+@pytest.mark.parametrize("said", [b"\xff\xfe", b"", b"v\n"])
+def test_a_backup_of_the_pointer_is_read_if_it_names_no_version(
+    versions: Versions, said: bytes
+) -> None:
+    versions.publish(write("a"), {})
+    (versions.folder / versions.pointer).write_bytes(said)
+    assert versions.current_name() == f"{versions.prefix}1" == versions.readable_name()
+    assert text_of(versions) == "a"
+
+
+def test_a_backup_of_the_pointer_is_read_if_the_disk_does_not_give_it(versions: Versions) -> None:
+    versions.publish(write("a"), {})
+    (versions.folder / versions.pointer).unlink()
+    (versions.folder / versions.pointer).mkdir()  # reading it fails
+    assert text_of(versions) == "a"
+    assert "is not readable" in versions.pointer_problem()
 
 
 def test_a_file_that_came_by_accident_is_named_with_what_to_do(versions: Versions) -> None:

@@ -14,7 +14,7 @@ from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import check_earlier, open_current, pointer_problem
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
 from serendip.jobs.storage import check_storage
@@ -36,7 +36,9 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
         if results[0].status != "FAIL":
             results.append(_check_log(store))
         if results[-1].status != "FAIL":
-            results += [_check_version(store), _check_generation(workspace), _check_disk(workspace)]
+            results += [_check_version(store), _check_generation(workspace)]
+            results += [_check_pointer(workspace), _check_earlier(workspace)]
+            results.append(_check_disk(workspace))
             results += check_storage(workspace)
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
@@ -88,6 +90,31 @@ def _check_generation(workspace: Workspace) -> CheckResult:
         return CheckResult(name, "FAIL", 1, 1, str(error))
     count = len(found.manifest["files"])
     return CheckResult(name, "PASS", 0, count, f"the files of {found.name} are intact")
+
+
+def _check_pointer(workspace: Workspace) -> CheckResult:
+    """Check the pointer to the published generation and its backup."""
+    name = "generation pointer"
+    if problem := pointer_problem(workspace.generations):
+        message = f"{problem} The next training or rollback writes both again"
+        return CheckResult(name, "WARN", 1, 1, message)
+    return CheckResult(name, "PASS", 0, 1, "the pointer and its backup say the same")
+
+
+def _check_earlier(workspace: Workspace) -> CheckResult:
+    """Check the generations that a rollback would lead to, by what is cheap."""
+    name = "earlier generations"
+    try:
+        found = check_earlier(workspace.generations)
+    except (ArtefactError, StorageError) as error:
+        return CheckResult(name, "WARN", 0, 0, f"they are not known: {error.message}")
+    if damage := tuple(told for told in found.values() if told):
+        sound = [generation for generation, told in found.items() if not told]
+        leads = f"leads to {sound[0]}" if sound else "leads nowhere"
+        message = f"`serendip rollback` {leads}: others are damaged, and go with later trainings"
+        return CheckResult(name, "WARN", len(damage), len(found), message, damage)
+    message = f"`serendip rollback` leads to {next(iter(found), 'none: there is no earlier one')}"
+    return CheckResult(name, "PASS", 0, len(found), message)
 
 
 def _check_disk(workspace: Workspace) -> CheckResult:

@@ -5,13 +5,15 @@ Layout::
     v2/...              files of the artefact
     v2/manifest.json    written last: name, code version, time, facts, SHA-256 of every file,
                         SHA-256 of itself
-    current             one line, the name of the current version
+    current             one line, the name of the current version: the pointer
+    current.backup      the same, read if the pointer cannot be
 
-A version is written into a hidden folder, synced, given its manifest and renamed; then the pointer
-is set to its name. Large files that are equal to one of the same or of the newest version are hard
-links to it, so that a version costs only what changed. After a crash at any point either the old
-version is current or the new one. Hidden folders of an interrupted publication are removed by the
-next one. The caller holds the lock
+A version is written into a hidden folder, synced, given its manifest and renamed; then the backup
+of the pointer is set to its name, and the pointer. An unreadable pointer thus leads to the version
+that it had, or, after a crash between the two, to the new one, which is complete. Large files that
+are equal to one of the same or of the newest version are hard links to it, so that a version costs
+only what changed. After a crash at any point either the old version is current or the new one.
+Hidden folders of an interrupted publication are removed by the next one. The caller holds the lock
 of the folder (``atomic_files.exclusive_lock``), as only one process may change versions.
 """
 
@@ -21,6 +23,7 @@ import errno
 import filecmp
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -28,12 +31,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from serendip import __version__
 from serendip.errors import ArtefactError
 from serendip.runtime.atomic_files import flush_folder, flush_tree, write_synced
+
+_log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
@@ -142,24 +148,60 @@ class Versions:
                 _replace_by_link(path, equal)
 
     def make_current(self, name: str) -> None:
-        """Set the pointer to a name, atomically."""
-        temporary = self.folder / f".{self.pointer}.new"
-        write_synced(temporary, name + "\n")
-        temporary.replace(self.folder / self.pointer)
-        flush_folder(self.folder)
+        """Set the pointer to a name, atomically, after its backup."""
+        for pointer in (self._backup, self.pointer):
+            temporary = self.folder / f".{pointer}.new"
+            write_synced(temporary, name + "\n")
+            temporary.replace(self.folder / pointer)
+            flush_folder(self.folder)
+
+    @property
+    def _backup(self) -> str:
+        return f"{self.pointer}.backup"
 
     def current_name(self) -> str:
-        """Name in the pointer; empty if there is no pointer.
+        """Name in the pointer, or in its backup if it is unreadable; empty if there is no pointer.
 
         Raises:
-            ArtefactError: the pointer has something else than the name of a version.
+            ArtefactError: both have something else than the name of a version, or cannot be read.
         """
-        path = self.folder / self.pointer
+        try:
+            return self._read_name(self.pointer)
+        except ArtefactError as error:
+            try:
+                name = self._read_name(self._backup)
+            except ArtefactError:
+                raise error from None
+            if not name:
+                raise
+            _warn_once(f"{error.message} {self._backup} says that {name} is current.")
+            return name
+
+    def _read_name(self, pointer: str) -> str:
+        """Name in the pointer or its backup; empty if there is none.
+
+        Raises:
+            ArtefactError: it has something else than the name of a version, or cannot be read.
+        """
+        path = self.folder / pointer
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise ArtefactError(f"{path} is not readable: {error}.", self.repair) from None
         return self.parse_pointer(content, str(path))
+
+    def pointer_problem(self) -> str:
+        """What is wrong with the pointer or its backup; empty = nothing, or there is no pointer."""
+        try:
+            current, backup = map(self._read_name, (self.pointer, self._backup))
+        except ArtefactError as error:
+            return error.message
+        if not current or current == backup:
+            return ""
+        named = f"says {backup}, and {self.pointer} {current}" if backup else "is missing"
+        return f"{self.folder / self._backup} {named}."
 
     def parse_pointer(self, content: bytes, origin: str) -> str:
         """The name that a pointer has.
@@ -208,10 +250,23 @@ class Versions:
             ArtefactError: its manifest is unreadable, altered or of another format, or a file is
                 missing, altered, not listed, or on a part of the disk that cannot be read.
         """
-        manifest = self.read_local_manifest(name)
+        manifest, folder = self.read_local_manifest(name), self.folder / name
         if verify:
-            self._verify(self.folder / name, manifest["files"])
-        return Version(self.folder / name, manifest)
+            self._compare(folder, manifest["files"], self._read_checksums(folder))
+        return Version(folder, manifest)
+
+    def open_by_names(self, name: str) -> Version:
+        """Open a version that is in the folder; of its files only the names are verified.
+
+        Raises:
+            ArtefactError: its manifest is unreadable, altered or of another format, or a file is
+                missing or not listed.
+        """
+        manifest, folder = self.read_local_manifest(name), self.folder / name
+        expected = manifest["files"]
+        names = (path.relative_to(folder).as_posix() for path in list_files(folder))
+        self._compare(folder, expected, {name: expected.get(name, "a file") for name in names})
+        return Version(folder, manifest)
 
     def read_manifest(self, name: str) -> Mapping[str, Any]:
         """The manifest of a version, of which nothing else is opened.
@@ -283,16 +338,25 @@ class Versions:
         flush_folder(self.folder)
         shutil.rmtree(hidden)
 
-    def _verify(self, folder: Path, expected: Mapping[str, str]) -> None:
-        """Compare the checksums of the files with those of the manifest."""
+    def _read_checksums(self, folder: Path) -> dict[str, str]:
+        """File -> SHA-256 of a version.
+
+        Raises:
+            ArtefactError: the disk cannot read a file.
+        """
         try:
-            actual = compute_checksums(folder)
+            return compute_checksums(folder)
         except OSError as error:
             if error.errno != errno.EIO:  # others, such as too many open files, may pass
                 raise
             raise ArtefactError(
                 f"the disk cannot read a file of {folder}: {error}.", self.repair
             ) from None
+
+    def _compare(
+        self, folder: Path, expected: Mapping[str, str], actual: Mapping[str, str]
+    ) -> None:
+        """Compare the checksums of the files with those of the manifest."""
         for name in sorted(set(expected) | set(actual)):
             if expected.get(name) == actual.get(name):
                 continue
@@ -306,6 +370,12 @@ class Versions:
                 f"found {actual.get(name, 'nothing')}.",
                 f"{delete if state == 'unknown' else ''}{self.repair}",
             )
+
+
+@lru_cache(maxsize=64)
+def _warn_once(message: str) -> None:
+    """Log a message the first time; services read the pointer every second."""
+    _log.warning(message)
 
 
 def _replace_by_link(path: Path, equal: Path) -> None:
@@ -350,7 +420,7 @@ def compute_checksums(folder: Path) -> dict[str, str]:
 
     Files that are hard links to one another are read once, and several files at a time.
     """
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    paths = list_files(folder)
     nodes = [(status.st_dev, status.st_ino) for status in map(Path.stat, paths)]
     distinct = dict(zip(nodes, paths, strict=True))
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
@@ -359,6 +429,11 @@ def compute_checksums(folder: Path) -> dict[str, str]:
         path.relative_to(folder).as_posix(): digests[node]
         for path, node in zip(paths, nodes, strict=True)
     }
+
+
+def list_files(folder: Path) -> list[Path]:
+    """All files below the folder of a version except its manifest, in order."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
 
 
 def hash_file(path: Path) -> str:

@@ -3,8 +3,8 @@
 A child process publishes a tiny generation, or rolls back, and kills itself with SIGKILL before its
 n-th call that opens, syncs, renames, links or removes a file, for every n until it gets through;
 others are killed from outside at random moments. Then what is published is opened with all
-checksums, and the next publication must work and remove what was left behind. Of one that says that
-it is done, the new generation must be in force.
+checksums, again with a pointer that cannot be read, and the next publication must work and remove
+what was left behind. Of one that says that it is done, the new generation must be in force.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from serendip.engine.artefacts.generations import current_name, open_current, publish, rollback
 from serendip.errors import SerendipError
 from serendip.runtime.progress import Progress, SilentProgress
-from serendip.runtime.versions import SHARED_FROM_BYTES
+from serendip.runtime.versions import SHARED_FROM_BYTES, Version
 from serendip_bench.reliability.forks import run, run_killed, trial_folder
 from serendip_bench.reliability.harness import Bar, Control, Findings
 
@@ -156,7 +156,7 @@ class _Trials:
             self.whole += 1
         undone = "" if code else _find_difference(folder, change.result)
         ended = f"it ended with code {code}" if code > 0 else ""
-        if fault := undone or _find_fault(folder) or ended:
+        if fault := undone or _find_fault(folder, change.result) or ended:
             when = f"killed before step {step or '?'}" if code < 0 else "not killed"
             self.faults.append(f"{when}: {fault}")
         shutil.rmtree(folder)
@@ -198,11 +198,11 @@ def _publish(folder: Path) -> None:
     publish(folder, partial(_fill, _BEFORE), {})
 
 
-def _publish_pointer_first(folder: Path) -> None:
-    """The mistake of the negative control."""
+def _publish_too_early(pointer: str, folder: Path) -> None:
+    """The mistake of the negative controls."""
 
     def fill(building: Path) -> None:
-        (folder / "CURRENT").write_text(f"gen-{_BEFORE + 1}\n")
+        (folder / pointer).write_text(f"gen-{_BEFORE + 1}\n")
         _fill(_BEFORE, building)
 
     publish(folder, fill, {})
@@ -216,9 +216,12 @@ def _do_nothing(folder: Path) -> None:
 _ROLLBACK = _Change(rollback, f"gen-{_BEFORE - 1}")
 _CHANGES = _Change(_publish, f"gen-{_BEFORE + 1}"), _ROLLBACK
 _BROKEN = {
-    "the pointer is set before the files are written": (
-        *(_Change(_publish_pointer_first, f"gen-{_BEFORE + 1}"), _ROLLBACK),
-    ),
+    **{
+        f"{pointer} is set before the files are written": (
+            *(_Change(partial(_publish_too_early, pointer), f"gen-{_BEFORE + 1}"), _ROLLBACK),
+        )
+        for pointer in ("CURRENT", "CURRENT.backup")
+    },
     "a rollback does nothing": (_Change(_do_nothing, _ROLLBACK.result),),
 }
 
@@ -229,17 +232,32 @@ def _find_difference(folder: Path, result: str) -> str:
     return "" if name == result else f"{name} is in force instead of {result}"
 
 
-def _find_fault(folder: Path) -> str:
+def _find_fault(folder: Path, result: str) -> str:
     """What is wrong after a kill; empty = nothing."""
     try:
-        current = open_current(folder)
-        number = int((current.folder / "part" / "number.txt").read_text())
-        if current.name != f"gen-{number + 1}":
-            return f"{current.name} has the files of number {number}"
-        name = publish(folder, partial(_fill, number + 1), {}).name
+        if fault := _find_mixture(folder):
+            return fault
+        (folder / "CURRENT").write_bytes(b"\xff")
+        if fault := _find_mixture(folder):
+            return f"by the backup of the pointer: {fault}"
+        if (name := current_name(folder)) not in (f"gen-{_BEFORE}", result):
+            return f"by the backup of the pointer {name} is in force"
+        name = publish(folder, partial(_fill, _number(open_current(folder)) + 1), {}).name
         if name != current_name(folder):
             return f"{name} was published and is not in force"
     except (SerendipError, OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     left = [path.name for path in folder.glob(".*-gen-*")]
     return f"{left[0]} is left" if left else ""
+
+
+def _find_mixture(folder: Path) -> str:
+    """Whether the generation in force has the files of another one; empty = it has its own."""
+    current = open_current(folder)
+    number = _number(current)
+    is_own = current.name == f"gen-{number + 1}"
+    return "" if is_own else f"{current.name} has the files of number {number}"
+
+
+def _number(generation: Version) -> int:
+    return int((generation.folder / "part" / "number.txt").read_text())

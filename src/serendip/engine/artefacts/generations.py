@@ -1,9 +1,9 @@
 """Generations: immutable versions of everything that answers requests, with rollback.
 
 The folder ``generations/`` of a workspace has one folder ``gen-<n>`` per generation, and the file
-``CURRENT`` names the published one. ``runtime.versions`` describes how publishing survives a crash.
-One process at a time publishes or rolls back: it locks the file ``.lock``, and the operating system
-releases the lock when the process ends, even by a crash.
+``CURRENT`` names the published one, as does its backup. ``runtime.versions`` describes how
+publishing survives a crash. One process at a time publishes or rolls back: it locks the file
+``.lock``, and the operating system releases the lock when the process ends, even by a crash.
 
 They may lie in an object store instead, where several machines publish and read
 (``data.objects.mirrored_versions``); the folder here then has copies.
@@ -24,10 +24,13 @@ from serendip.data.objects.mirrored_versions import MirroredVersions
 from serendip.engine.artefacts.array_check import require_numbers
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.versions import Version, Versions
+from serendip.runtime.versions import Version, Versions, list_files
 
 KEEP = 3
 """Number of newest generations that are kept."""
+
+LARGE = 1 << 30
+"""Bytes of an earlier generation above which its contents are read by a rollback only."""
 
 REMOVALS, ERASED = "event_removals", "erased_at_removals"
 """Facts of a manifest: how often events had been removed from the log that it was trained on, and
@@ -68,8 +71,8 @@ def publish(generations: Place, write: Callable[[Path], None], facts: Mapping[st
 def rollback(generations: Place) -> Version:
     """Make the generation current that was current before the current one.
 
-    Damaged generations are skipped. If the pointer ``CURRENT`` cannot be read, the newest undamaged
-    generation becomes current.
+    Damaged generations are skipped. If neither the pointer ``CURRENT`` nor its backup can be read,
+    the newest undamaged generation becomes current.
 
     Raises:
         NotTrainedError: there is no earlier generation.
@@ -157,8 +160,8 @@ def open_earlier(generations: Place) -> Version:
 
     Follows ``previous`` from manifest to manifest; if a manifest cannot be read, the next lower
     number is taken. The result never has a higher number than the published generation, and is one
-    that was rolled back from only if an unreadable manifest hides the rollback. If the pointer
-    ``CURRENT`` cannot be read, nothing is opened and people have to decide.
+    that was rolled back from only if an unreadable manifest hides the rollback. If neither the
+    pointer ``CURRENT`` nor its backup can be read, nothing is opened and people have to decide.
 
     Raises:
         NotTrainedError: there is no earlier generation.
@@ -192,6 +195,56 @@ def with_erased_item(generations: Place, version: int) -> list[str]:
 def current_name(generations: Place) -> str:
     """Name of the published generation; empty = none is published."""
     return _versions(generations).current_name()
+
+
+def check_earlier(generations: Place) -> dict[str, str]:
+    """Look at the generations that rollbacks lead to: name -> what is damaged; empty = nothing.
+
+    Of one with more than ``LARGE`` bytes only the manifest and the names of files are verified; of
+    one in an object store only the manifest, as it would have to be fetched.
+
+    Raises:
+        ArtefactError: neither the pointer nor its backup can be read.
+        StorageError: the object store is out of reach.
+    """
+    versions = _versions(generations)
+    name, found = versions.current_name(), {}
+    for earlier in _before(versions, name) if name else ():
+        try:
+            _look_at(versions, earlier)
+            found[earlier] = ""
+        except ArtefactError as error:
+            found[earlier] = error.message
+    return found
+
+
+def _look_at(versions: Versions, name: str) -> None:
+    """Verify what is cheap to verify of a generation.
+
+    Raises:
+        ArtefactError: something is damaged.
+    """
+    if isinstance(versions, MirroredVersions):
+        versions.read_manifest(name)
+        return
+    folder = versions.open_by_names(name).folder
+    if sum(path.stat().st_size for path in list_files(folder)) <= LARGE:
+        versions.open(name)
+        require_numbers(folder)
+
+
+def pointer_problem(generations: Place) -> str:
+    """What is wrong with the pointer or its backup; empty = nothing.
+
+    The pointer of an object store has no backup: the store keeps what it acknowledged.
+    """
+    versions = _versions(generations)
+    return "" if isinstance(versions, MirroredVersions) else versions.pointer_problem()
+
+
+def set_current(folder: Path, name: str) -> None:
+    """Set the pointer in a copy of generations, and its backup."""
+    _versions(folder).make_current(name)
 
 
 def files_state(generations: Place, name: str) -> Hashable:

@@ -16,7 +16,7 @@ from pathlib import Path
 from serendip.data.store.backends.disk_failure import FAILURE_ENDING
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import LOG_FOLDER, Store
-from serendip.engine.artefacts.generations import current_name, open_current
+from serendip.engine.artefacts.generations import current_name, open_current, set_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS
@@ -134,7 +134,7 @@ def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
             if generation.name != name:
                 continue
             _link_tree(generation.folder, target / name, is_needed=True)
-            (target / "CURRENT").write_text(f"{name}\n", encoding="ascii")
+            set_current(target, name)
             open_current(target)
             return name, ""
         except (FileNotFoundError, ArtefactError) as error:
