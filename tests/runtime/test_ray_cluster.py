@@ -16,11 +16,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from commands import invoke
 from executor_contract import ExecutorContract, square
 from fault_server import Body, Reply, completion, configure, data_of, judged, serving
+from generation_files import read_facts, read_generation
 from processes import descendants, is_running, wait_until
 from ray_nodes import Nodes, two_nodes
+from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.content import text_vectors
 from serendip.content.cache import VectorCache
@@ -41,13 +45,18 @@ from serendip.jobs.exports.recommendations import recommend_all
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
 from serendip.jobs.llm import question_parts
 from serendip.jobs.llm.job import LlmJob
+from serendip.jobs.train import engine_fit
 from serendip.jobs.train.ranker import row_tasks
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker.row_tasks import CandidateTasks
 from serendip.jobs.train.ranker.rows import HERE, RowMaking
 from serendip.jobs.train.ranker.state_folder import open_state, save_state
+from serendip.jobs.train.train import train_workspace
+from serendip.models.item2vec import count_pairs
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
+from serendip.models.sparse import pair_counts
+from serendip.models.sparse import row_tasks as sparse_rows
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
 from serendip.runtime.executor_factory import open_executor, secure_ray
@@ -196,6 +205,10 @@ def write_all(
     np.save(folder / "codes.npy", codes)
     monkeypatch.setattr(row_tasks, "BATCHES_PER_TASK", 3)
     np.save(folder / "rows.npy", make_ranker_rows(shop, folder, executor))
+    monkeypatch.setattr(sparse_rows, "BLOCKS_PER_TASK", 2)
+    monkeypatch.setattr(pair_counts, "PAIRS_PER_BLOCK", 500)
+    counts = count_pairs(build_small_world(), 4, 1e-3, options)
+    np.save(folder / "pairs.npy", np.stack([counts.data, counts.indices]))
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -207,9 +220,47 @@ def test_jobs_write_the_same_bytes_with_each_engine(
         folder = tmp_path / str(len(found))
         folder.mkdir()
         found.append(write_all(shop, folder, executor, monkeypatch))
-    written = {"answers", "users", "vectors.f32", "keys.bin", "lock", "codes.npy", "rows.npy"}
-    assert found[0].keys() == written
+    arrays = {"codes.npy", "rows.npy", "pairs.npy"}
+    assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock", *arrays}
     assert found[0] == found[1] == found[2]
+
+
+def test_a_training_on_two_nodes_publishes_the_bytes_of_one_process(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older part and the rows of the ranker are tasks, which find a relative workspace."""
+    monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
+    monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", 10)
+    monkeypatch.setattr(row_tasks, "BATCHES_PER_TASK", 8)
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for executor in (IN_PROCESS, nodes.executor):
+        folder = import_shop(Path(executor.name), num_users=20, more=WITHOUT_SEARCHES)
+        context = JobContext.open(folder, TrainOptions(executor=executor))
+        found.append(read_generation(train_workspace(context).folder))
+    one, two = found
+    assert list(one) == list(two)
+    assert [name for name in one if one[name] != two[name]] == ["manifest.json"]
+    facts = [read_facts(files["manifest.json"]) for files in found]
+    assert [fact.pop("engine") for fact in facts] == ["local", "ray"]
+    assert facts[0] == facts[1]
+
+
+def test_a_command_runs_on_the_cluster_of_its_address(
+    nodes: Nodes, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 32)
+    found, command = [], ("embed", "users", "--workspace", str(shop))
+    ray.shutdown()  # the command connects by itself
+    for engine in ((), ("--engine", "ray", "--address", nodes.cluster.address)):
+        code, summary = invoke(*command, "--out", str(tmp_path / "users.parquet"), *engine)
+        assert (code, summary["rows"]) == (0, 45)
+        table = pq.read_table(tmp_path / "users.parquet")
+        found.append(table.drop_columns("activity"))  # tells the days until now
+    assert ray.is_initialized()
+    assert found[0].equals(found[1])
 
 
 def kill_one_task() -> int | None:

@@ -35,14 +35,13 @@ from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.train import engine_fit
 from serendip.jobs.train.train import train_workspace
-from serendip.models.item_to_item import ItemKNN
-from serendip.models.transitions import Transitions
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.scripts.peak_memory import find_descendants
 from serendip_bench.scripts.same_bytes import (
     NOW,
     answer,
+    count_pairs,
     embed_users,
     hash_all,
     local,
@@ -61,14 +60,6 @@ def build_codes(folder: Path, options: TrainOptions) -> Path:
     """Fit codebooks again and assign all codes."""
     build_ids(JobContext.open(folder, options), refit=True)
     return folder / "semantic_ids"
-
-
-def count_pairs(folder: Path, options: TrainOptions) -> Path:
-    """Item-kNN and transitions of all events."""
-    context, out = JobContext.open(folder, options), folder / "counts"
-    for model in (ItemKNN(), Transitions()):
-        model.train(context.dataset, context.options).save(out / model.name)
-    return out
 
 
 JOBS: dict[str, Callable[[Path, TrainOptions], Path]] = {

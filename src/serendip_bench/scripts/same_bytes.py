@@ -1,12 +1,13 @@
 """Whether jobs give the same bytes in one process, in two, and on Ray with one node and with two.
 
-python src/serendip_bench/scripts/same_bytes.py WORKSPACE [--json FILE] [--users N]
+python src/serendip_bench/scripts/same_bytes.py WORKSPACE [--json FILE] [--users N] [--pairs N]
 
 WORKSPACE is trained; each line is computed in a copy of it. The table has a hash per line and
 engine: ``vectors`` are the cached vectors of all texts, encoded again; ``codes`` the semantic IDs
 of a first build; ``answers`` and ``user vectors`` the files of ``recommend --batch`` and
-``embed users``; ``ranker rows`` those of home requests of the log, from the published state. The
-last line says whether all engines agree.
+``embed users``; ``ranker rows`` those of home requests of the log, from the published state;
+``pair counts`` item-kNN and transitions, counted again from the log in blocks of N pairs. The last
+line says whether all engines agree.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ from serendip.jobs.train.ranker.requests import BATCH
 from serendip.jobs.train.ranker.row_tasks import CandidateTasks
 from serendip.jobs.train.ranker.rows import HERE, RowMaking
 from serendip.jobs.train.ranker.state_folder import open_state, save_state
+from serendip.models import item_to_item
+from serendip.models.item_to_item import ItemKNN
+from serendip.models.sparse import pair_counts
+from serendip.models.sparse import row_tasks as sparse_rows
+from serendip.models.transitions import Transitions
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
 from serendip.runtime.executor_factory import secure_ray
@@ -150,12 +156,21 @@ def make_ranker_rows(folder: Path, options: TrainOptions) -> Path:
     return out
 
 
+def count_pairs(folder: Path, options: TrainOptions) -> Path:
+    """Item-kNN and transitions of the log."""
+    context, out = JobContext.open(folder, options), folder / "pairs"
+    for model in (ItemKNN(), Transitions()):
+        model.train(context.dataset, context.options).save(out / model.name)
+    return out
+
+
 LINES: dict[str, Callable[[Path, TrainOptions], Path]] = {
     "vectors": encode,
     "codes": read_codes,
     "answers": answer,
     "user vectors": embed_users,
     "ranker rows": make_ranker_rows,
+    "pair counts": count_pairs,
 }
 
 
@@ -192,11 +207,14 @@ def main() -> None:
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--json", type=Path, help="file for the hashes")
     parser.add_argument("--users", type=int, default=4_096, help="users, or texts, of a task")
+    parser.add_argument("--pairs", type=int, default=200_000, help="pairs of a block of counts")
     options = parser.parse_args()
     recommendations.USERS_PER_TASK = options.users
     embeddings.ROWS_PER_TASK = options.users
     text_vectors.BATCHES_PER_TASK = max(1, options.users // 1024)
     row_tasks.BATCHES_PER_TASK = max(1, options.users // BATCH)
+    pair_counts.PAIRS_PER_BLOCK = item_to_item._PAIRS_PER_BLOCK = options.pairs
+    sparse_rows.BLOCKS_PER_TASK = 1
     found = {}
     for name, open_engine in ENGINES.items():
         found[name] = compute_hashes(options.workspace, open_engine)

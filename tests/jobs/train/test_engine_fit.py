@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generation_files import read_facts, read_generation
 from small_shop import WITHOUT_SEARCHES, import_shop
 from thread_executor import ThreadExecutor
 
@@ -36,19 +36,6 @@ LEARNED, ARRAYS = "older/learned-retriever.safetensors", "models/retriever/array
 """What a generation has of the retriever of the older part, and of that of all events."""
 
 
-def files_of(generation: Path) -> dict[str, bytes]:
-    """Files by name, without those of the word index, which draws their names at random."""
-    paths = (path.relative_to(generation) for path in generation.rglob("*") if path.is_file())
-    names = (path.as_posix() for path in paths if path.parts[0] != "search")
-    return {name: (generation / name).read_bytes() for name in sorted(names)}
-
-
-def facts_of(manifest: bytes) -> dict[str, object]:
-    """What is said of a generation, without its times and checksums."""
-    document, other = json.loads(manifest), ("created", "files", "checksum")
-    return {key: value for key, value in document.items() if key not in other}
-
-
 @pytest.mark.parametrize("most_items", [1_000, 10])  # the latter: one part after the other
 def test_one_process_and_two_publish_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_items: int
@@ -62,12 +49,12 @@ def test_one_process_and_two_publish_the_same_bytes(
         folder = import_shop(tmp_path / str(len(found)), num_users=20)
         options = TrainOptions(executor=LocalExecutor(workers))
         context = JobContext.open(folder, options)
-        found.append(files_of(train_workspace(context).folder))
+        found.append(read_generation(train_workspace(context).folder))
         costs.append(sorted(stage.name for stage in context.clock.stages))
     one, two = found
     assert list(one) == list(two)
     assert [name for name in one if one[name] != two[name]] == ["manifest.json"]
-    assert facts_of(one["manifest.json"]) == facts_of(two["manifest.json"])
+    assert read_facts(one["manifest.json"]) == read_facts(two["manifest.json"])
     assert costs[0] == costs[1]
     assert all(costs[1].count(name) == 2 for name in BESIDE)
     assert any(name.startswith("ranker/") for name in one)
@@ -76,14 +63,16 @@ def test_one_process_and_two_publish_the_same_bytes(
 class NotedStreams(ThreadExecutor):
     """Helpers run in threads; the older part goes on whenever a step of it is awaited."""
 
-    tasks = ()
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.tasks = []
 
     def stream(
         self, work: Any, task: Any, start_s: float | None = None
     ) -> AbstractContextManager[Iterator[Any]]:
         if isinstance(task, HelperTask):
             return super().stream(work, task, start_s)
-        self.tasks = [*self.tasks, task]
+        self.tasks.append(task)
         return closing(work(task))
 
 
@@ -116,7 +105,7 @@ def test_several_processes_train_the_retriever_on_all_events(
 ) -> None:
     monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
     monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", most_items)
-    executor = NotedStreams(2)
+    executor = NotedStreams()
     together = train_together(tmp_path, executor, 2)
     assert [type(task) for task in executor.tasks] == tasks
     older = [(one / LEARNED).read_bytes() for one in (trained_alone, together)]

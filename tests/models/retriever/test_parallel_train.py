@@ -17,6 +17,7 @@ import pytest
 import torch
 from thread_executor import ThreadExecutor
 
+from serendip.data.dataset import Dataset, EventLog
 from serendip.errors import ConfigError, SerendipError
 from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.retriever.artefact import TrainedRetriever
@@ -114,28 +115,80 @@ class NotedTraining(RetrieverTraining):
         super().epoch(number)
 
 
+@pytest.fixture(scope="module")
+def kept_process() -> Iterator[KeptProcess]:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield KeptProcess(pool)
+
+
 def test_a_training_of_two_processes_that_is_resumed_draws_the_same_dropout(
-    tmp_path: Path,
+    kept_process: KeptProcess, tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"dropout": 0.3, "id_dropout": 0.3})
     found = []
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        options = TrainOptions(
-            checkpoint=tmp_path / "whole", shared=tmp_path / "shared", train_processes=2
-        )
-        options = replace(options, executor=KeptProcess(pool))
-        copied = CopiedCheckpoint(tmp_path / "whole", tmp_path / "copy")
-        resumed = replace(options, checkpoint=tmp_path / "copy")
-        for one in (replace(options, progress=copied), resumed):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(5)
-                training = NotedTraining(build_small_world(seed=8), config, 5)
-                with training.open_steps(one):
-                    train_epochs(training, StoppingRule(2, 9), one, "digest", "epochs")
-            found.append(training)
+    options = TrainOptions(
+        checkpoint=tmp_path / "whole",
+        executor=kept_process,
+        shared=tmp_path / "shared",
+        train_processes=2,
+    )
+    copied = CopiedCheckpoint(tmp_path / "whole", tmp_path / "copy")
+    resumed = replace(options, checkpoint=tmp_path / "copy")
+    for one in (replace(options, progress=copied), resumed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(5)
+            training = NotedTraining(build_small_world(seed=8), config, 5)
+            with training.open_steps(one):
+                train_epochs(training, StoppingRule(2, 9), one, "digest", "epochs")
+        found.append(training)
     assert [training.ran for training in found] == [(0, 1), (1,)]
     whole, again = (training.module.state_dict() for training in found)
     assert all(torch.equal(values, again[name]) for name, values in whole.items())
+
+
+def build_chain() -> Dataset:
+    """A world where each item is followed by the third next one."""
+    world, users = build_small_world(num_users=40), np.tile(np.arange(40), 10)
+    first = np.random.default_rng(1).integers(0, 28, 40)
+    items = (first[users] + 3 * np.repeat(np.arange(10), 40)) % 28
+    counts = np.arange(len(users), dtype=np.float64)
+    nothing = np.zeros(len(users), np.bool_), np.full(len(users), np.nan, np.float32)
+    log = EventLog(users.astype(np.int32), items.astype(np.int32), counts, *nothing)
+    return replace(world, events=log)
+
+
+def measure_gains(options: TrainOptions) -> list[float]:
+    """nDCG@10 of held-out events before a training with much dropout, and after it."""
+    changes = {"dropout": 0.3, "id_dropout": 0.3, "learning_rate": 0.02, "batch_size": 32}
+    more = {"tasks": ("home",), "search_size": 0, "validation_share": 0.2, "epochs": 3}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        config = CONFIG.model_copy(update={**changes, **more})
+        training = RetrieverTraining(build_chain(), config, options.seed)
+        before = training.validate()
+        with training.open_steps(options):
+            for number in range(config.epochs):
+                training.epoch(number)
+        after = training.validate()
+    assert before is not None and after is not None
+    return [before, after]
+
+
+def test_with_dropout_two_processes_train_as_well_as_one_does_with_other_seeds(
+    kept_process: KeptProcess, tmp_path: Path
+) -> None:
+    options = TrainOptions(executor=kept_process, shared=tmp_path)
+    alone, together = (
+        np.array(
+            [measure_gains(replace(options, seed=seed, train_processes=count)) for seed in range(3)]
+        )
+        for count in (1, 2)
+    )
+    assert np.array_equal(alone[:, 0], together[:, 0])  # nothing is trained yet
+    assert not np.array_equal(alone[:, 1], together[:, 1])  # dropout draws other numbers
+    means = [gains[:, 1].mean() for gains in (alone, together)]
+    assert min(means) > alone[:, 0].max() + 0.05
+    assert abs(means[0] - means[1]) < 0.06  # of one seed they differ by 0.03 or so
 
 
 def test_checkpoints_of_other_numbers_of_processes_are_not_continued() -> None:
