@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,3 +58,14 @@ def two_nodes(folder: Path) -> Iterator[Nodes]:
         yield Nodes(cluster, RayExecutor(ExecutorConfig(name="ray", address=cluster.address)))
     finally:
         end_nodes(cluster)
+
+
+def has_ray_serve() -> bool:
+    """Whether all packages of the extra ``ray-serve`` are installed."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    for requirement in project["optional-dependencies"]["ray-serve"]:
+        try:
+            version(re.split(r"[^\w-]", requirement)[0])
+        except PackageNotFoundError:
+            return False
+    return True

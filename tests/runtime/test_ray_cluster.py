@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -12,8 +13,11 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,7 +27,7 @@ from executor_contract import ExecutorContract, square
 from fault_server import Body, Reply, completion, configure, data_of, judged, serving
 from generation_files import read_facts, read_generation
 from processes import descendants, is_running, wait_until
-from ray_nodes import Nodes, two_nodes
+from ray_nodes import Nodes, has_ray_serve, two_nodes
 from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.content import text_vectors
@@ -377,7 +381,7 @@ def test_a_missing_package_of_ray_serve_names_the_extra(monkeypatch: pytest.Monk
     scaling, config = ReplicaScaling(2, 2), ExecutorConfig(name="ray")
     with (
         pytest.raises(ExtraMissing, match="ray-serve"),
-        serve_replicas(config, pytest.fail, scaling, "127.0.0.1", 0, 1.0),
+        serve_replicas(config, pytest.fail, scaling, "shop", "127.0.0.1", 0, 1.0),
     ):
         pytest.fail("nothing is served")
 
@@ -391,8 +395,61 @@ def test_options_of_replicas_that_follow_the_load_are_passed_on(nodes: Nodes) ->
     assert (options["target_ongoing_requests"], options["downscale_delay_s"]) == (2.5, 90.0)
 
 
+class Plain:
+    """A replica that answers every path with its name."""
+
+    def __init__(self) -> None:
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":  # it needs none
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"the shop"})
+
+        self.app = answer
+
+    def check(self) -> None:
+        """Always well."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+@pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
+def test_a_service_on_a_shared_cluster_leaves_the_applications_of_others(nodes: Nodes) -> None:
+    from ray import serve
+
+    from serendip.runtime.ray_cluster import serve_replicas
+
+    def names() -> set[str]:
+        return set(serve.status().applications)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    try:
+        other = serve.deployment(ray_actor_options={"num_cpus": 0})(lambda request: "the other")
+        serve.run(other.bind(), name="other", route_prefix="/other")
+        config = ExecutorConfig(name="ray", address=nodes.cluster.address)
+        start = partial(serve_replicas, config, Plain, ReplicaScaling(1, 1))
+        with start("shop", "127.0.0.1", port, 1.0):
+            assert names() == {"other", "shop"}
+            with (
+                pytest.raises(ConfigError, match=r"cannot serve second.*shop"),
+                start("second", "127.0.0.1", port, 1.0),
+            ):
+                pytest.fail("two applications answer the same paths")
+            assert names() == {"other", "shop"}
+            assert urlopen(f"http://127.0.0.1:{port}/x", timeout=60).read() == b"the shop"
+        assert names() == {"other"}
+        assert urlopen(f"http://127.0.0.1:{port}/other", timeout=60).read() == b"the other"
+    finally:
+        serve.shutdown()
+
+
+@pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
 def test_nodes_answer_the_health_check_of_kubernetes_without_a_token(nodes: Nodes) -> None:
-    grpc = pytest.importorskip("grpc", reason="the extra ray-serve is not installed")
+    import grpc
     import ray
 
     alive = [node for node in ray.nodes() if node["Alive"]]

@@ -182,12 +182,21 @@ def serve_on_ray(
         # Replicas on one machine share a folder, as workers do; on several each asks the database.
         shared = "" if address else str(scratch)
         open_replica = partial(_open_replica, str(folder), host, port, shared, replicas)
-        with serve_replicas(config, open_replica, scaling, host, port, DRAIN_S):
+        name = name_application(folder)
+        with serve_replicas(config, open_replica, scaling, name, host, port, DRAIN_S):
             mark_started(scratch)
             for number in (signal.SIGTERM, signal.SIGINT):  # Ray has handlers of its own until here
                 signal.signal(number, lambda *_: ended.set())
             say(f"Ready: http://{host}:{port}   (Ctrl-C stops)")
             ended.wait()
+
+
+def name_application(folder: Path) -> str:
+    """Name of a workspace among the applications of a cluster, the same at each start."""
+    from hashlib import sha256
+
+    words = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in folder.name)
+    return f"serendip-{words}-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
 
 
 def _open_replica(workspace: str, host: str, port: int, shared: str, replicas: int) -> Replica:

@@ -57,7 +57,6 @@ _AHEAD = 8
 _STORE_BYTES = 256 << 20
 """Object store of a cluster of this machine alone; what does not fit is spilt to disk."""
 
-_APPLICATION = "serendip"
 _MOST_REQUESTS = 256
 """Requests that a replica is handed at once; its own queue refuses what it cannot answer."""
 _HEALTH_S = 5.0
@@ -286,6 +285,7 @@ def serve_replicas(
     config: ExecutorConfig,
     open_replica: Callable[[], Replicated],
     scaling: ReplicaScaling,
+    name: str,
     host: str,
     port: int,
     drain_s: float,
@@ -294,21 +294,24 @@ def serve_replicas(
 
     The block begins once all replicas are open. A replica whose check fails, or that dies, is
     replaced. At its end, and at that of a replica that is not needed any more, running requests are
-    answered.
+    answered. Other applications of a cluster go on; one of the same name is replaced.
 
     Args:
         config: the cluster.
         open_replica: called in each replica; it is sent there by name.
         scaling: number of them.
+        name: of the application on the cluster.
         host: address that the proxy listens on.
         port: its port.
         drain_s: seconds that running requests may take at the end of a replica.
 
     Raises:
+        ConfigError: another application of the cluster answers all paths.
         ExtraMissing: a package of Ray Serve is not installed.
     """
     try:
         from ray import serve
+        from ray.serve.exceptions import RayServeException
     except ImportError as error:
         raise ExtraMissing(
             f"Ray Serve cannot be imported: {error}", 'Run `pip install "serendip[ray-serve]"`.'
@@ -338,11 +341,19 @@ def serve_replicas(
     )(serve.ingress()(Served))
     serve.start(http_options={"host": host, "port": port})
     try:
-        serve.run(deployment.bind(), name=_APPLICATION)
+        try:
+            serve.run(deployment.bind(), name=name)
+        except RayServeException as error:
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            raise ConfigError(
+                f"the Ray cluster at {config.address!r} cannot serve {name}: {cause}",
+                "A cluster serves one workspace: end the other service, or use another cluster.",
+            ) from None
         yield
     finally:
-        serve.delete(_APPLICATION)
-        serve.shutdown()
+        serve.delete(name)
+        if not config.address or not serve.status().applications:
+            serve.shutdown()  # it would hold its port for as long as there is the cluster
 
 
 def count_replicas(scaling: ReplicaScaling) -> dict[str, Any]:
