@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from object_stores import s3_server
 from small_shop import import_shop
@@ -14,6 +16,8 @@ from small_shop import import_shop
 from serendip.cli.serve import _published_in
 from serendip.cli.status import describe
 from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.objects.mirror import local_folder
 from serendip.engine.artefacts.generations import current_name, open_current, publish, rollback
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -21,8 +25,15 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, ConflictError, NotTrainedError
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up, verify
+from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
+from serendip.jobs.relevance.versions import model_versions, open_current_version
+from serendip.jobs.semantic_ids.build import build_ids
+from serendip.jobs.semantic_ids.versions import open_version, require_current
+from serendip.jobs.shared_versions import share_versions
 from serendip.jobs.status import read_status
+from serendip.jobs.suggestions.build import build_queries, query_versions
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import SilentProgress
 from serendip.runtime.versions import Version
 from serendip.serve.engine_holder import EngineHolder
@@ -117,9 +128,47 @@ def test_machines_that_share_a_bucket_answer_alike_and_swap_together(
         republish(machines[1])
         (target / "file").write_text("ours")
 
-    with pytest.raises(ConflictError, match="train again if it is not enough"):
+    with pytest.raises(ConflictError, match="run the command again if it is not enough"):
         publish(generations, write, {})
     assert current_name(generations) == "gen-5"
+
+
+def test_what_one_machine_builds_the_others_train_from(url: str, tmp_path: Path) -> None:
+    first = import_shop(tmp_path / "first")
+    before, _ = build_ids(JobContext.open(first))
+    with (first / "serendip.toml").open("a") as stream:
+        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    share_versions(Workspace.open(first))
+    with closing(Workspace.open(first).open_store()) as store:
+        store.compact()
+    second = another_machine(first, tmp_path / "second")
+    one, other = (Workspace.open(folder) for folder in (first, second))
+    shared = require_current(other.semantic_ids)
+    assert (before.name, shared.name) == ("v1", "v2")
+    np.testing.assert_array_equal(shared.items.codes, before.items.codes)
+    with closing(other.open_store()) as store:
+        store.put_items([Item("new", "A new horror tale", attributes={"genre": "horror"})])
+    assert build_ids(JobContext.open(second))[0].name == "v3"
+    assert require_current(one.semantic_ids).items.row_of()["new"] == 60
+    assert open_version(one.semantic_ids, "v2").items.ids == shared.items.ids
+    name, _ = build_queries(JobContext.open(second))
+    built = query_versions(one).current()
+    assert built is not None and built.name == name and (built.folder / "table").is_dir()
+    for place, text in ((other.relevance, "typed"), (other.list_relevance("home"), "home")):
+        with exclusive_lock(local_folder(place)):
+            model_versions(place).publish(partial(write_file, text), {})
+    for place, text in ((one.relevance, "typed"), (one.list_relevance("home"), "home")):
+        assert (open_current_version(place).folder / "file").read_text() == text
+    for folder in ("semantic_ids", "queries", "relevance"):
+        shutil.rmtree(first / folder)
+    back_up(one, str(tmp_path / "backup"), SilentProgress())
+    restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
+    for name in ("semantic_ids/v3", "queries/v1", "relevance/v1", "relevance/lists/home/v1"):
+        assert (tmp_path / "restored" / name / "manifest.json").is_file()
+
+
+def write_file(text: str, folder: Path) -> None:
+    (folder / "file").write_text(text)
 
 
 def test_status_and_doctor_say_where_things_lie(first: Path, tmp_path: Path, url: str) -> None:

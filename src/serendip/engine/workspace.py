@@ -7,9 +7,9 @@
     log/                all other events; with the database, the only source of truth
     cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations; copies of them with `[storage]`
-    semantic_ids/       versions of semantic IDs, from `serendip ids build`
-    relevance/          versions of the relevance model, from `serendip judge distil`
-    queries/            versions of suggested queries, from `serendip queries build`
+    semantic_ids/       versions of semantic IDs, from `serendip ids build`; copies, too
+    relevance/          versions of the relevance model, from `serendip judge distil`; copies, too
+    queries/            versions of suggested queries, from `serendip queries build`; copies, too
     reports/            report.json and report.html
     training/           how far a training is, and how the last one ended
     embeddings/         exported vectors, from `serendip embed`
@@ -92,23 +92,27 @@ class Workspace:
         """Place of the segments of the event log."""
         return self._place(LOG_FOLDER)
 
-    def _place(self, name: str) -> Place:
-        return self.settings.storage.place(self.folder / name)
+    def _place(self, name: str, is_bounded: bool = True) -> Place:
+        return self.settings.storage.place(self.folder, name, is_bounded)
 
     @property
-    def semantic_ids(self) -> Path:
-        """Folder of versions of semantic IDs."""
-        return self.folder / "semantic_ids"
+    def semantic_ids(self) -> Place:
+        """Place of versions of semantic IDs."""
+        return self._place("semantic_ids", is_bounded=False)
 
     @property
-    def relevance(self) -> Path:
-        """Folder of versions of the relevance model."""
-        return self.folder / "relevance"
+    def relevance(self) -> Place:
+        """Place of versions of the relevance model."""
+        return self._place("relevance", is_bounded=False)
+
+    def list_relevance(self, surface: str) -> Place:
+        """Place of versions of the relevance model of a surface, by labels of its own lists."""
+        return self._place(f"relevance/lists/{surface}", is_bounded=False)
 
     @property
-    def queries(self) -> Path:
-        """Folder of versions of suggested queries."""
-        return self.folder / "queries"
+    def queries(self) -> Place:
+        """Place of versions of suggested queries."""
+        return self._place("queries", is_bounded=False)
 
     @property
     def reports(self) -> Path:

@@ -45,6 +45,9 @@ MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
 """Key of the manifest's own checksum; always the last one."""
 
+OWN_FACTS = ("format", "name", "code_version", "created", "files", CHECKSUM)
+"""Keys of a manifest that ``Versions.publish`` writes; all others are facts of the caller."""
+
 SHARED_FROM_BYTES = 65_536
 """Smaller files are copied: sharing them saves little."""
 

@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from serendip.data.objects.mirror import local_folder
 from serendip.data.query import TASKS, Query
 from serendip.data.splits import temporal
 from serendip.engine.config.settings import Settings
@@ -223,7 +224,7 @@ class Trial:
     def written(self, precision: float) -> tuple[Values, Values, GateVerdict]:
         """nDCG@10 (Q,) with a retriever that learned from queries, and without; the verdict."""
         workspace, settings = self.context.workspace, self.context.settings
-        shutil.rmtree(workspace.queries, ignore_errors=True)
+        shutil.rmtree(local_folder(workspace.queries), ignore_errors=True)
         build_queries(self.context, self.world.written_queries(precision, WRITTEN_PER_ITEM))
         queries = settings.queries.model_copy(update={"training_weight": WEIGHT})
         fitter = replace(self.fitter, settings=settings.model_copy(update={"queries": queries}))

@@ -327,6 +327,21 @@ def test_what_no_storage_has_is_set_aside_and_copies_of_another_storage_go(tmp_p
     assert own_texts(tmp_path / "b") == own
 
 
+def test_what_a_machine_had_before_a_storage_is_shared_if_that_has_nothing(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    published_here(tmp_path / "b", "first")
+    own = Versions(tmp_path / "b", "Train.", "gen-", "CURRENT", 2)
+    own.publish(write("second"), {"fact": 7})
+    assert text_of(tmp_path / "b", store) == "second"
+    shared = versions(tmp_path / "b", store).share()
+    assert shared is not None and (shared.name, shared.manifest["fact"]) == ("gen-3", 7)
+    published_here(tmp_path / "c", "other")
+    assert [versions(tmp_path / name, store).share() for name in "abc"] == [None] * 3
+    assert [text_of(tmp_path / name, store) for name in "abc"] == ["second"] * 3
+    assert own_texts(tmp_path / "c") == {"gen-1": "other"}
+
+
 def test_a_version_that_is_away_is_that_of_this_machine(tmp_path: Path) -> None:
     store = open_object_store(str(tmp_path / "shared"))
     away = AwayStore(store)

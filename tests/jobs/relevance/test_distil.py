@@ -505,7 +505,7 @@ def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path)
     assert decisions["digest"].reason == (
         "there are no labels of its lists (`serendip judge lists --surface digest`)"
     )
-    manifest = open_current_version(Workspace.open(shop).relevance / "lists" / "home").manifest
+    manifest = open_current_version(Workspace.open(shop).list_relevance("home")).manifest
     assert manifest["auroc"] > 0.95 > 0.7 > manifest["auroc_without_users"]
     engine = Engine.open(shop)
     (query,) = engine.queries([Request("home")])

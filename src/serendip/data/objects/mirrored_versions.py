@@ -25,17 +25,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+import shutil
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serendip.data.objects.mirror import Mirror, complete_names
+from serendip.data.objects.mirror import Mirror, Place, complete_names
 from serendip.data.objects.object_store import StoredValue
 from serendip.errors import ArtefactError, ConflictError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, flush_folder, make_folder
-from serendip.runtime.versions import MANIFEST, Version, Versions, unseal
+from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version, Versions, unseal
 
 _log = logging.getLogger(__name__)
 
@@ -157,9 +158,9 @@ class MirroredVersions(Versions):
 
     def _conflict(self, name: str, now: StoredValue | None) -> ConflictError:
         return ConflictError(
-            f"{self._parse(now) or 'another generation'} was published in "
+            f"{self._parse(now) or 'another version'} was published in "
             f"{self.mirror.objects.name} meanwhile, so {name} was not.",
-            "Look at it with `serendip status`, and train again if it is not enough.",
+            "Look at it with `serendip status`, and run the command again if it is not enough.",
         )
 
     def current_name(self) -> str:
@@ -249,13 +250,20 @@ class MirroredVersions(Versions):
         return super().open(name, verify)
 
     def _fetch(self, name: str, manifest: bytes | None) -> bool:
-        """Fetch a version; whether the store has it."""
+        """Fetch a version; whether the store has it.
+
+        Raises:
+            ArtefactError: a file in the store is not what its manifest says.
+        """
         if manifest is not None:
             self._mark(name, manifest)  # first, so that no copy is ever taken for one of our own
         keep = set(self._own_names())
         with suppress(ArtefactError):
             keep.add(Versions.current_name(self))
-        return self.mirror.fetch(name, keep, self._clear)
+        try:
+            return self.mirror.fetch(name, keep, self._clear)
+        except ArtefactError as error:
+            raise ArtefactError(error.message, self.repair) from None
 
     def _stored_manifest(self, name: str) -> bytes | None:
         """The manifest of a version in the store; None if it is out of reach, missing or damaged.
@@ -303,6 +311,27 @@ class MirroredVersions(Versions):
         except StorageError:
             self._seen.is_away = True
             return self.local_names()
+
+    def share(self) -> Version | None:
+        """Publish the current version of this machine if the store has none; None = it has one.
+
+        The caller holds the lock of the folder.
+
+        Raises:
+            ArtefactError: a file of it is missing or altered.
+            StorageError: the store cannot be written to.
+        """
+        if self._read_pointer() is not None or not (name := super().current_name()):
+            return None
+        version = super().open(name)
+
+        def copy(building: Path) -> None:
+            for file in version.manifest["files"]:
+                (building / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(version.folder / file, building / file)
+
+        facts = {key: value for key, value in version.manifest.items() if key not in OWN_FACTS}
+        return self.publish(copy, facts)
 
     def own(self) -> Versions:
         """What this machine had published before it had the store, and nobody else has."""
@@ -406,6 +435,28 @@ class MirroredVersions(Versions):
         for other in {key.partition("/")[0] for key in sizes}:
             if other not in complete and 0 < self.number(other) < self.number(name):
                 self.mirror.remove(other)
+
+
+def open_versions(
+    place: Place,
+    repair: str,
+    prefix: str = "v",
+    pointer: str = "current",
+    format_number: int | None = None,
+) -> Versions:
+    """The versions of an artefact at a place: a folder here, or one that an object store has.
+
+    Args:
+        place: of the versions.
+        repair: hint of the error about an unreadable version, one or two sentences.
+        prefix: of their names, before the number.
+        pointer: name of the file with the name of the current version.
+        format_number: of manifests; None = they have none.
+    """
+    facts = repair, prefix, pointer, format_number
+    if isinstance(place, Mirror):
+        return MirroredVersions(place.folder, *facts, mirror=place)
+    return Versions(place, *facts)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -19,8 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from serendip.data.objects.mirror import Mirror, Place, local_folder, place_name
-from serendip.data.objects.mirrored_versions import MirroredVersions
+from serendip.data.objects.mirror import Place, local_folder, place_name
+from serendip.data.objects.mirrored_versions import MirroredVersions, open_versions
 from serendip.engine.artefacts.array_check import require_numbers
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
@@ -254,10 +254,7 @@ def files_state(generations: Place, name: str) -> Hashable:
 
 def _versions(generations: Place) -> Versions:
     repair = "Run `serendip rollback`, or train again."
-    names: Any = {"prefix": "gen-", "pointer": "CURRENT", "format": 2}
-    if isinstance(generations, Mirror):
-        return MirroredVersions(generations.folder, repair, **names, mirror=generations)
-    return Versions(generations, repair, **names)
+    return open_versions(generations, repair, "gen-", "CURRENT", 2)
 
 
 def _nothing_published(generations: Place) -> NotTrainedError:

@@ -20,24 +20,31 @@ class StorageConfig(Config):
 
     url: str = ""
     """`s3://bucket/prefix`, `gs://bucket/prefix`, or the whole path of a folder that all machines
-    mount. Credentials come from the environment. The folders `generations` and `log` of the
-    workspace then have checksummed copies. Empty = they are the only place."""
+    mount. Credentials come from the environment. The folders `generations`, `log`, `semantic_ids`,
+    `relevance` and `queries` of the workspace then have checksummed copies. Empty = they are the
+    only place."""
 
     copies_gib: float | None = Field(default=None, gt=0)
     """Limit of the copies of generations on this machine, in GiB; the oldest go first, and those in
     force always stay. None = as many as the storage has."""
 
-    def place(self, folder: Path) -> Place:
+    def place(self, workspace: Path, name: str, is_bounded: bool = True) -> Place:
         """Where the content of a folder of the workspace lies.
+
+        Args:
+            workspace: its folder.
+            name: of the folder in it, and in the storage.
+            is_bounded: whether ``copies_gib`` counts.
 
         Raises:
             ConfigError: the URL cannot be used.
             ExtraMissing: the package for buckets is not installed.
         """
         if not self.url:
-            return folder
-        most = None if self.copies_gib is None else int(self.copies_gib * _GIB)
-        return Mirror(folder, _open(self.url).within(folder.name), most)
+            return workspace / name
+        is_limited = is_bounded and self.copies_gib is not None
+        most = int((self.copies_gib or 0) * _GIB) if is_limited else None
+        return Mirror(workspace / name, _open(self.url).within(name), most)
 
 
 @lru_cache

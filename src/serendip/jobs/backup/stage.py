@@ -20,6 +20,7 @@ from serendip.engine.artefacts.generations import current_name, open_current, se
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS
+from serendip.jobs.shared_versions import fetch_versions
 from serendip.llm.ledger_table import METADATA as CALLS
 from serendip.runtime.atomic_files import LOCK
 
@@ -59,6 +60,7 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
     for name in _COPIED:
         if (workspace.folder / name).is_file():
             shutil.copyfile(workspace.folder / name, staged / name)
+    fetch_versions(workspace)
     for name in _VERSIONED:
         _stage_versions(workspace.folder / name, staged / name)
     for _ in range(_TRIES):

@@ -42,7 +42,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
 from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
-from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, publish_model
+from serendip.jobs.relevance.versions import RelevanceTexts, model_place, publish_model
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
@@ -149,7 +149,7 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         "seen": seen,
     }
     version = publish_model(
-        model_folder(context.workspace, labelled),
+        model_place(context.workspace, labelled),
         replace(trained.model, threshold=threshold),
         report,
     )

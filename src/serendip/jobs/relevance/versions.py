@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.objects.mirror import Place, local_folder, place_name
+from serendip.data.objects.mirrored_versions import open_versions
 from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError, UnsupportedError
@@ -85,47 +86,53 @@ class RelevanceTexts:
 _DISTIL_FIRST = "Run `serendip judge distil` first."
 
 
-def publish_model(folder: Path, model: RelevanceModel, facts: Mapping[str, Any]) -> Version:
+def publish_model(place: Place, model: RelevanceModel, facts: Mapping[str, Any]) -> Version:
     """Write a version and make it current.
 
     Raises:
         StorageError: another process is publishing a version.
     """
-    with exclusive_lock(folder):
-        return _versions(folder).publish(lambda building: save_model(model, building), facts)
+    with exclusive_lock(local_folder(place)):
+        return model_versions(place).publish(lambda building: save_model(model, building), facts)
 
 
-def open_current_version(folder: Path) -> Version:
+def open_current_version(place: Place) -> Version:
     """The current version, its files checked against its manifest.
 
     Raises:
         NotTrainedError: there is no version.
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
-    version = _versions(folder).current()
+    version = model_versions(place).current()
     if version is None:
-        raise NotTrainedError(f"{folder} has no relevance model.", _DISTIL_FIRST)
+        raise NotTrainedError(f"{place_name(place)} has no relevance model.", _DISTIL_FIRST)
     return version
 
 
-def current_model_name(folder: Path) -> str:
+def current_model_name(place: Place) -> str:
     """Name of the current version; "" if there is none."""
-    return _versions(folder).current_name()
+    return model_versions(place).current_name()
 
 
-def open_version(folder: Path, name: str) -> Version:
+def open_version(place: Place, name: str) -> Version:
     """A version, its files checked against its manifest.
 
     Raises:
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
-    return _versions(folder).open(name)
+    return model_versions(place).open(name)
 
 
-def model_folder(workspace: Workspace, labels: str) -> Path:
-    """Folder of the versions that have learned from the labels of a surface."""
-    folder = workspace.relevance
-    return folder if labels == TYPED_TEXTS else folder / "lists" / labels
+def model_place(workspace: Workspace, labels: str) -> Place:
+    """Place of the versions that have learned from the labels of a surface."""
+    return workspace.relevance if labels == TYPED_TEXTS else workspace.list_relevance(labels)
+
+
+def model_places(workspace: Workspace) -> dict[str, Place]:
+    """Surface of the labels -> place of the versions, of all labels that the settings name."""
+    surfaces = workspace.settings.all_surfaces().values()
+    labels = sorted({TYPED_TEXTS, *(surface.relevance_filter.labels for surface in surfaces)})
+    return {one: model_place(workspace, one) for one in labels}
 
 
 def current_model_names(workspace: Workspace) -> dict[str, str]:
@@ -134,9 +141,7 @@ def current_model_names(workspace: Workspace) -> dict[str, str]:
     Raises:
         ArtefactError: a pointer is damaged.
     """
-    surfaces = workspace.settings.all_surfaces().values()
-    labels = sorted({TYPED_TEXTS, *(surface.relevance_filter.labels for surface in surfaces)})
-    names = {one: current_model_name(model_folder(workspace, one)) for one in labels}
+    names = {one: current_model_name(place) for one, place in model_places(workspace).items()}
     return {one: name for one, name in names.items() if name}
 
 
@@ -171,5 +176,6 @@ def load_relevance_models(
     }
 
 
-def _versions(folder: Path) -> Versions:
-    return Versions(folder, _DISTIL_FIRST)
+def model_versions(place: Place) -> Versions:
+    """All versions of a relevance model."""
+    return open_versions(place, _DISTIL_FIRST)

@@ -26,6 +26,7 @@ from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import ModalityVectors
 from serendip.data.items.semantic_ids import Codebooks, places_in_groups
+from serendip.data.objects.mirror import local_folder
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
@@ -72,7 +73,8 @@ def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool
     """
     require_training()
     workspace = context.workspace
-    with exclusive_lock(workspace.semantic_ids):
+    folder = local_folder(workspace.semantic_ids)
+    with exclusive_lock(folder), workspace.exclusive("semantic IDs"):
         source = read_source(context)
         current = current_version(workspace.semantic_ids)
         if current is None or refit:

@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.objects.mirror import Place, place_name
+from serendip.data.objects.mirrored_versions import open_versions
 from serendip.errors import DataError, NotTrainedError
-from serendip.runtime.versions import Versions
+from serendip.runtime.versions import Version, Versions
 
 _CODEBOOKS, _FUSION = "codebooks.safetensors", "fusion.safetensors"
 _CODES, _NAMES = "codes.parquet", "names.json"
@@ -76,7 +78,7 @@ class IdVersion:
 
 
 def publish_version(
-    folder: Path,
+    place: Place,
     codebooks: Codebooks,
     fusion: Fusion,
     items: CodedItems,
@@ -86,7 +88,7 @@ def publish_version(
     """Write a version and make it current; the caller holds the folder's lock.
 
     Args:
-        folder: ``semantic_ids`` of a workspace.
+        place: ``semantic_ids`` of a workspace.
         codebooks: of the version.
         fusion: of the version.
         items: with their codes.
@@ -102,55 +104,60 @@ def publish_version(
         text = json.dumps(dict(names), indent=1, ensure_ascii=False)
         (building / _NAMES).write_text(text, encoding="utf-8")
 
-    versions = _versions(folder)
+    versions = id_versions(place)
     version = versions.publish(write, {"parent": versions.readable_name() or None, **facts})
     return IdVersion(version.name, version.manifest, codebooks, fusion, items, names)
 
 
-def current_version(folder: Path) -> IdVersion | None:
+def current_version(place: Place) -> IdVersion | None:
     """The current version; None if no IDs were built."""
-    name = _versions(folder).current_name()
-    return open_version(folder, name) if name else None
+    version = id_versions(place).current()
+    return None if version is None else _read(version)
 
 
-def require_current(folder: Path) -> IdVersion:
+def require_current(place: Place) -> IdVersion:
     """The current version.
 
     Raises:
         NotTrainedError: no IDs were built.
     """
-    version = current_version(folder)
+    version = current_version(place)
     if version is None:
-        raise NotTrainedError(f"{folder} has no semantic IDs.", "Run `serendip ids build` first.")
+        message = f"{place_name(place)} has no semantic IDs."
+        raise NotTrainedError(message, "Run `serendip ids build` first.")
     return version
 
 
-def open_version(folder: Path, name: str) -> IdVersion:
+def open_version(place: Place, name: str) -> IdVersion:
     """Open a version and verify its files against its manifest.
 
     Raises:
         DataError: there is no such version.
         ArtefactError: its manifest is unreadable, or a file is missing or altered.
     """
-    versions = _versions(folder)
-    names = versions.names()
+    versions = id_versions(place)
+    names = versions.sort({*versions.names(), *versions.local_names()})
     if name not in names:
         raise DataError(
             f"there is no version {name!r} of the semantic IDs.",
             f"Use one of {', '.join(names)}." if names else "Run `serendip ids build` first.",
         )
-    version = versions.open(name)
+    return _read(versions.open(name))
+
+
+def _read(version: Version) -> IdVersion:
     path = version.folder
     fusion = Fusion.open(path / _FUSION) if (path / _FUSION).is_file() else TEXT_ONLY
     prefix_names = json.loads((path / _NAMES).read_text(encoding="utf-8"))
     codebooks = Codebooks.open(path / _CODEBOOKS)
     items = _read_items(path / _CODES)
-    return IdVersion(name, version.manifest, codebooks, fusion, items, prefix_names)
+    return IdVersion(version.name, version.manifest, codebooks, fusion, items, prefix_names)
 
 
-def _versions(folder: Path) -> Versions:
+def id_versions(place: Place) -> Versions:
+    """All versions of semantic IDs."""
     hint = "Restore its files, or run `serendip ids build --refit`."
-    return Versions(folder, hint, format=1)
+    return open_versions(place, hint, format_number=1)
 
 
 def _write_items(path: Path, items: CodedItems) -> None:

@@ -22,6 +22,8 @@ from serendip.data.dataset import Dataset
 from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.fair_start import ItemStarts
+from serendip.data.objects.mirror import local_folder, place_name
+from serendip.data.objects.mirrored_versions import open_versions
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
@@ -185,7 +187,8 @@ def build_queries(
         StorageError: another process is building suggested queries.
     """
     workspace = context.workspace
-    with exclusive_lock(workspace.queries):
+    folder = local_folder(workspace.queries)
+    with exclusive_lock(folder), workspace.exclusive("suggested queries"):
         texts = {**_read_written_texts(workspace), **written}
         candidates = _to_candidates(texts, context.log.dataset.catalogue)
         built = compute_queries(context, candidates)
@@ -231,7 +234,7 @@ def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Can
 
 def _read_written_texts(workspace: Workspace) -> dict[str, str]:
     """LLM-written query -> id of the item that it was written for."""
-    version = _versions(workspace).current()
+    version = query_versions(workspace).current()
     if version is None:
         return {}
     rows = json.loads((version.folder / _WRITTEN_FILE).read_text(encoding="utf-8"))
@@ -251,9 +254,9 @@ def _to_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candi
 
 def hash_written_queries(workspace: Workspace) -> str:
     """SHA-256 of the LLM-written queries of the current version; empty without any."""
-    name = _versions(workspace).current_name()
-    path = workspace.queries / name / _WRITTEN_FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest() if name and path.is_file() else ""
+    version = query_versions(workspace).current(verify=False)
+    path = None if version is None else version.folder / _WRITTEN_FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else ""
 
 
 def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list[Candidate]:
@@ -284,14 +287,15 @@ def _publish(workspace: Workspace, built: SuggestionBuild, written: Mapping[str,
         document = json.dumps(rows, ensure_ascii=False, indent=0)
         (building / _WRITTEN_FILE).write_text(document, encoding="utf-8")
 
-    versions = _versions(workspace)
+    versions = query_versions(workspace)
     facts = {"previous": versions.readable_name(), "report": built.report}
     return versions.publish(write, facts).name
 
 
-def _versions(workspace: Workspace) -> Versions:
+def query_versions(workspace: Workspace) -> Versions:
+    """All versions of suggested queries."""
     hint = (
-        f"Delete {workspace.queries / 'current'} and run `serendip queries build --llm` again. "
-        "Answers in the ledger are not paid for again."
+        f"Delete {place_name(workspace.queries)}/current and run "
+        "`serendip queries build --llm` again. Answers in the ledger are not paid for again."
     )
-    return Versions(workspace.queries, hint, format=1)
+    return open_versions(workspace.queries, hint, format_number=1)

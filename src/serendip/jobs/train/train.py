@@ -53,6 +53,7 @@ from serendip.jobs.relevance.versions import load_relevance_models, require_same
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
+from serendip.jobs.shared_versions import share_versions
 from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
@@ -177,6 +178,7 @@ def train_workspace(
     ):
         require_training()
         options.require_workers()
+        share_versions(context.workspace)
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         # Tasks find it whatever folder their processes run in.
