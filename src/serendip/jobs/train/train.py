@@ -72,7 +72,6 @@ from serendip.jobs.train.gates import (
     check_report,
     require_passed,
 )
-from serendip.jobs.train.missing_versions import warn_of_missing_versions
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker.actions import require_actions
@@ -213,7 +212,6 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
 
     Word indexes are written to ``scratch``, which must exist until the draft is published.
     """
-    warn_of_missing_versions(context.workspace)
     with context.clock.stage("snapshot"):
         context.compact_log()
         dataset = context.log.dataset
