@@ -192,7 +192,7 @@ def test_tasks_of_a_relative_workspace_find_all_files_from_any_folder(
     (task,) = executor.tasks
     assert isinstance(task, SplitTask)
     assert Path(task.status).parent.parent == plain / "reports"
-    assert Path(task.workspace) == plain
+    assert Path(task.workspace.folder) == plain
 
 
 def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(plain: Path) -> None:
