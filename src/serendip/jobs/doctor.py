@@ -98,7 +98,7 @@ def _check_pointer(workspace: Workspace) -> CheckResult:
     if problem := pointer_problem(workspace.generations):
         message = f"{problem} The next training or rollback writes both again"
         return CheckResult(name, "WARN", 1, 1, message)
-    return CheckResult(name, "PASS", 0, 1, "the pointer and its backup say the same")
+    return CheckResult(name, "PASS", 0, 1, "it can be read, and no backup says otherwise")
 
 
 def _check_earlier(workspace: Workspace) -> CheckResult:

@@ -196,15 +196,17 @@ class Versions:
         return self.parse_pointer(content, str(path))
 
     def pointer_problem(self) -> str:
-        """What is wrong with the pointer or its backup; empty = nothing, or there is no pointer."""
+        """What is wrong with the pointer or its backup; empty = nothing, or there is only one.
+
+        An earlier version of this code, or a backup of a workspace, has no backup of the pointer.
+        """
         try:
             current, backup = map(self._read_name, (self.pointer, self._backup))
         except ArtefactError as error:
             return error.message
-        if not current or current == backup:
+        if not current or backup in ("", current):
             return ""
-        named = f"says {backup}, and {self.pointer} {current}" if backup else "is missing"
-        return f"{self.folder / self._backup} {named}."
+        return f"{self.folder / self._backup} says {backup}, and {self.pointer} {current}."
 
     def parse_pointer(self, content: bytes, origin: str) -> str:
         """The name that a pointer has.
@@ -377,7 +379,7 @@ class Versions:
 
 @lru_cache(maxsize=64)
 def _warn_once(message: str) -> None:
-    """Log a message the first time; services read the pointer every second."""
+    """Log a message the first time; services read the pointer twice a second."""
     _log.warning(message)
 
 

@@ -176,7 +176,7 @@ class Follower:
         last = self._refusal
         is_repeated = last is not None and last.name == name
         if is_repeated and name == UNREADABLE:
-            return  # read every second, logged once
+            return  # read twice a second, logged once
         wait_s = min(2 * last.wait_s, LONGEST_WAIT_S) if last and is_repeated else FIRST_WAIT_S
         self._refusal = _Refusal(name, error, files, wait_s, now + wait_s)
         self._holder.refused_generation = name

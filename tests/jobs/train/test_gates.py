@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -121,8 +122,15 @@ def check_after_import(shop: Path, count: int, least: float = 0.9) -> list[GateR
         rows = list(islice(stream, 1 + count))
     (shop / "items.csv").write_text("".join(rows))
     import_files(Workspace.open(shop))
+    return check_items(shop, least)
+
+
+def check_items(shop: Path, least: float = 0.9) -> list[GateResult]:
+    """Check the items that the database has now."""
     items = JobContext.open(shop).dataset.catalogue.vocabulary
-    return check_kept_items(items, shop / "generations", least)
+    with closing(Workspace.open(shop).open_store()) as store:
+        deleted = store.items_deleted_by_api()
+    return check_kept_items(items, deleted, shop / "generations", least)
 
 
 def test_an_items_file_that_was_cut_off_is_not_published(stand: Path) -> None:
@@ -137,8 +145,20 @@ def test_an_items_file_that_was_cut_off_is_not_published(stand: Path) -> None:
     assert check_after_import(stand, 1, least=0) == []
 
 
+def test_items_that_were_deleted_one_by_one_stop_no_training(stand: Path) -> None:
+    with closing(Workspace.open(stand).open_store()) as store:
+        for number in range(20):
+            assert store.delete_item(f"i{number}")
+        assert store.erase_item("i20")
+    (gate,) = check_items(stand)
+    assert gate.passed
+    assert gate.detail == "39 of its 60 items are still there, 21 were deleted one by one"
+    (gate,) = check_after_import(stand, 48)  # of the rows that it lost, none was deleted
+    assert not gate.passed
+
+
 def test_without_a_generation_in_force_any_items_will_do(tmp_path: Path) -> None:
-    assert check_kept_items(Vocabulary(["a"]), tmp_path, 0.9) == []
+    assert check_kept_items(Vocabulary(["a"]), (), tmp_path, 0.9) == []
 
 
 def test_a_failed_gate_is_told_with_its_figures() -> None:

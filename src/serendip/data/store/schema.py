@@ -274,6 +274,7 @@ COUNT_ITEM_CHANGES = select(
 ).where(_changed)
 """Numbers of new items, of changed ones and of those deleted since a version."""
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
+DELETED_BY_API = select(ITEMS.c.item_id).where(ITEMS.c.deleted, ITEMS.c.origin == FROM_API)
 MAX_VERSION = select(func.coalesce(func.max(ITEMS.c.version), 0))
 COUNT_ITEMS = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
 TOMBSTONE = (

@@ -620,6 +620,11 @@ class Store:
         with self._database.read() as connection:
             return list(connection.scalars(self._sql.BLANK_ITEMS))
 
+    def items_deleted_by_api(self) -> frozenset[str]:
+        """Ids of the items that somebody deleted or erased, and no import left out."""
+        with self._database.read() as connection:
+            return frozenset(connection.scalars(self._sql.DELETED_BY_API))
+
     def erasure(self, user_id: str) -> UserErasure | None:
         """The last erasure of a user; None if they never were erased."""
         with self._database.read() as connection:

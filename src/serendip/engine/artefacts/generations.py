@@ -215,6 +215,9 @@ def check_earlier(generations: Place) -> dict[str, str]:
             found[earlier] = ""
         except ArtefactError as error:
             found[earlier] = error.message
+        except FileNotFoundError:
+            if earlier in versions.names():  # else a training removed it meanwhile
+                raise
     return found
 
 

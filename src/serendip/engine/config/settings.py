@@ -110,8 +110,8 @@ class GateConfig(Config):
 
     least_kept_items: float = Field(default=0.9, ge=0, le=1)
     """Smallest share of the items of the generation in force that the new one must have, so that
-    an items file that was cut off is not published. Ten items may always go. Less for a catalogue
-    that turns over faster; 0 = any may go."""
+    an items file that was cut off is not published. Ten items may always go, and those that were
+    deleted or erased one by one. Less for a catalogue that turns over faster; 0 = any may go."""
 
 
 class Settings(Config):

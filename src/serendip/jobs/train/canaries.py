@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from serendip.data.arrays import FloatArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
-from serendip.data.text import title_key
+from serendip.data.text import normalise
 from serendip.engine.stages.pipeline import restrict, run
 from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.selection import Result
@@ -72,7 +72,7 @@ def _check_search(
     """
     popular = _find_popular(Query("search"), search, state).item_nums.tolist()
     titles = dict.fromkeys(state.catalogue[item].title for item in popular)
-    texts = [title for title in titles if title_key(title) and len(title) <= _LONGEST][:ASKED]
+    texts = [title for title in titles if normalise(title) and len(title) <= _LONGEST][:ASKED]
     if WordSource.name not in search.sources or not texts:
         return []
     queries = [Query("search", text, meant=state.searcher.correct_text(text)) for text in texts]

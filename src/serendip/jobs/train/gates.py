@@ -75,11 +75,14 @@ def check_integrity(state: EngineState) -> GateResult:
     )
 
 
-def check_kept_items(items: Vocabulary, generations: Place, least: float) -> list[GateResult]:
-    """Check that the items of the generation in force are still there, but for a share.
+def check_kept_items(
+    items: Vocabulary, deleted: Collection[str], generations: Place, least: float
+) -> list[GateResult]:
+    """Check that no import lost more than a share of the items of the generation in force.
 
     Args:
         items: ids of the new generation.
+        deleted: ids of items that somebody deleted one by one, which may always go.
         generations: the folder of generations.
         least: smallest share that must be there; 0 = none must.
 
@@ -93,9 +96,12 @@ def check_kept_items(items: Vocabulary, generations: Place, least: float) -> lis
         before, _ = open_counts(current.folder)
     except (ArtefactError, KeyError, OSError):  # it is damaged, and should not stay
         return []
-    kept, total = int(np.count_nonzero(items.numbers(before) >= 0)), len(before)
-    passed = total - kept <= FEW_ITEMS or kept / total >= least
-    detail = f"{kept:,} of its {total:,} items are still there"
+    total, gone = len(before), np.flatnonzero(items.numbers(before) < 0).tolist()
+    lost = sum(before.id(row) not in deleted for row in gone)
+    passed = lost <= FEW_ITEMS or 1 - lost / total >= least
+    detail = f"{total - len(gone):,} of its {total:,} items are still there"
+    if len(gone) > lost:
+        detail += f", {len(gone) - lost:,} were deleted one by one"
     if not passed:
         detail += (
             f", at least {100 * least:g} % must be: check that the items file is whole and run "

@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -319,6 +319,8 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     """Run all gates and add their results to the facts."""
     workspace, settings = context.workspace, context.settings
     digest = compute_fingerprint(workspace, context.options.seed)
+    with closing(workspace.open_store()) as store:
+        deleted = store.items_deleted_by_api()
 
     def encode(texts: Sequence[str]) -> FloatArray:
         vectors = context.vectors.encode(context.encoder, texts)
@@ -329,6 +331,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             check_integrity(draft.state),
             *check_kept_items(
                 draft.state.catalogue.vocabulary,
+                deleted,
                 workspace.generations,
                 settings.gate.least_kept_items,
             ),
