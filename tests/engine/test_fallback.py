@@ -228,7 +228,10 @@ def hanging(
 
 
 DEADLINE_S, MARGIN_S = 1.0, 8.0
-"""What hangs does so for far longer; the margin is for a machine that has much else to do."""
+"""What hangs does so for far longer; the margin is for a machine that has much else to do.
+
+So the times tell that an answer comes, and not before it may; in which order what is waited for
+ends is tested with events, in ``test_engine_pool.py``."""
 
 
 def ask_in_time(engine: Engine, path: str, deadlines: float) -> dict[str, Any]:

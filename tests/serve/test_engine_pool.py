@@ -264,6 +264,83 @@ def test_of_an_answer_in_place_of_a_failed_one_that_hangs_nobody_waits_where_les
         go.set()
 
 
+class Rungs:
+    """Answers in place of a failed one: the better one waits until the lesser one has begun."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
+        monkeypatch.setattr(engine_holder, "OTHERWISE_DEADLINES", 0.0)
+        holder = EngineHolder()
+        holder.swap(TinyEngine())
+        self.pool = EnginePool(holder, deadline_s=600)
+        self.begun, self.go, self._error = threading.Event(), threading.Event(), error
+
+    def content(self, engine: TinyEngine) -> str:
+        assert self.begun.wait(30)
+        if self._error is not None:
+            raise self._error
+        return "content"
+
+    def hang(self, engine: TinyEngine) -> str:
+        self.begun.set()
+        self.go.wait(10)
+        return "popular"
+
+
+def test_a_better_answer_that_comes_while_less_is_waited_for_is_taken(monkeypatch):
+    rungs = Rungs(monkeypatch)
+    try:
+        assert asyncio.run(rungs.pool.read_or(fail, rungs.content, rungs.hang)) == "content"
+    finally:
+        rungs.go.set()
+
+
+def test_the_end_of_an_answer_from_less_is_told_though_one_from_even_less_hangs(monkeypatch):
+    rungs = Rungs(monkeypatch, LateError("content is late"))
+    try:
+        with pytest.raises(LateError, match="content is late"):
+            asyncio.run(rungs.pool.read_or(fail, rungs.content, rungs.hang))
+    finally:
+        rungs.go.set()
+
+
+@pytest.mark.parametrize("error", [OverloadError("full"), LateError("late"), RuntimeError("bug")])
+def test_no_failure_of_the_least_answer_is_told_while_a_better_one_may_come(monkeypatch, error):
+    rungs = Rungs(monkeypatch)
+
+    def fail_last(engine: TinyEngine) -> str:
+        rungs.begun.set()
+        raise error
+
+    assert asyncio.run(rungs.pool.read_or(fail, rungs.content, fail_last)) == "content"
+
+
+@pytest.mark.parametrize(
+    ("path", "has_popular"),
+    [
+        ("/v1/search?q=film", False),
+        ("/v1/search?filter=genres:Horror", True),
+        ("/v1/recommend?surface=home", True),
+        ("/v1/items/f1/similar", True),
+    ],
+)
+def test_popular_items_are_tried_for_all_but_searches_of_a_text(monkeypatch, path, has_popular):
+    monkeypatch.setattr(engine_holder, "OTHERWISE_DEADLINES", 0.0)
+    tried = threading.Event()
+
+    class Slow(TinyEngine):
+        def recommend(self, request):
+            raise RuntimeError
+
+        def fall_back(self, request, with_content=True):
+            if not with_content:
+                tried.set()
+            tried.wait(10 if has_popular else 0.2)
+            return super().fall_back(request, with_content)
+
+    assert WireClient(Slow()).get(path).json()["degraded"] == ["personal"]
+    assert tried.is_set() == has_popular
+
+
 def test_a_call_knows_how_much_of_its_time_is_over():
     holder = EngineHolder()
     holder.swap(TinyEngine())

@@ -23,7 +23,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
@@ -319,14 +319,20 @@ class EnginePool:
         self,
         call: Callable[[EngineProtocol], ResultT],
         otherwise: Callable[[EngineProtocol], ResultT],
-        last: Callable[[EngineProtocol], ResultT],
+        last: Callable[[EngineProtocol], ResultT] | None,
     ) -> ResultT:
         """``read``, and if that takes too long or fails, run ``otherwise`` in a spare thread.
 
-        If that is not done after a quarter of the deadline, the answer is that of ``last``, or
-        what ``otherwise`` leads to later where ``last`` raises ``LateError``. Both may take, and
-        wait, as long as a read. Errors that a client can mend are raised as they are, and those of
-        ``otherwise``. Failures of one type are logged once a minute.
+        If that is not done after a quarter of the deadline, ``last`` runs beside it, and the answer
+        is that of the first of both that has one. The time for both is over when ``otherwise``
+        ends, which may take, and wait, as long as a read. Errors that a client can mend are raised
+        as they are, and those of ``otherwise``; no error of ``last`` is. Failures of one type are
+        logged once a minute.
+
+        Args:
+            call: as of ``read``.
+            otherwise: the answer in its place.
+            last: an answer in place of that one; None = there is none.
         """
         try:
             return await self.read(call)
@@ -336,16 +342,31 @@ class EnginePool:
             raise
         except Exception as error:  # noqa: BLE001 - whatever fails, the fallback does without it
             self._failures.write("answering from less", error)
-        spare = asyncio.create_task(self._run(self._spare, otherwise))
+        tasks = [asyncio.create_task(self._run(self._spare, otherwise))]
         try:
-            await asyncio.wait([spare], timeout=OTHERWISE_DEADLINES * self._deadline_s)
-            if not spare.done():
-                with suppress(LateError):
-                    return await self._run(self._last, last)
-            return await spare
+            await asyncio.wait(tasks, timeout=OTHERWISE_DEADLINES * self._deadline_s)
+            if last is not None and not tasks[0].done():
+                tasks.append(asyncio.create_task(self._run(self._last, last)))
+            return await self._take_first(*tasks)
         finally:
-            if not spare.cancel() and not spare.cancelled():
-                spare.exception()  # it has ended, however it did, and nobody waits for it any more
+            for task in tasks:
+                if not task.cancel() and not task.cancelled():
+                    task.exception()  # it has ended, however it did, and nobody waits for it
+
+    async def _take_first(
+        self, better: asyncio.Task[ResultT], lesser: asyncio.Task[ResultT] | None = None
+    ) -> ResultT:
+        """What the better of two tasks leads to, unless the other one has an answer before."""
+        if lesser is None:
+            return await better
+        await asyncio.wait([better, lesser], return_when=asyncio.FIRST_COMPLETED)
+        if better.done():
+            return better.result()
+        try:
+            return lesser.result()
+        except Exception as error:  # noqa: BLE001 - whatever fails, the better one may still come
+            self._failures.write("waiting for a better answer", error)
+        return await better
 
     async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.
