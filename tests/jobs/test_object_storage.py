@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from serendip.cli.serve import _published_in
 from serendip.cli.status import describe
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.objects.mirror import local_folder
+from serendip.data.objects.mirror import Mirror, local_folder
 from serendip.engine.artefacts.generations import current_name, open_current, publish, rollback
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -29,16 +30,17 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.relevance.versions import model_versions, open_current_version
 from serendip.jobs.semantic_ids.build import build_ids
-from serendip.jobs.semantic_ids.versions import open_version, require_current
+from serendip.jobs.semantic_ids.versions import id_versions, open_version, require_current
 from serendip.jobs.shared_versions import share_versions
 from serendip.jobs.status import read_status
 from serendip.jobs.suggestions.build import build_queries, query_versions
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
 from serendip.runtime.versions import Version
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import Follower
 
+T = TypeVar("T")
 OWN_FACTS = ("format", "name", "code_version", "created", "previous", "files", "checksum")
 
 
@@ -165,6 +167,82 @@ def test_what_one_machine_builds_the_others_train_from(url: str, tmp_path: Path)
     restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
     for name in ("semantic_ids/v3", "queries/v1", "relevance/v1", "relevance/lists/home/v1"):
         assert (tmp_path / "restored" / name / "manifest.json").is_file()
+
+
+def test_a_training_shares_what_is_here_alone_unless_a_command_is_building_it(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = import_shop(tmp_path / "shop")
+    build_queries(JobContext.open(shop))
+    build_ids(JobContext.open(shop))
+    with (shop / "serendip.toml").open("a") as stream:
+        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    workspace = Workspace.open(shop)
+    with exclusive_lock(local_folder(workspace.queries)):
+        share_versions(workspace)
+        assert "a later training stores" in caplog.text
+        assert query_versions(workspace).names() == []
+        assert len(id_versions(workspace.semantic_ids).names()) == 1
+    share_versions(workspace)
+    assert len(query_versions(workspace).names()) == 1
+    caplog.clear()
+    with exclusive_lock(local_folder(workspace.queries)):
+        share_versions(workspace)  # all is there: no lock is needed
+    assert "later training" not in caplog.text
+
+
+def test_a_backup_has_the_rest_if_a_version_in_the_storage_is_damaged(
+    url: str, tmp_path: Path
+) -> None:
+    shop = import_shop(tmp_path / "shop")
+    with (shop / "serendip.toml").open("a") as stream:
+        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    build_ids(JobContext.open(shop))
+    build_queries(JobContext.open(shop))
+    workspace = Workspace.open(shop)
+    place = workspace.semantic_ids
+    assert isinstance(place, Mirror)
+    place.objects.remove(["v1/codes.parquet"])
+    for folder in ("semantic_ids", "queries"):
+        shutil.rmtree(shop / folder)
+    summary = back_up(workspace, str(tmp_path / "backup"), SilentProgress())
+    assert "codes.parquet is missing" in summary.damage
+    restored = restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
+    assert restored.items == 60
+    assert (tmp_path / "restored" / "queries" / "v1" / "manifest.json").is_file()
+
+
+def test_a_version_that_another_machine_built_meanwhile_is_not_replaced(
+    url: str, tmp_path: Path
+) -> None:
+    first = import_shop(tmp_path / "first")
+    with (first / "serendip.toml").open("a") as stream:
+        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    with closing(Workspace.open(first).open_store()) as store:
+        store.compact()
+    second = another_machine(first, tmp_path / "second")
+    written = {"a tale for rainy days": "i3"}
+
+    class Between(SilentProgress):
+        """The other machine builds while this one verifies its candidates."""
+
+        def track(
+            self,
+            items: Iterable[T],
+            description: str,
+            total: int,
+            note: Callable[[], str] = empty_note,
+        ) -> Iterator[T]:
+            if description == "suggested queries":
+                build_queries(JobContext.open(second), written)
+            return super().track(items, description, total, note)
+
+    context = JobContext.open(first, TrainOptions(progress=Between()))
+    with pytest.raises(ConflictError):
+        build_queries(context)
+    current = query_versions(Workspace.open(first)).current()
+    assert current is not None
+    assert "a tale for rainy days" in (current.folder / "written.json").read_text()
 
 
 def write_file(text: str, folder: Path) -> None:

@@ -51,6 +51,6 @@ def run(
         f"{summary.items:,} items and {summary.events:,} events, {summary.files:,} files of "
         f"{summary.bytes / 1e6:,.0f} MB: {summary.target}"
     )
-    if summary.damage:
-        terminal.say(f"The generation is damaged and not in it: {summary.damage}")
+    for damage in summary.damage.splitlines():
+        terminal.say(f"Damaged and not in it: {damage}")
     terminal.result(summary.as_dict())

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import ExitStack, suppress
+
 from serendip.data.objects.mirrored_versions import MirroredVersions
 from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError, ConflictError, StorageError
 from serendip.jobs.relevance.versions import model_places, model_versions
 from serendip.jobs.semantic_ids.versions import id_versions
 from serendip.jobs.suggestions.build import query_versions
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.versions import Versions
 
+_log = logging.getLogger(__name__)
+
 
 def share_versions(workspace: Workspace) -> None:
     """Publish what this machine had built before it had a storage, where that has nothing yet.
 
+    What a command is building here is left to the next call.
+
     Raises:
         ArtefactError: a file of it is missing or altered.
-        StorageError: the storage cannot be written to.
+        StorageError: the storage cannot be reached or written to.
     """
     for versions in _shared(workspace):
-        if versions.local_names():
-            with exclusive_lock(versions.folder):
+        if not versions.is_alone():
+            continue
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(exclusive_lock(versions.folder))
+            except StorageError as error:
+                _log.warning("a later training stores what is here: %s", error.message)
+                continue
+            with suppress(ConflictError):  # The storage has that of another machine now.
                 versions.share()
 
 
-def fetch_versions(workspace: Workspace) -> None:
+def fetch_versions(workspace: Workspace) -> list[str]:
     """Fetch the current versions that a storage has, where this machine lacks them.
 
+    Returns:
+        what is wrong with those that are damaged in the storage.
+
     Raises:
-        ArtefactError: one is damaged in the storage.
         StorageError: this machine knows none, and the storage cannot be reached.
     """
+    damage = []
     for versions in _shared(workspace):
-        versions.current(verify=False)
+        try:
+            versions.current(verify=False)
+        except ArtefactError as error:
+            damage.append(str(error))
+    return damage
 
 
 def _shared(workspace: Workspace) -> list[MirroredVersions]:

@@ -248,6 +248,14 @@ class Versions:
         name = self.current_name()
         return self.open(name, verify) if name else None
 
+    def current_to_replace(self) -> Version | None:
+        """The current version, for a job that publishes the next one through the same object.
+
+        Raises:
+            ArtefactError: see ``open``.
+        """
+        return self.current()
+
     def open(self, name: str, verify: bool = True) -> Version:
         """Open a version and verify its files against its manifest.
 

@@ -220,6 +220,17 @@ class MirroredVersions(Versions):
             self._follow(version.name)
         return version
 
+    def current_to_replace(self) -> Version | None:
+        """The current version; ``publish`` is refused once another one is in force.
+
+        Raises:
+            ArtefactError: see ``open``.
+            StorageError: the store cannot be reached; what is known here may be older.
+        """
+        stored = self._read_pointer()
+        name = super().current_name() if stored is None else self._parse(stored)
+        return self.open(name) if name else None
+
     def open(self, name: str, verify: bool = True) -> Version:
         """Open a version; what is missing or damaged here is fetched first.
 
@@ -311,6 +322,17 @@ class MirroredVersions(Versions):
         except StorageError:
             self._seen.is_away = True
             return self.local_names()
+
+    def is_alone(self) -> bool:
+        """Whether this machine has published something, and the store has nothing in force.
+
+        Raises:
+            ArtefactError: the pointer of this machine is damaged, and the store has none.
+            StorageError: the store cannot be reached, and this machine has versions.
+        """
+        if not self.local_names() or self._read_pointer() is not None:
+            return False
+        return super().current_name() != ""
 
     def share(self) -> Version | None:
         """Publish the current version of this machine if the store has none; None = it has one.

@@ -42,7 +42,8 @@ class BackupSummary:
         items: number of items that are not deleted.
         events: number of events.
         generation: the published one; empty = none is in it.
-        damage: why the published generation is not in it; empty = it is, or there is none.
+        damage: of the published generation and of versions in the storage, which are not in it;
+            one line each.
     """
 
     target: str

@@ -40,7 +40,8 @@ class StagedFacts:
         items: number of items that are not deleted.
         events: number of events.
         generation: the published one; empty = none is in the backup.
-        damage: why the published generation is not in it; empty = it is, or there is none.
+        damage: of the published generation and of versions in the storage, which are not in it;
+            one line each.
     """
 
     removals: int
@@ -60,7 +61,7 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
     for name in _COPIED:
         if (workspace.folder / name).is_file():
             shutil.copyfile(workspace.folder / name, staged / name)
-    fetch_versions(workspace)
+    damage = fetch_versions(workspace)
     for name in _VERSIONED:
         _stage_versions(workspace.folder / name, staged / name)
     for _ in range(_TRIES):
@@ -72,8 +73,9 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
                 continue
             facts = _facts_of(copy)
         (staged / f"{DATABASE_FILE}{FAILURE_ENDING}").unlink(missing_ok=True)
-        generation, damage = _stage_generation(workspace, staged)
-        return replace(facts, generation=generation, damage=damage)
+        generation, why_none = _stage_generation(workspace, staged)
+        damaged = "\n".join(filter(None, (*damage, why_none)))
+        return replace(facts, generation=generation, damage=damaged)
     raise StorageError(
         "segments of the event log are replaced again and again.", "Try again later."
     )

@@ -27,14 +27,12 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import ModalityVectors
 from serendip.data.items.semantic_ids import Codebooks, places_in_groups
 from serendip.data.objects.mirror import local_folder
-from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import (
     CodedItems,
+    IdUpdate,
     IdVersion,
-    current_version,
-    publish_version,
 )
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
@@ -69,16 +67,18 @@ def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool
         DataError: the catalogue is empty.
         ConfigError: the settings differ from those of the current version.
         ExtraMissing: a package of the extra ``train`` is not installed.
-        StorageError: another process is building semantic IDs.
+        ConflictError: another machine built a version meanwhile.
+        StorageError: another process is building semantic IDs, or the storage cannot be reached.
     """
     require_training()
     workspace = context.workspace
     folder = local_folder(workspace.semantic_ids)
     with exclusive_lock(folder), workspace.exclusive("semantic IDs"):
         source = read_source(context)
-        current = current_version(workspace.semantic_ids)
+        update = IdUpdate.begin(workspace.semantic_ids)
+        current = update.current
         if current is None or refit:
-            return _fit_version(context, source, current), True
+            return _fit_version(context, source, update), True
         _require_same_settings(source, current)
         content = current.fusion.encode(source.encoded)
         items, changed = extend_items(
@@ -87,7 +87,7 @@ def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool
         if not any(changed.values()):
             return current, False
         fusion = current.fusion
-        return _publish(workspace, source, current.codebooks, fusion, items, changed), True
+        return _publish(update, source, current.codebooks, fusion, items, changed), True
 
 
 def read_source(context: JobContext) -> CodeSource:
@@ -180,12 +180,12 @@ def compare_codes(new: IntArray, old: IntArray) -> list[float]:
     return [*map(float, same.mean(0)), float(same.all(1).mean())]
 
 
-def _fit_version(context: JobContext, source: CodeSource, current: IdVersion | None) -> IdVersion:
+def _fit_version(context: JobContext, source: CodeSource, update: IdUpdate) -> IdVersion:
     """Fit fusion and codebooks and publish a version, matched to the current one if any."""
-    workspace, options = context.workspace, context.options
-    fusion = Fusion.fit(source.encoded, workspace.settings.content.fusion)
+    settings, options, current = context.settings, context.options, update.current
+    fusion = Fusion.fit(source.encoded, settings.content.fusion)
     content = fusion.encode(source.encoded)
-    config = workspace.settings.semantic_ids
+    config = settings.semantic_ids
     pairs = cooccurring_pairs(source.dataset.events)
     start = current.codebooks if current else None
     codebooks, codes = fit_codebooks(content, config, pairs, options, fusion.columns, start)
@@ -206,11 +206,11 @@ def _fit_version(context: JobContext, source: CodeSource, current: IdVersion | N
     listed = np.ones(len(ids), np.bool_)
     places = places_in_groups(codes, places)
     items = CodedItems(ids, codes, places, hash_rows(content), listed)
-    return _publish(workspace, source, codebooks, fusion, items, {"refit": True, **facts})
+    return _publish(update, source, codebooks, fusion, items, {"refit": True, **facts})
 
 
 def _publish(
-    workspace: Workspace,
+    update: IdUpdate,
     source: CodeSource,
     codebooks: Codebooks,
     fusion: Fusion,
@@ -218,7 +218,7 @@ def _publish(
     changes: Mapping[str, Any],
 ) -> IdVersion:
     """Publish a version with the names and quality of its codes."""
-    fields = workspace.settings.content.fields
+    fields = source.made_from["content"]["fields"]
     codes = select_codes(items, source.dataset.catalogue)
     names = name_prefixes(source.dataset.catalogue, codes, fields, levels=codes.shape[1])
     facts = {
@@ -226,7 +226,7 @@ def _publish(
         "changes": changes,
         "quality": asdict(measure_code_quality(codes, codebooks.codebook_size)),
     }
-    return publish_version(workspace.semantic_ids, codebooks, fusion, items, names, facts)
+    return update.publish(codebooks, fusion, items, names, facts)
 
 
 def select_codes(items: CodedItems, catalogue: Catalogue) -> IntArray:

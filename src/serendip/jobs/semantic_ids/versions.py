@@ -18,7 +18,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,36 +77,63 @@ class IdVersion:
     names: Mapping[str, str]
 
 
-def publish_version(
-    place: Place,
-    codebooks: Codebooks,
-    fusion: Fusion,
-    items: CodedItems,
-    names: Mapping[str, str],
-    facts: Mapping[str, Any],
-) -> IdVersion:
-    """Write a version and make it current; the caller holds the folder's lock.
+@dataclass(frozen=True, slots=True, eq=False)
+class IdUpdate:
+    """A build of semantic IDs, which replaces the version that it read and no other one.
 
     Args:
-        place: ``semantic_ids`` of a workspace.
-        codebooks: of the version.
-        fusion: of the version.
-        items: with their codes.
-        names: of code prefixes.
-        facts: for the manifest, besides format, name, parent and checksums.
+        versions: all of them; the pointer was read through this object.
+        current: the version that is replaced; None = there is none.
     """
 
-    def write(building: Path) -> None:
-        codebooks.save(building / _CODEBOOKS)
-        if fusion.blocks:
-            fusion.save(building / _FUSION)
-        _write_items(building / _CODES, items)
-        text = json.dumps(dict(names), indent=1, ensure_ascii=False)
-        (building / _NAMES).write_text(text, encoding="utf-8")
+    versions: Versions
+    current: IdVersion | None
 
-    versions = id_versions(place)
-    version = versions.publish(write, {"parent": versions.readable_name() or None, **facts})
-    return IdVersion(version.name, version.manifest, codebooks, fusion, items, names)
+    @classmethod
+    def begin(cls, place: Place) -> Self:
+        """Read the current version; the caller holds the folder's lock until it has published.
+
+        Raises:
+            ArtefactError: a file of it is missing or altered.
+            StorageError: the storage cannot be reached.
+        """
+        versions = id_versions(place)
+        version = versions.current_to_replace()
+        return cls(versions, None if version is None else _read(version))
+
+    def publish(
+        self,
+        codebooks: Codebooks,
+        fusion: Fusion,
+        items: CodedItems,
+        names: Mapping[str, str],
+        facts: Mapping[str, Any],
+    ) -> IdVersion:
+        """Write a version and make it current.
+
+        Args:
+            codebooks: of the version.
+            fusion: of the version.
+            items: with their codes.
+            names: of code prefixes.
+            facts: for the manifest, besides format, name, parent and checksums.
+
+        Raises:
+            ConflictError: another machine built a version meanwhile.
+            StorageError: the storage cannot be written to.
+        """
+
+        def write(building: Path) -> None:
+            codebooks.save(building / _CODEBOOKS)
+            if fusion.blocks:
+                fusion.save(building / _FUSION)
+            _write_items(building / _CODES, items)
+            text = json.dumps(dict(names), indent=1, ensure_ascii=False)
+            (building / _NAMES).write_text(text, encoding="utf-8")
+
+        parent = self.current.name if self.current else None
+        version = self.versions.publish(write, {"parent": parent, **facts})
+        return IdVersion(version.name, version.manifest, codebooks, fusion, items, names)
 
 
 def current_version(place: Place) -> IdVersion | None:

@@ -32,7 +32,7 @@ from serendip.jobs.suggestions.check_tasks import SEARCH_FOLDER, CheckTasks
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import scratch_folder
-from serendip.runtime.versions import Versions
+from serendip.runtime.versions import Version, Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
 from serendip.search.suggestions.checks import CandidateCheck, SuggestionVerifier
@@ -184,15 +184,19 @@ def build_queries(
     Raises:
         ArtefactError: a file of the current version is missing or altered.
         DataError: the catalogue is empty.
-        StorageError: another process is building suggested queries.
+        ConflictError: another machine built a version meanwhile.
+        StorageError: another process is building suggested queries, or the storage cannot be
+            reached.
     """
     workspace = context.workspace
     folder = local_folder(workspace.queries)
     with exclusive_lock(folder), workspace.exclusive("suggested queries"):
-        texts = {**_read_written_texts(workspace), **written}
+        versions = query_versions(workspace)
+        current = versions.current_to_replace()
+        texts = {**_read_written_texts(current), **written}
         candidates = _to_candidates(texts, context.log.dataset.catalogue)
         built = compute_queries(context, candidates)
-        return _publish(workspace, built, texts), built
+        return _publish(versions, current, built, texts), built
 
 
 def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
@@ -229,12 +233,11 @@ def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Can
     Raises:
         ArtefactError: a file of the version is missing or altered.
     """
-    return _to_candidates(_read_written_texts(workspace), catalogue)
+    return _to_candidates(_read_written_texts(query_versions(workspace).current()), catalogue)
 
 
-def _read_written_texts(workspace: Workspace) -> dict[str, str]:
-    """LLM-written query -> id of the item that it was written for."""
-    version = query_versions(workspace).current()
+def _read_written_texts(version: Version | None) -> dict[str, str]:
+    """LLM-written query of a version -> id of the item that it was written for."""
     if version is None:
         return {}
     rows = json.loads((version.folder / _WRITTEN_FILE).read_text(encoding="utf-8"))
@@ -274,8 +277,13 @@ def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list
     return list(merged.values())
 
 
-def _publish(workspace: Workspace, built: SuggestionBuild, written: Mapping[str, str]) -> str:
-    """Publish a version and return its name.
+def _publish(
+    versions: Versions,
+    current: Version | None,
+    built: SuggestionBuild,
+    written: Mapping[str, str],
+) -> str:
+    """Publish a version that follows the current one, and return its name.
 
     It has all LLM-written queries, also those that fail verification now: they may pass with other
     items.
@@ -287,8 +295,7 @@ def _publish(workspace: Workspace, built: SuggestionBuild, written: Mapping[str,
         document = json.dumps(rows, ensure_ascii=False, indent=0)
         (building / _WRITTEN_FILE).write_text(document, encoding="utf-8")
 
-    versions = query_versions(workspace)
-    facts = {"previous": versions.readable_name(), "report": built.report}
+    facts = {"previous": current.name if current else "", "report": built.report}
     return versions.publish(write, facts).name
 
 
