@@ -258,6 +258,8 @@ def test_status_and_doctor_say_where_things_lie(first: Path, tmp_path: Path, url
     lines = list(describe(status))
     assert f"storage      {url}" in lines
     assert f"  {url}/generations: gen-2" in lines
+    for name in ("semantic_ids", "queries", "relevance"):
+        assert f"  {url}/{name}: nothing yet" in lines
     checks = {check["name"]: check for check in check_workspace(workspace)}
     assert checks["storage"]["status"] == "PASS"
     assert checks["generation"]["status"] == "PASS"
