@@ -185,6 +185,10 @@ def test_a_training_shares_what_is_here_alone_unless_a_command_is_building_it(
         assert id_versions(workspace.semantic_ids).names() == ["v1"]
     share_versions(workspace)
     assert query_versions(workspace).names() == ["v1"]
+    storage = read_status(workspace).storage
+    assert storage is not None
+    shown = [(place.url, place.stored) for place in storage.places[2:]]
+    assert shown == [(f"{url}/{name}", ("v1",)) for name in ("semantic_ids", "queries")]
     caplog.clear()
     with exclusive_lock(local_folder(workspace.queries)):
         share_versions(workspace)  # all is there: no lock is needed
@@ -258,8 +262,6 @@ def test_status_and_doctor_say_where_things_lie(first: Path, tmp_path: Path, url
     lines = list(describe(status))
     assert f"storage      {url}" in lines
     assert f"  {url}/generations: gen-2" in lines
-    for name in ("semantic_ids", "queries", "relevance"):
-        assert f"  {url}/{name}: nothing yet" in lines
     checks = {check["name"]: check for check in check_workspace(workspace)}
     assert checks["storage"]["status"] == "PASS"
     assert checks["generation"]["status"] == "PASS"

@@ -43,7 +43,7 @@ class StorageStatus:
         in_force: name of the generation that it says is in force; empty = none, or not known.
         in_force_here: that of the last one that this machine opened.
         places: the generations, the segments of the event log, then versions of semantic IDs,
-            suggested queries and relevance models; empty if there is a problem.
+            suggested queries and relevance models where there are any; empty if there is a problem.
         other_logs: log -> number of segments, of logs there that this database does not have: of
             another workspace with this URL, or of one that was restored since.
     """
@@ -64,8 +64,9 @@ def read_storage(workspace: Workspace) -> StorageStatus | None:
     here = _name_in(workspace.generation_folder)
     try:
         built = (workspace.semantic_ids, workspace.queries, *model_places(workspace).values())
-        shared = (workspace.generations, workspace.log, *built)
-        places = [one for one in map(_describe, shared) if one]
+        places = [one for one in map(_describe, (workspace.generations, workspace.log)) if one]
+        # Each surface may have a relevance model; few have.
+        places += [one for one in map(_describe, built) if one and (one.stored or one.copies)]
         in_force = _name_in(workspace.generations)
         with closing(workspace.open_store()) as store:
             others = store.other_logs()
