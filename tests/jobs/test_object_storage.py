@@ -146,13 +146,13 @@ def test_what_one_machine_builds_the_others_train_from(url: str, tmp_path: Path)
     second = another_machine(first, tmp_path / "second")
     one, other = (Workspace.open(folder) for folder in (first, second))
     shared = require_current(other.semantic_ids)
-    assert (before.name, shared.name) == ("v1", "v2")
+    assert (before.name, shared.name) == ("v1", "v1")
     np.testing.assert_array_equal(shared.items.codes, before.items.codes)
     with closing(other.open_store()) as store:
         store.put_items([Item("new", "A new horror tale", attributes={"genre": "horror"})])
-    assert build_ids(JobContext.open(second))[0].name == "v3"
+    assert build_ids(JobContext.open(second))[0].name == "v2"
     assert require_current(one.semantic_ids).items.row_of()["new"] == 60
-    assert open_version(one.semantic_ids, "v2").items.ids == shared.items.ids
+    assert open_version(one.semantic_ids, "v1").items.ids == shared.items.ids
     name, _ = build_queries(JobContext.open(second))
     built = query_versions(one).current()
     assert built is not None and built.name == name and (built.folder / "table").is_dir()
@@ -165,7 +165,7 @@ def test_what_one_machine_builds_the_others_train_from(url: str, tmp_path: Path)
         shutil.rmtree(first / folder)
     back_up(one, str(tmp_path / "backup"), SilentProgress())
     restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
-    for name in ("semantic_ids/v3", "queries/v1", "relevance/v1", "relevance/lists/home/v1"):
+    for name in ("semantic_ids/v2", "queries/v1", "relevance/v1", "relevance/lists/home/v1"):
         assert (tmp_path / "restored" / name / "manifest.json").is_file()
 
 
@@ -182,9 +182,13 @@ def test_a_training_shares_what_is_here_alone_unless_a_command_is_building_it(
         share_versions(workspace)
         assert "a later training stores" in caplog.text
         assert query_versions(workspace).names() == []
-        assert len(id_versions(workspace.semantic_ids).names()) == 1
+        assert id_versions(workspace.semantic_ids).names() == ["v1"]
     share_versions(workspace)
-    assert len(query_versions(workspace).names()) == 1
+    assert query_versions(workspace).names() == ["v1"]
+    storage = read_status(workspace).storage
+    assert storage is not None
+    shown = [(place.url, place.stored) for place in storage.places[2:]]
+    assert shown == [(f"{url}/{name}", ("v1",)) for name in ("semantic_ids", "queries")]
     caplog.clear()
     with exclusive_lock(local_folder(workspace.queries)):
         share_versions(workspace)  # all is there: no lock is needed

@@ -44,6 +44,10 @@ _log = logging.getLogger(__name__)
 SETTINGS_FILE = "serendip.toml"
 
 
+LIST_FOLDER = "lists"
+"""Folder, in that of the relevance models, of models by labels of lists."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """Paths and settings of one folder.
@@ -80,7 +84,7 @@ class Workspace:
     @property
     def generations(self) -> Place:
         """Place of published generations."""
-        return self._place("generations")
+        return self._place("generations", self.settings.storage.copies_gib)
 
     @property
     def generation_folder(self) -> Path:
@@ -92,27 +96,27 @@ class Workspace:
         """Place of the segments of the event log."""
         return self._place(LOG_FOLDER)
 
-    def _place(self, name: str, is_bounded: bool = True) -> Place:
-        return self.settings.storage.place(self.folder, name, is_bounded)
+    def _place(self, name: str, copies_gib: float | None = None) -> Place:
+        return self.settings.storage.place(self.folder, name, copies_gib)
 
     @property
     def semantic_ids(self) -> Place:
         """Place of versions of semantic IDs."""
-        return self._place("semantic_ids", is_bounded=False)
+        return self._place("semantic_ids")
 
     @property
     def relevance(self) -> Place:
         """Place of versions of the relevance model."""
-        return self._place("relevance", is_bounded=False)
+        return self._place("relevance")
 
     def list_relevance(self, surface: str) -> Place:
         """Place of versions of the relevance model of a surface, by labels of its own lists."""
-        return self._place(f"relevance/lists/{surface}", is_bounded=False)
+        return self._place(f"relevance/{LIST_FOLDER}/{surface}")
 
     @property
     def queries(self) -> Place:
         """Place of versions of suggested queries."""
-        return self._place("queries", is_bounded=False)
+        return self._place("queries")
 
     @property
     def reports(self) -> Path:

@@ -11,8 +11,9 @@ from serendip.data.checks import CheckResult
 from serendip.data.objects.mirror import Mirror, Place
 from serendip.data.objects.object_store import ObjectStore
 from serendip.engine.artefacts.generations import current_name
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import LIST_FOLDER, Workspace
 from serendip.errors import SerendipError
+from serendip.jobs.relevance.versions import model_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class StorageStatus:
         problem: why it cannot be read; empty = it can.
         in_force: name of the generation that it says is in force; empty = none, or not known.
         in_force_here: that of the last one that this machine opened.
-        places: the generations and the segments of the event log; empty if there is a problem.
+        places: the generations, the segments of the event log, then versions of semantic IDs,
+            suggested queries and relevance models where there are any; empty if there is a problem.
         other_logs: log -> number of segments, of logs there that this database does not have: of
             another workspace with this URL, or of one that was restored since.
     """
@@ -55,13 +57,16 @@ class StorageStatus:
 
 
 def read_storage(workspace: Workspace) -> StorageStatus | None:
-    """Where generations and segments lie; None = on this machine alone."""
+    """Where the folders lie that machines share; None = on this machine alone."""
     url = workspace.settings.storage.url
     if not url:
         return None
     here = _name_in(workspace.generation_folder)
     try:
+        built = (workspace.semantic_ids, workspace.queries, *model_places(workspace).values())
         places = [one for one in map(_describe, (workspace.generations, workspace.log)) if one]
+        # Each surface may have a relevance model; few have.
+        places += [one for one in map(_describe, built) if one and (one.stored or one.copies)]
         in_force = _name_in(workspace.generations)
         with closing(workspace.open_store()) as store:
             others = store.other_logs()
@@ -89,7 +94,9 @@ def _describe(place: Place) -> SharedPlace | None:
     if not isinstance(place, Mirror):
         return None
     stored = tuple(place.names())
-    return SharedPlace(place.objects.name, str(place.folder), stored, place.copies())
+    # Models of lists have a folder of their own in that of the others.
+    copies = {name: size for name, size in place.copies().items() if name != LIST_FOLDER}
+    return SharedPlace(place.objects.name, str(place.folder), stored, copies)
 
 
 def _name_in(generations: Place) -> str:

@@ -335,11 +335,45 @@ def test_what_a_machine_had_before_a_storage_is_shared_if_that_has_nothing(
     own.publish(write("second"), {"fact": 7})
     assert text_of(tmp_path / "b", store) == "second"
     shared = versions(tmp_path / "b", store).share()
-    assert shared is not None and (shared.name, shared.manifest["fact"]) == ("gen-3", 7)
+    assert shared is not None and (shared.name, shared.manifest["fact"]) == ("gen-2", 7)
+    assert own_texts(tmp_path / "b") == {"gen-1": "first"}
     published_here(tmp_path / "c", "other")
     assert [versions(tmp_path / name, store).share() for name in "abc"] == [None] * 3
     assert [text_of(tmp_path / name, store) for name in "abc"] == ["second"] * 3
     assert own_texts(tmp_path / "c") == {"gen-1": "other"}
+    versions(tmp_path / "a", store).remove("gen-2")
+    assert versions(tmp_path / "b", store).publish(write("third"), {}).name == "gen-3"
+    assert own_texts(tmp_path / "b") == {"gen-1": "first"}
+    assert not (tmp_path / "b" / "gen-2").exists()  # it had become a copy
+
+
+def test_what_is_shared_takes_no_name_that_the_store_had(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    published_here(tmp_path / "b", "first")
+    store.within("generations").replace("gen-1/claim", b"of a publication that was killed", None)
+    shared = versions(tmp_path / "b", store).share()
+    assert shared is not None and shared.name == "gen-2"
+    assert [text_of(tmp_path / name, store) for name in "ab"] == ["first"] * 2
+
+
+def test_what_another_machine_shared_first_takes_nothing_from_this_one(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    for text in ("first", "second"):
+        published_here(tmp_path / "b", text)
+
+    class Late(MirroredVersions):
+        """The other machine publishes while this one writes into the store."""
+
+        def make_current(self, name: str) -> None:
+            versions(tmp_path / "a", store).publish(write("other"), {})
+            super().make_current(name)
+
+    mirror = Mirror(tmp_path / "b", store.within("generations"))
+    with pytest.raises(ConflictError):
+        Late(tmp_path / "b", "Train.", "gen-", "CURRENT", 2, mirror=mirror).share()
+    assert text_of(tmp_path / "b", store) == "other"
+    assert own_texts(tmp_path / "b") == {"gen-1": "first", "gen-2": "second"}
+    assert versions(tmp_path / "a", store).names() == ["gen-3"]
 
 
 def test_a_version_that_is_away_is_that_of_this_machine(tmp_path: Path) -> None:

@@ -90,10 +90,12 @@ class MirroredVersions(Versions):
         number = max(map(self.number, taken), default=0)
         while True:
             number += 1
-            name = f"{self.prefix}{number}"
-            token = secrets.token_bytes(16)
-            if self.mirror.objects.replace(f"{name}/{_CLAIM}", token, None):
+            if self._claim(name := f"{self.prefix}{number}"):
                 return name
+
+    def _claim(self, name: str) -> bool:
+        """Whether this machine may use a name, which no other one has claimed."""
+        return self.mirror.objects.replace(f"{name}/{_CLAIM}", secrets.token_bytes(16), None)
 
     def _put_in_place(self, building: Path, name: str) -> None:
         self._mark(name, (building / MANIFEST).read_bytes())
@@ -337,15 +339,21 @@ class MirroredVersions(Versions):
     def share(self) -> Version | None:
         """Publish the current version of this machine if the store has none; None = it has one.
 
-        The caller holds the lock of the folder.
+        It keeps its name, by which others speak of it, unless the store has or had that or a later
+        one. The caller holds the lock of the folder.
 
         Raises:
             ArtefactError: a file of it is missing or altered.
+            ConflictError: another machine published one meanwhile.
             StorageError: the store cannot be written to.
         """
         if self._read_pointer() is not None or not (name := super().current_name()):
             return None
         version = super().open(name)
+        taken = {key.partition("/")[0] for key in self.mirror.objects.sizes("")}
+        if max(map(self.number, taken), default=0) < self.number(name) and self._claim(name):
+            self._share_as_it_is(name)
+            return version
 
         def copy(building: Path) -> None:
             for file in version.manifest["files"]:
@@ -354,6 +362,19 @@ class MirroredVersions(Versions):
 
         facts = {key: value for key, value in version.manifest.items() if key not in OWN_FACTS}
         return self.publish(copy, facts)
+
+    def _share_as_it_is(self, name: str) -> None:
+        """Store a version of this machine under the name that it has; refused, it stays our own."""
+        try:
+            self._store(self.folder / name, name)
+            self.make_current(name)
+        except ConflictError:
+            self._remove_stored(name, with_claim=False)
+            raise
+        # Only now: a copy of what is not in force may be removed.
+        self._mark(name, (self.folder / name / MANIFEST).read_bytes())
+        with suppress(StorageError):
+            self._remove_unfinished(name)
 
     def own(self) -> Versions:
         """What this machine had published before it had the store, and nobody else has."""

@@ -28,13 +28,13 @@ class StorageConfig(Config):
     """Limit of the copies of generations on this machine, in GiB; the oldest go first, and those in
     force always stay. None = as many as the storage has."""
 
-    def place(self, workspace: Path, name: str, is_bounded: bool = True) -> Place:
+    def place(self, workspace: Path, name: str, copies_gib: float | None = None) -> Place:
         """Where the content of a folder of the workspace lies.
 
         Args:
             workspace: its folder.
             name: of the folder in it, and in the storage.
-            is_bounded: whether ``copies_gib`` counts.
+            copies_gib: limit of the copies of this folder, in GiB; None = no limit.
 
         Raises:
             ConfigError: the URL cannot be used.
@@ -42,8 +42,7 @@ class StorageConfig(Config):
         """
         if not self.url:
             return workspace / name
-        is_limited = is_bounded and self.copies_gib is not None
-        most = int((self.copies_gib or 0) * _GIB) if is_limited else None
+        most = None if copies_gib is None else int(copies_gib * _GIB)
         return Mirror(workspace / name, _open(self.url).within(name), most)
 
 

@@ -92,6 +92,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
         ConfigError: a target action of the ranker does not occur in its training data.
         DataError: there are too few interactions.
         ExtraMissing: a package of the extra ``train`` is not installed.
+        StorageError: versions of what commands built are not here, and the storage is out of reach.
     """
     workspace, options = context.workspace, context.options
     status = FileProgress(workspace.reports / STATUS_FILE, PLAN)
@@ -100,6 +101,8 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
         require_training()
         dataset = read_evaluation_dataset(context)
         require_actions(dataset, workspace.settings.ranker.actions)
+        # Before hours of work: it reads versions that a storage may have, which may be away later.
+        fingerprint = compute_fingerprint(workspace, options.seed)
         made, left_out = plan_splits(workspace, options.seed, full)
         answers = _evaluate_splits(context, made, clock)
         with clock.stage(REPORT):
@@ -122,7 +125,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
                 code_version=__version__,
                 seed=options.seed,
             )
-            report["fingerprint"] = compute_fingerprint(workspace, options.seed)
+            report["fingerprint"] = fingerprint
             write_json(workspace.reports / REPORT_JSON, report)
             write_text(workspace.reports / REPORT_HTML, render_page(report))
     return report
