@@ -225,6 +225,19 @@ def test_tiny_worlds_train_or_say_why(tmp_path: Path, items: str, events: str, c
         assert serendip_here("evaluate", "-w", folder).returncode == 3
 
 
+def test_an_import_says_how_many_items_its_files_have_no_more(tmp_path: Path) -> None:
+    folder = shop_files(tmp_path)
+    assert "were deleted" not in serendip_here("import", "-w", folder).stdout
+    rows = (folder / "items.csv").read_text().splitlines(keepends=True)
+    (folder / "items.csv").write_text("".join(rows[:-7]))
+    summary = json.loads(serendip_here("import", "-w", folder, "--json").stdout)
+    assert summary["deleted_items"] == 7
+    (folder / "items.csv").write_text("".join(rows[:-9]))
+    assert "2 items of the import before are not in the files any more" in (
+        serendip_here("import", "-w", folder).stdout
+    )
+
+
 def test_nothing_trained_says_what_to_run(tmp_path: Path) -> None:
     folder = shop_files(tmp_path)
     done = serendip_here("recommend", "-w", folder)

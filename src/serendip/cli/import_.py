@@ -22,6 +22,11 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     terminal.say(
         f"{summary['items']:,} items and {summary['events']:,} events are in the database."
     )
+    if "deleted_items" in summary:
+        terminal.say(
+            f"{summary['deleted_items']:,} items of the import before are not in the files any "
+            "more and were deleted."
+        )
     if "users" in summary:
         terminal.say(f"{summary['users']:,} users of the users file are in it.")
     if "erased_events" in summary:

@@ -33,8 +33,9 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
 
     Returns:
         ``items`` and ``events``: number of rows in the database; ``users``: of the users file,
-        if there is one; ``erased_events``: of the files, left out as their users were erased after
-        them, if there are any.
+        if there is one; ``deleted_items``: of the import before, which the files have no more, and
+        ``erased_events``: of the files, left out as their users were erased after them, if there
+        are any.
 
     Raises:
         DataError: a file, a column or a row is wrong; the database is unchanged.
@@ -50,6 +51,8 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
         )
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))
         summary = {"items": store.count_items(), "events": store.count_events()}
+        if counts.deleted_items:
+            summary["deleted_items"] = counts.deleted_items
         if counts.erased_events:
             summary["erased_events"] = counts.erased_events
     remove_remains(str(workspace.folder))

@@ -124,6 +124,7 @@ class ImportCounts:
         duplicate_examples: up to ten repeated ids.
         users: distinct users with attributes.
         erased_events: events left out, as their users were erased after them.
+        deleted_items: of earlier imports, which are not read again.
     """
 
     items: int
@@ -132,6 +133,7 @@ class ImportCounts:
     duplicate_examples: tuple[str, ...] = ()
     users: int = 0
     erased_events: int = 0
+    deleted_items: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -548,7 +550,8 @@ class Store:
                 del events  # unless ``prepared`` needs them
                 with self._database.begin_write(connection):
                     staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
-                    self._delete_from_files(connection, staging.left_out())
+                    left_out = staging.left_out()
+                    self._delete_from_files(connection, left_out)
                     stored = self._writer.publish(connection, prepared)
                     left = self._erased.left(connection, users)
                     num_users = self.users.replace_imported(connection, left)
@@ -556,6 +559,7 @@ class Store:
         return ImportCounts(
             *(num_items, stored.num_events, len(repeated), examples, num_users),
             stored.num_erased,
+            len(left_out),
         )
 
     def compact(self) -> int:
