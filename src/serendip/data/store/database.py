@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serendip.data.store.backends.backend import WRITES
+from serendip.data.store.backends.backend import MAY_PAUSE, WRITES
 from serendip.data.store.config import DatabasePlace
 from serendip.errors import StorageError
 
@@ -123,18 +123,23 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, may_pause: bool = False) -> Iterator[Connection]:
         """Open a write transaction: atomic, durable when the block ends, one writer at a time.
 
+        Args:
+            may_pause: whether the block may compute, or wait for something else, for long. A server
+                ends other writes that are silent for too long, as nobody else can write meanwhile.
+
         Raises:
-            BusyError: other writers held the database for longer than the timeout.
+            BusyError: other writers held the database for longer than the timeout, or the server
+                ended this write.
             StorageError: nothing was written; also if the database was deleted, replaced or moved.
         """
         with (
             self._errors(),
             self._in_use(),
             self._engine.connect() as connection,
-            self.begin_write(connection),
+            self.begin_write(connection, may_pause),
         ):
             yield connection
 
@@ -146,10 +151,10 @@ class Database:
             yield connection
 
     @contextmanager
-    def begin_write(self, connection: Connection) -> Iterator[None]:
-        """Begin a transaction that holds the write lock from its start."""
+    def begin_write(self, connection: Connection, may_pause: bool) -> Iterator[None]:
+        """Begin a transaction that holds the write lock from its start; see ``write``."""
         self._backend.require_same()
-        connection.execution_options(**{WRITES: True})
+        connection.execution_options(**{WRITES: True, MAY_PAUSE: may_pause})
         with self._failed_syncs(), connection.begin():
             self.require_not_moved(connection)
             yield

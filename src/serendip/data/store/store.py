@@ -332,7 +332,7 @@ class Store:
     @contextmanager
     def frozen(self) -> Iterator[Connection]:
         """A transaction in which nobody else writes, for a copy of everything."""
-        with self._database.write() as connection:
+        with self._database.write(may_pause=True) as connection:
             yield connection
 
     @property
@@ -548,7 +548,7 @@ class Store:
             with self._writer.exclusive():
                 prepared = self._writer.prepare(events)
                 del events  # unless ``prepared`` needs them
-                with self._database.begin_write(connection):
+                with self._database.begin_write(connection, may_pause=True):
                     staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
                     left_out = staging.left_out()
                     self._delete_from_files(connection, left_out)

@@ -159,8 +159,11 @@ class UserHistories:
             user_id: external id; an unknown user has an empty history.
             vocabulary: of the generation, extended by the items posted since.
         """
+        # Before reading, so that a later commit is read again; before the lock, as a server that is
+        # silent keeps whoever asks it waiting.
+        commit = self._log.commit_number()
         with self._lock:
-            self._follow(vocabulary)
+            self._follow(commit, vocabulary)
             history = self._cache.get(user_id)
             if history is None:
                 events, seq = self._log.past(user_id, self._rules.ignore)
@@ -191,9 +194,8 @@ class UserHistories:
         """Number of cached events."""
         return sum(map(len, self._cache.values()))
 
-    def _follow(self, vocabulary: Vocabulary) -> None:
-        """Add the events that were appended to the log since the last request."""
-        commit = self._log.commit_number()  # before reading: a later commit is read again
+    def _follow(self, commit: int | None, vocabulary: Vocabulary) -> None:
+        """Add the events that were appended to the log, unless it was read as of this commit."""
         if commit is not None and commit == self._commit:
             return
         changes = self._users.changes()

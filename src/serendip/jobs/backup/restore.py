@@ -164,7 +164,7 @@ def _rows_moved(staged: Path, url: str) -> Iterator[None]:
         yield
         return
     path, tables = staged / DATABASE_FILE, all_tables()
-    with open_target(check_url(url), tables) as target, target.write() as writing:
+    with open_target(check_url(url), tables) as target, target.write(may_pause=True) as writing:
         with closing(Store.open(path)) as store, store.frozen() as reading:
             copy_rows(CopyEnd(store.database, reading), CopyEnd(target, writing), tables)
         path.unlink()

@@ -165,10 +165,12 @@ def deaf_to_goodbyes(server: str, folder: Path) -> Iterator[str]:
         way.close()
 
 
-def test_a_lock_is_free_as_soon_as_it_is_given_back(url: str, tmp_path: Path) -> None:
+def test_a_lock_is_free_as_soon_as_it_is_given_back(
+    postgres_server: PostgresServer, url: str, tmp_path: Path
+) -> None:
     host = parse_qs(urlsplit(url).query)["host"][0]
     short = Path(tempfile.mkdtemp(dir="/tmp"))  # names of sockets have few characters
-    with deaf_to_goodbyes(f"{host}/.s.PGSQL.5432", short) as proxy:
+    with deaf_to_goodbyes(str(postgres_server.socket), short) as proxy:
         place = url.replace(host, proxy)
         with closing(Store.open(place, log=tmp_path / "log")) as store:
             for _ in range(2):

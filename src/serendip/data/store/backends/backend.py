@@ -37,6 +37,9 @@ class RowsAround:
 WRITES = "serendip_writes"
 """Execution option of a connection whose transactions take the write lock when they begin."""
 
+MAY_PAUSE = "serendip_may_pause"
+"""Execution option of one that writes and may be silent for long between two statements."""
+
 
 class CommitWatch(Protocol):
     """Tells cheaply whether anything was committed; thread-safe.

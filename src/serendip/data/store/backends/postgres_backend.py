@@ -5,6 +5,10 @@ writer at a time, as with SQLite, so that sequence numbers appear in their order
 follows them misses none. A read is a ``REPEATABLE READ`` transaction and waits for nobody. The
 server's settings decide what durable means, but ``synchronous_commit = off`` is turned on.
 
+A machine that falls silent, without power or behind a network that is cut, is given up by the other
+side after ``SILENCE_S``, and what it held is free. A process that stops inside a write, on a
+machine that runs, is given up after ``IDLE_S``.
+
 Several workspaces may share a database: each has a schema of its own, which ``search_path`` names.
 """
 
@@ -19,7 +23,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backends.backend import WRITES, RowsAround
+from serendip.data.store.backends.backend import MAY_PAUSE, WRITES, RowsAround
+from serendip.data.store.backends.circuit_breaker import CircuitBreaker
 from serendip.errors import BusyError, ConfigError, DiskFullError, ExtraMissing, StorageError
 
 if TYPE_CHECKING:
@@ -28,28 +33,47 @@ if TYPE_CHECKING:
 LEAST_VERSION = 15
 _PACKAGES = ("psycopg", "alembic")
 _POOL, _MORE = 4, 12
-_KEEPALIVE_S = 30
+
+SILENCE_S = 15
+"""How long either side of a connection waits for the other one to confirm what it was sent."""
+
+_PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 10, 5, 3
+"""A connection without traffic is probed after, every, and so many times without a reply."""
+
+IDLE_S = 30
+"""How long a write may be silent between two statements, unless the server says another time."""
+
 _OPTIONS: Mapping[str, Any] = {
     "connect_timeout": 10,
-    "keepalives_idle": _KEEPALIVE_S,
+    "keepalives_idle": _PROBE_AFTER_S,
+    "keepalives_interval": _PROBE_EVERY_S,
+    "keepalives_count": _PROBES,
+    "tcp_user_timeout": SILENCE_S * 1000,
     "client_encoding": "utf8",
     "application_name": "serendip",
 }
+"""Parameters of libpq; those of the URL come before them."""
 
 _WRITE_LOCK, _NAME_LOCK = 0x5345524E, 0x5345524F
 """First halves of the keys of the advisory locks; the second is a hash of schema and name."""
 
 _TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({_WRITE_LOCK}, hashtext(current_schema()))"
+_LIMIT_IDLE = f"""set_config('idle_in_transaction_session_timeout',
+    CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN '{IDLE_S}s'
+    ELSE current_setting('idle_in_transaction_session_timeout') END, true)"""
 _TAKE_NAME_LOCK = (
     f"SELECT pg_try_advisory_lock({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
 )
 _RELEASE_NAME_LOCK = (
     f"SELECT pg_advisory_unlock({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
 )
-_PREPARE = """
+_PREPARE = f"""
 SELECT current_schema(),
        set_config('lock_timeout', %s, false),
-       set_config('tcp_keepalives_idle', %s, false),
+       set_config('tcp_keepalives_idle', '{_PROBE_AFTER_S}', false),
+       set_config('tcp_keepalives_interval', '{_PROBE_EVERY_S}', false),
+       set_config('tcp_keepalives_count', '{_PROBES}', false),
+       set_config('tcp_user_timeout', '{SILENCE_S}s', false),
        set_config('synchronous_commit',
                   CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
                   ELSE current_setting('synchronous_commit') END, false)
@@ -60,6 +84,7 @@ _SET_LAST_NUMBER = "SELECT setval(pg_get_serial_sequence(%s, %s), %s::bigint)"
 _BUSY_STATES = ("55P03", "40P01", "40001")
 _FULL_STATES = ("53100",)
 _TOO_MANY_STATES = ("53300",)
+_IDLE_STATES = ("25P03",)
 _LOST_STATES = ("08", "57P")
 _NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout")
 """How messages of the driver begin before there is a connection, without a state."""
@@ -109,6 +134,11 @@ class PostgresBackend:
         self.failure: type[Exception] = psycopg.Error
         self._lost: type[Exception] = psycopg.OperationalError
         self._lock_timeout = f"{max(1, round(busy_s * 1000))}ms"
+        self._breaker = CircuitBreaker(
+            lambda: psycopg.OperationalError(
+                "connection timeout: the server was silent a moment ago"
+            )
+        )
         self._engine = self._build_engine()
 
     def create_engine(self) -> Engine:
@@ -120,27 +150,28 @@ class PostgresBackend:
 
         engine = create_engine(
             self._url,
+            creator=self._open_connection,
             isolation_level="READ COMMITTED",
             pool_size=_POOL,
             max_overflow=_MORE,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args=dict(_OPTIONS),
         )
         event.listen(engine, "connect", self._prepare)
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            if connection.get_execution_options().get(WRITES, False):
-                connection.exec_driver_sql(_TAKE_WRITE_LOCK)
+            options = connection.get_execution_options()
+            if options.get(WRITES, False):
+                idle = "" if options.get(MAY_PAUSE, False) else f", {_LIMIT_IDLE}"
+                connection.exec_driver_sql(_TAKE_WRITE_LOCK + idle)
 
         return engine
 
     def _prepare(self, connection: Any, record: Any) -> None:
         """Set up a new connection of the driver, or refuse it."""
         connection.autocommit = True
-        values = (self._lock_timeout, str(_KEEPALIVE_S))
-        schema, *_ = connection.execute(_PREPARE, values).fetchone()
+        schema, *_ = connection.execute(_PREPARE, (self._lock_timeout,)).fetchone()
         connection.autocommit = False
         version = connection.info.server_version // 10_000
         encoding = connection.info.parameter_status("server_encoding")
@@ -213,6 +244,11 @@ class PostgresBackend:
             return BusyError(
                 f"database {self.name}: its server has no connection left.",
                 "Nothing was written. Raise max_connections, or use fewer workers.",
+            )
+        if state in _IDLE_STATES:
+            return BusyError(
+                f"database {self.name}: its server ended a write that was silent for too long.",
+                "Nothing was written. Send it again.",
             )
         if state in _FULL_STATES:
             hint = "Nothing was written. Free some space on the server."
@@ -329,7 +365,15 @@ class PostgresBackend:
                 )
 
             def require_held() -> None:
-                connection.execute("SELECT 1")  # the lock lives as long as its connection
+                try:
+                    connection.execute("SELECT 1")  # the lock lives as long as its connection
+                except self.failure as error:
+                    raise StorageError(
+                        f"the lock `{name}` of database {self.name} was lost: its connection "
+                        "ended.",
+                        "Nothing of what it guards was written. Check the server and the network, "
+                        "then run the command again.",
+                    ) from error
 
             try:
                 yield require_held
@@ -339,14 +383,18 @@ class PostgresBackend:
 
     def _connect(self) -> Any:
         """A connection of the driver in autocommit mode, which the caller closes."""
+        connection = self._open_connection()
+        self._prepare(connection, None)
+        connection.autocommit = True
+        return connection
+
+    def _open_connection(self) -> Any:
+        """A connection of the driver as the URL says, which nothing has set up yet."""
         import psycopg
 
         arguments, options = self._engine.dialect.create_connect_args(self._url)
         connect: Any = psycopg.connect
-        connection = connect(*arguments, **options, **_OPTIONS)
-        self._prepare(connection, None)
-        connection.autocommit = True
-        return connection
+        return self._breaker.call(lambda: connect(*arguments, **{**_OPTIONS, **options}))
 
     def close(self) -> None:
         """Nothing: connections are all there is."""
@@ -370,25 +418,32 @@ class SnapshotWatch:
         self._connection: Any = None
         self._lock = threading.Lock()
         self._snapshot, self._number = "", 0
+        self._has_failed = False
 
     def number(self) -> int | None:
         """A number that is the same as long as nothing is committed; None = not known.
 
-        A commit that has returned is seen by the next call, whichever process made it.
+        A commit that has returned is seen by the next call, whichever process made it. While one
+        thread finds out whether the server is back, the others do not wait for it.
         """
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                statement = "SELECT pg_current_snapshot()::text"
-                snapshot = self._connection.execute(statement).fetchone()[0]
-            except (StorageError, self._failure):
-                self._close()
-                return None
+        if not self._lock.acquire(blocking=not self._has_failed):
+            return None
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            statement = "SELECT pg_current_snapshot()::text"
+            snapshot = self._connection.execute(statement).fetchone()[0]
+            self._has_failed = False
             if snapshot != self._snapshot:
                 self._snapshot = snapshot
                 self._number += 1
             return self._number
+        except (StorageError, self._failure):
+            self._has_failed = True
+            self._close()
+            return None
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the connection."""
