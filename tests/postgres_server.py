@@ -143,6 +143,10 @@ class PostgresServer:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    def end_locks(self) -> None:
+        """End the sessions that hold locks of commands, as a failover of the server would."""
+        self.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+
     def table_files(self) -> list[Path]:
         """The files of all tables, with what is in memory."""
         self.execute("CHECKPOINT")

@@ -17,7 +17,7 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
 
     terminal = Terminal(json)
     opened = Workspace.open(workspace)
-    with opened.exclusive("generations"):
-        generation = rollback(opened.generations)
+    with opened.exclusive("generations") as require_held:
+        generation = rollback(opened.generations, require_held)
     terminal.say(f"{generation.name} is current.")
     terminal.result({"generation": generation.name})

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.machine import identify_machine
+from serendip.runtime.versions import require_nothing
 from serendip.search.synonyms import Synonyms, read_synonyms
 
 _log = logging.getLogger(__name__)
@@ -156,10 +157,11 @@ class Workspace:
         return Store.create(self.database, self.log)
 
     @contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
+    def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
         """Be the only process of all machines with this database that does something.
 
-        Of a workspace on one machine the lock of a folder says the same: this one adds nothing.
+        Yields what raises a ``StorageError`` if the lock was lost, see ``Store.exclusive``. Of a
+        workspace on one machine the lock of a folder says the same: this one adds nothing.
 
         Args:
             name: of what is done.
@@ -168,10 +170,10 @@ class Workspace:
             StorageError: another process does it, or the database cannot be opened.
         """
         if not self.settings.store.url:
-            yield
+            yield require_nothing
             return
-        with closing(self.open_store()) as store, store.exclusive(name):
-            yield
+        with closing(self.open_store()) as store, store.exclusive(name) as require_held:
+            yield require_held
 
     def open_store(self, busy_timeout_s: float = PATIENT_S) -> Store:
         """Open the existing database; the caller closes it.

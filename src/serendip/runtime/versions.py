@@ -58,6 +58,10 @@ _UNSEALED = '""\n}'
 _BUILDING, _REMOVING = ".building-", ".removing-"
 
 
+def require_nothing() -> None:
+    """The check of a publication that no lock of other machines guards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """A version.
@@ -94,12 +98,19 @@ class Versions:
     pointer: str = "current"
     format: int | None = None
 
-    def publish(self, write: Callable[[Path], object], facts: Mapping[str, Any]) -> Version:
+    def publish(
+        self,
+        write: Callable[[Path], object],
+        facts: Mapping[str, Any],
+        require_held: Callable[[], None] = require_nothing,
+    ) -> Version:
         """Write a version and make it current.
 
         Args:
             write: writes the files into an empty folder.
             facts: for the manifest, besides name, code version, time and checksums.
+            require_held: raises an error if a lock that guards this was lost; called when all is
+                written, and nothing is current yet.
         """
         for start in (_BUILDING, _REMOVING):
             for leftover in self.folder.glob(f"{start}*"):
@@ -121,7 +132,7 @@ class Versions:
         text = seal(manifest)
         write_synced(building / MANIFEST, text)
         flush_tree(building)
-        self._put_in_place(building, name)
+        self._put_in_place(building, name, require_held)
         return Version(self.folder / name, json.loads(text))
 
     def _take_name(self) -> str:
@@ -129,8 +140,11 @@ class Versions:
         numbers = [self.number(path.name) for path in self.folder.glob(f"{self.prefix}*")]
         return f"{self.prefix}{max(numbers, default=0) + 1}"
 
-    def _put_in_place(self, building: Path, name: str) -> None:
+    def _put_in_place(
+        self, building: Path, name: str, require_held: Callable[[], None]
+    ) -> None:
         """Give a complete folder its name and make it current."""
+        require_held()
         building.rename(self.folder / name)
         flush_folder(self.folder)
         self.make_current(name)

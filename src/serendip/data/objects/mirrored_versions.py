@@ -36,7 +36,14 @@ from serendip.data.objects.mirror import Mirror, Place, complete_names
 from serendip.data.objects.object_store import StoredValue
 from serendip.errors import ArtefactError, ConflictError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, flush_folder, make_folder
-from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version, Versions, unseal
+from serendip.runtime.versions import (
+    MANIFEST,
+    OWN_FACTS,
+    Version,
+    Versions,
+    require_nothing,
+    unseal,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +80,12 @@ class MirroredVersions(Versions):
     mirror: Mirror = field(kw_only=True)
     _seen: _Seen = field(default_factory=_Seen, kw_only=True)
 
-    def publish(self, write: Callable[[Path], object], facts: Mapping[str, Any]) -> Version:
+    def publish(
+        self,
+        write: Callable[[Path], object],
+        facts: Mapping[str, Any],
+        require_held: Callable[[], None] = require_nothing,
+    ) -> Version:
         """Write a version, store it and make it current.
 
         Raises:
@@ -82,7 +94,7 @@ class MirroredVersions(Versions):
         """
         if not self._seen.was_read:  # before the name is taken: see _remove_unfinished
             self._read_pointer()
-        return super().publish(write, facts)
+        return super().publish(write, facts, require_held)
 
     def _take_name(self) -> str:
         taken = {key.partition("/")[0] for key in self.mirror.objects.sizes("")}
@@ -97,10 +109,13 @@ class MirroredVersions(Versions):
         """Whether this machine may use a name, which no other one has claimed."""
         return self.mirror.objects.replace(f"{name}/{_CLAIM}", secrets.token_bytes(16), None)
 
-    def _put_in_place(self, building: Path, name: str) -> None:
+    def _put_in_place(
+        self, building: Path, name: str, require_held: Callable[[], None]
+    ) -> None:
         self._mark(name, (building / MANIFEST).read_bytes())
         try:
             self._store(building, name)
+            require_held()
             building.rename(self.folder / name)
             flush_folder(self.folder)
             self.make_current(name)

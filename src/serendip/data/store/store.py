@@ -11,6 +11,7 @@ beside it (``data/log``).
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ from serendip.data.store.tables.generated_values import GeneratedValues
 from serendip.data.store.tables.users import PastUsers, Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.users.user import User
-from serendip.errors import DataError, DiskFullError
+from serendip.errors import DataError, DiskFullError, StorageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
 
     from serendip.data.store.tables.user_file import UserFile
 
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -354,18 +357,25 @@ class Store:
         return self._database.version()
 
     @contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
+    def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
         """Be the only process of all machines with this database that does something.
+
+        Yields what raises a ``StorageError`` if the lock was lost meanwhile: the block calls it
+        just before what it does takes effect. A loss that is seen after the block is only logged,
+        as what was done is done.
 
         Args:
             name: of what is done.
 
         Raises:
-            StorageError: another process does it, or the lock was lost meanwhile.
+            StorageError: another process does it.
         """
         with self._database.exclusive(name) as require_held:
-            yield
-            require_held()
+            yield require_held
+            try:
+                require_held()
+            except StorageError as error:
+                _log.warning("%s What was done under it before stays.", error.message)
 
     def close(self) -> None:
         """Close all connections."""

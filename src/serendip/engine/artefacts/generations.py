@@ -24,7 +24,7 @@ from serendip.data.objects.mirrored_versions import MirroredVersions, open_versi
 from serendip.engine.artefacts.array_check import require_numbers
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.versions import Version, Versions, list_files
+from serendip.runtime.versions import Version, Versions, list_files, require_nothing
 
 KEEP = 3
 """Number of newest generations that are kept."""
@@ -41,13 +41,19 @@ ITEM_VERSION, ERASED_ITEMS = "item_version", "erased_at_item_version"
 item was erased that is not in it."""
 
 
-def publish(generations: Place, write: Callable[[Path], None], facts: Mapping[str, Any]) -> Version:
+def publish(
+    generations: Place,
+    write: Callable[[Path], None],
+    facts: Mapping[str, Any],
+    require_held: Callable[[], None] = require_nothing,
+) -> Version:
     """Write a new generation with its manifest and make it current.
 
     Args:
         generations: the folder of generations; created if missing.
         write: fills an empty folder with artefacts.
         facts: further keys of the manifest: data version, counts, gates.
+        require_held: raises an error if a lock that guards this was lost; nothing changes then.
 
     Raises:
         ArtefactError: an array that was written has a value that is no number; nothing changes.
@@ -61,18 +67,24 @@ def publish(generations: Place, write: Callable[[Path], None], facts: Mapping[st
     with exclusive_lock(local_folder(generations)):
         versions = _versions(generations)
         generation = versions.publish(
-            write_numbers, {"previous": versions.readable_name(), **facts}
+            write_numbers, {"previous": versions.readable_name(), **facts}, require_held
         )
         with suppress(StorageError):  # It is in force; the next publication removes them.
             _remove_old(versions, generation)
     return generation
 
 
-def rollback(generations: Place) -> Version:
+def rollback(
+    generations: Place, require_held: Callable[[], None] = require_nothing
+) -> Version:
     """Make the generation current that was current before the current one.
 
     Damaged generations are skipped. If neither the pointer ``CURRENT`` nor its backup can be read,
     the newest undamaged generation becomes current.
+
+    Args:
+        generations: the folder of generations.
+        require_held: as of ``publish``.
 
     Raises:
         NotTrainedError: there is no earlier generation.
@@ -88,6 +100,7 @@ def rollback(generations: Place) -> Version:
             target = _first_sound(versions, reversed(versions.names()), versions.pointer)
         else:
             raise _nothing_published(generations)
+        require_held()
         versions.make_current(target.name)
     return target
 

@@ -190,11 +190,12 @@ def write_values(context: JobContext, writing: AttributeWriting) -> dict[str, An
         return {**head, "estimate": {"questions": len(items.asked), "price": 0.0}}
     with (
         exclusive_lock(job_folder(context.workspace, JOB)),
-        context.workspace.exclusive(f"job {JOB}"),
+        context.workspace.exclusive(f"job {JOB}") as require_held,
     ):
         phrases = ValuePhrases.learn(items.known, items.attribute, items.values)
         found = [phrases.find(item) for item in items.hidden]
         origin: Origin = ("rules", RULES_MODEL, RULES_VERSION)
+        require_held()
         return {**head, "state": "complete", "reason": "", **_store(context, items, found, origin)}
 
 

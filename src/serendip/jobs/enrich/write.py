@@ -114,7 +114,7 @@ def write_texts(context: JobContext, writing: TextWriting) -> dict[str, Any]:
         return _write_by_llm(context, writing)
     with (
         exclusive_lock(job_folder(context.workspace, JOB)),
-        context.workspace.exclusive(f"job {JOB}"),
+        context.workspace.exclusive(f"job {JOB}") as require_held,
     ):
         thin, dataset = select_thin_items(context)
         head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
@@ -122,11 +122,13 @@ def write_texts(context: JobContext, writing: TextWriting) -> dict[str, Any]:
             texts = collect_queries(context.workspace, dataset)
             if writing.estimate_only:
                 return {**head, "estimate": {"questions": 0, "price": 0.0, "texts": len(texts)}}
+            require_held()
             stored = _store(context.workspace, texts, replaced="queries")
             return {**head, "state": "complete", "reason": "", **stored}
         if writing.estimate_only:
             return {**head, "estimate": {"questions": len(thin), "price": 0.0}}
         texts = write_by_rules(context, dataset, thin)
+        require_held()
         return {**head, "state": "complete", "reason": "", **_store(context.workspace, texts)}
 
 

@@ -68,14 +68,15 @@ def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool
         ConfigError: the settings differ from those of the current version.
         ExtraMissing: a package of the extra ``train`` is not installed.
         ConflictError: another machine built a version meanwhile.
-        StorageError: another process is building semantic IDs, or the storage cannot be reached.
+        StorageError: another process is building semantic IDs, the lock that says so was lost, or
+            the storage cannot be reached.
     """
     require_training()
     workspace = context.workspace
     folder = local_folder(workspace.semantic_ids)
-    with exclusive_lock(folder), workspace.exclusive("semantic IDs"):
+    with exclusive_lock(folder), workspace.exclusive("semantic IDs") as require_held:
         source = read_source(context)
-        update = IdUpdate.begin(workspace.semantic_ids)
+        update = IdUpdate.begin(workspace.semantic_ids, require_held)
         current = update.current
         if current is None or refit:
             return _fit_version(context, source, update), True

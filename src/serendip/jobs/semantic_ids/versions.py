@@ -15,7 +15,7 @@ See ``runtime.versions`` for durability. Versions are small; old ones are not de
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -84,13 +84,16 @@ class IdUpdate:
     Args:
         versions: all of them; the pointer was read through this object.
         current: the version that is replaced; None = there is none.
+        require_held: raises an error if the lock of other machines was lost; nothing is published
+            then.
     """
 
     versions: Versions
     current: IdVersion | None
+    require_held: Callable[[], None]
 
     @classmethod
-    def begin(cls, place: Place) -> Self:
+    def begin(cls, place: Place, require_held: Callable[[], None]) -> Self:
         """Read the current version; the caller holds the folder's lock until it has published.
 
         Raises:
@@ -99,7 +102,7 @@ class IdUpdate:
         """
         versions = id_versions(place)
         version = versions.current_to_replace()
-        return cls(versions, None if version is None else _read(version))
+        return cls(versions, None if version is None else _read(version), require_held)
 
     def publish(
         self,
@@ -132,7 +135,7 @@ class IdUpdate:
             (building / _NAMES).write_text(text, encoding="utf-8")
 
         parent = self.current.name if self.current else None
-        version = self.versions.publish(write, {"parent": parent, **facts})
+        version = self.versions.publish(write, {"parent": parent, **facts}, self.require_held)
         return IdVersion(version.name, version.manifest, codebooks, fusion, items, names)
 
 

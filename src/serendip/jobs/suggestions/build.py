@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -185,18 +185,18 @@ def build_queries(
         ArtefactError: a file of the current version is missing or altered.
         DataError: the catalogue is empty.
         ConflictError: another machine built a version meanwhile.
-        StorageError: another process is building suggested queries, or the storage cannot be
-            reached.
+        StorageError: another process is building suggested queries, the lock that says so was lost,
+            or the storage cannot be reached.
     """
     workspace = context.workspace
     folder = local_folder(workspace.queries)
-    with exclusive_lock(folder), workspace.exclusive("suggested queries"):
+    with exclusive_lock(folder), workspace.exclusive("suggested queries") as require_held:
         versions = query_versions(workspace)
         current = versions.current_to_replace()
         texts = {**_read_written_texts(current), **written}
         candidates = _to_candidates(texts, context.log.dataset.catalogue)
         built = compute_queries(context, candidates)
-        return _publish(versions, current, built, texts), built
+        return _publish(versions, current, built, texts, require_held), built
 
 
 def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
@@ -282,6 +282,7 @@ def _publish(
     current: Version | None,
     built: SuggestionBuild,
     written: Mapping[str, str],
+    require_held: Callable[[], None],
 ) -> str:
     """Publish a version that follows the current one, and return its name.
 
@@ -296,7 +297,7 @@ def _publish(
         (building / _WRITTEN_FILE).write_text(document, encoding="utf-8")
 
     facts = {"previous": current.name if current else "", "report": built.report}
-    return versions.publish(write, facts).name
+    return versions.publish(write, facts, require_held).name
 
 
 def query_versions(workspace: Workspace) -> Versions:

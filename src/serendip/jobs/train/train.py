@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -159,7 +159,8 @@ def train_workspace(
         DataError: the catalogue is empty.
         ExtraMissing: a package of the extra ``train`` is not installed.
         GateError: the new generation fails a gate; the published generation then stays in use.
-        StorageError: another process is training.
+        StorageError: another process is training, or the lock that says so was lost; nothing is
+            published then.
     """
     folder = context.workspace.training
     status = FileProgress(folder / TRAINING_STATUS_FILE, PLAN)
@@ -171,7 +172,7 @@ def train_workspace(
     )
     with (
         exclusive_lock(folder),
-        context.workspace.exclusive("training"),
+        context.workspace.exclusive("training") as require_held,
         status.job(),
         _recorded_failure(folder, reasons),
     ):
@@ -187,7 +188,7 @@ def train_workspace(
                 draft = step(shown, draft)
             if not force:
                 require_passed(draft.gates)
-            generation = publish_draft(shown, draft)
+            generation = publish_draft(shown, draft, require_held)
         note_forced(context.workspace, generation, draft.gates)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     remove_remains(str(context.workspace.folder))
@@ -368,14 +369,28 @@ def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateR
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def publish_draft(context: JobContext, draft: Draft) -> Version:
-    """Align the vector space with the published generation, then publish."""
+def publish_draft(
+    context: JobContext, draft: Draft, require_held: Callable[[], None]
+) -> Version:
+    """Align the vector space with the published generation, then publish.
+
+    Args:
+        context: of the training.
+        draft: that is published.
+        require_held: raises an error if the lock of the training was lost; nothing is published
+            then.
+    """
     generations = context.workspace.generations
     space, facts = continue_space(generations, draft.state)
     with context.clock.stage("publish"):
         save = partial(_save, draft, space)
-        with context.workspace.exclusive("generations"):
-            return publish(generations, save, {**draft.facts, "space": facts})
+        with context.workspace.exclusive("generations") as require_alone:
+
+            def require_both() -> None:
+                require_held()
+                require_alone()
+
+            return publish(generations, save, {**draft.facts, "space": facts}, require_both)
 
 
 def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:

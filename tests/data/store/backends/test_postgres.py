@@ -182,11 +182,31 @@ def test_a_lock_is_free_as_soon_as_it_is_given_back(
 def test_a_lock_that_was_lost_stops_what_it_guards(
     postgres_server: PostgresServer, url: str, tmp_path: Path
 ) -> None:
+    with (
+        closing(Store.open(url, log=tmp_path / "log")) as store,
+        pytest.raises(StorageError, match=r"the lock `it` of database postgres was lost") as told,
+        store.exclusive("it") as require_held,
+    ):
+        require_held()
+        postgres_server.end_locks()
+        require_held()
+        raise AssertionError
+    assert "run the command again" in told.value.hint
+
+
+def test_a_lock_that_was_lost_after_what_it_guards_is_logged(
+    postgres_server: PostgresServer,
+    url: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with closing(Store.open(url, log=tmp_path / "log")) as store:
-        with pytest.raises(StorageError, match="its server does not answer"), store.exclusive("it"):
-            postgres_server.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-            )
+        with store.exclusive("it") as require_held:
+            require_held()
+            postgres_server.end_locks()
+        assert "the lock `it` of database postgres was lost" in caplog.text
+        with store.exclusive("it"):  # another connection
+            assert store.count_events() == 0
 
 
 def test_two_workspaces_in_two_schemas_do_not_wait_for_each_other(
