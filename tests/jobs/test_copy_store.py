@@ -7,12 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from commands import serendip_here
 from postgres_server import PostgresServer
 
 from serendip.data.api_key import issue_key
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.database import Database
+from serendip.data.store.migrations import VERSION_TABLE
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.data.store.tables.generated_texts import GeneratedText
@@ -59,6 +61,31 @@ def folder(tmp_path: Path) -> Path:
     with closing(Ledger.open(workspace.database)) as ledger:
         ledger.send(Call("job", "prompt", "digest", "model", "data"), 0.5, 1.0)
     return folder
+
+
+def test_commands_refuse_a_server_s_database_of_a_later_version_by_name(
+    postgres_server: PostgresServer,
+    fresh: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = postgres_server.new_url()
+    Store.create(url, log=tmp_path / "log").close()
+    schema = url.rpartition("%3D")[2]
+    postgres_server.execute(f"UPDATE {schema}.{VERSION_TABLE} SET version_num = '9999'")
+
+    def refuse(*words: str) -> None:
+        done = serendip_here(*words, "-w", fresh)
+        assert done.returncode == StorageError.exit_code
+        assert "is of another version: it has revision 9999" in done.stderr
+        assert "Install the version of Serendip that made it" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    refuse("store", "copy", "--to", url)
+    with closing(Workspace.open(fresh).open_store()) as store:
+        assert store.problem() == ""  # it is not moved
+    monkeypatch.setenv(VARIABLE, url)
+    refuse("import")
 
 
 @pytest.fixture

@@ -326,8 +326,9 @@ class Database:
                 raise StorageError(
                     f"database {self.name} is of another version: table {name} differs in column "
                     f"{', '.join(differing)}.",
-                    "Move it away and run `serendip import`, which rebuilds only what is in your "
-                    "files.",
+                    "Install the version of Serendip that wrote it, or restore a backup into a "
+                    "new folder. Keep it: what the API received is in it, and an import brings "
+                    "only your files.",
                 )
         if missing := sorted(set(tables.tables) - existing.keys()):
             raise StorageError(

@@ -62,7 +62,8 @@ def test_a_database_of_another_version_is_refused_with_the_next_step(path: Path)
     for open_store in (Store.open, Store.create):
         with pytest.raises(StorageError, match=r"another version: table events .* origin") as told:
             open_store(path)
-        assert "Move it away and run `serendip import`" in told.value.hint
+        assert "Install the version of Serendip that wrote it, or restore a" in told.value.hint
+        assert "Keep it: what the API received is in it" in told.value.hint
 
 
 def test_a_refused_database_is_left_as_it_was(path: Path) -> None:

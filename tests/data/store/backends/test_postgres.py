@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -79,8 +79,18 @@ def test_a_database_without_tables_is_not_opened_and_a_newer_one_is_refused(
     assert Store.exists(url)
     schema = url.rpartition("%3D")[2]
     postgres_server.execute(f"UPDATE {schema}.{VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(StorageError, match="has revision 9999, this code"):
-        Store.open(url, log=tmp_path / "log")
+    ways: list[Callable[[], object]] = [
+        lambda: Store.open(url, log=tmp_path / "log"),
+        lambda: Store.create(url, log=tmp_path / "log"),
+        lambda: Ledger.open(url),
+    ]
+    for way in ways:
+        with pytest.raises(StorageError, match="has revision 9999, this code") as told:
+            way()
+        assert told.value.hint == "Install the version of Serendip that made it, or a later one."
+    statement = f"SELECT version_num FROM {schema}.{VERSION_TABLE}"
+    assert postgres_server.execute(statement) == [("9999",)]
+
 
 
 def test_a_database_of_an_earlier_revision_gets_what_it_lacks(
@@ -88,7 +98,7 @@ def test_a_database_of_an_earlier_revision_gets_what_it_lacks(
 ) -> None:
     url = postgres_server.new_url()
     with closing(Database(url)) as database, database.write() as connection:
-        migrate(connection, "0001")
+        migrate(connection, "shop", "0001")
     with closing(Store.open(url, log=tmp_path / "log")) as store:
         assert store.put_events([Event("u", "a", 1.0)]) == 1
         assert store.waiting_segments() == []

@@ -197,10 +197,14 @@ class PostgresBackend:
         """Nothing: a database in use cannot be deleted."""
 
     def complete(self, connection: Connection, tables: MetaData) -> None:
-        """Bring the whole database to the schema of this version; see ``migrations``."""
+        """Bring the whole database to the schema of this version; see ``migrations``.
+
+        Raises:
+            StorageError: a later version of this code made it.
+        """
         from serendip.data.store.migrations import migrate
 
-        migrate(connection)
+        migrate(connection, self.name)
 
     def is_older(self, connection: Connection, tables: MetaData) -> bool:
         """Whether migrations are to be run.

@@ -31,30 +31,29 @@ def is_behind(connection: Connection, name: str) -> bool:
     found = _revision(connection)
     if found in ("", HEAD):
         return False
-    from alembic.util import CommandError
-
-    try:
-        _scripts().get_revision(found)
-    except CommandError:
-        raise StorageError(
-            f"database {name} is of another version: it has revision {found}, this code {HEAD}.",
-            "Install the version of Serendip that made it, or a later one.",
-        ) from None
+    _require_known(found, name)
     return True
 
 
-def migrate(connection: Connection, revision: str = HEAD) -> None:
+def migrate(connection: Connection, name: str, revision: str = HEAD) -> None:
     """Run all revisions that a database lacks, within a write transaction.
 
     Args:
         connection: to the database.
+        name: of the database.
         revision: the last one to run.
+
+    Raises:
+        StorageError: it was made by a revision that this code does not know.
     """
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
 
-    if _revision(connection) == revision:
+    found = _revision(connection)
+    if found == revision:
         return
+    if found:
+        _require_known(found, name)
     scripts = _scripts()
 
     def steps(present: object, context: object) -> object:
@@ -72,6 +71,19 @@ def _revision(connection: Connection) -> str:
         return ""
     statement = f"SELECT max(version_num) FROM {VERSION_TABLE}"
     return str(connection.exec_driver_sql(statement).scalar() or "")
+
+
+def _require_known(revision: str, name: str) -> None:
+    """Refuse a database that a later version of this code made."""
+    from alembic.util import CommandError
+
+    try:
+        _scripts().get_revision(revision)
+    except CommandError:
+        raise StorageError(
+            f"database {name} is of another version: it has revision {revision}, this code {HEAD}.",
+            "Install the version of Serendip that made it, or a later one.",
+        ) from None
 
 
 def _scripts() -> ScriptDirectory:
