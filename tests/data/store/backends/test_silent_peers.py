@@ -106,8 +106,14 @@ def test_both_sides_of_every_connection_give_a_silent_machine_up(
         assert values == ["10", "5", "3", "15s"]
 
 
-def test_a_write_that_may_not_pause_is_limited_and_nothing_else_is(url: str) -> None:
+def test_a_write_that_may_not_pause_is_limited_and_nothing_else_is(
+    postgres_server: PostgresServer, url: str
+) -> None:
     with closing(Database(url)) as database:
+        with database.exclusive("training"):  # for hours: outside any transaction
+            states = "SELECT state FROM pg_stat_activity JOIN pg_locks USING (pid)"
+            where = "WHERE locktype = 'advisory'"
+            assert postgres_server.execute(f"{states} {where}") == [("idle",)]
         for may_pause, limit in ((False, "30s"), (True, "0"), (False, "30s")):
             with database.write(may_pause) as connection:
                 assert connection.exec_driver_sql(f"SHOW {_IDLE}").scalar_one() == limit
