@@ -16,6 +16,7 @@ from wire_client import WireClient, error_of
 from serendip.data.events.event import Event
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Item
+from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
@@ -24,7 +25,8 @@ from serendip.engine.stages.filters import NotDeleted
 from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.selection import Selector
 from serendip.engine.stages.sources import ModelSource, WordSource
-from serendip.errors import StorageError, UnknownItemError
+from serendip.errors import LateError, StorageError, UnknownItemError
+from serendip.serve import engine_holder
 from serendip.serve.limits import ServiceLimits
 
 
@@ -92,6 +94,45 @@ def test_what_the_user_hid_is_on_no_rung(shop):
         engine.recommend(Request("home", "u1"))  # reads the past, whatever fails afterwards
         assert not set(hidden) & set(ids(engine.fall_back(Request("home", "u1", k=60))))
         assert set(hidden) <= set(ids(engine.fall_back(Request("home", "u2", k=60))))
+
+
+def test_whether_popular_items_are_an_answer_is_a_matter_of_the_task(shop):
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + "[surfaces.find]\ntask = 'search'\n")
+    with closing(Engine.open(shop)) as engine:
+        for surface in ("search", "find"):
+            search = Request(surface, text="horror tale")
+            assert not engine.has_popular_rung(search)
+            with pytest.raises(LateError):
+                engine.fall_back(search, with_content=False)
+            assert not engine.fall_back(Request(surface, text="zqxjkv wvxqzj")).items
+            page = Request(surface, filters=("genre=western",))
+            assert engine.has_popular_rung(page)
+            assert engine.fall_back(page, with_content=False).items
+        for surface in ("home", "digest", "similar", "cart"):
+            assert engine.has_popular_rung(Request(surface, item_ids=("i1",)))
+
+
+def test_a_search_of_another_name_tries_no_popular_items(shop, monkeypatch, caplog):
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + "[surfaces.find]\ntask = 'search'\n")
+    monkeypatch.setattr(engine_holder, "OTHERWISE_DEADLINES", 0.0)
+    path, tried = "/v1/recommend?surface=find&q=horror+tale&k=5", list[bool]()
+
+    def fall_back(engine: Engine, request: Request, with_content: bool = True) -> Answer:
+        tried.append(with_content)
+        return answer_less(engine, request, with_content)
+
+    def fail() -> None:
+        raise RuntimeError("canary")
+
+    answer_less = Engine.fall_back
+    monkeypatch.setattr(Engine, "fall_back", fall_back)
+    break_at(monkeypatch, "features", fail)
+    with closing(Engine.open(shop)) as engine:
+        body = WireClient(engine).get(path).json()
+    assert body["degraded"] == ["personal"] and len(body["items"]) == 5
+    assert tried == [True] and "waiting for a better answer" not in caplog.text
 
 
 class Counts:

@@ -127,6 +127,10 @@ class TinyEngine:
         entries = tuple(AnswerItem(item_id, 0.0) for item_id in ids)
         return Answer("r0", self.generation, request.surface, entries, "", ("personal",))
 
+    def has_popular_rung(self, request: Request) -> bool:
+        has_words = bool(request.text.strip()) or not request.filters
+        return not (self.needs(request.surface) == "query" and has_words)
+
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         if surface not in DEFAULT_SURFACES:
             raise UnsupportedError(

@@ -7,8 +7,8 @@
 The popular rung also answers where the content rung takes too long (``EnginePool.read_or``).
 
 Of the user it is known what is cached: the filters leave out what they rejected or have chosen.
-The filters that decide what may be shown are never left out: if they fail, so does the request. A
-search has no popular rung, as items that do not match are no answer.
+The filters that decide what may be shown are never left out: if they fail, so does the request.
+A search has no popular rung (``has_popular_rung``).
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ LABELS: Mapping[str, str] = {
     CONTENT: "what is alike",
 }
 """Of the rungs that can be missing."""
+
+def has_popular_rung(surface: SurfaceConfig) -> bool:
+    """Whether items that are popular are an answer: not to a search, which they do not match."""
+    return surface.task != "search"
+
 
 _CONTENT_SOURCES: Final = ("words", "content", "popular-country")
 _SHORTLIST = 2_000
@@ -73,7 +78,7 @@ def fall_back(
         items = _try_content(query, surface, state, sort)
         if len(items):
             return items, (PERSONAL,)
-    elif surface.task == "search":
+    elif not has_popular_rung(surface):
         raise LateError("the search takes too long.", "Try again in a moment.")
     most = max(wanted, _SHORTLIST) if whole else wanted
     return run_popular(query, surface, state, most), (PERSONAL, CONTENT)
@@ -96,7 +101,7 @@ def run_popular(query: Query, surface: SurfaceConfig, state: EngineState, wanted
         state: to answer from.
         wanted: number of items.
     """
-    if surface.task == "search":
+    if not has_popular_rung(surface):
         return ItemList()
     return list_popular(_allowed_items(query, surface, state), state, wanted)
 

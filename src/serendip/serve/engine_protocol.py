@@ -88,6 +88,14 @@ class EngineProtocol(Protocol):
         """
         ...
 
+    def has_popular_rung(self, request: Request) -> bool:
+        """Whether ``fall_back`` has an answer without content.
+
+        Raises:
+            UnsupportedError: the surface is not configured; the hint lists those that are.
+        """
+        ...
+
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         """The input that a surface requires.
 

@@ -15,7 +15,7 @@ from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.events.event import NO_SESSION
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
-from serendip.engine.fallback import fall_back, run_popular
+from serendip.engine.fallback import fall_back, has_popular_rung, run_popular
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.surface_quality import K
@@ -51,7 +51,7 @@ def rank_rungs(
         return lists
 
     rungs = {CONTENT_RUNG: rank(lambda query: fall_back(query, surface, state, length)[0])}
-    if surface.task == "search":
+    if not has_popular_rung(surface):
         return rungs
     unchosen = replace(state, counts=np.zeros_like(state.counts))
     return {
