@@ -1,8 +1,8 @@
 """What the service answers when the engine fails: lists of each rung of ``engine.fallback``.
 
 What a rung costs is the difference between the engine and it. The past of users counts as cached,
-as of those whose last request the engine answered; of others the content rung of a feed knows
-nothing, and the popular one answers.
+as of those whose last request the engine answered; to others a feed shows the popular rung, or what
+is popular in their country.
 """
 
 from __future__ import annotations
