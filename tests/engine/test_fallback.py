@@ -11,20 +11,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from wire_client import WireClient, error_of
 
 from serendip.data.events.event import Event
-from serendip.data.items.allowed_items import AllowedItems
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.catalogue import Item
+from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
 from serendip.engine.stages import pipeline
 from serendip.engine.stages.filters import NotDeleted
-from serendip.engine.stages.popular import list_popular
+from serendip.engine.stages.popular import list_popular, order_popular, take_allowed
 from serendip.engine.stages.selection import Selector
 from serendip.engine.stages.sources import ModelSource, WordSource
-from serendip.errors import StorageError, UnknownItemError
+from serendip.errors import LateError, StorageError, UnknownItemError
+from serendip.serve import engine_holder
 from serendip.serve.limits import ServiceLimits
 
 
@@ -94,12 +98,51 @@ def test_what_the_user_hid_is_on_no_rung(shop):
         assert set(hidden) <= set(ids(engine.fall_back(Request("home", "u2", k=60))))
 
 
+def test_whether_popular_items_are_an_answer_is_a_matter_of_the_task(shop):
+    file = shop / "serendip.toml"
+    file.write_text(file.read_text() + "[surfaces.find]\ntask = 'search'\n")
+    with closing(Engine.open(shop)) as engine:
+        for surface in ("search", "find"):
+            search = Request(surface, text="horror tale")
+            assert not engine.has_popular_rung(search)
+            with pytest.raises(LateError):
+                engine.fall_back(search, with_content=False)
+            assert not engine.fall_back(Request(surface, text="zqxjkv wvxqzj")).items
+            page = Request(surface, filters=("genre=western",))
+            assert engine.has_popular_rung(page)
+            assert engine.fall_back(page, with_content=False).items
+        for surface in ("home", "digest", "similar", "cart"):
+            assert engine.has_popular_rung(Request(surface, item_ids=("i1",)))
+
+
+def test_a_search_of_another_name_tries_no_popular_items(shop, monkeypatch, caplog):
+    file = shop / "serendip.toml"
+    file.write_text(file.read_text() + "[surfaces.find]\ntask = 'search'\n")
+    monkeypatch.setattr(engine_holder, "OTHERWISE_DEADLINES", 0.0)
+    path, tried = "/v1/recommend?surface=find&q=horror+tale&k=5", list[bool]()
+
+    def fall_back(engine: Engine, request: Request, with_content: bool = True) -> Answer:
+        tried.append(with_content)
+        return answer_less(engine, request, with_content)
+
+    def fail() -> None:
+        raise RuntimeError("canary")
+
+    answer_less = Engine.fall_back
+    monkeypatch.setattr(Engine, "fall_back", fall_back)
+    break_at(monkeypatch, "features", fail)
+    with closing(Engine.open(shop)) as engine:
+        body = WireClient(engine).get(path).json()
+    assert body["degraded"] == ["personal"] and len(body["items"]) == 5
+    assert tried == [True] and "waiting for a better answer" not in caplog.text
+
+
 class Counts:
     """A state with nothing but counts and times."""
 
     def __init__(self, counts: list[int], times: list[float]) -> None:
         self.counts, self.catalogue = np.array(counts, np.int32), self
-        self.available_from = np.array(times)
+        self.available_from, self.num_items = np.array(times), len(counts)
 
 
 def test_of_equally_often_chosen_items_the_newest_come_first():
@@ -117,6 +160,20 @@ def test_of_a_large_catalogue_the_order_is_the_same_whatever_is_allowed():
     for left, expected in ((allowed, order[:50]), (some, order[2_500:2_550])):
         found = list_popular(left, state, 50).item_nums  # type: ignore[arg-type]
         assert found.tolist() == expected.tolist()
+
+
+@settings(max_examples=50)
+@given(
+    share=st.sampled_from([0.0, 0.001, 0.3, 1.0]), most=st.integers(1, 200), seed=st.integers(0, 99)
+)
+def test_an_order_that_is_made_once_gives_the_same_lists(share: float, most: int, seed: int):
+    random = np.random.default_rng(seed)
+    state = Counts(random.integers(0, 40, 3_000).tolist(), random.integers(0, 9, 3_000).tolist())
+    order = order_popular(state)  # type: ignore[arg-type]
+    allowed = AllowedItems(ItemSet(random.random(3_000) < share))
+    allowed = allowed.without(random.integers(0, 3_000, 30).astype(np.int32))
+    expected = list_popular(allowed, state, most).item_nums  # type: ignore[arg-type]
+    assert take_allowed(order, allowed, most).tolist() == expected.tolist()
 
 
 # Where a request can fail or hang, and what to ask then.

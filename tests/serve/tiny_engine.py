@@ -88,6 +88,7 @@ class TinyEngine:
         self._users: dict[str, User] = {}
         self._answers = 0
         self.is_closed = False
+        self.missing_shards: Sequence[str] = ()
         self.units = {"cost": "EUR"}
         self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()
@@ -125,6 +126,10 @@ class TinyEngine:
         ids = sorted(self._items)[: request.k]
         entries = tuple(AnswerItem(item_id, 0.0) for item_id in ids)
         return Answer("r0", self.generation, request.surface, entries, "", ("personal",))
+
+    def has_popular_rung(self, request: Request) -> bool:
+        has_words = bool(request.text.strip()) or not request.filters
+        return not (self.needs(request.surface) == "query" and has_words)
 
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         if surface not in DEFAULT_SURFACES:

@@ -343,12 +343,12 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     def open_engine() -> Engine:
         from serendip.engine.engine import Engine
 
-        return _warm(Engine.open(workspace))
+        return _warm(Engine.open(workspace, with_shards=True))
 
     def open_earlier() -> Engine:
         from serendip.engine.engine import Engine
 
-        return _warm(Engine.open_earlier(workspace))
+        return _warm(Engine.open_earlier(workspace, with_shards=True))
 
     def current() -> str:
         from serendip.engine.artefacts.generations import current_name

@@ -42,10 +42,10 @@ from serendip.engine.artefacts.generations import (
     open_named,
 )
 from serendip.engine.artefacts.quality_report import QualityReport
-from serendip.engine.artefacts.shards import opener_of, read_tls
+from serendip.engine.artefacts.shards import ShardGroup
 from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.explanations.labels import Labels
-from serendip.engine.fallback import fall_back
+from serendip.engine.fallback import fall_back, has_popular_rung
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names
 from serendip.engine.live.counts import LiveCounts
@@ -76,7 +76,6 @@ from serendip.errors import (
 )
 from serendip.models.index.ann_index import INDEX_FILE, load_faiss
 from serendip.models.index.sharded_index import opening_shards
-from serendip.runtime.budget import parse_duration
 from serendip.runtime.spans import span
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
@@ -111,6 +110,7 @@ class Engine:
         report: QualityReport,
         clock: Callable[[], float] = time.time,
         media: PostedMedia = NO_POSTED_MEDIA,
+        shards: ShardGroup | None = None,
     ) -> None:
         self.settings = settings = workspace.settings
         self.pictures = pictures
@@ -126,7 +126,7 @@ class Engine:
         self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
-        self._media = media
+        self._media, self._shards = media, shards
         self._eraser = Eraser(workspace, store)
         self._remover = RemainsRemover(
             workspace.folder, on_failed_sync=store.database.note_failed_sync
@@ -146,7 +146,12 @@ class Engine:
         store.keep_reserve()
 
     @classmethod
-    def open(cls, folder: Path | str, clock: Callable[[], float] = time.time) -> Engine:
+    def open(
+        cls,
+        folder: Path | str,
+        clock: Callable[[], float] = time.time,
+        with_shards: bool = False,
+    ) -> Engine:
         """Open the published generation of a workspace.
 
         A synonym table that cannot be read is logged and left out.
@@ -155,15 +160,20 @@ class Engine:
             folder: the workspace.
             clock: returns Unix seconds; decides which items are available and when a request reads
                 the log for the counts.
+            with_shards: whether the shards of ``[serve]`` search its indexes, as those of a service
+                do; False = this process searches all of them.
 
         Raises:
-            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value, or a shard has
+                another range.
             NotTrainedError: no generation is published.
             ArtefactError: a file of the generation is missing or altered.
-            StorageError: the database is missing or cannot be read.
+            StorageError: the database is missing or cannot be read, or no shard answers, or one
+                does not have the generation yet.
         """
         workspace = Workspace.open(Path(folder))
-        return cls._open_generation(workspace, open_current(workspace.generations), clock)
+        generation = open_current(workspace.generations)
+        return cls._open_generation(workspace, generation, clock, with_shards=with_shards)
 
     @classmethod
     def open_named(
@@ -173,7 +183,9 @@ class Engine:
         clock: Callable[[], float] = time.time,
         moment: StoreMoment | None = None,
     ) -> Engine:
-        """Open a generation by name; its files were verified by the process that names it.
+        """Open a generation by name, without shards, for jobs.
+
+        Its files were verified by the process that names it.
 
         Args:
             folder: the workspace.
@@ -192,20 +204,22 @@ class Engine:
         return cls._open_generation(workspace, generation, clock, moment)
 
     @classmethod
-    def open_earlier(cls, folder: Path | str) -> Engine:
+    def open_earlier(cls, folder: Path | str, with_shards: bool = False) -> Engine:
         """Open the newest undamaged generation before the published one, if that is damaged.
 
         Args:
             folder: the workspace.
+            with_shards: as in ``open``.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
             NotTrainedError: there is no earlier generation.
             ArtefactError: all earlier generations are damaged.
-            StorageError: the database is missing or cannot be read.
+            StorageError: as in ``open``.
         """
         workspace = Workspace.open(Path(folder))
-        return cls._open_generation(workspace, open_earlier(workspace.generations))
+        generation = open_earlier(workspace.generations)
+        return cls._open_generation(workspace, generation, with_shards=with_shards)
 
     @classmethod
     def _open_generation(
@@ -214,13 +228,12 @@ class Engine:
         generation: Version,
         clock: Callable[[], float] = time.time,
         moment: StoreMoment | None = None,
+        with_shards: bool = False,
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
-        serve = workspace.settings.serve
-        deadline_s = parse_duration(serve.shard_deadline)
-        tls = read_tls(workspace) if serve.shards else None
-        with opening_shards(opener_of(serve.shards, deadline_s, generation, tls)):
+        shards = ShardGroup.open(workspace, generation) if with_shards else None
+        with opening_shards(None if shards is None else shards.open_index):
             state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)
@@ -235,7 +248,8 @@ class Engine:
             media = PostedMedia(workspace.posted_media, settings.content, workspace.folder)
             undo.callback(media.close)
             engine = cls(
-                workspace, generation, state, encoder, store, pictures, report, clock, media
+                *(workspace, generation, state, encoder, store, pictures, report, clock, media),
+                shards,
             )
             undo.pop_all()
         return engine
@@ -357,6 +371,14 @@ class Engine:
         wanted, whole = offset + request.k + 1, request.reads_whole_list
         items, missing = fall_back(query, surface, state, wanted, whole, request.sort, with_content)
         return build_fallback(items, missing, state, self.generation, request, offset)
+
+    def has_popular_rung(self, request: Request) -> bool:
+        """Whether ``fall_back`` has an answer without the content rung.
+
+        Raises:
+            UnsupportedError: the surface is not configured.
+        """
+        return has_popular_rung(self._find_surface(request))
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
@@ -656,6 +678,11 @@ class Engine:
     def labels(self) -> Labels:
         """Readable labels of the names in answers."""
         return Labels.of(self._live.current.models, self._surfaces)
+
+    @property
+    def missing_shards(self) -> tuple[str, ...]:
+        """Addresses of the shards that did not answer when they were last asked."""
+        return () if self._shards is None else self._shards.missing
 
     def storage_problem(self) -> str:
         """Why a write would fail now, found without a write; empty = no known problem."""

@@ -7,13 +7,13 @@
 The popular rung also answers where the content rung takes too long (``EnginePool.read_or``).
 
 Of the user it is known what is cached: the filters leave out what they rejected or have chosen.
-The filters that decide what may be shown are never left out: if they fail, so does the request. A
-search has no popular rung, as items that do not match are no answer.
+The filters that decide what may be shown are never left out: if they fail, so does the request.
+A search has no popular rung (``has_popular_rung``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -36,6 +36,11 @@ LABELS: Mapping[str, str] = {
     CONTENT: "what is alike",
 }
 """Of the rungs that can be missing."""
+
+def has_popular_rung(surface: SurfaceConfig) -> bool:
+    """Whether items that are popular are an answer: not to a search, which they do not match."""
+    return surface.task != "search"
+
 
 _CONTENT_SOURCES: Final = ("words", "content", "popular-country")
 _SHORTLIST = 2_000
@@ -73,10 +78,10 @@ def fall_back(
         items = _try_content(query, surface, state, sort)
         if len(items):
             return items, (PERSONAL,)
-    elif surface.task == "search":
+    elif not has_popular_rung(surface):
         raise LateError("the search takes too long.", "Try again in a moment.")
     most = max(wanted, _SHORTLIST) if whole else wanted
-    return run_popular(query, surface, state, most), (PERSONAL, CONTENT)
+    return _run_popular(query, surface, state, most), (PERSONAL, CONTENT)
 
 
 def _try_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
@@ -87,24 +92,31 @@ def _try_content(query: Query, surface: SurfaceConfig, state: EngineState, sort:
         return ItemList()
 
 
-def run_popular(query: Query, surface: SurfaceConfig, state: EngineState, wanted: int) -> ItemList:
-    """Items of the popular rung; none for a search.
-
-    Args:
-        query: as of ``fall_back``.
-        surface: of the request.
-        state: to answer from.
-        wanted: number of items.
-    """
-    if surface.task == "search":
+def _run_popular(query: Query, surface: SurfaceConfig, state: EngineState, wanted: int) -> ItemList:
+    """Items of the popular rung; none for a search."""
+    if not has_popular_rung(surface):
         return ItemList()
-    return list_popular(_allowed_items(query, surface, state), state, wanted)
+    return list_popular(find_allowed(query, surface, state), state, wanted)
 
 
 def _run_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
     matches = find_matches(query, surface, state, sort)
     if len(matches):
         return ItemList.of_distinct(matches.item_nums, np.zeros(len(matches), np.float32))
+    return run_content([query], surface, state)[0]
+
+
+def run_content(
+    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
+) -> list[ItemList]:
+    """Lists of the content rung for requests without an order of their own, empty where it finds
+    nothing.
+
+    Args:
+        queries: as of ``fall_back``, of one surface, at least one.
+        surface: of the requests.
+        state: to answer from.
+    """
     sources: dict[str, int] = {name: _FUSED for name in _CONTENT_SOURCES if name in surface.sources}
     if BrowseSource.name in surface.sources:
         sources[BrowseSource.name] = surface.sources[BrowseSource.name]
@@ -112,15 +124,22 @@ def _run_content(query: Query, surface: SurfaceConfig, state: EngineState, sort:
         sources["content"] = _FUSED
     known = {name: quota for name, quota in sources.items() if _has_source(name, state)}
     if not known:
-        return ItemList()
-    return run_sources(query, surface.model_copy(update={"sources": known}), state)
+        return [ItemList()] * len(queries)
+    return run_sources(queries, surface.model_copy(update={"sources": known}), state)
 
 
 def _has_source(name: str, state: EngineState) -> bool:
     return name != "content" or name in state.models
 
 
-def _allowed_items(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
+def find_allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
+    """Items of the popular rung: those that pass all filters.
+
+    Args:
+        query: as of ``fall_back``.
+        surface: of the request.
+        state: to answer from.
+    """
     stages = SurfaceStages.of(surface)
     restricted = restrict(query, visible_to(surface, query), stages, state)
     *_, (_, allowed) = restricted

@@ -88,6 +88,14 @@ class EngineProtocol(Protocol):
         """
         ...
 
+    def has_popular_rung(self, request: Request) -> bool:
+        """Whether ``fall_back`` has an answer without content.
+
+        Raises:
+            UnsupportedError: the surface is not configured; the hint lists those that are.
+        """
+        ...
+
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         """The input that a surface requires.
 
@@ -195,6 +203,11 @@ class EngineProtocol(Protocol):
 
         Events written by other processes count once this engine has read them.
         """
+        ...
+
+    @property
+    def missing_shards(self) -> Sequence[str]:
+        """Addresses of the shards that did not answer when they were last asked."""
         ...
 
     def storage_problem(self) -> str:

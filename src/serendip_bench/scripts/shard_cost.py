@@ -33,7 +33,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.engine.artefacts.generations import open_current
-from serendip.engine.artefacts.shards import opener_of
+from serendip.engine.artefacts.shards import ShardGroup
 from serendip.engine.state import EngineState
 from serendip.models.index.sharded_index import LocalShard, ShardedIndex
 from serendip.models.index.vector_index import VectorIndex
@@ -116,7 +116,7 @@ def measure(workspace: Path, parts: int, num_queries: int) -> dict[str, object]:
         whole.late_vectors,
     )
     with shard_processes(workspace, parts) as (addresses, processes):
-        sharded = opener_of(addresses, 60.0, generation)(folder)
+        sharded = ShardGroup(addresses, 60.0, generation).open_index(folder)
         assert sharded is not None
         there = VectorIndex(
             whole.item_map,

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from serendip.data.arrays import IntArray, first_rows
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.engine.stages import popular
+from serendip.jobs.surface_quality import rungs
 from serendip.jobs.surface_quality.rungs import (
     CONTENT_RUNG,
     NEWEST_RUNG,
@@ -40,9 +44,12 @@ def rank(engine: Engine, request: Request, length: int = 10) -> dict[str, list[s
     """Ids of each rung for a request, as it is read when all is well."""
     query = engine._query_builder.build(engine.state, request)
     surface = engine.settings.all_surfaces()[request.surface]
-    ids = engine.state.catalogue.vocabulary.ids
     lists = rank_rungs([query], surface, engine.state, length)
-    return {name: [ids[item] for item in row[0] if item >= 0] for name, row in lists.items()}
+    return {name: ids_of(engine, row[0]) for name, row in lists.items()}
+
+
+def ids_of(engine: Engine, items: IntArray) -> list[str]:
+    return engine.item_ids(items[items >= 0])
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda one: f"{one.surface} {one.user_id}")
@@ -51,6 +58,32 @@ def test_the_content_rung_is_what_the_service_answers(engine, request_):
     served = [item.item_id for item in engine.fall_back(request_).items]
     assert ranked[CONTENT_RUNG] == served
     assert len(served) == 10
+
+
+def test_many_requests_are_answered_as_each_of_them(engine, monkeypatch):
+    monkeypatch.setattr(rungs, "BATCH", 7)  # several batches
+    for surface, items in (("home", ()), ("similar", ("i3",)), ("digest", ())):
+        users = ["nobody", *(f"u{number}" for number in range(20))]
+        requests = [Request(surface, user, item_ids=items) for user in users]
+        config = engine.settings.all_surfaces()[surface]
+        ranked = rank_rungs(engine.queries(requests), config, engine.state)
+        for row, request in enumerate(requests):
+            alone = rank(engine, request)
+            for name, lists in ranked.items():
+                assert ids_of(engine, lists[row]) == alone[name]
+
+
+def test_the_orders_of_the_popular_and_the_newest_rung_are_made_once(engine, monkeypatch):
+    sorts = list[int]()
+
+    def count(most: int, *keys: Any) -> Any:
+        sorts.append(most)
+        return first_rows(most, *keys)
+
+    monkeypatch.setattr(popular, "first_rows", count)
+    queries = engine.queries([Request("home", f"u{number}") for number in range(20)])
+    rank_rungs(queries, engine.settings.all_surfaces()["home"], engine.state)
+    assert len(sorts) == 2
 
 
 def test_the_popular_rung_is_what_the_service_answers_where_content_has_nothing(engine):

@@ -105,6 +105,16 @@ def test_any_error_of_a_peer_is_a_failure_of_the_shard(peer: Peer) -> None:
         shard_of(peer)._connection.state(20.0)
 
 
+def test_a_connection_knows_whether_its_last_question_was_answered(peer: Peer) -> None:
+    shard = shard_of(peer)
+    with pytest.raises(StorageError) as refused:
+        ask(shard, 20.0)
+    assert shard._connection.problem == str(refused.value)
+    peer.says = {PROPOSE: lambda question: iter([found_bytes(FOUND)])}
+    ask(shard, 20.0)
+    assert shard._connection.problem == ""
+
+
 def test_a_set_that_the_shard_lacks_is_sent_once(peer: Peer) -> None:
     kept: list[str] = []
 
@@ -124,6 +134,7 @@ def test_a_set_that_the_shard_lacks_is_sent_once(peer: Peer) -> None:
         found = ask(shard, 20.0, allowed)
         assert found.items.tolist() == [10, 13] and found.closeness.tolist() == [0.5, 0.25]
     assert len(kept) == 1
+    assert shard._connection.problem == ""
 
 
 @pytest.mark.parametrize(
@@ -131,6 +142,6 @@ def test_a_set_that_the_shard_lacks_is_sent_once(peer: Peer) -> None:
     [SearchPlan(0, 4), SearchPlan(1, -1), SearchPlan(1, 2**40), SearchPlan(1, 4, share=0.0)],
 )
 def test_a_plan_that_nobody_makes_is_no_question(plan: SearchPlan) -> None:
-    asked = ShardQuestion("gen-1", "index", plan, "", QUERY, FOUND.items)
+    asked = ShardQuestion("gen-1", "index", 10, 20, plan, "", QUERY, FOUND.items)
     with pytest.raises(ValueError, match=r"are wanted|is allowed"):
         ShardQuestion.of(*split_question(asked.to_bytes()))

@@ -95,15 +95,27 @@ def score(
     return Selector(stages, batch, candidates, features, scores, proposals), traces
 
 
-def run_sources(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
-    """Sources of a surface merged by rank fusion: no features, no scorers, no list filters."""
-    stages, traces = SurfaceStages.of(surface), [dict[str, int]()]
-    batch, _ = _filter([query], stages, surface, state)
+def run_sources(
+    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
+) -> list[ItemList]:
+    """Sources of a surface merged by rank fusion: no features, no scorers, no list filters.
+
+    Args:
+        queries: of one surface, at least one.
+        surface: its settings.
+        state: to answer from.
+
+    Returns:
+        a list per query.
+    """
+    stages, num_queries = SurfaceStages.of(surface), len(queries)
+    batch, traces = _filter(queries, stages, surface, state)
     proposals = _retrieve(batch, stages.sources, traces)
-    candidates = _merge(proposals, 1)
-    values = fuse_by_rank(candidates, organic_lists(proposals), 1)  # (C,)
-    order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
-    return ItemList.of_distinct(candidates.items[order], values[order])
+    candidates = _merge(proposals, num_queries)
+    values = fuse_by_rank(candidates, organic_lists(proposals), num_queries)  # (R,)
+    order = np.lexsort((tie_order(state.num_items)[candidates.items], -values, candidates.rows))
+    parts = [order[begin:end] for begin, end in pairwise(candidates.bounds(num_queries))]
+    return [ItemList.of_distinct(candidates.items[part], values[part]) for part in parts]
 
 
 def collect(

@@ -13,11 +13,11 @@ from serendip.data.query import Query
 from serendip.engine.explanations.explain import Explainer
 from serendip.engine.explanations.influence import find_influence
 from serendip.engine.explanations.reason_choice import Ground
-from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.faithfulness import Deletion, FaithfulnessFigures, summarise_deletions
+from serendip.jobs.whole_answers import answer_whole
 
 MAX_LISTS = 60
 """Lists that are measured: of as many users, drawn at random."""
@@ -153,7 +153,7 @@ def _run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -
     return [
         result
         for begin in range(0, len(queries), _BATCH)
-        for result in run(queries[begin : begin + _BATCH], surface, state)
+        for result in answer_whole(queries[begin : begin + _BATCH], surface, state)
     ]
 
 

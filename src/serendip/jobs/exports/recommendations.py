@@ -35,6 +35,7 @@ from serendip.jobs.exports.engine_snapshot import EngineLocation, open_engine_sn
 from serendip.jobs.exports.export_record import ExportRecord
 from serendip.jobs.exports.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.jobs.llm.job import LlmJob
+from serendip.jobs.whole_answers import require_whole
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
 from serendip.runtime.progress import TrainOptions
 
@@ -133,7 +134,8 @@ def recommend_all(
 
     Raises:
         DataError: ``k`` is less than 1, or a filter is no test of an attribute that items have.
-        UnsupportedError: there is no such surface, or it needs an item or a text.
+        UnsupportedError: there is no such surface, it needs an item or a text, or a stage failed in
+            the answer to a user.
         ConfigError: ``out`` cannot be written; checked before anything is computed.
         StorageError: ``out`` could not be written after the check.
     """
@@ -190,12 +192,18 @@ def answer_users(task: AnswerTask) -> AnswerRows:
 
 
 def answer(engine: Engine, task: AnswerTask) -> AnswerRows:
-    """Rows of the users of a task, in their order."""
+    """Rows of the users of a task, in their order.
+
+    Raises:
+        UnsupportedError: a stage failed in the answer to a user.
+    """
     rows = AnswerRows.empty()
     for begin in range(0, len(task.users), BATCH):
         part = task.users[begin : begin + BATCH]
         queries = engine.queries(replace(task.request, user_id=user) for user in part)
-        for user, result in zip(part, engine.run(queries, task.request.surface), strict=True):
+        results = engine.run(queries, task.request.surface)
+        require_whole(results)
+        for user, result in zip(part, results, strict=True):
             best = result.items.take(np.arange(min(task.request.k, len(result.items))))
             _add(rows, user, best, engine.item_ids(best.item_nums))
             if task.language is not None:

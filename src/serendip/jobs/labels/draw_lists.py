@@ -31,13 +31,13 @@ from serendip.data.query import Query
 from serendip.data.text import normalise
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import read_user
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.shown_lists import ListRequest, describe_request, write_lists
 from serendip.jobs.surface_quality.answers import without_relevance_filter
+from serendip.jobs.whole_answers import answer_whole
 from serendip.models.relevance.user_features import COUNTRY
 
 MOST_PAST = 8
@@ -186,7 +186,7 @@ class _Drawer:
         asked = iter(self._requests(np.random.default_rng(seed)))
         while batch := list(islice(asked, _BATCH)):
             queries = self.engine.queries(batch)
-            results = run(queries, config, self.engine.state)
+            results = answer_whole(queries, config, self.engine.state)
             for query, result in zip(queries, results, strict=True):
                 request = self._describe(visible_to(self.surface, query))
                 items = result.items.item_nums[: self.drawing.length]

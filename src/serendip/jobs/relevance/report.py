@@ -37,7 +37,6 @@ from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST, OrderedCandidates
-from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import RelevanceFilter
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
 from serendip.engine.state import TYPED_TEXTS
@@ -52,6 +51,7 @@ from serendip.jobs.relevance.drift import MAX_REQUESTS, distinct_requests, measu
 from serendip.jobs.relevance.labelled_pairs import AskedRequests
 from serendip.jobs.relevance.versions import model_place, open_version
 from serendip.jobs.surface_quality.answers import without_relevance_filter
+from serendip.jobs.whole_answers import answer_whole
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.user_features import COUNTRY
 from serendip.runtime.atomic_files import write_json
@@ -192,7 +192,7 @@ class FilterEvaluator:
         for queries in (gold, distinct_requests(logged)):
             found = [np.empty(0, np.float32)]
             for query in queries:
-                items = run([query], config, state)[0].items.item_nums[:FIRST]
+                items = answer_whole([query], config, state)[0].items.item_nums[:FIRST]
                 probabilities = rule.predict(state, visible_to(surface, query), items)
                 if probabilities is not None:
                     found.append(probabilities[np.isfinite(probabilities)])
@@ -247,7 +247,7 @@ class FilterEvaluator:
         """The first items of a gold request, without and with the filter."""
         query = self._ask(name, request)
         results = (
-            run([query], config, self.engine.state)[0]
+            answer_whole([query], config, self.engine.state)[0]
             for config in (without_relevance_filter(surface), surface)
         )
         return FilteredSlate(request, *(one.items.item_nums[:FIRST] for one in results))
@@ -290,7 +290,7 @@ class FilterEvaluator:
         sums: list[list[float]] = []
         for query in queries:
             results = [
-                run([query], config, self.engine.state)[0].items
+                answer_whole([query], config, self.engine.state)[0].items
                 for config in (without_relevance_filter(surface), surface)
             ]
             if any(_CHOICE not in items.fields for items in results):

@@ -23,7 +23,6 @@ from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
 from serendip.engine.live.counts import with_starts
-from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
@@ -34,6 +33,7 @@ from serendip.evaluate.message_quality import MessageFigures, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.request_builder import SurfaceRequests
 from serendip.jobs.train.ranker.search_rows import SEARCH
+from serendip.jobs.whole_answers import answer_whole
 from serendip.models.base import Recommender
 from serendip.runtime.progress import Progress, SilentProgress
 
@@ -86,7 +86,7 @@ def rank(
     for begin in (progress or SilentProgress()).track(starts, ANSWERS, len(starts)):
         part = queries[begin : begin + BATCH]
         if not surface.promise.impressions:
-            results += run(part, config, state)
+            results += answer_whole(part, config, state)
         for name, model in state.models.items():
             lists[name] += model.recommend(part, length)
     engine = first_items([result.items for result in results])
@@ -102,7 +102,7 @@ def replay(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState)
     order = np.argsort([query.time for query in queries], kind="stable")
     for begin in range(0, len(order), BATCH):
         rows = order[begin : begin + BATCH].tolist()
-        part = run([queries[row] for row in rows], surface, state)
+        part = answer_whole([queries[row] for row in rows], surface, state)
         results.update(zip(rows, part, strict=True))
         shown = first_items([result.items for result in part])  # (B, 10)
         times = np.repeat([queries[row].time for row in rows], K).reshape(shown.shape)
@@ -124,7 +124,7 @@ def answer_engine(queries: Sequence[Query], surface: SurfaceConfig, state: Engin
     """The first ten items (T, 10) of the engine alone."""
     config, answers = without_relevance_filter(surface), []
     for begin in range(0, len(queries), BATCH):
-        results = run(queries[begin : begin + BATCH], config, state)
+        results = answer_whole(queries[begin : begin + BATCH], config, state)
         answers += [result.items for result in results]
     return first_items(answers)
 

@@ -90,6 +90,8 @@ class ShardQuestion:
     Args:
         generation: that answers.
         index: folder of the index in the generation.
+        begin: number of the first item of the range that the shard is to have.
+        end: number after that of its last item.
         plan: of the search.
         items: digest of the set of items that may be shown; empty = all.
         query: (D,) float32.
@@ -98,6 +100,8 @@ class ShardQuestion:
 
     generation: str
     index: str
+    begin: int
+    end: int
     plan: SearchPlan
     items: str
     query: FloatArray
@@ -105,10 +109,11 @@ class ShardQuestion:
 
     def to_bytes(self) -> bytes:
         """One line of JSON, then the arrays."""
-        plan = list(astuple(self.plan))
+        plan, bounds = list(astuple(self.plan)), [self.begin, self.end]
         texts = {"generation": self.generation, "index": self.index, "items": self.items}
         arrays = self.query.astype("<f4").tobytes() + self.excluded.astype("<i4").tobytes()
-        return _join_question({**texts, "plan": plan, "size": len(self.query)}, arrays)
+        numbers = {"range": bounds, "plan": plan, "size": len(self.query)}
+        return _join_question({**texts, **numbers}, arrays)
 
     @classmethod
     def of(cls, head: dict[str, Any], arrays: bytes) -> ShardQuestion:
@@ -121,13 +126,14 @@ class ShardQuestion:
         query = np.frombuffer(arrays[:size], "<f4")
         excluded = np.frombuffer(arrays[size:], "<i4").astype(np.int32)
         generation, index, items = (str(head[name]) for name in ("generation", "index", "items"))
+        begin, end = map(int, head["range"])
         k, pool, share, all_lists, scored = head["plan"]
         plan = SearchPlan(int(k), int(pool), float(share), bool(all_lists), int(scored))
         if not (0 < plan.k <= _MOST_WANTED and 0 <= plan.scored <= plan.pool <= _MOST_WANTED):
             raise ValueError(f"{plan.k} of {plan.pool} items are wanted, {plan.scored} scored")
         if not 0 < plan.share <= 1:
             raise ValueError(f"a share of {plan.share} is allowed")
-        return cls(generation, index, plan, items, query, excluded)
+        return cls(generation, index, begin, end, plan, items, query, excluded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +202,14 @@ class ShardConnection:
     Args:
         address: ``host:port``.
         tls: encrypts it; None = all that is sent can be read on its way.
+
+    Attributes:
+        problem: why the last question was not answered; empty = it was, or none was asked yet.
     """
 
     def __init__(self, address: str, tls: ShardTls | None = None) -> None:
         self.address, self._tls = address, tls
+        self.problem = ""
         token = os.environ.get(TOKEN_VARIABLE, "").encode().hex().encode()
         self._headers = [(TOKEN_HEADER.encode(), token)]
         self._client: FlightClient | None = None
@@ -247,12 +257,14 @@ class ShardConnection:
         try:
             options = FlightCallOptions(timeout=left, headers=self._headers)
             results = self._flight().do_action(Action(verb, question), options)
-            return read(b"".join(result.body.to_pybytes() for result in results))
+            answer = read(b"".join(result.body.to_pybytes() for result in results))
         except FlightTimedOutError:
             raise self._failure("it is late") from None
         except Exception as error:  # noqa: BLE001 - what listens there may say anything
             words = str(error).partition(". Detail:")[0].partition(". gRPC")[0]
             raise self._failure(words or type(error).__name__) from None
+        self.problem = ""
+        return answer
 
     def state(self, deadline_s: float) -> ShardState:
         """What the shard has.
@@ -275,7 +287,10 @@ class ShardConnection:
             return self._client
 
     def _failure(self, reason: str) -> StorageError:
-        return StorageError(f"shard {self.address} does not answer: {reason}.")
+        told = f"shard {self.address} does not answer: {reason}."
+        if UNKNOWN_SET not in reason:  # which the next question mends
+            self.problem = told
+        return StorageError(told)
 
 
 class RemoteShard:
@@ -310,7 +325,10 @@ class RemoteShard:
             return FoundItems.none
         items = "" if inside is None or inside.shared.is_whole else self._digest_of(inside.shared)
         excluded = NO_ITEMS if inside is None else inside.excluded
-        asked = ShardQuestion(self._generation, self._index, plan, items, query, excluded)
+        asked = ShardQuestion(
+            *(self._generation, self._index, self._begin, self._end),
+            *(plan, items, query, excluded),
+        )
         shared = None if inside is None else inside.shared
         find = partial(self._find, asked.to_bytes(), shared, items, end)
         return self._connection.begin(find, end)

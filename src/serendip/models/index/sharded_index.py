@@ -331,8 +331,8 @@ Opener = Callable[[Path], "ShardedIndex | None"]
 
 
 @contextmanager
-def opening_shards(opener: Opener) -> Iterator[None]:
-    """While a generation is opened: whose indexes are searched by shards."""
+def opening_shards(opener: Opener | None) -> Iterator[None]:
+    """While a generation is opened: whose indexes are searched by shards; None = by none."""
     token = _opened_with.set(opener)
     try:
         yield

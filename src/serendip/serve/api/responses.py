@@ -456,13 +456,16 @@ class ReadyOut(TypedDict):
     """Number of processes that answer."""
 
     degraded: bool
-    """Whether a published generation was refused, writes fail or a worker is missing."""
+    """Whether a generation was refused, writes fail, or a worker or a shard is missing."""
 
     refused_generation: str
     """The published generation that could not be opened; empty = none."""
 
     storage_problem: str
     """Why writes fail; empty = they do not."""
+
+    missing_shards: list[str]
+    """Addresses of the shards that did not answer when they were last asked."""
 
 
 class ErrorDetailOut(TypedDict):
@@ -723,6 +726,7 @@ def build_ready(status: ServiceStatus) -> ReadyOut:
         "degraded": status.is_degraded,
         "refused_generation": status.refused_generation,
         "storage_problem": status.storage_problem,
+        "missing_shards": list(status.missing_shards),
     }
 
 

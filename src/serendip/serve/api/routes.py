@@ -19,7 +19,6 @@ from fastapi.routing import APIRoute
 
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
-from serendip.data.text import normalise
 from serendip.engine.answer import Answer
 from serendip.engine.request import Request as EngineRequest
 from serendip.errors import LateError, UnknownItemError
@@ -332,11 +331,12 @@ class Routes:
         def ask_popular(engine: EngineProtocol) -> responses.AnswerOut:
             return responses.build_answer(engine.fall_back(request, with_content=False), engine)
 
-        is_text_search = request.surface == "search" and bool(normalise(request.text))
+        with self._pool.holder.lease() as engine:
+            has_popular = engine.has_popular_rung(request)
         body = await self._pool.read_or(
             lambda engine: responses.build_answer(call(engine), engine),
             lambda engine: responses.build_answer(engine.fall_back(request), engine),
-            None if is_text_search else ask_popular,  # popular items do not match a text
+            ask_popular if has_popular else None,
         )
         if not body["items"]:
             self._metrics.add_empty(body["surface"])

@@ -1,16 +1,19 @@
 """A shard: searches one range of item numbers in the indexes of the generation in force.
 
 It answers questions of ``models.remote_shard`` by Arrow Flight, from the generation in force and
-from the one before, so that a service swaps when it likes. It has no other data than the vectors of
-its range in memory. As many questions are computed at once as there are cores; the others wait, as
-long as somebody waits for them.
+from the one before, so that a service swaps when it likes, and from one that a service still asks
+for because it could not swap. It has no other data than the vectors of its range in memory. As many
+questions are computed at once as there are cores; the others wait, as long as somebody waits for
+them.
 """
 
 from __future__ import annotations
 
 import hmac
 import logging
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,9 +47,11 @@ from serendip.serve.telemetry.logs import FailureLog
 
 _log = logging.getLogger(__name__)
 
-_GENERATIONS, _SETS = 2, 256
-"""Generations and sets of items that are kept: the newest, and the last ones asked for."""
+_NEWEST, _SETS = 2, 256
+"""Newest generations, and sets of items last asked for, that are kept."""
 
+ASKED_S = 600.0
+"""Seconds for which an older generation is kept after a question about it."""
 
 _MOST_WAITING = 256
 """Questions that are computed or wait for it; more are refused at once."""
@@ -93,6 +98,59 @@ class QuestionQueue:
             self._places.release()
 
 
+class GenerationCache:
+    """Indexes of generations: of the newest two, and of the last asked for among the others.
+
+    Each of them takes memory, so there are three at most; the third goes when no question has been
+    about it for ten minutes.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._indexes: OrderedDict[str, Mapping[str, LocalShard]] = OrderedDict()
+        self._asked_at: dict[str, float] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the generations, the newest last."""
+        with self._lock:
+            return tuple(self._indexes)
+
+    def renew(self, name: str) -> bool:
+        """Make a generation the newest one, which is dropped last; False if it is not here."""
+        with self._lock:
+            if name not in self._indexes:
+                return False
+            self._indexes.move_to_end(name)
+            self._drop_others()
+            return True
+
+    def put(self, name: str, indexes: Mapping[str, LocalShard]) -> None:
+        """Add the newest generation."""
+        with self._lock:
+            self._indexes[name] = indexes
+            self._drop_others()
+
+    def find(self, name: str, index: str) -> LocalShard | None:
+        """The index that a question is about; None if it is not here."""
+        with self._lock:
+            if name in self._indexes:
+                self._asked_at[name] = self._clock()
+            return self._indexes.get(name, {}).get(index)
+
+    def _drop_others(self) -> None:
+        others, now = list(self._indexes)[:-_NEWEST], self._clock()
+        asked_at = {name: self._asked_at.get(name, -math.inf) for name in others}
+        last = max(others, key=asked_at.__getitem__, default="")
+        for name in others:
+            if name != last or now - asked_at[name] > ASKED_S:
+                del self._indexes[name]
+                self._asked_at.pop(name, None)
+
+
 class _TokenCheck(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # pyarrow has no types
     """Refuses calls without the token."""
 
@@ -131,7 +189,7 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]
         tls: ShardTls | None = None,
     ) -> None:
         self._workspace, self._part, self._parts = workspace, part, parts
-        self._generations: OrderedDict[str, dict[str, LocalShard]] = OrderedDict()
+        self._generations = GenerationCache()
         self._sets: OrderedDict[str, ItemSet] = OrderedDict()
         self._lock = threading.Lock()
         self._queue, self._failures = QuestionQueue(count_cores()), FailureLog(_log)
@@ -147,19 +205,14 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]
             SerendipError: nothing is published, or it cannot be read.
         """
         name = current_name(self._workspace.generations)
-        with self._lock:
-            if name and name in self._generations:
-                self._generations.move_to_end(name)  # the one in force is dropped last
-                return name
+        if name and self._generations.renew(name):
+            return name
         generation = open_current(self._workspace.generations)
         shards = {
             index: LocalShard.open(generation.folder / index, self._part, self._parts)
             for index in find_indexes(generation.folder)
         }
-        with self._lock:
-            self._generations[generation.name] = shards
-            while len(self._generations) > _GENERATIONS:
-                self._generations.popitem(last=False)
+        self._generations.put(generation.name, shards)
         _log.info("%s can be searched, %d indexes", generation.name, len(shards))
         return generation.name
 
@@ -206,6 +259,11 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]
     def _propose(self, head: dict[str, Any], arrays: bytes) -> bytes:
         question = ShardQuestion.of(head, arrays)
         shard = self._shard(question.generation, question.index)
+        if (shard.begin, shard.end) != (question.begin, question.end):
+            raise flight.FlightServerError(
+                f"it has part {self._part + 1} of {self._parts}, which is {shard.name}, and is "
+                f"asked for items {question.begin} to {question.end - 1}"
+            )
         with self._lock:
             inside = self._allowed(question, shard.end - shard.begin)
         return found_bytes(shard.propose_inside(question.query, question.plan, inside))
@@ -216,11 +274,10 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]
         return shard.score(question.query, question.items).astype("<f4").tobytes()
 
     def _shard(self, generation: str, index: str) -> LocalShard:
-        with self._lock:
-            shards = self._generations.get(generation, {})
-        if index not in shards:
+        shard = self._generations.find(generation, index)
+        if shard is None:
             raise flight.FlightServerError(f"{index} of {generation} is not here")
-        return shards[index]
+        return shard
 
     def _keep_set(self, head: dict[str, Any], bits: bytes) -> bytes:
         digest, items = read_set(head, bits)
@@ -231,9 +288,7 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]
         return b""
 
     def _describe(self, head: dict[str, Any], rest: bytes) -> bytes:
-        with self._lock:
-            names = tuple(self._generations)
-        return ShardState(self._part, self._parts, names).to_bytes()
+        return ShardState(self._part, self._parts, self._generations.names).to_bytes()
 
     def _allowed(self, question: ShardQuestion, count: int) -> AllowedItems | None:
         if question.items:

@@ -43,6 +43,7 @@ class WorkerStatus:
         refused_generation: the published one that cannot be opened; empty = none.
         storage_problem: why a write would fail; empty = no known problem.
         failed_loads: number of failed attempts to open a generation.
+        missing_shards: addresses of the shards that did not answer it last.
         stats: statistics of the engine.
     """
 
@@ -52,6 +53,7 @@ class WorkerStatus:
     refused_generation: str = ""
     storage_problem: str = ""
     failed_loads: int = 0
+    missing_shards: Sequence[str] = ()
     stats: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
@@ -66,6 +68,7 @@ class ServiceStatus:
         refused_generation: the published one that cannot be opened; empty = none.
         storage_problem: why a write would fail; empty = no known problem.
         failed_loads: number of failed attempts to open a generation, of the worker with the most.
+        missing_shards: addresses of the shards that did not answer a worker last.
         stats: statistics of the engine that has read the most changes.
     """
 
@@ -75,6 +78,7 @@ class ServiceStatus:
     refused_generation: str
     storage_problem: str
     failed_loads: int
+    missing_shards: Sequence[str]
     stats: Mapping[str, int | float | str]
 
     @classmethod
@@ -90,13 +94,15 @@ class ServiceStatus:
             next((w.refused_generation for w in workers if w.refused_generation), ""),
             next((w.storage_problem for w in workers if w.storage_problem), ""),
             max((worker.failed_loads for worker in workers), default=0),
+            sorted({address for worker in workers for address in worker.missing_shards}),
             newest.stats,
         )
 
     @property
     def is_degraded(self) -> bool:
-        """Whether a published generation was refused, writes fail or a worker is missing."""
-        return bool(self.refused_generation or self.storage_problem or self.missing)
+        """Whether a generation was refused, writes fail, or a worker or a shard is missing."""
+        is_whole = not (self.missing or self.missing_shards)
+        return bool(self.refused_generation or self.storage_problem) or not is_whole
 
 
 class SharedState:

@@ -1,0 +1,48 @@
+"""Answers of jobs, from which nothing may be missing.
+
+A request is answered without a stage that fails, which its answer says. In a file of answers, or in
+a figure about them, nobody would see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serendip.data.query import Query
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.selection import Result
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.state import EngineState
+from serendip.errors import UnsupportedError
+
+
+def answer_whole(
+    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
+) -> list[Result]:
+    """Answer queries of one surface, as ``pipeline.run`` does, with all stages.
+
+    Raises:
+        UnsupportedError: a stage failed.
+    """
+    results = run(queries, surface, state)
+    require_whole(results)
+    return results
+
+
+def require_whole(results: Sequence[Result]) -> None:
+    """Refuse answers that lack a stage.
+
+    Raises:
+        UnsupportedError: one does; it names the user and the stages.
+    """
+    for result in results:
+        if not result.degraded:
+            continue
+        user = result.query.user_id
+        asked = f"user {user!r}" if user else "a request without a user"
+        raise UnsupportedError(
+            f"the answer of {result.surface.task!r} to {asked} lacks what failed: "
+            f"{', '.join(dict.fromkeys(result.degraded))}.",
+            "Run the command again; if this comes again, `serendip doctor` checks the files and "
+            "`serendip train` makes a generation that fits the settings.",
+        )
