@@ -147,7 +147,7 @@ def judged(folder: Path, poison: bool) -> SplitAnswers:
         events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
     with closing(workspace.create_store()) as store:
         store.import_all(items, events)
-    return evaluate_split(SplitTask(WorkspaceLocation.of(folder), CUT, 1.0, 0))
+    return evaluate_split(SplitTask(WorkspaceLocation.of(workspace), CUT, 1.0, 0))
 
 
 def test_what_a_report_judges_was_fitted_without_a_row_after_the_cut(tmp_path: Path) -> None:

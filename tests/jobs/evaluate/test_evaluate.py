@@ -12,7 +12,7 @@ from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.data.splits import temporal
 from serendip.engine.artefacts.quality_report import QualityReport
-from serendip.engine.workspace import WorkspaceLocation
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate import evaluate
@@ -121,7 +121,7 @@ def test_the_plan_names_the_steps_of_a_split(shop: Path, tmp_path: Path) -> None
     """A stage that is renamed would silently spoil the estimate of the time left."""
     status = tmp_path / "status.json"
     evaluate_split(
-        SplitTask(WorkspaceLocation.of(shop), 0.9, 1.0, 0, surfaces=True, status=str(status))
+        SplitTask(WorkspaceLocation.of(Workspace.open(shop)), 0.9, 1.0, 0, surfaces=True, status=str(status))
     )
     last = JobStatus.read(status)
     assert last is not None

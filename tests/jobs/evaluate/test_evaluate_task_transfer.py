@@ -50,7 +50,7 @@ def test_requests_are_the_same_for_every_model(shop: Workspace) -> None:
     from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 
     groups = (("home", "similar"), ("similar", "search"))
-    location = WorkspaceLocation.of(shop.folder)
+    location = WorkspaceLocation.of(shop)
     first, second = (evaluate_group(GroupTask(location, one, 0)) for one in groups)
     for own, other in zip(first.requests["similar"], second.requests["similar"], strict=True):
         assert np.array_equal(own, other)

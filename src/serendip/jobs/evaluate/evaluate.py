@@ -152,7 +152,7 @@ def plan_splits(
     """The splits to make, the longest first, and those that only the full evaluation makes."""
     config: EvaluationConfig = workspace.settings.evaluation
     cuts = sorted(config.cuts)
-    location = WorkspaceLocation.of(workspace.folder)
+    location = WorkspaceLocation.of(workspace)
     limit = None if full else MAX_TARGETS
     tasks = [
         SplitTask(location, cut, until, seed, limit)
@@ -170,7 +170,7 @@ def _evaluate_splits(
     context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
 ) -> list[SplitAnswers]:
     """Evaluate the splits, those of many events side by side, and add their stages to the clock."""
-    location, executor = WorkspaceLocation.of(context.workspace.folder), context.options.executor
+    location, executor = WorkspaceLocation.of(context.workspace), context.options.executor
     if executor.is_local and len(context.dataset.events) < MIN_EVENTS_BESIDE:
         executor = IN_PROCESS
     if len(tasks) > 1:
@@ -219,7 +219,7 @@ def encode_items_once(
 
 def _encode_items(task: EncodeTask) -> None:
     options = TrainOptions(device=task.device, progress=FileProgress(Path(task.status)))
-    context = JobContext.open(task.workspace.open().folder, options)
+    context = JobContext.open_in_task(task.workspace, options)
     fields, items = context.settings.content.fields, context.dataset.catalogue.items
     encode_items(items, context.encoder, context.vectors, fields, context.media, context.options)
 

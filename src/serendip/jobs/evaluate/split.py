@@ -136,7 +136,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     progress = FileProgress(Path(task.status), PLAN) if task.status else SilentProgress()
     clock = StageClock(progress=progress)
     options = TrainOptions(seed=task.seed, progress=progress)
-    context = JobContext.open(task.workspace.open().folder, options, StageClock(progress=progress))
+    context = JobContext.open_in_task(task.workspace, options, StageClock(progress=progress))
     whole = _make_split(task, context.dataset)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
     with scratch_folder() as scratch:

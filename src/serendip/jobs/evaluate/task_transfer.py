@@ -105,7 +105,7 @@ class GroupAnswers:
 
 def evaluate_group(task: GroupTask) -> GroupAnswers:
     """Train a retriever for a group of tasks and rank the targets of their requests."""
-    context = JobContext.open(task.workspace.open().folder)
+    context = JobContext.open_in_task(task.workspace)
     dataset, settings, clock = context.dataset, context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with scratch_folder() as scratch:
@@ -226,7 +226,7 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     require_training()
     workspace, options, clock = context.workspace, context.options, context.clock
     read_evaluation_dataset(context)
-    executor, location = options.executor, WorkspaceLocation.of(workspace.folder)
+    executor, location = options.executor, WorkspaceLocation.of(workspace)
     with clock.stage(ENCODE):
         # Before all trainings, so that every process reads the vectors from the cache.
         encode_items_once(executor, location, options.device, options.progress)
