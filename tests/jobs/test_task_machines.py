@@ -41,11 +41,13 @@ def _fit(location: WorkspaceLocation) -> None:
 
 TASKS: dict[str, Run] = {
     "train": _fit,
-    "evaluate": lambda location: evaluate_split(SplitTask(location, 0.9, 1.0, 0)),
+    "evaluate": lambda location: evaluate_split(SplitTask(location, "dataset", 0.9, 1.0, 0)),
     "evaluate, encode": lambda location: encode_items_once(
-        IN_PROCESS, location, "cpu", SilentProgress()
+        IN_PROCESS, location, Path(location.folder), "cpu", SilentProgress()
     ),
-    "evaluate --alignment": lambda location: evaluate_group(GroupTask(location, ("home",), 0)),
+    "evaluate --alignment": lambda location: evaluate_group(
+        GroupTask(location, "dataset", ("home",), 0)
+    ),
     "embed": lambda location: encode_rows(EmbedTask(_engine(location), "users")),
     "recommend --batch": lambda location: answer_users(
         AnswerTask(_engine(location), Request(), None)
