@@ -21,10 +21,9 @@ from serendip.runtime.atomic_files import LOCK
 
 PREFIX = "serendip-scratch-"
 """Of the names of all these folders."""
-_YOUNG_S = 60.0
-"""Age up to which a folder may be one that is not locked yet."""
-_UNLOCKED_S = 24 * 3600.0
-"""The same of a folder without a file to lock: an earlier version locked the folder itself."""
+_WITHOUT_LOCK_S = 24 * 3600.0
+"""Age up to which a folder without a file to lock may be in use: it was just made, or by an earlier
+version, which locked the folder itself."""
 
 
 @contextmanager
@@ -49,12 +48,19 @@ def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    new = folder / f"{LOCK}.new"  # nobody finds the file before it is locked
+    handle = os.open(new, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        new.rename(folder / LOCK)
         yield
     finally:
         os.close(handle)
+
+
+def find_scratch(base: Path) -> list[Path]:
+    """The folders in ``base`` of jobs that run or were killed, which have a file to lock."""
+    return sorted(path.parent for path in base.glob(f"{PREFIX}*/{LOCK}"))
 
 
 def remove_abandoned(base: Path) -> None:
@@ -66,13 +72,12 @@ def remove_abandoned(base: Path) -> None:
 
 def _remove_if_abandoned(path: Path) -> None:
     found = path.lstat()
-    age = time.time() - found.st_mtime
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or age <= _YOUNG_S:
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         return
     try:
         handle = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
-        if age > _UNLOCKED_S:
+        if time.time() - found.st_mtime > _WITHOUT_LOCK_S:
             shutil.rmtree(path)
         return
     try:
