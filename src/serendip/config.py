@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, get_args
@@ -129,6 +129,15 @@ class Overrides:
             {path[1:]: self.variables[path] for path in inside},
         )
 
+    def select(self, keep: Callable[[tuple[str, ...], Any], bool]) -> Overrides:
+        """Those whose path and value pass a test."""
+        values = {path: value for path, value in self.values.items() if keep(path, value)}
+        return Overrides(values, {path: self.variables[path] for path in values})
+
+    def merge(self, other: Overrides) -> Overrides:
+        """Those of both, which have no path in common."""
+        return Overrides({**self.values, **other.values}, {**self.variables, **other.variables})
+
     def variable(self, path: Sequence[int | str], or_inside: bool = False) -> str:
         """Name of the variable that set the value at a path, or a value around it; empty = none.
 
@@ -140,6 +149,11 @@ class Overrides:
         around = (self.variables.get(parts[:length], "") for length in range(len(parts), 0, -1))
         inside = (name for key, name in self.variables.items() if key[: len(parts)] == parts)
         return next(filter(None, around), "") or (next(inside, "") if or_inside else "")
+
+
+def variable_name(path: Sequence[str]) -> str:
+    """Name of the variable that sets the value at a path, in capitals."""
+    return _PREFIX + _SEPARATOR.join(path).upper()
 
 
 def find_key(table: Mapping[str, Any], name: str) -> str:
@@ -231,6 +245,8 @@ def mask(key: str, value: Any) -> Any:
         return MASK
     if isinstance(value, list):
         return [mask(key, one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: mask(name, one) for name, one in value.items()}
     if not isinstance(value, str):
         return value
     return _SECRET_IN_QUERY.sub(rf"\1{MASK}", _PASSWORD_IN_URL.sub(rf"\1{MASK}@", value))

@@ -13,6 +13,7 @@ from small_shop import write_files
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset, EventLog
+from serendip.data.dataset_folder import save_dataset
 from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.files.readers import read_events, read_items
@@ -23,6 +24,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -147,7 +149,9 @@ def judged(folder: Path, poison: bool) -> SplitAnswers:
         events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
     with closing(workspace.create_store()) as store:
         store.import_all(items, events)
-    return evaluate_split(SplitTask(WorkspaceLocation.of(folder), CUT, 1.0, 0))
+    save_dataset(JobContext.open(folder).dataset, folder / "dataset")
+    location = WorkspaceLocation.of(workspace)
+    return evaluate_split(SplitTask(location, str(folder / "dataset"), CUT, 1.0, 0))
 
 
 def test_what_a_report_judges_was_fitted_without_a_row_after_the_cut(tmp_path: Path) -> None:

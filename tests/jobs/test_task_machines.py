@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from small_shop import write_files
 
 from serendip.engine.request import Request
-from serendip.engine.workspace import WorkspaceLocation
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError
 from serendip.jobs.evaluate.evaluate import encode_items_once
 from serendip.jobs.evaluate.split import SplitTask, evaluate_split
@@ -40,11 +41,13 @@ def _fit(location: WorkspaceLocation) -> None:
 
 TASKS: dict[str, Run] = {
     "train": _fit,
-    "evaluate": lambda location: evaluate_split(SplitTask(location, 0.9, 1.0, 0)),
+    "evaluate": lambda location: evaluate_split(SplitTask(location, "dataset", 0.9, 1.0, 0)),
     "evaluate, encode": lambda location: encode_items_once(
-        IN_PROCESS, location, "cpu", SilentProgress()
+        IN_PROCESS, location, Path(location.folder), "cpu", SilentProgress()
     ),
-    "evaluate --alignment": lambda location: evaluate_group(GroupTask(location, ("home",), 0)),
+    "evaluate --alignment": lambda location: evaluate_group(
+        GroupTask(location, "dataset", ("home",), 0)
+    ),
     "embed": lambda location: encode_rows(EmbedTask(_engine(location), "users")),
     "recommend --batch": lambda location: answer_users(
         AnswerTask(_engine(location), Request(), None)
@@ -55,11 +58,16 @@ TASKS: dict[str, Run] = {
 }
 
 
+def locate_elsewhere(folder: Path) -> WorkspaceLocation:
+    """The location of a workspace whose command runs on another machine."""
+    return replace(WorkspaceLocation.of(Workspace.open(folder)), machine="another")
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_on_another_machine_refuses_a_database_in_a_file(name: str, tmp_path: Path) -> None:
     write_files(tmp_path)
     with pytest.raises(ConfigError, match=r"serendip\.db cannot be used by several") as caught:
-        TASKS[name](WorkspaceLocation(str(tmp_path), "another"))
+        TASKS[name](locate_elsewhere(tmp_path))
     assert "serendip store copy" in str(caught.value)
     sent = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # as Ray sends it
     assert str(sent) == str(caught.value)
@@ -69,6 +77,6 @@ def test_this_machine_and_a_database_on_a_server_are_not_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_files(tmp_path)
-    assert WorkspaceLocation.of(tmp_path).open().folder == tmp_path
+    assert WorkspaceLocation.of(Workspace.open(tmp_path)).open().folder == tmp_path
     monkeypatch.setenv("SERENDIP_STORE__URL", "postgresql+psycopg://serendip@localhost/shop")
-    assert WorkspaceLocation(str(tmp_path), "another").open().folder == tmp_path
+    assert locate_elsewhere(tmp_path).open().folder == tmp_path

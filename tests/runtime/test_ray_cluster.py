@@ -232,7 +232,11 @@ def test_jobs_write_the_same_bytes_with_each_engine(
 def test_a_training_on_two_nodes_publishes_the_bytes_of_one_process(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The older part and the rows of the ranker are tasks, which find a relative workspace."""
+    """The older part and the rows of the ranker are tasks.
+
+    They find a relative workspace, and have settings that the environment of their node has not.
+    """
+    monkeypatch.setenv("SERENDIP_MODELS__RETRIEVER__EPOCHS", "1")
     monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
     monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", 10)
     monkeypatch.setattr(row_tasks, "BATCHES_PER_TASK", 8)

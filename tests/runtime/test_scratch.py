@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from serendip.runtime.atomic_files import LOCK
 from serendip.runtime.scratch import PREFIX, scratch_folder
 
 HOLD = """
@@ -67,6 +70,32 @@ def test_the_folder_of_a_running_process_stays(temporary: Path) -> None:
     with _holder() as (_, folder), scratch_folder() as own:
         assert set(temporary.iterdir()) == {folder, own}
         assert (folder / "half").exists()
+
+
+def test_the_lock_is_of_a_file_that_can_be_written_because_nfs_has_none_of_folders() -> None:
+    with _holder() as (process, folder):
+        with (folder / LOCK).open("r+b") as stream, pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (handle,) = (
+            one for one in Path(f"/proc/{process.pid}/fd").iterdir() if one.samefile(folder / LOCK)
+        )
+        (flags,) = (
+            int(line.split()[1], 8)
+            for line in Path(f"/proc/{process.pid}/fdinfo/{handle.name}").read_text().splitlines()
+            if line.startswith("flags:")
+        )
+        assert flags & os.O_ACCMODE == os.O_RDWR
+
+
+def test_a_folder_of_an_earlier_version_without_a_file_to_lock_stays_for_a_day(
+    temporary: Path,
+) -> None:
+    now = time.time()
+    for name, age_s in (("hours", 8 * 3600), ("days", 48 * 3600)):
+        (temporary / f"{PREFIX}{name}").mkdir()
+        os.utime(temporary / f"{PREFIX}{name}", (now - age_s, now - age_s))
+    with scratch_folder() as own:
+        assert set(temporary.iterdir()) == {own, temporary / f"{PREFIX}hours"}
 
 
 def test_what_may_not_be_locked_yet_and_what_others_made_stays(temporary: Path) -> None:

@@ -122,17 +122,18 @@ def test_requests_that_hang_take_no_places_and_too_many_turn_readiness_red(gate:
     for _ in range(READERS):
         assert client.get("/v1/search?q=hang").json()["degraded"]
     assert client.get("/health/ready").status_code == 200
-    while client.get("/v1/search?q=film").json()["degraded"]:
-        """Until the first of them have lost their threads."""
+    wait_until(
+        lambda: not client.get("/v1/search?q=film").json()["degraded"],
+        "threads in place of those that hang",
+    )
     for _ in range(READERS * STUCK_TIMES):
         assert client.get("/v1/search?q=hang").json()["degraded"]
-    while (answer := client.get("/health/ready")).status_code == 200:
-        """Until all of them are stuck."""
+    wait_until(lambda: client.get("/health/ready").status_code != 200, "a worker that is stuck")
+    answer = client.get("/health/ready")
     assert (answer.status_code, error_of(answer)["type"]) == (503, "timeout")
     assert client.get("/health/live").status_code == 200
     gate.open.set()
-    while client.get("/health/ready").status_code != 200:
-        """Until they have gone on."""
+    wait_until(lambda: client.get("/health/ready").status_code == 200, "threads that go on")
     assert not client.get("/v1/search?q=film").json()["degraded"]
 
 
@@ -181,21 +182,21 @@ def test_a_write_that_hangs_turns_readiness_red_and_reads_go_on(gate: Gate) -> N
     )
     post.start()
     gate.entered.acquire()
-    while client.get("/health/ready").status_code == 200:
-        """Until it has hung for long enough."""
+    wait_until(lambda: client.get("/health/ready").status_code != 200, "a write that is late")
     assert client.get("/v1/search?q=film").status_code == 200
     gate.open.set()
     post.join()
-    while client.get("/health/ready").status_code != 200:
-        """Until the write, which outlives the answer that it is late, has ended."""
+    # The write outlives the answer that it is late.
+    wait_until(lambda: client.get("/health/ready").status_code == 200, "the end of the write")
 
 
 def test_a_worker_whose_write_hangs_is_replaced_and_the_next_one_writes() -> None:
     with running("--workers", "2", "--deadline", "0.02") as (process, port):
         before = set(children(process.pid))
         post_and_leave(port, "hang")
-        while before <= set(children(process.pid)):
-            """Until the worker that got it has ended."""
+        wait_until(
+            lambda: not before <= set(children(process.pid)), "the end of the worker that got it"
+        )
         with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
             body = json.dumps({"user_id": "u1", "item_id": "film-01"})
             connection.request("POST", "/v1/events", body, {"content-type": "application/json"})
@@ -213,13 +214,14 @@ def test_a_service_ends_although_requests_hang() -> None:
 def test_a_worker_whose_requests_hang_is_replaced() -> None:
     with running("--workers", "2") as (process, port):
         before = set(children(process.pid))
-        while before & set(children(process.pid)):
-            try:
+
+        def are_replaced() -> bool:
+            with suppress(ConnectionError):  # of the worker that ends
                 assert get(port, "/v1/search?q=hang") in (200, 503)
-            except ConnectionError:
-                """Of the worker that ends."""
-        while get(port, "/health/ready") != 200:
-            """Until the next ones answer."""
+            return not before & set(children(process.pid))
+
+        wait_until(are_replaced, "the end of both workers", every_s=0.01)
+        wait_until(lambda: get(port, "/health/ready") == 200, "the next ones")
         assert get(port, "/v1/search?q=film") == 200
     assert process.returncode == 0
 

@@ -178,7 +178,7 @@ class Engine:
     @classmethod
     def open_named(
         cls,
-        folder: Path | str,
+        workspace: Workspace,
         name: str,
         clock: Callable[[], float] = time.time,
         moment: StoreMoment | None = None,
@@ -188,18 +188,16 @@ class Engine:
         Its files were verified by the process that names it.
 
         Args:
-            folder: the workspace.
+            workspace: of the generation.
             name: of the generation.
             clock: as in ``open``.
             moment: of the store that requests are answered from: what is written after it does not
                 count. None = they follow the store.
 
         Raises:
-            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
             ArtefactError: the generation is missing or unreadable.
             StorageError: the database is missing or cannot be read.
         """
-        workspace = Workspace.open(Path(folder))
         generation = open_named(workspace.generations, name)
         return cls._open_generation(workspace, generation, clock, moment)
 

@@ -16,7 +16,7 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.snapshot import StoreSnapshot, read_snapshot
 from serendip.engine.config.settings import Settings
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.jobs.search_log import Log, read_log
 from serendip.runtime.budget import TimeBudget, parse_duration
@@ -64,23 +64,56 @@ class JobContext:
             clock: measures the stages.
             budget: time of trainings, such as ``10m``; None = that of the settings.
             engine: what was told beside ``[engine]``, which is read for it; None = the executor of
-                the options, as in a task of an executor.
+                the options.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong, or the
                 budget, or the engine cannot be used.
             ExtraMissing: the package of the engine is not installed.
         """
-        workspace = Workspace.open(folder)
+        context = cls._of(Workspace.open(folder), options, clock, budget)
+        if engine is None:
+            return context
+        config = context.settings.engine
+        executor, processes = open_executor(engine.apply(config)), config.train_processes
+        opened = replace(context.options, executor=executor, train_processes=processes)
+        return replace(context, options=opened)
+
+    @classmethod
+    def open_in_task(
+        cls,
+        location: WorkspaceLocation,
+        options: TrainOptions | None = None,
+        clock: StageClock | None = None,
+    ) -> JobContext:
+        """Open the workspace of a command in a task of its executor.
+
+        Args:
+            location: of the workspace.
+            options: seed, progress and device.
+            clock: measures the stages.
+
+        Raises:
+            ConfigError: the task cannot use the workspace; see ``WorkspaceLocation.open``.
+        """
+        return cls._of(location.open(), options, clock)
+
+    @classmethod
+    def _of(
+        cls,
+        workspace: Workspace,
+        options: TrainOptions | None,
+        clock: StageClock | None,
+        budget: str | None = None,
+    ) -> JobContext:
         text = budget or workspace.settings.train.budget
-        time_budget = TimeBudget(parse_duration(text) if text else None)
-        options = options or TrainOptions()
-        if engine is not None:
-            executor = open_executor(engine.apply(workspace.settings.engine))
-            options = replace(options, executor=executor)
-            options = replace(options, train_processes=workspace.settings.engine.train_processes)
-        options = replace(options, shared=workspace.cache.absolute() / _TASKS)
-        return cls(workspace, options, clock or StageClock(), time_budget)
+        shared = workspace.cache.absolute() / _TASKS
+        return cls(
+            workspace,
+            replace(options or TrainOptions(), shared=shared),
+            clock or StageClock(),
+            TimeBudget(parse_duration(text) if text else None),
+        )
 
     @property
     def settings(self) -> Settings:

@@ -1,7 +1,8 @@
 """Folders for a job's intermediate files, which do not outlive it for long, however it ends.
 
-A process that is killed cannot remove its folder. The operating system releases its lock on the
-folder, though, and the next job that makes one removes all that nobody holds.
+A process that is killed cannot remove its folder. The operating system releases its lock, though,
+and the next job that makes one removes all that nobody holds. The lock is one of a file that is
+open for writing: NFS passes such locks on to other machines, but none of a folder.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from serendip.runtime.atomic_files import LOCK
 
 PREFIX = "serendip-scratch-"
 """Of the names of all these folders."""
-_YOUNG_S = 60.0
-"""Age up to which a folder may be one that is not locked yet."""
+_WITHOUT_LOCK_S = 24 * 3600.0
+"""Age up to which a folder without a file to lock may be in use: it was just made, or by an earlier
+version, which locked the folder itself."""
 
 
 @contextmanager
@@ -37,29 +42,47 @@ def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
     for place in {base, temporary}:  # word indexes are opened through folders of the latter
         remove_abandoned(place)
     with tempfile.TemporaryDirectory(dir=base, prefix=PREFIX, ignore_cleanup_errors=True) as name:
-        handle = os.open(name, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH)
+        with _lock(Path(name)):
             yield Path(name)
-        finally:
-            os.close(handle)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    new = folder / f"{LOCK}.new"  # nobody finds the file before it is locked
+    handle = os.open(new, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        new.rename(folder / LOCK)
+        yield
+    finally:
+        os.close(handle)
+
+
+def find_scratch(base: Path) -> list[Path]:
+    """The folders in ``base`` of jobs that run or were killed, which have a file to lock."""
+    return sorted(path.parent for path in base.glob(f"{PREFIX}*/{LOCK}"))
 
 
 def remove_abandoned(base: Path) -> None:
     """Remove the folders in ``base`` of processes of this user that ended without doing so."""
     for path in base.glob(f"{PREFIX}*"):
-        try:
+        with suppress(OSError):  # held, or removed by another job in between
             _remove_if_abandoned(path)
-        except OSError:  # held, or removed by another job in between
-            continue
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return
     try:
-        found = os.fstat(handle)
-        if found.st_uid == os.geteuid() and time.time() - found.st_mtime > _YOUNG_S:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        if time.time() - found.st_mtime > _WITHOUT_LOCK_S:
             shutil.rmtree(path)
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)  # NFS keeps what is open, under another name
     finally:
         os.close(handle)
+    shutil.rmtree(path)

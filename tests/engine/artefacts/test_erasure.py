@@ -41,6 +41,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.scratch import scratch_folder
 
 PERSON, TEXT, COUNTRY = "canary-7f3d@example.com", "comedy tale canaryquery", "Canaryland"
 
@@ -213,6 +214,28 @@ def test_a_killed_removal_and_a_killed_training_are_cleaned_up(fresh: Path) -> N
         receipt = Eraser(workspace, store).renew(receipt)
     assert receipt.is_complete
     assert not scratch.exists()
+
+
+@pytest.mark.parametrize("place", ["training", "reports"])  # of an export, of an evaluation
+def test_copies_of_a_job_are_pending_while_it_runs_and_removed_if_it_was_killed(
+    fresh: Path, place: str
+) -> None:
+    workspace = Workspace.open(fresh)
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        with scratch_folder(fresh / place) as running:
+            copied = running.with_name(f"{running.name}-killed")
+            receipt = eraser.erase_user("u1")
+            eraser.remove_remains()
+            assert running.is_dir()
+            assert not eraser.has_remains()
+            assert states(eraser.renew(receipt))["scratch"] == "pending"
+            shutil.copytree(running, copied)
+            assert eraser.has_remains()
+            eraser.remove_remains()
+            assert running.is_dir()
+            assert not copied.exists()
+        assert eraser.renew(receipt).is_complete
 
 
 @on_both_databases

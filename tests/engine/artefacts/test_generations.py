@@ -271,8 +271,6 @@ def publishing_elsewhere(generations: Path) -> Iterator[subprocess.Popen[str]]:
 
 PUBLISHING = """
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from serendip.engine.artefacts.generations import publish
 

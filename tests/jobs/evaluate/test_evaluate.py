@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_shop import WITHOUT_SEARCHES, import_shop
 
+from serendip.data.dataset_folder import save_dataset
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.splits import temporal
 from serendip.engine.artefacts.quality_report import QualityReport
-from serendip.engine.workspace import WorkspaceLocation
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate import evaluate
@@ -102,7 +107,7 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
 
 def test_the_full_evaluation_makes_every_split_for_all_users(shop: Path) -> None:
     context = JobContext.open(shop)
-    made, left_out = plan_splits(context.workspace, 0, full=True)
+    made, left_out = plan_splits(context.workspace, shop / "dataset", 0, full=True)
     assert [task.name for task in made] == [
         "temporal@0.9",
         "temporal@0.8",
@@ -112,17 +117,18 @@ def test_the_full_evaluation_makes_every_split_for_all_users(shop: Path) -> None
     assert [(task.fraction, task.until) for task in made[:3]] == [(0.9, 1), (0.8, 0.9), (0.7, 0.8)]
     assert {task.max_targets for task in made} == {None}
     assert left_out == []
-    default, others = plan_splits(context.workspace, 0, full=False)
+    default, others = plan_splits(context.workspace, shop / "dataset", 0, full=False)
     assert [default[0].name, *(task.name for task in others)] == [task.name for task in made]
     assert default[0].max_targets == evaluate.MAX_TARGETS
 
 
 def test_the_plan_names_the_steps_of_a_split(shop: Path, tmp_path: Path) -> None:
     """A stage that is renamed would silently spoil the estimate of the time left."""
-    status = tmp_path / "status.json"
-    evaluate_split(
-        SplitTask(WorkspaceLocation.of(shop), 0.9, 1.0, 0, surfaces=True, status=str(status))
-    )
+    status, dataset = tmp_path / "status.json", tmp_path / "dataset"
+    context = JobContext.open(shop)
+    save_dataset(context.dataset, dataset)
+    task = SplitTask(WorkspaceLocation.of(context.workspace), str(dataset), 0.9, 1.0, 0)
+    evaluate_split(replace(task, surfaces=True, status=str(status)))
     last = JobStatus.read(status)
     assert last is not None
     *before, surfaces = (weight for _, weight in PLAN)
@@ -192,15 +198,53 @@ def test_tasks_of_a_relative_workspace_find_all_files_from_any_folder(
     (task,) = executor.tasks
     assert isinstance(task, SplitTask)
     assert Path(task.status).parent.parent == plain / "reports"
+    assert Path(task.dataset).parent == Path(task.status).parent
     assert Path(task.workspace.folder) == plain
 
 
-def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(plain: Path) -> None:
-    context = JobContext.open(plain)
-    made, _ = plan_splits(context.workspace, 0, full=True)
+class PostingExecutor(UnreachableExecutor):
+    """Runs tasks in this process, after an item and events were posted to a shop."""
+
+    def __init__(self, shop: Path) -> None:
+        super().__init__(2)
+        self._shop = shop
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        for task in tasks:
+            with closing(Workspace.open(self._shop).open_store()) as store:
+                store.put_items([Item("posted", "Posted meanwhile")])
+                store.put_events(
+                    [Event(f"later{user}", "posted", 1_700_000_000.0) for user in range(50)]
+                )
+            yield work(task)
+
+
+def test_what_is_posted_meanwhile_is_in_no_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "MAX_TARGETS", 10)
+    folder = import_shop(tmp_path, more=WITHOUT_SEARCHES)
+    split = temporal(JobContext.open(folder).dataset, 0.9)
+    options = TrainOptions(executor=PostingExecutor(folder))
+    report = evaluate_workspace(JobContext.open(folder, options))
+    assert len(JobContext.open(folder).dataset.catalogue) == 61
+    cut = report["protocols"]["temporal"]["cuts"][0]
+    assert cut["cut"] == split.cut
+    assert cut["train_events"] == len(split.train.events)
+    assert (cut["train_items"], cut["new_items"]) == (split.train.num_items, len(split.new_items))
+    assert cut["all_targets"] == len(split.targets)
+    assert report["semantic_ids"]["num_items"] == 60
+
+
+def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(
+    plain: Path, tmp_path: Path
+) -> None:
+    context, dataset = JobContext.open(plain), tmp_path / "dataset"
+    save_dataset(context.dataset, dataset)
+    made, _ = plan_splits(context.workspace, dataset, 0, full=True)
     assert [task.ablations for task in made] == [True, False, False, False]
     assert [task.surfaces for task in made] == [True, False, False, False]
-    assert not plan_splits(context.workspace, 0, full=False)[0][0].ablations
+    assert not plan_splits(context.workspace, dataset, 0, full=False)[0][0].ablations
     split = evaluate_split(made[0])
     assert HASH_IDS not in split.lists
     home, similar = (

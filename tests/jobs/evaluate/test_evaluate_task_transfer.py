@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,9 @@ import pytest
 from bench_world import InThisProcess
 from small_shop import import_shop
 
+from serendip.data.dataset_folder import save_dataset
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
@@ -46,12 +52,20 @@ def test_too_few_interactions_are_refused(tmp_path: Path) -> None:
         align_workspace(JobContext.open(tmp_path), InThisProcess())
 
 
-def test_requests_are_the_same_for_every_model(shop: Workspace) -> None:
+def test_requests_are_the_same_for_every_model_whatever_is_posted(
+    shop: Workspace, tmp_path: Path
+) -> None:
     from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 
-    groups = (("home", "similar"), ("similar", "search"))
-    location = WorkspaceLocation.of(shop.folder)
-    first, second = (evaluate_group(GroupTask(location, one, 0)) for one in groups)
+    context = JobContext.open(Path(shutil.copytree(shop.folder, tmp_path / "shop")))
+    save_dataset(context.dataset, tmp_path / "dataset")
+    location = WorkspaceLocation.of(context.workspace)
+    task = GroupTask(location, str(tmp_path / "dataset"), ("home", "similar"), 0)
+    first = evaluate_group(task)
+    with closing(context.workspace.open_store()) as store:
+        store.put_items([Item("posted", "Posted meanwhile")])
+        store.put_events([Event(f"later{user}", "posted", 1.7e9) for user in range(50)])
+    second = evaluate_group(replace(task, group=("similar", "search")))
     for own, other in zip(first.requests["similar"], second.requests["similar"], strict=True):
         assert np.array_equal(own, other)
     users, is_test = first.requests["home"]

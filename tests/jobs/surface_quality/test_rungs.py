@@ -97,6 +97,7 @@ def test_the_popular_rung_is_what_the_service_answers_where_content_has_nothing(
 def test_items_that_are_due_again_are_on_no_rung_as_no_store_is_asked_for_them(engine):
     query = engine._query_builder.build(engine.state, Request("home", "u1"))
     due = replace(query, again=np.unique(query.history.item_nums))
+    assert len(due.again) > 0
     home = engine.settings.all_surfaces()["home"]
     for lists in rank_rungs([due], home, engine.state).values():
         assert not np.isin(lists, due.again).any()

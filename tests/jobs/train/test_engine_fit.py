@@ -15,7 +15,8 @@ from small_shop import WITHOUT_SEARCHES, import_shop
 from thread_executor import ThreadExecutor
 
 from serendip.data.dataset_folder import save_dataset
-from serendip.engine.workspace import WorkspaceLocation
+from serendip.engine.config.settings import Settings
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train import engine_fit
@@ -127,9 +128,8 @@ def test_the_time_that_is_left_is_that_of_both_processes(
 
 
 def test_a_task_is_named_for_people() -> None:
-    task = OlderTask(
-        WorkspaceLocation("shop", ""), "scratch", 0, "cpu", math.inf, is_measured=False
-    )
+    location = WorkspaceLocation.of(Workspace(Path("shop"), Settings()))
+    task = OlderTask(location, "scratch", 0, "cpu", math.inf, is_measured=False)
     assert f"the process of {task} was killed" == (
         "the process of the fit on the older events was killed"
     )
@@ -141,7 +141,7 @@ def test_a_task_needs_nothing_but_its_files(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     save_dataset(context.dataset, scratch / "dataset")
     task = OlderTask(
-        WorkspaceLocation.of(folder), str(scratch), 0, "cpu", math.inf, is_measured=True
+        WorkspaceLocation.of(context.workspace), str(scratch), 0, "cpu", math.inf, is_measured=True
     )
     steps = list(fit_older_task(task))
     assert len(steps) == 3

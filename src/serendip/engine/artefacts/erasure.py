@@ -37,6 +37,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, SerendipError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, is_being_written, is_locked
 from serendip.runtime.background import BackgroundProcess
+from serendip.runtime.scratch import find_scratch, remove_abandoned
 
 _log = logging.getLogger(__name__)
 
@@ -178,6 +179,8 @@ class Eraser:
         """
         for path in self._vectors_of_erased():
             path.unlink(missing_ok=True)
+        for place in (self._workspace.training, self._workspace.reports):
+            remove_abandoned(place)
         for folder, locked in self._scratch().items():
             with suppress(StorageError), exclusive_lock(locked):  # of one that was killed
                 shutil.rmtree(folder)
@@ -326,14 +329,14 @@ class Eraser:
         return self._store.exports.all()
 
     def _scratch_place(self) -> ErasurePlace:
-        """Copies of the log that a training or a backup works with."""
+        """Copies of the log that a training, a backup or another job works with."""
         folders = self._scratch()
         if not folders:
-            return ErasurePlace("scratch", "erased", "no training or backup has a copy of the log")
+            return ErasurePlace("scratch", "erased", "no job has a copy of the log")
         if any(map(is_locked, folders.values())):
-            detail = "a training or backup runs that may have begun before; its copy goes with it"
+            detail = "a job runs that may have begun before; its copy of the log goes with it"
             return ErasurePlace("scratch", "pending", detail)
-        detail = f"a killed training or backup left a copy of the log: {_AGAIN}"
+        detail = f"a killed job left a copy of the log: {_AGAIN}"
         return ErasurePlace("scratch", "pending", detail)
 
     def _generations(self, names: list[str]) -> ErasurePlace:
@@ -373,11 +376,12 @@ class Eraser:
         return ErasurePlace("files of yours", "kept", f"{names}: {remark}")
 
     def _scratch(self) -> dict[Path, Path]:
-        """Folder of a training or a backup -> the folder that it has locked while it runs."""
-        training = self._workspace.training
+        """Folder of a job with copies of data -> the folder that it has locked while it runs."""
+        training, reports = self._workspace.training, self._workspace.reports
         found = {path: training for path in sorted(training.glob(f"{SCRATCH}*"))}
         backups = sorted(self._workspace.folder.glob(f"{BACKUP_SCRATCH}*"))
-        return found | {path: path for path in backups}
+        others = [*find_scratch(training), *find_scratch(reports)]
+        return found | {path: path for path in (*backups, *others)}
 
     def _vectors_of_erased(self) -> list[Path]:
         removals = [one.removals for one in self._store.erasures().by_digest.values()]

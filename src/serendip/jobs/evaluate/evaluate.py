@@ -20,6 +20,7 @@ from serendip import __version__
 from serendip.content.features import encode_items
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.dataset_folder import open_dataset, save_dataset
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
 from serendip.engine.config.settings import EvaluationConfig
@@ -69,6 +70,9 @@ LAST_OUT = (
     "only for comparison with papers."
 )
 
+DATASET = "dataset"
+"""Folder, among the intermediate files, of the data at the moment of the command."""
+
 ENCODE, JUDGE, REPORT = "content vectors", "judge all splits", "report"
 PLAN = ((ENCODE, 5.0), (JUDGE, 100.0), (REPORT, 4.0))
 """Steps of an evaluation and their CPU seconds on the demo's data; only for the time left."""
@@ -103,8 +107,10 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
         require_actions(dataset, workspace.settings.ranker.actions)
         # Before hours of work: it reads versions that a storage may have, which may be away later.
         fingerprint = compute_fingerprint(workspace, options.seed)
-        made, left_out = plan_splits(workspace, options.seed, full)
-        answers = _evaluate_splits(context, made, clock)
+        with scratch_folder(workspace.reports) as scratch:
+            save_dataset(dataset, scratch / DATASET)
+            made, left_out = plan_splits(workspace, scratch / DATASET, options.seed, full)
+            answers = _evaluate_splits(context, made, scratch, clock)
         with clock.stage(REPORT):
             newest = _newest(answers)
             figures = ReportFigures(
@@ -147,43 +153,55 @@ def read_evaluation_dataset(context: JobContext) -> Dataset:
 
 
 def plan_splits(
-    workspace: Workspace, seed: int, full: bool
+    workspace: Workspace, dataset: Path, seed: int, full: bool
 ) -> tuple[list[SplitTask], list[SplitTask]]:
-    """The splits to make, the longest first, and those that only the full evaluation makes."""
+    """The splits to make, the longest first, and those that only the full evaluation makes.
+
+    Args:
+        workspace: that is evaluated.
+        dataset: folder of its data.
+        seed: root of all randomness.
+        full: whether all are to be made.
+    """
     config: EvaluationConfig = workspace.settings.evaluation
     cuts = sorted(config.cuts)
-    location = WorkspaceLocation.of(workspace.folder)
-    limit = None if full else MAX_TARGETS
+    location = WorkspaceLocation.of(workspace)
+    folder, limit = os.fspath(dataset), None if full else MAX_TARGETS
     tasks = [
-        SplitTask(location, cut, until, seed, limit)
+        SplitTask(location, folder, cut, until, seed, limit)
         for cut, until in zip(cuts, [*cuts[1:], 1.0], strict=True)
     ]
     # The longest first, so that parallel processes end at about the same time.
     tasks.reverse()
     tasks[0] = replace(tasks[0], surfaces=True, ablations=full)
     if config.leave_last_out:
-        tasks.append(SplitTask(location, None, 1.0, seed))
+        tasks.append(SplitTask(location, folder, None, 1.0, seed))
     return (tasks, []) if full else (tasks[:1], tasks[1:])
 
 
 def _evaluate_splits(
-    context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
+    context: JobContext, tasks: Sequence[SplitTask], scratch: Path, clock: StageClock
 ) -> list[SplitAnswers]:
-    """Evaluate the splits, those of many events side by side, and add their stages to the clock."""
-    location, executor = WorkspaceLocation.of(context.workspace.folder), context.options.executor
+    """Evaluate the splits, those of many events side by side, and add their stages to the clock.
+
+    Args:
+        context: workspace, and the executor of the tasks.
+        tasks: one for each split.
+        scratch: folder of the dataset, and for the progress of the tasks.
+        clock: to which the stages are added.
+    """
+    location, executor = WorkspaceLocation.of(context.workspace), context.options.executor
     if executor.is_local and len(context.dataset.events) < MIN_EVENTS_BESIDE:
         executor = IN_PROCESS
     if len(tasks) > 1:
         with clock.stage(ENCODE):
-            encode_items_once(executor, location, context.options.device, clock.progress)
-    with scratch_folder(context.workspace.reports) as scratch:
-        files = [scratch / f"{task.name}.json" for task in tasks]
-        shown = [
-            replace(task, status=os.fspath(file)) for task, file in zip(tasks, files, strict=True)
-        ]
-        parts = PartsStatus(files)
-        with clock.stage(JUDGE), clock.progress.step(JUDGE, parts.share, parts.note):
-            answers = list(executor.map(evaluate_split, shown))
+            device, progress = context.options.device, clock.progress
+            encode_items_once(executor, location, scratch, device, progress)
+    files = [scratch / f"{task.name}.json" for task in tasks]
+    shown = [replace(task, status=os.fspath(file)) for task, file in zip(tasks, files, strict=True)]
+    parts = PartsStatus(files)
+    with clock.stage(JUDGE), clock.progress.step(JUDGE, parts.share, parts.note):
+        answers = list(executor.map(evaluate_split, shown))
     for split in answers:
         for stage in split.facts["stages"]:
             clock.stages.append(StageCost(**stage))
@@ -196,31 +214,48 @@ class EncodeTask:
     """A workspace whose items are to be encoded.
 
     Args:
-        workspace: whose items are encoded.
+        workspace: of settings and cache.
+        scratch: folder of the dataset, and for the progress.
         device: of the content encoders.
-        status: file for the progress.
     """
 
     workspace: WorkspaceLocation
+    scratch: str
     device: str
-    status: str
+
+    @property
+    def status(self) -> Path:
+        """File of the progress."""
+        return Path(self.scratch) / "items.json"
 
 
 def encode_items_once(
-    executor: Executor, location: WorkspaceLocation, device: str, progress: Progress
+    executor: Executor,
+    location: WorkspaceLocation,
+    scratch: Path,
+    device: str,
+    progress: Progress,
 ) -> None:
-    """Fill the vector cache of a workspace before several processes read it."""
-    with scratch_folder(Path(location.folder) / "reports") as scratch:
-        file = scratch / "items.json"
-        parts = PartsStatus([file])
-        with progress.step(ENCODE, parts.share, parts.note):
-            next(iter(executor.map(_encode_items, [EncodeTask(location, device, str(file))])))
+    """Fill the vector cache of a workspace before several processes read it.
+
+    Args:
+        executor: of the task.
+        location: of the workspace.
+        scratch: folder of the dataset, and for the progress.
+        device: of the content encoders.
+        progress: shows the step.
+    """
+    task = EncodeTask(location, os.fspath(scratch), device)
+    parts = PartsStatus([task.status])
+    with progress.step(ENCODE, parts.share, parts.note):
+        next(iter(executor.map(_encode_items, [task])))
 
 
 def _encode_items(task: EncodeTask) -> None:
-    options = TrainOptions(device=task.device, progress=FileProgress(Path(task.status)))
-    context = JobContext.open(task.workspace.open().folder, options)
-    fields, items = context.settings.content.fields, context.dataset.catalogue.items
+    options = TrainOptions(device=task.device, progress=FileProgress(task.status))
+    context = JobContext.open_in_task(task.workspace, options)
+    items = open_dataset(Path(task.scratch) / DATASET).catalogue.items
+    fields = context.settings.content.fields
     encode_items(items, context.encoder, context.vectors, fields, context.media, context.options)
 
 

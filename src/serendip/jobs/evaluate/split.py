@@ -18,6 +18,7 @@ import numpy as np
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.dataset_folder import open_dataset
 from serendip.data.query import Query
 from serendip.data.splits import Split, Targets, leave_last_out, next_choices, temporal
 from serendip.engine.state import EngineState
@@ -70,7 +71,9 @@ class SplitTask:
     """A split to evaluate.
 
     Args:
-        workspace: that is evaluated.
+        workspace: whose settings are evaluated.
+        dataset: folder of its data at the moment of the command (``save_dataset``), which are the
+            same for all splits, whatever is written meanwhile.
         fraction: share of the events, by time, before the cut; None = leave last one out.
         until: share of the events before the end of the targets.
         seed: root of all randomness.
@@ -82,6 +85,7 @@ class SplitTask:
     """
 
     workspace: WorkspaceLocation
+    dataset: str
     fraction: float | None
     until: float
     seed: int
@@ -136,8 +140,9 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     progress = FileProgress(Path(task.status), PLAN) if task.status else SilentProgress()
     clock = StageClock(progress=progress)
     options = TrainOptions(seed=task.seed, progress=progress)
-    context = JobContext.open(task.workspace.open().folder, options, StageClock(progress=progress))
-    whole = _make_split(task, context.dataset)
+    context = JobContext.open_in_task(task.workspace, options, StageClock(progress=progress))
+    dataset = open_dataset(Path(task.dataset))
+    whole = _make_split(task, dataset)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
     with scratch_folder() as scratch:
         fitter = Fitter.of(context, scratch)
@@ -151,19 +156,19 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
         surfaces, new_items, faithfulness = [], None, None
         if task.surfaces:
-            new_items = evaluate_new_items(context.dataset, split, lists, home, task.seed)
+            new_items = evaluate_new_items(dataset, split, lists, home, task.seed)
             with clock.stage(f"reasons {split.name}"):
                 moments = split.targets.queries(repeats=state.repeats)
                 faithfulness = measure_faithfulness(moments, home, state, task.seed)
             with clock.stage(f"surfaces {split.name}"):
-                choices = find_choices(context.dataset, whole, split, state, task)
+                choices = find_choices(dataset, whole, split, state, task)
                 builder = SurfaceRequestBuilder.of(split, choices, context, state, MAX_REQUESTS)
                 queries, rows = builder.build_next_items(HOME).queries, dict(lists)
                 if state.repeats.is_on:  # what is served differs from lists of first choices
                     rows = rank(queries, home, state, progress=progress)[1]
                 if task.ablations:
                     rows |= _rank_ablations(fitter, split, state, queries, context.options)
-                evaluator = SurfaceEvaluator(builder, state, context.dataset.countries_by_user())
+                evaluator = SurfaceEvaluator(builder, state, dataset.countries_by_user())
                 surfaces = evaluator.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.counts)] = past.counts

@@ -8,10 +8,12 @@ model is trained in a separate process.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from serendip import __version__
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples
+from serendip.data.dataset_folder import open_dataset, save_dataset
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import RETRIEVAL_TASKS, Query
 from serendip.data.splits import Split, Targets, temporal
@@ -31,7 +34,12 @@ from serendip.evaluate.report.page import render_alignment_page
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evaluate import ENCODE, encode_items_once, read_evaluation_dataset
+from serendip.jobs.evaluate.evaluate import (
+    DATASET,
+    ENCODE,
+    encode_items_once,
+    read_evaluation_dataset,
+)
 from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
@@ -54,12 +62,14 @@ class GroupTask:
     """A retriever to be trained and evaluated.
 
     Args:
-        workspace: that is evaluated.
+        workspace: of the settings.
+        dataset: folder of its data at the moment of the command, the same for all groups.
         group: its tasks, in training and evaluation.
         seed: of the training.
     """
 
     workspace: WorkspaceLocation
+    dataset: str
     group: Group
     seed: int
 
@@ -105,8 +115,8 @@ class GroupAnswers:
 
 def evaluate_group(task: GroupTask) -> GroupAnswers:
     """Train a retriever for a group of tasks and rank the targets of their requests."""
-    context = JobContext.open(task.workspace.open().folder)
-    dataset, settings, clock = context.dataset, context.settings, StageClock()
+    context = JobContext.open_in_task(task.workspace)
+    dataset, settings, clock = open_dataset(Path(task.dataset)), context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with scratch_folder() as scratch:
         fitter = Fitter.of(context, scratch)
@@ -225,16 +235,18 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     """
     require_training()
     workspace, options, clock = context.workspace, context.options, context.clock
-    read_evaluation_dataset(context)
-    executor, location = options.executor, WorkspaceLocation.of(workspace.folder)
-    with clock.stage(ENCODE):
-        # Before all trainings, so that every process reads the vectors from the cache.
-        encode_items_once(executor, location, options.device, options.progress)
+    dataset = read_evaluation_dataset(context)
+    executor, location = options.executor, WorkspaceLocation.of(workspace)
     seed_numbers = [options.seed + index for index in range(seeds)]
-    tasks = _tasks(location, seed_numbers)
-    with clock.stage("train and ask models"):
-        finished = executor.as_finished(evaluate_group, tasks)
-        answers = list(options.progress.track(finished, "models", len(tasks)))
+    with scratch_folder(workspace.reports) as scratch:
+        save_dataset(dataset, scratch / DATASET)
+        with clock.stage(ENCODE):
+            # Before all trainings, so that every process reads the vectors from the cache.
+            encode_items_once(executor, location, scratch, options.device, options.progress)
+        tasks = _tasks(location, scratch / DATASET, seed_numbers)
+        with clock.stage("train and ask models"):
+            finished = executor.as_finished(evaluate_group, tasks)
+            answers = list(options.progress.track(finished, "models", len(tasks)))
     order = {str(task): index for index, task in enumerate(tasks)}
     answers.sort(key=lambda answer: order[str(answer.task)])
     ranks = [task_ranks for answer in answers for task_ranks in _to_task_ranks(answer)]
@@ -257,10 +269,11 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     return report
 
 
-def _tasks(location: WorkspaceLocation, seeds: Sequence[int]) -> list[GroupTask]:
+def _tasks(location: WorkspaceLocation, dataset: Path, seeds: Sequence[int]) -> list[GroupTask]:
     """All groups, seed by seed; the group of all tasks first, as it trains longest."""
     groups = [group for size in (3, 2, 1) for group in combinations(RETRIEVAL_TASKS, size)]
-    return [GroupTask(location, group, seed) for seed in seeds for group in groups]
+    folder = os.fspath(dataset)
+    return [GroupTask(location, folder, group, seed) for seed in seeds for group in groups]
 
 
 def _to_task_ranks(answer: GroupAnswers) -> list[TaskRanks]:

@@ -72,20 +72,23 @@ def open_engine_snapshot(
         ArtefactError: a file of the generation is missing or altered.
         StorageError: the database cannot be read.
     """
-    generation, path = open_current(workspace.generations), workspace.folder.absolute()
+    generation = open_current(workspace.generations)
     version, ignored = int(generation.manifest[ITEM_VERSION]), workspace.settings.actions.ignore
     with scratch_folder(workspace.training.absolute()) as folder:
         users = StoreMoment.write(store, version, folder, ignored)
-        location = EngineLocation(WorkspaceLocation.of(path), generation.name, str(folder), now)
+        where = WorkspaceLocation.of(workspace)
+        location = EngineLocation(where, generation.name, str(folder), now)
         with (
             closing(StoreMoment.open(folder)) as moment,
-            closing(Engine.open_named(path, generation.name, lambda: now, moment)) as engine,
+            closing(
+                Engine.open_named(workspace, generation.name, lambda: now, moment)
+            ) as engine,
         ):
             yield EngineSnapshot(engine, location, users)
 
 
 @lru_cache(maxsize=1)
 def _open_once(location: EngineLocation) -> Engine:
-    folder = location.workspace.open().folder
+    workspace = location.workspace.open()
     moment = StoreMoment.open(Path(location.moment))
-    return Engine.open_named(folder, location.generation, lambda: location.now, moment)
+    return Engine.open_named(workspace, location.generation, lambda: location.now, moment)

@@ -148,7 +148,7 @@ def _divide(
     """Parts of the questions, which end when the file exists."""
     count = _count_parts(len(questions), options, context)
     silent = replace(options, progress=SilentProgress(), stop_file=stop_file)
-    location = WorkspaceLocation.of(context.workspace.folder)
+    location = WorkspaceLocation.of(context.workspace)
     return [
         QuestionPart(
             location,

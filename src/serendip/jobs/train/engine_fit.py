@@ -47,7 +47,7 @@ from serendip.data.splits import temporal
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import WorkspaceLocation
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.jobs.train.older_fit import OlderFit
@@ -389,7 +389,7 @@ def fit_older_task(task: OlderTask) -> Generator[FitStep]:
     folder = Path(tempfile.mkdtemp(dir=given, prefix=_ATTEMPT))
     progress = FileProgress(given / _STATUS, PLAN)
     options = TrainOptions(task.seed, progress, device=task.device)
-    context = JobContext.open(task.workspace.open().folder, options, StageClock(progress=progress))
+    context = JobContext.open_in_task(task.workspace, options, StageClock(progress=progress))
     budget, stages = TimeBudget(task.seconds), context.clock.stages
     previous = OlderFit.open(given / _PREVIOUS)
     on_older = QualityRecorder(context) if task.is_measured else None
@@ -427,7 +427,7 @@ class OtherProcess:
         workspace: of the fitter.
     """
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
     def open(

@@ -230,7 +230,7 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
     )
     media = fitter.check_media(dataset, context.options)
     tables = WordTables(context)
-    beside = OtherProcess(context.workspace.folder)
+    beside = OtherProcess(context.workspace)
     fitted, older = fit_both_parts(fitter, dataset, _ALL, context.options, tables.build, beside)
     state = tables.add_to(fitted)
     facts = {

@@ -38,7 +38,7 @@ class CandidateTask:
     Args:
         folder: of ``save_state``; each attempt writes into a new folder there.
         parts: of the context that the features have.
-        settings: surfaces and the ranker's config.
+        settings: surfaces and the ranker's config; without places, whose passwords are not sent.
         batches: surface and requests.
         first: number of the first request.
     """
@@ -87,7 +87,7 @@ class CandidateTasks:
             CandidateTask(
                 str(self.folder),
                 parts,
-                settings,
+                settings.without_places(),
                 tuple((surface, tuple(labelled)) for _, (surface, labelled) in part),
                 part[0][0],
             )

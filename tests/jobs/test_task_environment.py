@@ -1,0 +1,152 @@
+"""Tasks in processes of another environment than their command's: settings go with them, not
+secrets.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from small_shop import write_files
+
+from serendip.engine.config.settings import Settings
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.errors import ConfigError
+from serendip.jobs.context import JobContext
+from serendip.jobs.train.ranker.row_tasks import CandidateTasks
+from serendip.runtime.executor import LocalExecutor, Result, Task
+
+DATABASE, STORAGE, LLM = (
+    f"SERENDIP_{name}" for name in ("STORE__URL", "STORAGE__URL", "LLM__BASE_URL")
+)
+PRIVATE = {
+    DATABASE: "postgresql+psycopg://shop:hidden@db.internal/shop",
+    STORAGE: "s3://shop:hidden@bucket/shop",
+    LLM: "https://shop:hidden@llm.internal/v1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What became of a location in a task: the settings, or the error."""
+
+    settings: Settings | None = None
+    error: str = ""
+
+
+def open_all(locations: Sequence[WorkspaceLocation]) -> list[Opening]:
+    """Body of a task."""
+    found = []
+    for location in locations:
+        try:
+            found.append(Opening(JobContext.open_in_task(location).settings))
+        except ConfigError as error:
+            found.append(Opening(error=str(error)))
+    return found
+
+
+def run_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+    locations: Sequence[WorkspaceLocation],
+    environment: Mapping[str, str],
+) -> list[Opening]:
+    """Open locations in another process, whose settings are those of an environment alone."""
+    with monkeypatch.context() as changed:
+        for name in os.environ:
+            if name.upper().startswith("SERENDIP_"):
+                changed.delenv(name)
+        for name, value in environment.items():
+            changed.setenv(name, value)
+        (found,) = LocalExecutor(2).map(open_all, [locations])
+    return found
+
+
+def locate(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, environment: Mapping[str, str]
+) -> WorkspaceLocation:
+    """The location that a command hands over which runs in an environment."""
+    with monkeypatch.context() as changed:
+        for name, value in environment.items():
+            changed.setenv(name, value)
+        return WorkspaceLocation.of(Workspace.open(folder))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_files(tmp_path)
+    return tmp_path
+
+
+def test_a_task_has_the_settings_of_its_command_and_none_of_its_own_environment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"SERENDIP_GATE__MARGIN": "0.2", "SERENDIP_MODELS__ITEM_KNN__DECAY": "0.3"}
+    own = {"SERENDIP_GATE__MARGIN": "0.4", "SERENDIP_TRAIN__BUDGET": "9s", LLM: PRIVATE[LLM]}
+    (found,) = run_elsewhere(monkeypatch, [locate(monkeypatch, folder, told)], own)
+    with monkeypatch.context() as changed:
+        for name, value in told.items():
+            changed.setenv(name, value)
+        assert found.settings == Workspace.open(folder).settings
+    assert found.settings.gate.margin == 0.2
+
+
+def test_secrets_are_taken_from_the_environment_of_the_task_and_never_sent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = locate(monkeypatch, folder, PRIVATE)
+    assert b"hidden" not in pickle.dumps(location)
+    own = {name: value.replace("shop:hidden", "task:other") for name, value in PRIVATE.items()}
+    (found,) = run_elsewhere(monkeypatch, [location], own)
+    assert found.settings is not None, found.error
+    settings = found.settings
+    assert [settings.store.url, settings.storage.url, settings.llm.base_url] == [*own.values()]
+
+
+class NotedTasks(LocalExecutor):
+    """Notes what tasks are given, and runs none."""
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        self.sent = pickle.dumps([*tasks])
+        return iter(())
+
+
+def test_tasks_of_the_ranker_have_the_settings_without_secrets(
+    trained_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = EngineState.open(trained_folder / "generations" / "gen-1")
+    for name, value in PRIVATE.items():
+        monkeypatch.setenv(name, value)
+    settings, executor = Workspace.open(trained_folder).settings, NotedTasks(2)
+    tasks = CandidateTasks(trained_folder, executor)
+    assert list(tasks.label([("home", [])], state, settings, 0)) == []
+    assert b"hidden" not in executor.sent
+    (task,) = pickle.loads(executor.sent)  # noqa: S301  # as Ray sends it
+    assert task.settings.all_surfaces() == settings.all_surfaces()
+    assert task.settings.ranker == settings.ranker
+
+
+def test_a_task_without_a_secret_of_its_command_refuses_and_names_the_variable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locations = [locate(monkeypatch, folder, {name: PRIVATE[name]}) for name in PRIVATE]
+    # The other machine has no other reason: the database of the command is on a server.
+    locations.append(replace(locations[0], machine="another"))
+    found = run_elsewhere(monkeypatch, locations, {})
+    for opening, name in zip(found, [*PRIVATE, DATABASE], strict=True):
+        assert f"Give {name} on each machine the value that it has for the command" in opening.error
+        assert "hidden" not in opening.error
+
+
+def test_a_task_whose_environment_leads_to_another_database_refuses(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locations = [locate(monkeypatch, folder, told) for told in (PRIVATE, {})]
+    own = {**PRIVATE, DATABASE: f"{PRIVATE[DATABASE]}2"}
+    found = run_elsewhere(monkeypatch, locations, own)
+    for opening, name in zip(found, [DATABASE, STORAGE], strict=True):
+        assert f"Give {name} on each machine" in opening.error
