@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from object_stores import Killed, MortalStore, raise_killed, s3_server
+from stored_files import fill, mounted
 
 from serendip.data.objects import bucket
 from serendip.data.objects.mirror import Mirror
@@ -268,6 +270,71 @@ def test_a_fetch_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert text_of(tmp_path / "b", store) == "one"
     assert (tmp_path / "b" / "gen-1" / "large.bin").stat().st_ino == whole
     assert not list((tmp_path / "b" / "gen-1").glob("half"))
+
+
+class FillingStore(MortalStore):
+    """A place beside which others fill the disk of the copies while a file is fetched."""
+
+    def __init__(self, store: ObjectStore, disk: Path) -> None:
+        super().__init__(store, [None], raise_killed)
+        self._disk = disk
+
+    def within(self, folder: str) -> ObjectStore:
+        return FillingStore(self._store.within(folder), self._disk)
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        if key.endswith("/0.bin"):
+            fill(self._disk)
+        yield from self._store.stream(key)
+
+
+def write_random(megabytes: int):
+    """Files that no other version has."""
+
+    def write_files(folder: Path) -> None:
+        write("large")(folder)
+        for number in range(megabytes):
+            (folder / f"{number}.bin").write_bytes(os.urandom(1 << 20))
+
+    return write_files
+
+
+def test_on_a_full_disk_old_copies_go_and_the_one_in_force_stays(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    with mounted(tmp_path / "disk", "size=44m") as disk:
+        for _ in range(4):  # there is room for two of them, and for the database
+            versions(tmp_path / "a", store).publish(write_random(12), {})
+            assert text_of(disk / "b", store) == "large"
+        copies = sorted(path.name for path in (disk / "b").glob("gen-*"))
+        assert copies == ["gen-3", "gen-4"]
+
+
+def test_what_does_not_fit_on_a_disk_takes_no_room_of_it(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    with mounted(tmp_path / "disk", "size=20m") as disk:
+        assert text_of(disk / "b", store) == "one"
+        versions(tmp_path / "a", store).publish(write_random(24), {})
+        free = shutil.disk_usage(disk).free
+        for _ in range(2):  # a service tries again and again
+            with pytest.raises(StorageError, match="gen-2 cannot be written: No space left"):
+                text_of(disk / "b", store)
+            assert shutil.disk_usage(disk).free > free - (1 << 20)
+        assert (disk / "b" / "gen-1").is_dir()
+
+
+def test_what_was_fetched_goes_if_others_fill_the_disk_meanwhile(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    with mounted(tmp_path / "disk", "size=60m") as disk:
+        assert text_of(disk / "b", store) == "one"
+        versions(tmp_path / "a", store).publish(write_random(12), {})
+        with pytest.raises(StorageError, match="gen-2 cannot be written: No space left"):
+            text_of(disk / "b", FillingStore(store, disk))
+        assert not (disk / "b" / ".fetching" / "gen-2").exists()
+        assert (disk / "b" / "gen-1").is_dir()
+        (disk / "ballast").unlink()
+        assert text_of(disk / "b", store) == "large"
 
 
 def test_a_store_out_of_reach_leaves_the_newest_known_one(

@@ -252,7 +252,7 @@ class MirroredVersions(Versions):
                     self._mark(name, manifest)
                 return version
         try:
-            is_stored = self._fetch(name, manifest)
+            is_stored = self._fetch(name)
         except StorageError:
             if damage is None:
                 raise
@@ -262,19 +262,17 @@ class MirroredVersions(Versions):
             raise damage or ArtefactError(message, self.repair)
         return super().open(name, verify)
 
-    def _fetch(self, name: str, manifest: bytes | None) -> bool:
+    def _fetch(self, name: str) -> bool:
         """Fetch a version; whether the store has it.
 
         Raises:
             ArtefactError: a file in the store is not what its manifest says.
         """
-        if manifest is not None:
-            self._mark(name, manifest)  # first, so that no copy is ever taken for one of our own
         keep = set(self._own_names())
         with suppress(ArtefactError):
             keep.add(Versions.current_name(self))
         try:
-            return self.mirror.fetch(name, keep, self._clear)
+            return self.mirror.fetch(name, keep, self._clear_for)
         except ArtefactError as error:
             raise ArtefactError(error.message, self.repair) from None
 
@@ -443,6 +441,11 @@ class MirroredVersions(Versions):
         except (OSError, ValueError):
             return bool(digests)  # damaged: nothing else tells
         return hashlib.sha256(manifest).hexdigest() in digests
+
+    def _clear_for(self, name: str, manifest: bytes) -> None:
+        """Free a name here for a copy with a manifest."""
+        self._mark(name, manifest)  # first, so that no copy is ever taken for one of our own
+        self._clear(name)
 
     def _clear(self, name: str) -> None:
         """Free a name here: a copy is removed, and what is our own set aside."""
