@@ -216,6 +216,33 @@ def test_a_backup_has_the_rest_if_a_version_in_the_storage_is_damaged(
     assert (tmp_path / "restored" / "queries" / "v1" / "manifest.json").is_file()
 
 
+def test_a_backup_is_made_of_what_is_here_while_the_storage_is_away(
+    url: str, tmp_path: Path
+) -> None:
+    shop = import_shop(tmp_path / "shop")
+    settings = (shop / "serendip.toml").read_text()
+    (shop / "serendip.toml").write_text(f'{settings}\n[storage]\nurl = "{url}"\n')
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.compact()
+    build_ids(JobContext.open(shop))
+    publish(Workspace.open(shop).generations, partial(write_file, "one"), {})
+    (tmp_path / "file").touch()  # where a folder was mounted
+    away = tmp_path / "file" / "shop"
+    (shop / "serendip.toml").write_text(f'{settings}\n[storage]\nurl = "{away}"\n')
+    summary = back_up(Workspace.open(shop), str(tmp_path / "backup"), SilentProgress())
+    lines = summary.damage.splitlines()
+    assert [line.partition(" has, if anything: ")[0] for line in lines] == [
+        f"what {away}/{name}" for name in ("queries", "relevance")
+    ]
+    assert summary.generation == "gen-1"
+    restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
+    assert (tmp_path / "restored" / "semantic_ids" / "v1" / "manifest.json").is_file()
+    shutil.rmtree(shop / "generations")
+    summary = back_up(Workspace.open(shop), str(tmp_path / "another"), SilentProgress())
+    assert (summary.items, summary.generation) == (60, "")
+    assert f"what {away}/generations has, if anything" in summary.damage
+
+
 def test_a_version_that_another_machine_built_meanwhile_is_not_replaced(
     url: str, tmp_path: Path
 ) -> None:

@@ -43,18 +43,18 @@ def fetch_versions(workspace: Workspace) -> list[str]:
     """Fetch the current versions that a storage has, where this machine lacks them.
 
     Returns:
-        what is wrong with those that are damaged in the storage.
-
-    Raises:
-        StorageError: this machine knows none, and the storage cannot be reached.
+        what is wrong with those that are damaged in the storage, or whether it has any is not
+        known, as it is out of reach.
     """
-    damage = []
+    problems = []
     for versions in _shared(workspace):
         try:
             versions.current(verify=False)
         except ArtefactError as error:
-            damage.append(str(error))
-    return damage
+            problems.append(str(error))
+        except StorageError as error:
+            problems.append(f"what {versions.mirror.objects.name} has, if anything: {error}")
+    return problems
 
 
 def _shared(workspace: Workspace) -> list[MirroredVersions]:
