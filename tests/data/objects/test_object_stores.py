@@ -232,9 +232,6 @@ def test_a_publication_that_is_killed_anywhere_leaves_the_old_one_in_force(
 def test_a_storage_that_goes_once_a_version_is_in_force_is_no_failure(
     store: ObjectStore, tmp_path: Path
 ) -> None:
-    def raise_gone() -> None:
-        raise StorageError("the storage is gone.")
-
     with pytest.raises(Killed):
         versions(tmp_path / "a", MortalStore(store, [3], raise_killed)).publish(write("one"), {})
     # The claim, two files, the manifest and the pointer; what the killed one left is not removed.
@@ -421,6 +418,45 @@ def test_what_is_shared_takes_no_name_that_the_store_had(tmp_path: Path) -> None
     shared = versions(tmp_path / "b", store).share()
     assert shared is not None and shared.name == "gen-2"
     assert [text_of(tmp_path / name, store) for name in "ab"] == ["first"] * 2
+
+
+def raise_gone() -> None:
+    raise StorageError("the storage is gone.")
+
+
+@pytest.mark.parametrize(("kill", "error"), [(raise_killed, Killed), (raise_gone, StorageError)])
+def test_what_is_shared_keeps_its_name_wherever_an_earlier_try_failed(
+    tmp_path: Path, kill: Callable[[], None], error: type[BaseException]
+) -> None:
+    # The claim, two files, the manifest and the pointer; only cleaning comes after.
+    for changes in range(5):
+        folder, store = tmp_path / f"{changes}", open_object_store(str(tmp_path / f"s{changes}"))
+        for text in ("first", "second"):
+            published_here(folder, text)
+        with pytest.raises(error):
+            versions(folder, MortalStore(store, [changes], kill)).share()
+        shared = versions(folder, store).share()
+        assert shared is not None and shared.name == "gen-2"
+        assert [text_of(place, store) for place in (folder, tmp_path / "a")] == ["second"] * 2
+        assert own_texts(folder) == {"gen-1": "first"}
+        shutil.rmtree(tmp_path / "a")
+
+
+def test_a_damaged_version_of_this_machine_is_not_shared_and_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    published_here(tmp_path / "b", "first")
+    (tmp_path / "b" / "gen-1" / "sub" / "data.txt").write_text("damage")
+    assert versions(tmp_path / "b", store).share() is None
+    assert "does not get it" in caplog.text and "data.txt is altered" in caplog.text
+    assert not store.sizes("")
+    with pytest.raises(ArtefactError, match=r"data.txt is altered"):
+        text_of(tmp_path / "b", store)
+    for pointer in ("CURRENT", "CURRENT.backup"):
+        (tmp_path / "b" / pointer).write_text("")
+    assert versions(tmp_path / "b", store).share() is None
+    assert "CURRENT has ''" in caplog.text
 
 
 def test_what_another_machine_shared_first_takes_nothing_from_this_one(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class Mirror:
     def fetch(
         self,
         name: str,
-        keep: Collection[str] | None = None,
+        spare: Collection[str] = (),
         clear: Callable[[str, bytes], None] | None = None,
     ) -> bool:
         """Bring a folder here, or what is missing or damaged of it.
@@ -84,7 +84,7 @@ class Mirror:
 
         Args:
             name: of the folder.
-            keep: names of copies that must stay, whatever the limit and on a full disk; None = all.
+            spare: names of copies that may go, for the limit or on a full disk.
             clear: takes away what lies here under the name, for a copy with a manifest; None = it
                 is a copy and goes.
 
@@ -103,7 +103,7 @@ class Mirror:
                 manifest = stored.content
                 files = self._read_files(name, manifest)
                 if not self._is_whole(name, manifest, files):
-                    old = [] if keep is None else self._old_copies({name, *keep})
+                    old = [other for other in self.copies() if other in spare and other != name]
                     self._keep_limit(name, old)
 
                     def gather() -> None:
@@ -303,10 +303,6 @@ class Mirror:
                 for file, digest in files.items():
                     known.setdefault(digest, []).append(self.folder / name / file)
         return known
-
-    def _old_copies(self, keep: Collection[str]) -> list[str]:
-        """Names of the copies that may go, the oldest first."""
-        return [name for name in self.copies() if name not in keep]
 
     def _keep_limit(self, name: str, old: list[str]) -> None:
         """Remove the oldest copies until another one fits within the limit."""

@@ -20,7 +20,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from serendip.data.store.backends.backend import WRITES, RowsAround
-from serendip.errors import BusyError, ConfigError, DiskFullError, ExtraMissing, StorageError
+from serendip.errors import (
+    BusyError,
+    ConfigError,
+    DiskFullError,
+    ExtraMissing,
+    LockedError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
@@ -323,7 +330,7 @@ class PostgresBackend:
         """Hold an advisory lock, which the server takes back when this process ends."""
         with closing(self._connect()) as connection:
             if not connection.execute(_TAKE_NAME_LOCK, (name,)).fetchone()[0]:
-                raise StorageError(
+                raise LockedError(
                     f"another process holds the lock `{name}` of database {self.name}.",
                     "Wait until that process has ended, then try again.",
                 )
