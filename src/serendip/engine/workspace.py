@@ -165,7 +165,8 @@ class Workspace:
             name: of what is done.
 
         Raises:
-            StorageError: another process does it, or the database cannot be opened.
+            LockedError: another process does it.
+            StorageError: the database cannot be opened.
         """
         if not self.settings.store.url:
             yield

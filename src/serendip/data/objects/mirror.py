@@ -103,7 +103,8 @@ class Mirror:
                 manifest = stored.content
                 files = self._read_files(name, manifest)
                 if not self._is_whole(name, manifest, files):
-                    old = [other for other in self.copies() if other in spare and other != name]
+                    copies = self.copies() if spare else {}
+                    old = [other for other in copies if other in spare and other != name]
                     self._keep_limit(name, old)
 
                     def gather() -> None:

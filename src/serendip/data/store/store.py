@@ -361,7 +361,8 @@ class Store:
             name: of what is done.
 
         Raises:
-            StorageError: another process does it, or the lock was lost meanwhile.
+            LockedError: another process does it.
+            StorageError: the lock was lost meanwhile.
         """
         with self._database.exclusive(name) as require_held:
             yield
