@@ -15,6 +15,7 @@
         BusyError        the database is locked by other writes          exit 8, HTTP 503
         DiskFullError    the disk of the database is full                exit 8, HTTP 507
         ConflictError    another machine published meanwhile             exit 8, HTTP 503
+        LockedError      another process does the same job               exit 8, HTTP 503
       UnauthenticatedError  a request has no valid key                   exit 1, HTTP 401
       ForbiddenError     a key or a visitor may not do this              exit 1, HTTP 403
       RateLimitError     too many requests                               exit 1, HTTP 429
@@ -139,6 +140,10 @@ class ConflictError(StorageError):
 
     kind = "conflict"
     public_message = "another machine published meanwhile."
+
+
+class LockedError(StorageError):
+    """Another process holds the lock of a folder or of a job; nothing was changed."""
 
 
 class UnauthenticatedError(SerendipError):

@@ -13,23 +13,25 @@ import numpy as np
 import pytest
 from object_stores import s3_server
 from small_shop import import_shop
+from stand import NUM_USERS, train
 
 from serendip.cli.serve import _published_in
 from serendip.cli.status import describe
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.objects.mirror import Mirror, local_folder
+from serendip.data.objects.mirror import Mirror, Place, local_folder
 from serendip.engine.artefacts.generations import current_name, open_current, publish, rollback
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, ConflictError, NotTrainedError
+from serendip.errors import ArtefactError, ConfigError, ConflictError, NotTrainedError
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up, verify
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.relevance.versions import model_versions, open_current_version
-from serendip.jobs.semantic_ids.build import build_ids
+from serendip.jobs.semantic_ids.build import build_ids, extend_built_ids
 from serendip.jobs.semantic_ids.versions import id_versions, open_version, require_current
 from serendip.jobs.shared_versions import share_versions
 from serendip.jobs.status import read_status
@@ -41,6 +43,7 @@ from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import Follower
 
 T = TypeVar("T")
+ALIGNED = '\n[semantic_ids]\nvectors = "aligned"\n'
 OWN_FACTS = ("format", "name", "code_version", "created", "previous", "files", "checksum")
 
 
@@ -51,20 +54,26 @@ def bucket_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def url(bucket_url: str, request: pytest.FixtureRequest) -> str:
-    return f"{bucket_url}/{request.node.name}"
+def url(bucket_url: str, tmp_path: Path) -> str:
+    return f"{bucket_url}/{tmp_path.name}"
 
 
 @pytest.fixture
 def first(trained_folder: Path, tmp_path: Path, url: str) -> Path:
     """A machine that has trained, and moved what it has into the bucket."""
     folder = Path(shutil.copytree(trained_folder, tmp_path / "first"))
-    with (folder / "serendip.toml").open("a") as stream:
-        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    add_storage(folder, url)
     republish(folder)
     with closing(Workspace.open(folder).open_store()) as store:
         store.compact()
     return folder
+
+
+def add_storage(shop: Path, url: str) -> Workspace:
+    """Let the workspace of a machine lie in a storage."""
+    with (shop / "serendip.toml").open("a") as stream:
+        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    return Workspace.open(shop)
 
 
 def republish(folder: Path) -> Version:
@@ -138,9 +147,8 @@ def test_machines_that_share_a_bucket_answer_alike_and_swap_together(
 def test_what_one_machine_builds_the_others_train_from(url: str, tmp_path: Path) -> None:
     first = import_shop(tmp_path / "first")
     before, _ = build_ids(JobContext.open(first))
-    with (first / "serendip.toml").open("a") as stream:
-        stream.write(f'\n[storage]\nurl = "{url}"\n')
-    share_versions(Workspace.open(first))
+    workspace = add_storage(first, url)
+    share_versions(workspace)
     with closing(Workspace.open(first).open_store()) as store:
         store.compact()
     second = another_machine(first, tmp_path / "second")
@@ -157,8 +165,7 @@ def test_what_one_machine_builds_the_others_train_from(url: str, tmp_path: Path)
     built = query_versions(one).current()
     assert built is not None and built.name == name and (built.folder / "table").is_dir()
     for place, text in ((other.relevance, "typed"), (other.list_relevance("home"), "home")):
-        with exclusive_lock(local_folder(place)):
-            model_versions(place).publish(partial(write_file, text), {})
+        publish_relevance(place, text)
     for place, text in ((one.relevance, "typed"), (one.list_relevance("home"), "home")):
         assert (open_current_version(place).folder / "file").read_text() == text
     for folder in ("semantic_ids", "queries", "relevance"):
@@ -175,9 +182,7 @@ def test_a_training_shares_what_is_here_alone_unless_a_command_is_building_it(
     shop = import_shop(tmp_path / "shop")
     build_queries(JobContext.open(shop))
     build_ids(JobContext.open(shop))
-    with (shop / "serendip.toml").open("a") as stream:
-        stream.write(f'\n[storage]\nurl = "{url}"\n')
-    workspace = Workspace.open(shop)
+    workspace = add_storage(shop, url)
     with exclusive_lock(local_folder(workspace.queries)):
         share_versions(workspace)
         assert "a later training stores" in caplog.text
@@ -199,8 +204,7 @@ def test_a_backup_has_the_rest_if_a_version_in_the_storage_is_damaged(
     url: str, tmp_path: Path
 ) -> None:
     shop = import_shop(tmp_path / "shop")
-    with (shop / "serendip.toml").open("a") as stream:
-        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    add_storage(shop, url)
     build_ids(JobContext.open(shop))
     build_queries(JobContext.open(shop))
     workspace = Workspace.open(shop)
@@ -216,12 +220,131 @@ def test_a_backup_has_the_rest_if_a_version_in_the_storage_is_damaged(
     assert (tmp_path / "restored" / "queries" / "v1" / "manifest.json").is_file()
 
 
+def test_a_backup_is_made_of_what_is_here_while_the_storage_is_away(
+    url: str, tmp_path: Path
+) -> None:
+    shop = import_shop(tmp_path / "shop")
+    settings = (shop / "serendip.toml").read_text()
+    (shop / "serendip.toml").write_text(f'{settings}\n[storage]\nurl = "{url}"\n')
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.compact()
+    build_ids(JobContext.open(shop))
+    publish(Workspace.open(shop).generations, partial(write_file, "one"), {})
+    (tmp_path / "file").touch()  # where a folder was mounted
+    away = tmp_path / "file" / "shop"
+    (shop / "serendip.toml").write_text(f'{settings}\n[storage]\nurl = "{away}"\n')
+    summary = back_up(Workspace.open(shop), str(tmp_path / "backup"), SilentProgress())
+    lines = summary.damage.splitlines()
+    assert [line.partition(" has, if anything: ")[0] for line in lines] == [
+        f"what {away}/{name}" for name in ("queries", "relevance")
+    ]
+    assert summary.generation == "gen-1"
+    restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
+    assert (tmp_path / "restored" / "semantic_ids" / "v1" / "manifest.json").is_file()
+    shutil.rmtree(shop / "generations")
+    summary = back_up(Workspace.open(shop), str(tmp_path / "another"), SilentProgress())
+    assert (summary.items, summary.generation) == (60, "")
+    assert f"what {away}/generations has, if anything" in summary.damage
+
+
+def test_a_damaged_version_stops_only_who_reads_it(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = import_shop(tmp_path / "shop")
+    build_queries(JobContext.open(shop))
+    publish_relevance(Workspace.open(shop).relevance, "typed")
+    (shop / "relevance" / "v1" / "file").write_text("damage")
+    workspace = add_storage(shop, url)
+    build_ids(JobContext.open(shop))
+    share_versions(workspace)
+    assert "relevance does not get it" in caplog.text and "file is altered" in caplog.text
+    assert query_versions(workspace).names() == ["v1"]
+    with pytest.raises(ArtefactError, match="file is altered"):
+        open_current_version(workspace.relevance)
+
+
+def test_what_a_command_builds_first_in_a_storage_follows_what_was_here(
+    url: str, tmp_path: Path
+) -> None:
+    shop = import_shop(tmp_path / "shop")
+    build_ids(JobContext.open(shop))
+    build_queries(JobContext.open(shop))
+    workspace = add_storage(shop, url)
+    assert build_ids(JobContext.open(shop), refit=True)[0].name == "v2"
+    assert build_queries(JobContext.open(shop))[0] == "v2"
+    for versions in (id_versions(workspace.semantic_ids), query_versions(workspace)):
+        assert versions.names() == ["v1", "v2"]
+
+
+def test_a_training_takes_ids_as_they_are_while_somebody_builds_others(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = import_shop(tmp_path / "shop", num_users=NUM_USERS)
+    before, _ = build_ids(JobContext.open(shop))
+    workspace = add_storage(shop, url)
+    with closing(workspace.open_store()) as store:
+        store.put_items([Item("new", "A new horror tale", attributes={"genre": "horror"})])
+    with exclusive_lock(local_folder(workspace.semantic_ids)):
+        generation = train(shop)
+    assert generation.manifest["semantic_ids"]["version"] == "v1"
+    assert "v1 of the semantic IDs is used as it is: another process is writing" in caplog.text
+    state = EngineState.open(generation.folder)
+    rows = [state.catalogue.vocabulary.number(name) for name in before.items.ids]
+    np.testing.assert_array_equal(state.features.codes[rows], before.items.codes)
+    (shop / "serendip.toml").write_text((shop / "serendip.toml").read_text() + ALIGNED)
+    with exclusive_lock(local_folder(workspace.semantic_ids)):
+        with pytest.raises(ConfigError, match="`semantic_ids` has changed"):
+            extend_built_ids(JobContext.open(shop))
+
+
+@pytest.mark.parametrize("has_storage", [True, False])
+def test_ids_are_fitted_again_without_a_version_that_is_damaged(
+    url: str, tmp_path: Path, has_storage: bool
+) -> None:
+    shop = import_shop(tmp_path / "shop")
+    workspace = add_storage(shop, url) if has_storage else Workspace.open(shop)
+    build_ids(JobContext.open(shop))
+    place = workspace.semantic_ids
+    if isinstance(place, Mirror):
+        place.objects.remove(["v1/codes.parquet"])
+    (shop / "semantic_ids" / "v1" / "codes.parquet").unlink()
+    with pytest.raises(ArtefactError, match=r"run `serendip ids build --refit`\.$"):
+        build_ids(JobContext.open(shop))
+    version, is_new = build_ids(JobContext.open(shop), refit=True)
+    assert (version.name, is_new, version.manifest["parent"]) == ("v2", True, None)
+    assert require_current(place).name == "v2"
+
+
+@pytest.mark.parametrize("has_storage", [True, False])
+def test_the_hint_about_damaged_queries_leads_to_others(
+    url: str, tmp_path: Path, has_storage: bool
+) -> None:
+    shop = import_shop(tmp_path / "shop")
+    build_queries(JobContext.open(shop))
+    workspace = add_storage(shop, url) if has_storage else Workspace.open(shop)
+    share_versions(workspace)
+    place, here = workspace.queries, shop / "queries"
+    if isinstance(place, Mirror):
+        place.objects.remove(["v1/written.json"])
+    (here / "v1" / "written.json").unlink()
+    with pytest.raises(ArtefactError) as damage:
+        build_queries(JobContext.open(shop))
+    places = f"{url}/queries and in {here}" if has_storage else f"{here}"
+    assert damage.value.hint.startswith(f"Delete the files `current*` in {places}, and run ")
+    if isinstance(place, Mirror):
+        place.objects.remove([key for key in place.objects.sizes("") if key.startswith("current")])
+    for path in here.glob("current*"):
+        path.unlink()
+    assert build_queries(JobContext.open(shop))[0] == "v2"
+    built = query_versions(workspace).current()
+    assert built is not None and built.name == "v2"
+
+
 def test_a_version_that_another_machine_built_meanwhile_is_not_replaced(
     url: str, tmp_path: Path
 ) -> None:
     first = import_shop(tmp_path / "first")
-    with (first / "serendip.toml").open("a") as stream:
-        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    add_storage(first, url)
     with closing(Workspace.open(first).open_store()) as store:
         store.compact()
     second = another_machine(first, tmp_path / "second")
@@ -247,6 +370,11 @@ def test_a_version_that_another_machine_built_meanwhile_is_not_replaced(
     current = query_versions(Workspace.open(first)).current()
     assert current is not None
     assert "a tale for rainy days" in (current.folder / "written.json").read_text()
+
+
+def publish_relevance(place: Place, text: str) -> None:
+    with exclusive_lock(local_folder(place)):
+        model_versions(place).publish(partial(write_file, text), {})
 
 
 def write_file(text: str, folder: Path) -> None:

@@ -52,5 +52,5 @@ def run(
         f"{summary.bytes / 1e6:,.0f} MB: {summary.target}"
     )
     for damage in summary.damage.splitlines():
-        terminal.say(f"Damaged and not in it: {damage}")
+        terminal.say(f"Not in it: {damage}")
     terminal.result(summary.as_dict())

@@ -177,7 +177,8 @@ class Workspace:
             name: of what is done.
 
         Raises:
-            StorageError: another process does it, or the database cannot be opened.
+            LockedError: another process does it.
+            StorageError: the database cannot be opened.
         """
         if not self.settings.store.url:
             yield require_nothing

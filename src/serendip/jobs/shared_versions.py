@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from serendip.data.objects.mirrored_versions import MirroredVersions
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, ConflictError, StorageError
+from serendip.errors import ArtefactError, ConflictError, LockedError, StorageError
 from serendip.jobs.relevance.versions import model_places, model_versions
 from serendip.jobs.semantic_ids.versions import id_versions
 from serendip.jobs.suggestions.build import query_versions
@@ -20,41 +20,39 @@ _log = logging.getLogger(__name__)
 def share_versions(workspace: Workspace) -> None:
     """Publish what this machine had built before it had a storage, where that has nothing yet.
 
-    What a command is building here is left to the next call.
+    What a command is building here is left to the next call, and what is damaged to whoever reads
+    it.
 
     Raises:
-        ArtefactError: a file of it is missing or altered.
         StorageError: the storage cannot be reached or written to.
     """
     for versions in _shared(workspace):
         if not versions.is_alone():
             continue
-        with ExitStack() as lock:
-            try:
-                lock.enter_context(exclusive_lock(versions.folder))
-            except StorageError as error:
-                _log.warning("a later training stores what is here: %s", error.message)
-                continue
-            with suppress(ConflictError):  # The storage has that of another machine now.
+        try:
+            # Refused, the storage has that of another machine now.
+            with exclusive_lock(versions.folder), suppress(ConflictError):
                 versions.share()
+        except LockedError as error:
+            _log.warning("a later training stores what is here: %s", error.message)
 
 
 def fetch_versions(workspace: Workspace) -> list[str]:
     """Fetch the current versions that a storage has, where this machine lacks them.
 
     Returns:
-        what is wrong with those that are damaged in the storage.
-
-    Raises:
-        StorageError: this machine knows none, and the storage cannot be reached.
+        what is wrong with those that are damaged in the storage, or whether it has any is not
+        known, as it is out of reach.
     """
-    damage = []
+    problems = []
     for versions in _shared(workspace):
         try:
             versions.current(verify=False)
         except ArtefactError as error:
-            damage.append(str(error))
-    return damage
+            problems.append(str(error))
+        except StorageError as error:
+            problems.append(f"what {versions.mirror.objects.name} has, if anything: {error}")
+    return problems
 
 
 def _shared(workspace: Workspace) -> list[MirroredVersions]:

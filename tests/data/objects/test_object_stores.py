@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from object_stores import Killed, MortalStore, raise_killed, s3_server
+from stored_files import fill, mounted
 
 from serendip.data.objects import bucket
 from serendip.data.objects.mirror import Mirror
@@ -230,9 +232,6 @@ def test_a_publication_that_is_killed_anywhere_leaves_the_old_one_in_force(
 def test_a_storage_that_goes_once_a_version_is_in_force_is_no_failure(
     store: ObjectStore, tmp_path: Path
 ) -> None:
-    def raise_gone() -> None:
-        raise StorageError("the storage is gone.")
-
     with pytest.raises(Killed):
         versions(tmp_path / "a", MortalStore(store, [3], raise_killed)).publish(write("one"), {})
     # The claim, two files, the manifest and the pointer; what the killed one left is not removed.
@@ -268,6 +267,71 @@ def test_a_fetch_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert text_of(tmp_path / "b", store) == "one"
     assert (tmp_path / "b" / "gen-1" / "large.bin").stat().st_ino == whole
     assert not list((tmp_path / "b" / "gen-1").glob("half"))
+
+
+class FillingStore(MortalStore):
+    """A place beside which others fill the disk of the copies while a file is fetched."""
+
+    def __init__(self, store: ObjectStore, disk: Path) -> None:
+        super().__init__(store, [None], raise_killed)
+        self._disk = disk
+
+    def within(self, folder: str) -> ObjectStore:
+        return FillingStore(self._store.within(folder), self._disk)
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        if key.endswith("/0.bin"):
+            fill(self._disk)
+        yield from self._store.stream(key)
+
+
+def write_random(megabytes: int):
+    """Files that no other version has."""
+
+    def write_files(folder: Path) -> None:
+        write("large")(folder)
+        for number in range(megabytes):
+            (folder / f"{number}.bin").write_bytes(os.urandom(1 << 20))
+
+    return write_files
+
+
+def test_on_a_full_disk_old_copies_go_and_the_one_in_force_stays(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    with mounted(tmp_path / "disk", "size=44m") as disk:
+        for _ in range(4):  # there is room for two of them, and for the database
+            versions(tmp_path / "a", store).publish(write_random(12), {})
+            assert text_of(disk / "b", store) == "large"
+        copies = sorted(path.name for path in (disk / "b").glob("gen-*"))
+        assert copies == ["gen-3", "gen-4"]
+
+
+def test_what_does_not_fit_on_a_disk_takes_no_room_of_it(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    with mounted(tmp_path / "disk", "size=20m") as disk:
+        assert text_of(disk / "b", store) == "one"
+        versions(tmp_path / "a", store).publish(write_random(24), {})
+        free = shutil.disk_usage(disk).free
+        for _ in range(2):  # a service tries again and again
+            with pytest.raises(StorageError, match="gen-2 cannot be written: No space left"):
+                text_of(disk / "b", store)
+            assert shutil.disk_usage(disk).free > free - (1 << 20)
+        assert (disk / "b" / "gen-1").is_dir()
+
+
+def test_what_was_fetched_goes_if_others_fill_the_disk_meanwhile(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    with mounted(tmp_path / "disk", "size=60m") as disk:
+        assert text_of(disk / "b", store) == "one"
+        versions(tmp_path / "a", store).publish(write_random(12), {})
+        with pytest.raises(StorageError, match="gen-2 cannot be written: No space left"):
+            text_of(disk / "b", FillingStore(store, disk))
+        assert not (disk / "b" / ".fetching" / "gen-2").exists()
+        assert (disk / "b" / "gen-1").is_dir()
+        (disk / "ballast").unlink()
+        assert text_of(disk / "b", store) == "large"
 
 
 def test_a_store_out_of_reach_leaves_the_newest_known_one(
@@ -354,6 +418,45 @@ def test_what_is_shared_takes_no_name_that_the_store_had(tmp_path: Path) -> None
     shared = versions(tmp_path / "b", store).share()
     assert shared is not None and shared.name == "gen-2"
     assert [text_of(tmp_path / name, store) for name in "ab"] == ["first"] * 2
+
+
+def raise_gone() -> None:
+    raise StorageError("the storage is gone.")
+
+
+@pytest.mark.parametrize(("kill", "error"), [(raise_killed, Killed), (raise_gone, StorageError)])
+def test_what_is_shared_keeps_its_name_wherever_an_earlier_try_failed(
+    tmp_path: Path, kill: Callable[[], None], error: type[BaseException]
+) -> None:
+    # The claim, two files, the manifest and the pointer; only cleaning comes after.
+    for changes in range(5):
+        folder, store = tmp_path / f"{changes}", open_object_store(str(tmp_path / f"s{changes}"))
+        for text in ("first", "second"):
+            published_here(folder, text)
+        with pytest.raises(error):
+            versions(folder, MortalStore(store, [changes], kill)).share()
+        shared = versions(folder, store).share()
+        assert shared is not None and shared.name == "gen-2"
+        assert [text_of(place, store) for place in (folder, tmp_path / "a")] == ["second"] * 2
+        assert own_texts(folder) == {"gen-1": "first"}
+        shutil.rmtree(tmp_path / "a")
+
+
+def test_a_damaged_version_of_this_machine_is_not_shared_and_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    published_here(tmp_path / "b", "first")
+    (tmp_path / "b" / "gen-1" / "sub" / "data.txt").write_text("damage")
+    assert versions(tmp_path / "b", store).share() is None
+    assert "does not get it" in caplog.text and "data.txt is altered" in caplog.text
+    assert not store.sizes("")
+    with pytest.raises(ArtefactError, match=r"data.txt is altered"):
+        text_of(tmp_path / "b", store)
+    for pointer in ("CURRENT", "CURRENT.backup"):
+        (tmp_path / "b" / pointer).write_text("")
+    assert versions(tmp_path / "b", store).share() is None
+    assert "CURRENT has ''" in caplog.text
 
 
 def test_what_another_machine_shared_first_takes_nothing_from_this_one(tmp_path: Path) -> None:

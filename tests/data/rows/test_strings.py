@@ -67,6 +67,7 @@ def test_mapped_arrays_are_what_was_saved(tmp_path: Path) -> None:
     opened = StringIndex.of_arrays("ids", stored)
     assert [opened.find(text) for text in ("x", "", "ü", "y")] == [0, 1, 2, -1]
     assert not opened.hashes.flags.writeable
-    (tmp_path / "new" / "empty.npy").write_bytes(b"no array")
-    with pytest.raises(ArtefactError, match="no readable array"):
-        map_array(tmp_path / "new" / "empty.npy")
+    for content in (b"no array", b""):
+        (tmp_path / "new" / "empty.npy").write_bytes(content)
+        with pytest.raises(ArtefactError, match="no readable array"):
+            map_array(tmp_path / "new" / "empty.npy")

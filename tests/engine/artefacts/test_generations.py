@@ -13,9 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from object_stores import MortalStore, raise_killed
 
+from serendip.data.objects.mirror import Mirror
+from serendip.data.objects.object_store import ObjectStore, StoredValue
+from serendip.data.objects.url import open_object_store
 from serendip.engine.artefacts.generations import (
     KEEP,
+    check_earlier,
     current_name,
     files_state,
     open_current,
@@ -330,8 +335,10 @@ def change(generation: Path, write: Callable[[Path], object]) -> None:
 
 def test_a_value_that_is_no_number_is_not_published_and_changes_nothing(tmp_path: Path) -> None:
     publish(tmp_path, write_array(1.0), {})
-    with pytest.raises(ArtefactError, match=r"scales\.npy has NaN at \(0, 1\)"):
+    with pytest.raises(ArtefactError, match=r"scales\.npy has NaN at \(0, 1\)") as refusal:
         publish(tmp_path, write_array(1.0, math.nan), {})
+    assert refusal.value.message.startswith("the new generation is not published")
+    assert refusal.value.hint.startswith("What was in force stays.")
     assert open_current(tmp_path).name == "gen-1"
     assert publish(tmp_path, write_array(2.0, math.inf), {}).name == "gen-2"
 
@@ -356,8 +363,29 @@ def test_an_array_that_cannot_be_read_is_refused_though_the_checksums_are_right(
 ) -> None:
     publish(tmp_path, write_array(1.0), {})
     change(tmp_path / "gen-1", lambda folder: (folder / "scales.npy").write_bytes(b"no array"))
-    with pytest.raises(ArtefactError, match="is no array"):
+    with pytest.raises(ArtefactError, match="has no readable array.*rollback"):
         open_current(tmp_path)
+
+
+class TrainedStore(MortalStore):
+    """A place from which a training removes a generation just before it is looked at."""
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        super().__init__(store, [None], raise_killed)
+        self._removed = name
+
+    def read(self, key: str) -> StoredValue | None:
+        if key == f"{self._removed}/{MANIFEST}":
+            self._store.remove(self._store.sizes(f"{self._removed}/"))
+        return self._store.read(key)
+
+
+def test_a_generation_that_a_training_has_just_removed_is_not_damaged(tmp_path: Path) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    for text in "abc":
+        publish(Mirror(tmp_path / "first", store), write(text), {})
+    second = Mirror(tmp_path / "second", TrainedStore(store, "gen-2"))
+    assert check_earlier(second) == {"gen-1": ""}
 
 
 def test_the_error_without_a_generation_names_the_command(tmp_path: Path) -> None:

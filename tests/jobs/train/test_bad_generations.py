@@ -89,7 +89,7 @@ OPENED: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown file": (lambda folder: (folder / "x").touch(), "x is unknown"),
     "an altered manifest": (alter_manifest, "so it was altered"),
     "another format": (lambda folder: change_manifest(folder, format=3), "has format 3"),
-    "no array": (write_no_array, "counts.npy is no array"),
+    "no array": (write_no_array, "counts.npy has no readable array"),
     "a value that is no number": (
         lambda folder: change_array(folder, "quality.npy", put_nan),
         "quality.npy has NaN",

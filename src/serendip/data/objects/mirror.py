@@ -8,6 +8,7 @@ here is fetched anew; what is damaged in the store is refused.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -30,6 +31,11 @@ _log = logging.getLogger(__name__)
 _FETCHING = ".fetching"
 _AT_ONCE = 4
 """Files that are fetched or stored at the same time."""
+
+_SPARE = 16 << 20
+"""Bytes of a disk that a fetch leaves to others, such as the database."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _DAMAGED = "Publish it again: `serendip train`, or restore a backup."
 
@@ -69,8 +75,8 @@ class Mirror:
     def fetch(
         self,
         name: str,
-        keep: Collection[str] = (),
-        clear: Callable[[str], None] | None = None,
+        spare: Collection[str] = (),
+        clear: Callable[[str, bytes], None] | None = None,
     ) -> bool:
         """Bring a folder here, or what is missing or damaged of it.
 
@@ -78,8 +84,9 @@ class Mirror:
 
         Args:
             name: of the folder.
-            keep: names of copies that must stay, whatever the limit.
-            clear: takes away what lies here under the name; None = it is a copy and goes.
+            spare: names of copies that may go, for the limit or on a full disk.
+            clear: takes away what lies here under the name, for a copy with a manifest; None = it
+                is a copy and goes.
 
         Returns:
             whether the store has it, complete.
@@ -93,11 +100,18 @@ class Mirror:
                 stored = self.objects.read(f"{name}/{MANIFEST}")
                 if stored is None:
                     return False
-                files = self._read_files(name, stored.content)
-                if not self._is_whole(name, stored.content, files):
-                    self._make_room(name, {name, *keep})
-                    self._fetch_files(name, files)
-                    self._put_in_place(name, stored.content, clear or self.drop_copy)
+                manifest = stored.content
+                files = self._read_files(name, manifest)
+                if not self._is_whole(name, manifest, files):
+                    copies = self.copies() if spare else {}
+                    old = [other for other in copies if other in spare and other != name]
+                    self._keep_limit(name, old)
+
+                    def gather() -> None:
+                        self._fetch_files(name, files)
+                        self._put_in_place(name, manifest, clear)
+
+                    self._make_room(name, gather, old)
         except OSError as error:
             raise StorageError(
                 f"{self.folder / name} cannot be written: {error.strerror or error}.",
@@ -193,26 +207,60 @@ class Mirror:
         except OSError:
             return False
 
+    def _make_room(self, name: str, gather: Callable[[], None], old: list[str]) -> None:
+        """Fetch a folder; whenever the disk is full, without one more of the old copies.
+
+        If that is not enough, what was fetched goes: others need the disk, too.
+        """
+        while True:
+            try:
+                gather()
+                return
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                if not old:
+                    shutil.rmtree(self.folder / _FETCHING / name, ignore_errors=True)
+                    raise
+                _log.warning("the disk of %s is full: its copy of %s goes", self.folder, old[0])
+                self.drop_copy(old.pop(0))
+
     def _fetch_files(self, name: str, files: Mapping[str, str]) -> None:
-        """Gather the files of a folder beside its place."""
+        """Gather the files of a folder beside its place: those that are here, then the others."""
         building = self.folder / _FETCHING / name
         for path in (self.folder / _FETCHING).iterdir():
             if path.is_dir() and path != building:
                 shutil.rmtree(path, ignore_errors=True)
-        known = self._known_files()
+        known, ordered = self._known_files(), sorted(files)
 
-        def gather(file: str) -> None:
+        def find(file: str) -> bool:
             path, digest = building / file, files[file]
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not _has(path, digest) and not _link(known.get(digest, ()), path, digest):
-                self._download(f"{name}/{file}", path, digest)
+            return _has(path, digest) or _link(known.get(digest, ()), path, digest)
+
+        def download(file: str) -> None:
+            self._download(f"{name}/{file}", building / file, files[file])
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for _ in pool.map(gather, sorted(files)):
+            found = zip(ordered, pool.map(find, ordered), strict=True)
+            missing = [file for file, is_here in found if not is_here]
+            self._require_room(name, missing)
+            for _ in pool.map(download, missing):
                 pass
         for path in _files_in(building):
             if path.relative_to(building).as_posix() not in files:
                 path.unlink()
+
+    def _require_room(self, name: str, files: Collection[str]) -> None:
+        """Check that the disk has room for files of a folder, before it is filled with a part.
+
+        Raises:
+            OSError: it has not.
+        """
+        sizes = self.objects.sizes(f"{name}/") if files else {}
+        needed = sum(sizes.get(f"{name}/{file}", 0) for file in files)
+        if needed and shutil.disk_usage(self.folder).free < needed + _SPARE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _download(self, key: str, path: Path, digest: str) -> None:
         """Write an object to a file and compare its SHA-256; a wrong one is fetched once more."""
@@ -233,12 +281,17 @@ class Mirror:
             _DAMAGED,
         )
 
-    def _put_in_place(self, name: str, manifest: bytes, clear: Callable[[str], None]) -> None:
+    def _put_in_place(
+        self, name: str, manifest: bytes, clear: Callable[[str, bytes], None] | None
+    ) -> None:
         building = self.folder / _FETCHING / name
         building.mkdir(exist_ok=True)
         (building / MANIFEST).write_bytes(manifest)
         flush_tree(building)
-        clear(name)
+        if clear is None:
+            self.drop_copy(name)
+        else:
+            clear(name, manifest)
         building.rename(self.folder / name)
         flush_folder(self.folder)
 
@@ -252,17 +305,16 @@ class Mirror:
                     known.setdefault(digest, []).append(self.folder / name / file)
         return known
 
-    def _make_room(self, name: str, keep: Collection[str]) -> None:
+    def _keep_limit(self, name: str, old: list[str]) -> None:
         """Remove the oldest copies until another one fits within the limit."""
         if self.most_bytes is None:
             return
         copies = self.copies()
         left = sum(self.objects.sizes(f"{name}/").values()) + sum(copies.values())
         left -= copies.get(name, 0)
-        for other in [other for other in copies if other not in keep]:
-            if left > self.most_bytes:
-                self.drop_copy(other)
-                left -= copies[other]
+        while old and left > self.most_bytes:
+            left -= copies.get(old[0], 0)
+            self.drop_copy(old.pop(0))
         if left > self.most_bytes:
             _log.warning("copies in %s take %d bytes, all of them needed", self.folder, left)
 

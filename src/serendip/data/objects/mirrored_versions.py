@@ -14,6 +14,7 @@ The folder here has, besides copies::
 
     .copies/gen-7        SHA-256 of each manifest that was fetched or stored under this name
     .own/gen-2           what this machine had published before it had the store
+    .claims/gen-2        what it writes into the claim of that name, until the store has it
 
 A name says nothing about a content: another store, and this machine without one, give out the same
 names. So a copy counts if its manifest is that of the store. What no store has is set aside, never
@@ -35,7 +36,7 @@ from typing import Any
 from serendip.data.objects.mirror import Mirror, Place, complete_names
 from serendip.data.objects.object_store import StoredValue
 from serendip.errors import ArtefactError, ConflictError, StorageError
-from serendip.runtime.atomic_files import exclusive_lock, flush_folder, make_folder
+from serendip.runtime.atomic_files import exclusive_lock, flush_folder, make_folder, write_synced
 from serendip.runtime.versions import (
     MANIFEST,
     OWN_FACTS,
@@ -49,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 _CLAIM = "claim"
 _POINTER_LOCK = ".pointer"
-_MARKS, _OWN = ".copies", ".own"
+_MARKS, _OWN, _CLAIMS = ".copies", ".own", ".claims"
 
 
 class _Seen:
@@ -102,12 +103,12 @@ class MirroredVersions(Versions):
         number = max(map(self.number, taken), default=0)
         while True:
             number += 1
-            if self._claim(name := f"{self.prefix}{number}"):
+            if self._claim(name := f"{self.prefix}{number}", secrets.token_bytes(16)):
                 return name
 
-    def _claim(self, name: str) -> bool:
-        """Whether this machine may use a name, which no other one has claimed."""
-        return self.mirror.objects.replace(f"{name}/{_CLAIM}", secrets.token_bytes(16), None)
+    def _claim(self, name: str, content: bytes) -> bool:
+        """Whether this machine may use a name, which nobody has claimed."""
+        return self.mirror.objects.replace(f"{name}/{_CLAIM}", content, None)
 
     def _put_in_place(
         self, building: Path, name: str, require_held: Callable[[], None]
@@ -267,7 +268,7 @@ class MirroredVersions(Versions):
                     self._mark(name, manifest)
                 return version
         try:
-            is_stored = self._fetch(name, manifest)
+            is_stored = self._fetch(name)
         except StorageError:
             if damage is None:
                 raise
@@ -277,19 +278,18 @@ class MirroredVersions(Versions):
             raise damage or ArtefactError(message, self.repair)
         return super().open(name, verify)
 
-    def _fetch(self, name: str, manifest: bytes | None) -> bool:
+    def _fetch(self, name: str) -> bool:
         """Fetch a version; whether the store has it.
 
         Raises:
             ArtefactError: a file in the store is not what its manifest says.
         """
-        if manifest is not None:
-            self._mark(name, manifest)  # first, so that no copy is ever taken for one of our own
-        keep = set(self._own_names())
+        names = (path.name for path in self.folder.glob(f"{self.prefix}*"))
+        spare = set(filter(self._is_copy, names))
         with suppress(ArtefactError):
-            keep.add(Versions.current_name(self))
+            spare.discard(Versions.current_name(self))
         try:
-            return self.mirror.fetch(name, keep, self._clear)
+            return self.mirror.fetch(name, spare, self._clear_for)
         except ArtefactError as error:
             raise ArtefactError(error.message, self.repair) from None
 
@@ -344,29 +344,30 @@ class MirroredVersions(Versions):
         """Whether this machine has published something, and the store has nothing in force.
 
         Raises:
-            ArtefactError: the pointer of this machine is damaged, and the store has none.
             StorageError: the store cannot be reached, and this machine has versions.
         """
-        if not self.local_names() or self._read_pointer() is not None:
-            return False
-        return super().current_name() != ""
+        return super().has_pointer() and self._read_pointer() is None
 
     def share(self) -> Version | None:
-        """Publish the current version of this machine if the store has none; None = it has one.
+        """Publish the current version of this machine if the store has none; None = nothing is.
 
         It keeps its name, by which others speak of it, unless the store has or had that or a later
-        one. The caller holds the lock of the folder.
+        one. A damaged one stays here alone: whoever needs it is told. The caller holds the lock of
+        the folder.
 
         Raises:
-            ArtefactError: a file of it is missing or altered.
             ConflictError: another machine published one meanwhile.
             StorageError: the store cannot be written to.
         """
-        if self._read_pointer() is not None or not (name := super().current_name()):
+        if not self.is_alone():
             return None
-        version = super().open(name)
-        taken = {key.partition("/")[0] for key in self.mirror.objects.sizes("")}
-        if max(map(self.number, taken), default=0) < self.number(name) and self._claim(name):
+        try:
+            name = super().current_name()
+            version = super().open(name)
+        except ArtefactError as error:
+            _log.warning("%s does not get it: %s", self.mirror.objects.name, error)
+            return None
+        if self._claim_own_name(name):
             self._share_as_it_is(name)
             return version
 
@@ -378,6 +379,24 @@ class MirroredVersions(Versions):
         facts = {key: value for key, value in version.manifest.items() if key not in OWN_FACTS}
         return self.publish(copy, facts)
 
+    def _claim_own_name(self, name: str) -> bool:
+        """Whether a version of this machine may keep its name in the store.
+
+        What is written into the claim is noted here first: whoever fails later goes on with it.
+        """
+        taken = {key.partition("/")[0] for key in self.mirror.objects.sizes("")} - {name}
+        if max(map(self.number, taken), default=0) > self.number(name):
+            return False
+        note = self.folder / _CLAIMS / name
+        if not _read_lines(note):
+            make_folder(note.parent)
+            write_synced(note, secrets.token_hex(16))
+        content = note.read_bytes()
+        if self._claim(name, content):
+            return True
+        claim = self.mirror.objects.read(f"{name}/{_CLAIM}")
+        return claim is not None and claim.content == content
+
     def _share_as_it_is(self, name: str) -> None:
         """Store a version of this machine under the name that it has; refused, it stays our own."""
         try:
@@ -388,6 +407,7 @@ class MirroredVersions(Versions):
             raise
         # Only now: a copy of what is not in force may be removed.
         self._mark(name, (self.folder / name / MANIFEST).read_bytes())
+        (self.folder / _CLAIMS / name).unlink()
         with suppress(StorageError):
             self._remove_unfinished(name)
 
@@ -458,6 +478,11 @@ class MirroredVersions(Versions):
         except (OSError, ValueError):
             return bool(digests)  # damaged: nothing else tells
         return hashlib.sha256(manifest).hexdigest() in digests
+
+    def _clear_for(self, name: str, manifest: bytes) -> None:
+        """Free a name here for a copy with a manifest."""
+        self._mark(name, manifest)  # first, so that no copy is ever taken for one of our own
+        self._clear(name)
 
     def _clear(self, name: str) -> None:
         """Free a name here: a copy is removed, and what is our own set aside."""

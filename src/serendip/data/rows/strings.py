@@ -180,7 +180,7 @@ def map_array(path: Path) -> NDArray[Any]:
     """
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ArtefactError(
             f"{path} has no readable array: {error}.", "Train the model again."
         ) from None

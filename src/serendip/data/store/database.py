@@ -186,7 +186,7 @@ class Database:
             name: of what is done.
 
         Raises:
-            StorageError: another process does it.
+            LockedError: another process does it.
         """
         with self._errors(), self._backend.exclusive(name) as require_held:
             yield require_held

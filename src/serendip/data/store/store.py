@@ -368,7 +368,7 @@ class Store:
             name: of what is done.
 
         Raises:
-            StorageError: another process does it.
+            LockedError: another process does it.
         """
         with self._database.exclusive(name) as require_held:
             yield require_held

@@ -11,23 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.data.rows.strings import map_array
 from serendip.errors import ArtefactError
 
 _BLOCK = 1 << 20
 """Values that are looked at together."""
 
 
-def require_numbers(folder: Path) -> None:
-    """Check that no array of floats below a folder has a value that is no number.
+def find_nan(folder: Path) -> str:
+    """File and place of the first value that is no number below a folder; empty = there is none.
 
     Raises:
-        ArtefactError: one has, or cannot be read.
+        ArtefactError: an array cannot be read.
     """
     for path in sorted(folder.rglob("*.npy")):
-        try:
-            array = np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise _error(path, f"is no array: {error}") from None
+        array = map_array(path)
         if array.dtype.kind != "f":
             continue
         values = array.reshape(-1)
@@ -35,8 +33,20 @@ def require_numbers(folder: Path) -> None:
             found = np.flatnonzero(np.isnan(values[begin : begin + _BLOCK]))
             if len(found):
                 place = np.unravel_index(begin + int(found[0]), array.shape)
-                raise _error(path, f"has NaN at {tuple(map(int, place))}")
+                return f"{path.relative_to(folder)} has NaN at {tuple(map(int, place))}"
+    return ""
 
 
-def _error(path: Path, what: str) -> ArtefactError:
-    return ArtefactError(f"{path} {what}.", "Run `serendip rollback`, or train again.")
+def require_no_nan(folder: Path) -> None:
+    """Check that no array of floats of a generation has a value that is no number.
+
+    Raises:
+        ArtefactError: one has, or cannot be read.
+    """
+    hint = "Run `serendip rollback`, or train again."
+    try:
+        found = find_nan(folder)
+    except ArtefactError as error:
+        raise ArtefactError(error.message, hint) from None
+    if found:
+        raise ArtefactError(f"{folder}/{found}.", hint)

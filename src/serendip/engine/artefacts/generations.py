@@ -21,7 +21,7 @@ from typing import Any
 
 from serendip.data.objects.mirror import Place, local_folder, place_name
 from serendip.data.objects.mirrored_versions import MirroredVersions, open_versions
-from serendip.engine.artefacts.array_check import require_numbers
+from serendip.engine.artefacts.array_check import find_nan, require_no_nan
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.versions import Version, Versions, list_files, require_nothing
@@ -62,7 +62,11 @@ def publish(
 
     def write_numbers(folder: Path) -> None:
         write(folder)
-        require_numbers(folder)
+        if found := find_nan(folder):
+            raise ArtefactError(
+                f"the new generation is not published: its {found}.",
+                "What was in force stays. Train again, with another --seed if that is not enough.",
+            )
 
     with exclusive_lock(local_folder(generations)):
         versions = _versions(generations)
@@ -124,7 +128,7 @@ def open_current(generations: Place, verify: bool = True) -> Version:
     if current is None:
         raise _nothing_published(generations)
     if verify:
-        require_numbers(current.folder)
+        require_no_nan(current.folder)
     _remove_own(versions, current)
     return current
 
@@ -226,11 +230,12 @@ def check_earlier(generations: Place) -> dict[str, str]:
         try:
             _look_at(versions, earlier)
             found[earlier] = ""
-        except ArtefactError as error:
-            found[earlier] = error.message
-        except FileNotFoundError:
-            if earlier in versions.names():  # else a training removed it meanwhile
+        except (ArtefactError, FileNotFoundError) as error:
+            if earlier not in versions.names():  # a training removed it meanwhile
+                continue
+            if not isinstance(error, ArtefactError):
                 raise
+            found[earlier] = error.message
     return found
 
 
@@ -246,7 +251,7 @@ def _look_at(versions: Versions, name: str) -> None:
     folder = versions.open_by_names(name).folder
     if sum(path.stat().st_size for path in list_files(folder)) <= LARGE:
         versions.open(name)
-        require_numbers(folder)
+        require_no_nan(folder)
 
 
 def pointer_problem(generations: Place) -> str:
@@ -297,7 +302,7 @@ def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Vers
     for name in names:
         try:
             version = versions.open(name)
-            require_numbers(version.folder)
+            require_no_nan(version.folder)
         except ArtefactError as error:
             damage = damage or error
         else:

@@ -42,8 +42,8 @@ class BackupSummary:
         items: number of items that are not deleted.
         events: number of events.
         generation: the published one; empty = none is in it.
-        damage: of the published generation and of versions in the storage, which are not in it;
-            one line each.
+        damage: of the published generation and of versions in the storage, which are not in it, or
+            what is not known of them; one line each.
     """
 
     target: str

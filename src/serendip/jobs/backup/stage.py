@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from serendip.data.objects.mirror import place_name
 from serendip.data.store.backends.disk_failure import FAILURE_ENDING
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import LOG_FOLDER, Store
@@ -40,8 +41,8 @@ class StagedFacts:
         items: number of items that are not deleted.
         events: number of events.
         generation: the published one; empty = none is in the backup.
-        damage: of the published generation and of versions in the storage, which are not in it;
-            one line each.
+        damage: of the published generation and of versions in the storage, which are not in it, or
+            what is not known of them; one line each.
     """
 
     removals: int
@@ -125,9 +126,10 @@ def _stage_segments(workspace: Workspace, store: Store, copy: Store, staged: Pat
 
 
 def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
-    """Link and verify the published generation; its name, empty = none, and what is damaged.
+    """Link and verify the published generation; its name, empty = none, and why.
 
-    A damaged one is left out: another training makes a new one, of what is in the database.
+    A damaged one is left out, and one that this machine lacks while the storage is out of reach:
+    another training makes a new one, of what is in the database.
     """
     target, name = staged / "generations", ""
     for _ in range(_TRIES):
@@ -145,6 +147,9 @@ def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
             shutil.rmtree(target, ignore_errors=True)
             if _is_published(workspace, name):
                 return "", str(error)
+        except StorageError as error:
+            shutil.rmtree(target, ignore_errors=True)
+            return "", f"what {place_name(workspace.generations)} has, if anything: {error}"
     raise StorageError("generations are replaced again and again.", "Try again later.")
 
 

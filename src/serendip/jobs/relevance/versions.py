@@ -14,6 +14,7 @@ the items of that training.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -25,7 +26,7 @@ from serendip.data.objects.mirror import Place, local_folder, place_name
 from serendip.data.objects.mirrored_versions import open_versions
 from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, NotTrainedError, UnsupportedError
+from serendip.errors import ConflictError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
@@ -90,10 +91,15 @@ def publish_model(place: Place, model: RelevanceModel, facts: Mapping[str, Any])
     """Write a version and make it current.
 
     Raises:
-        StorageError: another process is publishing a version.
+        ConflictError: another machine published a version meanwhile.
+        LockedError: another process is publishing a version.
+        StorageError: the storage cannot be written to.
     """
+    versions = model_versions(place)
     with exclusive_lock(local_folder(place)):
-        return model_versions(place).publish(lambda building: save_model(model, building), facts)
+        with suppress(ConflictError):  # The new one replaces that of another machine, too.
+            versions.share()
+        return versions.publish(lambda building: save_model(model, building), facts)
 
 
 def open_current_version(place: Place) -> Version:

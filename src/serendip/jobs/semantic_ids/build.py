@@ -8,6 +8,7 @@ renumbered to match the previous ones.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,15 +28,19 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import ModalityVectors
 from serendip.data.items.semantic_ids import Codebooks, places_in_groups
 from serendip.data.objects.mirror import local_folder
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, ConflictError, LockedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import (
     CodedItems,
     IdUpdate,
     IdVersion,
+    current_version,
+    require_current,
 )
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,25 +63,26 @@ def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool
 
     Args:
         context: items, settings, seed and encoders.
-        refit: fit the codebooks again.
+        refit: fit the codebooks again; a current version that is damaged is left out of account.
 
     Returns:
         the current version, and whether it is new.
 
     Raises:
+        ArtefactError: a file of the current version is missing or altered, and nothing is refitted.
         DataError: the catalogue is empty.
         ConfigError: the settings differ from those of the current version.
         ExtraMissing: a package of the extra ``train`` is not installed.
         ConflictError: another machine built a version meanwhile.
-        StorageError: another process is building semantic IDs, the lock that says so was lost, or
-            the storage cannot be reached.
+        LockedError: another process is building semantic IDs.
+        StorageError: the lock that says so was lost, or the storage cannot be reached.
     """
     require_training()
     workspace = context.workspace
     folder = local_folder(workspace.semantic_ids)
     with exclusive_lock(folder), workspace.exclusive("semantic IDs") as require_held:
         source = read_source(context)
-        update = IdUpdate.begin(workspace.semantic_ids, require_held)
+        update = IdUpdate.begin(workspace.semantic_ids, require_held, refit)
         current = update.current
         if current is None or refit:
             return _fit_version(context, source, update), True
@@ -89,6 +95,32 @@ def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool
             return current, False
         fusion = current.fusion
         return _publish(update, source, current.codebooks, fusion, items, changed), True
+
+
+def extend_built_ids(context: JobContext) -> IdVersion | None:
+    """Extend the built IDs by new items, for a training; None = none were built.
+
+    While somebody else builds IDs, those in force are taken as they are: a training assigns codes
+    to the items that these lack.
+
+    Args:
+        context: as for ``build_ids``.
+
+    Raises:
+        ArtefactError: a file of the current version is missing or altered.
+        ConfigError: the settings differ from those of the current version.
+        StorageError: the storage cannot be reached.
+    """
+    place = context.workspace.semantic_ids
+    if current_version(place) is None:
+        return None
+    try:
+        return build_ids(context)[0]
+    except (ConflictError, LockedError) as error:
+        current = require_current(place)
+        _require_same_settings(read_source(context), current)
+        _log.warning("%s of the semantic IDs is used as it is: %s", current.name, error.message)
+        return current
 
 
 def read_source(context: JobContext) -> CodeSource:

@@ -15,6 +15,7 @@ See ``runtime.versions`` for durability. Versions are small; old ones are not de
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,10 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.objects.mirror import Place, place_name
 from serendip.data.objects.mirrored_versions import open_versions
-from serendip.errors import DataError, NotTrainedError
+from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.runtime.versions import Version, Versions
+
+_log = logging.getLogger(__name__)
 
 _CODEBOOKS, _FUSION = "codebooks.safetensors", "fusion.safetensors"
 _CODES, _NAMES = "codes.parquet", "names.json"
@@ -83,7 +86,7 @@ class IdUpdate:
 
     Args:
         versions: all of them; the pointer was read through this object.
-        current: the version that is replaced; None = there is none.
+        current: the version that is replaced; None = there is none, or none that can be read.
         require_held: raises an error if the lock of other machines was lost; nothing is published
             then.
     """
@@ -93,15 +96,29 @@ class IdUpdate:
     require_held: Callable[[], None]
 
     @classmethod
-    def begin(cls, place: Place, require_held: Callable[[], None]) -> Self:
+    def begin(
+        cls, place: Place, require_held: Callable[[], None], refit: bool = False
+    ) -> Self:
         """Read the current version; the caller holds the folder's lock until it has published.
+
+        Args:
+            place: of the versions.
+            refit: go on without the current version if that is damaged.
 
         Raises:
             ArtefactError: a file of it is missing or altered.
+            ConflictError: another machine built a version meanwhile.
             StorageError: the storage cannot be reached.
         """
         versions = id_versions(place)
-        version = versions.current_to_replace()
+        versions.share()
+        try:
+            version = versions.current_to_replace()
+        except ArtefactError as error:
+            if not refit:
+                raise
+            _log.warning("all IDs are new, as the current ones cannot be read: %s", error.message)
+            version = None
         return cls(versions, None if version is None else _read(version), require_held)
 
     def publish(

@@ -185,13 +185,14 @@ def build_queries(
         ArtefactError: a file of the current version is missing or altered.
         DataError: the catalogue is empty.
         ConflictError: another machine built a version meanwhile.
-        StorageError: another process is building suggested queries, the lock that says so was lost,
-            or the storage cannot be reached.
+        LockedError: another process is building suggested queries.
+        StorageError: the lock that says so was lost, or the storage cannot be reached.
     """
     workspace = context.workspace
     folder = local_folder(workspace.queries)
     with exclusive_lock(folder), workspace.exclusive("suggested queries") as require_held:
         versions = query_versions(workspace)
+        versions.share()
         current = versions.current_to_replace()
         texts = {**_read_written_texts(current), **written}
         candidates = _to_candidates(texts, context.log.dataset.catalogue)
@@ -302,8 +303,11 @@ def _publish(
 
 def query_versions(workspace: Workspace) -> Versions:
     """All versions of suggested queries."""
+    place = workspace.queries
+    places = dict.fromkeys((place_name(place), str(local_folder(place))))
     hint = (
-        f"Delete {place_name(workspace.queries)}/current and run "
-        "`serendip queries build --llm` again. Answers in the ledger are not paid for again."
+        f"Delete the files `current*` in {' and in '.join(places)}, and run "
+        "`serendip queries build` again, with --llm if an LLM had written some: answers in the "
+        "ledger are not paid for again."
     )
-    return open_versions(workspace.queries, hint, format_number=1)
+    return open_versions(place, hint, format_number=1)

@@ -51,8 +51,8 @@ from serendip.jobs.relevance.decisions import (
 )
 from serendip.jobs.relevance.versions import load_relevance_models, require_same_fields
 from serendip.jobs.rewrites.build import build_rewrites
-from serendip.jobs.semantic_ids.build import build_ids
-from serendip.jobs.semantic_ids.versions import IdVersion, current_version
+from serendip.jobs.semantic_ids.build import extend_built_ids
+from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.shared_versions import share_versions
 from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
@@ -407,8 +407,7 @@ def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
 def _open_previous_ids(context: JobContext) -> tuple[IdVersion | None, PreviousCodes | None]:
     """The built IDs, extended by new items, and the codes of the published generation."""
     workspace = context.workspace
-    has_ids = current_version(workspace.semantic_ids) is not None
-    version = build_ids(context)[0] if has_ids else None
+    version = extend_built_ids(context)
     return version, PreviousCodes.of_current(workspace.generations, workspace.settings)
 
 

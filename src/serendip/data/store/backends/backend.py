@@ -172,7 +172,7 @@ class Backend(Protocol):
         Yields what raises a ``StorageError`` if the lock was lost.
 
         Raises:
-            StorageError: another process does it.
+            LockedError: another process does it.
         """
         ...
 

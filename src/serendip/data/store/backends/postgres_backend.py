@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serendip.data.store.backends.backend import MAY_PAUSE, WRITES, RowsAround
 from serendip.data.store.backends.circuit_breaker import CircuitBreaker
-from serendip.errors import BusyError, ConfigError, DiskFullError, ExtraMissing, StorageError
+from serendip.errors import (
+    BusyError,
+    ConfigError,
+    DiskFullError,
+    ExtraMissing,
+    LockedError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
@@ -363,7 +370,7 @@ class PostgresBackend:
         """Hold an advisory lock, which the server takes back when this process ends."""
         with closing(self._connect()) as connection:
             if not connection.execute(_TAKE_NAME_LOCK, (name,)).fetchone()[0]:
-                raise StorageError(
+                raise LockedError(
                     f"another process holds the lock `{name}` of database {self.name}.",
                     "Wait until that process has ended, then try again.",
                 )
