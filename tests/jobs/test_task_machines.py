@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from small_shop import write_files
 
+from serendip.cli.serve import check_machine, open_replica
 from serendip.engine.request import Request
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import ConfigError
@@ -52,6 +53,8 @@ TASKS: dict[str, Run] = {
     "an LLM job": lambda location: ask_part(
         QuestionPart(location, judge_task(), (), RunOptions("labels"))
     ),
+    "serve, at its start": check_machine,
+    "serve, a replica": lambda location: open_replica(location, "127.0.0.1", 8080, "", 2),
 }
 
 
