@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -69,3 +70,11 @@ def has_ray_serve() -> bool:
         except PackageNotFoundError:
             return False
     return True
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

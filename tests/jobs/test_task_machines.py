@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from small_shop import write_files
 
+from serendip.cli.serve import check_machine, open_replica
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError
@@ -55,6 +56,8 @@ TASKS: dict[str, Run] = {
     "an LLM job": lambda location: ask_part(
         QuestionPart(location, judge_task(), (), RunOptions("labels"))
     ),
+    "serve, at its start": check_machine,
+    "serve, a replica": lambda location: open_replica(location, "127.0.0.1", 8080, "", 2),
 }
 
 

@@ -9,9 +9,9 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -27,9 +27,10 @@ from executor_contract import ExecutorContract, square
 from fault_server import Body, Reply, completion, configure, data_of, judged, serving
 from generation_files import read_facts, read_generation
 from processes import descendants, is_running, wait_until
-from ray_nodes import Nodes, has_ray_serve, two_nodes
-from small_shop import WITHOUT_SEARCHES, import_shop
+from ray_nodes import Nodes, free_port, has_ray_serve, two_nodes
+from small_shop import WITHOUT_SEARCHES, import_shop, write_files
 
+from serendip.cli.serve import check_machine
 from serendip.content import text_vectors
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import HashingEncoder
@@ -40,7 +41,7 @@ from serendip.data.items.catalogue import Item
 from serendip.data.query import History, Query
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError, ExtraMissing, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
@@ -418,37 +419,124 @@ class Plain:
         """Nothing to do."""
 
 
+def note_node(folder: str) -> None:
+    import ray
+
+    Path(folder, ray.get_runtime_context().get_node_id()).touch()
+
+
+def test_each_machine_of_a_cluster_is_checked_and_what_it_raises_is_told(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    import ray
+
+    from serendip.runtime.ray_cluster import check_machines
+
+    config = ExecutorConfig(name="ray", address=nodes.cluster.address)
+    check_machines(config, note_node, str(tmp_path))
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    assert len(alive) == 2
+    assert {path.name for path in tmp_path.iterdir()} == alive
+    write_files(tmp_path)
+    check_machines(config, check_machine, WorkspaceLocation.of(tmp_path))
+    with pytest.raises(ConfigError, match=r"serendip\.db cannot be used by several machines"):
+        check_machines(config, check_machine, WorkspaceLocation(str(tmp_path), "another"))
+
+
 @pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
-def test_a_service_on_a_shared_cluster_leaves_the_applications_of_others(nodes: Nodes) -> None:
+class TestReplicas:
+    """Services on a cluster whose Ray Serve runs for others already."""
+
+    @pytest.fixture(scope="class")
+    def port(self, nodes: Nodes) -> Iterator[int]:
+        """That of Ray Serve, which has an application of others under /other."""
+        from ray import serve
+
+        port = free_port()
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        other = serve.deployment(ray_actor_options={"num_cpus": 0})(lambda request: "the other")
+        serve.run(other.bind(), name="other", route_prefix="/other")
+        yield port
+        serve.shutdown()
+
+    @pytest.fixture
+    def start(self, nodes: Nodes) -> Callable[..., AbstractContextManager[None]]:
+        """Begins a service by its name, host and port."""
+        from serendip.runtime.ray_cluster import serve_replicas
+
+        config = ExecutorConfig(name="ray", address=nodes.cluster.address)
+        start = partial(serve_replicas, config, Plain, ReplicaScaling(1, 1))
+        return partial(start, drain_s=1.0)
+
+    @staticmethod
+    def names() -> set[str]:
+        from ray import serve
+
+        return set(serve.status().applications)
+
+    @staticmethod
+    def get(port: int, path: str) -> bytes:
+        answer: bytes = urlopen(f"http://127.0.0.1:{port}/{path}", timeout=60).read()
+        return answer
+
+    def test_a_service_leaves_the_applications_of_others(
+        self, port: int, start: Callable[..., AbstractContextManager[None]]
+    ) -> None:
+        with start("shop", "127.0.0.1", port):
+            assert self.names() == {"other", "shop"}
+            with (
+                pytest.raises(ConfigError, match=r"cannot serve second.*shop"),
+                start("second", "127.0.0.1", port),
+            ):
+                pytest.fail("two applications answer the same paths")
+            assert self.names() == {"other", "shop"}
+            assert self.get(port, "x") == b"the shop"
+        assert self.names() == {"other"}
+        assert self.get(port, "other") == b"the other"
+
+    @pytest.mark.parametrize(("host", "further"), [("0.0.0.0", 0), ("127.0.0.1", 1)])  # noqa: S104
+    def test_a_service_is_not_reached_where_it_does_not_say(
+        self,
+        port: int,
+        start: Callable[..., AbstractContextManager[None]],
+        host: str,
+        further: int,
+    ) -> None:
+        message = rf"listens on 127\.0\.0\.1:{port} already, not on {host}:{port + further}"
+        told = rf"{message}.*`--host 127\.0\.0\.1 --port {port}`.*keys create"
+        with pytest.raises(ConfigError, match=told), start("shop", host, port + further):
+            pytest.fail("the service is served elsewhere")
+        assert self.names() == {"other"}
+
+    def test_the_end_of_a_command_leaves_the_application_of_its_successor(
+        self, port: int, start: Callable[..., AbstractContextManager[None]]
+    ) -> None:
+        with ExitStack() as older, ExitStack() as newer:
+            older.enter_context(start("shop", "127.0.0.1", port))
+            newer.enter_context(start("shop", "127.0.0.1", port))
+            older.close()
+            assert self.names() == {"other", "shop"}
+            assert self.get(port, "x") == b"the shop"
+            newer.close()
+            assert self.names() == {"other"}
+
+
+@pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
+def test_a_port_that_another_program_has_is_refused_and_nothing_is_left(nodes: Nodes) -> None:
     from ray import serve
 
     from serendip.runtime.ray_cluster import serve_replicas
 
-    def names() -> set[str]:
-        return set(serve.status().applications)
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    try:
-        other = serve.deployment(ray_actor_options={"num_cpus": 0})(lambda request: "the other")
-        serve.run(other.bind(), name="other", route_prefix="/other")
-        config = ExecutorConfig(name="ray", address=nodes.cluster.address)
-        start = partial(serve_replicas, config, Plain, ReplicaScaling(1, 1))
-        with start("shop", "127.0.0.1", port, 1.0):
-            assert names() == {"other", "shop"}
-            with (
-                pytest.raises(ConfigError, match=r"cannot serve second.*shop"),
-                start("second", "127.0.0.1", port, 1.0),
-            ):
-                pytest.fail("two applications answer the same paths")
-            assert names() == {"other", "shop"}
-            assert urlopen(f"http://127.0.0.1:{port}/x", timeout=60).read() == b"the shop"
-        assert names() == {"other"}
-        assert urlopen(f"http://127.0.0.1:{port}/other", timeout=60).read() == b"the other"
-    finally:
-        serve.shutdown()
+    config = ExecutorConfig(name="ray", address=nodes.cluster.address)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1:{port}"),
+            serve_replicas(config, Plain, ReplicaScaling(1, 1), "shop", "127.0.0.1", port, 1.0),
+        ):
+            pytest.fail("nothing listens")
+    assert not serve.status().proxies
 
 
 @pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")

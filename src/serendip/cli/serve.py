@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
+    from serendip.engine.workspace import WorkspaceLocation
     from serendip.serve.generation_watch import PublishedGenerations
     from serendip.serve.server import Helper
     from serendip.serve.server_options import ServerOptions
@@ -144,18 +145,21 @@ def serve_on_ray(
 
     Args:
         workspace: folder of the workspace; each replica sees it under the same path.
-        host: address that the proxy listens on.
-        port: its port.
+        host: address that the proxies listen on: at the head of the cluster and on each machine
+            with a replica.
+        port: their port; 0 = a free one of this machine, without a cluster's address.
         say: called with lines for people.
         replicas: number of processes that answer; with ``most_replicas`` in the settings, the
             fewest.
         address: of the cluster; empty = one of this machine alone.
 
     Raises:
-        ConfigError: the folder is not a workspace, the cluster cannot be used, or others may reach
-            the service and there is no key.
+        ConfigError: the folder is not a workspace, the cluster cannot be used, or only with another
+            host or port, others may reach the service and there is no key, or several machines
+            would use a database in a file.
         ExtraMissing: Ray Serve is not installed.
     """
+    from serendip.engine.workspace import WorkspaceLocation
     from serendip.errors import ExtraMissing
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
@@ -165,29 +169,36 @@ def serve_on_ray(
 
     secure_ray(address)
     try:
-        from serendip.runtime.ray_cluster import serve_replicas
+        from serendip.runtime.ray_cluster import check_machines, serve_replicas
     except ImportError as error:
         raise ExtraMissing(
             f"Ray Serve cannot be imported: {error}.", 'Run `pip install "serendip[ray-serve]"`.'
         ) from None
     folder = workspace.resolve()
     options = _open_server_options(folder, host, port)
-    options.listen().close()  # refuses what it should not listen on, before anything starts
     scaling = _read_configs(folder / _SETTINGS_FILE)[0].scale(replicas)
+    location = WorkspaceLocation.of(folder)
     config = ExecutorConfig(name="ray", address=address, workers=None if address else scaling.most)
+    if address:
+        options.check_keys()  # the proxy of a command that was killed may hold the port
+        check_machines(config, check_machine, location)
+    else:
+        with closing(options.listen()) as listener:  # refused before anything starts
+            port = listener.getsockname()[1]
     ended = threading.Event()
     more = f", {scaling.most} under load" if scaling.most > replicas else ""
     say(f"Starting {replicas} replicas{more} ...")
     with scratch_folder() as scratch:
         # Replicas on one machine share a folder, as workers do; on several each asks the database.
         shared = "" if address else str(scratch)
-        open_replica = partial(_open_replica, str(folder), host, port, shared, replicas)
+        opener = partial(open_replica, location, host, port, shared, replicas)
         name = name_application(folder)
-        with serve_replicas(config, open_replica, scaling, name, host, port, DRAIN_S):
+        with serve_replicas(config, opener, scaling, name, host, port, DRAIN_S):
             mark_started(scratch)
             for number in (signal.SIGTERM, signal.SIGINT):  # Ray has handlers of its own until here
                 signal.signal(number, lambda *_: ended.set())
-            say(f"Ready: http://{host}:{port}   (Ctrl-C stops)")
+            where = ", at the head of the cluster and each machine with a replica"
+            say(f"Ready: http://{host}:{port}{where if address else ''}   (Ctrl-C stops)")
             ended.wait()
 
 
@@ -199,12 +210,34 @@ def name_application(folder: Path) -> str:
     return f"serendip-{words}-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
 
 
-def _open_replica(workspace: str, host: str, port: int, shared: str, replicas: int) -> Replica:
-    """The application of this process, one of the replicas of a service."""
+def check_machine(location: WorkspaceLocation) -> None:
+    """Refuse a machine of a cluster that cannot open the workspace.
+
+    Raises:
+        SerendipError: as ``WorkspaceLocation.open``.
+    """
+    location.open()
+
+
+def open_replica(
+    location: WorkspaceLocation, host: str, port: int, shared: str, replicas: int
+) -> Replica:
+    """The application of this process, one of the replicas of a service.
+
+    Args:
+        location: of the workspace.
+        host: address that the proxies of the service listen on.
+        port: their port.
+        shared: folder that all replicas share; empty = they are on several machines.
+        replicas: number of processes that the service should have.
+
+    Raises:
+        SerendipError: this machine cannot open the workspace, or no generation could be opened.
+    """
     from serendip.serve.workers.replica import Replica
     from serendip.serve.workers.shared_state import SharedState
 
-    folder = Path(workspace)
+    folder = location.open().folder
     state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
     return Replica(_published_in(folder), _open_server_options(folder, host, port), state)
 

@@ -10,6 +10,7 @@ Ray has a dashboard and an interface for jobs, neither of which is started here.
 from __future__ import annotations
 
 import logging
+import secrets
 import socket
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 import ray
 from ray.cluster_utils import Cluster
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serendip.errors import ConfigError, ExtraMissing, SerendipError
 from serendip.runtime.executor import (
@@ -56,6 +58,9 @@ _AHEAD = 8
 
 _STORE_BYTES = 256 << 20
 """Object store of a cluster of this machine alone; what does not fit is spilt to disk."""
+
+_DEPLOYMENT = "replica"
+"""Name of the replicas within an application of Ray Serve."""
 
 _MOST_REQUESTS = 256
 """Requests that a replica is handed at once; its own queue refuses what it cannot answer."""
@@ -147,6 +152,27 @@ def end_nodes(cluster: Cluster) -> None:
     """Disconnect this process, and end a cluster that it started."""
     ray.shutdown()
     cluster.shutdown()
+
+
+def check_machines(
+    config: ExecutorConfig, check: Callable[[Task], None], task: Task
+) -> None:
+    """Call a function on each machine of a cluster that has cores for others.
+
+    Raises:
+        Exception: what it raised on one of them.
+    """
+    connect(config)
+    checks = []
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            run = ray.remote(_run).options(num_cpus=0, scheduling_strategy=there)
+            checks.append(run.remote(check, task))
+    try:
+        ray.get(checks)
+    except RayError as error:
+        raise _explain(error, "the check of a machine") from None
 
 
 class RayExecutor:
@@ -294,19 +320,22 @@ def serve_replicas(
 
     The block begins once all replicas are open. A replica whose check fails, or that dies, is
     replaced. At its end, and at that of a replica that is not needed any more, running requests are
-    answered. Other applications of a cluster go on; one of the same name is replaced.
+    answered. Other applications of a cluster go on. One of the same name is replaced: the end of
+    its command then leaves the new one alone.
 
     Args:
         config: the cluster.
         open_replica: called in each replica; it is sent there by name.
         scaling: number of them.
         name: of the application on the cluster.
-        host: address that the proxy listens on.
+        host: address that the proxy listens on, on the head of the cluster and on each machine
+            with a replica.
         port: its port.
         drain_s: seconds that running requests may take at the end of a replica.
 
     Raises:
-        ConfigError: another application of the cluster answers all paths.
+        ConfigError: another application of the cluster answers all paths, or its proxy listens
+            elsewhere or cannot listen there.
         ExtraMissing: a package of Ray Serve is not installed.
     """
     try:
@@ -328,18 +357,23 @@ def serve_replicas(
         def check_health(self) -> None:
             self._replica.check()
 
+        def reconfigure(self, owner: dict[str, str]) -> None:
+            """Ray Serve hands ``user_config`` over, which only ends of commands read."""
+
         def __del__(self) -> None:
             self._replica.close()
 
+    owner = {"command": secrets.token_hex(8)}
     deployment = serve.deployment(
-        name="replica",
+        name=_DEPLOYMENT,
+        user_config=owner,
         **count_replicas(scaling),
         max_ongoing_requests=_MOST_REQUESTS,
         graceful_shutdown_timeout_s=drain_s,
         health_check_period_s=_HEALTH_S,
         ray_actor_options={"num_cpus": 1},
     )(serve.ingress()(Served))
-    serve.start(http_options={"host": host, "port": port})
+    _start_proxy(host, port)
     try:
         try:
             serve.run(deployment.bind(), name=name)
@@ -351,9 +385,47 @@ def serve_replicas(
             ) from None
         yield
     finally:
-        serve.delete(name)
+        if _find_owner(name) == owner:
+            serve.delete(name)
         if not config.address or not serve.status().applications:
             serve.shutdown()  # it would hold its port for as long as there is the cluster
+
+
+def _start_proxy(host: str, port: int) -> None:
+    """Start Ray Serve, unless it runs, and refuse one that listens elsewhere.
+
+    Who reaches its proxy reaches the service, so the address that was asked for has to be that of
+    the proxy: whether a key is needed depends on it.
+    """
+    from ray import serve
+    from ray.serve.context import _get_global_client  # there is no public way to ask
+
+    try:
+        serve.start(http_options={"host": host, "port": port})
+    except RayError as error:
+        serve.shutdown()
+        raise ConfigError(
+            f"Ray Serve cannot listen on {host}:{port}: {error}",
+            "Give a --port that is free on the machines of the cluster, and a --host that each of "
+            "them has.",
+        ) from None
+    running = _get_global_client().http_config
+    if (running.host, running.port) != (host, port):
+        raise ConfigError(
+            f"Ray Serve of the cluster listens on {running.host}:{running.port} already, not on "
+            f"{host}:{port}.",
+            f"Give `--host {running.host} --port {running.port}`; where others reach that, create "
+            "a key first with `serendip keys create`.",
+        )
+
+
+def _find_owner(name: str) -> object:
+    """The ``user_config`` that an application was deployed with last; None = there is none."""
+    from ray.serve.context import _get_global_client
+
+    application = _get_global_client().get_serve_details()["applications"].get(name, {})
+    deployment = application.get("deployments", {}).get(_DEPLOYMENT, {})
+    return deployment.get("deployment_config", {}).get("user_config")
 
 
 def count_replicas(scaling: ReplicaScaling) -> dict[str, Any]:

@@ -70,11 +70,11 @@ class ServerOptions:
         )
         return (*self.trusted_proxies, *mapped)
 
-    def listen(self) -> socket.socket:
-        """Open the listening socket.
+    def check_keys(self) -> None:
+        """Refuse a service that others may reach and that has no key.
 
         Raises:
-            ConfigError: others may reach it and there is no key, or the port is taken.
+            ConfigError: it is one.
             StorageError: the keys cannot be read.
         """
         if self.is_reachable and not self._has_key():
@@ -87,6 +87,15 @@ class ServerOptions:
                 f"others may reach this service ({reason}), and it has no key.",
                 "Create one with `serendip keys create`, or serve this machine alone.",
             )
+
+    def listen(self) -> socket.socket:
+        """Open the listening socket.
+
+        Raises:
+            ConfigError: others may reach it and there is no key, or the port is taken.
+            StorageError: the keys cannot be read.
+        """
+        self.check_keys()
         return listen(self.host, self.port)
 
     def open_ring(self) -> KeyRing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +14,10 @@ from typing import Any
 
 import pytest
 from processes import wait_until
-from ray_nodes import has_ray_serve
+from ray_nodes import free_port, has_ray_serve
 from test_real_service import ask, publish_copy
 
+from serendip.runtime.executor_factory import secure_ray
 from serendip_bench.scripts.replica_kills import find_replicas
 
 pytestmark = [
@@ -30,19 +30,16 @@ OFTEN = 30
 
 
 @contextmanager
-def ray_service(shop: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A service with two replicas that is ready, and its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["-w", os.fspath(shop), "--port", str(port), "--engine", "ray", "--replicas", "2"]
+def ray_service(shop: Path, port: int, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A service that is ready."""
+    words = ["-w", os.fspath(shop), "--port", str(port), "--engine", "ray", *options]
     command = [sys.executable, "-m", "serendip", "serve", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             is_ready = any(line.startswith("Ready:") for line in process.stdout)
             assert is_ready, "the service ended before it was ready"
-            yield process, port
+            yield process
         finally:
             process.terminate()
 
@@ -54,7 +51,8 @@ def call(port: int, method: str, path: str, body: object = None) -> tuple[int, A
 
 
 def test_two_replicas_answer_as_one_service_until_it_is_ended(shop: Path) -> None:
-    with ray_service(shop) as (process, port):
+    port = free_port()
+    with ray_service(shop, port, "--replicas", "2") as process:
         assert len(find_replicas()) == 2
 
         def generations() -> set[str]:
@@ -69,3 +67,35 @@ def test_two_replicas_answer_as_one_service_until_it_is_ended(shop: Path) -> Non
         wait_until(lambda: generations() == {published}, "the published generation")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=300) == 0
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A cluster with a node of two cores; processes of the test have its token."""
+    before = dict(os.environ)
+    secure_ray("")
+    from serendip.runtime.ray_cluster import end_nodes, start_nodes
+
+    try:
+        cluster = start_nodes([2])
+        yield cluster
+        end_nodes(cluster)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_the_command_that_follows_a_killed_one_replaces_its_application(
+    shop: Path, cluster: Any
+) -> None:
+    port, options = free_port(), ("--replicas", "1", "--address", cluster.address)
+    with ray_service(shop, port, *options) as killed:
+        killed.kill()
+    assert call(port, "GET", "/health/live")[0] == 200  # the proxy outlives the command
+    with ray_service(shop, port, *options) as process:
+        assert call(port, "GET", "/health/ready")[1]["generation"] == "gen-1"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=300) == 0
+    with pytest.raises(ConnectionRefusedError):
+        call(port, "GET", "/health/live")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from serendip.errors import NotTrainedError, StorageError
+from serendip.errors import LateError, NotTrainedError
 from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
@@ -50,16 +50,18 @@ class Replica:
         self._ring.watch()
 
     def check(self) -> None:
-        """Whether it should go on.
+        """Whether it should go on, as a worker does: also while writes fail.
+
+        Another replica would have the same disk or database, and could not even begin to answer.
 
         Raises:
             NotTrainedError: no generation answers.
-            StorageError: a write would fail.
+            LateError: so many requests hang that only another process helps.
         """
         if not self._holder.is_ready:
             raise NotTrainedError("no generation answers.")
-        if self._holder.storage_problem:
-            raise StorageError(self._holder.storage_problem)
+        if self._holder.is_hung:
+            raise LateError("too many requests hang.")
 
     def close(self) -> None:
         """End what runs beside the answers, and close the engine."""
