@@ -3,16 +3,19 @@
 A request comes to one of the replicas, waits for its turn, computes, asks all shards of the index
 at once, waits for the last of them, and computes to the end. Each replica and each copy of a shard
 works on one thing at a time, in order of arrival; which of equal ones gets a request is drawn, as
-without a load balancer that knows their queues. Requests arrive at random moments (Poisson). What
-is not in the model: failures, garbage collection, networks that are full, and cores that processes
-share.
+without a load balancer that knows their queues. Requests arrive at random moments (Poisson).
+Processes have a core each, or share fewer cores equally (processor sharing). What is not in the
+model: failures, networks that are full, caches and memory that processes share, and whatever else
+runs on their cores.
 
-Shapes: R requests, T measured times.
+Shapes: R requests, T measured times, S shards.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +27,11 @@ Times = NDArray[np.float64]
 WARM_SHARE = 0.1
 """Share of the requests, the first ones, that are not counted: the queues are empty before."""
 
-_BEGIN, _ASK_SHARD, _END = 0, 1, 2
+_REQUESTS_EACH = 100
+"""Requests of each replica that are simulated at least: its queue needs about six to fill."""
+
+_BEGIN, _SEARCH, _END = 0, 1, 2
+"""Parts of a request, in this order; without shards the first is all of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +40,7 @@ class ServiceTimes:
 
     Args:
         request_s: (T,) seconds in a replica, without the search of shards.
-        shard_s: (T,) seconds of one search in one shard; empty = there are no shards.
+        shard_s: (T,) seconds in one shard, all searches of a request; empty = there are no shards.
         hop_s: seconds from a replica to a shard and back.
     """
 
@@ -81,12 +88,15 @@ class Prediction:
     busy_shards: float
 
 
-def capacity(cluster: Cluster, times: ServiceTimes) -> float:
-    """Requests per second above which queues grow without end."""
-    limits = [cluster.replicas / float(times.request_s.mean())]
+def capacity(cluster: Cluster, times: ServiceTimes, cores: float = math.inf) -> float:
+    """Requests per second above which queues grow without end; processes may share cores."""
+    request_s = float(times.request_s.mean())
+    limits = [cluster.replicas / request_s]
     if cluster.shards:
-        limits.append(cluster.copies / float(times.shard_s.mean()))
-    return min(limits)
+        shard_s = float(times.shard_s.mean())
+        limits.append(cluster.copies / shard_s)
+        request_s += cluster.shards * shard_s
+    return min(*limits, cores / request_s)
 
 
 def predict(
@@ -105,7 +115,7 @@ def predict(
     arrivals = np.cumsum(random.exponential(1 / rate, requests))  # (R,)
     needed = random.choice(times.request_s, requests)  # (R,)
     replicas = random.integers(0, cluster.replicas, requests)
-    answered = run(cluster, times, arrivals, needed, replicas, random)
+    answered = simulate(cluster, times, arrivals, needed, replicas, random)
     latencies = (answered - arrivals)[int(WARM_SHARE * requests) :]
     span = float(answered.max() - arrivals[0])
     busy = float(needed.sum()) / span / cluster.replicas
@@ -120,51 +130,144 @@ def predict(
     )
 
 
-def run(
+def simulate(
     cluster: Cluster,
     times: ServiceTimes,
     arrivals: Times,
     needed: Times,
     replicas: NDArray[np.int64],
     random: np.random.Generator,
+    cores: float = math.inf,
 ) -> Times:
     """Moments (R,) at which requests are answered, by what happens in order of time.
 
     Args:
         cluster: what answers.
         times: of shards.
-        arrivals: (R,) moments, ascending.
-        needed: (R,) seconds that each request computes.
+        arrivals: (R,) moments.
+        needed: (R,) seconds that each request computes in its replica.
         replicas: (R,) who gets it.
         random: draws times and copies of shards.
+        cores: that all processes share; infinite = each has one.
     """
-    answered = np.zeros(len(arrivals))
-    free = np.zeros(cluster.replicas)
-    shards_free = np.zeros((cluster.shards, cluster.copies))
-    share = 0.5 if cluster.shards else 1.0  # half before the shards are asked, half after
-    left = [cluster.shards] * len(arrivals)
-    events: list[tuple[float, int, int, int]] = [
-        (moment, _BEGIN, number, 0) for number, moment in enumerate(arrivals.tolist())
-    ]
-    while events:
-        now, kind, number, shard = heapq.heappop(events)
-        if kind == _ASK_SHARD:
-            copy = int(random.integers(cluster.copies)) if cluster.copies > 1 else 0
-            begin = max(now, shards_free[shard, copy])
-            shards_free[shard, copy] = end = begin + float(random.choice(times.shard_s))
-            answered[number] = max(answered[number], end)
-            left[number] -= 1
-            if not left[number]:
-                moment = float(answered[number]) + times.hop_s / 2
-                heapq.heappush(events, (moment, _END, number, 0))
-            continue
-        replica = replicas[number]
-        end = max(now, free[replica]) + share * needed[number]
-        free[replica] = answered[number] = end
-        if kind == _BEGIN:
-            for part in range(cluster.shards):
-                heapq.heappush(events, (end + times.hop_s / 2, _ASK_SHARD, number, part))
-    return answered
+    return _Simulation(cluster, times, needed, replicas, random, cores).run(arrivals)
+
+
+class _Simulation:
+    """Requests on their way; arguments as in ``simulate``."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        times: ServiceTimes,
+        needed: Times,
+        replicas: NDArray[np.int64],
+        random: np.random.Generator,
+        cores: float,
+    ) -> None:
+        shape = (len(needed), cluster.shards)  # (R, S)
+        share = 0.5 if cluster.shards else 1.0  # half before the shards are asked, half after
+        self._needed, self._replicas = (share * needed).tolist(), replicas.tolist()
+        self._searches = random.choice(times.shard_s, shape).tolist() if cluster.shards else []
+        copies = random.integers(cluster.copies, size=shape)
+        first = cluster.replicas + cluster.copies * np.arange(cluster.shards)  # copy of each shard
+        self._shards = (first + copies).tolist()
+        self._waits_for = [cluster.shards] * len(needed)
+        self._processes = _Processes(cluster.processes, cores)
+        self._half_hop = times.hop_s / 2
+        self._due: list[tuple[float, int, int, int]] = []  # moment, request, part, shard
+
+    def run(self, arrivals: Times) -> Times:
+        """Moments (R,) at which requests that arrive at some moments (R,) are answered."""
+        answered = np.zeros(len(arrivals))
+        self._due = [(moment, number, _BEGIN, 0) for number, moment in enumerate(arrivals.tolist())]
+        heapq.heapify(self._due)
+        processes = self._processes
+        while self._due or processes.next_end < math.inf:
+            if self._due and self._due[0][0] <= processes.next_end:
+                moment, number, part, shard = heapq.heappop(self._due)
+                processes.wait_until(moment)
+                self._submit(number, part, shard)
+            else:
+                number, part = processes.end_next()
+                if not self._go_on(number, part):
+                    answered[number] = processes.now
+        return answered
+
+    def _submit(self, number: int, part: int, shard: int) -> None:
+        """Give a part of a request to the process that computes it."""
+        if part == _SEARCH:
+            process, seconds = self._shards[number][shard], self._searches[number][shard]
+        else:
+            process, seconds = self._replicas[number], self._needed[number]
+        self._processes.submit(process, (number, part), seconds)
+
+    def _go_on(self, number: int, part: int) -> bool:
+        """Send what follows a part that has ended; False = the request is answered."""
+        moment = self._processes.now + self._half_hop
+        if part == _BEGIN:
+            for shard in range(self._waits_for[number]):
+                heapq.heappush(self._due, (moment, number, _SEARCH, shard))
+            return self._waits_for[number] > 0
+        if part == _SEARCH:
+            self._waits_for[number] -= 1
+            if not self._waits_for[number]:
+                heapq.heappush(self._due, (moment, number, _END, 0))
+            return True
+        return False
+
+
+class _Processes:
+    """Processes that each compute one task after another, and share cores.
+
+    As long as no more of them compute than there are cores, each has one; above that all of them
+    get the same share. So the busy ones advance at one pace, and the next to end is the one whose
+    end is the least in seconds of computing.
+
+    Args:
+        number: of processes.
+        cores: that they share.
+    """
+
+    def __init__(self, number: int, cores: float) -> None:
+        self.now = 0.0
+        self._cores, self._computed_s = cores, 0.0  # by a process that is always busy
+        self._tasks = [deque[tuple[tuple[int, int], float]]() for _ in range(number)]
+        self._ends: list[tuple[float, int]] = []  # in seconds of computing; process
+
+    @property
+    def next_end(self) -> float:
+        """Moment at which the next task ends if no other comes before; infinite = none runs."""
+        if not self._ends:
+            return math.inf
+        return self.now + max(0.0, self._ends[0][0] - self._computed_s) / self._pace
+
+    @property
+    def _pace(self) -> float:
+        return min(1.0, self._cores / len(self._ends)) if self._ends else 1.0
+
+    def wait_until(self, moment: float) -> None:
+        """Compute until a moment, which is not after ``next_end``."""
+        self._computed_s += (moment - self.now) * self._pace
+        self.now = moment
+
+    def submit(self, process: int, task: tuple[int, int], seconds: float) -> None:
+        """Let a task wait for its turn in a process, now."""
+        self._tasks[process].append((task, seconds))
+        if len(self._tasks[process]) == 1:
+            self._begin(process)
+
+    def end_next(self) -> tuple[int, int]:
+        """Compute until the next task ends; return it."""
+        self.now = self.next_end
+        self._computed_s, process = heapq.heappop(self._ends)
+        task, _ = self._tasks[process].popleft()
+        if self._tasks[process]:
+            self._begin(process)
+        return task
+
+    def _begin(self, process: int) -> None:
+        heapq.heappush(self._ends, (self._computed_s + self._tasks[process][0][1], process))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +320,7 @@ def size(
         shards: ranges of the index, each in a machine of its own; 0 = all in each replica.
         load: share of the capacity that is used, in (0, 1).
         price_per_hour: of a machine.
-        requests: number of them that are simulated.
+        requests: number of them that are simulated, or as many as give each replica enough.
 
     Returns:
         None if there are fewer machines than the shards and one replica need.
@@ -234,5 +337,5 @@ def size(
         return None
     best = max(candidates, key=lambda cluster: capacity(cluster, times))
     rate = load * capacity(best, times)
-    prediction = predict(best, times, rate, requests)
+    prediction = predict(best, times, rate, max(requests, _REQUESTS_EACH * best.replicas))
     return Sizing(machines, best, rate, prediction, machines * price_per_hour / 3_600 / rate * 1e6)

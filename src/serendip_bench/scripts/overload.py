@@ -49,6 +49,13 @@ class Connection(asyncio.Protocol):
         self.says_when = False
         """Whether the last answer says when to ask again."""
 
+    @property
+    def port(self) -> int:
+        """Port of this end."""
+        assert self._transport is not None
+        port: int = self._transport.get_extra_info("sockname")[1]
+        return port
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
@@ -71,6 +78,11 @@ class Connection(asyncio.Protocol):
         if self._status is not None:
             self._status.set_result(0)
             self._status = None
+
+    def close(self) -> None:
+        """Close it."""
+        assert self._transport is not None
+        self._transport.close()
 
     async def ask(self, path: str) -> int:
         """The status of the answer; 0 = the connection was closed."""
@@ -123,6 +135,13 @@ class Answers:
             if times:
                 found[name] = compute_percentiles(sorted(times))
         return found
+
+
+def list_mixed_requests(netloc: str) -> list[str]:
+    """Home, search and similar in turn, as many of each, from users and titles of the service."""
+    routes = list_requests(netloc)
+    groups = zip(*(routes[name] for name in _MIX), strict=False)
+    return [path for group in groups for path in group]
 
 
 async def connect(netloc: str) -> Connection:
@@ -209,10 +228,7 @@ async def measure(netloc: str, pid: int, seconds: float, times: float, seed: int
         times: requests per second of the last phase, as a multiple of what can be answered.
         seed: of the moments and requests.
     """
-    routes = list_requests(netloc)
-    paths = [
-        path for group in zip(*(routes[name] for name in _MIX), strict=False) for path in group
-    ]
+    paths = list_mixed_requests(netloc)
     await ask_in_turn(netloc, paths, 8, _WARM_UP_S)
     unloaded = await ask_in_turn(netloc, paths, 1, seconds / 4)
     capacity = await ask_in_turn(netloc, paths, 8, seconds / 4)

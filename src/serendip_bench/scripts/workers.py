@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import cycle
@@ -54,7 +54,7 @@ class MeasuredService:
 
     def cpu_s(self) -> float:
         """CPU seconds of all processes so far."""
-        return sum(map(_cpu_s, self.pids))
+        return sum(map(read_cpu_s, self.pids))
 
     def pss_mb(self) -> float:
         """Proportional set size of all processes in MB."""
@@ -65,7 +65,8 @@ class MeasuredService:
         return statistics.mean(_memory_mb(pid, *kinds) for pid in self.answering)
 
 
-def _cpu_s(pid: int) -> float:
+def read_cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its threads so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -78,11 +79,20 @@ def _memory_mb(pid: int, *kinds: str) -> float:
 
 
 @contextmanager
-def run_service(workspace: Path, workers: int) -> Iterator[MeasuredService]:
-    """Run ``serendip serve`` as a context."""
+def run_service(
+    workspace: Path, workers: int, settings: Mapping[str, str] | None = None
+) -> Iterator[MeasuredService]:
+    """Run ``serendip serve`` as a context.
+
+    Args:
+        workspace: its folder.
+        workers: processes that answer.
+        settings: variables of its environment beside those of this process.
+    """
     command = [sys.executable, "-m", "serendip", "serve", "--workspace", str(workspace)]
     command += ["--port", "0", "--workers", str(workers)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, **(settings or {})}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     try:
         line = ""
@@ -96,6 +106,7 @@ def run_service(workspace: Path, workers: int) -> Iterator[MeasuredService]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
+        process.stdout.close()
 
 
 def _get(port: int, path: str) -> bytes:
