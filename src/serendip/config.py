@@ -138,6 +138,11 @@ class Overrides:
         """Those of both, which have no path in common."""
         return Overrides({**self.values, **other.values}, {**self.variables, **other.variables})
 
+    def to_environment(self) -> dict[str, str]:
+        """Variables that ``of`` reads these from."""
+        texts = {path: _write_variable(value) for path, value in self.values.items()}
+        return {self.variables[path]: text for path, text in texts.items()}
+
     def variable(self, path: Sequence[int | str], or_inside: bool = False) -> str:
         """Name of the variable that set the value at a path, or a value around it; empty = none.
 
@@ -173,6 +178,11 @@ def _read_variable(name: str, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{name} = {text[:60]!r} is not JSON: {error.msg}.") from None
+
+
+def _write_variable(value: Any) -> str:
+    is_plain = isinstance(value, str) and not value.startswith(("[", "{", '"'))
+    return str(value) if is_plain else json.dumps(value)
 
 
 def validate(

@@ -95,6 +95,34 @@ def test_a_task_has_the_settings_of_its_command_and_none_of_its_own_environment(
     assert found.settings.gate.margin == 0.2
 
 
+def adopt(location: WorkspaceLocation) -> Settings:
+    """Body of a process that serves a workspace: what it reads later."""
+    location.adopt()
+    return Workspace.open(Path(location.folder)).settings
+
+
+def test_a_replica_has_the_settings_of_its_command_whenever_it_reads_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {
+        "SERENDIP_GATE__MARGIN": "0.2",
+        "SERENDIP_CONTENT__FIELDS": '["title"]',
+        "SERENDIP_ITEMS__LIST_SEPARATOR": '"["',
+        DATABASE: PRIVATE[DATABASE],
+    }
+    location = locate(monkeypatch, folder, told)
+    own = {"SERENDIP_TRAIN__BUDGET": "9s", DATABASE: PRIVATE[DATABASE].replace("hidden", "other")}
+    with monkeypatch.context() as changed:
+        for name, value in own.items():
+            changed.setenv(name, value)
+        (found,) = LocalExecutor(2).map(adopt, [location])
+        for name, value in {**told, DATABASE: own[DATABASE]}.items():
+            changed.setenv(name, value)
+        changed.delenv("SERENDIP_TRAIN__BUDGET")
+        assert found == Workspace.open(folder).settings
+    assert found.items.list_separator == "["
+
+
 def test_secrets_are_taken_from_the_environment_of_the_task_and_never_sent(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

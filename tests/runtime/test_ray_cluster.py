@@ -438,9 +438,10 @@ def test_each_machine_of_a_cluster_is_checked_and_what_it_raises_is_told(
     assert len(alive) == 2
     assert {path.name for path in tmp_path.iterdir()} == alive
     write_files(tmp_path)
-    check_machines(config, check_machine, WorkspaceLocation.of(tmp_path))
+    location = WorkspaceLocation.of(Workspace.open(tmp_path))
+    check_machines(config, check_machine, location)
     with pytest.raises(ConfigError, match=r"serendip\.db cannot be used by several machines"):
-        check_machines(config, check_machine, WorkspaceLocation(str(tmp_path), "another"))
+        check_machines(config, check_machine, replace(location, machine="another"))
 
 
 @pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")

@@ -159,7 +159,7 @@ def serve_on_ray(
             would use a database in a file.
         ExtraMissing: Ray Serve is not installed.
     """
-    from serendip.engine.workspace import WorkspaceLocation
+    from serendip.engine.workspace import Workspace, WorkspaceLocation
     from serendip.errors import ExtraMissing
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
@@ -177,7 +177,7 @@ def serve_on_ray(
     folder = workspace.resolve()
     options = _open_server_options(folder, host, port)
     scaling = _read_configs(folder / _SETTINGS_FILE)[0].scale(replicas)
-    location = WorkspaceLocation.of(folder)
+    location = WorkspaceLocation.of(Workspace.open(folder))
     config = ExecutorConfig(name="ray", address=address, workers=None if address else scaling.most)
     if address:
         options.check_keys()  # the proxy of a command that was killed may hold the port
@@ -237,7 +237,7 @@ def open_replica(
     from serendip.serve.workers.replica import Replica
     from serendip.serve.workers.shared_state import SharedState
 
-    folder = location.open().folder
+    folder = location.adopt().folder
     state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
     return Replica(_published_in(folder), _open_server_options(folder, host, port), state)
 

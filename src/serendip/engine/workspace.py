@@ -265,6 +265,21 @@ class WorkspaceLocation:
             )
         return workspace
 
+    def adopt(self) -> Workspace:
+        """``open`` in a process that serves this workspace alone.
+
+        From then on its environment has the settings of the command's, and the secrets of its own.
+
+        Raises:
+            ConfigError: as in ``open``.
+        """
+        workspace, private = self.open(), dict(self.digests)
+        for path, name in Overrides.of(os.environ).variables.items():
+            if path not in private:
+                del os.environ[name]
+        os.environ.update(self.overrides.to_environment())
+        return workspace
+
 
 def _is_private(path: tuple[str, ...], value: Any) -> bool:
     """Whether a setting of the environment is sent to no task."""
