@@ -15,7 +15,7 @@ import pytest
 
 from serendip.data.checks import CheckResult
 from serendip.engine.answer import Answer
-from serendip.engine.artefacts.generations import current_name, publish, rollback
+from serendip.engine.artefacts.generations import ITEM_VERSION, open_current, publish, rollback
 from serendip.engine.artefacts.shards import find_indexes
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -74,13 +74,14 @@ def serving(folder: Path, part: int, parts: int, port: int = 0) -> Iterator[Shar
 
 def publish_again(workspace: Workspace) -> None:
     """Publish what is published once more, under the next name."""
-    source = workspace.generation_folder / current_name(workspace.generations)
+    source = open_current(workspace.generations)
 
     def write(target: Path) -> None:
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source.folder, target, dirs_exist_ok=True)
         (target / "manifest.json").unlink()
 
-    publish(workspace.generations, write, {})
+    facts = {name: source.manifest[name] for name in (ITEM_VERSION, "event_seq")}
+    publish(workspace.generations, write, facts)
 
 
 def answer_in_time(engine: Engine, request: Request) -> Answer:
@@ -140,7 +141,7 @@ def test_where_no_shard_answers_the_start_ends_and_tells_why_of_each(
     shop: Path, shards: list[ShardServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = ShardServer(Workspace.open(shop), 0, 1, "127.0.0.1", 0, "sécret")
-    with pytest.raises(StorageError, match="none of 1 shards .* the token is another one"):
+    with pytest.raises(StorageError, match=r"none of 1 shards .* the token is another one"):
         open_engine(shop, addresses([secret]), monkeypatch)
     monkeypatch.setenv(TOKEN_VARIABLE, "sécret")
     assert ShardConnection(addresses([secret])[0]).state(20.0).parts == 1

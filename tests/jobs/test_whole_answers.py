@@ -64,7 +64,7 @@ def test_a_source_that_fails_ends_a_job_with_its_name_and_that_of_the_user(
     JOBS[job](queries, home, engine.state)
     failing()
     assert engine.recommend(Request("home", "u1")).degraded == ("retriever",)
-    with pytest.raises(UnsupportedError, match="'home' to user 'u1' .*: retriever. .*doctor"):
+    with pytest.raises(UnsupportedError, match=r"'home' to user 'u1' .*: retriever\. .*doctor"):
         JOBS[job](queries, home, engine.state)
 
 

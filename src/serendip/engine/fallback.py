@@ -37,6 +37,7 @@ LABELS: Mapping[str, str] = {
 }
 """Of the rungs that can be missing."""
 
+
 def has_popular_rung(surface: SurfaceConfig) -> bool:
     """Whether items that are popular are an answer: not to a search, which they do not match."""
     return surface.task != "search"
