@@ -1,4 +1,4 @@
-"""What the API stores, over HTTP with a real engine: the same on a SQLite file and on PostgreSQL."""
+"""What the API stores, over HTTP with a real engine: the same on a file and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def test_an_item_is_found_until_it_is_deleted(client: WireClient, other: WireCli
     other.holder.follow_items()
     assert ids_of(other, "/v1/search?q=zanzibar&k=3")[0] == "n"
     changed = {**item, "title": "Pemba"}
-    assert client.post("/v1/items", json=[changed, {**changed, "title": "Mafia"}]).status_code == 200
+    assert (
+        client.post("/v1/items", json=[changed, {**changed, "title": "Mafia"}]).status_code == 200
+    )
     assert client.get("/v1/items/n").json()["title"] == "Mafia"
     assert client.ask("DELETE", "/v1/items/n").status_code == 200
     assert client.ask("DELETE", "/v1/items/n").status_code == 404

@@ -109,9 +109,7 @@ class MirroredVersions(Versions):
         """Whether this machine may use a name, which no other one has claimed."""
         return self.mirror.objects.replace(f"{name}/{_CLAIM}", secrets.token_bytes(16), None)
 
-    def _put_in_place(
-        self, building: Path, name: str, require_held: Callable[[], None]
-    ) -> None:
+    def _put_in_place(self, building: Path, name: str, require_held: Callable[[], None]) -> None:
         self._mark(name, (building / MANIFEST).read_bytes())
         try:
             self._store(building, name)
