@@ -1,4 +1,4 @@
-"""What the API stores, over HTTP with a real engine: the same on a SQLite file and on PostgreSQL."""
+"""What the API stores, over HTTP with a real engine: the same on a file and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -69,22 +69,21 @@ def test_an_event_is_in_the_answers_of_all_services_and_counts_once(
         assert "i1" not in after
         (stored,) = history_of(service, "new")
         assert {name: stored[name] for name in kept} == kept
-    explanation = other.get("/v1/explain?user_id=new&item_id=i4").json()
-    assert explanation["item"]["item_id"] == "i4"
+    assert other.get("/v1/explain?user_id=new&item_id=i4").status_code == 200
 
 
-def test_what_neither_database_could_keep_alike_is_refused_by_name(client: WireClient) -> None:
+def test_what_the_databases_would_keep_differently_is_refused(client: WireClient) -> None:
     number = len(history_of(client, "u1"))
     bad: list[tuple[str, dict[str, Any]]] = [
-        ("user_id", {"user_id": "a\0b", "item_id": "i1"}),
+        ("NUL", {"user_id": "a\0b", "item_id": "i1"}),
         ("item_id", {"user_id": "u1", "item_id": "x" * 600}),
         ("value", {"user_id": "u1", "item_id": "i1", "value": "1e999"}),
-        ("query", {"user_id": "u1", "item_id": "i1", "query": "a\0b"}),
+        ("NUL", {"user_id": "u1", "item_id": "i1", "query": "a\0b"}),
     ]
-    for name, event in bad:
+    for word, event in bad:
         answer = client.post("/v1/events", json=[{"user_id": "u1", "item_id": "i1"}, event])
-        assert answer.status_code == 422, (name, answer.text)
-        assert name in error_of(answer)["message"]
+        assert answer.status_code == 422, (word, answer.text)
+        assert word in error_of(answer)["message"]
     assert len(history_of(client, "u1")) == number
     answer = client.post("/v1/items", json={"item_id": "n", "title": "a\0b"})
     assert (answer.status_code, client.get("/v1/items/n").status_code) == (422, 404)
@@ -98,7 +97,9 @@ def test_an_item_is_found_until_it_is_deleted(client: WireClient, other: WireCli
     other.holder.follow_items()
     assert ids_of(other, "/v1/search?q=zanzibar&k=3")[0] == "n"
     changed = {**item, "title": "Pemba"}
-    assert client.post("/v1/items", json=[changed, {**changed, "title": "Mafia"}]).status_code == 200
+    assert (
+        client.post("/v1/items", json=[changed, {**changed, "title": "Mafia"}]).status_code == 200
+    )
     assert client.get("/v1/items/n").json()["title"] == "Mafia"
     assert client.ask("DELETE", "/v1/items/n").status_code == 200
     assert client.ask("DELETE", "/v1/items/n").status_code == 404

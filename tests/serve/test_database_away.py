@@ -113,7 +113,8 @@ def test_what_must_read_or_write_gets_503_until_the_database_is_back(client, pos
 
 
 def test_of_a_server_that_is_silent_hardly_any_request_waits(client, postgres_server):
-    items_of(client, OF_A_USER[0])
+    for path in OF_A_USER:
+        items_of(client, path)
     with silent(postgres_server) as listener:
         for _ in range(5):
             for path in OF_A_USER:

@@ -140,9 +140,7 @@ class Versions:
         numbers = [self.number(path.name) for path in self.folder.glob(f"{self.prefix}*")]
         return f"{self.prefix}{max(numbers, default=0) + 1}"
 
-    def _put_in_place(
-        self, building: Path, name: str, require_held: Callable[[], None]
-    ) -> None:
+    def _put_in_place(self, building: Path, name: str, require_held: Callable[[], None]) -> None:
         """Give a complete folder its name and make it current."""
         require_held()
         building.rename(self.folder / name)

@@ -1,4 +1,4 @@
-"""A training that loses its lock on a server publishes nothing; one that has published has ended."""
+"""A training that loses its lock on a server publishes nothing, unless it has already published."""
 
 from __future__ import annotations
 

@@ -110,9 +110,7 @@ class MirroredVersions(Versions):
         """Whether this machine may use a name, which nobody has claimed."""
         return self.mirror.objects.replace(f"{name}/{_CLAIM}", content, None)
 
-    def _put_in_place(
-        self, building: Path, name: str, require_held: Callable[[], None]
-    ) -> None:
+    def _put_in_place(self, building: Path, name: str, require_held: Callable[[], None]) -> None:
         self._mark(name, (building / MANIFEST).read_bytes())
         try:
             self._store(building, name)

@@ -78,9 +78,7 @@ def publish(
     return generation
 
 
-def rollback(
-    generations: Place, require_held: Callable[[], None] = require_nothing
-) -> Version:
+def rollback(generations: Place, require_held: Callable[[], None] = require_nothing) -> Version:
     """Make the generation current that was current before the current one.
 
     Damaged generations are skipped. If neither the pointer ``CURRENT`` nor its backup can be read,

@@ -369,9 +369,7 @@ def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateR
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def publish_draft(
-    context: JobContext, draft: Draft, require_held: Callable[[], None]
-) -> Version:
+def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], None]) -> Version:
     """Align the vector space with the published generation, then publish.
 
     Args:

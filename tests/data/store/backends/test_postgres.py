@@ -92,7 +92,6 @@ def test_a_database_without_tables_is_not_opened_and_a_newer_one_is_refused(
     assert postgres_server.execute(statement) == [("9999",)]
 
 
-
 def test_a_database_of_an_earlier_revision_gets_what_it_lacks(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
