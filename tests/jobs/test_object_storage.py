@@ -235,7 +235,8 @@ def test_a_backup_is_made_of_what_is_here_while_the_storage_is_away(
     (shop / "serendip.toml").write_text(f'{settings}\n[storage]\nurl = "{away}"\n')
     summary = back_up(Workspace.open(shop), str(tmp_path / "backup"), SilentProgress())
     assert len(summary.damage.splitlines()) == 1
-    assert summary.damage.startswith(f"what may lie in {away}/queries, {away}/relevance, ")
+    assert summary.damage.startswith(f"what may lie in {away}/queries, ")
+    assert f", {away}/relevance" in summary.damage
     assert summary.generation == "gen-1"
     restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
     assert (tmp_path / "restored" / "semantic_ids" / "v1" / "manifest.json").is_file()
