@@ -44,14 +44,17 @@ def fetch_versions(workspace: Workspace) -> list[str]:
         what is wrong with those that are damaged in the storage, or whether it has any is not
         known, as it is out of reach.
     """
-    problems = []
+    problems: list[str] = []
+    unknown: dict[str, StorageError] = {}
     for versions in _shared(workspace):
         try:
             versions.current(verify=False)
         except ArtefactError as error:
             problems.append(str(error))
         except StorageError as error:
-            problems.append(f"what {versions.mirror.objects.name} has, if anything: {error}")
+            unknown[versions.mirror.objects.name] = error
+    if unknown:
+        problems.append(f"what may lie in {', '.join(unknown)}: {next(iter(unknown.values()))}")
     return problems
 
 

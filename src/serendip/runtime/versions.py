@@ -261,7 +261,7 @@ class Versions:
         return self.open(name, verify) if name else None
 
     def share(self) -> Version | None:
-        """Publish the current version in a store that has none; None = there is no store, or it has.
+        """Publish the current version in a store that has none; None = there is no such store.
 
         The caller holds the lock of the folder.
         """

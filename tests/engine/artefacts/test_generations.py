@@ -363,7 +363,7 @@ def test_an_array_that_cannot_be_read_is_refused_though_the_checksums_are_right(
 ) -> None:
     publish(tmp_path, write_array(1.0), {})
     change(tmp_path / "gen-1", lambda folder: (folder / "scales.npy").write_bytes(b"no array"))
-    with pytest.raises(ArtefactError, match="has no readable array.*rollback"):
+    with pytest.raises(ArtefactError, match=r"has no readable array.*rollback"):
         open_current(tmp_path)
 
 

@@ -149,7 +149,7 @@ def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
                 return "", str(error)
         except StorageError as error:
             shutil.rmtree(target, ignore_errors=True)
-            return "", f"what {place_name(workspace.generations)} has, if anything: {error}"
+            return "", f"what may lie in {place_name(workspace.generations)}: {error}"
     raise StorageError("generations are replaced again and again.", "Try again later.")
 
 

@@ -73,11 +73,11 @@ MIN_EVENTS_BESIDE = 50_000
 """With fewer events a second process costs more than it saves."""
 
 MOST_ITEMS_BESIDE = 50_000
-"""Two fits at once need twice the memory. Of more items the older part is fitted first: in a process
-of its own, whose memory is free before the rest is fitted, or in that of the command if several
-(``train_processes``) train the retriever. Where everything is computed does not change what comes
-out, but this number does: models are rounded when they are written, and the ranker of more items
-learns from what is read."""
+"""Two fits at once need twice the memory. Of more items the older part is fitted first: in a
+process of its own, whose memory is free before the rest is fitted, or in that of the command if
+several (``train_processes``) train the retriever. Where everything is computed does not change what
+comes out, but this number does: models are rounded when they are written, and the ranker of more
+items learns from what is read."""
 
 PLAN = (
     ("align content", 13.0),
