@@ -1,6 +1,4 @@
-"""Tasks in processes of another environment than their command's: settings go with them, not
-secrets.
-"""
+"""Tasks in another environment than their command's: settings go with them, and no secrets."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ def run_elsewhere(
 ) -> list[Opening]:
     """Open locations in another process, whose settings are those of an environment alone."""
     with monkeypatch.context() as changed:
-        for name in os.environ:
+        for name in [*os.environ]:
             if name.upper().startswith("SERENDIP_"):
                 changed.delenv(name)
         for name, value in environment.items():
@@ -88,6 +86,7 @@ def test_a_task_has_the_settings_of_its_command_and_none_of_its_own_environment(
     told = {"SERENDIP_GATE__MARGIN": "0.2", "SERENDIP_MODELS__ITEM_KNN__DECAY": "0.3"}
     own = {"SERENDIP_GATE__MARGIN": "0.4", "SERENDIP_TRAIN__BUDGET": "9s", LLM: PRIVATE[LLM]}
     (found,) = run_elsewhere(monkeypatch, [locate(monkeypatch, folder, told)], own)
+    assert found.settings is not None, found.error
     with monkeypatch.context() as changed:
         for name, value in told.items():
             changed.setenv(name, value)
