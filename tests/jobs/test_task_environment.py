@@ -23,9 +23,9 @@ DATABASE, STORAGE, LLM = (
     f"SERENDIP_{name}" for name in ("STORE__URL", "STORAGE__URL", "LLM__BASE_URL")
 )
 PRIVATE = {
-    DATABASE: "postgresql+psycopg://shop:hidden@db.internal/shop",
-    STORAGE: "s3://shop:hidden@bucket/shop",
-    LLM: "https://shop:hidden@llm.internal/v1",
+    DATABASE: "postgresql+psycopg://shop:swordfish@db.internal/shop",
+    STORAGE: "s3://shop:swordfish@bucket/shop",
+    LLM: "https://shop:swordfish@llm.internal/v1",
 }
 
 
@@ -98,8 +98,8 @@ def test_secrets_are_taken_from_the_environment_of_the_task_and_never_sent(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     location = locate(monkeypatch, folder, PRIVATE)
-    assert b"hidden" not in pickle.dumps(location)
-    own = {name: value.replace("shop:hidden", "task:other") for name, value in PRIVATE.items()}
+    assert b"swordfish" not in pickle.dumps(location)
+    own = {name: value.replace("shop:swordfish", "task:other") for name, value in PRIVATE.items()}
     (found,) = run_elsewhere(monkeypatch, [location], own)
     assert found.settings is not None, found.error
     settings = found.settings
@@ -123,7 +123,7 @@ def test_tasks_of_the_ranker_have_the_settings_without_secrets(
     settings, executor = Workspace.open(trained_folder).settings, NotedTasks(2)
     tasks = CandidateTasks(trained_folder, executor)
     assert list(tasks.label([("home", [])], state, settings, 0)) == []
-    assert b"hidden" not in executor.sent
+    assert b"swordfish" not in executor.sent
     (task,) = pickle.loads(executor.sent)  # noqa: S301  # as Ray sends it
     assert task.settings.all_surfaces() == settings.all_surfaces()
     assert task.settings.ranker == settings.ranker
@@ -138,7 +138,7 @@ def test_a_task_without_a_secret_of_its_command_refuses_and_names_the_variable(
     found = run_elsewhere(monkeypatch, locations, {})
     for opening, name in zip(found, [*PRIVATE, DATABASE], strict=True):
         assert f"Give {name} on each machine the value that it has for the command" in opening.error
-        assert "hidden" not in opening.error
+        assert "swordfish" not in opening.error
 
 
 def test_a_task_whose_environment_leads_to_another_database_refuses(
