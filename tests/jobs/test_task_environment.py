@@ -1,6 +1,4 @@
-"""Tasks in processes of another environment than their command's: settings go with them, not
-secrets.
-"""
+"""Tasks in another environment than their command's: settings go with them, and no secrets."""
 
 from __future__ import annotations
 
@@ -25,9 +23,9 @@ DATABASE, STORAGE, LLM = (
     f"SERENDIP_{name}" for name in ("STORE__URL", "STORAGE__URL", "LLM__BASE_URL")
 )
 PRIVATE = {
-    DATABASE: "postgresql+psycopg://shop:hidden@db.internal/shop",
-    STORAGE: "s3://shop:hidden@bucket/shop",
-    LLM: "https://shop:hidden@llm.internal/v1",
+    DATABASE: "postgresql+psycopg://shop:swordfish@db.internal/shop",
+    STORAGE: "s3://shop:swordfish@bucket/shop",
+    LLM: "https://shop:swordfish@llm.internal/v1",
 }
 
 
@@ -57,7 +55,7 @@ def run_elsewhere(
 ) -> list[Opening]:
     """Open locations in another process, whose settings are those of an environment alone."""
     with monkeypatch.context() as changed:
-        for name in os.environ:
+        for name in [*os.environ]:
             if name.upper().startswith("SERENDIP_"):
                 changed.delenv(name)
         for name, value in environment.items():
@@ -88,6 +86,7 @@ def test_a_task_has_the_settings_of_its_command_and_none_of_its_own_environment(
     told = {"SERENDIP_GATE__MARGIN": "0.2", "SERENDIP_MODELS__ITEM_KNN__DECAY": "0.3"}
     own = {"SERENDIP_GATE__MARGIN": "0.4", "SERENDIP_TRAIN__BUDGET": "9s", LLM: PRIVATE[LLM]}
     (found,) = run_elsewhere(monkeypatch, [locate(monkeypatch, folder, told)], own)
+    assert found.settings is not None, found.error
     with monkeypatch.context() as changed:
         for name, value in told.items():
             changed.setenv(name, value)
@@ -127,8 +126,8 @@ def test_secrets_are_taken_from_the_environment_of_the_task_and_never_sent(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     location = locate(monkeypatch, folder, PRIVATE)
-    assert b"hidden" not in pickle.dumps(location)
-    own = {name: value.replace("shop:hidden", "task:other") for name, value in PRIVATE.items()}
+    assert b"swordfish" not in pickle.dumps(location)
+    own = {name: value.replace("shop:swordfish", "task:other") for name, value in PRIVATE.items()}
     (found,) = run_elsewhere(monkeypatch, [location], own)
     assert found.settings is not None, found.error
     settings = found.settings
@@ -152,7 +151,7 @@ def test_tasks_of_the_ranker_have_the_settings_without_secrets(
     settings, executor = Workspace.open(trained_folder).settings, NotedTasks(2)
     tasks = CandidateTasks(trained_folder, executor)
     assert list(tasks.label([("home", [])], state, settings, 0)) == []
-    assert b"hidden" not in executor.sent
+    assert b"swordfish" not in executor.sent
     (task,) = pickle.loads(executor.sent)  # noqa: S301  # as Ray sends it
     assert task.settings.all_surfaces() == settings.all_surfaces()
     assert task.settings.ranker == settings.ranker
@@ -167,7 +166,7 @@ def test_a_task_without_a_secret_of_its_command_refuses_and_names_the_variable(
     found = run_elsewhere(monkeypatch, locations, {})
     for opening, name in zip(found, [*PRIVATE, DATABASE], strict=True):
         assert f"Give {name} on each machine the value that it has for the command" in opening.error
-        assert "hidden" not in opening.error
+        assert "swordfish" not in opening.error
 
 
 def test_a_task_whose_environment_leads_to_another_database_refuses(

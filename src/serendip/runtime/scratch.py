@@ -41,9 +41,11 @@ def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
     base.mkdir(parents=True, exist_ok=True)
     for place in {base, temporary}:  # word indexes are opened through folders of the latter
         remove_abandoned(place)
-    with tempfile.TemporaryDirectory(dir=base, prefix=PREFIX, ignore_cleanup_errors=True) as name:
-        with _lock(Path(name)):
-            yield Path(name)
+    with (
+        tempfile.TemporaryDirectory(dir=base, prefix=PREFIX, ignore_cleanup_errors=True) as name,
+        _lock(Path(name)),
+    ):
+        yield Path(name)
 
 
 @contextmanager

@@ -202,7 +202,7 @@ def test_tasks_of_a_relative_workspace_find_all_files_from_any_folder(
     assert Path(task.workspace.folder) == plain
 
 
-class PostingExecutor(UnreachableExecutor):
+class ShopWriter(UnreachableExecutor):
     """Runs tasks in this process, after an item and events were posted to a shop."""
 
     def __init__(self, shop: Path) -> None:
@@ -225,7 +225,7 @@ def test_what_is_posted_meanwhile_is_in_no_split(
     monkeypatch.setattr(evaluate, "MAX_TARGETS", 10)
     folder = import_shop(tmp_path, more=WITHOUT_SEARCHES)
     split = temporal(JobContext.open(folder).dataset, 0.9)
-    options = TrainOptions(executor=PostingExecutor(folder))
+    options = TrainOptions(executor=ShopWriter(folder))
     report = evaluate_workspace(JobContext.open(folder, options))
     assert len(JobContext.open(folder).dataset.catalogue) == 61
     cut = report["protocols"]["temporal"]["cuts"][0]

@@ -80,9 +80,7 @@ def open_engine_snapshot(
         location = EngineLocation(where, generation.name, str(folder), now)
         with (
             closing(StoreMoment.open(folder)) as moment,
-            closing(
-                Engine.open_named(workspace, generation.name, lambda: now, moment)
-            ) as engine,
+            closing(Engine.open_named(workspace, generation.name, lambda: now, moment)) as engine,
         ):
             yield EngineSnapshot(engine, location, users)
 
