@@ -37,6 +37,19 @@ class Nodes:
                 os.kill(processes[0].process.pid, signal.SIGKILL)
 
 
+def share_imports(folder: Path) -> None:
+    """Let processes of this one import what it does, and start quickly.
+
+    A package for the grammar of a rare format, which jsonschema imports where it is installed,
+    takes a second in each of the many processes of Ray; without it nothing is missing here.
+
+    Args:
+        folder: an empty one.
+    """
+    (folder / "rfc3987_syntax.py").write_text('raise ImportError("left out")\n')
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
+
+
 @contextmanager
 def two_nodes(folder: Path) -> Iterator[Nodes]:
     """Start two nodes whose processes import what this one does.
@@ -44,10 +57,7 @@ def two_nodes(folder: Path) -> Iterator[Nodes]:
     Args:
         folder: an empty one.
     """
-    # A package for the grammar of a rare format, which jsonschema imports where it is installed,
-    # takes a second in each of the many processes; without it nothing is missing here.
-    (folder / "rfc3987_syntax.py").write_text('raise ImportError("left out")\n')
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
+    share_imports(folder)
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
 

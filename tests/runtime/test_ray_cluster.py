@@ -495,7 +495,7 @@ class TestReplicas:
         assert self.names() == {"other"}
         assert self.get(port, "other") == b"the other"
 
-    @pytest.mark.parametrize(("host", "further"), [("0.0.0.0", 0), ("127.0.0.1", 1)])  # noqa: S104
+    @pytest.mark.parametrize(("host", "further"), [("0.0.0.0", 0), ("127.0.0.1", 1)])
     def test_a_service_is_not_reached_where_it_does_not_say(
         self,
         port: int,

@@ -154,9 +154,7 @@ def end_nodes(cluster: Cluster) -> None:
     cluster.shutdown()
 
 
-def check_machines(
-    config: ExecutorConfig, check: Callable[[Task], None], task: Task
-) -> None:
+def check_machines(config: ExecutorConfig, check: Callable[[Task], None], task: Task) -> None:
     """Call a function on each machine of a cluster that has cores for others.
 
     Raises:
@@ -404,8 +402,9 @@ def _start_proxy(host: str, port: int) -> None:
         serve.start(http_options={"host": host, "port": port})
     except RayError as error:
         serve.shutdown()
+        cause = error.cause if isinstance(error, RayTaskError) else error
         raise ConfigError(
-            f"Ray Serve cannot listen on {host}:{port}: {error}",
+            f"Ray Serve cannot listen on {host}:{port}: {cause}",
             "Give a --port that is free on the machines of the cluster, and a --host that each of "
             "them has.",
         ) from None
