@@ -332,8 +332,8 @@ def _format_times(rows: dict[str, dict[str, Any]]) -> str:
 
 def _format_checks(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
-        "| processes | requests, per second | median, ms: measured, model | p99, ms: measured, model"
-        " | error of the model: median, p99 |",
+        "| processes | requests, per second | median, ms: measured, model"
+        " | p99, ms: measured, model | error of the model: median, p99 |",
         "|---|---|---|---|---|",
     ]
     for row in rows:
