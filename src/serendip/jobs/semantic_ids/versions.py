@@ -96,13 +96,12 @@ class IdUpdate:
     require_held: Callable[[], None]
 
     @classmethod
-    def begin(
-        cls, place: Place, require_held: Callable[[], None], refit: bool = False
-    ) -> Self:
+    def begin(cls, place: Place, require_held: Callable[[], None], refit: bool = False) -> Self:
         """Read the current version; the caller holds the folder's lock until it has published.
 
         Args:
             place: of the versions.
+            require_held: of ``IdUpdate``.
             refit: go on without the current version if that is damaged.
 
         Raises:
