@@ -27,6 +27,8 @@ PRIVATE = {
     STORAGE: "s3://shop:swordfish@bucket/shop",
     LLM: "https://shop:swordfish@llm.internal/v1",
 }
+OTHER = PRIVATE[DATABASE].replace("swordfish", "other")
+"""The same database, with a password of the other machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def test_a_replica_has_the_settings_of_its_command_whenever_it_reads_them(
         DATABASE: PRIVATE[DATABASE],
     }
     location = locate(monkeypatch, folder, told)
-    own = {"SERENDIP_TRAIN__BUDGET": "9s", DATABASE: PRIVATE[DATABASE].replace("hidden", "other")}
+    own = {"SERENDIP_TRAIN__BUDGET": "9s", DATABASE: OTHER}
     with monkeypatch.context() as changed:
         for name, value in own.items():
             changed.setenv(name, value)
@@ -120,6 +122,7 @@ def test_a_replica_has_the_settings_of_its_command_whenever_it_reads_them(
         changed.delenv("SERENDIP_TRAIN__BUDGET")
         assert found == Workspace.open(folder).settings
     assert found.items.list_separator == "["
+    assert found.store.url == OTHER != PRIVATE[DATABASE]
 
 
 def test_secrets_are_taken_from_the_environment_of_the_task_and_never_sent(

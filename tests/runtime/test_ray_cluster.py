@@ -520,6 +520,10 @@ class TestReplicas:
             assert self.get(port, "x") == b"the shop"
             newer.close()
             assert self.names() == {"other"}
+        with start("shop", "127.0.0.1", port):
+            with start("shop", "127.0.0.1", port):
+                pass
+            assert self.names() == {"other"}  # and the older command has nothing to end
 
 
 @pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")

@@ -10,10 +10,20 @@ from collections.abc import Sequence
 
 from serendip.data.query import Query
 from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.relevance_filter import RelevanceFilter
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import UnsupportedError
+
+_AGAIN = (
+    "Run the command again; if this comes again, `serendip doctor` checks the files and `serendip "
+    "train` makes a generation that fits the settings."
+)
+_NO_MODEL = (
+    "Make its model with `serendip judge distil` and `serendip train`, or take the threshold out "
+    "of the surface's `relevance_filter`."
+)
 
 
 def answer_whole(
@@ -38,11 +48,10 @@ def require_whole(results: Sequence[Result]) -> None:
     for result in results:
         if not result.degraded:
             continue
-        user = result.query.user_id
+        failed, user = list(dict.fromkeys(result.degraded)), result.query.user_id
         asked = f"user {user!r}" if user else "a request without a user"
         raise UnsupportedError(
             f"the answer of {result.surface.task!r} to {asked} lacks what failed: "
-            f"{', '.join(dict.fromkeys(result.degraded))}.",
-            "Run the command again; if this comes again, `serendip doctor` checks the files and "
-            "`serendip train` makes a generation that fits the settings.",
+            f"{', '.join(failed)}.",
+            _NO_MODEL if failed == [RelevanceFilter.name] else _AGAIN,
         )

@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -383,10 +383,12 @@ def serve_replicas(
             ) from None
         yield
     finally:
-        if _find_owner(name) == owner:
-            serve.delete(name)
-        if not config.address or not serve.status().applications:
-            serve.shutdown()  # it would hold its port for as long as there is the cluster
+        # Ray Serve has ended already if a successor ended before.
+        with suppress(RayError, RayServeException):
+            if _find_owner(name) in (owner, None):
+                serve.delete(name)
+            if not config.address or not serve.status().applications:
+                serve.shutdown()  # it would hold its port for as long as there is the cluster
 
 
 def _start_proxy(host: str, port: int) -> None:
@@ -398,10 +400,13 @@ def _start_proxy(host: str, port: int) -> None:
     from ray import serve
     from ray.serve.context import _get_global_client  # there is no public way to ask
 
+    is_new = False
     try:
+        is_new = _get_global_client(raise_if_no_controller_running=False) is None
         serve.start(http_options={"host": host, "port": port})
-    except RayError as error:
-        serve.shutdown()
+    except (RayError, TimeoutError) as error:
+        if is_new:  # else others are served by it
+            serve.shutdown()
         cause = error.cause if isinstance(error, RayTaskError) else error
         raise ConfigError(
             f"Ray Serve cannot listen on {host}:{port}: {cause}",
@@ -419,7 +424,7 @@ def _start_proxy(host: str, port: int) -> None:
 
 
 def _find_owner(name: str) -> object:
-    """The ``user_config`` that an application was deployed with last; None = there is none."""
+    """The ``user_config`` that an application was deployed with last; None = none is known yet."""
     from ray.serve.context import _get_global_client
 
     application = _get_global_client().get_serve_details()["applications"].get(name, {})

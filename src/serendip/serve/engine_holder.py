@@ -320,7 +320,7 @@ class EnginePool:
         self,
         call: Callable[[EngineProtocol], ResultT],
         otherwise: Callable[[EngineProtocol], ResultT],
-        last: Callable[[EngineProtocol], ResultT] | None,
+        last: Callable[[EngineProtocol], ResultT | None],
     ) -> ResultT:
         """``read``, and if that takes too long or fails, run ``otherwise`` in a spare thread.
 
@@ -333,7 +333,7 @@ class EnginePool:
         Args:
             call: as of ``read``.
             otherwise: the answer in its place.
-            last: an answer in place of that one; None = there is none.
+            last: an answer in place of that one, which may be None: there is none then.
         """
         try:
             return await self.read(call)
@@ -343,31 +343,32 @@ class EnginePool:
             raise
         except Exception as error:  # noqa: BLE001 - whatever fails, the fallback does without it
             self._failures.write("answering from less", error)
-        tasks = [asyncio.create_task(self._run(self._spare, otherwise))]
+        better = asyncio.create_task(self._run(self._spare, otherwise))
+        lesser: asyncio.Task[ResultT | None] | None = None
         try:
-            await asyncio.wait(tasks, timeout=OTHERWISE_DEADLINES * self._deadline_s)
-            if last is not None and not tasks[0].done():
-                tasks.append(asyncio.create_task(self._run(self._last, last)))
-            return await self._take_first(*tasks)
+            await asyncio.wait([better], timeout=OTHERWISE_DEADLINES * self._deadline_s)
+            if better.done():
+                return better.result()
+            lesser = asyncio.create_task(self._run(self._last, last))
+            return await self._take_first(better, lesser)
         finally:
-            for task in tasks:
-                if not task.cancel() and not task.cancelled():
+            for task in (better, lesser):
+                if task is not None and not task.cancel() and not task.cancelled():
                     task.exception()  # it has ended, however it did, and nobody waits for it
 
     async def _take_first(
-        self, better: asyncio.Task[ResultT], lesser: asyncio.Task[ResultT] | None = None
+        self, better: asyncio.Task[ResultT], lesser: asyncio.Task[ResultT | None]
     ) -> ResultT:
         """What the better of two tasks leads to, unless the other one has an answer before."""
-        if lesser is None:
-            return await better
         await asyncio.wait([better, lesser], return_when=asyncio.FIRST_COMPLETED)
         if better.done():
             return better.result()
         try:
-            return lesser.result()
+            answer = lesser.result()
         except Exception as error:  # noqa: BLE001 - whatever fails, the better one may still come
             self._failures.write("waiting for a better answer", error)
-        return await better
+            answer = None
+        return await better if answer is None else answer
 
     async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.

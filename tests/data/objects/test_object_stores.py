@@ -479,6 +479,45 @@ def test_what_another_machine_shared_first_takes_nothing_from_this_one(tmp_path:
     assert versions(tmp_path / "a", store).names() == ["gen-3"]
 
 
+def test_a_copy_of_a_machine_takes_nothing_away_that_the_other_one_put_in_force(
+    tmp_path: Path,
+) -> None:
+    store = open_object_store(str(tmp_path / "shared"))
+    published_here(tmp_path / "b", "first")
+    with pytest.raises(StorageError):  # after the claim, which the copy then has, too
+        versions(tmp_path / "b", MortalStore(store, [1], raise_gone)).share()
+    shutil.copytree(tmp_path / "b", tmp_path / "copy")
+
+    class Late(MirroredVersions):
+        """The other machine shares while this one writes into the store."""
+
+        def make_current(self, name: str) -> None:
+            assert versions(tmp_path / "b", store).share() is not None
+            super().make_current(name)
+
+    mirror = Mirror(tmp_path / "copy", store.within("generations"))
+    with pytest.raises(ConflictError):
+        Late(tmp_path / "copy", "Train.", "gen-", "CURRENT", 2, mirror=mirror).share()
+    assert text_of(tmp_path / "c", store) == "first"
+
+
+def test_what_was_stored_under_a_lock_that_was_lost_is_not_left(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    versions(tmp_path / "a", store).publish(write("one"), {})
+    held = iter([True, False])  # it is lost while files are stored
+
+    def require_held() -> None:
+        if not next(held):
+            raise StorageError("the lock was lost.")
+
+    with pytest.raises(StorageError, match="the lock was lost"):
+        versions(tmp_path / "a", store).publish(write("two"), {}, require_held)
+    assert versions(tmp_path / "b", store).names() == ["gen-1"]
+    assert [text_of(tmp_path / name, store) for name in "ab"] == ["one"] * 2
+    assert versions(tmp_path / "a", store).publish(write("three"), {}).name == "gen-3"
+
+
 def test_a_version_that_is_away_is_that_of_this_machine(tmp_path: Path) -> None:
     store = open_object_store(str(tmp_path / "shared"))
     away = AwayStore(store)

@@ -111,10 +111,11 @@ class MirroredVersions(Versions):
         return self.mirror.objects.replace(f"{name}/{_CLAIM}", content, None)
 
     def _put_in_place(self, building: Path, name: str, require_held: Callable[[], None]) -> None:
+        require_held()
         self._mark(name, (building / MANIFEST).read_bytes())
         try:
             self._store(building, name)
-            require_held()
+            self._require_held(name, require_held)
             building.rename(self.folder / name)
             flush_folder(self.folder)
             self.make_current(name)
@@ -125,6 +126,15 @@ class MirroredVersions(Versions):
             raise
         with suppress(StorageError):  # It is in force; the next publication cleans.
             self._remove_unfinished(name)
+
+    def _require_held(self, name: str, require_held: Callable[[], None]) -> None:
+        """Raise what says that a lock was lost; a version that was stored under it goes."""
+        try:
+            require_held()
+        except StorageError:
+            with suppress(StorageError):
+                self._remove_stored(name, with_claim=False)
+            raise
 
     def _store(self, building: Path, name: str) -> None:
         """Store a version; one whose publication came too late may be removed meanwhile."""
@@ -401,7 +411,9 @@ class MirroredVersions(Versions):
             self._store(self.folder / name, name)
             self.make_current(name)
         except ConflictError:
-            self._remove_stored(name, with_claim=False)
+            # A copy of this machine has the same claim, and may have put the version in force.
+            if self.current_name() != name:
+                self._remove_stored(name, with_claim=False)
             raise
         # Only now: a copy of what is not in force may be removed.
         self._mark(name, (self.folder / name / MANIFEST).read_bytes())

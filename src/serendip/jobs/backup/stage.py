@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serendip.data.objects.mirror import place_name
+from serendip.data.objects.mirror import Place, place_name
 from serendip.data.store.backends.disk_failure import FAILURE_ENDING
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import LOG_FOLDER, Store
@@ -148,9 +148,22 @@ def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
             if _is_published(workspace, name):
                 return "", str(error)
         except StorageError as error:
+            if not _is_out_of_reach(workspace.generations):
+                raise
             shutil.rmtree(target, ignore_errors=True)
             return "", f"what may lie in {place_name(workspace.generations)}: {error}"
     raise StorageError("generations are replaced again and again.", "Try again later.")
+
+
+def _is_out_of_reach(place: Place) -> bool:
+    """Whether a storage does not answer; a folder always does."""
+    if isinstance(place, Path):
+        return False
+    try:
+        place.objects.sizes("")
+    except StorageError:
+        return True
+    return False
 
 
 def _is_published(workspace: Workspace, name: str) -> bool:

@@ -328,15 +328,15 @@ class Routes:
     async def _answer(
         self, call: Callable[[EngineProtocol], Answer], request: EngineRequest
     ) -> Response:
-        def ask_popular(engine: EngineProtocol) -> responses.AnswerOut:
+        def ask_popular(engine: EngineProtocol) -> responses.AnswerOut | None:
+            if not engine.has_popular_rung(request):
+                return None
             return responses.build_answer(engine.fall_back(request, with_content=False), engine)
 
-        with self._pool.holder.lease() as engine:
-            has_popular = engine.has_popular_rung(request)
         body = await self._pool.read_or(
             lambda engine: responses.build_answer(call(engine), engine),
             lambda engine: responses.build_answer(engine.fall_back(request), engine),
-            ask_popular if has_popular else None,
+            ask_popular,
         )
         if not body["items"]:
             self._metrics.add_empty(body["surface"])

@@ -138,7 +138,7 @@ def test_parameters_of_libpq_in_a_url_are_in_force(url: str) -> None:
 def test_a_process_that_stops_inside_a_write_loses_its_lock_and_acknowledges_nothing(
     url: str, tmp_path: Path
 ) -> None:
-    place, log = f"{url}%20-c{_IDLE}%3D300ms", tmp_path / "log"
+    place, log = f"{url}%20-c{_IDLE}%3D3s", tmp_path / "log"
     with (
         closing(Store.open(url, log=log)) as store,
         subprocess.Popen(

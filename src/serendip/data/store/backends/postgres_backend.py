@@ -68,6 +68,7 @@ _TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({_WRITE_LOCK}, hashtext(curren
 _LIMIT_IDLE = f"""set_config('idle_in_transaction_session_timeout',
     CASE current_setting('idle_in_transaction_session_timeout') WHEN '0' THEN '{IDLE_S}s'
     ELSE current_setting('idle_in_transaction_session_timeout') END, true)"""
+_ALLOW_IDLE = "set_config('idle_in_transaction_session_timeout', '0', true)"
 _TAKE_NAME_LOCK = (
     f"SELECT pg_try_advisory_lock({_NAME_LOCK}, hashtext(current_schema() || ' ' || %s::text))"
 )
@@ -170,8 +171,8 @@ class PostgresBackend:
         def begin(connection: Connection) -> None:
             options = connection.get_execution_options()
             if options.get(WRITES, False):
-                idle = "" if options.get(MAY_PAUSE, False) else f", {_LIMIT_IDLE}"
-                connection.exec_driver_sql(_TAKE_WRITE_LOCK + idle)
+                idle = _ALLOW_IDLE if options.get(MAY_PAUSE, False) else _LIMIT_IDLE
+                connection.exec_driver_sql(f"{_TAKE_WRITE_LOCK}, {idle}")
 
         return engine
 

@@ -216,7 +216,8 @@ class LogWriter:
         older = [self._read(partial(LogView.segment_table, facts=one)) for one in merged]
         table, seqs = _join([*older, tail])
         added = self._write(table, seqs)
-        with self._database.write() as connection:
+        # It looks for erased users among all those of a segment, without a word to the database.
+        with self._database.write(may_pause=True) as connection:
             connection.execute(self._sql.CUT_TAIL, {"until": int(np.asarray(tail["seq"]).max())})
             self._replace(connection, merged, added, seqs, "api", before)
         return len(tail)
@@ -342,7 +343,7 @@ class LogWriter:
             seqs = np.asarray(table["seq"], np.int64)
             table = table.drop_columns(["seq"])
             added = self._write(table, seqs) if len(table) else None
-            with self._database.write() as connection:
+            with self._database.write(may_pause=True) as connection:
                 self._replace(connection, [one], added, seqs, one.origin, before)
             self._remove_others()
             count += 1
