@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import socket
 import sys
@@ -37,8 +38,12 @@ class Nodes:
                 os.kill(processes[0].process.pid, signal.SIGKILL)
 
 
-def share_imports(folder: Path) -> None:
-    """Let processes of this one import what it does, and start quickly.
+_TOKEN = secrets.token_hex(32)
+"""Of all clusters of this process, in which Ray reads it once."""
+
+
+def prepare_ray(folder: Path) -> None:
+    """Let processes of Ray import what this one does, start quickly, and have its token.
 
     A package for the grammar of a rare format, which jsonschema imports where it is installed,
     takes a second in each of the many processes of Ray; without it nothing is missing here.
@@ -48,6 +53,7 @@ def share_imports(folder: Path) -> None:
     """
     (folder / "rfc3987_syntax.py").write_text('raise ImportError("left out")\n')
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
+    os.environ["RAY_AUTH_TOKEN"] = _TOKEN
 
 
 @contextmanager
@@ -57,7 +63,7 @@ def two_nodes(folder: Path) -> Iterator[Nodes]:
     Args:
         folder: an empty one.
     """
-    share_imports(folder)
+    prepare_ray(folder)
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
 

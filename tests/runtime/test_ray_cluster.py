@@ -434,9 +434,9 @@ def test_each_machine_of_a_cluster_is_checked_and_what_it_raises_is_told(
 
     config = ExecutorConfig(name="ray", address=nodes.cluster.address)
     check_machines(config, note_node, str(tmp_path))
-    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    assert len(alive) == 2
-    assert {path.name for path in tmp_path.iterdir()} == alive
+    noted = {path.name for path in tmp_path.iterdir()}
+    assert len(noted) == 2  # Ray lists one that was killed a moment ago among those alive
+    assert noted <= {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     write_files(tmp_path)
     location = WorkspaceLocation.of(Workspace.open(tmp_path))
     check_machines(config, check_machine, location)

@@ -37,6 +37,8 @@ from serendip.runtime.executor import (
 from serendip.runtime.executor_config import ExecutorConfig, ReplicaScaling
 from serendip.runtime.threads import limit_threads
 
+_log = logging.getLogger(__name__)
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -157,6 +159,8 @@ def end_nodes(cluster: Cluster) -> None:
 def check_machines(config: ExecutorConfig, check: Callable[[Task], None], task: Task) -> None:
     """Call a function on each machine of a cluster that has cores for others.
 
+    A machine that has just died, which a cluster notices late, is left out.
+
     Raises:
         Exception: what it raised on one of them.
     """
@@ -166,11 +170,14 @@ def check_machines(config: ExecutorConfig, check: Callable[[Task], None], task: 
         if node["Alive"] and node["Resources"].get("CPU", 0) >= 1:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             run = ray.remote(_run).options(num_cpus=0, scheduling_strategy=there)
-            checks.append(run.remote(check, task))
-    try:
-        ray.get(checks)
-    except RayError as error:
-        raise _explain(error, "the check of a machine") from None
+            checks.append((node["NodeManagerHostname"], run.remote(check, task)))
+    for name, checked in checks:
+        try:
+            ray.get(checked)
+        except RayTaskError as error:
+            raise _explain(error, "the check of a machine") from None
+        except RayError as error:
+            _log.warning("machine %s of the cluster did not answer: %s", name, error)
 
 
 class RayExecutor:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from processes import wait_until
-from ray_nodes import free_port, has_ray_serve, share_imports
+from ray_nodes import free_port, has_ray_serve, prepare_ray
 from test_real_service import ask, publish_copy
 
 from serendip.runtime.executor_factory import secure_ray
@@ -73,7 +73,7 @@ def test_two_replicas_answer_as_one_service_until_it_is_ended(shop: Path) -> Non
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster with a node of two cores; processes of the test have its token."""
     before = dict(os.environ)
-    share_imports(tmp_path_factory.mktemp("path"))
+    prepare_ray(tmp_path_factory.mktemp("path"))
     secure_ray("")
     from serendip.runtime.ray_cluster import end_nodes, start_nodes
 
