@@ -121,9 +121,11 @@ def main() -> None:
             assert process.stdout is not None
             next(line for line in process.stdout if line.startswith("Ready:"))
             with ReplicaLoad(port, [f"u{number}" for number in range(40)]) as load:
-                for _ in range(options.swaps):
+                for number in range(options.swaps):
                     name = publish_again(folder / "generations")
                     while json.loads(ask(port, "/health/ready")[1])["generation"] != name:
+                        pause.wait(0.2)
+                    while load.asked < options.requests * (number + 1) / options.swaps / 2:
                         pause.wait(0.2)
             print(f"{options.swaps} swaps: {load.asked} requests, failed {dict(load.failed)}")
             with ReplicaLoad(port, [f"u{number}" for number in range(40)]) as second:
