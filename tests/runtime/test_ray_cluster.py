@@ -324,6 +324,31 @@ def test_a_retriever_is_trained_with_a_helper_on_another_node(nodes: Nodes, tmp_
     assert np.allclose(alone.score_all(queries), together.score_all(queries), atol=1e-3)
 
 
+def note_node(folder: str) -> None:
+    import ray
+
+    Path(folder, ray.get_runtime_context().get_node_id()).touch()
+
+
+def test_each_machine_of_a_cluster_is_checked_and_what_it_raises_is_told(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    import ray
+
+    from serendip.runtime.ray_cluster import check_machines
+
+    config = ExecutorConfig(name="ray", address=nodes.cluster.address)
+    check_machines(config, note_node, str(tmp_path))
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    assert len(alive) == 2
+    assert {path.name for path in tmp_path.iterdir()} == alive
+    write_files(tmp_path)
+    location = WorkspaceLocation.of(Workspace.open(tmp_path))
+    check_machines(config, check_machine, location)
+    with pytest.raises(ConfigError, match=r"serendip\.db cannot be used by several machines"):
+        check_machines(config, check_machine, replace(location, machine="another"))
+
+
 def wait_on_node(task: tuple[str, int]) -> int:
     """Tell that it runs, then wait for the end of the second node."""
     folder, number = task
@@ -344,6 +369,14 @@ def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_p
         killing = beside.submit(kill)
         assert list(nodes.executor.map(wait_on_node, tasks)) == [0, 1, 2, 3]
         killing.result()
+
+
+def test_a_machine_that_has_died_is_left_out_of_the_check(nodes: Nodes, tmp_path: Path) -> None:
+    from serendip.runtime.ray_cluster import check_machines
+
+    config = ExecutorConfig(name="ray", address=nodes.cluster.address)
+    check_machines(config, note_node, str(tmp_path))
+    assert len([*tmp_path.iterdir()]) == 1
 
 
 def test_processes_that_start_slowly_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,31 +450,6 @@ class Plain:
 
     def close(self) -> None:
         """Nothing to do."""
-
-
-def note_node(folder: str) -> None:
-    import ray
-
-    Path(folder, ray.get_runtime_context().get_node_id()).touch()
-
-
-def test_each_machine_of_a_cluster_is_checked_and_what_it_raises_is_told(
-    nodes: Nodes, tmp_path: Path
-) -> None:
-    import ray
-
-    from serendip.runtime.ray_cluster import check_machines
-
-    config = ExecutorConfig(name="ray", address=nodes.cluster.address)
-    check_machines(config, note_node, str(tmp_path))
-    noted = {path.name for path in tmp_path.iterdir()}
-    assert len(noted) == 2  # Ray lists one that was killed a moment ago among those alive
-    assert noted <= {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    write_files(tmp_path)
-    location = WorkspaceLocation.of(Workspace.open(tmp_path))
-    check_machines(config, check_machine, location)
-    with pytest.raises(ConfigError, match=r"serendip\.db cannot be used by several machines"):
-        check_machines(config, check_machine, replace(location, machine="another"))
 
 
 @pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
