@@ -88,7 +88,6 @@ class TinyEngine:
         self._users: dict[str, User] = {}
         self._answers = 0
         self.is_closed = False
-        self.missing_shards: Sequence[str] = ()
         self.units = {"cost": "EUR"}
         self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()

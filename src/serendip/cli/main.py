@@ -36,7 +36,6 @@ from serendip.cli import (
     restore,
     rollback,
     serve,
-    shard,
     status,
     storage,
     store,
@@ -56,7 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(init, import_, doctor, train, status, evaluate, serve, shard, recommend, rollback),
+    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback),
     *(backup, restore, export, convert, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)

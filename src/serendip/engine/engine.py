@@ -42,7 +42,6 @@ from serendip.engine.artefacts.generations import (
     open_named,
 )
 from serendip.engine.artefacts.quality_report import QualityReport
-from serendip.engine.artefacts.shards import ShardGroup
 from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back, has_popular_rung
@@ -75,7 +74,6 @@ from serendip.errors import (
     UnsupportedError,
 )
 from serendip.models.index.ann_index import INDEX_FILE, load_faiss
-from serendip.models.index.sharded_index import opening_shards
 from serendip.runtime.spans import span
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
@@ -110,7 +108,6 @@ class Engine:
         report: QualityReport,
         clock: Callable[[], float] = time.time,
         media: PostedMedia = NO_POSTED_MEDIA,
-        shards: ShardGroup | None = None,
     ) -> None:
         self.settings = settings = workspace.settings
         self.pictures = pictures
@@ -126,7 +123,7 @@ class Engine:
         self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
-        self._media, self._shards = media, shards
+        self._media = media
         self._eraser = Eraser(workspace, store)
         self._remover = RemainsRemover(
             workspace.folder, on_failed_sync=store.database.note_failed_sync
@@ -150,7 +147,6 @@ class Engine:
         cls,
         folder: Path | str,
         clock: Callable[[], float] = time.time,
-        with_shards: bool = False,
     ) -> Engine:
         """Open the published generation of a workspace.
 
@@ -160,20 +156,16 @@ class Engine:
             folder: the workspace.
             clock: returns Unix seconds; decides which items are available and when a request reads
                 the log for the counts.
-            with_shards: whether the shards of ``[serve]`` search its indexes, as those of a service
-                do; False = this process searches all of them.
 
         Raises:
-            ConfigError: ``serendip.toml`` is missing or has a wrong key or value, or a shard has
-                another range.
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
             NotTrainedError: no generation is published.
             ArtefactError: a file of the generation is missing or altered.
-            StorageError: the database is missing or cannot be read, or no shard answers, or one
-                does not have the generation yet.
+            StorageError: the database is missing or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
         generation = open_current(workspace.generations)
-        return cls._open_generation(workspace, generation, clock, with_shards=with_shards)
+        return cls._open_generation(workspace, generation, clock)
 
     @classmethod
     def open_named(
@@ -183,7 +175,7 @@ class Engine:
         clock: Callable[[], float] = time.time,
         moment: StoreMoment | None = None,
     ) -> Engine:
-        """Open a generation by name, without shards, for jobs.
+        """Open a generation by name, for jobs.
 
         Its files were verified by the process that names it.
 
@@ -202,12 +194,11 @@ class Engine:
         return cls._open_generation(workspace, generation, clock, moment)
 
     @classmethod
-    def open_earlier(cls, folder: Path | str, with_shards: bool = False) -> Engine:
+    def open_earlier(cls, folder: Path | str) -> Engine:
         """Open the newest undamaged generation before the published one, if that is damaged.
 
         Args:
             folder: the workspace.
-            with_shards: as in ``open``.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
@@ -217,7 +208,7 @@ class Engine:
         """
         workspace = Workspace.open(Path(folder))
         generation = open_earlier(workspace.generations)
-        return cls._open_generation(workspace, generation, with_shards=with_shards)
+        return cls._open_generation(workspace, generation)
 
     @classmethod
     def _open_generation(
@@ -226,13 +217,10 @@ class Engine:
         generation: Version,
         clock: Callable[[], float] = time.time,
         moment: StoreMoment | None = None,
-        with_shards: bool = False,
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
-        shards = ShardGroup.open(workspace, generation) if with_shards else None
-        with opening_shards(None if shards is None else shards.open_index):
-            state = EngineState.open(generation.folder).with_synonyms(synonyms)
+        state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)
         with ExitStack() as undo:
@@ -246,8 +234,7 @@ class Engine:
             media = PostedMedia(workspace.posted_media, settings.content, workspace.folder)
             undo.callback(media.close)
             engine = cls(
-                *(workspace, generation, state, encoder, store, pictures, report, clock, media),
-                shards,
+                *(workspace, generation, state, encoder, store, pictures, report, clock, media)
             )
             undo.pop_all()
         return engine
@@ -676,11 +663,6 @@ class Engine:
     def labels(self) -> Labels:
         """Readable labels of the names in answers."""
         return Labels.of(self._live.current.models, self._surfaces)
-
-    @property
-    def missing_shards(self) -> tuple[str, ...]:
-        """Addresses of the shards that did not answer when they were last asked."""
-        return () if self._shards is None else self._shards.missing
 
     def storage_problem(self) -> str:
         """Why a write would fail now, found without a write; empty = no known problem."""

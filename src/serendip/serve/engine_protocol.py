@@ -205,11 +205,6 @@ class EngineProtocol(Protocol):
         """
         ...
 
-    @property
-    def missing_shards(self) -> Sequence[str]:
-        """Addresses of the shards that did not answer when they were last asked."""
-        ...
-
     def storage_problem(self) -> str:
         """Why a write would fail now, found within milliseconds without writing; empty = none."""
         ...

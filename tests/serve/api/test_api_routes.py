@@ -196,17 +196,8 @@ def test_live_and_ready_say_so(client):
         "degraded": False,
         "refused_generation": "",
         "storage_problem": "",
-        "missing_shards": [],
         "workers": 1,
     }
-
-
-def test_ready_names_the_shards_that_answers_lack():
-    engine = TinyEngine()
-    engine.missing_shards = ("10.0.0.7:9101",)
-    answer = WireClient(engine).get("/health/ready")
-    assert answer.status_code == 200
-    assert (answer.json()["degraded"], answer.json()["missing_shards"]) == (True, ["10.0.0.7:9101"])
 
 
 def test_metrics_count_by_route_pattern_and_never_by_path(client):

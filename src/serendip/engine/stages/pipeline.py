@@ -27,7 +27,6 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
-from serendip.models.index.sharded_index import watch_shards
 from serendip.runtime.spans import span
 from serendip.runtime.time_limit import share_of_time
 
@@ -202,14 +201,12 @@ def _retrieve(
             batch.degraded.append(source.name)
             continue
         try:
-            with span(f"source {source.name}"), watch_shards() as missing:
+            with span(f"source {source.name}"):
                 quota = batch.surface.sources[source.name]
                 proposals[source.name] = source.retrieve(batch, quota)
         except (SerendipError, RuntimeError, KeyError, OSError):
             batch.degraded.append(source.name)
             continue
-        if missing:  # it proposes items of the other shards only
-            batch.degraded.append(source.name)
         for trace, items in zip(traces, proposals[source.name], strict=True):
             trace[source.trace_key] = len(items)
     return proposals

@@ -456,16 +456,13 @@ class ReadyOut(TypedDict):
     """Number of processes that answer."""
 
     degraded: bool
-    """Whether a generation was refused, writes fail, or a worker or a shard is missing."""
+    """Whether a generation was refused, writes fail, or a worker is missing."""
 
     refused_generation: str
     """The published generation that could not be opened; empty = none."""
 
     storage_problem: str
     """Why writes fail; empty = they do not."""
-
-    missing_shards: list[str]
-    """Addresses of the shards that did not answer when they were last asked."""
 
 
 class ErrorDetailOut(TypedDict):
@@ -726,7 +723,6 @@ def build_ready(status: ServiceStatus) -> ReadyOut:
         "degraded": status.is_degraded,
         "refused_generation": status.refused_generation,
         "storage_problem": status.storage_problem,
-        "missing_shards": list(status.missing_shards),
     }
 
 
