@@ -58,15 +58,13 @@ from serendip.jobs.train.ranker.rows import HERE, RowMaking
 from serendip.jobs.train.ranker.state_folder import open_state, save_state
 from serendip.jobs.train.train import train_workspace
 from serendip.models.item2vec import count_pairs
-from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.model import Retriever
 from serendip.models.sparse import pair_counts
 from serendip.models.sparse import row_tasks as sparse_rows
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
 from serendip.runtime.executor_factory import open_executor, secure_ray
 from serendip.runtime.progress import TrainOptions
-from serendip.testing.worlds import build_queries, build_small_world
+from serendip.testing.worlds import build_small_world
 
 if find_spec("ray") is None:  # it reads the environment when it is imported, so not here
     pytest.skip("Ray is not installed", allow_module_level=True)
@@ -309,19 +307,6 @@ def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
     counts = Counter(data_of(body)["id"] for body in server.bodies)
     assert len(counts) == 24
     assert sum(count > 1 for count in counts.values()) <= 1  # What was under way is asked again.
-
-
-def test_a_retriever_is_trained_with_a_helper_on_another_node(nodes: Nodes, tmp_path: Path) -> None:
-    """Nothing is drawn by dropout, so the numbers are those of one process, up to rounding."""
-    sizes = {"embedding_size": 16, "search_size": 8, "epochs": 1, "max_len": 10}
-    config = RetrieverConfig(dropout=0.0, id_dropout=0.0, **sizes)
-    options = TrainOptions(5, shared=tmp_path, executor=nodes.executor)
-    alone, together = (
-        Retriever(config).train(build_small_world(), replace(options, train_processes=count))
-        for count in (1, 2)
-    )
-    queries = build_queries(build_small_world())
-    assert np.allclose(alone.score_all(queries), together.score_all(queries), atol=1e-3)
 
 
 def note_node(folder: str) -> None:

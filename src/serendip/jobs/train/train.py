@@ -154,8 +154,7 @@ def train_workspace(
         force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
 
     Raises:
-        ConfigError: a target action of the ranker does not occur in its training data, or the
-            engine has too few workers for ``train_processes``.
+        ConfigError: a target action of the ranker does not occur in its training data.
         DataError: the catalogue is empty.
         ExtraMissing: a package of the extra ``train`` is not installed.
         GateError: the new generation fails a gate; the published generation then stays in use.
@@ -177,7 +176,6 @@ def train_workspace(
         _recorded_failure(folder, reasons),
     ):
         require_training()
-        options.require_workers()
         share_versions(context.workspace)
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
