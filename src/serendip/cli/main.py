@@ -17,7 +17,6 @@ from serendip import __version__
 from serendip.cli import (
     backup,
     config,
-    convert,
     demo,
     doctor,
     embed,
@@ -56,7 +55,7 @@ app = typer.Typer(
 )
 for command in (
     *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback),
-    *(backup, restore, export, convert, demo),
+    *(backup, restore, export, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(config.app, name=config.NAME, help=config.HELP)

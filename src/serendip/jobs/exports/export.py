@@ -1,13 +1,7 @@
-"""``serendip export``: items, users and events in open formats, and in those of other engines.
+"""``serendip export``: items, users and events in open formats.
 
-One consistent snapshot is written, events in order of arrival. Of ``parquet`` and ``jsonl`` an
-import makes the same items, users and events again: a ``serendip.toml`` beside them says how.
-The others have what their engines can take:
-
-- ``gorse``: JSON lines as its API takes them, ``UserId``, ``ItemId``, ``FeedbackType``, ...
-- ``recbole``: atomic files, ``data.inter``, ``data.item`` and ``data.user``, with typed headers
-- ``opensearch``: bulk requests of the items
-- ``ubi``: bulk requests of queries and events, as User Behavior Insights has them
+One consistent snapshot is written, events in order of arrival. An import makes the same items,
+users and events of it again: a ``serendip.toml`` beside the files says how.
 """
 
 from __future__ import annotations
@@ -21,18 +15,16 @@ from pathlib import Path
 from serendip.data.store.store import Store, StoreTables
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
-from serendip.jobs.exchange.gorse import GorseFormat
-from serendip.jobs.exchange.open_formats import JsonFormat, ParquetFormat
-from serendip.jobs.exchange.opensearch import OpenSearchFormat
-from serendip.jobs.exchange.recbole import RecBoleFormat
-from serendip.jobs.exchange.rows import ExportFormat
-from serendip.jobs.exchange.ubi import UbiFormat
 from serendip.jobs.exports.export_record import ExportRecord
+from serendip.jobs.exports.open_formats import JsonFormat, OpenFormat, ParquetFormat
 from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
 
 _TRIES = 3
 """Times that all is written if users or items are erased meanwhile."""
+
+
+FORMATS: Mapping[str, Callable[[], OpenFormat]] = {"parquet": ParquetFormat, "jsonl": JsonFormat}
 
 
 def export(
@@ -66,7 +58,7 @@ def export(
 
 
 def _write(
-    workspace: Workspace, store: Store, out: Path, writer: ExportFormat, progress: Progress
+    workspace: Workspace, store: Store, out: Path, writer: OpenFormat, progress: Progress
 ) -> StoreTables:
     """Write the tables, and again, a few times, if somebody was erased meanwhile."""
     for _ in range(_TRIES):
@@ -91,13 +83,3 @@ def _write(
         if not noted.has_erased():
             break
     return tables
-
-
-FORMATS: Mapping[str, Callable[[], ExportFormat]] = {
-    "parquet": ParquetFormat,
-    "jsonl": JsonFormat,
-    "gorse": GorseFormat,
-    "recbole": RecBoleFormat,
-    "opensearch": OpenSearchFormat,
-    "ubi": UbiFormat,
-}
