@@ -6,6 +6,7 @@ Each rule is here twice, as SQL for whole columns and in Python for single rows;
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -16,6 +17,11 @@ from serendip.data.items.catalogue import Attribute
 
 DecimalSign = Literal[".", ","]
 AttributeKind: TypeAlias = Literal["list", "number", "text"]
+
+_WIDE = "".join(map(chr, (*range(0xFF01, 0xFF5F), *range(0xFFE0, 0xFFE2), 0xFFE5, 0xFFE6)))
+_NARROW = unicodedata.normalize("NFKC", _WIDE)
+NARROW = str.maketrans(_WIDE, _NARROW)
+"""Full-width digits, signs and currencies -> those that NFKC makes of them."""
 
 _NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?"
 _BLANKS = " \u00a0\u202f"
@@ -112,6 +118,7 @@ class AttributeCells:
         if name not in self.decimals:
             return f"CAST(nullif({text}, '') AS DOUBLE)"
         sign = self.decimals[name]
+        text = f"translate({text}, {quote(_WIDE)}, {quote(_NARROW)})"
         plain, signed = map(quote, _written_numbers(sign))
         begin, found, end = (f"regexp_extract({text}, {signed}, {group})" for group in (1, 2, 3))
         is_negative = f"regexp_full_match({begin} || {end}, {quote(_NEGATIVE)})"
@@ -124,7 +131,7 @@ class AttributeCells:
     def _parse_number(self, name: str, text: str) -> float | None:
         if name not in self.decimals:
             return float(text)
-        sign = self.decimals[name]
+        sign, text = self.decimals[name], text.translate(NARROW)
         plain, signed = _written_numbers(sign)
         if found := re.match(plain, text):
             return _cast(found[1], sign)

@@ -38,7 +38,8 @@ class ItemsConfig(Config):
     """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
     time_format: Annotated[str, AfterValidator(check_time_format)] = ""
-    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``."""
+    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``.
+    Several are separated by `` | ``."""
 
     time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
     """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
@@ -87,7 +88,8 @@ class EventsConfig(Config):
     """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
     time_format: Annotated[str, AfterValidator(check_time_format)] = ""
-    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``."""
+    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``.
+    Several are separated by `` | ``."""
 
     time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
     """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
