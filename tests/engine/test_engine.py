@@ -10,6 +10,7 @@ import pytest
 from postgres_server import on_both_databases
 
 from serendip.data.events.event import Event
+from serendip.data.files.readers import ItemsConfig
 from serendip.data.items.catalogue import Item
 from serendip.data.query import RECALLED, RECENT, History, Query
 from serendip.engine.engine import Engine
@@ -192,6 +193,17 @@ def test_a_changed_item_is_found_by_its_new_title_and_not_by_the_old_one(engine:
     changed = engine.item("i7")
     assert changed is not None
     assert changed.title == "Completely different words"
+
+
+def test_paths_of_posted_items_are_split_as_those_of_the_file() -> None:
+    config = ItemsConfig(level_separators={"category": "/"}, list_separator=";")
+    item = Item("n", "Lamp", "", {"category": "Home / Light;Gifts", "size": "A/B", "price": 2.0})
+    split = config.cells.split_levels(item)
+    assert split.attributes == {
+        "category": ("Home", "Light", "Gifts"),
+        "size": "A/B",
+        "price": 2.0,
+    }
 
 
 def test_an_item_posted_twice_in_one_call_counts_once(engine: Engine) -> None:

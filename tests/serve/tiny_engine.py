@@ -239,6 +239,9 @@ class TinyEngine:
                 items[item_id] = item
         self._items, self._version = items, self._version + len(changes)
 
+    def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
+        return [name for name in dict.fromkeys(item_ids) if name not in self._items]
+
     def item(self, item_id: str) -> Item | None:
         return self._items.get(item_id)
 

@@ -505,7 +505,7 @@ class Engine:
 
         Args:
             items: new items, or other content of stored ones; of several with the same id the
-                last is stored.
+                last is stored. Paths of categories are split as those of the file.
 
         Returns:
             number of stored items.
@@ -514,7 +514,13 @@ class Engine:
             DataError: an item is not valid, see ``serendip.data.store.validation``; none is
                 stored.
         """
-        return self._live.add_items(items)
+        cells = self.settings.items.cells
+        return self._live.add_items([cells.split_levels(item) for item in items])
+
+    def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
+        """Those of some ids that no item has, each once, at most ten."""
+        vocabulary = self._live.current.catalogue.vocabulary
+        return [name for name in dict.fromkeys(item_ids) if name and name not in vocabulary][:10]
 
     def find_file_problems(self, items: Sequence[Item]) -> list[FileProblem]:
         """Pictures and sounds of items that cannot be used, found without opening the files.

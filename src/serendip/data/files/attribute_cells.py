@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from serendip.data.files.cells import strip_sql
 from serendip.data.files.tables import Cell
-from serendip.data.items.catalogue import Attribute
+from serendip.data.items.catalogue import Attribute, Item
 
 DecimalSign = Literal[".", ","]
 AttributeKind: TypeAlias = Literal["list", "number", "text"]
@@ -60,6 +60,16 @@ class AttributeCells:
         if name in self.level_separators:
             return "list"
         return "number" if name in self.decimals else None
+
+    def split_levels(self, item: Item) -> Item:
+        """An item whose paths of categories are lists of their levels."""
+        paths = {
+            name: self._split(name, value)
+            for name in self.level_separators
+            if isinstance(value := item.attributes.get(name), str | tuple)
+        }
+        levels = {name: value for name, value in paths.items() if value is not None}
+        return replace(item, attributes={**item.attributes, **levels}) if levels else item
 
     def kind_sql(self, text: str, stored: str) -> tuple[str, str]:
         """SQL of whether any cell of a column is a list, and whether all are numbers.

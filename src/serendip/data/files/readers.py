@@ -77,6 +77,11 @@ class ItemsConfig(Config):
         _check_mapping(self.columns, "items")
         return self
 
+    @property
+    def cells(self) -> AttributeCells:
+        """How cells of attributes are read."""
+        return AttributeCells(self.list_separator, self.level_separators, self.decimals)
+
 
 class EventsConfig(Config):
     """The events file and the meaning of its columns."""
@@ -160,7 +165,7 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
                 f"[items] names the attribute {name!r}, which {path.name} does not have.",
                 f"Its attributes: {', '.join(attributes) or 'none'}.",
             )
-    cells = AttributeCells(config.list_separator, config.level_separators, config.decimals)
+    cells = config.cells
     times = TimeFormat(config.time_format, config.time_zone)
     return ItemsRead(
         *(path, mapping, attributes, cells, config.title_style),

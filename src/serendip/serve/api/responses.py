@@ -369,6 +369,10 @@ class StoredOut(TypedDict):
     new: int
     """Number of rows that were not stored before."""
 
+    unknown_items: NotRequired[list[str]]
+    """Ids that events name and no item has, ten at most. Such events are stored, and count once
+    there is an item."""
+
 
 class FileProblemOut(TypedDict):
     """A file of an item that cannot be used; the item is stored and found by its text."""
