@@ -74,7 +74,8 @@ class EngineState:
         searcher: word search.
         suggester: completes titles and attribute values.
         counts: (N,) int32 interactions per item.
-        quality: (N,) float32 share of likes, shrunk towards the catalogue's mean.
+        quality: (N,) float32 share of likes, shrunk towards the catalogue's mean; without any event
+            ``catalogue_prior``.
         hidden: (N,) bool, True = must not be shown: deleted, or not available yet.
         cells: finds the items near a new one.
         mean_quality: quality of items that are posted later.

@@ -30,7 +30,7 @@ from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.fair_start import ItemStarts
 from serendip.data.items.features import ItemFeatures
-from serendip.data.items.quality import item_quality
+from serendip.data.items.quality import catalogue_prior, item_quality
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
@@ -197,7 +197,7 @@ class Fitter:
         """Fit the models on prepared data, and build a state without a ranker."""
         dataset, features, fusion = prepared.dataset, prepared.features, prepared.fusion
         models = self._train_models(prepared, name, options, older)
-        quality = compute_like_shares(dataset)
+        quality = compute_like_shares(dataset) if len(dataset.events) else catalogue_prior(dataset)
         return EngineState(
             catalogue=dataset.catalogue,
             features=features,
