@@ -22,7 +22,10 @@ from serendip.engine.stages.surfaces import LikenessConfig, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.content_similarity import ContentSimilarity
 
-LIKENESS = ContentSimilarity.name
+MODEL = ContentSimilarity.name
+
+LIKENESS = "likeness"
+"""Name of the stage in explanations."""
 
 _FEWEST = 10
 """Candidates that stay although they are no more like the source items than any others."""
@@ -33,7 +36,7 @@ _FULL = 5
 
 def find_likeness(surface: SurfaceConfig, state: EngineState) -> LikenessConfig | None:
     """How a surface is ordered by likeness; None = it is not, or the model is missing."""
-    return surface.likeness if LIKENESS in state.models else None
+    return surface.likeness if MODEL in state.models else None
 
 
 def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = ()) -> Candidates:
@@ -69,13 +72,13 @@ def order_by_likeness(
 
 def floor_of(state: EngineState) -> float:
     """Likeness that 95 % of random pairs of items do not reach."""
-    model = state.models.get(LIKENESS)
+    model = state.models.get(MODEL)
     return model.floor if isinstance(model, ContentSimilarity) else 0.0
 
 
 def _compare(batch: Batch, candidates: Candidates) -> Iterator[tuple[slice, FloatArray]]:
     """Rows of each query that has candidates, and their likeness (C,) to its source items."""
-    likeness = batch.scores(LIKENESS).of_items(candidates.rows, candidates.items)
+    likeness = batch.scores(MODEL).of_items(candidates.rows, candidates.items)
     for begin, end in pairwise(candidates.bounds(len(batch.queries))):
         if end > begin:
             yield slice(begin, end), likeness[begin:end]
