@@ -203,7 +203,7 @@ class ContentSimilarity(Recommender):
     def _score(self, vector: FloatArray, terms: FloatArray, items: IntArray) -> FloatArray:
         """Likeness (C,) of items to what ``_encode`` made of a context."""
         scores: FloatArray = dot_items(self._content, items, vector)
-        scores += self._terms.take(items) @ terms
+        scores += self._terms.dot(items, terms)
         return scores
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
