@@ -58,7 +58,7 @@ def give(engine: Engine, **attributes: dict[str, float | str | tuple[str, ...]])
 
 REQUESTS = [
     ("home", {}),
-    ("similar", {"item_ids": ("i4",)}),
+    ("next", {"item_ids": ("i4",)}),
     ("search", {"text": "horror tale number 3"}),
     ("search", {"text": "comedy tael"}),
     ("cart", {"item_ids": ("i1", "i5")}),
@@ -85,7 +85,7 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     chances = ranker.predict(features, tasks)
     values = action_value(chances, {"interact": 1.0, "like": 1.0}, ranker.config.actions)
     counts = 20.0 + state.counts[candidates.items].astype(np.float32)
-    powers = {name: ranker.discounts[name] for name in ("home", "similar")}
+    powers = {"home": ranker.discounts["home"], "next": ranker.discounts["similar"]}
     values = values / counts ** powers.get(surface, 0.0)
     if surface == "search":
         everything = AllowedItems(ItemSet(~state.hidden))

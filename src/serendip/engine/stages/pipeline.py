@@ -20,6 +20,7 @@ from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter
+from serendip.engine.stages.likeness import find_likeness, keep_alike
 from serendip.engine.stages.scoring import fuse_by_rank, organic_lists, score_candidates
 from serendip.engine.stages.selection import Result, Selector
 from serendip.engine.stages.sources import Source
@@ -85,6 +86,8 @@ def score(
     proposals = _retrieve(batch, stages.sources, traces)
     batch.add_hits(hits)
     candidates = _merge(proposals, len(queries), also)
+    if find_likeness(surface, state) is not None:
+        candidates = keep_alike(batch, candidates, also)
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin
     with span("features"):

@@ -20,6 +20,7 @@ from serendip.data.query import Task
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.item_value import expected_values, values_of
+from serendip.engine.stages.likeness import find_likeness, order_by_likeness
 from serendip.engine.stages.rejection_discount import discount_rejected
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
 from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
@@ -242,7 +243,10 @@ def score_candidates(
     """Numbers of all rows; the last scorer must be one that always scores."""
     outputs = (scorer.score(batch, candidates, features, proposals) for scorer in scorers)
     organic = next(output for output in outputs if output is not None)
-    values = discount_rejected(batch, candidates, organic.values)
+    values, likeness = organic.values, find_likeness(batch.surface, batch.state)
+    if likeness is not None:
+        values = order_by_likeness(batch, candidates, values, likeness)
+    values = discount_rejected(batch, candidates, values)
     bids = revenue = np.zeros(len(candidates), np.float32)
     if batch.surface.sponsored is not None:
         bids = bids_of(batch.state.catalogue, batch.surface.sponsored.bid, candidates.items)

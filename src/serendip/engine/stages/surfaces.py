@@ -54,6 +54,13 @@ NOT_A_SURFACE = "suggest"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
+class LikenessConfig(Config):
+    """``[surfaces.<name>.likeness]``."""
+
+    choice_share: float = Field(default=0.3, ge=0, le=1)
+    """Share of the order that is the value of what is chosen next; the rest is likeness."""
+
+
 class SurfaceConfig(Config):
     """``[surfaces.<name>]``: how one surface is answered."""
 
@@ -90,8 +97,7 @@ class SurfaceConfig(Config):
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers items that are particular to the context over items that everybody chooses. ``learned``
     = the most that the newest events allow for the surface's task, see
-    ``jobs/train/ranker/popularity_discount.py``; where too little is known, 0, and 0.3 for
-    ``similar``."""
+    ``jobs/train/ranker/popularity_discount.py``; 0 where too little is known."""
 
     rejection_discount: float = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not
@@ -108,6 +114,10 @@ class SurfaceConfig(Config):
 
     sponsored: SponsoredConfig | None = None
     """Positions that can be bought; none without the table."""
+
+    likeness: LikenessConfig | None = None
+    """Only items that are like the source items, the most alike first; without the table, what is
+    chosen next orders all candidates."""
 
     min_value: MinValueConfig | None = None
     """Minimum value of the items of an e-mail or a push; none without the table."""
@@ -177,7 +187,16 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         popularity_discount=LEARNED,
         exploration=ExplorationConfig(),
     ),
+    # The same for everybody: the past of a user would replace what is like the item.
     "similar": SurfaceConfig(
+        task="similar",
+        context=("items", "country", "device", "time"),
+        sources={**_BEHAVIOUR, "content": 200},
+        filters=(),
+        popularity_discount=1.0,
+        likeness=LikenessConfig(),
+    ),
+    "next": SurfaceConfig(
         task="similar",
         context=_NO_QUERY,
         sources={**_BEHAVIOUR, "content": 100},
@@ -212,6 +231,18 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         min_value=MinValueConfig(),
     ),
 }
+
+
+_LEARNED_FROM: Mapping[Task, str] = {"similar": "next"}
+
+
+def surface_of_task(surfaces: Mapping[str, SurfaceConfig], task: Task) -> str:
+    """Name of the surface whose candidates a task is learned from: that of the same name.
+
+    ``similar`` leaves out what is not alike, so that ``next`` shows what is chosen after an item.
+    """
+    name = _LEARNED_FROM.get(task, task)
+    return name if name in surfaces and surfaces[name].task == task else task
 
 
 def find_surface(surfaces: Mapping[str, SurfaceConfig], name: str) -> SurfaceConfig:

@@ -19,6 +19,7 @@ ORDER = "nDCG@10"
 """Metric of the sentence about the order of the first ten."""
 
 TEMPORAL, HOME = "temporal", "home"
+NEXT, SIMILAR = "next", "similar"
 
 REPEATS = "repeats"
 """Slice of the requests whose item the user had chosen before."""
@@ -72,7 +73,19 @@ def describe_surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
             lines.append(_describe_surface(name, section))
         elif REPEATS in section["slices"]:
             lines.append(f"{_describe_surface(name, section)} {_COME_AGAIN}")
-    return lines
+    return lines + _describe_cost(surfaces)
+
+
+def _describe_cost(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What likeness costs of the next choices; empty if one of the two was not measured."""
+    pair = [surfaces.get(name, {"subject": ""}) for name in (NEXT, SIMILAR)]
+    if not all(section["subject"] for section in pair):
+        return []
+    best, alike = (section["systems"][section["subject"]][ORDER]["value"] for section in pair)
+    return [
+        f"Likeness costs next choices: {ORDER} {number(alike)} on the surface {SIMILAR}, which "
+        f"shows what is alike, and {number(best)} on {NEXT}, which shows what is chosen next."
+    ]
 
 
 def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:

@@ -95,7 +95,7 @@ class SurfaceEvaluator:
             lists=lists,
             counts=self.state.counts,
             histories=[query.history.item_nums for query in requests.queries],
-            baselines=[name for name in lists if name != ENGINE],
+            baselines=[name for name in lists if name != ENGINE and not surface.likeness],
             possible=requests.possible,
             message=answers.message,
             sale=answers.sale,
@@ -105,7 +105,10 @@ class SurfaceEvaluator:
 
     def _note(self, name: str) -> str:
         """What orders the surface, if the training has chosen it: of searches and of baskets."""
-        task, ranker = self.builder.settings.all_surfaces()[name].task, self.state.ranker
+        surface, ranker = self.builder.settings.all_surfaces()[name], self.state.ranker
+        if surface.likeness is not None:
+            return "The list is ordered by likeness: it need not have what is chosen next."
+        task = surface.task
         order: SearchOrder | BasketOrder | None = None
         if task == "search":
             order = SearchOrder() if ranker is None else ranker.search_order
