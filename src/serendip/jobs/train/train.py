@@ -36,11 +36,19 @@ from serendip.engine.artefacts.training_record import (
     Result,
     TrainingRecord,
 )
+from serendip.engine.engine import Engine
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
+from serendip.evaluate.lists import Measured
 from serendip.jobs.context import JobContext
+from serendip.jobs.lists.gate import (
+    LISTS_FILE,
+    check_rejected,
+    measure_generation,
+    record_lists,
+)
 from serendip.jobs.relevance.decisions import (
     FILTERS_KEY,
     MODELS_KEY,
@@ -120,6 +128,7 @@ class Draft:
         facts: for the manifest.
         older: for the next training to continue from; None = there were too few data.
         record: answers of the fit on the older part; None = the data are too few.
+        lists: what people see of it; None = it was not measured.
         gates: results of all gates.
     """
 
@@ -128,6 +137,7 @@ class Draft:
     facts: Mapping[str, Any]
     older: OlderFit | None = None
     record: QualityRecord | None = None
+    lists: QualityRecord | None = None
     gates: Sequence[GateResult] = ()
 
     def with_facts(self, state: EngineState, **facts: Any) -> Draft:
@@ -347,8 +357,28 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 [name for name, one in settings.all_surfaces().items() if one.task == "search"],
             ),
         ]
+        lists = _measure_lists(context, draft) if all(gate.passed for gate in gates) else None
+        if lists is not None:
+            record = record_lists(lists)
+            margin = settings.gate.list_margin
+            gates += check_rejected(lists)
+            gates += check_regression(
+                record, workspace.generations, margin, LISTS_FILE, "list_margin"
+            )
+            draft = replace(draft, lists=record)
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
     return replace(draft.with_facts(draft.state, **facts), gates=gates)
+
+
+def _measure_lists(context: JobContext, draft: Draft) -> list[Measured] | None:
+    """Ask a generation that passes the other gates as a service would; None if nothing is asked."""
+    limit, workspace = context.settings.gate.list_requests, context.workspace
+    if not limit:
+        return None
+    state = draft.state.with_synonyms(workspace.accepted_synonyms())
+    generation = Version(Path("draft"), draft.facts)
+    with closing(Engine.of_state(workspace, generation, state, context.encoder)) as engine:
+        return measure_generation(engine, context.dataset, limit)
 
 
 def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateResult]) -> None:
@@ -398,6 +428,8 @@ def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
         draft.older.save(folder / OLDER_FOLDER)
     if draft.record is not None:
         draft.record.save(folder / RECORD_FILE)
+    if draft.lists is not None:
+        draft.lists.save(folder / LISTS_FILE)
     if space is not None:
         space.save(folder / SPACE_FOLDER)
 
