@@ -76,6 +76,8 @@ class _Section:
         self._add_home()
         suggested, kinds = self.measures.measure_suggested(self.users[:SUGGESTED_TO] or [""])
         self.measured += suggested
+        groups = list(dict.fromkeys(one.group for one in self.measured))
+        self.measured.sort(key=lambda one: groups.index(one.group))
         return ListFigures(
             generation=self.engine.generation,
             figures=[ListFigure.of(one, self.seed) for one in self.measured if len(one.values)],
