@@ -25,6 +25,7 @@ class Measured:
         requests: (R,) what was asked, such as an item id or a text.
         values: (R,) in [0, 1].
         goal: whether more or less is better, or only 0 is right.
+        examples: titles of items that are wrong.
     """
 
     group: str
@@ -32,6 +33,7 @@ class Measured:
     requests: Sequence[str]
     values: Values
     goal: Goal = "more"
+    examples: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class ShownList:
     """A list as people see it.
 
     Args:
-        asked: who or what it is for, by title.
+        asked: what it is for: a title, a text, or a user by what they chose; no id of one.
         shown: titles, first to last.
     """
 

@@ -20,6 +20,9 @@ from serendip.jobs.train.gates import GateResult
 LISTS_FILE = "lists.npz"
 """File in a generation."""
 
+_NAMED = 3
+"""Items that a refusal names."""
+
 _SEED = 0
 """Two trainings ask the same, whatever their seeds are."""
 
@@ -67,12 +70,12 @@ def check_rejected(measured: Sequence[Measured]) -> list[GateResult]:
     results = []
     for one in measured:
         if one.name == REJECTED:
-            shown = int((one.values > 0).sum())
-            detail = f"{shown} of {len(one.values)} lists of home have one"
-            if shown:
+            detail = f"{int((one.values > 0).sum())} of {len(one.values)} lists of home have one"
+            if one.examples:
                 detail += (
-                    f", such as that of user {one.requests[int(one.values.argmax())]!r}: give "
-                    "[surfaces.home.exploration] share = 0, or [gate] list_requests = 0"
+                    f", such as {', '.join(one.examples[:_NAMED])}: explore less by "
+                    "[surfaces.home.exploration] share, or measure no lists by [gate] "
+                    "list_requests = 0"
                 )
-            results.append(GateResult(f"no {REJECTED}", not shown, detail))
+            results.append(GateResult(f"no {REJECTED}", not one.examples, detail))
     return results

@@ -136,12 +136,15 @@ class ListMeasures:
             users: (R,) of the lists.
             rejected: ids of such items.
         """
-        shares = []
+        shares, wrong = [], list[str]()
         for user in users:
             request = Request("home", user, k=K, reasons=False, parts=False)
             shown = [one for one in self.engine.recommend(request).items if one.item_id in rejected]
-            shares.append(sum(self._is_as_new(request, item) for item in shown) / K)
-        return Measured("new items", REJECTED, users, np.array(shares), "none")
+            as_new = [one.item_id for one in shown if self._is_as_new(request, one)]
+            shares.append(len(as_new) / K)
+            wrong += as_new
+        titles = tuple(self.facts.title(item_id) for item_id in dict.fromkeys(wrong))
+        return Measured("new items", REJECTED, users, np.array(shares), "none", titles)
 
     def _is_as_new(self, request: Request, item: AnswerItem) -> bool:
         """Whether an item is explored, or said to be new."""

@@ -19,9 +19,10 @@ from serendip.jobs.lists.queries import NamedQuery, read_queries, take_turns, wr
 ASKED = 100
 """Requests of a measure."""
 
-VARIED = 40
+VARIED = 30
 """Texts that are also written otherwise, and lists whose reasons are looked at."""
 
+TYPED = "typed by people"
 SUGGESTED_TO = 24
 SHOWN_LISTS, SHOWN_QUERIES = 10, 20
 _PAST = 5
@@ -54,6 +55,7 @@ class _Section:
     measured: list[Measured] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     lists: dict[str, list[ShownList]] = field(default_factory=dict)
+    reasons: dict[str, list[Request]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.facts = ItemFacts(self.engine)
@@ -76,8 +78,9 @@ class _Section:
         self._add_home()
         suggested, kinds = self.measures.measure_suggested(self.users[:SUGGESTED_TO] or [""])
         self.measured += suggested
-        groups = list(dict.fromkeys(one.group for one in self.measured))
-        self.measured.sort(key=lambda one: groups.index(one.group))
+        self.measured += [
+            self.measures.measure_reasons(name, requests) for name, requests in self.reasons.items()
+        ]
         return ListFigures(
             generation=self.engine.generation,
             figures=[ListFigure.of(one, self.seed) for one in self.measured if len(one.values)],
@@ -93,7 +96,7 @@ class _Section:
             known = [self.users[row % len(self.users)] for row in range(len(pages))]
             self.measured += measures.measure_similar(pages, known)
         requests = [Request("similar", item_ids=(page,), k=K) for page in pages[:VARIED]]
-        self.measured.append(measures.measure_reasons("of similar items", requests))
+        self.reasons["of similar items"] = requests
         self.lists["similar"] = [
             self._show(self.facts.title(page), measures.ask("similar", K, item_ids=(page,)))
             for page in pages[:SHOWN_LISTS]
@@ -102,13 +105,14 @@ class _Section:
     def _add_searches(self) -> None:
         measures, queries = self.measures, self._find_queries()
         self.measured += [measures.measure_truth(kind, found) for kind, found in queries.items()]
-        texts = [query.text for query in take_turns(list(queries.values()))][:VARIED]
+        # What people typed may tell who they are: it is measured and never shown.
+        written = [found for kind, found in queries.items() if kind != TYPED]
+        texts = [query.text for query in take_turns(written)][:VARIED]
         texts += map(self.facts.title, self.pages[: VARIED - len(texts)])
         self.measured += measures.measure_changes(texts)
         titles = list(self.dataset.catalogue.titles)
         self.measured.append(measures.measure_gibberish(titles, ASKED // 2, self.seed))
-        requests = [Request("search", text=text, k=K) for text in texts]
-        self.measured.append(measures.measure_reasons("of searches", requests))
+        self.reasons["of searches"] = [Request("search", text=text, k=K) for text in texts]
         self.lists["search"] = [
             self._show(text, measures.ask("search", K, text=text)) for text in texts[:SHOWN_QUERIES]
         ]
@@ -119,7 +123,7 @@ class _Section:
         logged = [one.text for one in self.dataset.requests if one.text.strip()]
         typed = read_queries(self.facts, logged, ASKED, self.seed)
         if typed:
-            queries["typed by people"] = typed
+            queries[TYPED] = typed
         else:
             self.missing.append(
                 f"Truth of what people typed: none of {len(logged):,} searches names a value."
@@ -132,20 +136,19 @@ class _Section:
             rejected = find_rejected(self.dataset)
             self.measured.append(measures.measure_rejected(users, rejected))
         asked = users[:VARIED] or [""]
-        requests = [Request("home", user, k=K) for user in asked]
-        self.measured.append(measures.measure_reasons("of home", requests))
+        self.reasons["of home"] = [Request("home", user, k=K) for user in asked]
         self.lists["home"] = [
             self._show(self._describe_user(user), measures.ask("home", K, user))
             for user in asked[:SHOWN_LISTS]
         ]
 
     def _describe_user(self, user_id: str) -> str:
-        """The newest choices of a user, by title."""
+        """The newest choices of a user, by title; never their id, which an erasure removes."""
         chosen = self.engine.chosen(user_id, limit=1_000)
         if not chosen:
-            return f"{user_id or 'a visitor'}, who has chosen nothing"
+            return "Somebody who has chosen nothing"
         titles = [self.facts.title(one.item_id) for one in chosen[:_PAST]]
-        return f"{user_id}: {', '.join(titles)} ({len(chosen):,} choices)"
+        return f"After {', '.join(titles)}; {len(chosen):,} in all"
 
     def _show(self, asked: str, shown: Sequence[str]) -> ShownList:
         return ShownList(asked, [self.facts.title(item) for item in shown])
