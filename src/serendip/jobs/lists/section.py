@@ -10,7 +10,7 @@ from serendip.data.dataset import Dataset
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
-from serendip.errors import NotTrainedError
+from serendip.errors import ArtefactError, NotTrainedError
 from serendip.evaluate.lists import ListFigure, ListFigures, Measured, ShownList
 from serendip.jobs.lists.item_facts import ItemFacts, choose
 from serendip.jobs.lists.measures import K, ListMeasures, find_rejected
@@ -39,8 +39,8 @@ def measure_lists(workspace: Workspace, dataset: Dataset, seed: int) -> ListFigu
     """
     try:
         engine = Engine.open(workspace.folder)
-    except NotTrainedError:
-        return ListFigures(missing=["Nothing: no generation is published; `serendip train`."])
+    except (NotTrainedError, ArtefactError) as error:
+        return ListFigures(missing=[f"Nothing: {error}"])
     with closing(engine):
         return _Section(engine, dataset, seed).build()
 

@@ -14,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serendip.content.features import fuse_text_vectors
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
 from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
@@ -41,7 +39,6 @@ from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
-from serendip.evaluate.lists import Measured
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (
     LISTS_FILE,
@@ -333,11 +330,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     with closing(workspace.open_store()) as store:
         deleted = store.items_deleted_by_api()
 
-    def encode(texts: Sequence[str]) -> FloatArray:
-        vectors = context.vectors.encode(context.encoder, texts)
-        return fuse_text_vectors(texts, vectors, draft.state.fusion)
-
-    with context.clock.stage("gates"):
+    with context.clock.stage("gates"), closing(_open_draft(context, draft)) as engine:
         gates = [
             check_integrity(draft.state),
             *check_kept_items(
@@ -346,7 +339,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 workspace.generations,
                 settings.gate.least_kept_items,
             ),
-            *check_answers(draft.state, settings.all_surfaces(), encode),
+            *check_answers(engine),
             *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
@@ -357,28 +350,24 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 [name for name, one in settings.all_surfaces().items() if one.task == "search"],
             ),
         ]
-        lists = _measure_lists(context, draft) if all(gate.passed for gate in gates) else None
-        if lists is not None:
-            record = record_lists(lists)
-            margin = settings.gate.list_margin
-            gates += check_rejected(lists)
+        if settings.gate.list_requests and all(gate.passed for gate in gates):
+            measured = measure_generation(engine, context.dataset, settings.gate.list_requests)
+            draft = replace(draft, lists=record_lists(measured))
+            gates += check_rejected(measured)
             gates += check_regression(
-                record, workspace.generations, margin, LISTS_FILE, "list_margin"
+                *(draft.lists, workspace.generations, settings.gate.list_margin),
+                *(LISTS_FILE, "list_margin"),
             )
-            draft = replace(draft, lists=record)
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
     return replace(draft.with_facts(draft.state, **facts), gates=gates)
 
 
-def _measure_lists(context: JobContext, draft: Draft) -> list[Measured] | None:
-    """Ask a generation that passes the other gates as a service would; None if nothing is asked."""
-    limit, workspace = context.settings.gate.list_requests, context.workspace
-    if not limit:
-        return None
+def _open_draft(context: JobContext, draft: Draft) -> Engine:
+    """An engine that answers from a draft as a service would."""
+    workspace = context.workspace
     state = draft.state.with_synonyms(workspace.accepted_synonyms())
     generation = Version(Path("draft"), draft.facts)
-    with closing(Engine.of_state(workspace, generation, state, context.encoder)) as engine:
-        return measure_generation(engine, context.dataset, limit)
+    return Engine.of_state(workspace, generation, state, context.encoder)
 
 
 def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateResult]) -> None:
