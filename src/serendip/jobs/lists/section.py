@@ -16,7 +16,7 @@ from serendip.jobs.lists.item_facts import ItemFacts, choose
 from serendip.jobs.lists.measures import K, ListMeasures, find_rejected
 from serendip.jobs.lists.queries import NamedQuery, read_queries, take_turns, write_queries
 
-ASKED = 100
+ASKED = 60
 """Requests of a measure."""
 
 VARIED = 30
