@@ -75,6 +75,9 @@ def test_a_replay_counts_places_and_the_choices_that_have_one() -> None:
     assert (start.shown.value, start.kept.value) == (1.0, 1.0)
     # Found: 0 on day 1, 1 on day 5. On day 2 item 1 was chosen and not shown.
     assert start.choices.value == 1.0
+    # Of ten places eight; of the five choices, whenever they were, four.
+    assert start.places is not None and start.recall is not None
+    assert (start.places.value, start.recall.value) == (0.8, 0.8)
 
 
 def test_an_item_without_a_time_appears_in_a_replay_with_its_first_place() -> None:

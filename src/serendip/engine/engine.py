@@ -222,6 +222,33 @@ class Engine:
         synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
+        return cls.of_state(workspace, generation, state, encoder, clock, moment, shards)
+
+    @classmethod
+    def of_state(
+        cls,
+        workspace: Workspace,
+        generation: Version,
+        state: EngineState,
+        encoder: TextEncoder,
+        clock: Callable[[], float] = time.time,
+        moment: StoreMoment | None = None,
+        shards: ShardGroup | None = None,
+    ) -> Engine:
+        """Answer from a state that is in memory, such as that of a generation to be published.
+
+        Args:
+            workspace: of the generation.
+            generation: its name and manifest; its folder is not read.
+            state: of the generation.
+            encoder: of texts.
+            clock: as in ``open``.
+            moment: as in ``open_named``.
+            shards: that search its indexes; None = this process does.
+
+        Raises:
+            StorageError: the database is missing or cannot be read.
+        """
         store = workspace.open_store(BUSY_TIMEOUT_S)
         with ExitStack() as undo:
             undo.callback(store.close)

@@ -8,6 +8,8 @@ the first ten counts as an impression, and a choice as found if its item has suc
 - Coverage: the share of new items that were shown at least once in their first days, and the share
   that was shown as often as promised.
 - Velocity: the interactions of a new item in its first days; in a replay those that were found.
+- Places and recall of a replay: the share of all places with a new item, and the share of the
+  choices of new items that were found. The unit of their intervals is the request.
 
 An item without a time of its own appears in a replay with its first place or its first event,
 whichever comes first, as it does for a service that logs impressions. The unit of the intervals is
@@ -19,7 +21,7 @@ Shapes: M new items, T requests, k length of a list, E events.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -123,12 +125,16 @@ class Start:
         kept: share that was shown as often as promised; None = nothing is promised.
         impressions: number of times that an item was shown.
         choices: number of interactions of an item, in a replay those that were found.
+        places: share of the places of a list with a new item; None = it is no replay.
+        recall: share of the choices of new items that were found; None = it is no replay.
     """
 
     shown: Estimate
     kept: Estimate | None
     impressions: Estimate
     choices: Estimate
+    places: Estimate | None = None
+    recall: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +208,12 @@ def _replay(
     found = ItemEvents(replay.targets[is_found], replay.times[is_found])
     earlier = np.minimum(new.begins, places.first(len(new)))
     begins = np.where(new.is_timed, new.begins, earlier)
-    return _summarise(
-        places.count(begins, promise.days), found.count(begins, promise.days), promise, draws
+    return replace(
+        _summarise(
+            places.count(begins, promise.days), found.count(begins, promise.days), promise, draws
+        ),
+        places=estimate((lists >= 0).mean(axis=1), *draws),
+        recall=_estimate_share(is_found[replay.targets >= 0], draws),
     )
 
 

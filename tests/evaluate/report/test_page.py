@@ -64,13 +64,22 @@ def test_what_was_explored_is_on_the_page_and_in_the_verdict(page):
     ) in report_world()["verdict"]
 
 
+def test_what_people_see_is_on_the_page_and_what_is_wrong_in_the_verdict(page):
+    told = (
+        *("What people see", "gen-3", "rejected items shown as new", "0.020", "0.010 to 0.040"),
+        *("horror 1990s", "The Tale &lt;1&gt;", "attribute 24, rule 7"),
+        *("there are no events of users", "nobody should see"),
+    )
+    assert [text for text in told if text not in page] == []
+
+
 def test_new_items_are_on_the_page_and_in_the_verdict(page):
     text = " ".join(Parts(page).words)
     figures = report_world()["new_items"]
     assert "4 films appeared after the newest cut; 3 more came too late" in text
     assert "the promised 2 times" in text
     for start in (figures["logged"], *figures["systems"].values()):
-        for found in start.values():
+        for found in filter(None, start.values()):
             for end in ("value", "low", "high", "n"):
                 assert number(found[end]) in text
     (line,) = (line for line in report_world()["verdict"] if line.startswith("New films"))
@@ -200,7 +209,7 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 def test_a_report_of_nothing_is_a_page():
     nothing = {"data": None, "splits": None, "semantic_ids": None, "exploration": None}
-    nothing |= {"new_items": None, "reasons": None, "context": None}
+    nothing |= {"new_items": None, "reasons": None, "context": None, "lists": None}
     empty = report_world([], **nothing, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)
 

@@ -111,6 +111,17 @@ def _describe_left_out(count: int) -> str:
     return f" Left out, as they name more than the rest: {number(count)}." if count else ""
 
 
+def describe_lists(lists: Mapping[str, Any] | None) -> list[str]:
+    """What people see that nobody should; empty if not measured or if there is nothing."""
+    figures = [] if lists is None else lists["figures"]
+    wrong = [
+        f"{row['group']}: {row['name']} ({percent(row['value']['value'])})"
+        for row in figures
+        if row["goal"] == "none" and row["value"]["value"]
+    ]
+    return [f"What nobody should see, and people see: {'; '.join(wrong)}."] if wrong else []
+
+
 def describe_context(context: Mapping[str, Any] | None) -> list[str]:
     """Parts of the context that are read, and what each is worth; empty if not measured."""
     if context is None:

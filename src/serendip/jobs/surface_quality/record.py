@@ -37,6 +37,9 @@ RECORD_FILE = "quality.npz"
 
 METRIC = RANKING[0].label
 
+LISTS = "what people see"
+"""Stands for a surface whose slices are measures of lists, each of requests of its own."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedSurface:

@@ -14,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serendip.content.features import fuse_text_vectors
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
 from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
@@ -36,11 +34,18 @@ from serendip.engine.artefacts.training_record import (
     Result,
     TrainingRecord,
 )
+from serendip.engine.engine import Engine
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
+from serendip.jobs.lists.gate import (
+    LISTS_FILE,
+    check_rejected,
+    measure_generation,
+    record_lists,
+)
 from serendip.jobs.relevance.decisions import (
     FILTERS_KEY,
     MODELS_KEY,
@@ -120,6 +125,7 @@ class Draft:
         facts: for the manifest.
         older: for the next training to continue from; None = there were too few data.
         record: answers of the fit on the older part; None = the data are too few.
+        lists: what people see of it; None = it was not measured.
         gates: results of all gates.
     """
 
@@ -128,6 +134,7 @@ class Draft:
     facts: Mapping[str, Any]
     older: OlderFit | None = None
     record: QualityRecord | None = None
+    lists: QualityRecord | None = None
     gates: Sequence[GateResult] = ()
 
     def with_facts(self, state: EngineState, **facts: Any) -> Draft:
@@ -321,11 +328,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     with closing(workspace.open_store()) as store:
         deleted = store.items_deleted_by_api()
 
-    def encode(texts: Sequence[str]) -> FloatArray:
-        vectors = context.vectors.encode(context.encoder, texts)
-        return fuse_text_vectors(texts, vectors, draft.state.fusion)
-
-    with context.clock.stage("gates"):
+    with context.clock.stage("gates"), closing(_open_draft(context, draft)) as engine:
         gates = [
             check_integrity(draft.state),
             *check_kept_items(
@@ -334,7 +337,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 workspace.generations,
                 settings.gate.least_kept_items,
             ),
-            *check_answers(draft.state, settings.all_surfaces(), encode),
+            *check_answers(engine),
             *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
@@ -345,8 +348,24 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 [name for name, one in settings.all_surfaces().items() if one.task == "search"],
             ),
         ]
+        if settings.gate.list_requests and all(gate.passed for gate in gates):
+            measured = measure_generation(engine, context.dataset, settings.gate.list_requests)
+            draft = replace(draft, lists=record_lists(measured))
+            gates += check_rejected(measured)
+            gates += check_regression(
+                *(draft.lists, workspace.generations, settings.gate.list_margin),
+                *(LISTS_FILE, "list_margin"),
+            )
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
     return replace(draft.with_facts(draft.state, **facts), gates=gates)
+
+
+def _open_draft(context: JobContext, draft: Draft) -> Engine:
+    """An engine that answers from a draft as a service would."""
+    workspace = context.workspace
+    state = draft.state.with_synonyms(workspace.accepted_synonyms())
+    generation = Version(Path("draft"), draft.facts)
+    return Engine.of_state(workspace, generation, state, context.encoder)
 
 
 def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateResult]) -> None:
@@ -396,6 +415,8 @@ def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
         draft.older.save(folder / OLDER_FOLDER)
     if draft.record is not None:
         draft.record.save(folder / RECORD_FILE)
+    if draft.lists is not None:
+        draft.lists.save(folder / LISTS_FILE)
     if space is not None:
         space.save(folder / SPACE_FOLDER)
 
