@@ -1,4 +1,4 @@
-"""Candidate suggestions from the catalogue (attributes, templates, phrases) and the search log.
+"""Candidate suggestions from the catalogue (attributes, series, templates, phrases) and the log.
 
 A catalogue candidate knows the items that it was made from, so its relevant results are known
 before anybody has typed it.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import chain, islice, product
 from string import Formatter
 from typing import Literal, TypeAlias
 
@@ -27,14 +27,25 @@ from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.privacy import count_people, is_private
 from serendip.data.text import normalise
 from serendip.search.phrases import function_words, phrases_of, spell_phrases
+from serendip.search.suggestions.categories import main_attribute
+from serendip.search.suggestions.combinations import (
+    LEAST_ITEMS,
+    ValueItems,
+    combined_values,
+    find_decade,
+    is_placeholder,
+    single_values,
+)
 from serendip.search.suggestions.config import DECADE, QueriesConfig, Source
+from serendip.search.suggestions.series import find_series
 
 QueryKind: TypeAlias = Literal[
-    "attribute", "rule", "phrase", "like", "query", "written", "title", "spelling"
+    "attribute", "rule", "series", "phrase", "like", "query", "written", "title", "spelling"
 ]
 KINDS: tuple[QueryKind, ...] = (
     "attribute",
     "rule",
+    "series",
     "phrase",
     "like",
     "query",
@@ -75,7 +86,7 @@ class Candidate:
 def catalogue_candidates(
     catalogue: Catalogue, popularity: FloatArray, config: QueriesConfig
 ) -> list[Candidate]:
-    """Generate the candidates of all templates and phrases, without duplicates.
+    """Generate the candidates of a catalogue, without duplicates.
 
     Args:
         catalogue: N items.
@@ -83,16 +94,41 @@ def catalogue_candidates(
             are ranked by their number of items.
         config: templates, fields of phrases and limits.
     """
+    main = config.category or main_attribute(catalogue)
+    found = chain(
+        _values(catalogue, main, config),
+        *(_fill_template(catalogue, popularity, one, config) for one in config.templates),
+        _combinations(catalogue, main, config) if "rules" in config.sources else (),
+        *(_phrases(catalogue, name, config) for name in config.phrases),
+    )
     candidates: dict[str, Candidate] = {}
-    for template in config.templates:
-        for candidate in _fill_template(catalogue, popularity, template, config):
-            if candidate.source in config.sources:
-                candidates.setdefault(normalise(candidate.text), candidate)
-    if "rules" in config.sources:
-        for name in config.phrases:
-            for candidate in _phrases(catalogue, name, config):
-                candidates.setdefault(normalise(candidate.text), candidate)
+    for candidate in found:
+        if candidate.source in config.sources:
+            candidates.setdefault(normalise(candidate.text), candidate)
     return list(candidates.values())
+
+
+def _values(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
+    for values in single_values(catalogue, main):
+        most = values.largest(config.most_of_template, config.min_items)
+        yield from _to_candidates(most, "attribute", "fields")
+
+
+def _combinations(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
+    """Combined attributes, and series of titles."""
+    for values in combined_values(catalogue, main):
+        most = values.largest(config.most_of_template, LEAST_ITEMS)
+        yield from _to_candidates(most, "rule", "rules")
+    titles = [item.title for item in catalogue.items]
+    for text, items in find_series(titles, function_words(titles)).items():
+        if len(text) <= MOST_CHARACTERS:
+            yield Candidate(text, "series", "rules", np.array(items, np.int32))
+
+
+def _to_candidates(values: ValueItems, kind: QueryKind, source: Source) -> Iterator[Candidate]:
+    for row, text in enumerate(values.texts):
+        if len(text) <= MOST_CHARACTERS:
+            yield Candidate(text, kind, source, values.items_of(row))
 
 
 def _fill_template(
@@ -121,7 +157,7 @@ def _fill_template(
 def _fill_for_item(template: str, item: Item) -> Iterable[str]:
     """Fill the template with every combination of an item's values; empty if one is missing."""
     parts = [(text, name, form) for text, name, form, _ in Formatter().parse(template)]
-    values = [_values(item, name, form or "") if name else [""] for _, name, form in parts]
+    values = [_texts(item, name, form or "") if name else [""] for _, name, form in parts]
     texts = (
         "".join(text + value for (text, _, _), value in zip(parts, chosen, strict=True))
         for chosen in islice(product(*values), _MOST_COMBINATIONS)
@@ -129,24 +165,13 @@ def _fill_for_item(template: str, item: Item) -> Iterable[str]:
     return {text for text in texts if len(text) <= MOST_CHARACTERS and normalise(text)}
 
 
-def _values(item: Item, name: str, form: str) -> list[str]:
-    if form == DECADE:
-        return _decade(item.attributes.get(name))
+def _texts(item: Item, name: str, form: str) -> list[str]:
     value = item.attributes.get(name)
+    if form == DECADE:
+        decade = find_decade(value)
+        return [decade] if decade else []
     texts = list(value) if isinstance(value, tuple) else [item.field_text(name)]
-    return [text for text in texts if text and not _is_placeholder(text)]
-
-
-def _is_placeholder(value: str) -> bool:
-    """True for a placeholder of a missing value, such as "(none)"."""
-    return value.startswith(("(", "[", "<"))
-
-
-def _decade(year: object) -> list[str]:
-    """The decade of a year from 1930 to 2029, where "90s" is unambiguous."""
-    if not isinstance(year, float) or not year.is_integer() or not 1930 <= year < 2030:
-        return []
-    return [f"{int(year) % 100 // 10}0s"]
+    return [text for text in texts if text and not is_placeholder(text)]
 
 
 def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:

@@ -19,24 +19,6 @@ from serendip.config import Config
 Source: TypeAlias = Literal["fields", "logs", "own", "rules", "llm"]
 SOURCES: tuple[Source, ...] = ("fields", "logs", "own", "rules", "llm")
 
-DEFAULT_TEMPLATES = (
-    "{genres}",
-    "{cast}",
-    "{director}",
-    "{author}",
-    "{brand}",
-    "{genre}",
-    "{category}",
-    "{year:decade} {genres}",
-    "{year:decade} {genre}",
-    "{genres} with {cast}",
-    "{genres} by {director}",
-    "{genre} by {author}",
-    "{brand} {category}",
-    "like {title}",
-)
-"""Templates over common attribute names; those with a missing attribute give no candidates."""
-
 DECADE = "decade"
 
 
@@ -45,12 +27,13 @@ class QueriesConfig(Config):
 
     sources: tuple[Source, ...] = SOURCES
     """Where suggestions come from: ``fields`` (titles and single attribute values), ``logs``
-    (searches of several people), ``own`` (searches and choices of the user), ``rules`` (several
-    attributes, and phrases), ``llm`` (written by ``serendip queries build --llm``)."""
+    (searches of several people), ``own`` (searches and choices of the user), ``rules`` (attributes
+    combined, series of titles, and phrases), ``llm`` (written by ``serendip queries build
+    --llm``)."""
 
-    templates: tuple[str, ...] = DEFAULT_TEMPLATES
-    """Query templates: ``{name}`` is a value of an attribute, ``{name:decade}`` the decade of a
-    year, ``90s``. A template of a single attribute belongs to ``fields``, all others to
+    templates: tuple[str, ...] = ("like {title}",)
+    """More query templates: ``{name}`` is a value of an attribute, ``{name:decade}`` the decade of
+    a year, ``90s``. A template of a single attribute belongs to ``fields``, all others to
     ``rules``."""
 
     phrases: tuple[str, ...] = ("description",)
@@ -71,7 +54,8 @@ class QueriesConfig(Config):
     one is kept."""
 
     most_of_template: PositiveInt = 2_000
-    """Maximum number of candidates of one template, those with the most items."""
+    """Maximum number of candidates of one template, one attribute, or one kind of combination:
+    those with the most items."""
 
     most_phrases: PositiveInt = 10_000
     """Maximum number of candidates of one field of phrases, those with the most items."""
