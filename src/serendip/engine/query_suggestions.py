@@ -36,7 +36,7 @@ from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
-from serendip.search.suggestions.candidates import Candidate, QueryKind
+from serendip.search.suggestions.candidates import MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.co_searches import WITHIN_S
 from serendip.search.suggestions.completions import Suggested
@@ -71,8 +71,9 @@ _FIRST = 1e9
 _UNREADABLE = 1e12
 """What a query in letters that its reader may not know loses: it comes last."""
 
-_LEAST_FOCUS = 0.3
-"""Focus below which a phrase is about nothing: it completes a text, but is not recommended."""
+_LEAST_FOCUS = 0.5
+"""Focus of a phrase, times its words, below which it is about nothing: it completes a text, but is
+not recommended."""
 
 _CHANCE = 0.3
 """Scale of what chance adds to the scores of queries that nobody searched, in log odds. So what is
@@ -81,7 +82,7 @@ level is shown in turn, to one user another day, to visitors another hour."""
 _YOUNG_POOL = 20
 """Queries of young categories that some are drawn from."""
 
-_MAX_OF_KIND = 128
+_MAX_OF_KIND = 64
 """Maximum number of ranked queries of one kind of a table."""
 
 _MAX_EVENTS = 50
@@ -132,6 +133,10 @@ class _RankedQuery:
     @property
     def text(self) -> str:
         return self.table.texts[self.row]
+
+    @property
+    def key(self) -> str:
+        return self.table.keys[self.row]
 
     @property
     def kind(self) -> QueryKind:
@@ -227,19 +232,16 @@ class QuerySuggester:
         all_rows = self._rows_within(passing)
         own = self._own_candidates(state, context) if "own" in self._config.sources else []
         queries = [
-            *self._rank_rows(self._table, all_rows, self._choices, page_user, ""),
-            *self._rank_candidates(state, own, page_user, ""),
+            *self._rank_rows(self._table, all_rows, self._choices, page_user, "", rng),
+            *self._rank_candidates(state, own, page_user, "", rng),
         ]
-        queries = _add_chance(queries, rng)
         language = find_language(request.language)
         if language is not None:
             queries = _readable_first(queries, language)
         ordered = [
             query
             for query in _best_first([*self._ways_out(key or failed, k), *queries])
-            if normalise(query.text) != key
-            and query.item not in context.unwanted
-            and _is_topic(query)
+            if query.key != key and query.item not in context.unwanted and _is_topic(query)
         ]
         varied = _select_varied(state, ordered, page_user, passing)
         best = list(islice(varied, max(k, k - 1 + pool_size)))
@@ -350,8 +352,9 @@ class QuerySuggester:
                 candidates.append(Candidate(text, "query", "own", np.sort(items)))
         visible = (item for item in context.liked if not state.hidden[item])
         for item in islice(visible, MAX_OWN_ITEMS):
-            text = f"like {state.catalogue[item].title}"
-            if state.catalogue[item].title and normalise(text) not in in_table:
+            title = state.catalogue[item].title
+            text = f"like {title}"
+            if title and len(text) <= MOST_CHARACTERS and normalise(text) not in in_table:
                 items = np.array([item], np.int32)
                 candidates.append(Candidate(text, "like", "own", items))
         return candidates
@@ -362,11 +365,12 @@ class QuerySuggester:
         candidates: Sequence[Candidate],
         user: SuggestionUser,
         typed: str,
+        rng: np.random.Generator | None = None,
     ) -> list[_RankedQuery]:
         """Rank queries that are not rows of the verified table."""
         table = QueryTable.unverified(candidates, state.catalogue, self._table.categories)
         choices = replace(self._choices, of_queries=table.sums(self._counts))
-        return self._rank_rows(table, np.arange(len(table)), choices, user, typed)
+        return self._rank_rows(table, np.arange(len(table)), choices, user, typed, rng)
 
     def _rank_rows(
         self,
@@ -375,15 +379,19 @@ class QuerySuggester:
         choices: SuggestionChoices,
         user: SuggestionUser,
         typed: str,
+        rng: np.random.Generator | None = None,
     ) -> list[_RankedQuery]:
         """The best rows (R,) of a table by the scores of the ranker, of each kind and of those that
-        people searched.
+        people searched; with ``rng``, chance has a part in those that nobody did.
         """
         if not len(rows):
             return []
         features = query_features(table, rows, choices, user, typed)  # (R, F)
         scores = self._ranker.scores(features)  # (R,)
-        group = np.where(table.searches[rows] > 0, -1, table.kind_numbers[rows])
+        is_searched = table.searches[rows] > 0
+        if rng is not None:
+            scores += np.where(is_searched, 0.0, rng.gumbel(0.0, _CHANCE, len(scores)))
+        group = np.where(is_searched, -1, table.kind_numbers[rows])
         order = np.lexsort((-scores, group))
         place_in_group = np.arange(len(order)) - np.searchsorted(group[order], group[order])
         best = order[place_in_group < _MAX_OF_KIND].tolist()
@@ -394,7 +402,7 @@ def _best_first(queries: Iterable[_RankedQuery]) -> list[_RankedQuery]:
     """Queries by descending score, each normal form once."""
     by_key: dict[str, _RankedQuery] = {}
     for query in sorted(queries, key=lambda query: (-query.score, query.text)):
-        by_key.setdefault(normalise(query.text) or query.text, query)
+        by_key.setdefault(query.key or query.text, query)
     return list(by_key.values())
 
 
@@ -409,21 +417,10 @@ def _seed(key: str, context: UserContext, now: float) -> int:
 
 def _is_topic(query: _RankedQuery) -> bool:
     """False for a phrase such as "later", which says nothing of what it leads to."""
-    focus = query.table.focus
-    if query.kind != "phrase" or not len(focus) or query.table.searches[query.row]:
+    table, row = query.table, query.row
+    if query.kind != "phrase" or not len(table.focus) or table.searches[row]:
         return True
-    return bool(focus[query.row] >= _LEAST_FOCUS)
-
-
-def _add_chance(queries: Iterable[_RankedQuery], rng: np.random.Generator) -> list[_RankedQuery]:
-    """Queries with a random number (Gumbel) added to the scores of those that nobody searched."""
-    return [
-        replace(query, score=query.score + chance)
-        if query.table.searches[query.row] == 0
-        else query
-        for query in queries
-        for chance in (float(rng.gumbel(0.0, _CHANCE)),)
-    ]
+    return bool(table.focus[row] * table.num_words[row] >= _LEAST_FOCUS)
 
 
 def _readable_first(queries: Iterable[_RankedQuery], language: Language) -> list[_RankedQuery]:
@@ -454,7 +451,7 @@ def _select_varied(
 def _group(query: _RankedQuery, user: SuggestionUser) -> Group:
     if query.score >= _FIRST / 2:
         return "way out"
-    if normalise(query.text) in user.searched:
+    if query.key in user.searched:
         return "own"
     return "query" if query.table.searches[query.row] else query.kind
 

@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.events.search_log import Search, is_prefix_of_next
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.privacy import count_people, is_private
@@ -95,12 +95,8 @@ def catalogue_candidates(
         config: templates, fields of phrases and limits.
     """
     main = config.category or main_attribute(catalogue)
-    found = chain(
-        _values(catalogue, main, config),
-        *(_fill_template(catalogue, popularity, one, config) for one in config.templates),
-        _combinations(catalogue, main, config) if "rules" in config.sources else (),
-        *(_phrases(catalogue, name, config) for name in config.phrases),
-    )
+    templates = [_fill_template(catalogue, popularity, one, config) for one in config.templates]
+    found = chain(_values(catalogue, main, config), *templates, _rules(catalogue, main, config))
     candidates: dict[str, Candidate] = {}
     for candidate in found:
         if candidate.source in config.sources:
@@ -114,15 +110,27 @@ def _values(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[
         yield from _to_candidates(most, "attribute", "fields")
 
 
-def _combinations(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
-    """Combined attributes, and series of titles."""
-    for values in combined_values(catalogue, main):
+def _rules(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
+    """Combined attributes, series of titles, and phrases."""
+    if "rules" not in config.sources:
+        return
+    phrases = [list(_phrases(catalogue, name, config)) for name in config.phrases]
+    of_fields = [_to_values(candidates, len(catalogue)) for candidates in phrases]
+    for values in combined_values(catalogue, main, of_fields):
         most = values.largest(config.most_of_template, LEAST_ITEMS)
         yield from _to_candidates(most, "rule", "rules")
     titles = [item.title for item in catalogue.items]
     for text, items in find_series(titles, function_words(titles)).items():
         if len(text) <= MOST_CHARACTERS:
             yield Candidate(text, "series", "rules", np.array(items, np.int32))
+    yield from chain(*phrases)
+
+
+def _to_values(candidates: Sequence[Candidate], num_items: int) -> ValueItems:
+    texts = [candidate.text for candidate in candidates]
+    rows = np.repeat(np.arange(len(texts)), [len(candidate.items) for candidate in candidates])
+    owners = [candidate.items for candidate in candidates]
+    return ValueItems.of(texts, rows, np.concatenate([NO_ITEMS, *owners]), num_items)
 
 
 def _to_candidates(values: ValueItems, kind: QueryKind, source: Source) -> Iterator[Candidate]:

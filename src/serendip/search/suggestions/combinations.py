@@ -28,6 +28,10 @@ LEAST_ITEMS = 5
 _HEADS_OF_VALUE = 3
 """Combinations of one brand or person: with the heads that go along with it the most."""
 
+_MAX_PHRASES, _LIFT_OF_PHRASE = 2_000, 1.5
+"""Phrases of a text that come before heads, those of most items, and how much more often than by
+chance a head is there, at least: the logarithm to base 2."""
+
 _MAX_CHARACTERS = 40
 """Longest value in a query."""
 
@@ -157,12 +161,15 @@ def single_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
                 yield find_values(catalogue, name)
 
 
-def combined_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
+def combined_values(
+    catalogue: Catalogue, main: str, phrases: Sequence[ValueItems] = ()
+) -> Iterator[ValueItems]:
     """The combinations with values of the main attribute as heads, each kind for itself.
 
     Args:
         catalogue: N items.
         main: name of the main attribute; empty = no combinations.
+        phrases: of the texts of the items; one comes before the heads that it is about.
     """
     if not main:
         return
@@ -177,18 +184,25 @@ def combined_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
             yield _combine(decades, pairs)
     for values in others:
         yield _combine(values.largest(len(values.texts), LEAST_ITEMS), heads, _HEADS_OF_VALUE)
+    for values in phrases:
+        topics = values.largest(_MAX_PHRASES, 2 * LEAST_ITEMS)
+        yield _combine(topics, heads, _HEADS_OF_VALUE, _LIFT_OF_PHRASE)
 
 
-def _combine(firsts: ValueItems, heads: ValueItems, most: int | None = None) -> ValueItems:
+def _combine(
+    firsts: ValueItems, heads: ValueItems, most: int | None = None, least_lift: float = -np.inf
+) -> ValueItems:
     """Values before heads, where enough items have both; none of a head that is a part of a value.
 
     Args:
         firsts: F values.
         heads: H values.
         most: combinations of one value, those that go along the most; None = all.
+        least_lift: of a combination: the logarithm to base 2 of how much more often than by chance
+            a head is there.
     """
     left, right, counts, lifts = _count_pairs(firsts, heads)
-    kept = counts < _NESTED * heads.sizes[right]
+    kept = (counts < _NESTED * heads.sizes[right]) & (lifts >= least_lift)
     order = np.lexsort((-counts * lifts, left))
     order = order[kept[order]]
     if most is not None:

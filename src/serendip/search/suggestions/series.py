@@ -19,7 +19,7 @@ LEAST_ITEMS = 3
 
 _MAX_WORDS = 6
 _FEWEST_LETTERS = 3
-_MIN_SHARE = 0.5
+_MIN_SHARE = 0.6
 """Share of the titles with a beginning that end or turn after it."""
 _LONGER, _SAME = 0.85, 0.5
 """Shares of the titles with a beginning that have a longer one: from which on the longer one is

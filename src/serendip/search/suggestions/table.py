@@ -33,7 +33,7 @@ _ARRAYS = ("users", "searches", "single", "starts", "items", "results", "shares"
 _STARTS, _FOCUS = "category_starts", "focus"
 _LAST = "\U0010ffff"
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
-_FOCUS_PRIOR = 10.0
+_FOCUS_PRIOR = 30.0
 """Categories of usual items that are added to those of a query's items."""
 _FEW = 20
 """Below one in this many queries, sums are computed per row instead of over the whole table."""
@@ -93,6 +93,10 @@ class QueryTable:
             catalogue: the items.
             categories: of the results.
         """
+        results = results.copy()
+        for row, candidate in enumerate(candidates):
+            if candidate.kind == "like":  # leads to what is similar, not to what has its words
+                results[row] = [candidate.items[0], *[-1] * (results.shape[1] - 1)]
         lists = [
             np.union1d(candidate.items, row[row >= 0]).astype(np.int32)
             for candidate, row in zip(candidates, results, strict=True)

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -63,7 +64,7 @@ def select_varied(options: Sequence[Option], accepts: Callable[[int], bool]) -> 
         options: to select from.
         accepts: whether an option may be shown after those that were yielded; asked once for each.
     """
-    words = [normal_form(option.text) - ENGLISH for option in options]
+    words = [_words(option.text) for option in options]
     groups = sorted({option.group for option in options})
     of_group = np.array([groups.index(option.group) for option in options], np.intp)
     scores = np.array([option.score for option in options], np.float64)
@@ -78,6 +79,11 @@ def select_varied(options: Sequence[Option], accepts: Callable[[int], bool]) -> 
             numbers[options[place].group] += 1
             shares_word = [not words[place].isdisjoint(others) for others in words]
             scores -= SHARED_WORD * np.array(shares_word)
+
+
+@lru_cache(maxsize=16_384)
+def _words(text: str) -> frozenset[str]:
+    return normal_form(text) - ENGLISH
 
 
 def _loss(group: Group, number: int, position: int) -> float:
