@@ -36,7 +36,7 @@ from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
-from serendip.search.suggestions.candidates import MOST_CHARACTERS, Candidate, QueryKind
+from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.co_searches import WITHIN_S
 from serendip.search.suggestions.completions import Suggested
@@ -353,7 +353,7 @@ class QuerySuggester:
         visible = (item for item in context.liked if not state.hidden[item])
         for item in islice(visible, MAX_OWN_ITEMS):
             title = state.catalogue[item].title
-            text = f"like {title}"
+            text = f"{LIKE}{title}"
             if title and len(text) <= MOST_CHARACTERS and normalise(text) not in in_table:
                 items = np.array([item], np.int32)
                 candidates.append(Candidate(text, "like", "own", items))

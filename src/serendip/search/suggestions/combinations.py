@@ -28,10 +28,6 @@ LEAST_ITEMS = 5
 _HEADS_OF_VALUE = 3
 """Combinations of one brand or person: with the heads that go along with it the most."""
 
-_MAX_PHRASES, _LIFT_OF_PHRASE = 2_000, 1.5
-"""Phrases of a text that come before heads, those of most items, and how much more often than by
-chance a head is there, at least: the logarithm to base 2."""
-
 _MAX_CHARACTERS = 40
 """Longest value in a query."""
 
@@ -46,6 +42,10 @@ _MAX_HEADS = 100
 
 _NESTED = 0.9
 """Share of the items of a value that have another one, from which on it is a part of that one."""
+
+_SEVERAL = frozenset(",&/;+")
+"""Signs between the names of a value such as "Tools & Home", before or after which nothing reads
+well."""
 
 _FIRST_YEAR, _LAST_YEAR = 1930, 2029
 """Years whose decades are searched by: 90s, 2010s."""
@@ -161,15 +161,12 @@ def single_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
                 yield find_values(catalogue, name)
 
 
-def combined_values(
-    catalogue: Catalogue, main: str, phrases: Sequence[ValueItems] = ()
-) -> Iterator[ValueItems]:
+def combined_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
     """The combinations with values of the main attribute as heads, each kind for itself.
 
     Args:
         catalogue: N items.
         main: name of the main attribute; empty = no combinations.
-        phrases: of the texts of the items; one comes before the heads that it is about.
     """
     if not main:
         return
@@ -184,25 +181,18 @@ def combined_values(
             yield _combine(decades, pairs)
     for values in others:
         yield _combine(values.largest(len(values.texts), LEAST_ITEMS), heads, _HEADS_OF_VALUE)
-    for values in phrases:
-        topics = values.largest(_MAX_PHRASES, 2 * LEAST_ITEMS)
-        yield _combine(topics, heads, _HEADS_OF_VALUE, _LIFT_OF_PHRASE)
 
 
-def _combine(
-    firsts: ValueItems, heads: ValueItems, most: int | None = None, least_lift: float = -np.inf
-) -> ValueItems:
+def _combine(firsts: ValueItems, heads: ValueItems, most: int | None = None) -> ValueItems:
     """Values before heads, where enough items have both; none of a head that is a part of a value.
 
     Args:
         firsts: F values.
         heads: H values.
         most: combinations of one value, those that go along the most; None = all.
-        least_lift: of a combination: the logarithm to base 2 of how much more often than by chance
-            a head is there.
     """
     left, right, counts, lifts = _count_pairs(firsts, heads)
-    kept = (counts < _NESTED * heads.sizes[right]) & (lifts >= least_lift)
+    kept = counts < _NESTED * heads.sizes[right]
     order = np.lexsort((-counts * lifts, left))
     order = order[kept[order]]
     if most is not None:
@@ -238,7 +228,7 @@ def _count_pairs(
 def _join(
     firsts: ValueItems, heads: ValueItems, left: NDArray[np.intp], right: NDArray[np.intp]
 ) -> ValueItems:
-    """The pairs as queries, without those that repeat a word or have a list as a value."""
+    """The pairs as queries, without those that repeat a word or have several names as a value."""
     texts = [
         (firsts.texts[one], heads.texts[other])
         for one, other in zip(left.tolist(), right.tolist(), strict=True)
@@ -249,5 +239,5 @@ def _join(
 
 
 def _reads_well(first: str, head: str) -> bool:
-    is_list = "," in first or "," in head
+    is_list = bool(_SEVERAL & {*first, *head})
     return not is_list and not {*words(normalise(first))} & {*words(normalise(head))}
