@@ -35,7 +35,7 @@ def found(**settings):
 
 
 def test_templates_give_what_several_items_have_in_common():
-    ours = found()
+    ours = found(templates=("{year:decade} {genres}", "{genres} with {cast}"))
     assert ours["90s Sci-Fi"].items.tolist() == [0, 1]
     assert (ours["90s Sci-Fi"].kind, ours["90s Sci-Fi"].source) == ("rule", "rules")
     assert ours["Sci-Fi with Ann Lee"].items.tolist() == [0, 1]
@@ -44,7 +44,20 @@ def test_templates_give_what_several_items_have_in_common():
 
 
 def test_a_decade_of_another_century_is_none():
-    assert "90s Drama" not in found(min_items=1)
+    assert "90s Drama" not in found(min_items=1, templates=("{year:decade} {genres}",))
+
+
+def test_attributes_are_combined_whatever_their_names():
+    kinds, makers = ("드릴", "톱", "망치"), ("마키타", "보쉬", "디월트")
+    items = Catalogue(
+        Item(f"i{n}", f"T{n}", attributes={"종류": kinds[n % 3], "상표": makers[n // 3 % 3]})
+        for n in range(90)
+    )
+    config = QueriesConfig()
+    ours = {one.text: one for one in catalogue_candidates(items, np.zeros(90, np.float32), config)}
+    assert ours["마키타 드릴"].items.tolist() == [n for n in range(90) if n % 9 == 0]
+    assert ours["마키타 드릴"].kind == "rule" and ours["드릴"].kind == "attribute"
+    assert sum(one.kind == "rule" for one in ours.values()) == 9
 
 
 def test_like_an_item_needs_that_item_only_and_the_most_popular_are_kept():

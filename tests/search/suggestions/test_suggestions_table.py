@@ -8,6 +8,7 @@ from serendip.data import Catalogue, Item
 from serendip.errors import ArtefactError
 from serendip.search.logistic import RankingRows
 from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.ranker import (
     FEATURES,
     FEW_PEOPLE,
@@ -18,7 +19,7 @@ from serendip.search.suggestions.ranker import (
     SuggestionUser,
     query_features,
 )
-from serendip.search.suggestions.table import QUERIES_FILE, Categories, QueryTable
+from serendip.search.suggestions.table import QUERIES_FILE, QueryTable
 
 ITEMS = Catalogue(
     Item(f"i{n}", f"T{n}", attributes={"genre": "ab"[n % 2], "code": f"c{n}"}) for n in range(6)

@@ -35,10 +35,11 @@ from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Version, Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
+from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.checks import CandidateCheck, SuggestionVerifier
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.table import Categories, QueryTable
+from serendip.search.suggestions.table import QueryTable
 
 UNKNOWN_STARTS: TimeArray = np.empty(0)
 _TABLE_FOLDER, _WRITTEN_FILE = "table", "written.json"
@@ -136,7 +137,8 @@ class SuggestionBuilder:
             self._categories,
         )
         known = CoSearches.of(searches, table.rows_by_key, self._config.min_users)
-        table = replace(table, co_searches=known, category_starts=self._starts)
+        focus = table.find_focus(self._catalogue)
+        table = replace(table, co_searches=known, category_starts=self._starts, focus=focus)
         titles = len({normalise(item.title) for item in self._catalogue.items} - {""})
         report = {
             "titles": titles if "fields" in self._config.sources else 0,

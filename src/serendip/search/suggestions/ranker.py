@@ -32,6 +32,7 @@ FEATURES = (
     "items",
     "popularity",
     "entropy",
+    "focus",
     "new categories",
     "taste",
     "last",
@@ -108,13 +109,14 @@ def query_features(
         typed: normal form of the text typed so far.
     """
     features = np.zeros((len(rows), len(FEATURES)), np.float32)
-    chosen = choices.of_queries[rows]
+    chosen, items = choices.of_queries[rows], table.num_items[rows]
     values = {
         "users": np.log1p(table.users[rows]),
         "searches": np.log1p(table.searches[rows]),
-        "items": np.log1p(table.num_items[rows]),
-        "popularity": np.log1p(chosen) - np.log1p(choices.total),
+        "items": np.log1p(items),
+        "popularity": np.log1p(chosen + items) - np.log1p(choices.total + choices.num_items),
         "entropy": table.entropy[rows],
+        **({"focus": table.focus[rows]} if len(table.focus) else {}),
         "words": table.num_words[rows],
         **_user_features(table, rows, choices, asker),
         **(_prefix_features(table, rows, typed) if typed else {}),
@@ -178,7 +180,8 @@ RANKER_FILE = "query-ranker.json"
 PRIOR: Mapping[str, float] = {
     "users": 1.0,
     "searches": 0.2,
-    "popularity": 1.0,
+    "popularity": 0.5,
+    "focus": 0.5,
     "taste": 0.5,
     "last": 0.5,
     "recent": 0.5,
