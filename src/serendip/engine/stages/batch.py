@@ -81,6 +81,30 @@ class Batch:
         if any(hits.fields for hits in more):
             self.hits = [_join_hits(*both) for both in zip(known, more, strict=True)]
 
+    def keep_close(self, lists: Sequence[ItemList]) -> list[ItemList]:
+        """Per query the items that are hits of the words, or close enough in meaning to its text.
+
+        All of a surface that needs no text, and of a query without a vector.
+
+        Args:
+            lists: proposals of a source per query.
+        """
+        state, floor = self.state, self.state.meaning_floor
+        hits = self.hits or [ItemList()] * len(lists)
+        kept = []
+        for query, items, found in zip(self.queries, lists, hits, strict=True):
+            vector = query.text_vector
+            if self.surface.needs == "query" and vector is not None and len(items):
+                numbers = items.item_nums
+                cosines = state.fusion.compare_text(state.features.content, numbers, vector)
+                least = floor.of_words if self._has_words(query) else floor.of_nonsense
+                items = items.split((cosines >= least) | np.isin(numbers, found.item_nums))[0]
+            kept.append(items)
+        return kept
+
+    def _has_words(self, query: Query) -> bool:
+        return self.state.searcher.read(query.text, query.is_literal).content.is_language
+
     def scores(self, model: str) -> QueryScores:
         """Scores of a model for the queries."""
         if model not in self._scores:

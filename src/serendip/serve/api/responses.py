@@ -87,6 +87,10 @@ class SearchFeedbackOut(TypedDict):
     by_meaning: bool
     """True if no item contains any of the words: the items were found by similar meaning alone."""
 
+    nothing: bool
+    """True if nothing matches: no item contains any of the words, and none is close enough in
+    meaning."""
+
     rewrites: list[RewriteOut]
     """Queries to offer instead, best first."""
 
@@ -580,6 +584,7 @@ def _search_feedback(feedback: SearchFeedback) -> SearchFeedbackOut:
         "did_you_mean": feedback.did_you_mean,
         "unknown": list(feedback.unknown),
         "by_meaning": feedback.by_meaning,
+        "nothing": feedback.nothing,
         "rewrites": [
             {
                 "text": rewrite.text,
