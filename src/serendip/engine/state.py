@@ -120,7 +120,7 @@ class EngineState:
     context: ContextCounts = field(default_factory=ContextCounts)
     repeats: Repeats = field(default_factory=Repeats)
     starts: ItemStarts = field(default_factory=ItemStarts)
-    meaning_floor: MeaningFloor = MeaningFloor()
+    meaning_floor: MeaningFloor = field(default_factory=MeaningFloor)
     derived: Derived = field(default_factory=Derived, init=False)
 
     @property

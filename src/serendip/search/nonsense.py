@@ -59,11 +59,11 @@ class MeaningFloor:
     """Cosines of an item with a text from which on it is found by its meaning alone.
 
     Args:
-        of_words: of a text with a word that the catalogue, or English, has.
-        of_nonsense: of any other text.
+        beside_words: where other items have words of the text.
+        of_nonsense: of a text without a word that the catalogue, or English, has.
     """
 
-    of_words: float = -1.0
+    beside_words: float = -1.0
     of_nonsense: float = -1.0
 
     @classmethod

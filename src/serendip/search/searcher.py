@@ -422,7 +422,7 @@ class Searcher:
         levels = {
             EXACT: reading.exact[are_allowed(reading.exact, allowed)],
             CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
-            VALUES: self._having_values(content, complete.item_nums, allowed, k),
+            VALUES: self._having_values(content, allowed, k),
             ALL_WORDS: _in_order(complete.item_nums, fused),
             ONE_VALUE: _in_order(self._having_rare_value(content, allowed, k), fused),
             SOME_WORDS: fused,
@@ -460,23 +460,24 @@ class Searcher:
         scores = np.arange(len(numbers), 0, -1, dtype=np.float32)
         return ItemList.of_distinct(numbers, scores, fields)
 
-    def _having_values(
-        self, content: Content, complete: IntArray, allowed: AllowedItems | None, k: int
-    ) -> IntArray:
-        """At most k items with all values that a text names, best first, and its other words."""
-        if not content.values:
+    def _having_values(self, content: Content, allowed: AllowedItems | None, k: int) -> IntArray:
+        """At most k items with all values that a text names, best first; none if it says more."""
+        if not content.values or content.words:
             return NO_ITEMS
-        among = complete if content.words else None
-        return self._having(content.values, allowed, k, among)
+        return self._having(content.values, allowed, k)
 
     def _having_rare_value(
         self, content: Content, allowed: AllowedItems | None, k: int
     ) -> IntArray:
-        """At most k items with the rarest value that a text names; none if it is a common one."""
-        if not content.values:
-            return NO_ITEMS
-        rarest = min(content.values, key=self.values.size)
-        if self.values.size(rarest) > MOST_COMMON * self.num_items:
+        """At most k items with the rarest value that a text names, if it is what the text is about:
+        a title, or half of the words; none if many items have it.
+        """
+        least = len(content.text.split(" ")) / 2
+        main = [
+            name for name in content.values if name in self.titles or len(name.split(" ")) >= least
+        ]
+        rarest = min(main, key=self.values.size, default="")
+        if not rarest or self.values.size(rarest) > MOST_COMMON * self.num_items:
             return NO_ITEMS
         return self._having((rarest,), allowed, k)
 
@@ -485,7 +486,6 @@ class Searcher:
         keys: Sequence[str],
         allowed: AllowedItems | None,
         k: int,
-        among: IntArray | None = None,
     ) -> IntArray:
         """At most k items that all keys find, best first, those posted or changed last.
 
@@ -493,7 +493,6 @@ class Searcher:
             keys: normal forms.
             allowed: items that may be found; None = all that are not deleted.
             k: maximum number.
-            among: items of which they are; None = any.
         """
         posted = self.lexical.posted.having_all(needed_terms(" ".join(keys)))
         newer = [n for n in posted.tolist() if self._has_posted_values(n, keys)]
@@ -504,7 +503,6 @@ class Searcher:
             block = block[self.lexical.are_as_built(block)]
             if begin + _BLOCK > len(built):
                 block = np.append(block, np.array(newer, np.int32))
-            block = block if among is None else block[np.isin(block, among)]
             found += block[self.lexical.may_show(block, allowed)].tolist()
             if len(found) >= k:
                 break
@@ -523,7 +521,7 @@ class Searcher:
     def with_title_match(self, hits: ItemList, text: str, literal: bool = False) -> ItemList:
         """Hits of the words of a text with the fields that ``search`` gives its own."""
         reading, numbers = self.read(text, literal), hits.item_nums
-        having = self._having_values(reading.content, numbers, None, self.num_items)
+        having = self._having_values(reading.content, None, self.num_items)
         levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
         matches = np.full(len(numbers), ALL_WORDS, np.float32)
         for level in reversed(levels):

@@ -23,8 +23,8 @@ from serendip.search.values import MOST_WORDS, ValueTable
 
 EXACT, CORRECTED, VALUES, ALL_WORDS, ONE_VALUE, SOME_WORDS = 1.0, 0.9, 0.8, 0.7, 0.6, 0.5
 """How well an item matches a text, best first: it has the searched title; the corrected one; the
-values of attributes that the text names, and its other words; all its words; a rare value that it
-names; some of its words. A hit is never behind one of a lower level."""
+values of attributes that the text is made of; all its words; a rare value that it names; some of
+its words. A hit is never behind one of a lower level."""
 
 GENERIC = frozenset(
     "movie movies film films book books song songs show shows item items product products "
@@ -168,7 +168,7 @@ def find_content(
 
     def is_value(name: str) -> bool:
         if " " in name:
-            return values.size(name) > 0
+            return not grammar.issuperset(name.split(" ")) and values.size(name) > 0
         return name not in grammar and 2 * values.size(name) > counts.get(name, 0)
 
     named: list[str] = []

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.strings import StringIndex, Strings
-from serendip.data.text import normalise
+from serendip.data.text import normalise, title_key
 from serendip.search.documents import decades_of
 
 MAX_VALUE_CHARACTERS = 40
@@ -171,6 +171,7 @@ def keys_of(item: Item) -> set[str]:
     """Normal forms by which an item is found: of its values, their last words, its decades."""
     keys = {key for value in values_of(item) if (key := normalise(value))}
     keys |= {key.rpartition(" ")[2] for key in keys}
+    keys |= {key for key in [title_key(item.title)] if " " in key}
     for name, value in item.attributes.items():
         keys.update(decades_of(name, value))
     return keys

@@ -84,26 +84,26 @@ class Batch:
     def keep_close(self, lists: Sequence[ItemList]) -> list[ItemList]:
         """Per query the items that are hits of the words, or close enough in meaning to its text.
 
-        All of a surface that needs no text, and of a query without a vector.
+        All of a surface that needs no text, of a query without a vector, and of a text in words of
+        which no item has any: what is nearest is the answer then.
 
         Args:
             lists: proposals of a source per query.
         """
-        state, floor = self.state, self.state.meaning_floor
+        if self.surface.needs != "query":
+            return list(lists)
         hits = self.hits or [ItemList()] * len(lists)
-        kept = []
-        for query, items, found in zip(self.queries, lists, hits, strict=True):
-            vector = query.text_vector
-            if self.surface.needs == "query" and vector is not None and len(items):
-                numbers = items.item_nums
-                cosines = state.fusion.compare_text(state.features.content, numbers, vector)
-                least = floor.of_words if self._has_words(query) else floor.of_nonsense
-                items = items.split((cosines >= least) | np.isin(numbers, found.item_nums))[0]
-            kept.append(items)
-        return kept
+        return [self._keep_close(*row) for row in zip(self.queries, lists, hits, strict=True)]
 
-    def _has_words(self, query: Query) -> bool:
-        return self.state.searcher.read(query.text, query.is_literal).content.is_language
+    def _keep_close(self, query: Query, items: ItemList, hits: ItemList) -> ItemList:
+        state, vector, numbers = self.state, query.text_vector, items.item_nums
+        is_language = state.searcher.read(query.text, query.is_literal).content.is_language
+        if vector is None or not len(items) or (is_language and not len(hits)):
+            return items
+        floor = state.meaning_floor
+        cosines = state.fusion.compare_text(state.features.content, numbers, vector)
+        is_close = cosines >= (floor.beside_words if is_language else floor.of_nonsense)
+        return items.split(is_close | np.isin(numbers, hits.item_nums))[0]
 
     def scores(self, model: str) -> QueryScores:
         """Scores of a model for the queries."""

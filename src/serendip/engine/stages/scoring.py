@@ -308,7 +308,7 @@ def order_levels(batch: Batch, candidates: Candidates, is_ranked: bool) -> Float
     Items without a title are the last of their level.
 
     Titles have the order of the search in their level, and so have items with a value unless the
-    ranker orders: that of how good and popular they are.
+    ranker orders: that of how good and popular they are, where anybody has chosen one.
     """
     pins = np.zeros(len(candidates), np.float32)
     if not batch.surface.pin_exact_titles or batch.hits is None:
@@ -324,7 +324,8 @@ def order_levels(batch: Batch, candidates: Candidates, is_ranked: bool) -> Float
             levels[matches == np.float32(match)] = level
         is_title = matches >= np.float32(CORRECTED)
         levels[is_title] = TITLES
-        has_place = is_title if is_ranked else is_title | (levels == _LEVELS[VALUES])
+        is_known = not is_ranked and bool(batch.state.counts[hits.item_nums].any())
+        has_place = is_title | (is_known & (levels == _LEVELS[VALUES]))
         place = np.arange(len(hits), 0, -1) * (_PLACES / (len(hits) + 1))  # (H,) in (0, 4)
         levels[has_place] += place[has_place]
         part = candidates.items[bounds[row] : bounds[row + 1]]
