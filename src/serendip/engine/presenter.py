@@ -87,7 +87,12 @@ def empty_answer(generation: str, surface: str) -> Answer:
 
 
 def build_answer(
-    result: Result, state: EngineState, generation: str, request: Request, offset: int
+    result: Result,
+    state: EngineState,
+    generation: str,
+    request: Request,
+    offset: int,
+    counted: ItemList,
 ) -> Answer:
     """The requested page of a result, with reasons if the request asks for them.
 
@@ -97,6 +102,7 @@ def build_answer(
         generation: name of the generation.
         request: at most ``request.k`` items are on the page.
         offset: 0-based position of the page's first item in the list.
+        counted: items that facets count.
     """
     k, catalogue = request.k, state.catalogue
     result = replace(result, items=sort_items(result.items, request.sort, catalogue))
@@ -120,7 +126,7 @@ def build_answer(
         next_cursor,
         result.degraded,
         feedback,
-        count_facets(result.items, request.facets, catalogue),
+        count_facets(counted, request.facets, catalogue),
     )
 
 

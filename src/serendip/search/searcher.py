@@ -25,6 +25,7 @@ from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
+from serendip.data.text import words
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of, needed_terms
@@ -53,6 +54,7 @@ from serendip.search.understanding import (
     Content,
     Interpretation,
     find_content,
+    find_liked,
     read,
     read_literally,
 )
@@ -359,13 +361,18 @@ class Searcher:
 
     def _completed(self, reading: Interpretation) -> Interpretation:
         """A reading with its content, and the codes of a text: the speller does not have them."""
-        unknown = tuple(word for word in reading.unknown if not self._is_code(word))
         counts = self.speller.counts
         content = find_content(reading.corrected_key, self.values, counts, self.grammar)
+        needed = words(content.needed)
+        unknown = tuple(w for w in reading.unknown if w in needed and not self._is_code(w))
         return replace(reading, unknown=unknown, content=content)
 
     def _is_code(self, word: str) -> bool:
         return any(map(str.isdigit, word)) and len(self.find_code(word)) > 0
+
+    def find_liked(self, text: str) -> int:
+        """Number of the item that a text asks for others like; -1 = it asks for none."""
+        return find_liked(text, self.titles, self.grammar)
 
     def find_code(self, key: str) -> tuple[int, ...]:
         """Numbers of a few items that have a code, without its separators, as a word or id."""
@@ -518,15 +525,27 @@ class Searcher:
         """
         return self._complete(key)
 
-    def with_title_match(self, hits: ItemList, text: str, literal: bool = False) -> ItemList:
-        """Hits of the words of a text with the fields that ``search`` gives its own."""
+    def with_match(
+        self, hits: ItemList, text: str, literal: bool = False, most: int | None = None
+    ) -> ItemList:
+        """Hits of all words of a text with the fields that ``search`` gives its own.
+
+        Args:
+            hits: in any order.
+            text: that they have all words of.
+            literal: whether it was taken as typed.
+            most: the number of the best that is returned, best first; None = all, as they are.
+        """
         reading, numbers = self.read(text, literal), hits.item_nums
         having = self._having_values(reading.content, None, self.num_items)
         levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
-        matches = np.full(len(numbers), ALL_WORDS, np.float32)
-        for level in reversed(levels):
-            matches[np.isin(numbers, levels[level])] = level
-        return self._explained(numbers, matches, reading, (hits,))
+        ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
+        count = len(numbers) if most is None else most
+        best, matches = _first_of_each({**ahead, ALL_WORDS: numbers}, count)
+        explained = self._explained(best, matches, reading, (hits,))
+        if most is not None:
+            return explained
+        return explained.take(np.argsort(best)[np.argsort(np.argsort(numbers))])
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""

@@ -8,13 +8,15 @@ the text as typed would find nothing, so a lower threshold applies.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.text import normalise, title_key, words
+from serendip.data.vocabulary import MISSING
 from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.spelling.speller import Correction, Speller
 from serendip.search.spelling.word_statistics import english_word_frequencies
@@ -32,6 +34,16 @@ GENERIC = frozenset(
     "영화 책 노래 상품 제품 작품 추천 감독 배우 작가".split()
 )
 """Words beside a value that name what a catalogue has, not which of it."""
+
+_LIKE = re.compile(
+    r"(?P<before>.*?)\b(?:like|similar to)\s+(?P<title>.+)|(?P<korean>.+?)(?:[와과]|이?랑)?\s*"
+    r"(?:같은|비슷한)\s*(?P<after>.*)",
+    re.IGNORECASE,
+)
+"""A request for items like one."""
+
+_ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
+"""Words of such a request beside function words and generic ones."""
 
 MOST_COMMON = 0.05
 """Largest share of the items that a value has which alone leads before other words."""
@@ -152,8 +164,20 @@ def _items_titled(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArra
     return np.asarray(numbers, dtype=np.int32)
 
 
+def find_liked(text: str, titles: TitleIndex, grammar: frozenset[str]) -> int:
+    """Number of the item that a text asks for others like, "movies like Heat"; -1 = of none."""
+    match = _LIKE.fullmatch(text.strip())
+    if match is None or len(titles.exact(text)):
+        return MISSING
+    asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
+    if not (grammar | GENERIC | _ASKING).issuperset(asked):
+        return MISSING
+    liked = titles.exact(match["title"] or match["korean"])
+    return int(liked[0]) if len(liked) else MISSING
+
+
 def find_content(
-    key: str, values: ValueTable, counts: Mapping[str, int], grammar: Collection[str]
+    key: str, values: ValueTable, counts: Mapping[str, int], grammar: frozenset[str]
 ) -> Content:
     """What a normalised text asks for: the values that it names, the longest first, and the rest.
 
@@ -164,13 +188,18 @@ def find_content(
             most of these have it as one: "hitchcock" is a person, "king" a word.
         grammar: function words.
     """
-    typed = key.split(" ")[:MAX_QUERY_TERMS]
+
+    def drop_genitive(word: str) -> str:
+        """The name in ``hitchcocks``, as ``normalise`` joins the genitive."""
+        is_name = word.endswith("s") and word not in counts and values.size(word[:-1]) > 0
+        return word[:-1] if is_name else word
 
     def is_value(name: str) -> bool:
         if " " in name:
             return not grammar.issuperset(name.split(" ")) and values.size(name) > 0
         return name not in grammar and 2 * values.size(name) > counts.get(name, 0)
 
+    typed = [drop_genitive(word) for word in key.split(" ")[:MAX_QUERY_TERMS]]
     named: list[str] = []
     others: list[str] = []
     begin = 0
@@ -184,7 +213,8 @@ def find_content(
         begin = end or begin + 1
     rest = [word for word in others if word not in grammar]
     specific = tuple(word for word in rest if word not in GENERIC)
-    said = [word for word in words(key) if word not in grammar] or words(key)
+    all_words = words(" ".join(typed))
+    said = [word for word in all_words if word not in grammar] or all_words
     needed = [word for word in said if word not in GENERIC] or said
     is_language = any(word in counts or word in english_word_frequencies() for word in needed)
     return Content(tuple(named), specific, " ".join(said), " ".join(needed), is_language)
