@@ -113,6 +113,7 @@ def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:
         cells=CodeCells.of(codes, codebooks),
         mean_quality=0.5,
         code_names={},
+        variants=np.arange(num_items, dtype=np.int32),
     )
 
 

@@ -155,6 +155,7 @@ class SuggestReplay:
             cells=CodeCells.of(codes, codebooks),
             mean_quality=0.0,
             code_names={},
+            variants=np.arange(count, dtype=np.int32),
             queries=table,
             query_ranker=ranker,
         )

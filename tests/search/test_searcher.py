@@ -194,7 +194,7 @@ def test_any_k_is_answered(searcher, k):
 def test_no_text_breaks_the_search(searcher, text):
     hits = searcher.search(text, 5)
     assert np.isfinite(hits.scores).all()
-    assert set(hits.fields) == {"bm25", "title_match"}
+    assert set(hits.fields) == {"bm25", "match", "title_match"}
     searcher.correct_text(text)
 
 

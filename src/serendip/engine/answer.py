@@ -49,6 +49,10 @@ class SearchFeedback:
         unknown: searched words that no item has.
         by_meaning: whether no item has any of the words, so that the items were found by the
             similarity of their vectors only.
+        nothing: whether nothing matches: no item has any of the words, and none is close enough in
+            meaning.
+        similar_to: external id of the item that the text asks for others like: the items are those
+            of the surface ``similar``; empty = it asks for none.
         rewrites: texts to search instead, best first: broader texts and substitutes if few items
             have all words, narrower texts if many do.
     """
@@ -58,6 +62,8 @@ class SearchFeedback:
     did_you_mean: str = ""
     unknown: tuple[str, ...] = ()
     by_meaning: bool = False
+    nothing: bool = False
+    similar_to: str = ""
     rewrites: tuple[Rewrite, ...] = ()
 
 

@@ -31,6 +31,7 @@ from serendip.engine.answer import (
     ChosenItem,
     Explanation,
     ItemFile,
+    SearchFeedback,
     Suggestions,
     decode_cursor,
 )
@@ -49,7 +50,7 @@ from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.live.state import ItemUpdater, LiveState
-from serendip.engine.matches import run_matches
+from serendip.engine.matches import list_counted, run_matches
 from serendip.engine.presenter import (
     build_answer,
     build_explanation,
@@ -347,6 +348,10 @@ class Engine:
         """
         if request.k < 1:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
+        meant = self._read_wish(request)
+        if meant is not request:
+            understood = SearchFeedback(request.text, similar_to=meant.item_ids[0])
+            return replace(self.recommend(meant), surface=request.surface, understood=understood)
         surface = _in_order(self._find_surface(request), request)
         offset, state = decode_cursor(request.cursor), self.state
         with span("query"):
@@ -360,7 +365,10 @@ class Engine:
         most = None if request.reads_whole_list else end + 1
         result = _run(query, surface, state, request.sort, most)
         with span("answer"):
-            return build_answer(result, state, self.generation, request, offset)
+            counted = result.items
+            if request.facets:
+                counted = list_counted(query, surface, state, counted)
+            return build_answer(result, state, self.generation, request, offset, counted)
 
     def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -467,6 +475,7 @@ class Engine:
             DataError: the request has an order that no item has a number for, or of a surface that
                 sells places.
         """
+        request = self._read_wish(request)
         state, surface = self.state, _in_order(self._find_surface(request), request)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
@@ -740,6 +749,17 @@ class Engine:
         """External ids of item numbers (K,) that ``run`` returned."""
         return self.state.catalogue.vocabulary.ids_of(item_nums)
 
+    def _read_wish(self, request: Request) -> Request:
+        """The request, or that for similar items if its text asks for others like one."""
+        surface, state = find_surface(self._surfaces, request.surface), self.state
+        if surface.needs != "query" or request.literal or not request.text:
+            return request
+        liked = state.searcher.find_liked(request.text)
+        if liked < 0 or state.hidden[liked]:
+            return request
+        item_ids = (state.catalogue.vocabulary.id(liked),)
+        return replace(request, surface="similar", item_ids=item_ids, text="")
+
     def _find_surface(self, request: Request) -> SurfaceConfig:
         """The surface of a request, as it answers a category page if the request is for one.
 
@@ -764,8 +784,8 @@ class Engine:
 def _run(
     query: Query, surface: SurfaceConfig, state: EngineState, sort: str, most: int | None = None
 ) -> Result:
-    """The list of a request, which ends at ``most`` items if it has no order of its own."""
-    if sort:
+    """The list of a request, which ends at ``most`` items unless it is of all that match."""
+    if sort or (query.filters and surface.needs == "query"):
         return run_matches(query, surface, state, sort)
     return run([query], surface, state, most)[0]
 

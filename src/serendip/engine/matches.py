@@ -1,7 +1,9 @@
-"""The list that is put in an order of its own: all items that match the words, or the filters.
+"""The list that has an order of its own, filters or counts: all items that match the words.
 
 Sources propose what is relevant, and of that the best few hundred: under an order by price the
-cheapest of these would lead, whatever they have to do with the text, and cheaper matches be absent.
+cheapest of these would lead, whatever they have to do with the text, and cheaper matches be absent;
+and a facet would count other items than a filter by it shows. So both are of all items that have
+every word of the text. Where no item has, they are of what the text finds without the filters.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
@@ -27,42 +29,67 @@ from serendip.runtime.spans import span
 from serendip.search.lexical import are_allowed
 
 MOST_MATCHES = 1_000
-"""Length of a list in an order of its own: the first ones of the order."""
+"""Length of a list in an order or with filters of its own: the first ones."""
+
+MOST_COUNTED = 5_000
+"""Items that facets count, those that fit the words best."""
 
 
 def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
     """The first items, in the order ``sort``, of those that have all words of the searched text.
 
-    Of a category page they are those of all items that pass its filters.
+    Of a category page with an order they are those of all items that pass its filters.
 
     Args:
         query: with a text, or without one.
         surface: of the request; of a category page see ``browse.py``.
         state: to search in.
-        sort: see ``sort_items``; empty = no order of its own.
+        sort: see ``sort_items``; empty = by how well they match.
 
     Returns:
-        items that may be shown, those that have words with the fields of hits of a search; none
-        without an order, in a request that neither searches by words that its surface reads nor is
-        a category page, and where accepted synonyms match in place of a word.
+        items that may be shown, those that have words with the fields of hits of a search; none in
+        a request that neither searches by words that its surface reads nor is a category page, and
+        where accepted synonyms match in place of a word.
     """
-    if not sort:
-        return ItemList()
     if BrowseSource.name in surface.sources:
-        return _first(_unscored(_allowed(query, surface, state).numbers()), sort, state)
+        numbers = _allowed(query, surface, state).numbers() if sort else NO_ITEMS
+        return _first(_unscored(numbers), sort, state)
+    complete = find_complete(query, surface, state)
+    if not len(complete):
+        return complete
+    allowed = _allowed(query, surface, state)
+    shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
+    seen = visible_to(surface, query)
+    if not sort:
+        return state.searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
+    first = _first(shown, sort, state)
+    return state.searcher.with_match(first, seen.text, seen.is_literal)
+
+
+def find_complete(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
+    """Items with all words of a text, whether or not they may be shown; see ``find_matches``."""
     seen = visible_to(surface, query)
     if not seen.text.strip() or WordSource.name not in surface.sources:
         return ItemList()
-    key, typed = normalise(seen.searched), state.match_id(seen.text)
-    if state.searcher.synonyms.beside(key) and not query.is_literal:
-        return ItemList()
-    allowed = _allowed(query, surface, state)
+    typed = state.match_id(seen.text)
     if typed >= 0:
-        return _unscored(np.array([typed], np.int32)).split(np.array([typed in allowed]))[0]
-    complete = state.searcher.find_complete(key)
+        return _unscored(np.array([typed], np.int32))
+    if state.searcher.synonyms.beside(normalise(seen.searched)) and not query.is_literal:
+        return ItemList()
+    needed = state.searcher.read(seen.text, seen.is_literal).content.needed
+    return state.searcher.find_complete(needed)
+
+
+def list_counted(
+    query: Query, surface: SurfaceConfig, state: EngineState, listed: ItemList
+) -> ItemList:
+    """The items that facets count: all that have every word and may be shown, or else the list."""
+    complete = find_complete(query, surface, state)
+    if not len(complete):
+        return listed
+    allowed = _allowed(query, surface, state)
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
-    first = _first(shown, sort, state)
-    return state.searcher.with_title_match(first, seen.text, seen.is_literal)
+    return shown.take(slice(0, MOST_COUNTED))
 
 
 def _allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
@@ -81,7 +108,7 @@ def _first(items: ItemList, sort: str, state: EngineState) -> ItemList:
 
 
 def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> Result:
-    """The list of a request in an order of its own, before it is put in that order.
+    """The list of a request with an order or filters of its own, before it is put in that order.
 
     Items that match are in it whatever the relevance model says of them: it is complete.
 
@@ -89,22 +116,36 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
         query: with a text, or without one.
         surface: of the request.
         state: to answer from.
-        sort: see ``sort_items``; not empty.
+        sort: see ``sort_items``; empty = by score.
     """
+    if not sort and not len(find_complete(query, surface, state)):
+        return _run_then_filter(query, surface, state)
     with span("matches"):
         matches = find_matches(query, surface, state, sort)
     if not len(matches):
-        return _keep_matches(run([query], surface, state)[0], matches)
+        return _keep_matches(run([query], surface, state)[0], matches, sort)
     unchecked = RelevanceFilterConfig(enabled=False)
     surface = surface.model_copy(update={"relevance_filter": unchecked})
     result = run([query], surface, state, also=[matches.item_nums], hits=[matches])[0]
-    return _keep_matches(result, matches)
+    return _keep_matches(result, matches, sort)
 
 
-def _keep_matches(result: Result, matches: ItemList) -> Result:
-    """The result without items that do not match; without any match, without those that only mean
-    the same as others that have a word.
+def _run_then_filter(query: Query, surface: SurfaceConfig, state: EngineState) -> Result:
+    """What a text finds by some words and by meaning, of it what passes the filters of the request:
+    what a source would find among fewer items is not what the facets of the search count.
     """
+    result = run([replace(query, filters=())], surface, state)[0]
+    passes = are_allowed(result.items.item_nums, _allowed(query, surface, state))
+    seen = replace(result.query, filters=query.filters)
+    return replace(result, query=seen, items=result.items.split(passes)[0])
+
+
+def _keep_matches(result: Result, matches: ItemList, sort: str) -> Result:
+    """The result without items that do not match; in an order without any match, without those that
+    only mean the same as others that have a word.
+    """
+    if not sort and not len(matches):
+        return replace(result, items=result.items.take(slice(0, 0)))
     items = result.items
     words = np.nan_to_num(items.fields.get("bm25", np.zeros(len(items)))) > 0
     keep = np.isin(items.item_nums, matches.item_nums) if len(matches) else words

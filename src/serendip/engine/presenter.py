@@ -16,7 +16,7 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.data.items.semantic_ids import code_name
 from serendip.data.query import Query
-from serendip.data.text import normalise, words
+from serendip.data.text import words
 from serendip.engine.answer import (
     Answer,
     AnswerItem,
@@ -67,8 +67,8 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
     searcher = state.searcher
     interpretation = searcher.read(query.text, query.is_literal)
     # A filter may remove all items that have the words.
-    has_known_word = len(interpretation.unknown) < len(set(words(normalise(query.searched))))
-    is_lexical = has_known_word or trace[_WORD_SOURCE] > 0
+    known = set(words(interpretation.content.text)).difference(interpretation.unknown)
+    is_lexical = bool(known) or trace[_WORD_SOURCE] > 0
     suggested_key = interpretation.told_key
     return SearchFeedback(
         searcher.display_form(interpretation.corrected_key) if query.meant else query.text,
@@ -76,6 +76,7 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
         searcher.display_form(suggested_key) if suggested_key else "",
         interpretation.unknown,
         by_meaning=not is_lexical and len(result.items) > 0,
+        nothing=not is_lexical and not len(result.items),
         rewrites=searcher.find_rewrites(query.text, query.is_literal),
     )
 
@@ -86,7 +87,12 @@ def empty_answer(generation: str, surface: str) -> Answer:
 
 
 def build_answer(
-    result: Result, state: EngineState, generation: str, request: Request, offset: int
+    result: Result,
+    state: EngineState,
+    generation: str,
+    request: Request,
+    offset: int,
+    counted: ItemList,
 ) -> Answer:
     """The requested page of a result, with reasons if the request asks for them.
 
@@ -96,6 +102,7 @@ def build_answer(
         generation: name of the generation.
         request: at most ``request.k`` items are on the page.
         offset: 0-based position of the page's first item in the list.
+        counted: items that facets count.
     """
     k, catalogue = request.k, state.catalogue
     result = replace(result, items=sort_items(result.items, request.sort, catalogue))
@@ -119,7 +126,7 @@ def build_answer(
         next_cursor,
         result.degraded,
         feedback,
-        count_facets(result.items, request.facets, catalogue),
+        count_facets(counted, request.facets, catalogue),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.fair_start import ItemStarts, Promise
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.semantic_ids import Codebooks
-from serendip.data.rows.growing_rows import append_rows
+from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import MISSING, Vocabulary
@@ -39,12 +39,15 @@ from serendip.models.relevance.model import RelevanceModel, save_model
 from serendip.models.relevance.model import open_model as open_relevance_model
 from serendip.search.config import SearchConfig
 from serendip.search.item_ids import match_item_id
+from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester, ValueTable
+from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.ranker import QueryRanker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
+from serendip.search.values import ValueTable
+from serendip.search.variants import number_item, number_posted
 
 _ARRAYS = ("codes", "counts", "quality")
 _CONTENT_FOLDER = "content"
@@ -90,6 +93,8 @@ class EngineState:
         context: what is known of countries, devices and times of requests.
         repeats: when items that a user chose may come again.
         starts: when items appeared, and how often they were shown.
+        meaning_floor: how near to a text items are that are found by their meaning alone.
+        variants: (N,) int32 number that variants of an item share (``search.variants``).
         derived: what requests need besides, computed on first use.
     """
 
@@ -106,6 +111,7 @@ class EngineState:
     cells: CodeCells
     mean_quality: float
     code_names: Mapping[str, str]
+    variants: IntArray
     fusion: Fusion = TEXT_ONLY
     relevance_model: RelevanceModel | None = None
     relevance_lists: Mapping[str, RelevanceModel] = field(default_factory=dict)
@@ -115,6 +121,7 @@ class EngineState:
     context: ContextCounts = field(default_factory=ContextCounts)
     repeats: Repeats = field(default_factory=Repeats)
     starts: ItemStarts = field(default_factory=ItemStarts)
+    meaning_floor: MeaningFloor = field(default_factory=MeaningFloor)
     derived: Derived = field(default_factory=Derived, init=False)
 
     @property
@@ -170,6 +177,7 @@ class EngineState:
             hidden=_append_shown(self.hidden, len(items)),
             repeats=self.repeats.with_items(items, features.codes),
             starts=self.starts.with_items(len(items)),
+            variants=append_rows(self.variants, number_posted(items, self.num_items)),
         )
 
     def with_changed_items(
@@ -185,6 +193,7 @@ class EngineState:
         searcher = self.searcher.with_changed_items(numbers.tolist(), items)
         features = self._with_near(features)
         model = self.relevance_model
+        variants = [number_item(*pair) for pair in zip(items, numbers.tolist(), strict=True)]
         return replace(
             self,
             catalogue=self.catalogue.replaced(numbers.tolist(), items),
@@ -200,6 +209,7 @@ class EngineState:
                 name: one.without(numbers) for name, one in self.relevance_lists.items()
             },
             repeats=self.repeats.with_changed_items(numbers, items, features.codes),
+            variants=replace_rows(self.variants, numbers, np.array(variants, np.int32)),
         )
 
     def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
@@ -266,6 +276,7 @@ class EngineState:
             "centroids": self.codebooks.centroids,
             "counts": self.counts,
             "quality": self.quality,
+            "variants": self.variants,
         }
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
@@ -285,6 +296,7 @@ class EngineState:
             "code_names": dict(self.code_names),
             "search": self.searcher.config.model_dump(mode="json"),
             "mean_quality": self.mean_quality,
+            "meaning_floor": asdict(self.meaning_floor),
             "repeats": self.repeats.facts() if self.repeats.is_on else None,
         }
         (folder / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -336,12 +348,14 @@ class EngineState:
         vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
         catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
         _require_rows(folder, {"items": catalogue.available_from, **arrays}, len(vocabulary))
+        values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
         searcher = Searcher.open(
             folder / "search",
             catalogue,
             arrays["counts"],
             _search_config(folder, document["search"]),
-        ).with_rewrites(RewriteTable.open(folder))
+        )
+        searcher = searcher.with_rewrites(RewriteTable.open(folder)).with_values(values)
         queries, query_ranker = _queries(folder / _QUERIES_FOLDER)
         models = {
             name: open_model(kind, folder / "models" / name)
@@ -349,7 +363,6 @@ class EngineState:
         }
         codebooks = _codebooks(folder)
         repeats = _repeats(folder, document.get("repeats"))
-        values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
         ranker, context = None, ContextCounts.open(folder / _CONTEXT_FOLDER)
         if document["ranker"]:
             names = feature_names(models, repeats.is_on, context)
@@ -379,6 +392,8 @@ class EngineState:
             context=context,
             repeats=repeats,
             starts=_starts(folder / _STARTS_FOLDER),
+            meaning_floor=MeaningFloor(**document.get("meaning_floor", {})),
+            variants=_variants(folder / "variants.npy", len(catalogue)),
         ).with_relevance_models(
             _relevance_models(folder, document, catalogue), document.get("relevance_thresholds")
         )
@@ -441,6 +456,11 @@ def _relevance_models(
 def _repeats(folder: Path, facts: Mapping[str, Any] | None) -> Repeats:
     """When items come again; never, if the state was saved without."""
     return Repeats.of_facts(facts, map_array(folder / _REPEATS_FILE)) if facts else Repeats()
+
+
+def _variants(path: Path, num_items: int) -> IntArray:
+    """Which items are variants; none is, if the state was saved without."""
+    return map_array(path) if path.is_file() else np.arange(num_items, dtype=np.int32)
 
 
 def _starts(folder: Path) -> ItemStarts:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serendip.data.items.catalogue import Item
+from serendip.data.items.catalogue import Attribute, Item
 from serendip.data.text import code_key, grams, normalise, query_grams, words
 
 FIELDS = ("title", "body", "grams")
@@ -89,11 +89,15 @@ def _parts_of(found: Sequence[str]) -> list[str]:
 
 def _text_of(item: Item, name: str) -> str:
     """The text of a field; a year also gets its decade: 1995 is found by 1990s and 90s."""
-    text, value = item.field_text(name), item.attributes.get(name)
+    return " ".join((item.field_text(name), *decades_of(name, item.attributes.get(name))))
+
+
+def decades_of(name: str, value: Attribute | None) -> tuple[str, ...]:
+    """Names of the decade of an attribute that is a year: ``1990s``, ``90s``."""
     if "year" not in name.casefold() or not isinstance(value, float) or not 1000 <= value < 3000:
-        return text
+        return ()
     decade = int(value) // 10 * 10
-    return f"{text} {decade}s {decade % 100:02d}s"
+    return f"{decade}s", f"{decade % 100:02d}s"
 
 
 def query_terms(text: str, fields: Sequence[str] = FIELDS) -> list[tuple[str, str]]:

@@ -196,7 +196,7 @@ class LexicalIndex:
         if len(self.posted):
             posted, more = self.posted.scores(weighted_terms, self.statistics)
             if len(posted):
-                is_shown = self._may_show(posted, allowed)
+                is_shown = self.may_show(posted, allowed)
                 if groups:
                     is_shown &= np.isin(posted, self.posted.having_all(groups))
                 numbers = np.concatenate([numbers, posted[is_shown]])
@@ -217,7 +217,7 @@ class LexicalIndex:
             return np.empty(0, np.int32)
         built, _ = self._built_hits(self._query_of_all(groups), k, None)
         posted = self.posted.having_all(groups)
-        posted = posted[self._may_show(posted, None)]
+        posted = posted[self.may_show(posted, None)]
         return np.concatenate([built, posted])[:k]
 
     def _needed_terms(self, text: str) -> list[tuple[tuple[str, str], ...]]:
@@ -242,14 +242,18 @@ class LexicalIndex:
             addresses = [address for _, address in hits]
             stored = self._searcher.fast_field_values("item", addresses) if hits else []
             numbers = np.array(stored, np.int32)
-            rows = np.flatnonzero(self._may_show(numbers, allowed) & ~_is_in(numbers, self.changed))
+            rows = np.flatnonzero(self.may_show(numbers, allowed) & self.are_as_built(numbers))
             if len(rows) >= k or len(hits) < limit or limit == most:
                 scores = np.array([score for score, _ in hits], np.float32)
                 return numbers[rows[:k]], scores[rows[:k]]
             limit = min(most, 4 * limit)
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
 
-    def _may_show(self, numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
+    def are_as_built(self, numbers: IntArray) -> BoolArray:
+        """(H,) True for built items that were not changed since."""
+        return ~_is_in(numbers, self.changed)
+
+    def may_show(self, numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
         """(H,) True for hits that are allowed and not deleted."""
         return are_allowed(numbers, allowed) & ~_is_in(numbers, self.deleted)
 

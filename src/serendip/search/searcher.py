@@ -1,7 +1,9 @@
-"""Text search over the catalogue: exact titles, corrected titles, then BM25 and completions.
+"""Text search over the catalogue by levels: titles, values of attributes, all words, some words.
 
 Order of an answer: items with exactly the searched title (by popularity), items with a title one or
-two edits away, then the rank fusion of BM25 and title completions. Semantic matches are left to the
+two edits away, items with the values of attributes that the text names (the best and most popular
+first), items with all words, with a rare value, with some words; see ``understanding.EXACT``. Words
+are ordered by the rank fusion of BM25 and title completions. Semantic matches are left to the
 retriever. A searcher is immutable; posting and deleting items gives a new one that shares
 everything built.
 """
@@ -17,15 +19,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
+from serendip.data.text import words
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
-from serendip.search.documents import document_of
+from serendip.search.documents import document_of, needed_terms
 from serendip.search.lexical import LexicalIndex, are_allowed, generated_words, word_counts
+from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import CatalogueMatcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
@@ -39,51 +44,24 @@ from serendip.search.spelling.word_statistics import (
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import Popularity, TitleIndex, TitleTable
 from serendip.search.understanding import (
+    ALL_WORDS,
     CORRECTED,
     EXACT,
+    MOST_COMMON,
+    ONE_VALUE,
+    SOME_WORDS,
+    VALUES,
+    Content,
     Interpretation,
+    find_content,
+    find_liked,
     read,
     read_literally,
 )
+from serendip.search.values import ValueTable, keys_of
 
 RATIO_WEIGHT = 0.8
 """Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
-
-
-def order_results(
-    reading: Interpretation,
-    words: ItemList,
-    fused: ItemList,
-    key_of: Callable[[int], str],
-    allowed: AllowedItems | None,
-) -> ItemList:
-    """Put the title matches of ``reading`` before ``fused`` and add the fields that explain them.
-
-    Args:
-        reading: interpretation of the text.
-        words: BM25 hits.
-        fused: all other hits, best first.
-        key_of: item number -> its normalised title.
-        allowed: only these title matches are put first; None = all.
-
-    Returns:
-        all items with ``bm25`` and ``title_match``; scores never rise.
-    """
-    titled: dict[int, float] = dict.fromkeys(reading.exact.tolist(), EXACT)
-    for number in reading.corrected.tolist():
-        titled.setdefault(number, CORRECTED)
-    matches = np.fromiter(titled, np.int32, len(titled))
-    shown = matches[are_allowed(matches, allowed)].tolist()
-    titled = {number: titled[number] for number in shown}
-    rest = [number for number in fused.item_nums.tolist() if number not in titled]
-    numbers = np.asarray([*titled, *rest], dtype=np.int32)
-    scores = _scores_in(fused, numbers)
-    lead = np.arange(len(titled), 0, -1, dtype=np.float32)
-    scores[: len(lead)] = fused.scores.max(initial=0.0) + lead
-    similarity = _title_similarity(reading.corrected_key, [key_of(number) for number in rest])
-    matches = np.concatenate([np.asarray(list(titled.values()), dtype=np.float32), similarity])
-    fields = {"bm25": _scores_in(words, numbers), "title_match": matches}
-    return ItemList(numbers, scores, fields)
 
 
 def put_first(item: int, hits: ItemList) -> ItemList:
@@ -92,6 +70,7 @@ def put_first(item: int, hits: ItemList) -> ItemList:
     first = {
         "bm25": hits.fields["bm25"][is_it].max(initial=0.0),
         "title_match": EXACT,
+        "match": EXACT,
     }
     return ItemList.of_distinct(
         np.append(np.int32(item), others.item_nums).astype(np.int32),
@@ -103,7 +82,7 @@ def put_first(item: int, hits: ItemList) -> ItemList:
 def empty_result() -> ItemList:
     """An empty result with its fields."""
     none = np.empty(0, dtype=np.float32)
-    return ItemList(fields={"bm25": none, "title_match": none})
+    return ItemList(fields={"bm25": none, "title_match": none, "match": none})
 
 
 def _open_speller(
@@ -116,6 +95,20 @@ def _open_speller(
     speller = Speller(counts, edits, pairs, english_word_frequencies(), titles)
     # Words of generated texts are known, but never proposed as corrections.
     return speller.with_words(Strings.of_arrays(_GENERATED, stored))
+
+
+def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
+    """Items in the order of a list, those that are not in it behind, as they are."""
+    ahead = order[np.isin(order, numbers)]
+    return np.concatenate([ahead, numbers[~np.isin(numbers, ahead)]])
+
+
+def _first_of_each(levels: Mapping[float, IntArray], k: int) -> tuple[IntArray, FloatArray]:
+    """The first k items of lists by level, each once, and their levels."""
+    numbers = np.concatenate([*levels.values()]).astype(np.int32)
+    matches = np.repeat(np.array([*levels], np.float32), [len(one) for one in levels.values()])
+    first = np.sort(np.unique(numbers, return_index=True)[1])[:k]
+    return numbers[first], matches[first]
 
 
 def _scores_in(source: ItemList, numbers: IntArray) -> FloatArray:
@@ -133,7 +126,8 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
 
 
 WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
-_WORDS, _GENERATED = "words", "generated"
+_WORDS, _GENERATED, _GRAMMAR = "words", "generated", "grammar"
+_TEXTS = ("title", "description")
 MIN_COMPLETED = 3
 READINGS = 4_096
 """Number of texts whose interpretation is cached."""
@@ -143,6 +137,9 @@ MOST_COMPLETE = 50_000
 
 _COMPLETE_TEXTS = 16
 """Texts whose items with all words are kept."""
+
+_BLOCK = 1_024
+"""Items with a value that are tested together whether they may be shown."""
 
 _MOST_CODED = 8
 """Items with a code of which the one is searched that has it as its id."""
@@ -160,6 +157,9 @@ class Searcher:
         num_items: number of items, including deleted ones: numbers are never reused.
         synonyms: query expansion by accepted synonyms.
         rewrites: rewrites for queries with few matches.
+        grammar: function words of the catalogue's languages.
+        values: of the attributes of the built items.
+        posted_values: normal forms by which items that were posted or changed are found.
     """
 
     config: SearchConfig
@@ -169,6 +169,9 @@ class Searcher:
     num_items: int
     synonyms: Synonyms = field(default_factory=Synonyms)
     rewrites: RewriteTable = field(default_factory=RewriteTable)
+    grammar: frozenset[str] = ENGLISH
+    values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
+    posted_values: ItemLog[frozenset[str]] = field(default_factory=ItemLog)
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
     _coded: Callable[[str], tuple[int, ...]] = field(init=False)
@@ -180,7 +183,7 @@ class Searcher:
         table, synonyms = self.rewrites, self.synonyms
         matcher = self.matcher
 
-        with_codes = self._with_codes
+        completed = self._completed
 
         @lru_cache(READINGS)
         def instead(key: str) -> tuple[Rewrite, ...]:
@@ -188,7 +191,7 @@ class Searcher:
 
         @lru_cache(READINGS)
         def reading(text: str) -> Interpretation:
-            return with_codes(read(text, titles, speller, config.confidence))
+            return completed(read(text, titles, speller, config.confidence))
 
         lexical = self.lexical
 
@@ -230,6 +233,7 @@ class Searcher:
             **counts.index.arrays(_WORDS),
             **EditIndex.of(counts).arrays(),
             **Strings.of(sorted(generated_words(catalogue))).arrays(_GENERATED),
+            **Strings.of(sorted(function_words(catalogue.texts(_TEXTS)))).arrays(_GRAMMAR),
             "counts": counts.counts,
         }
         save_arrays(folder / WORDS_FOLDER, words)
@@ -266,7 +270,10 @@ class Searcher:
         if len(rows) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(rows)} items, the catalogue has {count}.")
         index = TitleIndex.of_table(table, catalogue.titles, rows, popularity)
-        searcher = cls(config or SearchConfig(), lexical, index, speller, count)
+        listed = Strings.of_arrays(_GRAMMAR, {**Strings.of(ENGLISH).arrays(_GRAMMAR), **words})
+        searcher = cls(
+            config or SearchConfig(), lexical, index, speller, count, grammar=frozenset(listed)
+        )
         # The first search pays for imports and page faults: do it here, not in a request.
         searcher.search("warm up", 1)
         return searcher
@@ -279,6 +286,10 @@ class Searcher:
     def with_synonyms(self, synonyms: Synonyms) -> Self:
         """A copy that expands queries by synonyms."""
         return replace(self, synonyms=synonyms)
+
+    def with_values(self, values: ValueTable) -> Self:
+        """A copy that finds items by values of attributes."""
+        return replace(self, values=values)
 
     def with_rewrites(self, rewrites: RewriteTable) -> Self:
         """A copy with query rewrites."""
@@ -323,6 +334,9 @@ class Searcher:
             titles=self.titles.with_changed_items(numbers, items),
             speller=self.speller.with_words(vocabulary),
             num_items=count,
+            posted_values=self.posted_values.with_values(
+                numbers, [frozenset(keys_of(item)) for item in items]
+            ),
         )
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
@@ -342,16 +356,23 @@ class Searcher:
             literal: whether to take it as typed, without corrections.
         """
         if literal:
-            return self._with_codes(read_literally(text, self.titles, self.speller))
+            return self._completed(read_literally(text, self.titles, self.speller))
         return self._readings(text)
 
-    def _with_codes(self, reading: Interpretation) -> Interpretation:
-        """A reading that knows the codes in a text: the index has them, the speller has not."""
-        unknown = tuple(word for word in reading.unknown if not self._is_code(word))
-        return reading if unknown == reading.unknown else replace(reading, unknown=unknown)
+    def _completed(self, reading: Interpretation) -> Interpretation:
+        """A reading with its content, and the codes of a text: the speller does not have them."""
+        counts = self.speller.counts
+        content = find_content(reading.corrected_key, self.values, counts, self.grammar)
+        needed = words(content.needed)
+        unknown = tuple(w for w in reading.unknown if w in needed and not self._is_code(w))
+        return replace(reading, unknown=unknown, content=content)
 
     def _is_code(self, word: str) -> bool:
         return any(map(str.isdigit, word)) and len(self.find_code(word)) > 0
+
+    def find_liked(self, text: str) -> int:
+        """Number of the item that a text asks for others like; -1 = it asks for none."""
+        return find_liked(text, self.titles, self.grammar)
 
     def find_code(self, key: str) -> tuple[int, ...]:
         """Numbers of a few items that have a code, without its separators, as a word or id."""
@@ -389,20 +410,113 @@ class Searcher:
             literal: whether to search the text as typed, without corrections.
 
         Returns:
-            items best first with the fields ``bm25`` (0 if not among the ``depth`` best hits) and
-            ``title_match`` (1 exact, .9 corrected, else .8 times the similarity of the whole
-            title). Scores strictly decrease from group to group.
+            items best first with the fields ``bm25`` (0 if the words did not find it), ``match``
+            (see ``understanding.EXACT``) and ``title_match`` (1 exact, .9 corrected, else .8 times
+            the similarity of the whole title). Scores strictly decrease.
         """
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return empty_result()
+        content, depth = reading.content, self.config.depth
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
-        words = self.lexical.search(reading.corrected_key, self.config.depth, allowed, beside)
+        some = self.lexical.search(content.text, depth, allowed, beside)
+        complete = some
+        if " " in content.text or beside:
+            complete = self.lexical.search(content.needed, depth, allowed, needs_all=True)
         completions = self._complete_titles(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.title_weight)
-        fused = reciprocal_rank_fusion((words, completions), self.num_items, weights)
-        answer = order_results(reading, words, fused, self.titles.key, allowed)
-        return answer.take(np.arange(min(k, len(answer))))
+        fused = reciprocal_rank_fusion((some, completions), self.num_items, weights).item_nums
+        levels = {
+            EXACT: reading.exact[are_allowed(reading.exact, allowed)],
+            CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
+            VALUES: self._having_values(content, allowed, k),
+            ALL_WORDS: _in_order(complete.item_nums, fused),
+            ONE_VALUE: _in_order(self._having_rare_value(content, allowed, k), fused),
+            SOME_WORDS: fused,
+        }
+        numbers, matches = _first_of_each(levels, k)
+        return self._explained(numbers, matches, reading, (complete, some))
+
+    def _explained(
+        self,
+        numbers: IntArray,
+        matches: FloatArray,
+        reading: Interpretation,
+        words: Sequence[ItemList],
+    ) -> ItemList:
+        """Hits (H,) with the fields that explain them; scores tell their order.
+
+        Args:
+            numbers: (H,) best first.
+            matches: (H,) their levels.
+            reading: of the text.
+            words: hits of its words; an item that has a value and is in none has their mean BM25.
+        """
+        bm25 = np.zeros(len(numbers), np.float32)
+        for hits in words:
+            bm25 = np.maximum(bm25, _scores_in(hits, numbers))
+        usual = max((float(hits.scores.mean()) for hits in words if len(hits)), default=1.0)
+        bm25[(bm25 == 0) & (matches >= np.float32(ONE_VALUE))] = usual
+        titles = [self.titles.key(number) for number in numbers.tolist()]
+        similarity = _title_similarity(reading.corrected_key, titles)
+        fields = {
+            "bm25": bm25,
+            "title_match": np.where(matches >= np.float32(CORRECTED), matches, similarity),
+            "match": matches,
+        }
+        scores = np.arange(len(numbers), 0, -1, dtype=np.float32)
+        return ItemList.of_distinct(numbers, scores, fields)
+
+    def _having_values(self, content: Content, allowed: AllowedItems | None, k: int) -> IntArray:
+        """At most k items with all values that a text names, best first; none if it says more."""
+        if not content.values or content.words:
+            return NO_ITEMS
+        return self._having(content.values, allowed, k)
+
+    def _having_rare_value(
+        self, content: Content, allowed: AllowedItems | None, k: int
+    ) -> IntArray:
+        """At most k items with the rarest value that a text names, if it is what the text is about:
+        a title, or half of the words; none if many items have it.
+        """
+        least = len(content.text.split(" ")) / 2
+        main = [
+            name for name in content.values if name in self.titles or len(name.split(" ")) >= least
+        ]
+        rarest = min(main, key=self.values.size, default="")
+        if not rarest or self.values.size(rarest) > MOST_COMMON * self.num_items:
+            return NO_ITEMS
+        return self._having((rarest,), allowed, k)
+
+    def _having(
+        self,
+        keys: Sequence[str],
+        allowed: AllowedItems | None,
+        k: int,
+    ) -> IntArray:
+        """At most k items that all keys find, best first, those posted or changed last.
+
+        Args:
+            keys: normal forms.
+            allowed: items that may be found; None = all that are not deleted.
+            k: maximum number.
+        """
+        posted = self.lexical.posted.having_all(needed_terms(" ".join(keys)))
+        newer = [n for n in posted.tolist() if self._has_posted_values(n, keys)]
+        built = self.values.having(keys)
+        found: list[int] = []
+        for begin in range(0, len(built) + 1, _BLOCK):
+            block = built[begin : begin + _BLOCK]
+            block = block[self.lexical.are_as_built(block)]
+            if begin + _BLOCK > len(built):
+                block = np.append(block, np.array(newer, np.int32))
+            found += block[self.lexical.may_show(block, allowed)].tolist()
+            if len(found) >= k:
+                break
+        return np.array(found[:k], np.int32)
+
+    def _has_posted_values(self, item: int, keys: Sequence[str]) -> bool:
+        return (self.posted_values.get(item) or frozenset()).issuperset(keys)
 
     def find_complete(self, key: str) -> ItemList:
         """Items with every word of a normalised text, by BM25: at most ``MOST_COMPLETE``.
@@ -411,15 +525,27 @@ class Searcher:
         """
         return self._complete(key)
 
-    def with_title_match(self, hits: ItemList, text: str, literal: bool = False) -> ItemList:
-        """Hits of the words of a text with the fields that ``search`` gives its own."""
-        reading = self.read(text, literal)
-        titles = [self.titles.key(number) for number in hits.item_nums.tolist()]
-        matches = _title_similarity(reading.corrected_key, titles)
-        matches[np.isin(hits.item_nums, reading.corrected)] = CORRECTED
-        matches[np.isin(hits.item_nums, reading.exact)] = EXACT
-        fields = {"bm25": hits.scores, "title_match": matches}
-        return ItemList.of_distinct(hits.item_nums, hits.scores, fields)
+    def with_match(
+        self, hits: ItemList, text: str, literal: bool = False, most: int | None = None
+    ) -> ItemList:
+        """Hits of all words of a text with the fields that ``search`` gives its own.
+
+        Args:
+            hits: in any order.
+            text: that they have all words of.
+            literal: whether it was taken as typed.
+            most: the number of the best that is returned, best first; None = all, as they are.
+        """
+        reading, numbers = self.read(text, literal), hits.item_nums
+        having = self._having_values(reading.content, None, self.num_items)
+        levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
+        ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
+        count = len(numbers) if most is None else most
+        best, matches = _first_of_each({**ahead, ALL_WORDS: numbers}, count)
+        explained = self._explained(best, matches, reading, (hits,))
+        if most is not None:
+            return explained
+        return explained.take(np.argsort(best)[np.argsort(np.argsort(numbers))])
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""

@@ -1,4 +1,4 @@
-"""Query understanding: reads a text as an exact title, a misspelt title, or words.
+"""Query understanding: reads a text as an exact title, a misspelt title, values, or words.
 
 A correction is searched right away only if its confidence is high; with less confidence it is
 suggested ("did you mean") and the text is searched as typed. For an unknown word the best
@@ -8,21 +8,45 @@ the text as typed would find nothing, so a lower threshold applies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.text import normalise, title_key, words
+from serendip.data.vocabulary import MISSING
+from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.spelling.speller import Correction, Speller
+from serendip.search.spelling.word_statistics import english_word_frequencies
 from serendip.search.titles import TitledItem, TitleIndex
+from serendip.search.values import MOST_WORDS, ValueTable
 
-EXACT = 1.0
-"""``title_match`` of an item with exactly the searched title."""
+EXACT, CORRECTED, VALUES, ALL_WORDS, ONE_VALUE, SOME_WORDS = 1.0, 0.9, 0.8, 0.7, 0.6, 0.5
+"""How well an item matches a text, best first: it has the searched title; the corrected one; the
+values of attributes that the text is made of; all its words; a rare value that it names; some of
+its words. A hit is never behind one of a lower level."""
 
-CORRECTED = 0.9
-"""``title_match`` of an item with the corrected title."""
+GENERIC = frozenset(
+    "movie movies film films book books song songs show shows item items product products "
+    "starring featuring directed director actor actress author brand best good great top "
+    "영화 책 노래 상품 제품 작품 추천 감독 배우 작가".split()
+)
+"""Words beside a value that name what a catalogue has, not which of it."""
+
+_LIKE = re.compile(
+    r"(?P<before>.*?)\b(?:like|similar to)\s+(?P<title>.+)|(?P<korean>.+?)(?:[와과]|이?랑)?\s*"
+    r"(?:같은|비슷한)\s*(?P<after>.*)",
+    re.IGNORECASE,
+)
+"""A request for items like one."""
+
+_ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
+"""Words of such a request beside function words and generic ones."""
+
+MOST_COMMON = 0.05
+"""Largest share of the items that a value has which alone leads before other words."""
 
 MAX_NEAR_TITLES = 3
 TITLE_CONFIDENCE = 0.9
@@ -44,6 +68,25 @@ class Confidence:
     suggested: float
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a text asks for.
+
+    Args:
+        values: normal forms of the attribute values that it names.
+        words: its other words, without function words and generic ones.
+        text: its words without function words; all of them if there are no others.
+        needed: the words that an item has to have, of those of ``text``.
+        is_language: whether any of these is a word of the catalogue or of English.
+    """
+
+    values: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    text: str = ""
+    needed: str = ""
+    is_language: bool = True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Interpretation:
     """How a text was understood.
@@ -55,6 +98,7 @@ class Interpretation:
         corrected: items with the corrected title, best first.
         told_key: normal form of a suggested correction that is not searched; empty = none.
         unknown: words of the text that no item has, if it is searched as typed.
+        content: what the searched text asks for.
     """
 
     key: str
@@ -63,6 +107,7 @@ class Interpretation:
     corrected: IntArray
     told_key: str = ""
     unknown: tuple[str, ...] = ()
+    content: Content = Content()
 
 
 def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Interpretation:
@@ -117,3 +162,59 @@ def _items_titled(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArra
 
     numbers = [item.item_num for key in keys for item in sorted(titles.bearers(key), key=distance)]
     return np.asarray(numbers, dtype=np.int32)
+
+
+def find_liked(text: str, titles: TitleIndex, grammar: frozenset[str]) -> int:
+    """Number of the item that a text asks for others like, "movies like Heat"; -1 = of none."""
+    match = _LIKE.fullmatch(text.strip())
+    if match is None or len(titles.exact(text)):
+        return MISSING
+    asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
+    if not (grammar | GENERIC | _ASKING).issuperset(asked):
+        return MISSING
+    liked = titles.exact(match["title"] or match["korean"])
+    return int(liked[0]) if len(liked) else MISSING
+
+
+def find_content(
+    key: str, values: ValueTable, counts: Mapping[str, int], grammar: frozenset[str]
+) -> Content:
+    """What a normalised text asks for: the values that it names, the longest first, and the rest.
+
+    Args:
+        key: the text.
+        values: of the catalogue.
+        counts: word -> number of items that have it in any field. A single word is a value where
+            most of these have it as one: "hitchcock" is a person, "king" a word.
+        grammar: function words.
+    """
+
+    def drop_genitive(word: str) -> str:
+        """The name in ``hitchcocks``, as ``normalise`` joins the genitive."""
+        is_name = word.endswith("s") and word not in counts and values.size(word[:-1]) > 0
+        return word[:-1] if is_name else word
+
+    def is_value(name: str) -> bool:
+        if " " in name:
+            return not grammar.issuperset(name.split(" ")) and values.size(name) > 0
+        return name not in grammar and 2 * values.size(name) > counts.get(name, 0)
+
+    typed = [drop_genitive(word) for word in key.split(" ")[:MAX_QUERY_TERMS]]
+    named: list[str] = []
+    others: list[str] = []
+    begin = 0
+    while begin < len(typed):
+        ends = range(min(begin + MOST_WORDS, len(typed)), begin, -1)
+        end = next((end for end in ends if is_value(" ".join(typed[begin:end]))), 0)
+        if end:
+            named.append(" ".join(typed[begin:end]))
+        else:
+            others += words(typed[begin])
+        begin = end or begin + 1
+    rest = [word for word in others if word not in grammar]
+    specific = tuple(word for word in rest if word not in GENERIC)
+    all_words = words(" ".join(typed))
+    said = [word for word in all_words if word not in grammar] or all_words
+    needed = [word for word in said if word not in GENERIC] or said
+    is_language = any(word in counts or word in english_word_frequencies() for word in needed)
+    return Content(tuple(named), specific, " ".join(said), " ".join(needed), is_language)

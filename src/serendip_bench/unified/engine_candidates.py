@@ -350,6 +350,7 @@ def build_engine_state(
         cells=CodeCells.of(codes, codebooks),
         mean_quality=float(quality.mean()),
         code_names={},
+        variants=np.arange(len(vectors), dtype=np.int32),
     )
 
 

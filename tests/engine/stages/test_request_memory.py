@@ -114,6 +114,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
         quality=np.full(NUM_ITEMS, 0.5, np.float32),
         hidden=hidden,
         code_names={},
+        variants=np.arange(NUM_ITEMS, dtype=np.int32),
         context=count_contexts(world, everything.codes[:NUM_TRAINED]),
     )
     assert {"country fit", "hour fit", "log price above usual"} <= set(state.feature_names)

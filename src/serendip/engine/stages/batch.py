@@ -81,6 +81,30 @@ class Batch:
         if any(hits.fields for hits in more):
             self.hits = [_join_hits(*both) for both in zip(known, more, strict=True)]
 
+    def keep_close(self, lists: Sequence[ItemList]) -> list[ItemList]:
+        """Per query the items that are hits of the words, or close enough in meaning to its text.
+
+        All of a surface that needs no text, of a query without a vector, and of a text in words of
+        which no item has any: what is nearest is the answer then.
+
+        Args:
+            lists: proposals of a source per query.
+        """
+        if self.surface.needs != "query":
+            return list(lists)
+        hits = self.hits or [ItemList()] * len(lists)
+        return [self._keep_close(*row) for row in zip(self.queries, lists, hits, strict=True)]
+
+    def _keep_close(self, query: Query, items: ItemList, hits: ItemList) -> ItemList:
+        state, vector, numbers = self.state, query.text_vector, items.item_nums
+        is_language = state.searcher.read(query.text, query.is_literal).content.is_language
+        if vector is None or not len(items) or (is_language and not len(hits)):
+            return items
+        floor = state.meaning_floor
+        cosines = state.fusion.compare_text(state.features.content, numbers, vector)
+        is_close = cosines >= (floor.beside_words if is_language else floor.of_nonsense)
+        return items.split(is_close | np.isin(numbers, hits.item_nums))[0]
+
     def scores(self, model: str) -> QueryScores:
         """Scores of a model for the queries."""
         if model not in self._scores:

@@ -27,7 +27,8 @@ from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
-from serendip.search.understanding import CORRECTED
+from serendip.search.understanding import ALL_WORDS, CORRECTED, ONE_VALUE, VALUES
+from serendip.search.variants import UNTITLED
 
 _BITS = 14
 """Bits of a number that count in an order; the last ten of a float32 depend on the other rows of
@@ -78,8 +79,14 @@ def fuse_by_rank(
 _RANKED = 500
 """Items of the retriever among which sponsored candidates have a rank."""
 
-_PIN = 1_000.0
-"""Score of exact titles; far above any sum of weighted probabilities or of ranks."""
+TITLES = 32.0
+"""Level of titles; a level is far above any sum of weighted probabilities or of ranks."""
+
+_LEVELS = {VALUES: 24.0, ALL_WORDS: 16.0, ONE_VALUE: 8.0}
+"""Match of a hit -> its level; that of the others, and of what is alike in meaning, is 0."""
+
+_PLACES = 4.0
+"""Part of a level in which its rows are in an order of their own, whatever their value."""
 
 _RARE = 20.0
 """Interactions below which the popularity discount no longer grows."""
@@ -110,7 +117,8 @@ class Scores:
 
     Args:
         organic: (R,) float32 values to the user.
-        pins: (R,) float32 scores of rows that come first whatever their value; 0 = not pinned.
+        pins: (R,) float32 levels of how well the text matches, before the value: a row is never
+            behind one of a lower level. See ``order_levels``.
         bids: (R,) float32; all 0 on surfaces without sponsored positions.
         revenue: (R,) float32 expected revenue, bid x P(action that is paid for).
         probabilities: action -> (R,) float32 of the ranker; empty if it did not order the rows.
@@ -251,7 +259,7 @@ def score_candidates(
     if batch.surface.sponsored is not None:
         bids = bids_of(batch.state.catalogue, batch.surface.sponsored.bid, candidates.items)
         revenue = bids * _paid_probability(batch, features, organic)
-    pins = _pins(batch, candidates)
+    pins = order_levels(batch, candidates, bool(organic.probabilities))
     return Scores(round_scores(values), pins, bids, revenue, organic.probabilities)
 
 
@@ -292,17 +300,39 @@ def organic_lists(proposals: Mapping[str, list[ItemList]]) -> dict[str, list[Ite
     return {name: lists for name, lists in proposals.items() if name != SPONSORED}
 
 
-def _pins(batch: Batch, candidates: Candidates) -> FloatArray:
-    """(R,) scores that put titles equal to the text (or its correction) first, in search order."""
+def show_scores(pins: FloatArray, values: FloatArray) -> FloatArray:
+    """(R,) scores that fall in the order of levels, and in a level in that of the values."""
+    has_place = pins % _PLACES != 0
+    return np.where(has_place, pins, pins + values)
+
+
+def order_levels(batch: Batch, candidates: Candidates, is_ranked: bool) -> FloatArray:
+    """(R,) levels of how well hits match the text; 0 for what is alike in meaning.
+
+    Items without a title are the last of their level.
+
+    Titles have the order of the search in their level, and so have items with a value unless the
+    ranker orders: that of how good and popular they are, where anybody has chosen one.
+    """
     pins = np.zeros(len(candidates), np.float32)
     if not batch.surface.pin_exact_titles or batch.hits is None:
         return pins
+    pins[batch.state.variants[candidates.items] == UNTITLED] = -_PLACES
     bounds = candidates.bounds(len(batch.hits))
     for row, hits in enumerate(batch.hits):
         if not len(hits):
             continue
-        pinned = hits.item_nums[hits.fields["title_match"] >= CORRECTED]
+        matches = hits.fields["match"]
+        levels = np.zeros(len(hits), np.float32)
+        for match, level in _LEVELS.items():
+            levels[matches == np.float32(match)] = level
+        is_title = matches >= np.float32(CORRECTED)
+        levels[is_title] = TITLES
+        is_known = not is_ranked and bool(batch.state.counts[hits.item_nums].any())
+        has_place = is_title | (is_known & (levels == _LEVELS[VALUES]))
+        place = np.arange(len(hits), 0, -1) * (_PLACES / (len(hits) + 1))  # (H,) in (0, 4)
+        levels[has_place] += place[has_place]
         part = candidates.items[bounds[row] : bounds[row + 1]]
-        places = bounds[row] + np.searchsorted(part, pinned)
-        pins[places] = _PIN + np.arange(len(pinned), 0, -1)
+        places = bounds[row] + np.searchsorted(part, hits.item_nums)
+        pins[places] = np.where(levels < TITLES, levels + pins[places], levels)
     return pins

@@ -31,7 +31,7 @@ from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.diversity import DiversityConfig, find_groups
 from serendip.engine.stages.exploration import EXPLORED, PROPENSITY, request_seed
 from serendip.engine.stages.min_value import SENT
-from serendip.engine.stages.scoring import Scores, organic_lists
+from serendip.engine.stages.scoring import TITLES, Scores, organic_lists, show_scores
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
@@ -226,9 +226,8 @@ class Selector:
     def _order(self, part: NDArray[np.intp]) -> NDArray[np.intp]:
         """Candidate rows ``part`` (C,) of one query, best first."""
         scores = self.scores
-        shown_score = np.where(scores.pins[part] > 0, scores.pins[part], scores.organic[part])
         ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
-        return part[np.lexsort((ties, -shown_score))]
+        return part[np.lexsort((ties, -scores.organic[part], -scores.pins[part]))]
 
     def _filter(
         self,
@@ -267,7 +266,7 @@ class Selector:
             self.candidates.items[order],
             self.scores.organic[order],
             self._is_organic(row, order),
-            self.scores.pins[order] > 0,
+            self.scores.pins[order] >= TITLES,
         )
 
     def _is_organic(self, row: int, order: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -282,7 +281,7 @@ class Selector:
         return Ranked(
             self.scores.organic[order],
             self._is_organic(row, order),
-            int((self.scores.pins[order] > 0).sum()),
+            int(np.cumprod(self.scores.pins[order] >= TITLES).sum()),
             self.scores.revenue[order],
             state.counts[items],
             find_groups(self.batch.surface.diversity or DiversityConfig(), items, state),
@@ -304,7 +303,7 @@ class Selector:
     ) -> ItemList:
         """The shown rows (P,) with all their columns."""
         scores, part = self.scores, self.features[rows]
-        shown_score = np.where(scores.pins[rows] > 0, scores.pins[rows], scores.organic[rows])
+        shown_score = show_scores(scores.pins[rows], scores.organic[rows])
         columns: dict[str, NDArray[np.generic]] = {
             name: part[:, column] for column, name in enumerate(self.batch.state.feature_names)
         }

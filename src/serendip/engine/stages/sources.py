@@ -50,9 +50,9 @@ class ModelSource(Source):
         self.name, self.label = name, label or name
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
-        """The best allowed items; those without evidence are not proposed."""
+        """The best allowed items with evidence that are not too far from the text."""
         hints = [hits.item_nums for hits in batch.hits or ()]
-        return batch.scores(self.name).top(quota, batch.allowed, hints)
+        return batch.keep_close(batch.scores(self.name).top(quota, batch.allowed, hints))
 
 
 class NewItemSource(Source):

@@ -16,6 +16,7 @@ from serendip.engine.stages.scoring import Scorer, scorers_of
 from serendip.engine.stages.sources import Source, source_named
 from serendip.engine.stages.sponsored import SponsoredRule
 from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.stages.variants import VariantFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class SurfaceStages:
         """Build the stages of a surface; a table that is not there adds no stage."""
         relevance = RelevanceFilter(surface.relevance_filter, surface.min_value)
         list_filters: list[ListFilter] = [relevance]
+        if surface.needs == "query":
+            list_filters.append(VariantFilter())
         if surface.min_value is not None:  # it counts what is left to be sent
             list_filters.append(MinValueFilter(surface.min_value))
         list_rules: list[ListRule] = []

@@ -57,9 +57,11 @@ from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
+from serendip.search.nonsense import MeaningFloor, make_nonsense
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.completions import Suggester
+from serendip.search.variants import find_variants
 
 ALIGNED_FRACTION = 0.9
 """Largest share of the events, oldest first, that content is aligned on. The retriever tunes the
@@ -70,6 +72,9 @@ ALIGNMENT = AlignmentConfig(most_pairs=50_000)
 
 _SHARE_OF_TIME = 0.5
 """Share of the time left that each training may take."""
+
+_MOST_NEAR, _NEAR_AT_ONCE = 50_000, 4_096
+"""Items that nonsense is compared with, and how many at once."""
 
 NUM_EXAMPLES = 2_000
 """Number of synthetic queries for the retriever's search task."""
@@ -198,15 +203,18 @@ class Fitter:
         dataset, features, fusion = prepared.dataset, prepared.features, prepared.fusion
         models = self._train_models(prepared, name, options, older)
         quality = compute_like_shares(dataset) if len(dataset.events) else catalogue_prior(dataset)
+        counts = dataset.item_counts()
+        merits = quality * np.log(np.e + counts)
+        suggester = Suggester.of(dataset.catalogue.items, searcher, merits)
         return EngineState(
             catalogue=dataset.catalogue,
             features=features,
             codebooks=prepared.codebooks,
             models=models,
             ranker=None,
-            searcher=searcher,
-            suggester=Suggester.of(dataset.catalogue.items, searcher),
-            counts=dataset.item_counts(),
+            searcher=suggester.searcher,
+            suggester=suggester,
+            counts=counts,
             quality=quality,
             hidden=np.zeros(dataset.num_items, np.bool_),
             cells=CodeCells.of(features.codes, prepared.codebooks),
@@ -214,11 +222,29 @@ class Fitter:
             code_names=name_prefixes(
                 dataset.catalogue, features.codes, self.settings.content.fields
             ),
+            variants=find_variants(dataset.catalogue),
             fusion=fusion,
+            meaning_floor=self._find_meaning_floor(searcher, features, fusion),
             context=ContextCounts.of(dataset, features.codes, self.settings.context),
             repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
             starts=ItemStarts.of(dataset),
         )
+
+    def _find_meaning_floor(
+        self, searcher: Searcher, features: ItemFeatures, fusion: Fusion
+    ) -> MeaningFloor:
+        """How near nonsense comes to its nearest item, of a sample of the items."""
+        texts = make_nonsense(list(searcher.speller.counts))
+        if not texts or not len(features.content):
+            return MeaningFloor()
+        vectors = fuse_text_vectors(texts, self.encoder.encode(texts), fusion)
+        best = np.full(len(texts), -1.0, np.float32)
+        step = max(1, len(features.content) // _MOST_NEAR)
+        sample = np.arange(0, len(features.content), step, dtype=np.int32)
+        for begin in range(0, len(sample), _NEAR_AT_ONCE):
+            rows = fusion.extract_text_part(features.content[sample[begin : begin + _NEAR_AT_ONCE]])
+            best = np.maximum(best, (vectors @ rows.T).max(axis=1))
+        return MeaningFloor.of(best)
 
     def _build_features(
         self, dataset: Dataset, options: TrainOptions, older: OlderFit | None

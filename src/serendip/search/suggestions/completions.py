@@ -9,25 +9,19 @@ Every suggestion has results.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import FloatArray
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.append_log import GrowingCounter
-from serendip.data.rows.strings import StringIndex, Strings
-from serendip.data.text import normalise, query_grams, title_key
+from serendip.data.text import query_grams, title_key
 from serendip.search.searcher import Searcher
 from serendip.search.titles import TitledItem
+from serendip.search.values import MIN_VALUE_ITEMS, ValueTable, suffixes_of, values_of
 
 MAX_ATTRIBUTES = 2
-MAX_VALUE_CHARACTERS = 40
-MIN_VALUE_ITEMS = 2
 NO_ITEM = -1
 _LAST = "\U0010ffff"
 
@@ -52,64 +46,6 @@ class Suggested:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ValueTable:
-    """Attribute values of a catalogue, read by memory map.
-
-    Args:
-        index: distinct values, V of them.
-        counts: (V,) int32 number of items with each value.
-        suffixes: normalised values from each of their words on, ascending, of the values that
-            ``MIN_VALUE_ITEMS`` items have.
-        rows: row of the value of each suffix.
-    """
-
-    index: StringIndex
-    counts: IntArray
-    suffixes: Strings
-    rows: IntArray
-
-    @classmethod
-    def of(cls, items: Iterable[Item]) -> ValueTable:
-        """Count the values of items."""
-        counts = Counter(value for item in items for value in _values(item))
-        suffixes = sorted(
-            (suffix, row)
-            for row, (value, count) in enumerate(counts.items())
-            if count >= MIN_VALUE_ITEMS
-            for suffix in _suffixes(value)
-        )
-        return cls(
-            StringIndex.of(Strings.of(counts)),
-            np.array(list(counts.values()), np.int32),
-            Strings.of(suffix for suffix, _ in suffixes),
-            np.array([row for _, row in suffixes], np.int32),
-        )
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        arrays = {"counts": self.counts, "rows": self.rows}
-        return {**arrays, **self.index.arrays("values"), **self.suffixes.arrays("suffixes")}
-
-    @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> ValueTable:
-        """Rebuild from ``arrays``."""
-        index = StringIndex.of_arrays("values", stored)
-        suffixes = Strings.of_arrays("suffixes", stored)
-        return cls(index, stored["counts"], suffixes, stored["rows"])
-
-    def count(self, value: str) -> int:
-        """Number of items with a value."""
-        row = self.index.find(value)
-        return int(self.counts[row]) if row >= 0 else 0
-
-    def starting(self, key: str) -> set[str]:
-        """Values that contain a normal form as a prefix from one of their words on."""
-        begin = bisect_left(self.suffixes, key)
-        end = bisect_left(self.suffixes, key + _LAST, begin)
-        return set(self.index.strings.take(np.unique(self.rows[begin:end]).tolist()))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Suggester:
     """Completes prefixes to queries that the searcher can answer.
 
@@ -126,23 +62,31 @@ class Suggester:
     newer: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, items: Iterable[Item], searcher: Searcher) -> Suggester:
+    def of(
+        cls, items: Iterable[Item], searcher: Searcher, merits: FloatArray | None = None
+    ) -> Suggester:
         """Build from the titles of ``searcher`` and the attribute values of ``items``.
 
-        Values of fewer than two items, and those above 40 characters, are dropped.
+        Values of fewer than two items, and those above 40 characters, are not suggested.
+
+        Args:
+            items: N items.
+            searcher: of the items; that of the result finds values, too.
+            merits: (N,) see ``ValueTable.of``.
         """
-        return cls(searcher, ValueTable.of(items))
+        table = ValueTable.of(items, merits)
+        return cls(searcher.with_values(table), table)
 
     def with_items(self, items: Iterable[Item], searcher: Searcher) -> Suggester:
         """A copy for a searcher that also has these items."""
-        found = [value for item in items for value in _values(item)]
+        found = [value for item in items for value in values_of(item)]
         changed = replace(self, searcher=searcher, posted=self.posted.with_strings(found))
         grown = {
             value for value in found if self.count(value) < MIN_VALUE_ITEMS <= changed.count(value)
         }
         if not grown:
             return changed
-        newer = [(suffix, value) for value in grown for suffix in _suffixes(value)]
+        newer = [(suffix, value) for value in grown for suffix in suffixes_of(value)]
         return replace(changed, newer=tuple(sorted((*self.newer, *newer))))
 
     def with_searcher(self, searcher: Searcher) -> Suggester:
@@ -220,22 +164,3 @@ class Suggester:
 
 def _suggest_title(item: TitledItem, kind: Kind) -> Suggested:
     return Suggested(item.title, kind, item.item_num)
-
-
-def _values(item: Item) -> Iterator[str]:
-    """Distinct short text values of an item's attributes."""
-    values: set[str] = set()
-    for attribute in item.attributes.values():
-        if isinstance(attribute, tuple):
-            values.update(attribute)
-        elif isinstance(attribute, str):
-            values.add(attribute)
-    yield from (value for value in values if 0 < len(value) <= MAX_VALUE_CHARACTERS)
-
-
-def _suffixes(value: str) -> Iterator[str]:
-    """The normalised value from each of its words on."""
-    key = normalise(value)
-    if key:
-        yield key
-        yield from (key[at + 1 :] for at, sign in enumerate(key) if sign == " ")

@@ -87,6 +87,13 @@ class SearchFeedbackOut(TypedDict):
     by_meaning: bool
     """True if no item contains any of the words: the items were found by similar meaning alone."""
 
+    similar_to: str
+    """Id of the item that the text asks for others like, "movies like Heat"; empty = none."""
+
+    nothing: bool
+    """True if nothing matches: no item contains any of the words, and none is close enough in
+    meaning."""
+
     rewrites: list[RewriteOut]
     """Queries to offer instead, best first."""
 
@@ -581,6 +588,8 @@ def _search_feedback(feedback: SearchFeedback) -> SearchFeedbackOut:
         "did_you_mean": feedback.did_you_mean,
         "unknown": list(feedback.unknown),
         "by_meaning": feedback.by_meaning,
+        "nothing": feedback.nothing,
+        "similar_to": feedback.similar_to,
         "rewrites": [
             {
                 "text": rewrite.text,

@@ -54,6 +54,10 @@ def search_messages(answer: Answer, search: FilteredSearch) -> list[SearchMessag
     if feedback is None:
         return []
     messages = []
+    if feedback.similar_to:
+        literally = search.reword(search.text, literal=True)
+        before = "These are similar to what you named. Search for the words “"
+        messages.append(SearchMessage(before, search.text, literally, "”?"))
     if feedback.is_corrected:
         literally = search.reword(search.text, literal=True)
         before = f"This is what “{feedback.searched}” finds. Search only for “"

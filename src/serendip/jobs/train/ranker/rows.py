@@ -41,7 +41,7 @@ class SearchCandidates:
     Args:
         rows: R candidates, request by request.
         fused: (R,) float32 values of rank fusion; 0 = proposed by no source.
-        pins: (R,) float32 scores of exact titles, which come first in any order; 0 = none.
+        pins: (R,) float32 levels of how well the text matches, before any order.
     """
 
     rows: RankerRows

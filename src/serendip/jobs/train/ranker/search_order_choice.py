@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.text import normalise
 from serendip.engine.config.settings import Settings
+from serendip.engine.stages.scoring import show_scores
 from serendip.evaluate.comparison import BETTER, MIN_USERS, WORSE, compare_values
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values
@@ -217,7 +218,7 @@ def choose_search_order(
         return _without_time(enough[0].plain(learned), in_force)
     gains, requests = gains_of(found.rows), rows_of_requests(found.rows.group)
     both = [
-        ndcg_of_requests(np.where(found.pins > 0, found.pins, order), gains, requests)
+        ndcg_of_requests(show_scores(found.pins, order), gains, requests)
         for order in (values, found.fused)
     ]
     return _decide([source.compare(np.stack(both, axis=1), learned) for source in enough])

@@ -1,0 +1,177 @@
+"""Values of attributes: which items have one, best first, and which of them a text names.
+
+People search for actors, brands and genres: a text that is a value, or is covered by several, is
+answered by the items that have them. A person is also found by the last word of the name, a year
+(an attribute with ``year`` in its name) by its decade.
+
+Shapes: N items, V values, K normal forms, E pairs of a normal form and an item.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
+from serendip.data.items.catalogue import Item
+from serendip.data.rows.strings import StringIndex, Strings
+from serendip.data.text import normalise, title_key
+from serendip.search.documents import decades_of
+
+MAX_VALUE_CHARACTERS = 40
+MIN_VALUE_ITEMS = 2
+"""Fewest items of a value that is suggested."""
+
+MOST_WORDS = 6
+"""Words of the longest value that is looked for in a text."""
+
+_LAST = "\U0010ffff"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValueTable:
+    """Attribute values of a catalogue, read by memory map.
+
+    Args:
+        index: distinct values, V of them.
+        counts: (V,) int32 number of items with each value.
+        suffixes: normalised values from each of their words on, ascending, of the values that
+            ``MIN_VALUE_ITEMS`` items have.
+        rows: row of the value of each suffix.
+        keys: normal forms by which items are found, K of them.
+        starts: (K + 1,) offsets of their items.
+        ranks: (E,) int32 of the items of each, ascending.
+        order: (N,) int32 item of each rank, best first.
+    """
+
+    index: StringIndex
+    counts: IntArray
+    suffixes: Strings
+    rows: IntArray
+    keys: StringIndex
+    starts: IntArray
+    ranks: IntArray
+    order: IntArray
+
+    @classmethod
+    def of(cls, items: Iterable[Item], merits: FloatArray | None = None) -> ValueTable:
+        """Count and list the values of items.
+
+        Args:
+            items: N items.
+            merits: (N,) how good and popular they are; None = equally.
+        """
+        counts: Counter[str] = Counter()
+        having: defaultdict[str, list[int]] = defaultdict(list)
+        number = -1
+        for number, item in enumerate(items):
+            counts.update(values_of(item))
+            for key in keys_of(item):
+                having[key].append(number)
+        suffixes = sorted(
+            (suffix, row)
+            for row, (value, count) in enumerate(counts.items())
+            if count >= MIN_VALUE_ITEMS
+            for suffix in suffixes_of(value)
+        )
+        merits = np.zeros(number + 1, np.float32) if merits is None else merits
+        order = np.argsort(-merits, kind="stable").astype(np.int32)
+        rank_of = np.empty_like(order)
+        rank_of[order] = np.arange(len(order), dtype=np.int32)
+        parts = [np.sort(rank_of[numbers]) for numbers in having.values()]
+        return cls(
+            StringIndex.of(Strings.of(counts)),
+            np.array(list(counts.values()), np.int32),
+            Strings.of(suffix for suffix, _ in suffixes),
+            np.array([row for _, row in suffixes], np.int32),
+            StringIndex.of(Strings.of(having)),
+            np.cumsum([0, *map(len, parts)]).astype(np.int32),
+            np.concatenate([NO_ITEMS, *parts]),
+            order,
+        )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name."""
+        names = ("counts", "rows", "starts", "ranks", "order")
+        strings = self.index.arrays("values") | self.keys.arrays("keys")
+        return {name: getattr(self, name) for name in names} | {
+            **strings,
+            **self.suffixes.arrays("suffixes"),
+        }
+
+    @classmethod
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> ValueTable:
+        """Rebuild from ``arrays``; those of a generation of before it listed items list none."""
+        nothing = ValueTable.of(())
+        stored = nothing.arrays() | dict(stored)
+        return cls(
+            StringIndex.of_arrays("values", stored),
+            stored["counts"],
+            Strings.of_arrays("suffixes", stored),
+            stored["rows"],
+            StringIndex.of_arrays("keys", stored),
+            *(stored[name] for name in ("starts", "ranks", "order")),
+        )
+
+    def count(self, value: str) -> int:
+        """Number of items with a value."""
+        row = self.index.find(value)
+        return int(self.counts[row]) if row >= 0 else 0
+
+    def starting(self, key: str) -> set[str]:
+        """Values that contain a normal form as a prefix from one of their words on."""
+        begin = bisect_left(self.suffixes, key)
+        end = bisect_left(self.suffixes, key + _LAST, begin)
+        return set(self.index.strings.take(np.unique(self.rows[begin:end]).tolist()))
+
+    def size(self, key: str) -> int:
+        """Number of items that a normal form finds."""
+        return len(self._ranks_of(key))
+
+    def having(self, keys: Sequence[str]) -> IntArray:
+        """(H,) items that all normal forms find, best first."""
+        lists = sorted(map(self._ranks_of, keys), key=len)
+        common = lists[0] if lists else NO_ITEMS
+        for ranks in lists[1:]:
+            common = common[locate(ranks, common)[1]]
+        items: IntArray = self.order[common]
+        return items
+
+    def _ranks_of(self, key: str) -> IntArray:
+        row = self.keys.find(key)
+        return self.ranks[self.starts[row] : self.starts[row + 1]] if row >= 0 else NO_ITEMS
+
+
+def values_of(item: Item) -> set[str]:
+    """Distinct short text values of an item's attributes."""
+    values: set[str] = set()
+    for attribute in item.attributes.values():
+        if isinstance(attribute, tuple):
+            values.update(attribute)
+        elif isinstance(attribute, str):
+            values.add(attribute)
+    return {value for value in values if 0 < len(value) <= MAX_VALUE_CHARACTERS}
+
+
+def suffixes_of(value: str) -> Iterator[str]:
+    """The normalised value from each of its words on."""
+    key = normalise(value)
+    if key:
+        yield key
+        yield from (key[at + 1 :] for at, sign in enumerate(key) if sign == " ")
+
+
+def keys_of(item: Item) -> set[str]:
+    """Normal forms by which an item is found: of its values, their last words, its decades."""
+    keys = {key for value in values_of(item) if (key := normalise(value))}
+    keys |= {key.rpartition(" ")[2] for key in keys}
+    keys |= {key for key in [title_key(item.title)] if " " in key}
+    for name, value in item.attributes.items():
+        keys.update(decades_of(name, value))
+    return keys

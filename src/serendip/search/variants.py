@@ -1,0 +1,70 @@
+"""Variants of a product: items whose titles differ by a measure or a size only, or not at all.
+
+A search shows one of them and the others behind all other results. A number that is neither may be
+that of a sequel, and two items with a year that differs are not the same film: both stay apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from serendip.data.arrays import IntArray
+from serendip.data.items.catalogue import Item
+from serendip.data.text import code_key, title_key
+
+UNTITLED: Final = -1
+"""Of an item without a title, or whose title is its id: a search never leads with it."""
+
+_UNITS = (
+    "oz|ounces?|fl oz|lbs?|pounds?|mg|g|kg|ml|cl|l|liters?|litres?|mm|cm|m|km|in|inch|inches|ft|"
+    "feet|packs?|pcs|pieces?|count|ct|pk|gb|tb|mb|w|watts?|v|volts?|mah|개입|개|매|장|병|팩"
+)
+_SIZES = "xxs|xs|s|m|l|xl|xxl|[2-6]xl|small|medium|large|x large|one size|free size"
+_MEASURE = re.compile(
+    rf"\b(?:[0-9]+(?:x[0-9]+)+(?: ?(?:{_UNITS}))?|[0-9]+(?: [0-9]+)? ?(?:{_UNITS})|"
+    rf"(?:pack|set|box) of [0-9]+|size (?:[0-9]+(?: [0-9])?|{_SIZES}))\b"
+)
+_LAST_SIZE = re.compile(rf" (?:{_SIZES})$")
+
+
+def variant_form(item: Item) -> tuple[str, tuple[float, ...]]:
+    """What variants share: the title without measures and sizes, and the years of the item."""
+    key = title_key(item.title)
+    form = " ".join(_LAST_SIZE.sub("", _MEASURE.sub(" ", key)).split())
+    years = tuple(
+        value
+        for name, value in sorted(item.attributes.items())
+        if "year" in name.casefold() and isinstance(value, float)
+    )
+    return form or key, years
+
+
+def is_untitled(item: Item) -> bool:
+    """Whether an item has no title but its id."""
+    key = code_key(item.title)
+    return not title_key(item.title) or key == code_key(item.item_id)
+
+
+def find_variants(items: Iterable[Item]) -> IntArray:
+    """(N,) number of the first of its variants for each item; ``UNTITLED`` without a title."""
+    first: dict[tuple[str, tuple[float, ...]], int] = {}
+    numbers = [
+        UNTITLED if is_untitled(item) else first.setdefault(variant_form(item), number)
+        for number, item in enumerate(items)
+    ]
+    return np.array(numbers, np.int32)
+
+
+def number_item(item: Item, number: int) -> int:
+    """The number of an item that has no variants yet."""
+    return UNTITLED if is_untitled(item) else number
+
+
+def number_posted(items: Sequence[Item], first_number: int) -> IntArray:
+    """(P,) numbers of posted items, of which variants are known from the next training on."""
+    numbers = range(first_number, first_number + len(items))
+    return np.array([number_item(*pair) for pair in zip(items, numbers, strict=True)], np.int32)
