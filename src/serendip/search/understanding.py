@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.data.text import normalise, title_key, words
+from serendip.data.text import fold, normalise, title_key, words
 from serendip.search.spelling.speller import Correction, Speller
 from serendip.search.titles import TitledItem, TitleIndex
 
@@ -112,7 +112,7 @@ def _items_titled(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArra
     from rapidfuzz.distance import OSA
 
     def distance(item: TitledItem) -> tuple[int, float, int]:
-        edits = OSA.distance(text.casefold(), item.title.casefold())
+        edits = OSA.distance(fold(text), fold(item.title))
         return edits, -item.popularity, item.item_num
 
     numbers = [item.item_num for key in keys for item in sorted(titles.bearers(key), key=distance)]
