@@ -167,6 +167,11 @@ def grams(normal: str) -> list[str]:
     return terms
 
 
+def is_unspaced(word: str) -> bool:
+    """Whether a word is of a script without spaces, or with particles, as Korean."""
+    return _RUN.match(word) is not None
+
+
 def query_grams(normal: str) -> list[str]:
     """Query terms of unspaced scripts: bigrams, or the character of a run of one."""
     terms: list[str] = []

@@ -25,12 +25,12 @@ from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_a
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
-from serendip.search.lexical import LexicalIndex, are_allowed, generated_words, word_counts
+from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import CatalogueMatcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
 from serendip.search.spelling.speller import Speller
-from serendip.search.spelling.typos import EditIndex
+from serendip.search.spelling.typos import HANGUL, EditIndex, is_hangul, spell_out
 from serendip.search.spelling.word_statistics import (
     WordCounts,
     WordPairs,
@@ -107,15 +107,16 @@ def empty_result() -> ItemList:
 
 
 def _open_speller(
-    folder: Path, stored: Mapping[str, NDArray[Any]], titles: Container[str]
+    folder: Path, stored: Mapping[str, NDArray[Any]], titles: Container[str], language: str
 ) -> Speller:
     """The speller of the words and word pairs in a folder."""
     counts = WordCounts(StringIndex.of_arrays(_WORDS, stored), stored["counts"])
     edits = EditIndex.of_arrays(counts.index.strings, stored)
+    hangul = EditIndex.of_arrays(Strings.of_arrays(HANGUL, stored), stored, HANGUL)
     pairs = WordPairs.open(folder / PAIRS_FILE, counts.index)
-    speller = Speller(counts, edits, pairs, english_word_frequencies(), titles)
-    # Words of generated texts are known, but never proposed as corrections.
-    return speller.with_words(Strings.of_arrays(_GENERATED, stored))
+    known = StringIndex.of_arrays(_KNOWN, stored)
+    frequencies = english_word_frequencies()
+    return Speller(counts, edits, hangul, pairs, frequencies, titles, language, known)
 
 
 def _scores_in(source: ItemList, numbers: IntArray) -> FloatArray:
@@ -133,7 +134,7 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
 
 
 WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
-_WORDS, _GENERATED = "words", "generated"
+_WORDS, _KNOWN = "words", "known"
 MIN_COMPLETED = 3
 READINGS = 4_096
 """Number of texts whose interpretation is cached."""
@@ -222,14 +223,18 @@ class Searcher:
             config: weights and depths.
         """
         config = config or SearchConfig()
-        LexicalIndex.build(catalogue, folder, config.lexical)
+        lexical = LexicalIndex.build(catalogue, folder, config.lexical)
         counts = WordCounts.of(word_counts(catalogue, config.lexical.fields))
         documents = (document_of(item, config.lexical.fields) for item in catalogue)
         WordPairs.of(documents, counts).save(folder / PAIRS_FILE)
+        known = known_strings(catalogue, counts, lexical.language)
+        spelt = sorted(map(spell_out, filter(is_hangul, counts)))
         words = {
             **counts.index.arrays(_WORDS),
             **EditIndex.of(counts).arrays(),
-            **Strings.of(sorted(generated_words(catalogue))).arrays(_GENERATED),
+            **Strings.of(spelt).arrays(HANGUL),
+            **EditIndex.of(spelt).arrays(HANGUL),
+            **StringIndex.of(Strings.of(sorted(known))).arrays(_KNOWN),
             "counts": counts.counts,
         }
         save_arrays(folder / WORDS_FOLDER, words)
@@ -258,7 +263,7 @@ class Searcher:
         titles, words = open_arrays(folder / TITLES_FOLDER), open_arrays(folder / WORDS_FOLDER)
         try:
             table, rows = TitleTable.of_arrays(titles), titles["item_rows"]
-            speller = _open_speller(folder, words, table)
+            speller = _open_speller(folder, words, table, lexical.language)
         except KeyError as error:
             raise ArtefactError(
                 f"{folder} has no readable vocabulary: {error} is missing.", "Run `serendip train`."
@@ -313,15 +318,12 @@ class Searcher:
         items: Sequence[Item],
         count: int,
     ) -> Self:
-        vocabulary: dict[str, None] = {}
-        for item in items:
-            document = document_of(item, self.config.lexical.fields)
-            vocabulary.update(dict.fromkeys((*document.title, *document.body, *document.generated)))
+        vocabulary = set().union(*(self.lexical.analyse(item).known for item in items))
         return replace(
             self,
             lexical=self.lexical.with_changed_items(numbers, items),
             titles=self.titles.with_changed_items(numbers, items),
-            speller=self.speller.with_words(vocabulary),
+            speller=self.speller.with_words(sorted(vocabulary)),
             num_items=count,
         )
 
