@@ -48,6 +48,19 @@ def test_an_answer_has_the_searched_text_and_a_literal_search_is_not_corrected(
     assert engine.recommend(Request("home", "u0")).understood is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["THE COMEDY", "  the   Comedy ", "thé cômedy", "ＴＨＥ　ｃｏｍｅｄｙ", "t\u200bhe comedy"],
+)
+def test_case_accents_width_and_spaces_change_nothing(engine: Engine, text: str) -> None:
+    plain, other = engine.search("the comedy", k=20), engine.search(text, k=20)
+    assert [(item.item_id, item.score) for item in other.items] == [
+        (item.item_id, item.score) for item in plain.items
+    ]
+    assert other.understood is not None
+    assert other.understood.searched == text  # people see what they typed
+
+
 def test_words_that_no_item_has_are_searched_by_meaning_alone(engine: Engine) -> None:
     answer = engine.search("zzyzx qqwwq")
     assert answer.understood is not None

@@ -28,9 +28,9 @@ def test_case_accents_and_punctuation_do_not_matter(titles):
 
 
 def test_a_title_written_just_so_comes_before_a_more_popular_one():
-    index = titled("Suburbia", "SubUrbia", "subUrbia (x)", popularity=[9, 1, 20])
-    assert index.exact("SubUrbia").tolist() == [1, 0, 2]
-    assert index.exact("suburbia").tolist() == [0, 1, 2]
+    index = titled("Suburbia!", "SubUrbia", "subUrbia (x)", popularity=[9, 1, 20])
+    assert index.exact("SUBURBIA").tolist() == [1, 0, 2]
+    assert index.exact("Suburbia!").tolist() == [0, 1, 2]
 
 
 def test_names_in_brackets_are_titles_too(titles):

@@ -164,7 +164,8 @@ class Query:
 
     Args:
         surface: the task that models know; the engine maps the requested surface to it.
-        text: as typed; empty without a text.
+        text: as typed, folded (``data.text.fold``); empty without a text.
+        typed: the text before it was folded, to be shown.
         meant: the corrected text that is searched instead of a misspelt one; empty = no correction.
         is_literal: whether to search the text as typed, without corrections.
         text_vector: (D,) unit vector of ``searched``; None without a text.
@@ -197,6 +198,7 @@ class Query:
     device: str = ""
     session: int = NO_SESSION
     user_groups: Mapping[str, str] = field(default_factory=dict)
+    typed: str = ""
     meant: str = ""
     is_literal: bool = False
     filters: tuple[AttributeTest, ...] = ()
@@ -206,6 +208,11 @@ class Query:
     def searched(self) -> str:
         """The text to search: the corrected one, else the one typed."""
         return self.meant or self.text
+
+    @property
+    def shown(self) -> str:
+        """The searched text as people read it."""
+        return self.meant or self.typed or self.text
 
     def known(self, num_items: int) -> Query:
         """The query without items whose numbers are outside [0, num_items)."""

@@ -223,7 +223,7 @@ class Engine:
         synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
-        return cls.of_state(workspace, generation, state, encoder, clock, moment, shards)
+        return cls.of_state(workspace, generation, state, encoder, clock, moment)
 
     @classmethod
     def of_state(
@@ -234,7 +234,6 @@ class Engine:
         encoder: TextEncoder,
         clock: Callable[[], float] = time.time,
         moment: StoreMoment | None = None,
-        shards: ShardGroup | None = None,
     ) -> Engine:
         """Answer from a state that is in memory, such as that of a generation to be published.
 
@@ -245,7 +244,6 @@ class Engine:
             encoder: of texts.
             clock: as in ``open``.
             moment: as in ``open_named``.
-            shards: that search its indexes; None = this process does.
 
         Raises:
             StorageError: the database is missing or cannot be read.

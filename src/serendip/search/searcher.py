@@ -29,13 +29,13 @@ from serendip.data.text import words
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of, needed_terms
-from serendip.search.lexical import LexicalIndex, are_allowed, generated_words, word_counts
+from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
 from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import CatalogueMatcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
 from serendip.search.spelling.speller import Speller
-from serendip.search.spelling.typos import EditIndex
+from serendip.search.spelling.typos import HANGUL, EditIndex, is_hangul, spell_out
 from serendip.search.spelling.word_statistics import (
     WordCounts,
     WordPairs,
@@ -86,15 +86,16 @@ def empty_result() -> ItemList:
 
 
 def _open_speller(
-    folder: Path, stored: Mapping[str, NDArray[Any]], titles: Container[str]
+    folder: Path, stored: Mapping[str, NDArray[Any]], titles: Container[str], language: str
 ) -> Speller:
     """The speller of the words and word pairs in a folder."""
     counts = WordCounts(StringIndex.of_arrays(_WORDS, stored), stored["counts"])
     edits = EditIndex.of_arrays(counts.index.strings, stored)
+    hangul = EditIndex.of_arrays(Strings.of_arrays(HANGUL, stored), stored, HANGUL)
     pairs = WordPairs.open(folder / PAIRS_FILE, counts.index)
-    speller = Speller(counts, edits, pairs, english_word_frequencies(), titles)
-    # Words of generated texts are known, but never proposed as corrections.
-    return speller.with_words(Strings.of_arrays(_GENERATED, stored))
+    known = StringIndex.of_arrays(_KNOWN, stored)
+    frequencies = english_word_frequencies()
+    return Speller(counts, edits, hangul, pairs, frequencies, titles, language, known)
 
 
 def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
@@ -126,7 +127,7 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
 
 
 WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
-_WORDS, _GENERATED, _GRAMMAR = "words", "generated", "grammar"
+_WORDS, _KNOWN, _GRAMMAR = "words", "known", "grammar"
 _TEXTS = ("title", "description")
 MIN_COMPLETED = 3
 READINGS = 4_096
@@ -225,14 +226,18 @@ class Searcher:
             config: weights and depths.
         """
         config = config or SearchConfig()
-        LexicalIndex.build(catalogue, folder, config.lexical)
+        lexical = LexicalIndex.build(catalogue, folder, config.lexical)
         counts = WordCounts.of(word_counts(catalogue, config.lexical.fields))
         documents = (document_of(item, config.lexical.fields) for item in catalogue)
         WordPairs.of(documents, counts).save(folder / PAIRS_FILE)
+        known = known_strings(catalogue, counts, lexical.language)
+        spelt = sorted(map(spell_out, filter(is_hangul, counts)))
         words = {
             **counts.index.arrays(_WORDS),
             **EditIndex.of(counts).arrays(),
-            **Strings.of(sorted(generated_words(catalogue))).arrays(_GENERATED),
+            **Strings.of(spelt).arrays(HANGUL),
+            **EditIndex.of(spelt).arrays(HANGUL),
+            **StringIndex.of(Strings.of(sorted(known))).arrays(_KNOWN),
             **Strings.of(sorted(function_words(catalogue.texts(_TEXTS)))).arrays(_GRAMMAR),
             "counts": counts.counts,
         }
@@ -262,7 +267,7 @@ class Searcher:
         titles, words = open_arrays(folder / TITLES_FOLDER), open_arrays(folder / WORDS_FOLDER)
         try:
             table, rows = TitleTable.of_arrays(titles), titles["item_rows"]
-            speller = _open_speller(folder, words, table)
+            speller = _open_speller(folder, words, table, lexical.language)
         except KeyError as error:
             raise ArtefactError(
                 f"{folder} has no readable vocabulary: {error} is missing.", "Run `serendip train`."
@@ -324,15 +329,12 @@ class Searcher:
         items: Sequence[Item],
         count: int,
     ) -> Self:
-        vocabulary: dict[str, None] = {}
-        for item in items:
-            document = document_of(item, self.config.lexical.fields)
-            vocabulary.update(dict.fromkeys((*document.title, *document.body, *document.generated)))
+        vocabulary = set().union(*(self.lexical.analyse(item).known for item in items))
         return replace(
             self,
             lexical=self.lexical.with_changed_items(numbers, items),
             titles=self.titles.with_changed_items(numbers, items),
-            speller=self.speller.with_words(vocabulary),
+            speller=self.speller.with_words(sorted(vocabulary)),
             num_items=count,
             posted_values=self.posted_values.with_values(
                 numbers, [frozenset(keys_of(item)) for item in items]

@@ -27,7 +27,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import Strings
-from serendip.data.text import title_key
+from serendip.data.text import fold, title_key
 from serendip.search.spelling.typos import EditIndex, contains
 
 MAX_COMPARED = 5_000
@@ -370,13 +370,13 @@ class TitleIndex:
     def exact(self, text: str) -> IntArray:
         """Items with the title ``text``, best first.
 
-        Exactly equal titles come first, then those with the same normal form, then those that have
-        it as another name; by popularity within each group.
+        Titles equal but for case, accents, width and spaces come first, then those with the same
+        normal form, then those that have it as another name; by popularity within each group.
         """
-        key = title_key(text)
+        key, folded = title_key(text), fold(text)
 
         def group(item: TitledItem) -> tuple[bool, bool]:
-            return item.title != text, title_key(item.title) != key
+            return fold(item.title) != folded, title_key(item.title) != key
 
         items = self.bearers(key)
         ordered = sorted(items, key=group) if len(items) > 1 else items

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.data.text import normalise, title_key, words
+from serendip.data.text import fold, normalise, title_key, words
 from serendip.data.vocabulary import MISSING
 from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.spelling.speller import Correction, Speller
@@ -157,7 +157,7 @@ def _items_titled(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArra
     from rapidfuzz.distance import OSA
 
     def distance(item: TitledItem) -> tuple[int, float, int]:
-        edits = OSA.distance(text.casefold(), item.title.casefold())
+        edits = OSA.distance(fold(text), fold(item.title))
         return edits, -item.popularity, item.item_num
 
     numbers = [item.item_num for key in keys for item in sorted(titles.bearers(key), key=distance)]

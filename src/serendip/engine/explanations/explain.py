@@ -209,13 +209,13 @@ class Explainer:
         largest = self.best_words or max((score for score in scores if score > 0), default=1.0)
         typed = self.state.match_id(self.query.text)
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
-            searched, strength = self.query.searched, min(score / largest, 1.0)
+            searched, strength = self.query.shown, min(score / largest, 1.0)
             if self.items[row] == typed:
                 sentence, strength = ITEM_ID, DECISIVE
             elif match >= EXACT:
                 sentence, strength = TITLE, DECISIVE
             elif match >= CORRECTED:
-                sentence, strength, searched = MEANT, DECISIVE, self.query.text
+                sentence, strength, searched = MEANT, DECISIVE, self.query.typed or self.query.text
             elif score > 0:
                 sentence = WORDS
             else:

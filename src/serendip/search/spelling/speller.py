@@ -6,7 +6,9 @@ was meant as typed, which is possible even if the catalogue lacks it, as long as
 it. The confidence of a correction is its share in the total probability; it is capped if the text
 has other known words and the correction never occurs next to any of them.
 
-Only words of Latin letters are ever changed; a word with digits is a name or a number.
+Only words of Latin letters and of Hangul are ever changed; a word with digits is a name or a
+number. Hangul is compared letter by letter, not by syllables, and its typos are those of the keys
+of the Korean layout. A word of which items have another form, by its stem, is known.
 
 The constants below were chosen by random search on one half of the queries of ``bench spelling``,
 which reports the other half too; see docs/concepts/search.md.
@@ -17,6 +19,7 @@ Model". Differs: neighbouring words as context, a language model besides the cat
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,10 +29,18 @@ from typing import NamedTuple
 
 from serendip.data.rows.append_log import GrowingSet
 from serendip.data.text import normalise, words
-from serendip.search.spelling.typos import EditIndex, log_typo_probability
+from serendip.search.spelling.typos import (
+    EditIndex,
+    is_hangul,
+    keys_of,
+    log_typo_probability,
+    spell_out,
+)
 from serendip.search.spelling.word_statistics import WordCounts, WordPairs
+from serendip.search.stems import stem
 
 MIN_LENGTH = 3
+MIN_SYLLABLES = 2
 MIN_LENGTH_TWO_EDITS = 8
 
 # Scores are log10 probabilities.
@@ -115,17 +126,23 @@ class Speller:
     Args:
         counts: word -> number of items that have it.
         edits: index of the words by edit distance.
+        hangul: the same of those in Hangul, spelt out.
         pairs: counts of neighbouring words.
         language: word of the language -> its relative frequency in (0, 1).
         titles: contains the normal forms of titles.
-        posted: words of items posted later; known, but never proposed as corrections.
+        stemmed: language of the stems.
+        known: words of generated texts and stems; known, but never proposed as corrections.
+        posted: the same of items posted later, with their words.
     """
 
     counts: WordCounts
     edits: EditIndex
+    hangul: EditIndex
     pairs: WordPairs
     language: Mapping[str, float]
     titles: Container[str]
+    stemmed: str = ""
+    known: Container[str] = frozenset()
     posted: GrowingSet = field(default_factory=GrowingSet)
 
     @classmethod
@@ -138,16 +155,24 @@ class Speller:
     ) -> Speller:
         """Build from word counts; the other statistics are optional."""
         pairs = WordPairs.none() if pairs is None else pairs
-        words_of = WordCounts.of(counts)
-        return cls(words_of, EditIndex.of(counts), pairs, language or {}, frozenset(titles))
+        hangul = EditIndex.of(map(spell_out, filter(is_hangul, counts)))
+        return cls(
+            *(WordCounts.of(counts), EditIndex.of(counts), hangul, pairs),
+            *(language or {}, frozenset(titles)),
+        )
 
     def with_words(self, found: Iterable[str]) -> Speller:
         """A copy that also knows these words."""
         return replace(self, posted=self.posted.with_strings(found))
 
     def knows(self, word: str) -> bool:
-        """True if an item has the word."""
-        return word in self.counts or word in self.posted
+        """True if an item has the word, or another form of it."""
+        return word in self.counts or self._is_known_beside(word)
+
+    def _is_known_beside(self, word: str) -> bool:
+        """Whether a generated text or a posted item has a word, or any item another form of it."""
+        forms = (word, stem(word, self.stemmed))
+        return any(form in self.known or form in self.posted for form in forms if form)
 
     def is_plausible(self, normal: str) -> bool:
         """True if a normalised text needs no correction.
@@ -196,8 +221,9 @@ class Speller:
 
         None if there is none, or if items have the word and no correction is likelier.
         """
-        is_latin = word.isascii() and word.isalpha()
-        if not is_latin or len(word) < MIN_LENGTH or word in self.posted:
+        if not _may_be_corrected(word):
+            return None
+        if word not in self.counts and self._is_known_beside(word):
             return None
         others = [*self._near_words(word, before, after), *self._split_words(word)]
         if not others:
@@ -229,22 +255,24 @@ class Speller:
         """log10 of the probability that a word was meant as typed."""
         if word in self.counts:
             return KNOWN + self._fit(word, before, after)
-        new = NEW_WORD + NEW_LETTER * len(word)
+        new = NEW_WORD + NEW_LETTER * len(keys_of(word))
         if word not in self.language:
             return new
         return max(new, LANGUAGE + log10(self.language[word]))
 
     def _near_words(self, word: str, before: str, after: str) -> Iterator[_Choice]:
         """Words of the catalogue one edit away, else two if the word is long and unknown."""
-        near = self.edits.near(word, 1)
-        if not near and len(word) >= MIN_LENGTH_TWO_EDITS and word not in self.counts:
-            near = self.edits.near(word, 2)
+        edits, typed = (self.hangul, spell_out(word)) if is_hangul(word) else (self.edits, word)
+        near = edits.near(typed, 1)
+        if not near and len(typed) >= MIN_LENGTH_TWO_EDITS and word not in self.counts:
+            near = edits.near(typed, 2)
         is_alone = not before and not after
-        for distance, other in near:
-            if other.isalpha():
+        for distance, spelt in near:
+            if spelt.isalpha():
+                other = unicodedata.normalize("NFC", spelt)
                 score = (
                     SLIP
-                    + log_typo_probability(word, other, distance)
+                    + log_typo_probability(keys_of(word), keys_of(other), distance)
                     + self._fit(other, before, after)
                 )
                 yield _Choice(score + TITLE * (is_alone and other in self.titles), other)
@@ -269,6 +297,13 @@ class Speller:
                 observed = self.pairs.count(left, right) / share + STEADY
                 fit += max(WORST_CONTEXT, log10(observed / expected))
         return fit
+
+
+def _may_be_corrected(word: str) -> bool:
+    """Whether a word is in letters that are corrected, and long enough."""
+    if is_hangul(word):
+        return len(word) >= MIN_SYLLABLES
+    return word.isascii() and word.isalpha() and len(word) >= MIN_LENGTH
 
 
 def _differ_by_ending(left: str, right: str) -> bool:
