@@ -17,7 +17,7 @@ from typing import Any, Self
 from serendip.data.objects.mirror import place_name
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
+from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import (
     RelevanceTexts,
@@ -173,10 +173,7 @@ def _reason_against(context: JobContext, labels: str, version: Version | None) -
         if config is None or config.needs == "items":
             return "its lists cannot be labelled: the log has no items of requests"
         return f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
-    try:
-        reads = RelevanceTexts(context).reads
-    except UnsupportedError as error:
-        return error.message
+    reads = RelevanceTexts(context).reads
     trained = version.manifest["reads"]
     return "" if trained == reads else f"{version.name} was trained on {trained}, not {reads}"
 

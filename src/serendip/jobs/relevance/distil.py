@@ -110,8 +110,7 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
             labels.
         ExtraMissing: a package of the extra ``train`` is not installed.
         UnknownItemError: a labelled item is not in the workspace.
-        UnsupportedError: the workspace fuses text with images or audio, or the surface of the lists
-            is not configured.
+        UnsupportedError: the surface of the lists is not configured.
     """
     require_training()
     _check_shares(distillation)

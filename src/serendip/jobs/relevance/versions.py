@@ -26,7 +26,7 @@ from serendip.data.objects.mirror import Place, local_folder, place_name
 from serendip.data.objects.mirrored_versions import open_versions
 from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConflictError, DataError, NotTrainedError, UnsupportedError
+from serendip.errors import ConflictError, DataError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
@@ -38,19 +38,11 @@ from serendip.runtime.versions import Version, Versions
 class RelevanceTexts:
     """Encodes queries and items for the relevance model, through the workspace's vector cache.
 
-    Raises:
-        UnsupportedError: the workspace fuses text with images or audio, so that the text of a
-            request has no vector of its own.
+    Pictures and sounds are not read: its vectors are the text encoder's, before any fusion.
     """
 
     def __init__(self, context: JobContext) -> None:
         content = context.settings.content
-        if content.media_fields:
-            raise UnsupportedError(
-                "the relevance model reads text only, and [content] also reads "
-                f"{content.media_fields[0]}.",
-                "Remove [content.image] and [content.audio].",
-            )
         self._fields = [name for name in content.fields if name not in ("title", "description")]
         self._encoder, self._cache = context.encoder, context.vectors
 
@@ -156,7 +148,6 @@ def require_same_fields(context: JobContext, versions: Iterable[Version]) -> Non
 
     Raises:
         DataError: one was trained on other fields, or with another encoder.
-        UnsupportedError: the workspace has content that no relevance model reads.
     """
     for version in versions:
         reads = RelevanceTexts(context).reads
