@@ -23,34 +23,6 @@ if TYPE_CHECKING:
     from serendip.llm.runner import CostEstimate
 
 
-def label(
-    pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
-    out: Annotated[Path, typer.Option(help="CSV file of this labeller's labels.")],
-    name: Annotated[str, typer.Option(help="Name of the labeller.")],
-    workspace: WorkspaceOption = Path(),
-    other: Annotated[
-        list[Path] | None,
-        typer.Option(help="Another labeller's labels of the same pairs; repeatable."),
-    ] = None,
-    port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 picks a free one.")] = 8090,
-    json: JsonOption = False,
-) -> None:
-    """Label pairs on a page, by keyboard, until interrupted; the same command continues later."""
-    from serendip.engine.workspace import Workspace
-    from serendip.jobs.labels.by_hand import open_session
-    from serendip.serve.page.labelling import run_labelling
-
-    terminal = Terminal(json)
-    with open_session(Workspace.open(workspace), pairs, out, name, other or ()) as session:
-        run_labelling(
-            session, port, lambda address: terminal.say(f"Ready: {address}   (Ctrl-C stops)")
-        )
-        view = session.view()
-    labelled = view.good + view.bad
-    terminal.result({"pairs": view.pairs, "labelled": labelled, "bad": view.bad, "out": str(out)})
-    terminal.say(f"{labelled:,} of {view.pairs:,} pairs in {out}, {view.bad:,} bad")
-
-
 def agreement(
     labels: Annotated[list[Path], typer.Option(help="File of labels; name two or more.")],
     json: JsonOption = False,
@@ -90,7 +62,6 @@ class Format(StrEnum):
 _LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are of typed texts."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.command("label")(label)
 app.command("agreement")(agreement)
 
 

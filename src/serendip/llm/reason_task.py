@@ -53,8 +53,8 @@ class ReasonTask(Task[WordedReason]):
         """See ``Task.read``.
 
         Raises:
-            WrongAnswer: also if the sentence lacks a name, is of another kind, names anything else, is more than one
-                sentence, or has an address or unusual characters.
+            WrongAnswer: also if the sentence lacks a name, is of another kind, names anything else,
+                is more than one sentence, or has an address or unusual characters.
         """
         answer = super().read(text, data)
         problem = find_problem(answer.sentence, data)

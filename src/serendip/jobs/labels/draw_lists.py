@@ -93,6 +93,12 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
         told = _find_tellable(context, engine), values, least
         drawer = _Drawer(context.dataset, engine, drawing, surface, *told)
         lists = list(islice(drawer.draw(context.options.seed), drawing.users))
+        catalogue = engine.state.catalogue
+        titles = {
+            one: catalogue.title(catalogue.vocabulary.number(one))
+            for _, items in lists
+            for one in items
+        }
     if not lists:
         raise DataError(
             f"no list of {drawing.surface} can be drawn: no "
@@ -101,7 +107,7 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
             ),
             "Import events, or lower [queries] min_users.",
         )
-    write_lists(drawing.out, drawing.surface, lists)
+    write_lists(drawing.out, drawing.surface, lists, titles)
     pairs = sum(len(items) for _, items in lists)
     return {"lists": len(lists), "pairs": pairs, "out": str(drawing.out)}
 
