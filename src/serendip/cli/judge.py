@@ -218,8 +218,12 @@ def distil(
         typer.Option(help="Pairs whose queries a prompt was tuned on; repeatable."),
     ] = None,
     allowed: Annotated[
-        float, typer.Option(help="Share of the shown items that may be irrelevant.")
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            help="Guarantee: share of the shown items that may be irrelevant. Default: the "
+            "strictest threshold that hides hardly a relevant item."
+        ),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Confidence of that guarantee.")] = 0.95,
     lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     seed: SeedOption = 0,
@@ -282,17 +286,16 @@ def export(
 
 
 def _describe_distillation(result: dict[str, Any]) -> list[str]:
+    from serendip.jobs.relevance.decisions import describe_goal
+
     low, high = result["ci95"]["auroc"]
     effect = result["filter"]
-    guarantee = (
-        f"at most {effect['allowed']:.0%} irrelevant at a confidence of {effect['confidence']:.0%}"
-    )
     threshold = effect["safe_threshold"]
     return [
         f"{result['version']}: AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
         f"{result['pairs']['gold']:,} pairs of {result['queries']['gold']:,} unseen queries",
         *_describe_users(result),
-        f"  {guarantee}: "
+        f"  {describe_goal(effect)}: "
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
         f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
         f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",

@@ -457,7 +457,7 @@ def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> Non
     settings.write_text(original)
     write_labels(tmp_path / "labels.csv", range(100, 112))
     write_labels(tmp_path / "gold.csv", range(200, 215))
-    _, result = invoke(*distil(tmp_path))
+    _, result = invoke(*distil(tmp_path, "labels.csv", "--allowed", "0.05"))
     assert result["filter"]["safe_threshold"] is None
     decisions, version = decide_filters(JobContext.open(tmp_path))
     assert version == {}
