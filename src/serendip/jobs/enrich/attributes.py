@@ -60,6 +60,7 @@ class AttributeWriting:
         prompt: name with version.
         estimate_only: send no requests and write nothing.
         on_estimate: called with the cost estimate before the first request.
+        job: name in the ledger, whose runs share the budget.
     """
 
     attribute: str
@@ -68,6 +69,7 @@ class AttributeWriting:
     prompt: str = "attribute-1"
     estimate_only: bool = False
     on_estimate: Callable[[CostEstimate], None] = ignore_estimate
+    job: str = JOB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +207,7 @@ def _write_by_llm(
     """Let an LLM choose; answers in the ledger are not paid for again."""
     task = attribute_task(writing.prompt)
     budget = cast("float", writing.budget)
-    job = LlmJob(JOB, budget, writing.estimate_only, writing.on_estimate)
+    job = LlmJob(writing.job, budget, writing.estimate_only, writing.on_estimate)
     values = list(items.values[:MOST_VALUES])
 
     def ask() -> list[Question]:

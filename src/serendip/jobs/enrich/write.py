@@ -73,6 +73,7 @@ class TextWriting:
         prompt: name with version.
         estimate_only: send no requests and write nothing.
         on_estimate: called with the cost estimate before the first request.
+        job: name in the ledger, whose runs share the budget.
     """
 
     source: WrittenSource = "llm"
@@ -81,6 +82,7 @@ class TextWriting:
     prompt: str = "enrich-1"
     estimate_only: bool = False
     on_estimate: Callable[[CostEstimate], None] = ignore_estimate
+    job: str = JOB
 
 
 def is_thin(item: Item) -> bool:
@@ -138,7 +140,7 @@ def _write_by_llm(context: JobContext, writing: TextWriting) -> dict[str, Any]:
         raise ConfigError("an LLM needs a budget.", "Add --budget, or --writer rules.")
     thin, dataset = select_thin_items(context)
     task = enrich_task(writing.prompt)
-    job = LlmJob(JOB, writing.budget, writing.estimate_only, writing.on_estimate)
+    job = LlmJob(writing.job, writing.budget, writing.estimate_only, writing.on_estimate)
     result = run_llm_job(
         context, task, lambda: [{"item": describe_item(item)} for item in thin], job
     )

@@ -286,6 +286,7 @@ def _evaluate_filter(
         "allowed": asked.allowed,
         "confidence": asked.confidence,
         "places": places,
+        "lists": len(np.unique(test.slates)),
         "safe_threshold": safe,
         "safe": None if safe is None else {**test.effect(safe), "ci95": test.intervals(safe)},
         "tenth_threshold": min(tenth, 1.0),

@@ -13,9 +13,11 @@ the items of that training.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
-from serendip.runtime.versions import Version, Versions
+from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version, Versions
 
 
 class RelevanceTexts:
@@ -92,6 +94,26 @@ def publish_model(place: Place, model: RelevanceModel, facts: Mapping[str, Any])
         with suppress(ConflictError):  # The new one replaces that of another machine, too.
             versions.share()
         return versions.publish(lambda building: save_model(model, building), facts)
+
+
+def restore_version(place: Place, name: str) -> None:
+    """Publish an earlier version again; with an empty name the current one without its threshold.
+
+    Raises:
+        ArtefactError: a file of the version is missing or altered.
+        StorageError: the storage cannot be written to.
+    """
+    version = open_version(place, name) if name else open_current_version(place)
+    facts = {key: value for key, value in version.manifest.items() if key not in OWN_FACTS}
+    if not name:
+        facts["filter"] = {**facts["filter"], "safe_threshold": None, "safe": None}
+
+    def copy(building: Path) -> None:
+        shutil.copytree(version.folder, building, dirs_exist_ok=True)
+        (building / MANIFEST).unlink()
+
+    with exclusive_lock(local_folder(place)):
+        model_versions(place).publish(copy, facts)
 
 
 def open_current_version(place: Place) -> Version:

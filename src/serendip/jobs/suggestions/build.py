@@ -169,14 +169,16 @@ def find_starts(dataset: Dataset) -> TimeArray:
 
 
 def build_queries(
-    context: JobContext, written: Mapping[str, str] = MappingProxyType({})
+    context: JobContext,
+    written: Mapping[str, str] = MappingProxyType({}),
+    keeps_earlier: bool = True,
 ) -> tuple[str, SuggestionBuild]:
     """Build suggested queries and publish them as a version of the workspace.
 
     Args:
         context: items, log and settings.
-        written: new LLM-written queries, text -> id of the item; those of the current version are
-            carried over.
+        written: new LLM-written queries, text -> id of the item.
+        keeps_earlier: whether those of the current version are carried over.
 
     Returns:
         name and content of the version.
@@ -194,7 +196,7 @@ def build_queries(
         versions = query_versions(workspace)
         versions.share()
         current = versions.current_to_replace()
-        texts = {**_read_written_texts(current), **written}
+        texts = {**(_read_written_texts(current) if keeps_earlier else {}), **written}
         candidates = _to_candidates(texts, context.log.dataset.catalogue)
         built = compute_queries(context, candidates)
         return _publish(versions, current, built, texts, require_held), built
@@ -235,6 +237,23 @@ def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Can
         ArtefactError: a file of the version is missing or altered.
     """
     return _to_candidates(_read_written_texts(query_versions(workspace).current()), catalogue)
+
+
+def read_verified_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
+    """The LLM-written queries of the current version that passed all its checks.
+
+    Raises:
+        ArtefactError: a file of the version is missing or altered.
+    """
+    version = query_versions(workspace).current()
+    if version is None:
+        return []
+    table = QueryTable.open(version.folder / _TABLE_FOLDER)
+    passed = {
+        text for text, source in zip(table.texts, table.sources, strict=True) if source == "llm"
+    }
+    written = _to_candidates(_read_written_texts(version), catalogue)
+    return [query for query in written if query.text in passed]
 
 
 def _read_written_texts(version: Version | None) -> dict[str, str]:
