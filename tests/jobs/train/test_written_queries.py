@@ -20,6 +20,7 @@ from serendip.jobs.enrich.write import collect_queries
 from serendip.jobs.suggestions.build import build_queries
 from serendip.jobs.suggestions.parts import Phrases, part_of
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, RecordedSurface
+from serendip.jobs.train import written_queries
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import GateResult
 from serendip.jobs.train.written_queries import (
@@ -32,20 +33,29 @@ from serendip.jobs.train.written_queries import (
 )
 from serendip.runtime.progress import TrainOptions
 
-BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}
+BY_LLM = {f"the evening of number {number}": f"i{number}" for number in range(20, 31)}
+"""Search finds their items: verified."""
+
+ALIKE = "\n[queries]\nsame_share = 1.0\n"
+"""Queries may have nearly the same results."""
 USE = WrittenQueryUse(12, 0.5, "abc")
+
+
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written_queries, "FEWEST", 1)
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    folder = import_shop(tmp_path / "shop")
+    folder = import_shop(tmp_path / "shop", more=ALIKE)
     build_queries(JobContext.open(folder), BY_LLM)
     return folder
 
 
 def weigh(shop: Path, weight: float) -> JobContext:
     settings = shop / "serendip.toml"
-    settings.write_text(settings.read_text() + f"\n[queries]\ntraining_weight = {weight}\n")
+    settings.write_text(settings.read_text() + f"training_weight = {weight}\n")
     return JobContext.open(shop)
 
 
@@ -81,6 +91,21 @@ def test_with_a_weight_it_learns_them_after_all_others(shop: Path, tmp_path: Pat
     use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)
     assert (use.queries, use.weight) == (int(is_by_llm.sum()), 0.25)
     assert len(use.digest) == 64
+
+
+def test_few_queries_and_those_that_do_not_find_their_item_are_not_learned(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_queries(JobContext.open(shop), {"zzq xxj": "i3"})
+    context = weigh(shop, 0.25)
+    catalogue, config = context.dataset.catalogue, context.settings.queries
+    of_ranker = select_for_ranker(context.workspace, config, catalogue, 100)
+    assert of_ranker and "zzq xxj" not in {query.text for query in of_ranker}
+    assert select_for_retriever(context.workspace, config, catalogue)
+    monkeypatch.setattr(written_queries, "FEWEST", 200)
+    assert not select_for_retriever(context.workspace, config, catalogue)
+    use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)
+    assert use == WrittenQueryUse()
 
 
 def test_the_ranker_is_asked_nothing_that_the_retriever_has_learned(
