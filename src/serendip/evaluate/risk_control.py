@@ -221,12 +221,13 @@ def _excess(
 
 
 def helpful_threshold(slates: LabelledSlates, most_lost: float) -> float | None:
-    """The smallest threshold that hides at most a share of the relevant pairs, and an irrelevant
-    one; None = there is none.
+    """The smallest threshold that hides at most a share of the relevant pairs, by the upper end of
+    the 95 % interval, and that lowers the irrelevant share; None = there is none.
     """
     for threshold in _THRESHOLDS:
-        effect = slates.effect(threshold)
-        if effect["lost"] <= most_lost and effect["fall"] > 0:
+        if slates.effect(threshold)["fall"] <= 0:
+            continue
+        if slates.intervals(threshold)["lost"][1] <= most_lost:
             return float(threshold)
     return None
 

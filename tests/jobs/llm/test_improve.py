@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import zlib
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +84,24 @@ def write_shop(folder: Path, pictures: bool) -> None:
     (folder / "serendip.toml").write_text(SETTINGS + PICTURES * pictures)
 
 
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], Path]:
+    """The trained shop without or with pictures, each trained once."""
+
+    @cache
+    def train(pictures: bool) -> Path:
+        folder = tmp_path_factory.mktemp("shops") / "shop"
+        write_shop(folder, pictures)
+        import_files(Workspace.open(folder))
+        train_workspace(JobContext.open(folder))
+        return folder
+
+    return train
+
+
 @pytest.fixture(params=[False, True], ids=["texts", "pictures"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    folder = tmp_path / "shop"
-    write_shop(folder, request.param)
-    import_files(Workspace.open(folder))
-    train_workspace(JobContext.open(folder))
-    return folder
+def shop(request: pytest.FixtureRequest, shops: Callable[[bool], Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shops(request.param), tmp_path / "shop"))
 
 
 def answer(right: float) -> Callable[[Body, int], Reply]:
@@ -186,18 +199,16 @@ def test_an_llm_that_flips_coins_changes_nothing(shop: Path) -> None:
     assert count_wrong(shop) == wrong
 
 
-def test_the_price_is_shown_first_and_json_asks_nobody(tmp_path: Path) -> None:
-    folder = tmp_path / "shop"
-    write_shop(folder, pictures=False)
-    import_files(Workspace.open(folder))
-    train_workspace(JobContext.open(folder))
+@pytest.mark.parametrize("shop", [False], indirect=True)
+def test_the_price_is_shown_first_and_json_asks_nobody(shop: Path) -> None:
     with serving(answer(1.0)) as server:
-        configure(folder, server.address)
-        place = ("llm", "improve", "--budget", "1", "-w", str(folder))
+        configure(shop, server.address)
+        place = ("llm", "improve", "--budget", "1", "-w", str(shop))
         with pytest.raises(ConfigError, match="--yes"):
             invoke(*place)
         code, report = invoke(*place, "--estimate")
         assert (code, report["steps"], len(server.bodies)) == (0, [], 0)
         assert sum(step["price"] for step in report["plan"]) > 0
-        code, report = invoke(*place, "--yes", "--no-train", "--budget", "0.01")
-        assert report["spent"] <= 0.01
+        code, report = invoke(*place, "--yes", "--no-train", "--budget", "0.005")
+        assert report["spent"] <= 0.005  # The budget ends before all controls are answered.
+        assert (code, [step["gate"]["on"] for step in report["steps"]]) == (1, [False])

@@ -62,6 +62,10 @@ from serendip.runtime.extras import require_training
 MAX_REPLACED = 0.1
 """Largest share of the shown items that the second reported threshold replaces."""
 
+CAUTION = 0.6
+"""Part of the allowed loss that a threshold may have where it is chosen: of many the strictest is,
+which is there better than elsewhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
@@ -277,7 +281,7 @@ def _evaluate_filter(
     slates = LabelledSlates(*pairs, places, asked.false_good)
     calibration, test = slates.sort_by(order).split_in_half()
     if asked.allowed is None:
-        safe = helpful_threshold(calibration, MOST_LOST / 2)
+        safe = helpful_threshold(calibration, CAUTION * MOST_LOST)
     else:
         safe = safe_threshold(calibration, asked.allowed, asked.confidence)
     safe = None if safe is None else min(safe, 1.0)
