@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
-    EngineOption,
     JsonOption,
     SeedOption,
     Terminal,
@@ -113,14 +111,11 @@ def run(
             "--forget-batch", help="Send questions of unanswered batches again, at new cost."
         ),
     ] = False,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
     from serendip.jobs.llm.job import LlmJob
-    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
@@ -135,8 +130,7 @@ def run(
 
     labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
     llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
-    choice = EngineChoice(engine, address)
-    with terminal.job("labels", workspace, engine=choice) as context:
+    with terminal.job("labels", workspace) as context:
         result = label_pairs(context, labelling, llm_job)
     terminal.result(result)
     if not estimate:

@@ -30,7 +30,7 @@ labels = ["labels.csv"]
 def shop(tmp_path: Path) -> Path:
     folder = import_shop(tmp_path / "shop")
     settings = folder / "serendip.toml"
-    settings.write_text(settings.read_text() + LABELS + "\n[queries]\nsame_share = 1.0\n")
+    settings.write_text(settings.read_text() + LABELS)
     return folder
 
 
@@ -39,17 +39,17 @@ def test_queries_by_an_llm_come_before_those_from_fields(shop: Path, tmp_path: P
     fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
     counts = context.dataset.item_counts()
     plain = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
-    build_queries(context, {"a quiet number 35": "i35", "gone": "no-such-item"})
+    build_queries(context, {"a quiet evening": "i5", "gone": "no-such-item"})
     written = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
     assert len(plain) == len(written) == 20
-    assert "a quiet number 35" not in plain.texts
-    assert written.texts[-1] == "a quiet number 35"
-    assert catalogue[int(written.items[-1])].item_id == "i35"
+    assert "a quiet evening" not in plain.texts
+    assert written.texts[-1] == "a quiet evening"
+    assert catalogue[int(written.items[-1])].item_id == "i5"
     np.testing.assert_allclose(
-        written.vectors[-1], fitter.encode_texts(["a quiet number 35"], TEXT_ONLY)[0]
+        written.vectors[-1], fitter.encode_texts(["a quiet evening"], TEXT_ONLY)[0]
     )
     few = fitter.written_searches(catalogue, counts, TEXT_ONLY, 1)
-    assert list(few.texts) == ["a quiet number 35"]
+    assert list(few.texts) == ["a quiet evening"]
 
 
 def test_no_more_queries_by_an_llm_are_encoded_than_are_used(
@@ -58,7 +58,7 @@ def test_no_more_queries_by_an_llm_are_encoded_than_are_used(
     context = JobContext.open(shop)
     fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
     counts = context.dataset.item_counts()
-    by_llm = {f"a quiet number {number}": f"i{number}" for number in (35, 38, 42, 46)}
+    by_llm = {f"a quiet evening of {word}": "i5" for word in ("rain", "snow", "wind", "sun")}
     build_queries(context, by_llm)
     encoded: list[str] = []
     encode = Fitter.encode_texts

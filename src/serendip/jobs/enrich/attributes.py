@@ -28,8 +28,14 @@ from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.value_phrases import ValuePhrases
 from serendip.jobs.enrich.write import JOB, read_original
-from serendip.jobs.llm.job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
-from serendip.jobs.llm.question_parts import Question
+from serendip.jobs.llm.job import (
+    LlmJob,
+    Question,
+    describe_item,
+    ignore_estimate,
+    job_folder,
+    run_llm_job,
+)
 from serendip.llm.runner import CostEstimate
 from serendip.llm.tasks import MAX_VALUE_LENGTH, attribute_task
 from serendip.runtime.atomic_files import exclusive_lock

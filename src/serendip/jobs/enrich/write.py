@@ -1,7 +1,6 @@
 """``serendip enrich run``: generates texts for items, by an LLM, by rules or of written queries.
 
-Rules generate keywords (``rules``). Both an LLM and the rules are asked by tasks of the executor
-where there are many items.
+Rules generate keywords (``rules``), by tasks of the executor where there are many items.
 
 Written queries (``serendip queries build --llm``) are appended to their items, thin or not, which
 so are found by words that people would type (doc2query, Nogueira et al. 2019, arXiv:1904.08375).

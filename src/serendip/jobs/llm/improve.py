@@ -3,7 +3,7 @@
 ========== ==============================================================================
 controls   questions whose answers are known; an LLM that fails them is asked nothing else
 queries    searches written for items; those that find their item become suggestions, and the
-           ranker learns from them
+           ranker learns from all
 filter     labels of what search shows, a relevance model, and a threshold
 attributes values for items that lack one
 texts      words for items that have few, and the written queries

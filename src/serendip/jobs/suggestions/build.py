@@ -239,23 +239,6 @@ def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Can
     return _to_candidates(_read_written_texts(query_versions(workspace).current()), catalogue)
 
 
-def read_verified_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
-    """The LLM-written queries of the current version that passed all its checks.
-
-    Raises:
-        ArtefactError: a file of the version is missing or altered.
-    """
-    version = query_versions(workspace).current()
-    if version is None:
-        return []
-    table = QueryTable.open(version.folder / _TABLE_FOLDER)
-    passed = {
-        text for text, source in zip(table.texts, table.sources, strict=True) if source == "llm"
-    }
-    written = _to_candidates(_read_written_texts(version), catalogue)
-    return [query for query in written if query.text in passed]
-
-
 def _read_written_texts(version: Version | None) -> dict[str, str]:
     """LLM-written query of a version -> id of the item that it was written for."""
     if version is None:

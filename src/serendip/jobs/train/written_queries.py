@@ -6,9 +6,8 @@ beside logged queries and those from the fields of items: synthetic query genera
 Bonifacio et al. 2022).
 Nobody has checked that such a query asks for its item, so a training that learns from them is
 compared with the generation in force: no search may be shown to be worse, and what was not measured
-does not pass. Only queries that search has verified are learned from, by the retriever only
-``FEWEST`` or more. Without the setting a training is the same, bit by bit, as one that has no
-written queries for the retriever.
+does not pass; fewer than ``FEWEST`` are not learned from. Without the setting a training is the
+same, bit by bit, as one that has no written queries for the retriever.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from serendip.engine.artefacts.generations import open_current
 from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
-from serendip.jobs.suggestions.build import hash_written_queries, read_verified_queries
+from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
 from serendip.jobs.suggestions.parts import part_of, select_unread
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_surface
@@ -36,7 +35,7 @@ from serendip.search.suggestions.config import QueriesConfig
 MOST_QUERIES = 10_000
 """Largest number of queries that the retriever learns from."""
 
-FEWEST = 200
+FEWEST = 100
 """Fewer queries teach the retriever their own words and nothing else."""
 
 MANIFEST_KEY = "written_queries"
@@ -72,10 +71,10 @@ def select_for_retriever(
 def _read(
     workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue
 ) -> list[Candidate]:
-    """Verified written queries, less those that the texts of their items contain."""
+    """Written queries, less those that the texts of their items contain."""
     if workspace is None or "llm" not in config.sources:
         return []
-    return select_unread(read_verified_queries(workspace, catalogue), catalogue)
+    return select_unread(read_written_queries(workspace, catalogue), catalogue)
 
 
 def _sample(queries: Sequence[Candidate], count: int) -> list[Candidate]:
