@@ -33,8 +33,7 @@ from serendip.evaluate.runs import Values
 from serendip.jobs.enrich.gate import METRIC, HybridSearch
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_judged
 from serendip.jobs.enrich.rules import RulesWriter
-from serendip.jobs.llm.job import describe_item
-from serendip.jobs.llm.question_parts import open_llm
+from serendip.jobs.llm.job import describe_item, open_llm
 from serendip.llm.client import Llm
 from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger

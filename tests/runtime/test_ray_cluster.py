@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
@@ -24,7 +23,6 @@ import pyarrow.parquet as pq
 import pytest
 from commands import invoke
 from executor_contract import ExecutorContract, square
-from fault_server import Body, Reply, completion, configure, data_of, judged, serving
 from generation_files import read_facts, read_generation
 from processes import descendants, is_running, wait_until
 from ray_nodes import Nodes, free_port, has_ray_serve, two_nodes
@@ -47,9 +45,6 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.exports.embeddings import embed
 from serendip.jobs.exports.recommendations import recommend_all
-from serendip.jobs.labels.by_llm import Labelling, label_pairs
-from serendip.jobs.llm import question_parts
-from serendip.jobs.llm.job import LlmJob
 from serendip.jobs.train import engine_fit
 from serendip.jobs.train.ranker import row_tasks
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
@@ -278,35 +273,6 @@ def kill_one_task() -> int | None:
                 os.kill(pid, signal.SIGKILL)
                 return pid
     return None
-
-
-def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
-    nodes: Nodes, shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(question_parts, "QUESTIONS_PER_TASK", 6)
-    pairs = [f"{query},i{item}" for query in ("a tale", "fun") for item in range(12)]
-    (shop / "pairs.csv").write_text("\n".join(["query,item_id", *pairs]) + "\n")
-
-    killed: list[int | None] = []
-
-    def answer(body: Body, number: int) -> Reply:
-        if number == 4:
-            killed.append(kill_one_task())
-        return completion(judged(body, "good" if "tale" in data_of(body)["query"] else "bad"))
-
-    with serving(answer) as server:
-        configure(shop, server.address)
-        settings = shop / "serendip.toml"
-        more = "concurrency = 2\ntimeout_s = 10.0"
-        settings.write_text(settings.read_text().replace("concurrency = 1", more))
-        context = JobContext.open(shop, TrainOptions(executor=nodes.executor))
-        labelling = Labelling(shop / "pairs.csv", shop / "labels.csv")
-        result = label_pairs(context, labelling, LlmJob("labels", 1.0))
-    assert None not in killed
-    assert (result["state"], result["labelled"], result["bad"]) == ("complete", 24, 12)
-    counts = Counter(data_of(body)["id"] for body in server.bodies)
-    assert len(counts) == 24
-    assert sum(count > 1 for count in counts.values()) <= 1  # What was under way is asked again.
 
 
 def note_node(folder: str) -> None:

@@ -168,7 +168,10 @@ class Query:
         typed: the text before it was folded, to be shown.
         meant: the corrected text that is searched instead of a misspelt one; empty = no correction.
         is_literal: whether to search the text as typed, without corrections.
-        text_vector: (D,) unit vector of ``searched``; None without a text.
+        text_vector: (D,) unit vector of ``searched`` in the space of the items; None without a
+            text.
+        encoded_text: (C,) the same as the text encoder has it, before pictures or sounds are fused
+            with texts; None = not known.
         user_id: external id, for logs and traces; empty for an unknown visitor.
         history: the user's events known at ``time``.
         rejected: items that the user does not want at ``time``; none of them is in the history.
@@ -187,6 +190,7 @@ class Query:
     surface: Surface = "home"
     text: str = ""
     text_vector: FloatArray | None = None
+    encoded_text: FloatArray | None = None
     user_id: str = ""
     history: History = field(default_factory=History)
     rejected: Rejected = field(default_factory=Rejected)

@@ -50,7 +50,7 @@ class QueryBuilder:
         self._encoder, self._fusion, self._clock = encoder, fusion, clock
         self._surfaces = surfaces
         self._user_histories = UserHistories(store, rules)
-        self._cached_vector = lru_cache(maxsize=_TEXT_CACHE_SIZE)(self._encoded)
+        self._cached_vectors = lru_cache(maxsize=_TEXT_CACHE_SIZE)(self._encode)
 
     def build(self, state: EngineState, request: Request) -> Query:
         """Build the query of a request at the present time, with the whole history of its user.
@@ -70,13 +70,15 @@ class QueryBuilder:
         is_id, text = _read_text(state, request)
         is_literal = request.literal or is_id
         meant = "" if is_literal else state.searcher.correct_text(text)
+        vector, encoded = self._cached_vectors(meant or text) if text.strip() else (None, None)
         return Query(
             surface=surface.task,
             text=text,
             typed=request.text,
             meant=meant,
             is_literal=is_literal,
-            text_vector=self._cached_vector(meant or text) if text.strip() else None,
+            text_vector=vector,
+            encoded_text=encoded,
             user_id=request.user_id,
             history=past.history,
             rejected=past.rejected,
@@ -129,11 +131,10 @@ class QueryBuilder:
             return UserPast()
         return self._user_histories.of(user_id, state.catalogue.vocabulary)
 
-    def _encoded(self, text: str) -> FloatArray:
-        vector: FloatArray = fuse_text_vectors([text], self._encoder.encode([text]), self._fusion)[
-            0
-        ]
-        return vector
+    def _encode(self, text: str) -> tuple[FloatArray, FloatArray]:
+        """Vectors of a text in the space of the items, and of the encoder."""
+        encoded = self._encoder.encode([text])  # (1, C)
+        return fuse_text_vectors([text], encoded, self._fusion)[0], encoded[0]
 
 
 def _read_text(state: EngineState, request: Request) -> tuple[bool, str]:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from serendip.data.objects.mirror import place_name
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
+from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import (
     RelevanceTexts,
@@ -139,15 +139,24 @@ def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
     if model.version is None or model.unusable:
         return FilterDecision.off(model.unusable)
     proof = model.version.manifest["filter"]
-    goal = f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
+    against = reason_against_proof(proof)
+    if against:
+        return FilterDecision.off(against)
+    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {describe_goal(proof)}")
+
+
+def describe_goal(proof: Mapping[str, Any]) -> str:
+    """What a threshold was chosen for."""
+    if proof["allowed"] is None:
+        return "fewer irrelevant items and hardly a relevant one less"
+    return f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
+
+
+def reason_against_proof(proof: Mapping[str, Any]) -> str:
+    """Why the threshold of a relevance model is not used; empty = it is."""
     if proof["safe_threshold"] is None:
-        return FilterDecision.off(f"no threshold is proven for {goal}")
-    against = reason_against_effect(proof["safe"])
-    return (
-        FilterDecision.off(against)
-        if against
-        else FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {goal}")
-    )
+        return f"no threshold is proven for {describe_goal(proof)}"
+    return reason_against_effect(proof["safe"])
 
 
 def reason_against_effect(effect: Mapping[str, Any]) -> str:
@@ -173,10 +182,7 @@ def _reason_against(context: JobContext, labels: str, version: Version | None) -
         if config is None or config.needs == "items":
             return "its lists cannot be labelled: the log has no items of requests"
         return f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
-    try:
-        reads = RelevanceTexts(context).reads
-    except UnsupportedError as error:
-        return error.message
+    reads = RelevanceTexts(context).reads
     trained = version.manifest["reads"]
     return "" if trained == reads else f"{version.name} was trained on {trained}, not {reads}"
 

@@ -171,14 +171,16 @@ def find_starts(dataset: Dataset) -> TimeArray:
 
 
 def build_queries(
-    context: JobContext, written: Mapping[str, str] = MappingProxyType({})
+    context: JobContext,
+    written: Mapping[str, str] = MappingProxyType({}),
+    keeps_earlier: bool = True,
 ) -> tuple[str, SuggestionBuild]:
     """Build suggested queries and publish them as a version of the workspace.
 
     Args:
         context: items, log and settings.
-        written: new LLM-written queries, text -> id of the item; those of the current version are
-            carried over.
+        written: new LLM-written queries, text -> id of the item.
+        keeps_earlier: whether those of the current version are carried over.
 
     Returns:
         name and content of the version.
@@ -196,7 +198,7 @@ def build_queries(
         versions = query_versions(workspace)
         versions.share()
         current = versions.current_to_replace()
-        texts = {**_read_written_texts(current), **written}
+        texts = {**(_read_written_texts(current) if keeps_earlier else {}), **written}
         candidates = _to_candidates(texts, context.log.dataset.catalogue)
         built = compute_queries(context, candidates)
         return _publish(versions, current, built, texts, require_held), built

@@ -40,6 +40,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
+from serendip.jobs.labels.plausibility import require_plausible_labels
 from serendip.jobs.lists.gate import (
     LISTS_FILE,
     check_rejected,
@@ -222,6 +223,8 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
         context.compact_log()
         dataset = context.log.dataset
     require_actions(dataset, context.settings.ranker.actions)
+    labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]
+    require_plausible_labels(context, dataset.catalogue, labels)
     filters, relevance = decide_filters(context)
     require_same_fields(context, relevance.values())
     version, earlier = _open_previous_ids(context)
