@@ -183,7 +183,7 @@ def _measure(
     ndcg = {}
     vectors = encode(queries.texts)
     for name, variant in (("without", items), ("with", with_generated(items, texts))):
-        item_vectors = encode([item.text(content.fields) for item in variant])
+        item_vectors = encode([item.encoder_text(content.fields) for item in variant])
         ndcg[name] = HybridSearch(variant, item_vectors, config).judged(queries, vectors)
     differences = {
         kind: compare_values((f"{kind} with", kind, METRIC.label), ndcg["with"][kind], values)
