@@ -241,8 +241,8 @@ class Catalogue(Sequence[Item]):
         return (getattr(item, name) for item in self)
 
     def texts(self, fields: Sequence[str]) -> list[str]:
-        """``Item.text`` of every item, by number."""
-        return [item.text(fields) for item in self]
+        """``Item.encoder_text`` of every item, by number."""
+        return [item.encoder_text(fields) for item in self]
 
     def _logged(self, numbers: Iterable[int], items: Sequence[Item]) -> Catalogue:
         catalogue = Catalogue.__new__(Catalogue)

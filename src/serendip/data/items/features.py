@@ -42,6 +42,10 @@ class ModalityVectors:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def rows(self, rows: slice) -> ModalityVectors:
+        """A view of some rows."""
+        return ModalityVectors(self.vectors[rows], self.present[rows])
+
 
 _STEP = re.compile(" [/>] ")
 _MOST_STEPS = 8

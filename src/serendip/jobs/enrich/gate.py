@@ -190,7 +190,7 @@ def _measure(
     ndcg = {}
     vectors = encode(queries.texts)
     for name, variant in (("without", items), ("with", with_generated(items, texts))):
-        item_vectors = encode([item.text(content.fields) for item in variant])
+        item_vectors = encode([item.encoder_text(content.fields) for item in variant])
         search = HybridSearch(variant, item_vectors, config, is_pooled)
         ndcg[name] = search.judged(queries, vectors)
     differences = {

@@ -298,7 +298,7 @@ class Fitter:
     ) -> ItemFeatures:
         """Content, codes and tokens of items that are not in the training data, by their texts."""
         content = self.settings.content
-        texts = [item.text(content.fields) for item in items]
+        texts = [item.encoder_text(content.fields) for item in items]
         vectors = self.cache.encode(self.encoder, texts)
         features = build_text_features(texts, vectors, codebooks, fusion)
         return features.read_by(self.settings.token_reader, items)
