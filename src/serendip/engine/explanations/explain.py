@@ -61,6 +61,9 @@ _SECOND = 0.5
 
 _TINY = 1e-12
 
+_FEWEST_CHOICES = 3
+"""Interactions of an item from which on it is told that it was chosen with or after another one."""
+
 _LAST = 0.01
 """Strength of a ground that is told where there is no other one."""
 
@@ -183,8 +186,10 @@ class Explainer:
                 for model in self._strong_models():
                     yield from self._vote_grounds(model, rows, most)
             yield from self._preference_grounds()
-        yield from self._country_grounds()
-        yield from self._popularity_grounds()
+        if not self.query.text and not len(self.query.source_items):
+            # Lists about a text or an item are not in the order of popularity.
+            yield from self._country_grounds()
+            yield from self._popularity_grounds()
 
     def _weak_grounds(self, rows: Rows, most: int) -> Iterator[Ground]:
         """Grounds of the kinds that are seldom strong, for some items."""
@@ -246,29 +251,32 @@ class Explainer:
         A vote is as strong as what the value of the item loses without the item that gives it.
         Where that is not known, its strength is its share of all votes of the model for the item.
         """
-        rule = model.evidence
+        rule, counts = model.evidence, self.state.counts
         if rule is not None and not rule.covers_new_items:
-            rows = rows[self.state.counts[self.items[rows]] > 0]
+            rows = rows[counts[self.items[rows]] >= _FEWEST_CHOICES]
         given = self._votes(model, rows) if len(rows) else None
         if rule is None or given is None or not len(given[0]):
             return
         context, votes = given  # (T,), (T, C)
-        shown = np.where(self.state.hidden[context][:, None], 0.0, votes)
+        is_told = ~self.state.hidden[context]  # (T,)
+        if not rule.covers_new_items:
+            is_told &= counts[context] >= _FEWEST_CHOICES
+        shown = np.where(is_told[:, None], votes, 0.0)
         if self.influence is None:
             strengths = shown / np.maximum(np.maximum(shown, 0.0).sum(0), _TINY)  # (T, C)
         else:
             effects = self.influence.strengths(context)[:, rows]  # (T, C)
-            strengths = np.where(shown > rule.min_vote, effects, 0.0)
+            strengths = np.where(shown > model.least_vote, effects, 0.0)
         order = np.lexsort((-shown, -strengths), axis=0)  # of equally strong votes the larger
         best = order[:most]  # (most, C)
         strongest = shown[best, np.arange(len(rows))]  # (most, C)
         shares = strengths[best, np.arange(len(rows))]  # (most, C)
         sentence: Sentence = {"en": rule.sentence}
         sentence = {**sentence, "ko": rule.korean} if rule.korean else sentence
-        is_told = strongest > rule.min_vote  # (most, C)
+        is_ground = strongest > model.least_vote  # (most, C)
         if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
-            is_told &= shares > 0
-        columns, ranks = np.nonzero(is_told.T)
+            is_ground &= shares > 0
+        columns, ranks = np.nonzero(is_ground.T)
         found = (
             rows[columns],
             *(each[ranks, columns] for each in (context[best], strongest, shares)),

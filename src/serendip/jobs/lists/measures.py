@@ -207,8 +207,13 @@ class ListMeasures:
         return self._is_unlike(told, item)
 
     def _is_unlike(self, told: Evidence, item: AnswerItem) -> bool:
-        """Whether an item is said to be like another one, and is as random pairs are."""
+        """Whether an item is said to be like another one, and is as random pairs are.
+
+        Two items with a value in common are alike whatever their vectors say.
+        """
         if told.kind not in ("content", "new") or not told.item_id:
+            return False
+        if self.facts.values_of(told.item_id) & self.facts.values_of(item.item_id):
             return False
         vocabulary = self.engine.state.catalogue.vocabulary
         content = self.engine.state.features.content
