@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from serendip.data.arrays import FloatArray
+from serendip.data.events.event import Event
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
@@ -67,6 +68,10 @@ def test_everybody_sees_the_same_items_like_one(engine: Engine) -> None:
         for user in ("", "u0", "u7")
     ]
     assert lists[0] == lists[1] == lists[2]
+    hidden = lists[0][0]
+    engine.add_events([Event("u7", hidden, 1.8e9, "hide")])
+    left = [item.item_id for item in engine.similar("i4", user_id="u7").items]
+    assert set(lists[0]) - set(left) == {hidden}
     # Of the shop, every third item has the genre of item 4.
     assert np.mean([int(item[1:]) % 3 == 1 for item in lists[0]]) >= 0.8
 

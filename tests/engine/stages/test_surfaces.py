@@ -59,7 +59,6 @@ def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
         explores = ExplorationConfig() if name == "home" else None
         assert surface.diversity is None and surface.exploration == explores
         assert surface.sponsored is None and surface.min_value is None
-        assert (surface.likeness is not None) == ("user" not in surface.context)
         assert (surface.likeness is not None) == (name == "similar")
 
 
@@ -83,7 +82,9 @@ def test_a_relevance_filter_learns_from_labels_of_its_own_lists_or_of_typed_text
     surfaces = settings_of(**tables, **named).all_surfaces()
     labels = {name: surface.relevance_filter.labels for name, surface in surfaces.items()}
     assert labels == {
-        **{name: name for name in ("home", "similar", "search", "cart", "thank_you", "ads")},
+        **{
+            name: name for name in ("home", "similar", "next", "search", "cart", "thank_you", "ads")
+        },
         "news": "news",
         "find": "search",
         "digest": "home",
@@ -156,7 +157,7 @@ def test_an_error_names_the_wrong_key_or_value(surfaces: dict[str, object], mess
 
 def test_needs_follow_from_task_and_context() -> None:
     needs = {name: surface.needs for name, surface in DEFAULT_SURFACES.items()}
-    items = dict.fromkeys(("similar", "cart", "thank_you"), "items")
+    items = dict.fromkeys(("similar", "next", "cart", "thank_you"), "items")
     nothing = dict.fromkeys(("home", "ads", "digest"), "")
     assert needs == {"search": "query", **items, **nothing}
     for task in ("similar", "search"):

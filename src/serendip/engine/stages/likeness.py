@@ -36,7 +36,7 @@ _FULL = 5
 
 def find_likeness(surface: SurfaceConfig, state: EngineState) -> LikenessConfig | None:
     """How a surface is ordered by likeness; None = it is not, or the model is missing."""
-    return surface.likeness if MODEL in state.models else None
+    return surface.order_by_likeness if MODEL in state.models else None
 
 
 def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = ()) -> Candidates:

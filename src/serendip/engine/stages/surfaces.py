@@ -116,8 +116,9 @@ class SurfaceConfig(Config):
     """Positions that can be bought; none without the table."""
 
     likeness: LikenessConfig | None = None
-    """Only items that are like the source items, the most alike first; without the table, what is
-    chosen next orders all candidates."""
+    """Only items that are like the source items, the most alike first, the same for everybody but
+    for items that the user rejected or has chosen; without the table, or with a scorer other than
+    the ranker, the scorer orders all candidates."""
 
     min_value: MinValueConfig | None = None
     """Minimum value of the items of an e-mail or a push; none without the table."""
@@ -160,6 +161,11 @@ class SurfaceConfig(Config):
         return self.model_copy(update={"relevance_filter": chosen})
 
     @property
+    def order_by_likeness(self) -> LikenessConfig | None:
+        """``likeness``, unless another scorer than the ranker is named."""
+        return self.likeness if self.scorer == RANKER else None
+
+    @property
     def promise(self) -> Promise:
         """The impressions that new items get on this surface; nothing where it does not explore."""
         explores = self.exploration is not None and self.exploration.share > 0
@@ -187,13 +193,13 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         popularity_discount=LEARNED,
         exploration=ExplorationConfig(),
     ),
-    # The same for everybody: the past of a user would replace what is like the item.
     "similar": SurfaceConfig(
         task="similar",
-        context=("items", "country", "device", "time"),
+        context=_NO_QUERY,
         sources={**_BEHAVIOUR, "content": 200},
         filters=(),
         popularity_discount=1.0,
+        rejection_discount=0.0,
         likeness=LikenessConfig(),
     ),
     "next": SurfaceConfig(
@@ -277,6 +283,11 @@ def complete_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[name] = table
     return result
+
+
+def without_past(query: Query) -> Query:
+    """The query of a user of whom only rejections are known."""
+    return replace(query, history=History(), again=NO_ITEMS, session=NO_SESSION, user_groups={})
 
 
 def visible_to(surface: SurfaceConfig, query: Query) -> Query:
