@@ -58,7 +58,7 @@ NOTES = {"in netflix queue"}
 
 
 @dataclass
-class Service:
+class ServiceClient:
     """A service that is asked, again where it answered from less because the machine was busy."""
 
     netloc: str
@@ -162,7 +162,7 @@ def words_of(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in text.casefold()).split()
 
 
-def measure_home(service: Service, world: World) -> Figures:
+def measure_home(service: ServiceClient, world: World) -> Figures:
     """Panned films and new films at home."""
     panned = {film for film, stars in world.ratings.items() if max(stars) <= 2}
     low = {film: sum(value <= 2 for value in stars) for film, stars in world.ratings.items()}
@@ -179,7 +179,7 @@ def measure_home(service: Service, world: World) -> Figures:
     yield "new films: recall@20 of later fans", found
 
 
-def measure_similar(service: Service, world: World) -> Figures:
+def measure_similar(service: ServiceClient, world: World) -> Figures:
     """Likeness of similar films."""
     popular = set(sorted(world.ratings, key=lambda one: (-len(world.ratings[one]), one))[:100])
     chosen = [film for film, stars in world.ratings.items() if len(stars) >= 20]
@@ -206,7 +206,7 @@ def measure_similar(service: Service, world: World) -> Figures:
     yield "similar: pairs that share a tag of people", shares
 
 
-def measure_names(service: Service, world: World) -> Figures:
+def measure_names(service: ServiceClient, world: World) -> Figures:
     """Names of people who are in five films and more."""
     films = {name: found for name, found in world.by_person.items() if len(found) >= 5}
     names = world.sample(films, 150, "names")
@@ -224,7 +224,7 @@ def measure_names(service: Service, world: World) -> Figures:
     yield "names: name and genre, share of first three", shares
 
 
-def measure_text(service: Service, world: World) -> Figures:
+def measure_text(service: ServiceClient, world: World) -> Figures:
     """Capitals, nonsense and slips."""
     common = [w for w, count in world.words.items() if count >= 5 < len(w) and w.isalpha()]
     words = world.sample(common, 100, "words")
@@ -279,7 +279,7 @@ def _slip(text: str, known: Mapping[str, int], rng: random.Random) -> str:
     return " ".join([*words[:place], slip, *words[place + 1 :]])
 
 
-def measure_queries(service: Service, world: World) -> Figures:
+def measure_queries(service: ServiceClient, world: World) -> Figures:
     """What people wrote: tags, and sentences of conversations."""
     nothing = []
     for name, file, text, targets in (
@@ -303,7 +303,7 @@ def measure_queries(service: Service, world: World) -> Figures:
     yield "real queries answered by nothing", nothing
 
 
-def measure_suggest(service: Service, world: World) -> Figures:
+def measure_suggest(service: ServiceClient, world: World) -> Figures:
     """Suggested queries of 24 users."""
     films = world.films.values()
     fields = {" ".join(words_of(one)) for film in films for one in people_of(film) + film["genres"]}
@@ -315,7 +315,7 @@ def measure_suggest(service: Service, world: World) -> Figures:
     yield "suggested: given of 240, sum", [float(len(row)) for row in texts]
 
 
-PARTS: dict[str, Callable[[Service, World], Figures]] = {
+PARTS: dict[str, Callable[[ServiceClient, World], Figures]] = {
     "home": measure_home,
     "similar": measure_similar,
     "names": measure_names,
@@ -342,7 +342,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 @contextmanager
-def serve(workspace: Path) -> Iterator[Service]:
+def serve(workspace: Path) -> Iterator[ServiceClient]:
     """The service of a copy of a workspace."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(workspace, copy := Path(folder) / "workspace")
@@ -351,7 +351,7 @@ def serve(workspace: Path) -> Iterator[Service]:
         command = [sys.executable, "-m", "serendip", "serve", "-w", str(copy), "--port", str(port)]
         with Path(folder, "log").open("wb") as log:
             process = subprocess.Popen(command, stderr=log, stdout=log)
-        service = Service(f"127.0.0.1:{port}", process.pid)
+        service = ServiceClient(f"127.0.0.1:{port}", process.pid)
         try:
             while True:
                 with suppress(OSError, SystemExit, http.client.HTTPException):
@@ -376,7 +376,7 @@ def _tree(pid: int) -> list[int]:
     )
 
 
-def measure(service: Service, world: World, parts: Sequence[str]) -> dict[str, list[float]]:
+def measure(service: ServiceClient, world: World, parts: Sequence[str]) -> dict[str, list[float]]:
     """Post what was held back, then values of each figure and CPU-ms per request of each part."""
     rows = [
         {
@@ -427,7 +427,7 @@ def main() -> None:
     options = parser.parse_args()
     world, parts = World(options.workspace, options.data, options.seed), options.only.split(",")
     if options.url:
-        values = measure(Service(urlsplit(options.url).netloc), world, parts)
+        values = measure(ServiceClient(urlsplit(options.url).netloc), world, parts)
     else:
         with serve(options.workspace) as service:
             values = measure(service, world, parts)
