@@ -71,7 +71,7 @@ _FIRST = 1e9
 _UNREADABLE = 1e12
 """What a query in letters that its reader may not know loses: it comes last."""
 
-_LEAST_FOCUS = 0.5
+_LEAST_FOCUS = 0.14
 """Focus of a phrase, times its words, below which it is about nothing: it completes a text, but is
 not recommended."""
 

@@ -30,7 +30,7 @@ def combine(catalogue: Catalogue) -> dict[str, list[int]]:
     kinds = combined_values(catalogue, main_attribute(catalogue))
     return {
         text: values.items_of(row).tolist()
-        for values in kinds
+        for _, values in kinds
         for row, text in enumerate(values.texts)
     }
 
@@ -73,7 +73,7 @@ def test_values_of_a_path_are_no_pairs() -> None:
         {"path": ("Tools", "Drills"), "maker": "Cord"},
     ]
     assert not {"Drills Tools", "Rakes Garden"} & combine(build(rows)).keys()
-    pairs = next(combined_values(build(rows), "path"))
+    _, pairs = next(combined_values(build(rows), "path"))
     assert pairs.texts == []
 
 

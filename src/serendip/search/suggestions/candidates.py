@@ -37,11 +37,12 @@ from serendip.search.suggestions.config import QueriesConfig, Source
 from serendip.search.suggestions.series import find_series
 
 QueryKind: TypeAlias = Literal[
-    "attribute", "rule", "series", "phrase", "like", "query", "written", "title", "spelling"
+    "attribute", "rule", "name", "series", "phrase", "like", "query", "written", "title", "spelling"
 ]
 KINDS: tuple[QueryKind, ...] = (
     "attribute",
     "rule",
+    "name",
     "series",
     "phrase",
     "like",
@@ -112,9 +113,9 @@ def _rules(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[C
     """Combined attributes, series of titles, and phrases."""
     if "rules" not in config.sources:
         return
-    for values in combined_values(catalogue, main):
+    for kind, values in combined_values(catalogue, main):
         most = values.largest(config.most_of_attribute, LEAST_ITEMS)
-        yield from _to_candidates(most, "rule", "rules")
+        yield from _to_candidates(most, kind, "rules")
     titles = [item.title for item in catalogue.items]
     for text, items in find_series(titles, function_words(titles)).items():
         if len(text) <= MOST_CHARACTERS:
@@ -136,20 +137,24 @@ def _like(
     for number in np.argsort(-popularity, kind="stable")[: config.most_of_attribute].tolist():
         title = catalogue[number].title
         text = f"{LIKE}{title}"
-        if normalise(title) and len(text) <= MOST_CHARACTERS:
+        is_known = popularity[number] > 0 and bool(normalise(title))
+        if is_known and len(text) <= MOST_CHARACTERS:
             yield Candidate(text, "like", "rules", np.array([number], np.int32))
 
 
 def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:
     """Phrases of one to three words that several items, but not too many, have in a field.
 
-    They are spelled as most of these items spell them.
+    They are spelled as most of these items spell them. Where no item has the field, they are of
+    the titles, of two words at least: a single word of a title says too little.
     """
     # A title with the phrase is as good a result as a field with it.
-    texts = [f"{item.title}. {item.field_text(name)}" for item in catalogue.items]
+    bodies = [item.field_text(name) for item in catalogue.items]
+    texts = [f"{item.title}. {body}" for item, body in zip(catalogue.items, bodies, strict=True)]
+    sign = "" if any(bodies) else " "
     grammar = function_words(texts)
     item_phrases = [set(phrases_of(text, grammar)) for text in texts]
-    counts = Counter(phrase for phrases in item_phrases for phrase in phrases)
+    counts = Counter(phrase for phrases in item_phrases for phrase in phrases if sign in phrase)
     most = max(config.min_items, int(_MOST_COMMON_PHRASE * len(catalogue)))
     ordered = sorted(counts, key=lambda phrase: (-counts[phrase], phrase))
     usable = (phrase for phrase in ordered if config.min_items < counts[phrase] <= most)

@@ -25,7 +25,7 @@ from serendip.search.suggestions.config import QueriesConfig
 TOP = 10
 _COMBINED_SHARE = 0.5
 """``good_share`` of a combination, at least: half of its results have all that it says."""
-_ORDER = ("query", "attribute", "series", "rule", "written", "phrase", "like")
+_ORDER = ("query", "attribute", "series", "name", "rule", "written", "phrase", "like")
 """Preference among near-duplicates: the earlier kind is kept."""
 
 
@@ -115,7 +115,7 @@ class SuggestionVerifier:
             matches = self._count_full_matches
             return relevant > 0 or matches(candidate.text) >= self._config.min_items
         most, share = min(TOP, len(candidate.items)), self._config.good_share
-        if candidate.kind == "rule":
+        if candidate.kind in ("name", "rule"):
             share = max(share, _COMBINED_SHARE)
         return most > 0 and relevant >= share * most
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,8 +162,12 @@ def single_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
                 yield find_values(catalogue, name)
 
 
-def combined_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
-    """The combinations with values of the main attribute as heads, each kind for itself.
+def combined_values(
+    catalogue: Catalogue, main: str
+) -> Iterator[tuple[Literal["rule", "name"], ValueItems]]:
+    """The combinations with values of the main attribute as heads, and their kind.
+
+    ``name`` has a value of another attribute, such as a person or a brand; all others are ``rule``.
 
     Args:
         catalogue: N items.
@@ -173,14 +178,15 @@ def combined_values(catalogue: Catalogue, main: str) -> Iterator[ValueItems]:
     first, *others = single_values(catalogue, main)
     heads = first.largest(_MAX_HEADS, LEAST_ITEMS)
     pairs = _pair(heads)
-    yield pairs
+    yield "rule", pairs
     for name in catalogue.attribute_names:
         decades = find_decades(catalogue.values(name))
         if decades is not None:
-            yield _combine(decades, heads)
-            yield _combine(decades, pairs)
+            yield "rule", _combine(decades, heads)
+            yield "rule", _combine(decades, pairs)
     for values in others:
-        yield _combine(values.largest(len(values.texts), LEAST_ITEMS), heads, _HEADS_OF_VALUE)
+        names = values.largest(len(values.texts), LEAST_ITEMS)
+        yield "name", _combine(names, heads, _HEADS_OF_VALUE)
 
 
 def _combine(firsts: ValueItems, heads: ValueItems, most: int | None = None) -> ValueItems:

@@ -195,10 +195,11 @@ class QueryTable:
         return np.add.reduceat(terms, begins).astype(np.float32) if len(terms) else terms
 
     def find_focus(self, catalogue: Catalogue) -> FloatArray:
-        """(Q,) bits by which the categories of a query's items differ from those of all items.
+        """(Q,) how much a query's items keep to some categories; 0 = these are as usual.
 
-        The Kullback-Leibler divergence of the shares of categories, shrunk by a few items of the
-        catalogue: "heist" keeps to few categories, "day" is anywhere. 0 without categories.
+        The Kullback-Leibler divergence of their shares of categories from those of all items, over
+        the entropy of these, shrunk by a few items of the catalogue: "heist" keeps to few
+        categories, "day" is anywhere. 0 without categories.
         """
         has = self.categories.matrix(catalogue)  # (N, C)
         usual = has.sum(0, dtype=np.float64) / max(1, has.sum())  # (C,)
@@ -207,7 +208,9 @@ class QueryTable:
         of_usual = _FOCUS_PRIOR * usual
         shares = (counts + of_usual) / np.maximum(counts.sum(1, keepdims=True) + of_usual.sum(), 1)
         ratio = np.where(shares > 0, shares / np.maximum(usual, 1e-12), 1.0)
-        focus: FloatArray = (shares * np.log2(ratio)).sum(1).astype(np.float32)
+        entropy = -float((usual * np.log(np.maximum(usual, 1e-12))).sum())
+        divergence = (shares * np.log(ratio)).sum(1)
+        focus: FloatArray = (divergence / max(entropy, 1e-9)).astype(np.float32)
         return focus
 
     def completions(self, key: str) -> NDArray[np.intp]:

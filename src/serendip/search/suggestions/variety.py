@@ -24,7 +24,8 @@ Group: TypeAlias = QueryKind | Literal["way out", "own"]
 
 SHARES: Mapping[Group, float] = {
     "attribute": 0.1,
-    "rule": 0.4,
+    "rule": 0.3,
+    "name": 0.2,
     "series": 0.2,
     "phrase": 0.2,
     "like": 0.2,

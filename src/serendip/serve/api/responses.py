@@ -146,9 +146,10 @@ class SuggestionOut(TypedDict):
     """The query."""
 
     kind: str
-    """``title``, ``attribute``, ``rule`` (several attributes), ``phrase`` (of a description),
-    ``like`` (items like one), ``query`` (searched before), ``written`` (by an LLM) or
-    ``spelling`` (a corrected title)."""
+    """``title``, ``attribute``, ``rule`` (several values of attributes), ``name`` (a person or a
+    brand, and a type), ``series`` (of titles), ``phrase`` (of a description), ``like`` (items like
+    one), ``query`` (searched before), ``written`` (by an LLM) or ``spelling`` (a corrected
+    title)."""
 
     item_id: str
     """The item with exactly this title, or whose similar items it asks for; empty = neither."""
