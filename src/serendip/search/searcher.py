@@ -97,6 +97,12 @@ def _open_speller(
     return speller.with_words(Strings.of_arrays(_GENERATED, stored))
 
 
+def _grammar_of(catalogue: Catalogue) -> frozenset[str]:
+    """Function words of a catalogue's languages; of few words, which tell no language, English."""
+    texts = catalogue.texts(_TEXTS)
+    return function_words(texts) if sum(map(len, texts)) >= _FEWEST_LETTERS else ENGLISH
+
+
 def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
     """Items in the order of a list, those that are not in it behind, as they are."""
     ahead = order[np.isin(order, numbers)]
@@ -127,7 +133,7 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
 
 WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
 _WORDS, _GENERATED, _GRAMMAR = "words", "generated", "grammar"
-_TEXTS = ("title", "description")
+_TEXTS, _FEWEST_LETTERS = ("title", "description"), 20_000
 MIN_COMPLETED = 3
 READINGS = 4_096
 """Number of texts whose interpretation is cached."""
@@ -233,7 +239,7 @@ class Searcher:
             **counts.index.arrays(_WORDS),
             **EditIndex.of(counts).arrays(),
             **Strings.of(sorted(generated_words(catalogue))).arrays(_GENERATED),
-            **Strings.of(sorted(function_words(catalogue.texts(_TEXTS)))).arrays(_GRAMMAR),
+            **Strings.of(sorted(_grammar_of(catalogue))).arrays(_GRAMMAR),
             "counts": counts.counts,
         }
         save_arrays(folder / WORDS_FOLDER, words)
