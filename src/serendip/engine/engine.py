@@ -363,9 +363,9 @@ class Engine:
         most = None if request.reads_whole_list else end + 1
         result = _run(query, surface, state, request.sort, most)
         with span("answer"):
-            counted = result.items
+            counted = None
             if request.facets:
-                counted = list_counted(query, surface, state, counted)
+                counted = list_counted(query, surface, state, result.items)
             return build_answer(result, state, self.generation, request, offset, counted)
 
     def fall_back(self, request: Request, with_content: bool = True) -> Answer:

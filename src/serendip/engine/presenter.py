@@ -92,7 +92,7 @@ def build_answer(
     generation: str,
     request: Request,
     offset: int,
-    counted: ItemList,
+    counted: ItemList | None = None,
 ) -> Answer:
     """The requested page of a result, with reasons if the request asks for them.
 
@@ -102,7 +102,7 @@ def build_answer(
         generation: name of the generation.
         request: at most ``request.k`` items are on the page.
         offset: 0-based position of the page's first item in the list.
-        counted: items that facets count.
+        counted: items that facets count; None = those of the result.
     """
     k, catalogue = request.k, state.catalogue
     result = replace(result, items=sort_items(result.items, request.sort, catalogue))
@@ -126,7 +126,7 @@ def build_answer(
         next_cursor,
         result.degraded,
         feedback,
-        count_facets(counted, request.facets, catalogue),
+        count_facets(result.items if counted is None else counted, request.facets, catalogue),
     )
 
 

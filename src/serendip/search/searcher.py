@@ -98,6 +98,12 @@ def _open_speller(
     return Speller(counts, edits, hangul, pairs, frequencies, titles, language, known)
 
 
+def _grammar_of(catalogue: Catalogue) -> frozenset[str]:
+    """Function words of a catalogue's languages; of few words, which tell no language, English."""
+    texts = catalogue.texts(_TEXTS)
+    return function_words(texts) if sum(map(len, texts)) >= _FEWEST_LETTERS else ENGLISH
+
+
 def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
     """Items in the order of a list, those that are not in it behind, as they are."""
     ahead = order[np.isin(order, numbers)]
@@ -128,7 +134,7 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
 
 WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
 _WORDS, _KNOWN, _GRAMMAR = "words", "known", "grammar"
-_TEXTS = ("title", "description")
+_TEXTS, _FEWEST_LETTERS = ("title", "description"), 20_000
 MIN_COMPLETED = 3
 READINGS = 4_096
 """Number of texts whose interpretation is cached."""
@@ -238,7 +244,7 @@ class Searcher:
             **Strings.of(spelt).arrays(HANGUL),
             **EditIndex.of(spelt).arrays(HANGUL),
             **StringIndex.of(Strings.of(sorted(known))).arrays(_KNOWN),
-            **Strings.of(sorted(function_words(catalogue.texts(_TEXTS)))).arrays(_GRAMMAR),
+            **Strings.of(sorted(_grammar_of(catalogue))).arrays(_GRAMMAR),
             "counts": counts.counts,
         }
         save_arrays(folder / WORDS_FOLDER, words)

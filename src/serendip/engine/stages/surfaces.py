@@ -104,7 +104,7 @@ class SurfaceConfig(Config):
     want to be recommended; less for an item that is less alike. 0 = none."""
 
     pin_exact_titles: bool = False
-    """Put items whose title is the typed text before all others."""
+    """Put items that match the typed text better before all others: those with the title first."""
 
     diversity: DiversityConfig | None = None
     """Limit of similar items in any window of the list; none without the table."""

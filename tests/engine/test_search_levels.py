@@ -1,0 +1,104 @@
+"""What a search shows first, what it leaves out, and what its facets count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from wire_client import WireClient
+
+from serendip.data import Item
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip.search.variants import UNTITLED
+
+
+def ids(engine: Engine, text: str, **parameters: object) -> list[str]:
+    """Ids of the whole list of a search, page by page."""
+    found: list[str] = []
+    cursor = ""
+    while True:
+        answer = engine.search(text, k=50, cursor=cursor, **parameters)
+        found += [item.item_id for item in answer.items]
+        if not (cursor := answer.next):
+            assert len(found) == len(set(found))
+            return found
+
+
+@pytest.fixture
+def stock(engine: Engine) -> Engine:
+    """A shop with washers of which each third is of brass."""
+    engine.add_items(
+        Item(
+            f"w{number}",
+            f"Quux washer {'flat' if number % 2 else 'round'}",
+            "for a fence" if number == 5 else "",
+            {"metal": ("brass",) if number % 3 == 0 else ("zinc", "steel")},
+        )
+        for number in range(30)
+    )
+    return engine
+
+
+@pytest.mark.parametrize("text", ["quux washer", "quux", "fence washer", "quux fence nothing"])
+def test_a_facet_says_how_many_items_the_click_gives(stock: Engine, text: str) -> None:
+    answer = stock.search(text, k=5, facets=("metal", "genre"))
+    counted = [
+        (name, value, count)
+        for name, facet in answer.facets.items()
+        for value, count in facet.values.items()
+    ]
+    assert counted
+    for name, value, count in counted:
+        assert len(ids(stock, text, filters=(f"{name}={value}",))) == count
+
+
+def test_facets_count_items_with_all_words_and_no_others(stock: Engine) -> None:
+    answer = stock.search("quux washer", k=5, facets=("metal",))
+    assert answer.facets["metal"].values == {"steel": 20, "zinc": 20, "brass": 10}
+    assert set(ids(stock, "quux washer")[:30]) == {f"w{number}" for number in range(30)}
+
+
+def test_nonsense_is_answered_by_nothing_and_said_so(engine: Engine) -> None:
+    answer = engine.search("zzxqwv brrgl")
+    assert answer.items == ()
+    assert answer.understood is not None and answer.understood.nothing
+    told = WireClient(engine).get("/v1/search", params={"q": "zzxqwv brrgl"}).json()
+    assert told["query"]["nothing"] is True
+    known = engine.search("horror tale").understood
+    assert known is not None and not known.nothing
+
+
+def test_the_only_item_with_the_word_comes_first(stock: Engine) -> None:
+    assert ids(stock, "fence")[0] == "w5"
+
+
+def test_an_item_without_a_title_is_the_last_of_its_level(engine: Engine) -> None:
+    engine.add_items([Item("9917", "9917", "quux"), Item("q", "A thing", "with a quux and more")])
+    state = engine.state
+    assert state.variants[-2:].tolist() == [UNTITLED, state.num_items - 1]
+    assert ids(engine, "quux")[:2] == ["q", "9917"]
+    assert ids(engine, "9917")[0] == "9917"
+
+
+def test_variants_come_behind_all_other_results(stock: Engine) -> None:
+    state, numbers = stock.state, np.arange(stock.state.num_items, dtype=np.int32)
+    flat = [state.catalogue.vocabulary.number(f"w{number}") for number in range(1, 30, 2)]
+    numbers[flat] = flat[0]
+    object.__setattr__(state, "variants", numbers)
+    found = ids(stock, "quux washer")
+    first = {f"w{number}" for number in range(1, 30, 2)}
+    assert len(first & set(found)) == 15
+    assert sum(item_id in first for item_id in found[:-14]) == 1
+
+
+def test_items_like_a_named_one_are_those_of_the_surface_similar(engine: Engine) -> None:
+    item = engine.item("i7")
+    assert item is not None
+    answer = engine.search(f"something like {item.title}", k=5)
+    similar = engine.similar("i7", k=5)
+    assert [one.item_id for one in answer.items] == [one.item_id for one in similar.items]
+    assert answer.surface == "search"
+    assert answer.understood is not None and answer.understood.similar_to == "i7"
+    request = Request("search", text=f"something like {item.title}", k=5)
+    assert engine.explain(request, answer.items[0].item_id).position == 0
+    assert engine.search(f"something like {item.title}", literal=True).understood is not None

@@ -1,0 +1,142 @@
+"""Levels of a search: what matches more of a text comes first; what a text names and asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data import Catalogue, Item
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.search.searcher import Searcher
+from serendip.search.understanding import (
+    ALL_WORDS,
+    EXACT,
+    ONE_VALUE,
+    SOME_WORDS,
+    VALUES,
+)
+from serendip.search.values import ValueTable
+
+ROWS = (
+    ("Big Fish", "a king tells of the sea", ("Comedy",), "Tom Hanks", 1991.0),
+    ("Small Fish", "an island", ("Drama",), "Tom Hanks", 1985.0),
+    ("Lake", "", ("Comedy",), "Tom Hanks", 1995.0),
+    ("Tom Segura", "hanks of wool", ("Comedy",), "Tom Segura", 2001.0),
+    ("River King", "a king and his king", ("Drama",), "Regina King", 1992.0),
+    ("King of Rain", "the king", ("Horror",), "Alfred Hill", 1996.0),
+    ("Hill", "", ("Horror",), "Alfred Hill", 1999.0),
+    ("Meadow", "a hanks island", ("Horror",), "Eve", 1950.0),
+)
+MERITS = np.array([1, 2, 3, 9, 1, 1, 2, 1], np.float32)
+
+
+def item(row: int) -> Item:
+    title, text, genres, cast, year = ROWS[row]
+    attributes = {"genres": genres, "cast": (cast,), "year": year}
+    return Item(f"f{row}", title, text, attributes)
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    catalogue = Catalogue(map(item, range(len(ROWS))))
+    folder = Path(tmp_path_factory.mktemp("levels")) / "index"
+    searcher = Searcher.build(catalogue, np.zeros(len(ROWS), np.float32), folder)
+    return searcher.with_values(ValueTable.of(catalogue, MERITS))
+
+
+def levels(searcher: Searcher, text: str) -> dict[int, float]:
+    """Number of each hit -> its level, in the order of the search."""
+    hits = searcher.search(text, 10)
+    matches = [round(level, 2) for level in hits.fields["match"].tolist()]
+    assert matches == sorted(matches, reverse=True)
+    return dict(zip(hits.item_nums.tolist(), matches, strict=True))
+
+
+@pytest.mark.parametrize("text", ["tom hanks", "Tom Hanks movies", "films with tom hanks"])
+def test_items_of_a_person_come_first_the_best_ones_before_the_others(
+    searcher: Searcher, text: str
+) -> None:
+    found = levels(searcher, text)
+    assert list(found)[:3] == [2, 1, 0]
+    assert [found[number] for number in (2, 1, 0)] == [VALUES] * 3
+
+
+def test_values_that_cover_a_text_are_all_needed(searcher: Searcher) -> None:
+    found = levels(searcher, "tom hanks comedy")
+    assert list(found)[:2] == [2, 0]
+    assert [number for number, level in found.items() if level == VALUES] == [2, 0]
+    assert list(levels(searcher, "90s horror"))[:2] == [6, 5]
+
+
+def test_a_last_word_is_a_person_only_where_most_items_with_it_have_the_person(
+    searcher: Searcher,
+) -> None:
+    assert levels(searcher, "hill's films")[5] == VALUES
+    assert set(levels(searcher, "king").values()) == {ALL_WORDS}
+
+
+def test_all_words_come_before_a_rare_value_and_that_before_some_words(
+    searcher: Searcher,
+) -> None:
+    searcher = searcher.with_items([Item(f"n{row}", f"Fog {row}") for row in range(60)])
+    found = levels(searcher, "tom hanks island")
+    assert found[1] == ALL_WORDS
+    assert found[0] == found[2] == ONE_VALUE
+    assert found[3] == found[7] == SOME_WORDS
+
+
+def test_an_exact_title_comes_before_everything(searcher: Searcher) -> None:
+    assert next(iter(levels(searcher, "hill").items())) == (6, EXACT)
+
+
+def test_every_hit_has_a_score_of_its_words_and_filters_keep(searcher: Searcher) -> None:
+    allowed = np.isin(np.arange(len(ROWS)), (0, 3))
+    hits = searcher.search("tom hanks", 10, AllowedItems(ItemSet(allowed)))
+    assert hits.item_nums.tolist() == [0, 3]
+    assert (hits.fields["bm25"] > 0).all()
+
+
+def test_values_of_posted_and_changed_items_count_at_once(searcher: Searcher) -> None:
+    newer = searcher.with_items([Item("n", "New", attributes={"cast": ("Tom Hanks",)})])
+    assert levels(newer, "tom hanks")[8] == VALUES
+    changed = newer.with_changed_items([2], [Item("f2", "Lake", attributes={"cast": ("Eve",)})])
+    assert levels(changed, "tom hanks").get(2) is None
+    assert 8 not in levels(newer.without_items([8]), "tom hanks")
+    assert 8 not in levels(searcher, "tom hanks")
+
+
+def test_a_table_of_values_is_the_same_when_it_is_read(searcher: Searcher) -> None:
+    table = ValueTable.of_arrays(searcher.values.arrays())
+    assert table.having(("tom hanks", "comedy")).tolist() == [2, 0]
+    assert table.size("hanks") == 3
+    assert not len(table.having(("tom hanks", "horror")))
+    assert not len(ValueTable.of_arrays({}).having(("hanks",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("movies like River King", 4),
+        ("something similar to hill", 6),
+        ("River King 같은 영화", 4),
+        ("a king like Big Fish", -1),
+        ("I like fish", -1),
+        ("hill", -1),
+    ],
+)
+def test_items_like_a_named_one_are_asked_for(searcher: Searcher, text: str, number: int) -> None:
+    assert searcher.find_liked(text) == number
+
+
+def test_a_title_that_begins_with_like_is_a_title(searcher: Searcher) -> None:
+    newer = searcher.with_items([Item("n", "Like Hill")])
+    assert newer.find_liked("like hill") == -1
+
+
+def test_a_text_is_language_if_anybody_has_its_words(searcher: Searcher) -> None:
+    assert searcher.read("fish").content.is_language
+    assert searcher.read("austere").content.is_language  # of English alone
+    assert not searcher.read("the zzxqwv").content.is_language
+    assert not len(searcher.search("the zzxqwv", 5))

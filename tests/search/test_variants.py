@@ -1,0 +1,71 @@
+"""Which items are variants of one another, and which have no title."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serendip.data import Item
+from serendip.search.nonsense import MeaningFloor, make_nonsense
+from serendip.search.variants import UNTITLED, find_variants
+
+
+def numbers(*titles: str, **attributes: float) -> list[int]:
+    items = [Item(f"i{row}", title, attributes=attributes) for row, title in enumerate(titles)]
+    return find_variants(items).tolist()
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        ("Where the Bees Sing", "where the bees sing!"),
+        ("Cotton shirt M", "Cotton shirt XL"),
+        ("Olive oil 500 ml", "Olive oil 1 l"),
+        ("Rug 2 x 3 m", "Rug 4 x 6 m"),
+        ("Nuts (Pack of 4)", "Nuts (Pack of 12)"),
+        ("Shoe, size 8", "Shoe, size 9.5"),
+    ],
+)
+def test_titles_that_differ_by_a_measure_or_size_are_variants(titles: tuple[str, str]) -> None:
+    assert numbers(*titles) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        ("Star Wars 2", "Star Wars 3"),
+        ("Rocky", "Rocky II"),
+        ("Apollo 11", "Apollo 13"),
+        ("8 mm", "16 mm"),
+        ("Screw M8", "Screw M10"),
+        ("M", "L"),
+    ],
+)
+def test_sequels_and_other_numbers_are_not(titles: tuple[str, str]) -> None:
+    assert numbers(*titles) == [0, 1]
+
+
+def test_works_of_one_title_and_different_years_are_not() -> None:
+    items = [Item(f"i{row}", "Hamlet", attributes={"year": 1990.0 + row % 2}) for row in range(3)]
+    assert find_variants(items).tolist() == [0, 1, 0]
+
+
+def test_a_title_that_is_the_id_is_none() -> None:
+    items = [Item("108548", "108548"), Item("a-1", "A 1"), Item("x", ""), Item("12", "1984")]
+    assert find_variants(items).tolist() == [UNTITLED, UNTITLED, UNTITLED, 3]
+
+
+def test_nonsense_has_the_letters_of_the_words_and_none_of_them() -> None:
+    known = ["house", "river", "커피우유집"]
+    texts = make_nonsense(known)
+    assert texts == make_nonsense(known) != make_nonsense(known, seed=1)
+    drawn = {word for text in texts for word in text.split()}
+    assert drawn.isdisjoint(known)
+    assert {letter for word in drawn for letter in word} == set("".join(known))
+    assert make_nonsense(["an", "42"]) == []
+
+
+def test_a_floor_is_what_nonsense_hardly_reaches() -> None:
+    floor = MeaningFloor.of(np.linspace(0, 1, 1_001, dtype=np.float32))
+    assert (floor.beside_words, floor.of_nonsense) == pytest.approx((0.1, 0.99))
+    assert MeaningFloor.of(np.empty(0, np.float32)) == MeaningFloor(-1.0, -1.0)
