@@ -178,11 +178,13 @@ class _Chain:
         context: workspace and data.
         improvement: limits.
         before: text -> ids of its first results before; "" -> suggested queries.
+        written: texts by an LLM whose lists are labelled, whether or not they are kept.
     """
 
     context: JobContext
     improvement: Improvement
     before: dict[str, list[str]] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
 
     @cached_property
     def folder(self) -> Path:
@@ -204,8 +206,7 @@ class _Chain:
     @cached_property
     def earlier_queries(self) -> dict[str, str]:
         """Queries that were written before this run -> id of their item."""
-        found = read_written_queries(self.context.workspace, self.catalogue)
-        return {one.text: self.catalogue[int(one.items[0])].item_id for one in found}
+        return _list_written(self.context, self.catalogue)
 
     @cached_property
     def earlier_model(self) -> str:
@@ -229,6 +230,7 @@ class _Chain:
         """The steps with their prices; nothing is sent."""
         job = LlmJob(JOB, self.budget, estimate_only=True)
         self._write_controls()
+        self.written[:] = self.earlier_queries
         yield self._price("control questions", label_pairs(self.context, self._controls, job))
         yield self._price("queries", write_queries(self.context, job, self.improvement.items)[2])
         lists = self._draw_lists()
@@ -248,7 +250,7 @@ class _Chain:
 
     def run(self) -> Iterator[StepResult]:
         """All steps; the first one alone if it fails."""
-        _ = self.earlier_queries, self.earlier_model  # as they are now
+        _ = self.earlier_model  # as it is now
         controls = self._with_cost(self._ask_controls)
         yield controls
         if not controls.gate.on:
@@ -293,10 +295,8 @@ class _Chain:
 
     def _draw_lists(self) -> int:
         """Write the lists to be labelled, and keep what is shown now; returns their number."""
-        workspace = self.context.workspace
-        written = [one.text for one in read_written_queries(workspace, self.catalogue)]
-        with closing(Engine.open(workspace.folder)) as engine:
-            lists = draw_typed_lists(self.context, engine, written, self.improvement.lists)
+        with closing(Engine.open(self.context.workspace.folder)) as engine:
+            lists = draw_typed_lists(self.context, engine, self.written, self.improvement.lists)
             self.before.update(_show_lists(engine, [request.text for request, _ in lists]))
         titles = {item.item_id: item.title for item in self.catalogue.items}
         write_lists(self._lists.pairs, TYPED_TEXTS, lists, titles)
@@ -313,6 +313,7 @@ class _Chain:
         count = max(facts["written"], len(rows))
         passed = np.repeat([1.0, 0.0], [len(rows), count - len(rows)])
         (share,) = estimates(passed[:, None])
+        self.written[:] = _list_written(self.context, self.catalogue)
         name = "written queries that find their item"
         gate = Decision.of(name, share, 0.0, "search finds hardly an item by them")
         if not gate.on:
@@ -451,6 +452,12 @@ class _Chain:
             store.generated_texts.activate([])
             for name in self._attributes():
                 store.generated_values.activate(name, [])
+
+
+def _list_written(context: JobContext, catalogue: Catalogue) -> dict[str, str]:
+    """Queries that an LLM wrote -> id of their item."""
+    found = read_written_queries(context.workspace, catalogue)
+    return {one.text: catalogue[int(one.items[0])].item_id for one in found}
 
 
 def _read_verdict(
