@@ -20,7 +20,6 @@ from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.items.fair_start import Promise
 from serendip.data.query import Query
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
@@ -136,7 +135,6 @@ class Engine:
             settings.actions,
             int(manifest.get("event_seq", 0)),
             clock,
-            Promise.largest(surface.promise for surface in self._surfaces.values()),
         )
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)

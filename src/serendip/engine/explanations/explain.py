@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
 from serendip.engine.answer import Evidence
@@ -143,7 +143,7 @@ class Explainer:
         those that are new.
         """
         grounds = list(self._strong_grounds(matches, scores, 1))
-        is_open = self.state.counts[self.items] == 0
+        is_open = self._is_new
         is_open[list({*range(len(self.items))} - {ground.row for ground in grounds})] = True
         if is_open.any():
             grounds += self._weak_grounds(np.flatnonzero(is_open), 1)
@@ -202,8 +202,13 @@ class Explainer:
             yield from self._new_grounds(votes)
             yield from votes
             yield from self._code_grounds(rows)
-        for row in rows[self.state.counts[self.items[rows]] == 0].tolist():
+        for row in rows[self._is_new[rows]].tolist():
             yield Ground(row, "new", _LAST, 0.0, NEW)
+
+    @property
+    def _is_new(self) -> BoolArray:
+        """(C,) a copy: items that nobody has chosen or rejected yet."""
+        return self.state.new_items.mask[self.items]
 
     @property
     def _has_context(self) -> bool:
@@ -293,7 +298,7 @@ class Explainer:
 
     def _new_grounds(self, votes: Sequence[Ground]) -> Iterator[Ground]:
         """What an item that nobody has chosen yet is like: its strongest vote."""
-        is_new = self.state.counts[self.items] == 0
+        is_new = self._is_new
         told: set[int] = set()
         for ground in sorted(votes, key=lambda ground: -ground.strength):
             if is_new[ground.row] and ground.row not in told:

@@ -19,7 +19,6 @@ from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
-from serendip.data.items.fair_start import NO_PROMISE, Promise
 from serendip.data.query import ITEM_TASKS, History, Query, Task
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
@@ -134,10 +133,6 @@ class SurfaceConfig(Config):
                 raise ValueError(
                     f"the filter `{config.name}` reads the country, and context does not name it"
                 )
-        if self.promise.impressions and "time" not in self.context:
-            raise ValueError(
-                "impressions are promised for a number of days, and context does not name the time"
-            )
         if SPONSORED in self.sources and self.sponsored is None:
             raise ValueError(f"the source {SPONSORED!r} needs a table `sponsored`")
         if self.scorer != RANKER and self.sponsored is not None:
@@ -164,12 +159,6 @@ class SurfaceConfig(Config):
     def order_by_likeness(self) -> LikenessConfig | None:
         """``likeness``, unless another scorer than the ranker is named."""
         return self.likeness if self.scorer == RANKER else None
-
-    @property
-    def promise(self) -> Promise:
-        """The impressions that new items get on this surface; nothing where it does not explore."""
-        explores = self.exploration is not None and self.exploration.share > 0
-        return self.exploration.promise if self.exploration and explores else NO_PROMISE
 
     @property
     def needs(self) -> Literal["", "query", "items"]:

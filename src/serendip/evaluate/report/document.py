@@ -29,7 +29,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                       "lists": {"home" | "similar" | "search": [{"asked", "shown": [title]}]},
                       "suggested": {kind: number}, "missing": [sentence]},
      "exploration": null | {"impressions", "choices", "clipped", "most_weight", "rate": Estimate},
-     "new_items": null | {"days", "promised", "items", "too_late", "requests",
+     "new_items": null | {"days", "items", "too_late", "requests",
                           "choices": Estimate, "chosen": Estimate, "logged": null | Start,
                           "systems": {name: Start}},
      "reasons": null | {"lists", "kinds_per_list", "left_out", "told": {kind: number},

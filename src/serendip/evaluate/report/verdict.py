@@ -169,22 +169,19 @@ def describe_new_items(figures: Mapping[str, Any] | None, noun: str = "item") ->
         "each on average."
     ]
     if figures["logged"] is not None:
-        parts.append(f"By the log {_describe_start(figures, figures['logged'])}.")
+        parts.append(f"By the log {_describe_start(figures['logged'])}.")
     subject = next(iter(figures["systems"]), None)
     if subject is not None:
-        replayed = _describe_start(figures, figures["systems"][subject])
+        replayed = _describe_start(figures["systems"][subject])
         requests = f"{number(figures['requests'])} requests"
         parts.append(f"By a replay of {requests} by the {subject} {replayed}.")
     return [" ".join(parts)]
 
 
-def _describe_start(figures: Mapping[str, Any], start: Mapping[str, Any]) -> str:
+def _describe_start(start: Mapping[str, Any]) -> str:
     """Coverage in words."""
-    shown, kept = start["shown"], start["kept"]
-    text = f"{percent(shown['value'])} were shown ({percent_interval(shown)})"
-    if kept is None:
-        return text
-    return f"{text}, {percent(kept['value'])} the promised {number(figures['promised'])} times"
+    shown = start["shown"]
+    return f"{percent(shown['value'])} were shown ({percent_interval(shown)})"
 
 
 def _describe_surface(name: str, section: Mapping[str, Any]) -> str:

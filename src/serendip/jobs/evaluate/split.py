@@ -156,7 +156,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
         surfaces, new_items, faithfulness = [], None, None
         if task.surfaces:
-            new_items = evaluate_new_items(dataset, split, lists, home, task.seed)
+            new_items = evaluate_new_items(dataset, split, lists, task.seed)
             with clock.stage(f"reasons {split.name}"):
                 moments = split.targets.queries(repeats=state.repeats)
                 faithfulness = measure_faithfulness(moments, home, state, task.seed)

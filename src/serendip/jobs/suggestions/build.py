@@ -18,10 +18,9 @@ from typing import Any, Self
 import numpy as np
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.dataset import Dataset
 from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.items.fair_start import ItemStarts
+from serendip.data.items.starts import find_starts
 from serendip.data.objects.mirror import local_folder, place_name
 from serendip.data.objects.mirrored_versions import open_versions
 from serendip.data.privacy import is_publishable
@@ -161,13 +160,6 @@ class SuggestionBuilder:
         young = table.find_young(float(known.max()), days) if len(known) else np.empty(0, np.bool_)
         names = [values[number] for number in np.flatnonzero(young)]
         return {"names": names, "largest_share_of_chips": self._config.young_share}
-
-
-def find_starts(dataset: Dataset) -> TimeArray:
-    """(N,) Unix seconds from which items could be seen: available, else first in the log."""
-    available = np.asarray(dataset.catalogue.available_from)
-    first = ItemStarts.of(dataset).first_events
-    return np.where(np.isfinite(available), available, first)
 
 
 def build_queries(

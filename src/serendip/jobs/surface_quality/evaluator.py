@@ -102,6 +102,7 @@ class SurfaceEvaluator:
             choice_kinds=kinds_of_choices(requests.queries, requests.relevant),
             lists=lists,
             counts=self.state.counts,
+            is_new=self.state.new_items.mask,
             histories=[query.history.item_nums for query in requests.queries],
             baselines=[name for name in lists if name != ENGINE and not surface.likeness],
             possible=requests.possible,

@@ -28,9 +28,9 @@ from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, coo
 from serendip.data.events.repeats import learn_repeats
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
-from serendip.data.items.fair_start import ItemStarts
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.quality import catalogue_prior, item_quality
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
@@ -227,7 +227,7 @@ class Fitter:
             meaning_floor=self._find_meaning_floor(searcher, features, fusion),
             context=ContextCounts.of(dataset, features.codes, self.settings.context),
             repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
-            starts=ItemStarts.of(dataset),
+            reception=Reception.of(dataset),
         )
 
     def _find_meaning_floor(

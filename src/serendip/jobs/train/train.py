@@ -17,6 +17,7 @@ from typing import Any
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
+from serendip.data.items.starts import find_starts
 from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
 from serendip.engine.artefacts.generations import (
     ERASED,
@@ -60,7 +61,7 @@ from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import extend_built_ids
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.shared_versions import share_versions
-from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read_written_queries
+from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.canaries import check_answers

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.items.fair_start import DAY_S
+from serendip.data.items.starts import DAY_S
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind
