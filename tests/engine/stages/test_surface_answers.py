@@ -157,7 +157,7 @@ def test_a_surface_that_does_not_read_the_user_answers_everybody_the_same(opened
 [surfaces.front]
 task = "home"
 context = ["country", "time"]
-exploration = {share = 0.2, max_interactions = 9, max_loss = 1}
+exploration = {share = 0.2, min_taste = -9}
 """
     )
     answers = [engine.recommend(Request("front", user, k=60)) for user in ("", "u0", "u7")]
@@ -217,7 +217,7 @@ task = "home"
 sources = {popularity = 60, sponsored = 20}
 filters = []
 diversity = {most = 2, window = 5, levels = 1}
-exploration = {share = 0.2, max_interactions = 6, max_loss = 1}
+exploration = {share = 0.2, min_taste = -9}
 sponsored = {positions = [0, 4, 7], floor = 0.2}
 """
 

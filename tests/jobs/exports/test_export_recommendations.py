@@ -80,7 +80,7 @@ def test_bought_places_are_marked_in_the_file(shop: Path) -> None:
 
 
 def test_explored_rows_have_the_propensity_of_the_answer_in_the_file(shop: Path) -> None:
-    lines = "[surfaces.home]\nexploration = {share = 0.5, max_interactions = 5, max_loss = 1}\n"
+    lines = "[surfaces.home]\nexploration = {share = 0.5, min_taste = -9}\n"
     add_settings(shop, lines)
     _, rows = rows_of(shop, "home", k=4)
     drawn = {
