@@ -425,7 +425,7 @@ class Searcher:
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return empty_result()
-        content, depth = reading.content, self.config.depth
+        content, depth = reading.content, 0 if reading.says_nothing else self.config.depth
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
         some = self.lexical.search(content.text, depth, allowed, beside)
         complete = some
