@@ -147,7 +147,8 @@ def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpret
     unknown = tuple(word for word in typed if not speller.knows(word))
     told = (word for word in typed if word not in unknown or is_unspaced(word))
     says_nothing = bool(unknown) and all(is_function_word(word, speller.stemmed) for word in told)
-    return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", unknown, says_nothing)
+    exact = titles.exact(text)
+    return Interpretation(key, exact, key, NO_ITEMS, unknown=unknown, says_nothing=says_nothing)
 
 
 def _correct(normal: str, titles: TitleIndex, speller: Speller) -> Correction:

@@ -290,10 +290,6 @@ class Speller:
         count = self.pairs.count
         return any(count(other, word) or count(word, other) for other in others)
 
-    def _is_word(self, typed: str) -> bool:
-        """Whether the catalogue or the language has a word."""
-        return self.knows(typed) or typed in self.language
-
     def _score_as_typed(self, word: str, before: str, after: str) -> float:
         """log10 of the probability that a word was meant as typed."""
         if word in self.counts:
