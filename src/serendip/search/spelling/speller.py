@@ -280,7 +280,7 @@ class Speller:
         """Whether a string that is no word is changed, and no word beside it speaks against it."""
         if self._is_word(typed[position]):
             return False
-        beside = typed[max(position - 1, 0) : position] + typed[position + 1 : position + 2]
+        beside = [*typed[max(position - 1, 0) : position], *typed[position + 1 : position + 2]]
         telling = [word for word in beside if not is_function_word(word, self.stemmed)]
         known = [word for word in telling if word in self.counts]
         return not known or " " in meant or self._occurs_with(meant, known)
