@@ -19,6 +19,7 @@ context, C candidates, M new or changed items.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -127,8 +128,11 @@ class ContentSimilarity(Recommender):
         """Likeness (N0, N0) of each item's neighbours; none where all items are scored anyway."""
         if count <= EXACT_UP_TO:
             return to_csr((count, count))
-        compare = self._compare_all if count**2 <= EXACT_COSINES else self._compare_near
-        rows = options.progress.track(compare(self._terms.whole()), "Comparing items", count)
+        terms, steps = self._terms.whole(), math.ceil(count / _ROWS_PER_BLOCK)
+        if count**2 <= EXACT_COSINES:
+            rows = options.progress.track(self._compare_all(terms), "Comparing items", steps)
+        else:
+            rows = options.progress.track(self._compare_near(terms), "Comparing items", count)
         return stack_rows(rows, count)
 
     def _compare_all(self, terms: Sparse) -> Iterator[Sparse]:

@@ -160,6 +160,18 @@ def test_every_surface_but_home_has_a_sentence():
     assert describe_surfaces(home) == []
 
 
+def test_what_likeness_costs_is_one_sentence():
+    cart = report_world()["surfaces"]["cart"]
+    lines = describe_surfaces({"similar": cart, "next": cart})
+    assert lines[-1] == (
+        "Likeness costs next choices: nDCG@10 0.545 on the surface similar, which shows what is "
+        "alike, and 0.545 on next, which shows what is chosen next."
+    )
+    unmeasured = report_world()["surfaces"]["ads"]
+    assert not any("costs" in line for line in describe_surfaces({"next": unmeasured}))
+    assert len(describe_surfaces({"similar": cart})) == 1
+
+
 def test_home_has_a_sentence_of_its_own_where_items_come_again():
     section = report_world()["surfaces"]["cart"]
     again = {**section, "slices": {"repeats": {}}}

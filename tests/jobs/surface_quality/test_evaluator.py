@@ -69,7 +69,10 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
     assert set(figures) == set(context.settings.all_surfaces())
     assert "No item has a bid" in figures["ads"].note
     assert "No event after the cut" in figures["cart"].note  # an hour between all events
-    for name in ("home", "similar", "search", "thank_you", "digest", "shelf"):
+    assert figures["similar"].subject == ENGINE
+    assert figures["similar"].comparisons == []
+    assert "ordered by likeness" in figures["similar"].note
+    for name in ("home", "next", "search", "thank_you", "digest", "shelf"):
         assert figures[name].subject == ENGINE
         assert 0 < figures[name].n_requests <= figures[name].possible
         assert {row.baseline for row in figures[name].comparisons} == (

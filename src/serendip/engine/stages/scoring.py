@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.item_list import ItemList
 from serendip.data.query import Task
 from serendip.engine.stages.base import Stage
@@ -63,7 +63,8 @@ def fuse_by_rank(
 
     Args:
         candidates: R rows.
-        proposals: source -> a list per query, best first; all their items are candidates.
+        proposals: source -> a list per query, best first; items that are no candidates are passed
+            over.
         num_queries: B.
     """
     values = np.zeros(len(candidates))
@@ -71,8 +72,9 @@ def fuse_by_rank(
     for lists in proposals.values():
         for row, items in enumerate(lists):
             part = candidates.items[bounds[row] : bounds[row + 1]]
-            places = bounds[row] + np.searchsorted(part, items.item_nums)
-            values[places] += 1.0 / (RANK_CONSTANT + ranks(items.scores))
+            places, is_there = locate(part, items.item_nums)
+            shares = 1.0 / (RANK_CONSTANT + ranks(items.scores))
+            values[bounds[row] + places[is_there]] += shares[is_there]
     return values.astype(np.float32)
 
 
