@@ -118,12 +118,6 @@ def _first_of_each(levels: Mapping[float, IntArray], k: int) -> tuple[IntArray, 
     return numbers[first], matches[first]
 
 
-def _scores_in(source: ItemList, numbers: IntArray) -> FloatArray:
-    """Scores of ``numbers`` in a list; 0 for those not in it."""
-    scores = dict(zip(source.item_nums.tolist(), source.scores.tolist(), strict=True))
-    return np.asarray([scores.get(number, 0.0) for number in numbers.tolist()], dtype=np.float32)
-
-
 def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
     """String similarity of whole titles and the text, 0 to .8."""
     from rapidfuzz.fuzz import ratio
@@ -443,7 +437,9 @@ class Searcher:
             SOME_WORDS: fused,
         }
         numbers, matches = _first_of_each(levels, k)
-        return self._explained(numbers, matches, reading, (complete, some))
+        return self._explained(
+            numbers, matches, reading, (some,) if complete is some else (some, complete)
+        )
 
     def _explained(
         self,
@@ -460,9 +456,10 @@ class Searcher:
             reading: of the text.
             words: hits of its words; an item that has a value and is in none has their mean BM25.
         """
-        bm25 = np.zeros(len(numbers), np.float32)
+        scores: dict[int, float] = {}
         for hits in words:
-            bm25 = np.maximum(bm25, _scores_in(hits, numbers))
+            scores.update(zip(hits.item_nums.tolist(), hits.scores.tolist(), strict=True))
+        bm25 = np.array([scores.get(number, 0.0) for number in numbers.tolist()], np.float32)
         usual = max((float(hits.scores.mean()) for hits in words if len(hits)), default=1.0)
         bm25[(bm25 == 0) & (matches >= np.float32(ONE_VALUE))] = usual
         titles = [self.titles.key(number) for number in numbers.tolist()]
@@ -472,8 +469,8 @@ class Searcher:
             "title_match": np.where(matches >= np.float32(CORRECTED), matches, similarity),
             "match": matches,
         }
-        scores = np.arange(len(numbers), 0, -1, dtype=np.float32)
-        return ItemList.of_distinct(numbers, scores, fields)
+        order = np.arange(len(numbers), 0, -1, dtype=np.float32)
+        return ItemList.of_distinct(numbers, order, fields)
 
     def _having_values(self, content: Content, allowed: AllowedItems | None, k: int) -> IntArray:
         """At most k items with all values that a text names, best first; none if it says more."""
