@@ -47,7 +47,8 @@ def test_hiding_what_labels_wrongly_call_relevant_is_no_loss() -> None:
     slates = build_slates(probabilities, labels, [0] * 20, 20)
     assert slates.effect(0.5)["lost"] == pytest.approx(2 / 12)
     corrected = replace(slates, false_good=0.2)
-    assert corrected.effect(0.5)["lost"] == 0.0
+    assert corrected.effect(0.5)["lost"] == corrected.effect(0.5)["wrong"] == 0.0
+    assert slates.effect(0.5)["wrong"] == pytest.approx(0.2)
     assert corrected.effect(0.05)["lost"] == pytest.approx((12 - 0.2 * 20) / (12 - 0.2 * 20))
     assert corrected.sort_by(-slates.probabilities).false_good == 0.2
     low, high = corrected.intervals(0.5)["lost"]
@@ -61,12 +62,16 @@ def test_the_strictest_threshold_that_hides_hardly_a_relevant_pair() -> None:
     # Of every slate the last two are irrelevant, of one in ten the second, too.
     labels = "".join("rrii" if number % 10 else "riii" for number in range(count))
     slates = build_slates(probabilities.tolist(), labels, (rows // 4).tolist(), 4)
-    found = helpful_threshold(slates, 0.05)
+    found = helpful_threshold(slates, 0.05, 0.0)
     assert found is not None
     assert 0.3 < found <= 0.6
     assert slates.effect(found)["lost"] == 0.0
+    # Or at most one hidden pair in two is relevant: all are hidden.
+    loose = helpful_threshold(slates, 0.05, 0.55)
+    assert loose is not None and loose < found
+    assert slates.effect(loose)["wrong"] == pytest.approx(380 / 800)
     everything_good = build_slates(probabilities.tolist(), "r" * 800, (rows // 4).tolist(), 4)
-    assert helpful_threshold(everything_good, 0.05) is None
+    assert helpful_threshold(everything_good, 0.05, 0.2) is None
 
 
 @given(

@@ -114,7 +114,8 @@ class LabelledSlates:
         """Irrelevant share of the shown pairs before and after, and what it costs.
 
         ``fall`` is the relative decrease of the irrelevant share, ``replaced`` the share of the
-        shown pairs that are removed, ``lost`` that of the relevant ones, ``kept`` the number of
+        shown pairs that are removed, ``lost`` that of the relevant ones, ``wrong`` the share of the
+        removed ones that are relevant, ``kept`` the number of
         relevant pairs shown after the filter, relative to before, ``shown`` that of all pairs.
         """
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
@@ -126,6 +127,7 @@ class LabelledSlates:
             "fall": 1 - last / first if first else 0.0,
             "replaced": float(is_removed.sum() / max(1, before.sum())),
             "lost": float(self._lost(*self._count_good(is_removed), *self._count_good(before))),
+            "wrong": float(self._wrong(*self._count_good(is_removed))),
             "kept": float(
                 (after & ~self.is_irrelevant).sum() / max(1, (before & ~self.is_irrelevant).sum())
             ),
@@ -133,7 +135,9 @@ class LabelledSlates:
         }
 
     def intervals(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over groups: irrelevant shares, ``fall``, ``lost``, ``kept``."""
+        """95 % bootstrap intervals over groups of irrelevant shares, ``fall``, ``lost``, ``wrong``
+        and ``kept``.
+        """
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
         is_removed = before & (self.probabilities >= threshold)
         group_ids, group_of = np.unique(self.groups, return_inverse=True)
@@ -153,6 +157,7 @@ class LabelledSlates:
             "irrelevant_after": last,
             "fall": fall,
             "lost": lost,
+            "wrong": self._wrong(draws[:, 4], draws[:, 5]),
             "kept": (draws[:, 2] - draws[:, 3]) / np.maximum(1, draws[:, 0] - draws[:, 1]),
         }
         return {
@@ -167,6 +172,11 @@ class LabelledSlates:
         """Share of the relevant pairs shown that is removed, less what the labels got wrong."""
         lost = np.maximum(0.0, good - self.false_good * removed)
         return lost / np.maximum(1.0, all_good - self.false_good * shown)
+
+    def _wrong(self, good: Count, removed: Count) -> Any:
+        """Share of the removed pairs that is relevant, less what the labels got wrong."""
+        relevant = np.maximum(0.0, good - self.false_good * removed) / (1 - self.false_good)
+        return relevant / np.maximum(1.0, removed)
 
     def lowest_share_after(self, max_replaced: float) -> float:
         """The least irrelevant share that replacing a share of the shown pairs can leave.
@@ -220,14 +230,23 @@ def _excess(
     return (excess / num_slates)[np.random.default_rng(seed).permutation(len(group_ids))]
 
 
-def helpful_threshold(slates: LabelledSlates, most_lost: float) -> float | None:
-    """The smallest threshold that hides at most a share of the relevant pairs, by the upper end of
-    the 95 % interval, and that lowers the irrelevant share; None = there is none.
+def helpful_threshold(slates: LabelledSlates, most_lost: float, most_wrong: float) -> float | None:
+    """The smallest threshold that lowers the irrelevant share and hides few relevant pairs.
+
+    Args:
+        slates: that the filter was not trained on.
+        most_lost: share of the relevant pairs that may be hidden, by the upper end of the 95 %
+            interval.
+        most_wrong: share of the hidden pairs that may be relevant instead.
+
+    Returns:
+        the threshold; None if there is none.
     """
     for threshold in _THRESHOLDS:
         if slates.effect(threshold)["fall"] <= 0:
             continue
-        if slates.intervals(threshold)["lost"][1] <= most_lost:
+        ends = slates.intervals(threshold)
+        if ends["lost"][1] <= most_lost or ends["wrong"][1] <= most_wrong:
             return float(threshold)
     return None
 

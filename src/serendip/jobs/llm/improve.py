@@ -475,7 +475,7 @@ def _judge_filter(name: str, found: Mapping[str, Any]) -> tuple[Decision, list[s
     if effect is None:
         return Decision(name, False, reason=against), []
     low, high = effect["ci95"]["fall"]
-    reason = against or f"it hides {effect['lost']:.1%} of the relevant items"
+    reason = against or f"of what it hides {effect['wrong']:.1%} is relevant"
     gate = Decision(name, not against, effect["fall"], low, high, found["lists"], reason)
     share = f"{effect['irrelevant_before']:.1%} -> {effect['irrelevant_after']:.1%}"
     return gate, [

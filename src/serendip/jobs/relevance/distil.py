@@ -43,7 +43,7 @@ from serendip.evaluate.risk_control import (
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
-from serendip.jobs.relevance.decisions import MOST_LOST, reason_against_proof
+from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
 from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
 from serendip.jobs.relevance.versions import RelevanceTexts, model_place, publish_model
 from serendip.llm.prompts import query_digest
@@ -281,7 +281,7 @@ def _evaluate_filter(
     slates = LabelledSlates(*pairs, places, asked.false_good)
     calibration, test = slates.sort_by(order).split_in_half()
     if asked.allowed is None:
-        safe = helpful_threshold(calibration, CAUTION * MOST_LOST)
+        safe = helpful_threshold(calibration, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
     else:
         safe = safe_threshold(calibration, asked.allowed, asked.confidence)
     safe = None if safe is None else min(safe, 1.0)
