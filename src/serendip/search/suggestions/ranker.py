@@ -32,6 +32,7 @@ FEATURES = (
     "items",
     "popularity",
     "entropy",
+    "untyped popularity",
     "focus",
     "new categories",
     "taste",
@@ -116,11 +117,14 @@ def query_features(
         "items": np.log1p(items),
         "popularity": np.log1p(chosen + items) - np.log1p(choices.total + choices.num_items),
         "entropy": table.entropy[rows],
-        **({"focus": table.focus[rows]} if len(table.focus) else {}),
         "words": table.num_words[rows],
         **_user_features(table, rows, choices, asker),
         **(_prefix_features(table, rows, typed) if typed else {}),
     }
+    if not typed:  # Queries to explore: what is popular counts less than what completes a text.
+        values["untyped popularity"] = values["popularity"]
+        if len(table.focus):
+            values["focus"] = table.focus[rows]
     for name, column in values.items():
         features[:, _PLACE[name]] = column
     features[np.arange(len(rows)), _KIND_PLACES[table.kind_numbers[rows]]] = 1.0
@@ -180,12 +184,13 @@ RANKER_FILE = "query-ranker.json"
 PRIOR: Mapping[str, float] = {
     "users": 1.0,
     "searches": 0.2,
-    "popularity": 0.5,
+    "popularity": 1.0,
+    "untyped popularity": -0.5,
     "focus": 2.0,
     "taste": 0.5,
     "last": 0.5,
-    "recent": 0.75,
-    "history": 0.75,
+    "recent": 0.5,
+    "history": 0.5,
     "own": 1.0,
     "together": 1.0,
     "at the start": 1.0,

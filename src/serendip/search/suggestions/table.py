@@ -199,12 +199,13 @@ class QueryTable:
 
         The Kullback-Leibler divergence of their shares of categories from those of all items, over
         the entropy of these, shrunk by a few items of the catalogue: "heist" keeps to few
-        categories, "day" is anywhere. 0 without categories.
+        categories, "day" is anywhere. Empty without categories.
         """
+        if not len(self.categories):
+            return np.empty(0, np.float32)
         has = self.categories.matrix(catalogue)  # (N, C)
         usual = has.sum(0, dtype=np.float64) / max(1, has.sum())  # (C,)
-        columns = [self.sums(column.astype(np.float32)) for column in has.T]
-        counts = np.stack(columns, 1) if columns else np.zeros((len(self), 0))  # (Q, C)
+        counts = np.stack([self.sums(column.astype(np.float32)) for column in has.T], 1)  # (Q, C)
         of_usual = _FOCUS_PRIOR * usual
         shares = (counts + of_usual) / np.maximum(counts.sum(1, keepdims=True) + of_usual.sum(), 1)
         ratio = np.where(shares > 0, shares / np.maximum(usual, 1e-12), 1.0)
