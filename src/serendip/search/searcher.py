@@ -399,7 +399,8 @@ class Searcher:
         if k < 1 or not reading.key:
             return empty_result()
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
-        words = self.lexical.search(reading.corrected_key, self.config.depth, allowed, beside)
+        depth = 0 if reading.says_nothing and not beside else self.config.depth
+        words = self.lexical.search(reading.corrected_key, depth, allowed, beside)
         completions = self._complete_titles(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.title_weight)
         fused = reciprocal_rank_fusion((words, completions), self.num_items, weights)

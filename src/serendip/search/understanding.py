@@ -3,7 +3,8 @@
 A correction is searched right away only if its confidence is high; with less confidence it is
 suggested ("did you mean") and the text is searched as typed. For an unknown word the best
 correction is suggested too, even if the word as typed is likelier. If none of the words is known,
-the text as typed would find nothing, so a lower threshold applies.
+the text as typed would find nothing, so a lower threshold applies. Function words do not count:
+of "xqzt for the" nothing is known.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.data.text import fold, normalise, title_key, words
+from serendip.data.text import fold, is_unspaced, normalise, title_key, words
+from serendip.search.phrases import is_function_word
 from serendip.search.spelling.speller import Correction, Speller
 from serendip.search.titles import TitledItem, TitleIndex
 
@@ -55,6 +57,7 @@ class Interpretation:
         corrected: items with the corrected title, best first.
         told_key: normal form of a suggested correction that is not searched; empty = none.
         unknown: words of the text that no item has, if it is searched as typed.
+        says_nothing: whether only function words of such a text are left to search.
     """
 
     key: str
@@ -63,6 +66,7 @@ class Interpretation:
     corrected: IntArray
     told_key: str = ""
     unknown: tuple[str, ...] = ()
+    says_nothing: bool = False
 
 
 def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Interpretation:
@@ -84,8 +88,8 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
         return replace(as_typed, told_key=meant.rival) if is_suggested else as_typed
     if meant.confidence < confidence.suggested:
         return as_typed
-    all_unknown = len(as_typed.unknown) == len(set(words(normal)))
-    if meant.confidence < (confidence.nothing if all_unknown else confidence.usual):
+    risks_little = as_typed.says_nothing or meant.risks_little
+    if meant.confidence < (confidence.nothing if risks_little else confidence.usual):
         return replace(as_typed, told_key=meant.text)
     keys = near[:MAX_NEAR_TITLES] or [meant.text]
     return Interpretation(as_typed.key, NO_ITEMS, meant.text, _items_titled(keys, text, titles))
@@ -94,8 +98,11 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
 def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpretation:
     """Interpret a text as typed, without corrections."""
     key = title_key(text)
-    unknown = (word for word in words(normalise(text)) if not speller.knows(word))
-    return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", tuple(dict.fromkeys(unknown)))
+    typed = dict.fromkeys(words(normalise(text)))
+    unknown = tuple(word for word in typed if not speller.knows(word))
+    told = (word for word in typed if word not in unknown or is_unspaced(word))
+    says_nothing = bool(unknown) and all(is_function_word(word, speller.stemmed) for word in told)
+    return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", unknown, says_nothing)
 
 
 def _correct(normal: str, titles: TitleIndex, speller: Speller) -> Correction:

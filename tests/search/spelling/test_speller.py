@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_world import film
 
-from serendip.data import Catalogue
+from serendip.data import Catalogue, Item
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
 from serendip.search.lexical import word_counts
@@ -117,9 +117,32 @@ def test_what_no_other_word_of_the_text_speaks_for_is_not_changed_for_sure(spell
     assert (alone.text, beside.text) == ("velvet", "velvet blue")
     assert min(alone.confidence, beside.confidence) > 0.9
     lost = speller.correct("velvte otter")
-    assert lost.text == "velvet otter"
-    assert lost.confidence == DOUBTFUL
-    assert speller.correct("velvte blue otter").confidence > 0.9
+    assert (lost.text, lost.risks_little) == ("velvet otter", False)
+    assert speller.correct("velvte blue otter").risks_little
+    counts = {"velvet": 900, "otter": 5}
+    apart = WordPairs.of(
+        [document_of(Item("v", "Velvet")), document_of(Item("o", "Otter"))], counts
+    )
+    words = Speller.of(counts, apart, {"velvets": 1e-9})
+    assert words.correct("velvets otter").confidence == DOUBTFUL
+
+
+def test_a_slip_beside_function_words_is_corrected(tmp_path):
+    titles = ("The Vanilla Sky", "Chess for Beginners", "The Road")
+    catalogue = Catalogue(film(str(row), title) for row, title in enumerate(titles))
+    one = Searcher.build(catalogue, np.ones(3, np.float32), tmp_path / "s")
+    assert one.read("vanlla for beginners").corrected_key == "vanilla for beginners"
+    assert one.read("beginers in chess").corrected_key == "beginners in chess"
+
+
+def test_function_words_are_not_searched_alone(tmp_path):
+    titles = ("A Room for Two", "The Road and the Sea", "The Who")
+    catalogue = Catalogue(film(str(row), title) for row, title in enumerate(titles))
+    one = Searcher.build(catalogue, np.ones(3, np.float32), tmp_path / "s")
+    assert len(one.search("zzxqwv for the", 5)) == 0
+    assert one.read("zzxqwv for the").corrected_key == "zzxqwv for the"
+    assert one.search("the who", 5).item_nums[0] == 2
+    assert len(one.search("for the", 5)) > 0
 
 
 def test_an_unknown_word_that_may_have_been_meant_as_it_is_has_a_rival(speller):
@@ -184,7 +207,8 @@ def searcher(folder, **settings) -> Searcher:
 def test_a_doubtful_correction_is_told_and_not_made(tmp_path):
     sure = searcher(tmp_path / "sure").read("harry wotter")
     assert (sure.corrected_key, sure.told_key) == ("harry potter", "")
-    careful = searcher(tmp_path / "careful", correct_from=1.0).read("harry wotter")
+    never = {"correct_from": 1.0, "correct_unknown_from": 1.0}
+    careful = searcher(tmp_path / "careful", **never).read("harry wotter")
     assert (careful.corrected_key, careful.told_key) == ("harry wotter", "harry potter")
     assert careful.unknown == ("wotter",)
 

@@ -3,8 +3,10 @@
 A correction of a typed word is scored by its frequency in the catalogue, its fit to the
 neighbouring words and the probability of the typo between the two. The alternative is that the word
 was meant as typed, which is possible even if the catalogue lacks it, as long as the language has
-it. The confidence of a correction is its share in the total probability; it is capped if the text
-has other known words and the correction never occurs next to any of them.
+it. The confidence of a correction is its share in the total probability; of a word that the
+catalogue or the language has it is capped if the text has other known words and the correction
+never occurs next to any of them. A string that neither has finds nothing: to correct it risks
+little, unless it is beside a word, other than a function word, that the correction is never beside.
 
 Only words of Latin letters and of Hangul are ever changed; a word with digits is a name or a
 number. Hangul is compared letter by letter, not by syllables, and its typos are those of the keys
@@ -29,6 +31,7 @@ from typing import NamedTuple
 
 from serendip.data.rows.append_log import GrowingSet
 from serendip.data.text import normalise, words
+from serendip.search.phrases import is_function_word
 from serendip.search.spelling.typos import (
     EditIndex,
     is_hangul,
@@ -42,6 +45,9 @@ from serendip.search.stems import stem
 MIN_LENGTH = 3
 MIN_SYLLABLES = 2
 MIN_LENGTH_TWO_EDITS = 8
+
+ENGLISH = "english"
+"""The language that there is a list of words of."""
 
 # Scores are log10 probabilities.
 
@@ -87,6 +93,8 @@ class Correction:
     Args:
         text: normal form.
         confidence: of the least certain change, in [0, 1]; 1 if nothing is changed.
+        risks_little: whether only strings are changed that neither the catalogue nor the language
+            has, and no word beside them speaks against it.
         rival: if nothing is changed, the likeliest normal form with a correction of a word that no
             item has; empty if there is none.
         rival_confidence: of that change, in [0, 1].
@@ -94,6 +102,7 @@ class Correction:
 
     text: str
     confidence: float
+    risks_little: bool = False
     rival: str = ""
     rival_confidence: float = 0.0
 
@@ -171,8 +180,21 @@ class Speller:
 
     def _is_known_beside(self, word: str) -> bool:
         """Whether a generated text or a posted item has a word, or any item another form of it."""
-        forms = (word, stem(word, self.stemmed))
-        return any(form in self.known or form in self.posted for form in forms if form)
+        return self._is_noted(word) or self._is_noted(stem(word, self.stemmed))
+
+    def _is_noted(self, string: str) -> bool:
+        return string in self.known or string in self.posted
+
+    def _is_other_form(self, word: str) -> bool:
+        """Whether a word that no item of the catalogue has needs no correction.
+
+        That is if it is known beside it. Where the language is known, it must have the word too:
+        ``sories`` is no other form of ``sorry``.
+        """
+        if word in self.counts or not self._is_known_beside(word):
+            return False
+        has_list = self.stemmed == ENGLISH and bool(self.language) and word.isascii()
+        return self._is_noted(word) or not has_list or word in self.language
 
     def is_plausible(self, normal: str) -> bool:
         """True if a normalised text needs no correction.
@@ -182,7 +204,8 @@ class Speller:
         """
         typed = words(normal)
         if len(typed) == 1:
-            return self.knows(normal) or normal in self.language
+            is_known = normal in self.counts or self._is_other_form(normal)
+            return is_known or normal in self.language
         return all(self.pairs.count(left, right) > 0 for left, right in pairwise(typed))
 
     def correct_text(self, text: str) -> str:
@@ -200,16 +223,20 @@ class Speller:
         possible = {position: change for position, change in enumerate(changes) if change}
         likely = {position: change for position, change in possible.items() if change.is_meant}
         if likely:
+            places = [(change.text, plain, position) for position, change in likely.items()]
             confidences = (
-                self._limit_confidence(change, plain, position)
-                for position, change in likely.items()
+                change.confidence
+                if self._is_supported(*place)
+                else min(change.confidence, DOUBTFUL)
+                for change, place in zip(likely.values(), places, strict=True)
             )
-            return Correction(_apply_changes(plain, likely), min(confidences))
+            risks_little = all(self._risks_little(*place) for place in places)
+            return Correction(_apply_changes(plain, likely), min(confidences), risks_little)
         if not possible:
             return Correction(" ".join(plain), 1.0)
         rival, position = max((change, position) for position, change in possible.items())
         changed = _apply_changes(plain, {position: rival})
-        return Correction(" ".join(plain), 1.0, changed, rival.confidence)
+        return Correction(" ".join(plain), 1.0, False, changed, rival.confidence)
 
     @cached_property
     def _total(self) -> int:
@@ -221,9 +248,7 @@ class Speller:
 
         None if there is none, or if items have the word and no correction is likelier.
         """
-        if not _may_be_corrected(word):
-            return None
-        if word not in self.counts and self._is_known_beside(word):
+        if not _may_be_corrected(word) or self._is_other_form(word):
             return None
         others = [*self._near_words(word, before, after), *self._split_words(word)]
         if not others:
@@ -234,22 +259,36 @@ class Speller:
         total = 10.0**as_typed + sum(10.0**other.score for other in others)
         return _Change(10.0**best.score / total, best.text, best.score > as_typed)
 
-    def _limit_confidence(self, change: _Change, typed: Sequence[str], position: int) -> float:
-        """The confidence of a change, capped if the other words of the text do not support it.
+    def _is_supported(self, meant: str, typed: Sequence[str], position: int) -> bool:
+        """Whether the other words of a text support a change of the word at a position.
 
-        That is if it occurs next to none of the known ones, or only changes the ending. Two words
-        that were typed as one support each other.
+        They do not if the correction occurs next to none of the known ones, or only changes the
+        ending. Two words that were typed as one support each other, and a string that is no word
+        needs no support.
         """
-        meant = change.text
         vocabulary = self.pairs.numbers
         others = [word for at, word in enumerate(typed) if at != position and word in vocabulary]
-        if not others or " " in meant:
-            return change.confidence
+        if not others or " " in meant or not self._is_word(typed[position]):
+            return True
+        return not _differ_by_ending(typed[position], meant) and self._occurs_with(meant, others)
+
+    def _risks_little(self, meant: str, typed: Sequence[str], position: int) -> bool:
+        """Whether a string that is no word is changed, and no word beside it speaks against it."""
+        if self._is_word(typed[position]):
+            return False
+        beside = [*typed[max(position - 1, 0) : position], *typed[position + 1 : position + 2]]
+        telling = [word for word in beside if not is_function_word(word, self.stemmed)]
+        known = [word for word in telling if word in self.counts]
+        return not known or " " in meant or self._occurs_with(meant, known)
+
+    def _occurs_with(self, word: str, others: Sequence[str]) -> bool:
+        """Whether an item has a word next to one of others."""
         count = self.pairs.count
-        is_likely = any(count(other, meant) or count(meant, other) for other in others)
-        if is_likely and not _differ_by_ending(typed[position], meant):
-            return change.confidence
-        return min(change.confidence, DOUBTFUL)
+        return any(count(other, word) or count(word, other) for other in others)
+
+    def _is_word(self, typed: str) -> bool:
+        """Whether the catalogue or the language has a word."""
+        return self.knows(typed) or typed in self.language
 
     def _score_as_typed(self, word: str, before: str, after: str) -> float:
         """log10 of the probability that a word was meant as typed."""
