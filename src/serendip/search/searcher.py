@@ -419,8 +419,9 @@ class Searcher:
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return empty_result()
-        content, depth = reading.content, 0 if reading.says_nothing else self.config.depth
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
+        content = reading.content
+        depth = 0 if reading.says_nothing and not beside else self.config.depth
         some = self.lexical.search(content.text, depth, allowed, beside)
         complete = some
         if " " in content.text or beside:

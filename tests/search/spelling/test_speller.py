@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_world import film
 
-from serendip.data import Catalogue
+from serendip.data import Catalogue, Item
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
 from serendip.search.lexical import word_counts
@@ -119,7 +119,11 @@ def test_what_no_other_word_of_the_text_speaks_for_is_not_changed_for_sure(spell
     lost = speller.correct("velvte otter")
     assert (lost.text, lost.risks_little) == ("velvet otter", False)
     assert speller.correct("velvte blue otter").risks_little
-    words = Speller.of({"velvet": 900, "otter": 5}, language={"velvets": 1e-9})
+    counts = {"velvet": 900, "otter": 5}
+    apart = WordPairs.of(
+        [document_of(Item("v", "Velvet")), document_of(Item("o", "Otter"))], counts
+    )
+    words = Speller.of(counts, apart, {"velvets": 1e-9})
     assert words.correct("velvets otter").confidence == DOUBTFUL
 
 
