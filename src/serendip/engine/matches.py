@@ -43,8 +43,8 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
 
     Returns:
         items that may be shown, those that have words with the fields of hits of a search; none
-        without an order, in a request that neither searches by words that its surface reads nor is
-        a category page, and where accepted synonyms match in place of a word.
+        without an order, and in a request that neither searches by words that its surface reads nor
+        is a category page.
     """
     if not sort:
         return ItemList()
@@ -54,12 +54,10 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
     if not seen.text.strip() or WordSource.name not in surface.sources:
         return ItemList()
     key, typed = normalise(seen.searched), state.match_id(seen.text)
-    if state.searcher.synonyms.beside(key) and not query.is_literal:
-        return ItemList()
     allowed = _allowed(query, surface, state)
     if typed >= 0:
         return _unscored(np.array([typed], np.int32)).split(np.array([typed in allowed]))[0]
-    complete = state.searcher.find_complete(key)
+    complete = state.searcher.find_complete(key, query.is_literal)
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
     first = _first(shown, sort, state)
     return state.searcher.with_title_match(first, seen.text, seen.is_literal)

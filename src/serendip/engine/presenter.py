@@ -16,6 +16,7 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.data.items.semantic_ids import code_name
 from serendip.data.query import Query
+from serendip.data.text import normalise, words
 from serendip.engine.answer import (
     Answer,
     AnswerItem,
@@ -66,7 +67,8 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
     searcher = state.searcher
     interpretation = searcher.read(query.text, query.is_literal)
     # A filter may remove all items that have the words.
-    is_lexical = not interpretation.says_nothing or trace[_WORD_SOURCE] > 0
+    has_known_word = len(interpretation.unknown) < len(set(words(normalise(query.searched))))
+    is_lexical = has_known_word or trace[_WORD_SOURCE] > 0
     suggested_key = interpretation.told_key
     return SearchFeedback(
         query.shown,

@@ -168,17 +168,18 @@ class Searcher:
     titles: TitleIndex
     speller: Speller
     num_items: int
-    synonyms: Synonyms = field(default_factory=Synonyms)
+    synonyms: Synonyms = field(default_factory=lambda: Synonyms.of(()))
     rewrites: RewriteTable = field(default_factory=RewriteTable)
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
     _coded: Callable[[str], tuple[int, ...]] = field(init=False)
-    _complete: Callable[[str], ItemList] = field(init=False)
+    _complete: Callable[[str, bool], ItemList] = field(init=False)
 
     def __post_init__(self) -> None:
         """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
-        titles, speller, config = self.titles, self.speller, self.config
+        titles, config = self.titles, self.config
         table, synonyms = self.rewrites, self.synonyms
+        speller = replace(self.speller, expanded=synonyms.also)
         matcher = self.matcher
 
         with_codes = self._with_codes
@@ -198,8 +199,10 @@ class Searcher:
             return tuple(lexical.having_all(key, _MOST_CODED).tolist())
 
         @lru_cache(_COMPLETE_TEXTS)
-        def complete(key: str) -> ItemList:
-            return lexical.search(key, MOST_COMPLETE, needs_all=True)
+        def complete(key: str, literal: bool) -> ItemList:
+            also = [] if literal else synonyms.expand(key)
+            beside = synonyms.beside(key) if also else ()
+            return lexical.search(key, MOST_COMPLETE, None, beside, needs_all=True, expansions=also)
 
         object.__setattr__(self, "_complete", complete)
         object.__setattr__(self, "_coded", coded)
@@ -399,20 +402,23 @@ class Searcher:
         if k < 1 or not reading.key:
             return empty_result()
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
-        depth = 0 if reading.says_nothing and not beside else self.config.depth
-        words = self.lexical.search(reading.corrected_key, depth, allowed, beside)
+        words = self.lexical.search(reading.corrected_key, self.config.depth, allowed, beside)
         completions = self._complete_titles(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.title_weight)
         fused = reciprocal_rank_fusion((words, completions), self.num_items, weights)
         answer = order_results(reading, words, fused, self.titles.key, allowed)
         return answer.take(np.arange(min(k, len(answer))))
 
-    def find_complete(self, key: str) -> ItemList:
+    def find_complete(self, key: str, literal: bool = False) -> ItemList:
         """Items with every word of a normalised text, by BM25: at most ``MOST_COMPLETE``.
 
         Those of the last few texts are kept, so that further pages of a list cost nothing.
+
+        Args:
+            key: the text.
+            literal: whether synonyms of its words do not count.
         """
-        return self._complete(key)
+        return self._complete(key, literal)
 
     def with_title_match(self, hits: ItemList, text: str, literal: bool = False) -> ItemList:
         """Hits of the words of a text with the fields that ``search`` gives its own."""
