@@ -68,7 +68,7 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
     interpretation = searcher.read(query.text, query.is_literal)
     # A filter may remove all items that have the words.
     known = set(words(interpretation.content.text)).difference(interpretation.unknown)
-    is_lexical = (bool(known) and not interpretation.says_nothing) or trace[_WORD_SOURCE] > 0
+    is_lexical = bool(known) or trace[_WORD_SOURCE] > 0
     suggested_key = interpretation.told_key
     return SearchFeedback(
         query.shown,

@@ -15,12 +15,14 @@ separators. They are found, but are no words that the spelling of others is corr
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, product
 
 from serendip.data.items.catalogue import Attribute, Item
 from serendip.data.text import code_key, grams, normalise, query_grams, words
 from serendip.search.stems import stems
+from serendip.search.synonyms import Expansion
 
 FIELDS = ("title", "body", "grams")
 GENERATED = "generated"
@@ -143,22 +145,42 @@ def stem_terms(normal: str, language: str, fields: Sequence[str] = FIELDS) -> li
 
 
 def needed_terms(
-    normal: str, fields: Sequence[str] = FIELDS, language: str = ""
+    normal: str,
+    fields: Sequence[str] = FIELDS,
+    language: str = "",
+    expansions: Sequence[Expansion] = (),
 ) -> list[tuple[tuple[str, str], ...]]:
-    """The conjunctive query for items that have all words of a normalised text.
+    """The conjunctive query for items that have all words of a normalised text, or synonyms.
 
     Returns:
         groups of (field, term) pairs; an item matches if it has a pair of each group. A word of a
-        script without spaces matches if all its bigrams do, and any word if its stem does.
+        script without spaces matches if all its bigrams do, any word if its stem does, and a term
+        if all words of one of its synonyms do.
     """
-    groups: dict[tuple[tuple[str, str], ...], None] = {}
-    for word in words(normal)[:MAX_QUERY_TERMS]:
-        inside = query_grams(word)
-        names = ("grams", GENERATED) if inside else WORD_FIELDS
-        forms = stem_terms(word, language, fields)
-        for term in inside[:MAX_QUERY_TERMS] or [word]:
-            groups[(*((name, term) for name in names if name in fields), *forms)] = None
-    return list(groups)
+    typed = words(normal)[:MAX_QUERY_TERMS]
+    place_of = {expansion.begin: expansion for expansion in expansions}
+    groups: list[tuple[tuple[str, str], ...]] = []
+    begin = 0
+    while begin < len(typed):
+        expansion = place_of.get(begin, Expansion(begin, begin + 1, ()))
+        forms = [typed[begin : expansion.end], *expansion.also]
+        each = [[g for word in form for g in _groups_of(word, fields, language)] for form in forms]
+        # "a and b, or c" is "a or c, and b or c".
+        choices = islice(product(*each), MAX_QUERY_TERMS)
+        groups += [tuple(dict.fromkeys(chain.from_iterable(choice))) for choice in choices]
+        begin = expansion.end
+    return list(dict.fromkeys(groups))
+
+
+def _groups_of(
+    word: str, fields: Sequence[str], language: str
+) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Groups of one word, see ``needed_terms``."""
+    inside = query_grams(word)
+    names = ("grams", GENERATED) if inside else WORD_FIELDS
+    forms = stem_terms(word, language, fields)
+    for term in inside[:MAX_QUERY_TERMS] or [word]:
+        yield (*((name, term) for name in names if name in fields), *forms)
 
 
 def _is_wordy(item: Item, name: str) -> bool:

@@ -44,6 +44,7 @@ from serendip.search.documents import (
 )
 from serendip.search.recent_items import RecentItemsIndex, Statistics, WeightedTerms
 from serendip.search.stems import MARK, find_language, stems
+from serendip.search.synonyms import Expansion
 
 META_FILE = "lexical.json"
 FORMAT = 2
@@ -188,6 +189,7 @@ class LexicalIndex:
         allowed: AllowedItems | None = None,
         beside: Sequence[str] = (),
         needs_all: bool = False,
+        expansions: Sequence[Expansion] = (),
     ) -> ItemList:
         """The k best items that have a word of ``text`` or an expansion term.
 
@@ -197,6 +199,7 @@ class LexicalIndex:
             allowed: items that may be found; None = all that are not deleted.
             beside: expansion terms; each has ``BESIDE`` of the weight of a word of ``text``.
             needs_all: whether only items with every word of ``text`` are found.
+            expansions: terms whose synonyms count as their words then.
 
         Returns:
             items by BM25 > 0, highest first; equal scores in the fixed order of ``data.item_list``,
@@ -205,7 +208,7 @@ class LexicalIndex:
         weighted_terms = self._weight_terms(text, beside)
         if not weighted_terms or k < 1:
             return ItemList()
-        groups = self._needed_terms(text) if needs_all else []
+        groups = self._needed_terms(text, expansions) if needs_all else []
         query = self._query(weighted_terms)
         if groups:
             query = self._query_of_all(groups, query)
@@ -237,9 +240,12 @@ class LexicalIndex:
         posted = posted[self.may_show(posted, None)]
         return np.concatenate([built, posted])[:k]
 
-    def _needed_terms(self, text: str) -> list[tuple[tuple[str, str], ...]]:
+    def _needed_terms(
+        self, text: str, expansions: Sequence[Expansion] = ()
+    ) -> list[tuple[tuple[str, str], ...]]:
         """Groups of (field, term) pairs: an item with every word has a pair of each."""
-        return needed_terms(normalise(text), tuple(self.statistics.lengths), self.language)
+        fields = tuple(self.statistics.lengths)
+        return needed_terms(normalise(text), fields, self.language, expansions)
 
     def _weight_terms(self, text: str, beside: Sequence[str]) -> list[WeightedTerms]:
         """(field, term) pairs of typed words, stems and expansion terms, with field weights."""

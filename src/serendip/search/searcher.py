@@ -168,7 +168,7 @@ class Searcher:
     titles: TitleIndex
     speller: Speller
     num_items: int
-    synonyms: Synonyms = field(default_factory=Synonyms)
+    synonyms: Synonyms = field(default_factory=lambda: Synonyms.of(()))
     rewrites: RewriteTable = field(default_factory=RewriteTable)
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
@@ -176,12 +176,13 @@ class Searcher:
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
     _coded: Callable[[str], tuple[int, ...]] = field(init=False)
-    _complete: Callable[[str], ItemList] = field(init=False)
+    _complete: Callable[[str, bool], ItemList] = field(init=False)
 
     def __post_init__(self) -> None:
         """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
-        titles, speller, config = self.titles, self.speller, self.config
+        titles, config = self.titles, self.config
         table, synonyms = self.rewrites, self.synonyms
+        speller = replace(self.speller, expanded=synonyms.also)
         matcher = self.matcher
 
         completed = self._completed
@@ -201,8 +202,10 @@ class Searcher:
             return tuple(lexical.having_all(key, _MOST_CODED).tolist())
 
         @lru_cache(_COMPLETE_TEXTS)
-        def complete(key: str) -> ItemList:
-            return lexical.search(key, MOST_COMPLETE, needs_all=True)
+        def complete(key: str, literal: bool) -> ItemList:
+            also = [] if literal else synonyms.expand(key)
+            beside = synonyms.beside(key) if also else ()
+            return lexical.search(key, MOST_COMPLETE, None, beside, needs_all=True, expansions=also)
 
         object.__setattr__(self, "_complete", complete)
         object.__setattr__(self, "_coded", coded)
@@ -420,12 +423,14 @@ class Searcher:
         if k < 1 or not reading.key:
             return empty_result()
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
-        content = reading.content
-        depth = 0 if reading.says_nothing and not beside else self.config.depth
+        content, depth = reading.content, self.config.depth
         some = self.lexical.search(content.text, depth, allowed, beside)
         complete = some
         if " " in content.text or beside:
-            complete = self.lexical.search(content.needed, depth, allowed, needs_all=True)
+            also = self.synonyms.expand(content.needed) if beside else []
+            complete = self.lexical.search(
+                content.needed, depth, allowed, beside, needs_all=True, expansions=also
+            )
         completions = self._complete_titles(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.title_weight)
         fused = reciprocal_rank_fusion((some, completions), self.num_items, weights).item_nums
@@ -524,12 +529,16 @@ class Searcher:
     def _has_posted_values(self, item: int, keys: Sequence[str]) -> bool:
         return (self.posted_values.get(item) or frozenset()).issuperset(keys)
 
-    def find_complete(self, key: str) -> ItemList:
+    def find_complete(self, key: str, literal: bool = False) -> ItemList:
         """Items with every word of a normalised text, by BM25: at most ``MOST_COMPLETE``.
 
         Those of the last few texts are kept, so that further pages of a list cost nothing.
+
+        Args:
+            key: the text.
+            literal: whether synonyms of its words do not count.
         """
-        return self._complete(key)
+        return self._complete(key, literal)
 
     def with_match(
         self, hits: ItemList, text: str, literal: bool = False, most: int | None = None

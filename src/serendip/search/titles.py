@@ -1,7 +1,8 @@
 """Title index: look-up of items by exact title, near title (edit distance) and prefix.
 
 Titles are compared in their normal form (``data.text.title_key``). A title with names in brackets,
-"The Postman (Il Postino)", is also found without them and by each of them.
+"The Postman (Il Postino)", is also found without them and by each of them, and one that ends in a
+number in either notation: "Rocky 2" is "Rocky II".
 
 ``TitleTable`` is an immutable set of titles as arrays, sorted for look-up by whole title, by prefix
 and by word; that of the catalogue is memory-mapped. ``TitleIndex`` joins it with a few tables of
@@ -29,6 +30,7 @@ from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import Strings
 from serendip.data.text import fold, title_key
 from serendip.search.spelling.typos import EditIndex, contains
+from serendip.search.synonyms import with_other_numeral
 
 MAX_COMPARED = 5_000
 _LAST = "\U0010ffff"
@@ -475,8 +477,8 @@ def other_names(title: str) -> list[str]:
 
 def _names(key: str, title: str) -> dict[str, None]:
     """Normal forms under which a title is found: its own, and those of its other names."""
-    others = (title_key(name) for name in other_names(title))
-    return {name: None for name in (key, *others) if name}
+    names = [key, *(title_key(name) for name in other_names(title))]
+    return {name: None for name in (*names, *map(with_other_numeral, names)) if name}
 
 
 def _digits(text: str) -> str:

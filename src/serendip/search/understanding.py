@@ -2,9 +2,9 @@
 
 A correction is searched right away only if its confidence is high; with less confidence it is
 suggested ("did you mean") and the text is searched as typed. For an unknown word the best
-correction is suggested too, even if the word as typed is likelier. If none of the words is known,
-the text as typed would find nothing, so a lower threshold applies. Function words do not count:
-of "xqzt for the" nothing is known.
+correction is suggested too, even if the word as typed is likelier. A lower threshold applies to
+what would find nothing as typed: a string that is no word, beside nothing that speaks against the
+correction, and a text of which function words alone are known.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.data.text import fold, is_unspaced, normalise, title_key, words
+from serendip.data.text import fold, normalise, title_key, words
 from serendip.data.vocabulary import MISSING
 from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.phrases import is_function_word
@@ -61,7 +61,7 @@ class Confidence:
 
     Args:
         usual: to search a correction, if some of the words are known.
-        nothing: to search a correction, if none of the words is known.
+        nothing: to search a correction, if what is corrected would find nothing.
         suggested: to suggest a correction.
     """
 
@@ -101,7 +101,6 @@ class Interpretation:
         told_key: normal form of a suggested correction that is not searched; empty = none.
         unknown: words of the text that no item has, if it is searched as typed.
         content: what the searched text asks for.
-        says_nothing: whether only function words of such a text are left to search.
     """
 
     key: str
@@ -111,7 +110,6 @@ class Interpretation:
     told_key: str = ""
     unknown: tuple[str, ...] = ()
     content: Content = Content()
-    says_nothing: bool = False
 
 
 def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Interpretation:
@@ -133,7 +131,9 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
         return replace(as_typed, told_key=meant.rival) if is_suggested else as_typed
     if meant.confidence < confidence.suggested:
         return as_typed
-    risks_little = as_typed.says_nothing or meant.risks_little
+    known = [word for word in words(normal) if word not in as_typed.unknown]
+    finds_nothing = all(is_function_word(word, speller.stemmed) for word in known)
+    risks_little = meant.risks_little or (finds_nothing and bool(as_typed.unknown))
     if meant.confidence < (confidence.nothing if risks_little else confidence.usual):
         return replace(as_typed, told_key=meant.text)
     keys = near[:MAX_NEAR_TITLES] or [meant.text]
@@ -145,10 +145,7 @@ def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpret
     key = title_key(text)
     typed = dict.fromkeys(words(normalise(text)))
     unknown = tuple(word for word in typed if not speller.knows(word))
-    told = (word for word in typed if word not in unknown or is_unspaced(word))
-    says_nothing = bool(unknown) and all(is_function_word(word, speller.stemmed) for word in told)
-    exact = titles.exact(text)
-    return Interpretation(key, exact, key, NO_ITEMS, unknown=unknown, says_nothing=says_nothing)
+    return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", unknown)
 
 
 def _correct(normal: str, titles: TitleIndex, speller: Speller) -> Correction:

@@ -135,16 +135,6 @@ def test_a_slip_beside_function_words_is_corrected(tmp_path):
     assert one.read("beginers in chess").corrected_key == "beginners in chess"
 
 
-def test_function_words_are_not_searched_alone(tmp_path):
-    titles = ("A Room for Two", "The Road and the Sea", "The Who")
-    catalogue = Catalogue(film(str(row), title) for row, title in enumerate(titles))
-    one = Searcher.build(catalogue, np.ones(3, np.float32), tmp_path / "s")
-    assert len(one.search("zzxqwv for the", 5)) == 0
-    assert one.read("zzxqwv for the").corrected_key == "zzxqwv for the"
-    assert one.search("the who", 5).item_nums[0] == 2
-    assert len(one.search("for the", 5)) > 0
-
-
 def test_an_unknown_word_that_may_have_been_meant_as_it_is_has_a_rival(speller):
     kept = speller.correct("otker velvet")
     assert (kept.text, kept.confidence, kept.rival) == ("otker velvet", 1.0, "otter velvet")

@@ -142,6 +142,7 @@ class Speller:
         stemmed: language of the stems.
         known: words of generated texts and stems; known, but never proposed as corrections.
         posted: the same of items posted later, with their words.
+        expanded: words that are searched by their synonyms, such as abbreviations.
     """
 
     counts: WordCounts
@@ -153,6 +154,7 @@ class Speller:
     stemmed: str = ""
     known: Container[str] = frozenset()
     posted: GrowingSet = field(default_factory=GrowingSet)
+    expanded: Container[str] = frozenset()
 
     @classmethod
     def of(
@@ -175,8 +177,8 @@ class Speller:
         return replace(self, posted=self.posted.with_strings(found))
 
     def knows(self, word: str) -> bool:
-        """True if an item has the word, or another form of it."""
-        return word in self.counts or self._is_known_beside(word)
+        """True if an item has the word or another form of it, or its synonyms are searched."""
+        return word in self.counts or word in self.expanded or self._is_known_beside(word)
 
     def _is_known_beside(self, word: str) -> bool:
         """Whether a generated text or a posted item has a word, or any item another form of it."""
@@ -250,7 +252,9 @@ class Speller:
         """
         if not _may_be_corrected(word) or self._is_other_form(word):
             return None
-        others = [*self._near_words(word, before, after), *self._split_words(word)]
+        others = [*self._split_words(word)]
+        if word not in self.expanded:
+            others += self._near_words(word, before, after)
         if not others:
             return None
         as_typed, best = self._score_as_typed(word, before, after), max(others)
