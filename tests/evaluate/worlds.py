@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 import numpy as np
 from surface_world import surface
 
-from serendip.data.items.fair_start import Promise
 from serendip.evaluate.auction_quality import Sale, SoldPlaces
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions
@@ -86,7 +85,7 @@ def surfaces_world():
 
 
 def new_items_world(**changes):
-    """Four new items, of which two were shown and one as often as promised."""
+    """Four new items, of which two were shown."""
     log = ItemEvents(np.array([0, 0, 1], np.int32), np.array([1.0, 2.0, 1.0]))
     new = NewItems(np.zeros(4), np.ones(4, np.bool_), log, log, too_late=3)
     replay = Replay(
@@ -94,7 +93,7 @@ def new_items_world(**changes):
         np.array([0, -1], np.int32),
         np.array([1.0, 2.0]),
     )
-    found = measure_new_items(new, replay, Promise(2, 5.0), resamples=50)
+    found = measure_new_items(new, replay, 5.0, resamples=50)
     return replace(found, **changes)
 
 

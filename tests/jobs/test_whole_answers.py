@@ -19,14 +19,13 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.exports.recommendations import recommend_all
 from serendip.jobs.labels.draw_lists import ListDrawing, draw_lists
-from serendip.jobs.surface_quality.answers import answer_engine, rank, replay
+from serendip.jobs.surface_quality.answers import answer_engine, rank
 from serendip.jobs.whole_answers import answer_whole
 from serendip.runtime.progress import TrainOptions
 
 JOBS: dict[str, Callable[[list[Query], SurfaceConfig, EngineState], object]] = {
     "answers": answer_whole,
     "evaluation": rank,
-    "evaluation in order of time": replay,
     "baseline": answer_engine,
     "faithfulness": measure_faithfulness,
 }

@@ -191,10 +191,10 @@ class LiveCounts:
 def with_reception(
     state: EngineState, item_nums: IntArray, shown: BoolArray, rejected: BoolArray
 ) -> EngineState:
-    """A state that knows further events of its new items.
+    """A state that knows further rejections, and further impressions of items that nobody chose.
 
-    Events of other items change nothing, so that what is kept does not grow with every impression.
-    Without any of new items it is the same state, which keeps what was derived from it.
+    Other impressions change nothing, so that what is kept does not grow with each of them. Without
+    any event that counts it is the same state, which keeps what was derived from it.
 
     Args:
         state: the state.
@@ -202,7 +202,7 @@ def with_reception(
         shown: (E,) bool, which are impressions.
         rejected: (E,) bool, which are negative.
     """
-    counts = (shown | rejected) & (state.counts[item_nums] == 0)
+    counts = rejected | (shown & (state.counts[item_nums] == 0))
     if not counts.any():
         return state
     reception = state.reception.with_events(item_nums[counts], shown[counts], rejected[counts])

@@ -50,7 +50,7 @@ class ExplorationConfig(Config):
     share: float = Field(default=0.1, ge=0.0, le=0.5)
     """Largest share of the positions: the last one of every 1 / share. 0 = no exploration."""
 
-    min_taste: float = 0.0
+    min_taste: float = 1.0
     """How much more to the taste of the user an explored item is than the mean of the block that
     its position ends, at least, in standard deviations of the candidates' taste; below 0, less."""
 

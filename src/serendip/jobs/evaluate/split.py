@@ -148,7 +148,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         fitter = Fitter.of(context, scratch)
         with clock.stage(f"fit {split.name}"):
             past = fit_engine(fitter, split.train, "past", context.options)
-            state = fitter.append_new_items(past, split)
+            state = with_early_rejections(fitter.append_new_items(past, split), dataset, split)
             seconds = sum_train_seconds(fitter.clock)
             parts = ContextChoice.open(older_folder(fitter, "past"))
         with clock.stage(f"answer {split.name}"):
@@ -210,6 +210,19 @@ def _collect_facts(
         "stages": clock.as_dicts(),
         "seconds": seconds,
     }
+
+
+def with_early_rejections(state: EngineState, dataset: Dataset, split: Split) -> EngineState:
+    """The state with what was rejected before the cut: such items are appended, and not new."""
+    negatives, ids = dataset.negatives, dataset.catalogue.vocabulary
+    if split.cut is None or not len(negatives):
+        return state
+    negatives = negatives.before(split.cut)
+    stands = negatives.items[np.isinf(negatives.until)]
+    items = split.catalogue.vocabulary.numbers(ids.ids_of(stands))
+    later = items[items >= split.train.num_items]
+    none = np.zeros(len(later), np.bool_)
+    return replace(state, reception=state.reception.with_events(later, none, ~none))
 
 
 def _rank_ablations(
