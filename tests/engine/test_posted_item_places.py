@@ -80,7 +80,7 @@ def test_a_visitor_without_a_taste_loses_no_place_to_a_worse_item(opened: Engine
 
 def test_an_item_that_was_only_rejected_is_not_new(opened: Engine) -> None:
     assert set(POSTED) == new(opened)
-    post(opened, Event("v", "horror100", NOW, "rate", 1.0), Event("w", "comedy100", NOW, "hide"))
+    post(opened, Event("v", "horror100", NOW, "dislike"), Event("w", "comedy100", NOW, "skip"))
     assert new(opened) == set(POSTED) - {"horror100", "comedy100"}
 
 
@@ -100,14 +100,13 @@ def test_what_more_people_rejected_than_chose_comes_late(opened: Engine) -> None
     like(opened, "fan", "horror")
     best = next(item.item_id for item in ask(opened, "fan").items if "explored" not in item.parts)
     count = int(opened.state.counts[opened.state.catalogue.vocabulary.number(best)])
-    post(opened, *(Event(f"w{n}", best, NOW, "rate", 1.0) for n in range(9 * count + 9)))
-    assert opened.state.reception.rejections[opened.state.catalogue.vocabulary.number(best)]
+    post(opened, *(Event(f"w{n}", best, NOW, "dislike") for n in range(9 * count + 9)))
     assert best not in [item.item_id for item in ask(opened, "fan").items]
 
 
 def test_a_restart_and_another_engine_know_the_same(shop: Path, opened: Engine) -> None:
     with closing(Engine.open(shop, clock)) as other:
-        post(opened, Event("v", "horror100", NOW, "rate", 1.0))
+        post(opened, Event("v", "horror100", NOW, "dislike"))
         post(opened, *(Event("v", "comedy100", NOW, "impression") for _ in range(3)))
         other.catch_up()
         with closing(Engine.open(shop, clock)) as again:
@@ -146,7 +145,7 @@ def test_a_log_that_is_read_at_once_or_piece_by_piece_tells_the_same(opened: Eng
     whole, pieces = (LiveCounts(log, rules, begin.seq, clock) for _ in range(2))
     by_piece = state
     for number, name in enumerate(POSTED[:4]):
-        post(opened, Event("v", name, NOW, "rate", float(number)))
+        post(opened, Event("v", name, NOW, ("rate", "dislike", "impression")[number % 3]))
         by_piece = pieces.follow(by_piece)
     states = (whole.follow(state), by_piece, opened.state)
     found = [one.new_items.numbers.tolist() for one in states]

@@ -127,7 +127,8 @@ def test_new_items_are_proposed_nearest_first_and_others_are_not(
     query = Query(history=History.of_items(np.array([0, 3], np.int32)))
     surface = SurfaceConfig(task="home", sources={"new-items": quota})
     (result,) = run([query], surface, state)
-    scores = state.models["retriever"].score_all([query])[0]
+    likeness = state.models["content"].votes(query, np.arange(state.num_items, dtype=np.int32))[1]
+    scores = likeness.mean(axis=0)  # of both items that the user chose
     unchosen = np.flatnonzero(state.counts == 0)
     nearest = unchosen[np.argsort(-scores[unchosen], kind="stable")][:quota]
     assert result.trace["from new-items"] == len(nearest) == min(quota, 3)

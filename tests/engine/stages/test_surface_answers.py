@@ -214,7 +214,7 @@ def test_words_of_filtered_items_are_not_reported_as_unknown(
 RULES = """
 [surfaces.mixed]
 task = "home"
-sources = {popularity = 60, sponsored = 20}
+sources = {popularity = 60, sponsored = 20, new-items = 10}
 filters = []
 diversity = {most = 2, window = 5, levels = 1}
 exploration = {share = 0.2, min_taste = -9}
@@ -225,6 +225,7 @@ sponsored = {positions = [0, 4, 7], floor = 0.2}
 def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener) -> None:
     engine = opened(RULES)
     give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
+    engine.add_items([Item(f"new{number}", f"A new tale {number}") for number in range(8)])
     whole = engine.recommend(Request("mixed", "u0", k=1_000))
     assert sum(item.sponsored for item in whole.items) == 3
     assert any(item.parts.get("explored") for item in whole.items)

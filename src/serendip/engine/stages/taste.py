@@ -17,6 +17,7 @@ import numpy as np
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.query import History, Query
 from serendip.engine.stages.batch import Batch
+from serendip.engine.stages.scoring import round_scores
 from serendip.engine.stages.surfaces import RETRIEVER
 
 _LIKES = 100
@@ -36,12 +37,12 @@ def taste_scores(batch: Batch, row: int, items: IntArray) -> FloatArray:
     query = batch.queries[row]
     context = _find_context(query, batch.pasts[row])
     if not len(context) and RETRIEVER in batch.state.models:
-        return batch.scores(RETRIEVER).of_items(np.full(len(items), row, np.int32), items)
+        rows = np.full(len(items), row, np.int32)
+        return round_scores(batch.scores(RETRIEVER).of_items(rows, items))
     votes = batch.state.models[_CONTENT].compute_votes(replace(query, source_items=context), items)
     if votes is None or not len(votes[0]):
         return np.zeros(len(items), np.float32)
-    fits: FloatArray = np.sort(votes[1], axis=0)[-_NEAREST:].mean(axis=0)  # of (T, C)
-    return fits
+    return round_scores(np.sort(votes[1], axis=0)[-_NEAREST:].mean(axis=0))  # of (T, C)
 
 
 def _find_context(query: Query, past: History) -> IntArray:
