@@ -110,3 +110,11 @@ def test_without_a_main_attribute_nothing_is_combined() -> None:
 )
 def test_decades_are_said_as_people_say_them(year: object, decade: str) -> None:
     assert find_decade(year) == decade
+
+
+def test_years_of_another_century_and_an_empty_catalogue_give_nothing() -> None:
+    old = Catalogue(
+        Item(f"i{n}", f"T{n}", attributes={"kind": "ab"[n % 2], "year": 1800.0}) for n in range(20)
+    )
+    assert combine(old) == {}
+    assert combine(Catalogue(())) == {}
