@@ -206,8 +206,7 @@ class Speller:
         """
         typed = words(normal)
         if len(typed) == 1:
-            is_known = normal in self.counts or self._is_other_form(normal)
-            return is_known or normal in self.language
+            return self._is_word(normal)
         return all(self.pairs.count(left, right) > 0 for left, right in pairwise(typed))
 
     def correct_text(self, text: str) -> str:
@@ -292,7 +291,7 @@ class Speller:
 
     def _is_word(self, typed: str) -> bool:
         """Whether the catalogue or the language has a word."""
-        return self.knows(typed) or typed in self.language
+        return typed in self.counts or typed in self.language or self._is_other_form(typed)
 
     def _score_as_typed(self, word: str, before: str, after: str) -> float:
         """log10 of the probability that a word was meant as typed."""
