@@ -206,8 +206,7 @@ class Speller:
         """
         typed = words(normal)
         if len(typed) == 1:
-            is_known = normal in self.counts or self._is_other_form(normal)
-            return is_known or normal in self.language
+            return self._is_word(normal)
         return all(self.pairs.count(left, right) > 0 for left, right in pairwise(typed))
 
     def correct_text(self, text: str) -> str:
@@ -263,10 +262,6 @@ class Speller:
         total = 10.0**as_typed + sum(10.0**other.score for other in others)
         return _Change(10.0**best.score / total, best.text, best.score > as_typed)
 
-    def _is_word(self, typed: str) -> bool:
-        """Whether the catalogue or the language has a word."""
-        return self.knows(typed) or typed in self.language
-
     def _is_supported(self, meant: str, typed: Sequence[str], position: int) -> bool:
         """Whether the other words of a text support a change of the word at a position.
 
@@ -293,6 +288,10 @@ class Speller:
         """Whether an item has a word next to one of others."""
         count = self.pairs.count
         return any(count(other, word) or count(word, other) for other in others)
+
+    def _is_word(self, typed: str) -> bool:
+        """Whether the catalogue or the language has a word."""
+        return typed in self.counts or typed in self.language or self._is_other_form(typed)
 
     def _score_as_typed(self, word: str, before: str, after: str) -> float:
         """log10 of the probability that a word was meant as typed."""
