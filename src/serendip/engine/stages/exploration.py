@@ -85,7 +85,7 @@ class Explorer(Placement):
         self._block = math.ceil(1 / config.share)
         self._config, self._is_new, self._taste = config, ranked.is_new, ranked.taste  # (C,) each
         self._pool = np.flatnonzero(ranked.is_new)
-        self._spread = float(ranked.taste.std()) if len(ranked) else 0.0
+        self._spread = float(np.nanstd(ranked.taste)) if self._pool.size else 0.0
 
     def next(self, position: int, rows: OpenRows) -> float:
         """The last position of a block, while new items are open."""

@@ -38,6 +38,9 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.stages.taste import taste_scores
 from serendip.runtime.spans import span
 
+_COMPARED = 100
+"""First rows whose taste is known; blocks that end behind them are not explored."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slate:
@@ -280,9 +283,10 @@ class Selector:
     def _ranked(self, row: int, order: NDArray[np.intp]) -> Ranked:
         items, batch = self.candidates.items[order], self.batch
         is_new = batch.state.new_items.mask[items]
-        taste = np.zeros(len(items), np.float32)
+        taste = np.full(len(items), np.nan, np.float32)
         if batch.surface.exploration is not None and is_new.any():
-            taste = taste_scores(batch, row, items)
+            compared = is_new | (np.arange(len(items)) < _COMPARED)
+            taste[compared] = taste_scores(batch, row, items[compared])
         return Ranked(
             self.scores.organic[order],
             self._is_organic(row, order),
