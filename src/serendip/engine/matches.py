@@ -26,6 +26,7 @@ from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.runtime.spans import span
 from serendip.search.lexical import are_allowed
+from serendip.search.searcher import put_first
 
 MOST_MATCHES = 1_000
 """Length of a list in an order or with filters of its own: the first ones."""
@@ -53,16 +54,16 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
     if BrowseSource.name in surface.sources:
         numbers = _allowed(query, surface, state).numbers() if sort else NO_ITEMS
         return _first(_unscored(numbers), sort, state)
-    complete = find_complete(query, surface, state)
-    if not len(complete):
-        return complete
-    allowed = _allowed(query, surface, state)
+    complete, seen = find_complete(query, surface, state), visible_to(surface, query)
+    allowed, typed = _allowed(query, surface, state), state.match_id(seen.text)
+    if sort and typed >= 0 and len(complete):
+        return _unscored(np.array([typed], np.int32)).split(np.array([typed in allowed]))[0]
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
-    seen = visible_to(surface, query)
-    if not sort:
-        return state.searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
-    first = _first(shown, sort, state)
-    return state.searcher.with_match(first, seen.text, seen.is_literal)
+    if sort:
+        first = _first(shown, sort, state)
+        return state.searcher.with_match(first, seen.text, seen.is_literal)
+    best = state.searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
+    return put_first(typed, best) if typed in best.item_nums else best
 
 
 def find_complete(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
@@ -70,9 +71,6 @@ def find_complete(query: Query, surface: SurfaceConfig, state: EngineState) -> I
     seen = visible_to(surface, query)
     if not seen.text.strip() or WordSource.name not in surface.sources:
         return ItemList()
-    typed = state.match_id(seen.text)
-    if typed >= 0:
-        return _unscored(np.array([typed], np.int32))
     needed = state.searcher.read(seen.text, seen.is_literal).content.needed
     return state.searcher.find_complete(needed, query.is_literal)
 
@@ -82,11 +80,9 @@ def list_counted(
 ) -> ItemList:
     """The items that facets count: all that have every word and may be shown, or else the list."""
     complete = find_complete(query, surface, state)
-    if not len(complete):
-        return listed
     allowed = _allowed(query, surface, state)
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
-    return shown.take(slice(0, MOST_COUNTED))
+    return shown.take(slice(0, MOST_COUNTED)) if len(shown) else listed
 
 
 def _allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
@@ -119,12 +115,14 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
         return _run_then_filter(query, surface, state)
     with span("matches"):
         matches = find_matches(query, surface, state, sort)
+    if not len(matches) and not sort:
+        return run([query], surface, state)[0]
     if not len(matches):
-        return _keep_matches(run([query], surface, state)[0], matches, sort)
+        return _keep_matches(run([query], surface, state)[0], matches)
     unchecked = RelevanceFilterConfig(enabled=False)
     surface = surface.model_copy(update={"relevance_filter": unchecked})
     result = run([query], surface, state, also=[matches.item_nums], hits=[matches])[0]
-    return _keep_matches(result, matches, sort)
+    return _keep_matches(result, matches)
 
 
 def _run_then_filter(query: Query, surface: SurfaceConfig, state: EngineState) -> Result:
@@ -137,12 +135,10 @@ def _run_then_filter(query: Query, surface: SurfaceConfig, state: EngineState) -
     return replace(result, query=seen, items=result.items.split(passes)[0])
 
 
-def _keep_matches(result: Result, matches: ItemList, sort: str) -> Result:
-    """The result without items that do not match; in an order without any match, without those that
-    only mean the same as others that have a word.
+def _keep_matches(result: Result, matches: ItemList) -> Result:
+    """The result without items that do not match; without any match, without those that only mean
+    the same as others that have a word.
     """
-    if not sort and not len(matches):
-        return replace(result, items=result.items.take(slice(0, 0)))
     items = result.items
     words = np.nan_to_num(items.fields.get("bm25", np.zeros(len(items)))) > 0
     keep = np.isin(items.item_nums, matches.item_nums) if len(matches) else words

@@ -21,7 +21,7 @@ from serendip.engine.stages.pipeline import collect
 from serendip.engine.stages.scoring import round_scores
 from serendip.errors import UnsupportedError
 from serendip.models.ranker.model import action_value
-from serendip.search.understanding import CORRECTED
+from serendip.search.understanding import ALL_WORDS, CORRECTED, EXACT, ONE_VALUE, VALUES
 
 Opener = Callable[[str], Engine]
 
@@ -71,7 +71,7 @@ REQUESTS = [
 def test_a_built_in_surface_orders_by_the_documented_formula(
     engine: Engine, surface: str, parameters: dict, user: str
 ) -> None:
-    """The rules, written again: value / (20 + interactions)^discount, exact titles first.
+    """The rules, written again: value / (20 + interactions)^discount, better matches first.
 
     The shop has logged no searches, so that these are fused by rank.
     """
@@ -92,14 +92,24 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
         hits = state.searcher.search(query.text, 200, everything)
         dense = state.models["retriever"].score_all([query])[0]
         values = np.zeros(len(candidates))
-        for items in (hits, top_k(dense, 200)):
+        close = top_k(dense, 200)
+        close = close.split(np.isin(close.item_nums, candidates.items))[0]  # in meaning
+        for items in (hits, close):
             places = np.searchsorted(candidates.items, items.item_nums)
             values[places] += 1 / (60 + rankdata(-round_scores(items.scores)))
         values = values.astype(np.float32)
-        exact = hits.item_nums[hits.fields["title_match"] >= CORRECTED]
-        for place, item in enumerate(exact):
-            values[candidates.items == item] = 1_000 + len(exact) - place
-    values = round_scores(values)
+        named = {round(VALUES, 1): 24, round(CORRECTED, 1): 32, round(EXACT, 1): 32}
+        for place, (item, match) in enumerate(
+            zip(hits.item_nums, hits.fields["match"].round(1).tolist(), strict=True)
+        ):
+            match = round(match, 1)
+            if match in named:
+                ahead = (len(hits) - place) / (len(hits) + 1)
+                values[candidates.items == item] = named[match] + 4 * ahead
+            else:
+                level = {ALL_WORDS: 16, ONE_VALUE: 8}.get(match, 0)
+                values[candidates.items == item] += level
+    values = round_scores(values) if surface != "search" else values
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
     answer = engine.recommend(Request(surface, user, k=1_000, **parameters))
     places = {item: place for place, item in enumerate(engine.item_ids(candidates.items[order]))}
@@ -206,7 +216,7 @@ def test_words_of_filtered_items_are_not_reported_as_unknown(
     assert answer.items
     assert answer.understood is not None
     assert not answer.understood.by_meaning
-    strange = engine.search("zzyzx", country="KR").understood
+    strange = engine.search("austere", country="KR").understood
     assert strange is not None
     assert strange.by_meaning
 

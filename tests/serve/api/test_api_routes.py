@@ -284,6 +284,8 @@ def test_an_answer_tells_how_the_words_were_read_and_takes_them_literally_where_
         "did_you_mean": "",
         "unknown": ["x"],
         "by_meaning": False,
+        "nothing": False,
+        "similar_to": "",
         "rewrites": [],
     }
     for flag in ("1", "true"):
