@@ -86,12 +86,14 @@ def test_a_posted_item_is_found_at_once_and_the_old_index_does_not_know_it(index
 
 
 def test_a_posted_item_scores_as_if_it_had_been_built_in(tmp_path):
-    old = [film(f"i{n}", f"word{n} thing{n % 5}") for n in range(60)]
-    new = film("n", "thing1 word3", ("Comedy",))
+    kinds = ["lamps", *["chairs"] * 6] * 9
+    old = [film(f"i{n}", f"the word{n} thing{n % 5} {kinds[n]}") for n in range(60)]
+    new = film("n", "the thing1 word3 lamps", ("Comedy",))
     posted = LexicalIndex.build(Catalogue(old), tmp_path / "old").with_items([new], 60)
     built = LexicalIndex.build(Catalogue([*old, new]), tmp_path / "all")
-    for text in ("thing1", "word3 thing1", "comedy"):
-        scores = [one.scores(text, np.array([60], dtype=np.int32))[0] for one in (posted, built)]
+    for text in ("thing1", "word3 thing1", "comedy", "lamps", "lamp"):
+        hits = [one.search(text, 61) for one in (posted, built)]
+        scores = [float(one.scores[one.item_nums == 60][0]) for one in hits]
         assert scores[0] == pytest.approx(scores[1], rel=0.02)
 
 
@@ -109,14 +111,6 @@ def test_only_allowed_items_are_answered_even_when_the_best_are_not(tmp_path):
     allowed = np.zeros(50, dtype=np.bool_)
     allowed[0] = True
     assert found(index, "same", 3, allowed) == [0]
-
-
-def test_scores_are_zero_for_items_that_are_no_hits(index):
-    numbers = np.array([12, 0, 1], dtype=np.int32)
-    scores = index.scores("matrix", numbers)
-    assert scores[0] == 0.0
-    assert scores[1] > scores[2] > 0.0
-    assert index.scores("matrix", numbers, depth=1)[2] == 0.0
 
 
 @pytest.mark.parametrize("k", [0, -1, 10**18])

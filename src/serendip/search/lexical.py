@@ -224,12 +224,6 @@ class LexicalIndex:
         best = np.argsort(-scores, kind="stable")[:k]
         return ItemList.of_distinct(numbers[best], scores[best])
 
-    def scores(self, text: str, item_nums: IntArray, depth: int = 300) -> FloatArray:
-        """BM25 (C,) of items among the ``depth`` best hits; 0 for all others."""
-        hits = self.search(text, depth)
-        scores = dict(zip(hits.item_nums.tolist(), hits.scores.tolist(), strict=True))
-        return np.asarray([scores.get(int(n), 0.0) for n in item_nums], dtype=np.float32)
-
     def having_all(self, normal: str, k: int) -> IntArray:
         """Numbers of at most k items that have every word of a normalised text, in any field."""
         groups = self._needed_terms(normal)
