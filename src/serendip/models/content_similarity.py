@@ -240,12 +240,11 @@ class ContentSimilarity(Recommender):
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and the likeness (T, C) of C items to each."""
         items, _ = compute_context_weights(query, self.num_items, self.config.decay)
-        votes = np.zeros((len(items), len(item_nums)), np.float32)
-        one = np.ones(1, np.float32)
-        vectors, terms = self._encode([(items[row : row + 1], one) for row in range(len(items))])
-        for row in range(len(items)):
-            votes[row] = self._score(vectors[row], terms[row], item_nums)
-        return items, votes
+        content, terms = self._content[items], self._terms.take(items)  # (T, E), (T, V)
+        votes = content @ self._content[item_nums].T  # (T, C)
+        votes += (terms @ self._terms.take(item_nums).T).toarray()
+        squares = (content**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (T,)
+        return items, votes / np.maximum(squares, 1e-6)[:, None]
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model, old = copy.copy(self), self._num_items
