@@ -28,7 +28,6 @@ OTHER_TORCH = {
     "content/encoders/efficientnet.py",
     "content/encoders/musicnn.py",
     "models/early_stopping.py",
-    "models/retriever/parallel_train.py",
     "models/row_adam.py",
     "runtime/optimiser.py",
 }

@@ -33,8 +33,7 @@ from serendip.evaluate.runs import Values
 from serendip.jobs.enrich.gate import METRIC, HybridSearch
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_judged
 from serendip.jobs.enrich.rules import RulesWriter
-from serendip.jobs.llm.job import describe_item
-from serendip.jobs.llm.question_parts import open_llm
+from serendip.jobs.llm.job import describe_item, open_llm
 from serendip.llm.client import Llm
 from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
@@ -139,7 +138,7 @@ class ProductTexts:
         vocabulary = Vocabulary(item.item_id for item in full)
         queries = read_judged(bench.data / JUDGEMENTS_FILE, vocabulary, set())
         writer = RulesWriter.of(
-            stripped, encode([item.text(PRODUCT_FIELDS) for item in stripped]), {}
+            stripped, encode([item.encoder_text(PRODUCT_FIELDS) for item in stripped]), {}
         )
         numbers = options.progress.track(range(len(full)), "Writing keywords", len(full))
         rules = [
@@ -151,7 +150,7 @@ class ProductTexts:
         """nDCG@10 (Q,) of lexical search (``words``) and hybrid search (``both``)."""
         weight, is_encoded = setting
         encoded_items = items if is_encoded else without_generated(items)
-        texts = [item.text(PRODUCT_FIELDS) for item in encoded_items]
+        texts = [item.encoder_text(PRODUCT_FIELDS) for item in encoded_items]
         search = HybridSearch(items, self.encode(texts), LexicalConfig(generated=weight))
         return search.judged(self.queries, self.encode(self.queries.texts))
 

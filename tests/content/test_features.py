@@ -14,6 +14,7 @@ from serendip.content.fusion import FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.arrays import FloatArray
 from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.features import ModalityVectors
 from serendip.data.rows.packed_rows import round_rows
 
 FIELDS = ("title", "year", "genres")
@@ -26,20 +27,23 @@ FILMS = Catalogue(
 
 def test_features_are_aligned_with_the_catalogue(tmp_path: Path) -> None:
     encoder = HashingEncoder()
-    features, codebooks, _ = build_features(
+    features, codebooks, fusion = build_features(
         FILMS, encoder, VectorCache(tmp_path), TEXT, ResidualKMeansConfig()
     )
-    assert np.array_equal(features.content, encoder.encode(FILMS.texts(FIELDS)))
+    vectors = encoder.encode(FILMS.texts(FIELDS))
+    expected = fusion.encode({"text": ModalityVectors(vectors, np.ones(30, np.bool_))})
+    assert np.array_equal(features.content, expected)
     assert np.array_equal(features.codes, codebooks.assign(features.content))
     assert features.codebook_size == codebooks.codebook_size == 4
 
 
 def test_a_posted_copy_of_an_item_gets_its_codes(tmp_path: Path) -> None:
     encoder = HashingEncoder()
-    features, codebooks, _ = build_features(
+    features, codebooks, fusion = build_features(
         FILMS, encoder, VectorCache(tmp_path), TEXT, ResidualKMeansConfig()
     )
-    new = encode_new(FILMS.items[3:5], encoder, codebooks, FIELDS)
+    new = encode_new(FILMS.items[3:5], encoder, codebooks, FIELDS, fusion)
+    assert np.array_equal(new.content, round_rows(features.content[3:5]))
     assert np.array_equal(new.codes, features.codes[3:5])
     assert new.codebook_size == features.codebook_size
 

@@ -41,3 +41,9 @@ def test_damping_does_not_move_the_minimum() -> None:
         for damping, steps in ((0.0, NewtonSteps()), (0.1, NewtonSteps(200, 1e-12)))
     ]
     assert np.allclose(*fits, atol=1e-6)
+
+
+def test_a_fit_that_starts_far_away_comes_back() -> None:
+    inputs, targets = np.ones((2, 1)), np.array([0.0, 1.0])
+    found = fit_logistic(inputs, targets, np.array([10.0]), np.array([1e-3]))
+    assert abs(found[0]) < 1e-4

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from search_world import film
 
 from serendip.data.items.catalogue import Item
-from serendip.data.text import grams, normalise, query_grams, title_key, tokens
+from serendip.data.text import fold, grams, normalise, query_grams, title_key, tokens
 from serendip.search.documents import MAX_QUERY_TERMS, document_of, query_terms
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
@@ -42,6 +42,43 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
     ],
 )
 def test_text_is_reduced_to_the_words_that_people_type(text, expected):
+    assert normalise(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  A  Café\tin JEJU! ", "a cafe in jeju!"),
+        ("Ａ ｃａｆｅ́　ｉｎ Jeju\u200b!", "a cafe in jeju!"),
+        ("Don\u2019t & Do", "don\u2019t & do"),
+        (unicodedata.normalize("NFD", "제주의 카페"), "제주의 카페"),
+        ("ガラス", "ガラス"),
+        ("", ""),
+    ],
+)
+def test_a_folded_text_keeps_its_signs(text, expected):
+    assert fold(text) == expected
+
+
+@given(ANY_TEXT)
+def test_folding_twice_changes_nothing_and_spares_no_word(text):
+    assert fold(fold(text)) == fold(text)
+    assert normalise(fold(text)) == normalise(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7*9", "7x9"),
+        ("M8 x 40", "m8x40"),
+        ("7 × 9 × 2", "7x9x2"),
+        ("61* 2001", "61 2001"),
+        ("61 *2001", "61 2001"),
+        ("2 * 3", "2 3"),
+        ("Malcolm X 1992", "malcolm x 1992"),
+    ],
+)
+def test_a_sign_of_times_joins_the_numbers_of_a_measure(text, expected):
     assert normalise(text) == expected
 
 

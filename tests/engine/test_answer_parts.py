@@ -24,7 +24,7 @@ def test_numbers_have_five_decimals_but_a_propensity_never_becomes_0():
     assert _parts(items) == [{"retriever": 0.12346}, {"retriever": 0.0, "propensity": 2.5e-7}]
 
 
-EXPLORING = "\n[surfaces.home.exploration]\nshare = 0.5\nmax_loss = 1.0\n"
+EXPLORING = "\n[surfaces.home.exploration]\nshare = 0.5\nmin_taste = -9\n"
 
 
 def test_without_parts_an_answer_keeps_only_the_numbers_that_events_carry(shop: Path) -> None:

@@ -18,7 +18,7 @@ from serendip.evaluate.explored_items import measure_exploration
 
 def test_the_propensities_of_answers_come_back_as_the_estimate(shop: Path) -> None:
     with (shop / "serendip.toml").open("a") as file:
-        file.write("\n[surfaces.home.exploration]\nshare = 0.5\nmax_loss = 1.0\n")
+        file.write("\n[surfaces.home.exploration]\nshare = 0.5\nmin_taste = -9\n")
     weights: list[float] = []
     gain = 0.0
     with closing(Engine.open(shop)) as engine:

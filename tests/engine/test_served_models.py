@@ -110,7 +110,7 @@ def test_models_of_one_class_have_labels_of_their_own(served: Engine) -> None:
 
 def test_a_posted_item_is_answered_by_all(trained: Path, tmp_path: Path) -> None:
     engine = Engine.open(Path(shutil.copytree(trained, tmp_path / "shop")))
-    engine.add_items([Item("new", "The horror tale number 99", "", {"genre": "horror"})])
+    engine.add_items([Item("new", "The horror tale number 0", "", {"genre": "horror"})])
     for name in SERVED:
         answer = engine.recommend(Request(f"similar_{name}", item_ids=("new", "i3"), k=5))
         assert answer.items and not answer.degraded

@@ -33,6 +33,7 @@ def surface(**changes):
             "popularity": lists([0, 1], [0, 1], [0, 1]),
         },
         "counts": counts,
+        "is_new": counts == 0,
         "histories": [items(1, 2), items(1, 2), items()],
         "baselines": ["popularity"],
         "possible": 12,

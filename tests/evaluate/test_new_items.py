@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.items.fair_start import DAY_S, NO_PROMISE, Promise
+from serendip.data.items.starts import DAY_S
 from serendip.evaluate.new_items import (
     ItemEvents,
     NewItemFigures,
@@ -18,7 +18,7 @@ from serendip.evaluate.new_items import (
     measure_new_items,
 )
 
-WEEK = Promise(2, 7.0)
+WEEK = 7.0
 
 
 def events(*rows: tuple[int, float]) -> ItemEvents:
@@ -45,8 +45,8 @@ def replay(lists: list[list[int]], targets: list[int], days: list[float]) -> Rep
 NOTHING = replay([[-1, -1]], [-1], [0.0])
 
 
-def measure(new: NewItems, asked: Replay = NOTHING, promise: Promise = WEEK) -> NewItemFigures:
-    return measure_new_items(new, asked, promise, resamples=50)
+def measure(new: NewItems, asked: Replay = NOTHING, days: float = WEEK) -> NewItemFigures:
+    return measure_new_items(new, asked, days, resamples=50)
 
 
 def test_the_log_counts_the_first_days_of_each_item_alone() -> None:
@@ -57,8 +57,6 @@ def test_the_log_counts_the_first_days_of_each_item_alone() -> None:
     assert found.logged is not None
     # Shown in their first days: twice, once, never, never; chosen once, twice, never, once.
     assert found.logged.shown.value == 0.5
-    assert found.logged.kept is not None
-    assert found.logged.kept.value == 0.25
     assert found.logged.impressions.value == 0.75
     assert found.choices.value == found.logged.choices.value == 1.0
     assert found.chosen.value == 0.75
@@ -71,10 +69,12 @@ def test_a_replay_counts_places_and_the_choices_that_have_one() -> None:
     start = measure(new, asked).systems["engine"]
     # Item 0 on days 1 and 2, item 1 on days 5 and 10.9; day 1 is before item 1, day 11 too late.
     assert start.impressions.value == 2.0
-    assert start.kept is not None
-    assert (start.shown.value, start.kept.value) == (1.0, 1.0)
+    assert start.shown.value == 1.0
     # Found: 0 on day 1, 1 on day 5. On day 2 item 1 was chosen and not shown.
     assert start.choices.value == 1.0
+    # Of ten places eight; of the five choices, whenever they were, four.
+    assert start.places is not None and start.recall is not None
+    assert (start.places.value, start.recall.value) == (0.8, 0.8)
 
 
 def test_an_item_without_a_time_appears_in_a_replay_with_its_first_place() -> None:
@@ -86,10 +86,7 @@ def test_an_item_without_a_time_appears_in_a_replay_with_its_first_place() -> No
     assert (found.impressions.value, found.choices.value) == (2.0, 2.0)
 
 
-def test_nothing_is_said_of_a_promise_that_was_not_made_nor_of_a_log_without_impressions() -> None:
-    found = measure(new_items([0.0], events((0, 1)), events((0, 1))), promise=NO_PROMISE)
-    assert found.logged is not None
-    assert (found.promised, found.logged.kept, found.systems["engine"].kept) == (0, None, None)
+def test_nothing_is_said_of_a_log_without_impressions() -> None:
     assert measure(new_items([0.0], events((0, 1)), None)).logged is None
 
 

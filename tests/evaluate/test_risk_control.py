@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serendip.evaluate.risk_control import (
     LabelledSlates,
     _is_proven,
+    helpful_threshold,
     replacement_threshold,
     safe_threshold,
 )
@@ -38,6 +39,39 @@ def test_removed_items_are_replaced_by_the_surest_ones_behind() -> None:
     strict = slates.effect(0.25)
     assert (strict["replaced"], strict["lost"], strict["shown"]) == (0.75, 0.5, 0.5)
     assert strict["kept"] == 1.0
+
+
+def test_hiding_what_labels_wrongly_call_relevant_is_no_loss() -> None:
+    """One in five irrelevant pairs is called relevant: of ten hidden pairs two are no loss."""
+    probabilities, labels = [0.1] * 10 + [0.9] * 10, "r" * 10 + "iiiiiiiirr"
+    slates = build_slates(probabilities, labels, [0] * 20, 20)
+    assert slates.effect(0.5)["lost"] == pytest.approx(2 / 12)
+    corrected = replace(slates, false_good=0.2)
+    assert corrected.effect(0.5)["lost"] == corrected.effect(0.5)["wrong"] == 0.0
+    assert slates.effect(0.5)["wrong"] == pytest.approx(0.2)
+    assert corrected.effect(0.05)["lost"] == pytest.approx((12 - 0.2 * 20) / (12 - 0.2 * 20))
+    assert corrected.sort_by(-slates.probabilities).false_good == 0.2
+    low, high = corrected.intervals(0.5)["lost"]
+    assert low == high == 0.0
+
+
+def test_the_strictest_threshold_that_hides_hardly_a_relevant_pair() -> None:
+    count = 200
+    rows = np.arange(4 * count)
+    probabilities = np.tile([0.1, 0.3, 0.6, 0.9], count)
+    # Of every slate the last two are irrelevant, of one in ten the second, too.
+    labels = "".join("rrii" if number % 10 else "riii" for number in range(count))
+    slates = build_slates(probabilities.tolist(), labels, (rows // 4).tolist(), 4)
+    found = helpful_threshold(slates, 0.05, 0.0)
+    assert found is not None
+    assert 0.3 < found <= 0.6
+    assert slates.effect(found)["lost"] == 0.0
+    # Or at most one hidden pair in two is relevant: all are hidden.
+    loose = helpful_threshold(slates, 0.05, 0.55)
+    assert loose is not None and loose < found
+    assert slates.effect(loose)["wrong"] == pytest.approx(380 / 800)
+    everything_good = build_slates(probabilities.tolist(), "r" * 800, (rows // 4).tolist(), 4)
+    assert helpful_threshold(everything_good, 0.05, 0.2) is None
 
 
 @given(

@@ -5,11 +5,11 @@ from dataclasses import fields, replace
 import numpy as np
 from surface_world import surface
 
-from serendip.data.items.fair_start import Promise
 from serendip.evaluate.auction_quality import Sale, SoldPlaces
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
+from serendip.evaluate.lists import ListFigure, ListFigures, ShownList
 from serendip.evaluate.message_quality import measure_messages
 from serendip.evaluate.new_items import ItemEvents, NewItems, Replay, measure_new_items
 from serendip.evaluate.protocol import ProtocolRuns
@@ -86,7 +86,7 @@ def surfaces_world():
 
 
 def new_items_world(**changes):
-    """Four new items, of which two were shown and one as often as promised."""
+    """Four new items, of which two were shown."""
     log = ItemEvents(np.array([0, 0, 1], np.int32), np.array([1.0, 2.0, 1.0]))
     new = NewItems(np.zeros(4), np.ones(4, np.bool_), log, log, too_late=3)
     replay = Replay(
@@ -94,7 +94,7 @@ def new_items_world(**changes):
         np.array([0, -1], np.int32),
         np.array([1.0, 2.0]),
     )
-    found = measure_new_items(new, replay, Promise(2, 5.0), resamples=50)
+    found = measure_new_items(new, replay, 5.0, resamples=50)
     return replace(found, **changes)
 
 
@@ -120,6 +120,20 @@ def report_world(protocols=None, **changes):
         "stages": [{"name": "train", "wall_s": 64.0, "cpu_s": 120.25, "peak_mb": 1480.4}],
         "surfaces": surfaces_world(),
         "new_items": new_items_world(),
+        "lists": ListFigures(
+            "gen-3",
+            [
+                ListFigure(
+                    "new items",
+                    "rejected items shown as new",
+                    Estimate(0.02, 0.01, 0.04, 60),
+                    "none",
+                )
+            ],
+            {"search": [ShownList("horror 1990s", ["The Tale <1>", "The Tale 2"])]},
+            {"attribute": 24, "rule": 7},
+            ["What known users see: there are no events of users."],
+        ),
         "exploration": ExplorationFigures(400, 36, 7, 100.0, Estimate(0.081, 0.06, 0.11, 120)),
         "reasons": summarise_deletions(
             [Deletion("transition", 23, 0), Deletion("attribute", 8, 9)],

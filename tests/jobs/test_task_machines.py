@@ -22,10 +22,7 @@ from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 from serendip.jobs.exports.embeddings import EmbedTask, encode_rows
 from serendip.jobs.exports.engine_snapshot import EngineLocation
 from serendip.jobs.exports.recommendations import AnswerTask, answer_users
-from serendip.jobs.llm.question_parts import QuestionPart, ask_part
 from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
-from serendip.llm.runner import RunOptions
-from serendip.llm.tasks import judge_task
 from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.progress import SilentProgress
 
@@ -52,9 +49,6 @@ TASKS: dict[str, Run] = {
     "embed": lambda location: encode_rows(EmbedTask(_engine(location), "users")),
     "recommend --batch": lambda location: answer_users(
         AnswerTask(_engine(location), Request(), None)
-    ),
-    "an LLM job": lambda location: ask_part(
-        QuestionPart(location, judge_task(), (), RunOptions("labels"))
     ),
     "serve, at its start": check_machine,
     "serve, a replica": lambda location: open_replica(location, "127.0.0.1", 8080, "", 2),

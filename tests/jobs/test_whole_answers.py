@@ -19,14 +19,13 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.exports.recommendations import recommend_all
 from serendip.jobs.labels.draw_lists import ListDrawing, draw_lists
-from serendip.jobs.surface_quality.answers import answer_engine, rank, replay
+from serendip.jobs.surface_quality.answers import answer_engine, rank
 from serendip.jobs.whole_answers import answer_whole
 from serendip.runtime.progress import TrainOptions
 
 JOBS: dict[str, Callable[[list[Query], SurfaceConfig, EngineState], object]] = {
     "answers": answer_whole,
     "evaluation": rank,
-    "evaluation in order of time": replay,
     "baseline": answer_engine,
     "faithfulness": measure_faithfulness,
 }
@@ -88,12 +87,3 @@ def test_lists_to_label_are_drawn_with_all_sources_or_not_at_all(
     with pytest.raises(UnsupportedError, match="lacks what failed: retriever"):
         draw_lists(JobContext.open(shop, TrainOptions()), ListDrawing("home", out))
     assert not out.exists()
-
-
-def test_jobs_ask_no_shards(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = shop / "out.parquet"
-    recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=1.7e9)
-    whole = out.read_bytes()
-    monkeypatch.setenv("SERENDIP_SERVE__SHARDS", '["127.0.0.1:1"]')
-    recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=1.7e9)
-    assert out.read_bytes() == whole

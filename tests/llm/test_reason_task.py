@@ -26,6 +26,17 @@ KOREAN: dict[str, Any] = {
     "reason": "‘The Quiet Sea’와 비슷합니다",
     "names": ["The Quiet Sea"],
 }
+SIMILAR: dict[str, Any] = {
+    "item": "Heat (1995)",
+    "reason": "Similar to The Quiet Sea",
+    "names": ["The Quiet Sea"],
+}
+POPULAR: dict[str, Any] = {
+    "item": "Heat (1995)",
+    "reason": "Among the 1 % most popular, with 213 interactions",
+    "names": ["1", "213"],
+}
+PEOPLE: dict[str, Any] = {**SIMILAR, "reason": "Chosen by the same people as The Quiet Sea"}
 NEVER: dict[str, Any] = {
     "item": "Heat (1995)",
     "reason": "Often chosen next after Never Say No",
@@ -41,6 +52,10 @@ NEVER: dict[str, Any] = {
         (VALUES, "Since 4 of your last 9 choices were comedy, here is one more."),
         (VALUES, "Comedy again: it was 4 of the last 9 you chose."),
         (NEVER, "After Never Say No, people choose this one."),
+        (SIMILAR, "If you liked The Quiet Sea, this one is for you."),
+        (SIMILAR, "This one is much like The Quiet Sea."),
+        (POPULAR, "One of the 1 % most popular here, chosen 213 times."),
+        (PEOPLE, "The people who picked The Quiet Sea picked this one, too."),
         (KOREAN, "‘The Quiet Sea’를 좋아하셨다면 이것도 좋아하실 거예요."),
         (KOREAN, "The Quiet Sea와 비슷한 가을을 추천합니다."),
     ],
@@ -60,6 +75,15 @@ def test_a_wording_of_the_evidence_is_accepted(data: dict[str, Any], sentence: s
         (DATA, "After The Quiet Sea. Buy it now."),
         (DATA, "After The Quiet Sea, see www.evil.example for more"),
         (DATA, "After The Quiet Sea and “another thing” it fits."),
+        (SIMILAR, "Because of The Quiet Sea, you may like this one."),
+        (SIMILAR, "After The Quiet Sea, many people go on to this one."),
+        (SIMILAR, "As popular as The Quiet Sea, and similar to it."),
+        (SIMILAR, "This one is similar to what you chose."),
+        (POPULAR, "Because of 1 and 213, you may like this one."),
+        (POPULAR, "Among the most popular, chosen 213 times."),
+        (POPULAR, "Among the 1 % most popular, and similar to what has 213 fans."),
+        (PEOPLE, "Because of The Quiet Sea, you may like this one."),
+        (PEOPLE, "New here, for people of The Quiet Sea."),
         (VALUES, "Most of your last choices were comedy."),
         (VALUES, "4 of your last 9 choices were comedy, as 90 % of all."),
         (DATA, "Spielberg fans who saw The Quiet Sea go on to this one."),

@@ -57,7 +57,7 @@ def test_an_item_without_events_comes_last_but_comes() -> None:
     assert answer.item_nums.tolist() == [1, 0, 2]
 
 
-EVENTS = st.lists(st.tuples(st.floats(0, 20), st.integers(0, 2)), max_size=12)
+EVENTS = st.lists(st.tuples(st.floats(0, 20), st.integers(0, 2)), min_size=1, max_size=12)
 
 
 @given(EVENTS, st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=3), max_size=4))

@@ -2,23 +2,88 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.models.base import Recommender
-from serendip.models.content_similarity import ContentSimilarity
-from serendip.models.index.vector_index import EXACT_UP_TO
-from serendip.models.query_scores import PriorOrder, PriorScores, VectorScores
+from serendip.models.content_similarity import ContentSimilarityConfig
+from serendip.models.context import average_contexts, compute_contexts
+from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
+from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores, VectorScores
+from serendip.runtime.progress import TrainOptions
 from serendip.testing import build_small_world, draw_features
 
 NUM_ITEMS = 3_000
+
+
+class MeanVector(Recommender):
+    """A model of vectors: the score of an item is its product with the mean of the context."""
+
+    name, config_class, label, score_kind = "mean", ContentSimilarityConfig, "Mean", "similarity"
+    zero_means_unknown = False
+    config: ContentSimilarityConfig
+
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        assert dataset.features is not None
+        self._vectors, self._index = dataset.features.content, ServedIndex()
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        return dot_rows(self.encode_queries(queries), self._vectors)
+
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
+        means = self.encode_queries(queries)
+
+        def score(row: int, numbers: IntArray) -> FloatArray:
+            return dot_items(self._vectors, numbers, means[row])
+
+        def score_all() -> FloatArray:
+            return dot_rows(means, self._vectors)
+
+        return VectorScores(self._index.of(self), means, score, self._num_items, score_all)
+
+    def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
+        contexts = compute_contexts(queries, self._num_items, self.config.decay)
+        return average_contexts(contexts, self._vectors)
+
+    def vectors_of(self, items: NDArray[np.integer]) -> FloatArray:
+        vectors: FloatArray = self._vectors[items]
+        return vectors
+
+    def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
+        return [Query(history=History.of_items(context)) for context in contexts]
+
+    def _with_items(self, features: ItemFeatures) -> Self:
+        model, old = copy.copy(self), len(self._vectors)
+        model._vectors = append_rows(self._vectors, features.content)
+        new = np.arange(old, len(model._vectors), dtype=np.int32)
+        model._index = self._index.with_late(model, new)
+        return model
+
+    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        model = copy.copy(self)
+        model._vectors = replace_rows(self._vectors, item_nums, features.content)
+        model._index = self._index.with_late(model, item_nums)
+        return model
+
+    def _save(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    def _open(self, folder: Path) -> None:
+        raise NotImplementedError
 
 
 def clustered(count: int, seed: int) -> FloatArray:
@@ -42,7 +107,7 @@ def world() -> Dataset:
 @pytest.fixture(scope="module")
 def model(world: Dataset) -> Recommender:
     assert NUM_ITEMS > EXACT_UP_TO
-    return ContentSimilarity().train(world)
+    return MeanVector().train(world)
 
 
 def items(*numbers: int) -> IntArray:

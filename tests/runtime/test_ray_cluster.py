@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
@@ -24,7 +23,6 @@ import pyarrow.parquet as pq
 import pytest
 from commands import invoke
 from executor_contract import ExecutorContract, square
-from fault_server import Body, Reply, completion, configure, data_of, judged, serving
 from generation_files import read_facts, read_generation
 from processes import descendants, is_running, wait_until
 from ray_nodes import Nodes, free_port, has_ray_serve, two_nodes
@@ -47,9 +45,6 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.exports.embeddings import embed
 from serendip.jobs.exports.recommendations import recommend_all
-from serendip.jobs.labels.by_llm import Labelling, label_pairs
-from serendip.jobs.llm import question_parts
-from serendip.jobs.llm.job import LlmJob
 from serendip.jobs.train import engine_fit
 from serendip.jobs.train.ranker import row_tasks
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
@@ -58,15 +53,13 @@ from serendip.jobs.train.ranker.rows import HERE, RowMaking
 from serendip.jobs.train.ranker.state_folder import open_state, save_state
 from serendip.jobs.train.train import train_workspace
 from serendip.models.item2vec import count_pairs
-from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.model import Retriever
 from serendip.models.sparse import pair_counts
 from serendip.models.sparse import row_tasks as sparse_rows
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
 from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
 from serendip.runtime.executor_factory import open_executor, secure_ray
 from serendip.runtime.progress import TrainOptions
-from serendip.testing.worlds import build_queries, build_small_world
+from serendip.testing.worlds import build_small_world
 
 if find_spec("ray") is None:  # it reads the environment when it is imported, so not here
     pytest.skip("Ray is not installed", allow_module_level=True)
@@ -280,48 +273,6 @@ def kill_one_task() -> int | None:
                 os.kill(pid, signal.SIGKILL)
                 return pid
     return None
-
-
-def test_an_llm_job_survives_a_killed_worker_and_pays_for_each_answer_once(
-    nodes: Nodes, shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(question_parts, "QUESTIONS_PER_TASK", 6)
-    pairs = [f"{query},i{item}" for query in ("a tale", "fun") for item in range(12)]
-    (shop / "pairs.csv").write_text("\n".join(["query,item_id", *pairs]) + "\n")
-
-    killed: list[int | None] = []
-
-    def answer(body: Body, number: int) -> Reply:
-        if number == 4:
-            killed.append(kill_one_task())
-        return completion(judged(body, "good" if "tale" in data_of(body)["query"] else "bad"))
-
-    with serving(answer) as server:
-        configure(shop, server.address)
-        settings = shop / "serendip.toml"
-        more = "concurrency = 2\ntimeout_s = 10.0"
-        settings.write_text(settings.read_text().replace("concurrency = 1", more))
-        context = JobContext.open(shop, TrainOptions(executor=nodes.executor))
-        labelling = Labelling(shop / "pairs.csv", shop / "labels.csv")
-        result = label_pairs(context, labelling, LlmJob("labels", 1.0))
-    assert None not in killed
-    assert (result["state"], result["labelled"], result["bad"]) == ("complete", 24, 12)
-    counts = Counter(data_of(body)["id"] for body in server.bodies)
-    assert len(counts) == 24
-    assert sum(count > 1 for count in counts.values()) <= 1  # What was under way is asked again.
-
-
-def test_a_retriever_is_trained_with_a_helper_on_another_node(nodes: Nodes, tmp_path: Path) -> None:
-    """Nothing is drawn by dropout, so the numbers are those of one process, up to rounding."""
-    sizes = {"embedding_size": 16, "search_size": 8, "epochs": 1, "max_len": 10}
-    config = RetrieverConfig(dropout=0.0, id_dropout=0.0, **sizes)
-    options = TrainOptions(5, shared=tmp_path, executor=nodes.executor)
-    alone, together = (
-        Retriever(config).train(build_small_world(), replace(options, train_processes=count))
-        for count in (1, 2)
-    )
-    queries = build_queries(build_small_world())
-    assert np.allclose(alone.score_all(queries), together.score_all(queries), atol=1e-3)
 
 
 def note_node(folder: str) -> None:

@@ -11,7 +11,6 @@ import pytest
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
-from serendip.data.rows.strings import map_array
 from serendip.search.config import SearchConfig
 from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
 from serendip.search.searcher import Searcher
@@ -69,7 +68,6 @@ def test_without_generated_words_the_index_is_as_if_there_were_no_such_field(
     assert set(json.loads((folder / META_FILE).read_text())["lengths"]) == {
         *("title", "body", "grams")
     }
-    assert not len(map_array(folder / "words" / "generated.text.npy"))
     assert found(plain, "danish") == []
 
 

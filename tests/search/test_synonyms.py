@@ -5,6 +5,7 @@ import pytest
 from search_world import film
 
 from serendip.data import Catalogue
+from serendip.data.text import normalise
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.search.lexical import LexicalIndex
@@ -12,6 +13,7 @@ from serendip.search.searcher import Searcher
 from serendip.search.synonyms import (
     Synonym,
     Synonyms,
+    abbreviations,
     change_synonyms,
     read_synonyms,
     set_state,
@@ -69,6 +71,36 @@ def test_only_accepted_pairs_are_looked_for_and_terms_may_have_several_words():
     assert synonyms.beside("sofa couch") == []
     assert synonyms.beside("chair bed wall") == []
     assert Synonyms().beside("sofa") == []
+
+
+def test_abbreviations_come_with_the_package_unless_they_are_rejected():
+    assert Synonyms.of(()).beside("wwii submarine") == ["ww2", "world", "war", "ii", "2", "second"]
+    assert "wwii" in Synonyms.of(()).beside("world war 2")
+    assert Synonyms.of(()).beside("다큐 추천") == ["다큐멘터리"]
+    rejected = [Synonym("tv", also, "rejected", 1.0, "people") for also in ("television", "티비")]
+    assert Synonyms.of(rejected).beside("tv") == ["텔레비전"]
+    terms = {term for term, _ in abbreviations()}
+    assert all(term == normalise(term) and len(term.split()) <= 3 for term in terms)
+
+
+def test_a_number_at_the_end_is_the_same_in_roman_numerals():
+    assert Synonyms.of(()).beside("rocky 2") == ["ii"]
+    assert Synonyms.of(()).beside("saw vi") == ["6"]
+    for text in ("2", "2 fast", "malcolm x", "rocky 1", "rocky 21"):
+        assert Synonyms.of(()).beside(text) == []
+
+
+def test_a_synonym_counts_as_the_words_that_it_stands_for(tmp_path):
+    titles = ["World War II Planes", "WWII Planes", "World Planes", "War of the Planes", "Sea War"]
+    catalogue = Catalogue(film(str(n), title) for n, title in enumerate(titles))
+    one = Searcher.build(catalogue, np.ones(5, np.float32), tmp_path / "s")
+    assert one.read("wwii planes").unknown == one.read("ww2 planes").unknown == ()
+    for text in ("world war 2", "wwii", "ww2", "ww2 planes"):
+        assert set(one.find_complete(text).item_nums.tolist()) == {0, 1}
+        assert len(one.find_complete(text, literal=True)) == (text == "wwii")
+    assert set(one.search("ww2", 2).item_nums.tolist()) == {0, 1}
+    posted = one.with_items([film("n", "World War 2 Ships")])
+    assert set(posted.find_complete("wwii").item_nums.tolist()) == {0, 1, 5}
 
 
 def test_pairs_are_accepted_and_rejected_one_by_one_or_by_term():

@@ -352,12 +352,12 @@ def test_reads_that_wait_for_other_processes_are_computed_at_once(monkeypatch):
     monkeypatch.setattr(engine_holder, "SLOW_S", 30.0)
     all_run = threading.Barrier(READERS)
 
-    class Sharded(TinyEngine):
+    class Waiting(TinyEngine):
         def recommend(self, request):
             all_run.wait(10)
             return super().recommend(request)
 
-    client = WireClient(Sharded(), limits=ServiceLimits(waits_for_others=True))
+    client = WireClient(Waiting(), limits=ServiceLimits(waits_for_others=True))
 
     async def scene():
         asked = (client.ask_async("GET", "/v1/search?q=film") for _ in range(READERS))
@@ -368,16 +368,15 @@ def test_reads_that_wait_for_other_processes_are_computed_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("serve", "store", "waits"),
+    ("store", "waits"),
     [
-        ({}, {}, False),
-        ({"shards": ["127.0.0.1:9000"]}, {}, True),
-        ({}, {"url": "postgresql+psycopg://me@host/shop"}, True),
+        ({}, False),
+        ({"url": "postgresql+psycopg://me@host/shop"}, True),
     ],
 )
-def test_reads_wait_for_shards_and_for_the_server_of_a_database(tmp_path, serve, store, waits):
+def test_reads_wait_for_the_server_of_a_database(tmp_path, store, waits):
     place = StoreConfig(**store).place(tmp_path)
-    options = _build_server_options(ServeConfig(**serve), place, "127.0.0.1", 0)
+    options = _build_server_options(ServeConfig(), place, "127.0.0.1", 0)
     assert options.limits.waits_for_others == waits
 
 

@@ -179,7 +179,6 @@ def test_ready_and_metrics_name_the_generation_refused_and_the_storage_problem()
         "degraded": True,
         "refused_generation": "gen-9",
         "storage_problem": "database s.db was deleted.",
-        "missing_shards": [],
     }
     text = client.get("/metrics").text
     assert 'serendip_refused_generation_info{generation="gen-9"} 1.0' in text

@@ -114,7 +114,7 @@ def test_an_unknown_surface_names_those_that_exist_everywhere(client) -> None:
         assert response.status_code == 422
         assert error_of(response)["message"] == "surface 'shelf' is not configured."
         assert error_of(response)["hint"].endswith(
-            "home, similar, search, cart, thank_you, ads, digest, comedy_shelf, bar, beside."
+            "home, similar, next, search, cart, thank_you, ads, digest, comedy_shelf, bar, beside."
         )
     assert client.get("/v1/users/u/history").json()["events"] == []
     page = client.get("/", params={"surface": "shelf"})

@@ -88,7 +88,6 @@ class TinyEngine:
         self._users: dict[str, User] = {}
         self._answers = 0
         self.is_closed = False
-        self.missing_shards: Sequence[str] = ()
         self.units = {"cost": "EUR"}
         self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()
@@ -239,6 +238,9 @@ class TinyEngine:
             else:
                 items[item_id] = item
         self._items, self._version = items, self._version + len(changes)
+
+    def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
+        return [name for name in dict.fromkeys(item_ids) if name not in self._items]
 
     def item(self, item_id: str) -> Item | None:
         return self._items.get(item_id)

@@ -1,4 +1,4 @@
-"""``serendip export``: items, users and events in open formats, and in those of other engines."""
+"""``serendip export``: items, users and events in open formats."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 NAME = "export"
-HELP = "Write items, users and events in an open format, or in that of another engine."
+HELP = "Write items, users and events in an open format."
 
 
 def run(
     out: Annotated[Path, typer.Argument(help="New folder.")],
-    format_name: Annotated[
-        str, typer.Option("--format", help="parquet, jsonl, gorse, recbole, ubi or opensearch.")
-    ] = "parquet",
+    format_name: Annotated[str, typer.Option("--format", help="parquet or jsonl.")] = "parquet",
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
     """Write one consistent snapshot of everything; others read and write on."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.exchange.export import export
+    from serendip.jobs.exports.export import export
 
     terminal = Terminal(json)
     progress = terminal.options().progress

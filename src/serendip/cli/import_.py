@@ -12,6 +12,7 @@ HELP = "Import the files of serendip.toml into the database, all or nothing."
 
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     """Import items, events and users; data posted to the API stay."""
+    from serendip.engine.artefacts.generations import current_name
     from serendip.engine.workspace import Workspace
     from serendip.jobs.import_files import import_files
 
@@ -26,6 +27,11 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
         terminal.say(
             f"{summary['deleted_items']:,} items of the import before are not in the files any "
             "more and were deleted."
+        )
+    if current_name(opened.generations):
+        terminal.say(
+            "A running service finds them from its next start (kill -HUP) or training on, kinds of "
+            "attributes too."
         )
     if "users" in summary:
         terminal.say(f"{summary['users']:,} users of the users file are in it.")

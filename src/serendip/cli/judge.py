@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
-    EngineOption,
     JsonOption,
     SeedOption,
     Terminal,
@@ -21,34 +19,6 @@ from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.llm.runner import CostEstimate
-
-
-def label(
-    pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
-    out: Annotated[Path, typer.Option(help="CSV file of this labeller's labels.")],
-    name: Annotated[str, typer.Option(help="Name of the labeller.")],
-    workspace: WorkspaceOption = Path(),
-    other: Annotated[
-        list[Path] | None,
-        typer.Option(help="Another labeller's labels of the same pairs; repeatable."),
-    ] = None,
-    port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 picks a free one.")] = 8090,
-    json: JsonOption = False,
-) -> None:
-    """Label pairs on a page, by keyboard, until interrupted; the same command continues later."""
-    from serendip.engine.workspace import Workspace
-    from serendip.jobs.labels.by_hand import open_session
-    from serendip.serve.page.labelling import run_labelling
-
-    terminal = Terminal(json)
-    with open_session(Workspace.open(workspace), pairs, out, name, other or ()) as session:
-        run_labelling(
-            session, port, lambda address: terminal.say(f"Ready: {address}   (Ctrl-C stops)")
-        )
-        view = session.view()
-    labelled = view.good + view.bad
-    terminal.result({"pairs": view.pairs, "labelled": labelled, "bad": view.bad, "out": str(out)})
-    terminal.say(f"{labelled:,} of {view.pairs:,} pairs in {out}, {view.bad:,} bad")
 
 
 def agreement(
@@ -90,7 +60,6 @@ class Format(StrEnum):
 _LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are of typed texts."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.command("label")(label)
 app.command("agreement")(agreement)
 
 
@@ -142,14 +111,11 @@ def run(
             "--forget-batch", help="Send questions of unanswered batches again, at new cost."
         ),
     ] = False,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
     from serendip.jobs.llm.job import LlmJob
-    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
@@ -164,8 +130,7 @@ def run(
 
     labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
     llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
-    choice = EngineChoice(engine, address)
-    with terminal.job("labels", workspace, engine=choice) as context:
+    with terminal.job("labels", workspace) as context:
         result = label_pairs(context, labelling, llm_job)
     terminal.result(result)
     if not estimate:
@@ -247,8 +212,12 @@ def distil(
         typer.Option(help="Pairs whose queries a prompt was tuned on; repeatable."),
     ] = None,
     allowed: Annotated[
-        float, typer.Option(help="Share of the shown items that may be irrelevant.")
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            help="Guarantee: share of the shown items that may be irrelevant. Default: the "
+            "strictest threshold that hides hardly a relevant item."
+        ),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Confidence of that guarantee.")] = 0.95,
     lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     seed: SeedOption = 0,
@@ -311,17 +280,16 @@ def export(
 
 
 def _describe_distillation(result: dict[str, Any]) -> list[str]:
+    from serendip.jobs.relevance.decisions import describe_goal
+
     low, high = result["ci95"]["auroc"]
     effect = result["filter"]
-    guarantee = (
-        f"at most {effect['allowed']:.0%} irrelevant at a confidence of {effect['confidence']:.0%}"
-    )
     threshold = effect["safe_threshold"]
     return [
         f"{result['version']}: AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
         f"{result['pairs']['gold']:,} pairs of {result['queries']['gold']:,} unseen queries",
         *_describe_users(result),
-        f"  {guarantee}: "
+        f"  {describe_goal(effect)}: "
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
         f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
         f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",

@@ -17,7 +17,6 @@ from serendip import __version__
 from serendip.cli import (
     backup,
     config,
-    convert,
     demo,
     doctor,
     embed,
@@ -36,7 +35,6 @@ from serendip.cli import (
     restore,
     rollback,
     serve,
-    shard,
     status,
     storage,
     store,
@@ -56,8 +54,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(init, import_, doctor, train, status, evaluate, serve, shard, recommend, rollback),
-    *(backup, restore, export, convert, demo),
+    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback),
+    *(backup, restore, export, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(config.app, name=config.NAME, help=config.HELP)

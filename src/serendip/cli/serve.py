@@ -291,7 +291,7 @@ def _build_server_options(
         config.waiting_requests,
         parse_duration(config.receive_timeout),
         parse_duration(config.deadline),
-        waits_for_others=bool(config.shards) or isinstance(database, str),
+        waits_for_others=isinstance(database, str),
     )
     return ServerOptions(
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
@@ -376,12 +376,12 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     def open_engine() -> Engine:
         from serendip.engine.engine import Engine
 
-        return _warm(Engine.open(workspace, with_shards=True))
+        return _warm(Engine.open(workspace))
 
     def open_earlier() -> Engine:
         from serendip.engine.engine import Engine
 
-        return _warm(Engine.open_earlier(workspace, with_shards=True))
+        return _warm(Engine.open_earlier(workspace))
 
     def current() -> str:
         from serendip.engine.artefacts.generations import current_name

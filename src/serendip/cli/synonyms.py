@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
     EstimateLlmOption,
     JsonOption,
     LlmBudgetOption,
-    LlmEngineOption,
     Terminal,
     WorkspaceOption,
     require_budget,
@@ -44,8 +42,6 @@ def build(
     job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "synonyms",
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "synonyms-1",
     estimate: EstimateLlmOption = False,
-    engine: LlmEngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Propose pairs from logged searches and from word vectors, or by an LLM.
@@ -55,7 +51,6 @@ def build(
     from serendip.jobs.llm.job import LlmJob
     from serendip.jobs.synonyms.mine import build_synonyms
     from serendip.jobs.synonyms.write_by_llm import write_synonyms_by_llm
-    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
     spend = require_budget(llm, budget, estimate)
@@ -72,8 +67,7 @@ def build(
         )
 
     llm_job = LlmJob(job, spend, estimate, print_estimate)
-    choice = EngineChoice(engine, address)
-    with terminal.job("synonyms", workspace, engine=choice) as context:
+    with terminal.job("synonyms", workspace) as context:
         rows, facts = write_synonyms_by_llm(context, llm_job, terms, prompt)
     if estimate:
         terminal.result(facts)

@@ -46,14 +46,6 @@ AddressOption = Annotated[
         help="With --engine ray: the cluster, such as auto; empty = one of this machine alone.",
     ),
 ]
-LlmEngineOption = Annotated[
-    str | None,
-    typer.Option(
-        "--engine",
-        help="With --llm: where questions are asked: local or ray. Default: `[engine]` of the "
-        "settings.",
-    ),
-]
 EstimateOption = Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")]
 EstimateLlmOption = Annotated[
     bool, typer.Option("--estimate", help="With --llm: only estimate the cost.")

@@ -2,7 +2,7 @@
 
 There is one ``VectorFile`` per encoder: batches are appended to it as soon as they are encoded, and
 survive a killed process. The key of a vector is the SHA-256 of the encoder's name, its version, and
-the text or the hash of the file.
+the text as the encoder reads it or the hash of the file.
 
 Shapes: N inputs, D vector size.
 """
@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.content.encoders.base import Encoder, EncoderInput, InputT
+from serendip.content.encoders.base import Encoder, EncoderInput, InputT, clip_text
 from serendip.content.encoders.weights import hash_file
 from serendip.content.vector_file import KEY_BYTES, Keys, VectorFile
 from serendip.data.arrays import FloatArray
-from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import DataError, StorageError
 from serendip.runtime.progress import Progress, SilentProgress
 
@@ -191,7 +190,7 @@ def _build_keys(encoder: Encoder[InputT], inputs: Sequence[EncoderInput]) -> tup
     for item in inputs:
         digest, reason = prefix.copy(), ""
         try:
-            digest.update(_read_content(item).encode("utf-8", "surrogatepass"))
+            digest.update(_read_content(item).encode())
             keys += digest.digest()
         except DataError as error:
             keys += bytes(KEY_BYTES)
@@ -207,7 +206,7 @@ def _read_content(item: EncoderInput) -> str:
         DataError: a file cannot be read.
     """
     if not isinstance(item, Path):
-        return (item or "")[:MAX_ENCODED_CHARS]
+        return clip_text(item or "")
     try:
         return hash_file(item)
     except OSError as error:

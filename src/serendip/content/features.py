@@ -13,7 +13,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder, find_present
 from serendip.content.encoders.media_files import Media, MediaReport
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
+from serendip.content.fusion import TEXT, Fusion, FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.content.text_vectors import encode_ahead
 from serendip.data.arrays import FloatArray, IntArray
@@ -38,7 +38,7 @@ def encode_items(
     """
     options = options or TrainOptions()
     progress = options.progress
-    texts = [item.text(fields) for item in items]
+    texts = [item.encoder_text(fields) for item in items]
     encode_ahead(texts, encoder, cache, options)
     vectors = cache.encode(encoder, texts, progress)
     encoded = {TEXT: ModalityVectors(vectors, find_present(texts))}
@@ -96,7 +96,7 @@ def encode_new(
     encoder: TextEncoder,
     codebooks: Codebooks,
     fields: Sequence[str],
-    fusion: Fusion = TEXT_ONLY,
+    fusion: Fusion,
     media: Mapping[str, ModalityVectors] | None = None,
 ) -> ItemFeatures:
     """Build features of items added after training: new vectors, codes by the frozen codebooks.
@@ -104,7 +104,7 @@ def encode_new(
     Only text is encoded, since this runs in the service, which never decodes media: ``media`` are
     the vectors of files that were encoded elsewhere.
     """
-    texts = [item.text(fields) for item in items]
+    texts = [item.encoder_text(fields) for item in items]
     return build_text_features(texts, encoder.encode(texts), codebooks, fusion, media)
 
 
@@ -128,7 +128,8 @@ def build_text_features(
 
 def fuse_text_vectors(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:
     """Map text vectors (Q, D) of queries into the fused space of the items."""
-    return fusion.encode({TEXT: ModalityVectors(vectors, find_present(texts))})
+    queries = {TEXT: ModalityVectors(vectors, find_present(texts))}
+    return fusion.encode(queries, are_queries=True)
 
 
 def find_unchanged(

@@ -5,7 +5,11 @@ it, then scaled so that its block has the same mean squared norm as every other.
 concatenated and the row is normalised. A missing modality is a block of zeros, which is the mean
 after centring, and False in the mask.
 
-With text as the only modality the vectors are the text vectors, unchanged.
+Text as the only modality is centred and not projected: vectors of a sentence encoder share a
+direction, which makes an item near the mean similar to everything. Queries are projected and not
+centred: the mean of item texts is not theirs, and what they share with it is equal for all items.
+
+Paper: Mu and Viswanath 2018, "All-but-the-Top" (arXiv:1702.01417), for the mean.
 
 Shapes: N items, D size of a modality's vectors, P of its block, M modalities.
 """
@@ -30,12 +34,14 @@ from serendip.errors import ArtefactError, DataError
 
 TEXT = "text"
 
+_ROWS_AT_ONCE = 1 << 16
+
 _NOISE = 1e-5
 """Components with a smaller standard deviation are rounding errors of unit vectors."""
 
 
 class FusionConfig(Config):
-    """Fusion of modalities into one vector; not used if text is the only modality."""
+    """Fusion of modalities into one vector; text as the only modality is centred alone."""
 
     method: Literal["pca", "whiten"] = "pca"
     """``whiten`` gives all components of a modality the same variance, so that fine differences
@@ -50,14 +56,14 @@ class Block:
     """Affine map of one modality into its block of the fused space.
 
     Args:
-        mean: (D,) float32.
+        mean: (D,) float32; of items, not of queries.
         weight: (D, P) float32, projection and scale.
     """
 
     mean: FloatArray
     weight: FloatArray
 
-    def encode(self, encoded: ModalityVectors) -> FloatArray:
+    def encode(self, encoded: ModalityVectors, are_queries: bool = False) -> FloatArray:
         """Project vectors (N, D): block (N, P) float32, zeros where the modality is missing.
 
         Raises:
@@ -69,7 +75,8 @@ class Block:
                 f"{len(self.mean)}.",
                 "Encode with the encoder of the training, or run `serendip train`.",
             )
-        block = (encoded.vectors - self.mean) @ self.weight  # (N, D) @ (D, P)
+        vectors = encoded.vectors if are_queries else encoded.vectors - self.mean  # (N, D)
+        block = vectors @ self.weight  # (N, D) @ (D, P)
         return np.where(encoded.present[:, None], block, 0.0).astype(np.float32)
 
 
@@ -78,7 +85,8 @@ class Fusion:
     """Fitted fusion: the map of each modality into the fused space.
 
     Args:
-        blocks: modality -> map, in the order of the fused vector; empty = text vectors unchanged.
+        blocks: modality -> map, in the order of the fused vector; empty = text vectors unchanged,
+            as in generations of earlier versions.
     """
 
     blocks: Mapping[str, Block] = field(default_factory=dict)
@@ -89,13 +97,17 @@ class Fusion:
         return tuple(self.blocks) or (TEXT,)
 
     @property
+    def _is_text_only(self) -> bool:
+        return self.modalities == (TEXT,)
+
+    @property
     def sizes(self) -> list[tuple[str, tuple[int, ...]]]:
         """Name of each modality with the shape (D, P) of its map."""
         return [(name, block.weight.shape) for name, block in self.blocks.items()]
 
     @property
     def columns(self) -> tuple[slice, ...]:
-        """Columns of each modality in the fused vectors; empty if these are the text vectors."""
+        """Columns of each modality in the fused vectors."""
         ends = np.cumsum([0, *(block.weight.shape[1] for block in self.blocks.values())]).tolist()
         return tuple(slice(begin, end) for begin, end in pairwise(ends))
 
@@ -106,16 +118,19 @@ class Fusion:
         A modality that no item has, or that is the same for all items, is left out.
         """
         if set(encoded) == {TEXT}:
-            return cls()
+            return cls({TEXT: _fit_mean(encoded[TEXT])})
         blocks = {name: _fit_block(vectors, config) for name, vectors in encoded.items()}
         return cls({name: block for name, block in blocks.items() if block.weight.shape[1]})
 
-    def encode(self, encoded: Mapping[str, ModalityVectors]) -> FloatArray:
+    def encode(
+        self, encoded: Mapping[str, ModalityVectors], are_queries: bool = False
+    ) -> FloatArray:
         """Fuse modalities into unit vectors (N, sum of P); zeros if no modality is present.
 
         Args:
             encoded: one or more modalities of the same N items or queries; other modalities are
                 missing for all, so that text queries match the text block of items.
+            are_queries: whether they are queries, which are not centred.
 
         Raises:
             DataError: no modality is given, or one has vectors of another size.
@@ -125,19 +140,22 @@ class Fusion:
         if not self.blocks:
             return encoded[TEXT].vectors
         count = len(next(iter(encoded.values())))
-        parts = [
-            block.encode(encoded[name])
-            if name in encoded
-            else np.zeros((count, block.weight.shape[1]), np.float32)
-            for name, block in self.blocks.items()
-        ]
-        return unit(np.concatenate(parts, axis=1))
+        width = sum(block.weight.shape[1] for block in self.blocks.values())
+        fused = np.zeros((count, width), np.float32)  # (N, sum of P)
+        # In parts, since a large catalogue fits into memory once, not four times.
+        for begin in range(0, count, _ROWS_AT_ONCE):
+            rows = slice(begin, begin + _ROWS_AT_ONCE)
+            for (name, block), columns in zip(self.blocks.items(), self.columns, strict=True):
+                if name in encoded:
+                    fused[rows, columns] = block.encode(encoded[name].rows(rows), are_queries)
+            fused[rows] = unit(fused[rows])
+        return fused
 
     def compare_text(
         self, fused: FloatArray, items: IntArray, text_vector: FloatArray
     ) -> FloatArray:
         """Cosines (C,) of the text of items (C,), of fused rows (N, sum of P), with a query's."""
-        if not self.blocks:
+        if self._is_text_only:
             return dot_items(fused, items, text_vector)
         return np.asarray(self.extract_text_part(fused[items]) @ text_vector, np.float32)
 
@@ -147,7 +165,7 @@ class Fusion:
         Text queries are compared with these: compared with whole rows, an item without an image
         would be more similar to every query than one whose image block has half of the norm.
         """
-        if not self.blocks:
+        if self._is_text_only:
             return fused
         text = np.zeros(fused.shape, dtype=np.float32)
         for name, columns in zip(self.blocks, self.columns, strict=True):
@@ -197,7 +215,18 @@ class Fusion:
 
 
 TEXT_ONLY = Fusion()
-"""Fusion of text alone: fused vectors are the text vectors."""
+"""Fusion that leaves text vectors as they are."""
+
+
+_MEAN_WEIGHT = 100
+"""Items that weigh as much as a mean of zero: the mean of a few items is what they say."""
+
+
+def _fit_mean(encoded: ModalityVectors) -> Block:
+    """Fit the map of text alone: centred, not projected."""
+    total = encoded.vectors.sum(axis=0, dtype=np.float64, where=encoded.present[:, None])  # (D,)
+    mean = total / (encoded.present.sum() + _MEAN_WEIGHT)
+    return Block(mean.astype(np.float32), np.eye(encoded.vectors.shape[1], dtype=np.float32))
 
 
 def _read_position(name: str) -> int:

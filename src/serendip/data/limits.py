@@ -38,6 +38,10 @@ MAX_CLOCK_LEAD_S = 24 * 3600.0
 MAX_ROW_CHARS = 16 * 1024 * 1024
 """Characters of one row or cell of a file; a longer one is refused unread."""
 
+MAX_ENCODED_FIELD_CHARS = 160
+"""Characters of one field of an item that a text encoder reads; further ones drown title and people
+and cost time."""
+
 MAX_ENCODED_CHARS = 4096
 """Characters of a text that a text encoder reads, more than 512 tokens in most languages; the rest
 is indexed for lexical search only."""

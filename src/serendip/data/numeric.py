@@ -77,14 +77,23 @@ def fit_logistic(
     Returns:
         (F,) weights.
     """
-    found = start.copy()
+
+    def loss(at: Doubles) -> float:
+        odds = np.clip(inputs @ at, -steps.largest, steps.largest)
+        entropies = np.logaddexp(0.0, odds) - targets * odds
+        return float((weights * entropies).sum() + (ridge * (at - prior) ** 2).sum() / 2)
+
+    found, lowest = start.copy(), loss(start)
     diagonal = np.diag(ridge + damping)
     for _ in range(steps.count):
         chance = logistic(inputs @ found, steps.largest)
         gradient = inputs.T @ (weights * (chance - targets)) + ridge * (found - prior)  # (F,)
         hessian = (inputs * (weights * chance * (1 - chance))[:, None]).T @ inputs  # (F, F)
         step = np.linalg.solve(hessian + diagonal, gradient)
-        found -= np.clip(step, -steps.furthest, steps.furthest)
         if np.abs(step).max() < steps.tolerance:
-            break
+            return found - step
+        step *= min(1.0, steps.furthest / np.abs(step).max())
+        while (lower := loss(found - step)) > lowest and np.abs(step).max() > steps.tolerance:
+            step /= 2.0  # a whole step may lead too far, and then away for good
+        found, lowest = found - step, lower
     return found

@@ -164,10 +164,14 @@ class Query:
 
     Args:
         surface: the task that models know; the engine maps the requested surface to it.
-        text: as typed; empty without a text.
+        text: as typed, folded (``data.text.fold``); empty without a text.
+        typed: the text before it was folded, to be shown.
         meant: the corrected text that is searched instead of a misspelt one; empty = no correction.
         is_literal: whether to search the text as typed, without corrections.
-        text_vector: (D,) unit vector of ``searched``; None without a text.
+        text_vector: (D,) unit vector of ``searched`` in the space of the items; None without a
+            text.
+        encoded_text: (C,) the same as the text encoder has it, before pictures or sounds are fused
+            with texts; None = not known.
         user_id: external id, for logs and traces; empty for an unknown visitor.
         history: the user's events known at ``time``.
         rejected: items that the user does not want at ``time``; none of them is in the history.
@@ -186,6 +190,7 @@ class Query:
     surface: Surface = "home"
     text: str = ""
     text_vector: FloatArray | None = None
+    encoded_text: FloatArray | None = None
     user_id: str = ""
     history: History = field(default_factory=History)
     rejected: Rejected = field(default_factory=Rejected)
@@ -197,6 +202,7 @@ class Query:
     device: str = ""
     session: int = NO_SESSION
     user_groups: Mapping[str, str] = field(default_factory=dict)
+    typed: str = ""
     meant: str = ""
     is_literal: bool = False
     filters: tuple[AttributeTest, ...] = ()
@@ -206,6 +212,11 @@ class Query:
     def searched(self) -> str:
         """The text to search: the corrected one, else the one typed."""
         return self.meant or self.text
+
+    @property
+    def shown(self) -> str:
+        """The searched text as people read it."""
+        return self.meant or self.typed or self.text
 
     def known(self, num_items: int) -> Query:
         """The query without items whose numbers are outside [0, num_items)."""

@@ -8,6 +8,9 @@ Tokens are runs of letters, digits and their marks, case-folded and without acce
 write no spaces (or attach particles to words, as Korean does) are indexed by bigrams: ``grams``.
 A measure is one token in any spelling: ``M8 x 40``, ``m8*40`` and ``M8×40`` are ``m8x40``.
 
+``fold`` makes equal what differs in case, accents, width and spaces only: texts are folded before
+anything reads them, text encoders included.
+
 ``plain_title`` undoes the word order of library catalogues, which move the article to the end and
 the year into brackets, "Matrix, The (1999)": nobody types that, so importers normalise it.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 MAX_CHARACTERS = 10_000
@@ -35,7 +38,6 @@ _LETTERS = {
     "\u00fe": "th",
     "\u0131": "i",
     "\u0127": "h",
-    "&": " and ",
 }
 # Accents, points and tone marks, which people omit when they type; kept are the vowel signs of
 # Indic and Thai and the voicing marks of Kana, which change the word.
@@ -60,31 +62,59 @@ _UNSPACED = (
     "\U00020000-\U0003ffff"
 )
 _RUN = re.compile(f"[{_UNSPACED}]+")
-_TIMES = re.compile(r"([0-9])\s*[x*×]\s*(?=[0-9])")
+# A star with a space beside it is no sign of a measure: "61* 2001" is a title and a year.
+_TIMES = re.compile(r"([0-9])(?:\s*[x×]\s*|\*)(?=[0-9])")
 _TOKEN = re.compile(f"[{_UNSPACED}]+|[^ {_UNSPACED}]+")
 
 
-class _Folding(dict[int, str | None]):
+class _CharacterMap(dict[int, str | None]):
     """Code point -> its replacement, for ``str.translate``; filled lazily."""
 
+    def __init__(self, replace: Callable[[str], str | None]) -> None:
+        super().__init__()
+        self._replace = replace
+
     def __missing__(self, point: int) -> str | None:
-        self[point] = folded = _fold(point)
-        return folded
+        self[point] = replacement = self._replace(chr(point))
+        return replacement
 
 
-def _fold(point: int) -> str | None:
-    character = chr(point)
-    if character in _APOSTROPHES or any(low <= point <= high for low, high in _DROPPED_MARKS):
+def _fold_character(character: str) -> str | None:
+    is_mark = any(low <= ord(character) <= high for low, high in _DROPPED_MARKS)
+    if is_mark or unicodedata.category(character) == "Cf":
         return None
-    if character in _LETTERS:
-        return _LETTERS[character]
-    category = unicodedata.category(character)
-    if category[0] in "LMN":
-        return character
-    return None if category == "Cf" else " "
+    return _LETTERS.get(character, character)
 
 
-_FOLDING = _Folding()
+def _drop_sign(character: str) -> str | None:
+    if character in _APOSTROPHES:
+        return None
+    if character == "&":
+        return " and "
+    return character if unicodedata.category(character)[0] in "LMN" else " "
+
+
+_FOLDED, _WITHOUT_SIGNS = _CharacterMap(_fold_character), _CharacterMap(_drop_sign)
+
+
+def fold(text: str) -> str:
+    """Fold a text to the form in which it is read; its signs stay.
+
+    Args:
+        text: any text; only its first 10,000 characters count.
+
+    Returns:
+        compatibility-folded, case-folded text without accents and invisible characters, its words
+        separated by single spaces. Folding twice changes nothing.
+    """
+    text = text[:MAX_CHARACTERS]
+    if text.isascii():
+        folded = text.lower()
+    else:
+        decomposed = unicodedata.normalize("NFKD", text).casefold()
+        decomposed = unicodedata.normalize("NFKD", decomposed)
+        folded = unicodedata.normalize("NFC", decomposed.translate(_FOLDED))
+    return " ".join(folded[:MAX_CHARACTERS].split())
 
 
 def normalise(text: str) -> str:
@@ -94,19 +124,13 @@ def normalise(text: str) -> str:
         text: any text; only its first 10,000 characters count.
 
     Returns:
-        compatibility-folded, case-folded text without accents and punctuation; apostrophes join
-        (``don't`` -> ``dont``), ``&`` becomes ``and``, ``2 x 4`` ``2x4``. Empty if no letter or
-        digit is left.
+        the folded text without punctuation; apostrophes join (``don't`` -> ``dont``), ``&``
+        becomes ``and``, ``2 x 4`` ``2x4``. Empty if no letter or digit is left.
     """
-    text = text[:MAX_CHARACTERS]
-    if text.isascii():
-        folded = _join_measures(text.lower()).translate(_FOLDING)
-    else:
-        decomposed = unicodedata.normalize("NFKD", text).casefold()
-        decomposed = _join_measures(unicodedata.normalize("NFKD", decomposed))
-        folded = decomposed.translate(_FOLDING)
-        folded = unicodedata.normalize("NFC", folded)
-    return " ".join(folded[:MAX_CHARACTERS].split())
+    plain = _join_measures(fold(text)).translate(_WITHOUT_SIGNS)
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFC", plain)
+    return " ".join(plain[:MAX_CHARACTERS].split())
 
 
 def _join_measures(lower: str) -> str:
@@ -121,7 +145,7 @@ def code_key(text: str) -> str:
 
 def title_key(text: str) -> str:
     """Normal form of a title; a title of symbols only (``$``, an emoji) keeps its symbols."""
-    return normalise(text) or " ".join(text[:MAX_CHARACTERS].casefold().split())
+    return normalise(text) or fold(text)
 
 
 def tokens(text: str) -> list[str]:
@@ -141,6 +165,11 @@ def grams(normal: str) -> list[str]:
         terms.extend(run)
         terms.extend(left + right for left, right in pairwise(run))
     return terms
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether a word is of a script without spaces, or with particles, as Korean."""
+    return _RUN.match(word) is not None
 
 
 def query_grams(normal: str) -> list[str]:

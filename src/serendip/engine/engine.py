@@ -20,7 +20,6 @@ from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.items.fair_start import Promise
 from serendip.data.query import Query
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
@@ -43,7 +42,6 @@ from serendip.engine.artefacts.generations import (
     open_named,
 )
 from serendip.engine.artefacts.quality_report import QualityReport
-from serendip.engine.artefacts.shards import ShardGroup
 from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back, has_popular_rung
@@ -76,7 +74,6 @@ from serendip.errors import (
     UnsupportedError,
 )
 from serendip.models.index.ann_index import INDEX_FILE, load_faiss
-from serendip.models.index.sharded_index import opening_shards
 from serendip.runtime.spans import span
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
@@ -111,7 +108,6 @@ class Engine:
         report: QualityReport,
         clock: Callable[[], float] = time.time,
         media: PostedMedia = NO_POSTED_MEDIA,
-        shards: ShardGroup | None = None,
     ) -> None:
         self.settings = settings = workspace.settings
         self.pictures = pictures
@@ -127,7 +123,7 @@ class Engine:
         self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
-        self._media, self._shards = media, shards
+        self._media = media
         self._eraser = Eraser(workspace, store)
         self._remover = RemainsRemover(
             workspace.folder, on_failed_sync=store.database.note_failed_sync
@@ -139,7 +135,6 @@ class Engine:
             settings.actions,
             int(manifest.get("event_seq", 0)),
             clock,
-            Promise.largest(surface.promise for surface in self._surfaces.values()),
         )
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)
@@ -151,7 +146,6 @@ class Engine:
         cls,
         folder: Path | str,
         clock: Callable[[], float] = time.time,
-        with_shards: bool = False,
     ) -> Engine:
         """Open the published generation of a workspace.
 
@@ -161,20 +155,16 @@ class Engine:
             folder: the workspace.
             clock: returns Unix seconds; decides which items are available and when a request reads
                 the log for the counts.
-            with_shards: whether the shards of ``[serve]`` search its indexes, as those of a service
-                do; False = this process searches all of them.
 
         Raises:
-            ConfigError: ``serendip.toml`` is missing or has a wrong key or value, or a shard has
-                another range.
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
             NotTrainedError: no generation is published.
             ArtefactError: a file of the generation is missing or altered.
-            StorageError: the database is missing or cannot be read, or no shard answers, or one
-                does not have the generation yet.
+            StorageError: the database is missing or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
         generation = open_current(workspace.generations)
-        return cls._open_generation(workspace, generation, clock, with_shards=with_shards)
+        return cls._open_generation(workspace, generation, clock)
 
     @classmethod
     def open_named(
@@ -184,7 +174,7 @@ class Engine:
         clock: Callable[[], float] = time.time,
         moment: StoreMoment | None = None,
     ) -> Engine:
-        """Open a generation by name, without shards, for jobs.
+        """Open a generation by name, for jobs.
 
         Its files were verified by the process that names it.
 
@@ -203,12 +193,11 @@ class Engine:
         return cls._open_generation(workspace, generation, clock, moment)
 
     @classmethod
-    def open_earlier(cls, folder: Path | str, with_shards: bool = False) -> Engine:
+    def open_earlier(cls, folder: Path | str) -> Engine:
         """Open the newest undamaged generation before the published one, if that is damaged.
 
         Args:
             folder: the workspace.
-            with_shards: as in ``open``.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
@@ -218,7 +207,7 @@ class Engine:
         """
         workspace = Workspace.open(Path(folder))
         generation = open_earlier(workspace.generations)
-        return cls._open_generation(workspace, generation, with_shards=with_shards)
+        return cls._open_generation(workspace, generation)
 
     @classmethod
     def _open_generation(
@@ -227,14 +216,36 @@ class Engine:
         generation: Version,
         clock: Callable[[], float] = time.time,
         moment: StoreMoment | None = None,
-        with_shards: bool = False,
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
-        shards = ShardGroup.open(workspace, generation) if with_shards else None
-        with opening_shards(None if shards is None else shards.open_index):
-            state = EngineState.open(generation.folder).with_synonyms(synonyms)
+        state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
+        return cls.of_state(workspace, generation, state, encoder, clock, moment)
+
+    @classmethod
+    def of_state(
+        cls,
+        workspace: Workspace,
+        generation: Version,
+        state: EngineState,
+        encoder: TextEncoder,
+        clock: Callable[[], float] = time.time,
+        moment: StoreMoment | None = None,
+    ) -> Engine:
+        """Answer from a state that is in memory, such as that of a generation to be published.
+
+        Args:
+            workspace: of the generation.
+            generation: its name and manifest; its folder is not read.
+            state: of the generation.
+            encoder: of texts.
+            clock: as in ``open``.
+            moment: as in ``open_named``.
+
+        Raises:
+            StorageError: the database is missing or cannot be read.
+        """
         store = workspace.open_store(BUSY_TIMEOUT_S)
         with ExitStack() as undo:
             undo.callback(store.close)
@@ -247,8 +258,7 @@ class Engine:
             media = PostedMedia(workspace.posted_media, settings.content, workspace.folder)
             undo.callback(media.close)
             engine = cls(
-                *(workspace, generation, state, encoder, store, pictures, report, clock, media),
-                shards,
+                *(workspace, generation, state, encoder, store, pictures, report, clock, media)
             )
             undo.pop_all()
         return engine
@@ -527,7 +537,7 @@ class Engine:
 
         Args:
             items: new items, or other content of stored ones; of several with the same id the
-                last is stored.
+                last is stored. Paths of categories are split as those of the file.
 
         Returns:
             number of stored items.
@@ -536,7 +546,13 @@ class Engine:
             DataError: an item is not valid, see ``serendip.data.store.validation``; none is
                 stored.
         """
-        return self._live.add_items(items)
+        cells = self.settings.items.cells
+        return self._live.add_items([cells.split_levels(item) for item in items])
+
+    def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
+        """Those of some ids that no item has, each once, at most ten."""
+        vocabulary = self._live.current.catalogue.vocabulary
+        return [name for name in dict.fromkeys(item_ids) if name and name not in vocabulary][:10]
 
     def find_file_problems(self, items: Sequence[Item]) -> list[FileProblem]:
         """Pictures and sounds of items that cannot be used, found without opening the files.
@@ -685,11 +701,6 @@ class Engine:
     def labels(self) -> Labels:
         """Readable labels of the names in answers."""
         return Labels.of(self._live.current.models, self._surfaces)
-
-    @property
-    def missing_shards(self) -> tuple[str, ...]:
-        """Addresses of the shards that did not answer when they were last asked."""
-        return () if self._shards is None else self._shards.missing
 
     def storage_problem(self) -> str:
         """Why a write would fail now, found without a write; empty = no known problem."""

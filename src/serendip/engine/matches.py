@@ -16,7 +16,6 @@ from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
-from serendip.data.text import normalise
 from serendip.engine.listing import sort_items
 from serendip.engine.stages.pipeline import restrict, run
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
@@ -48,9 +47,9 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
         sort: see ``sort_items``; empty = by how well they match.
 
     Returns:
-        items that may be shown, those that have words with the fields of hits of a search; none in
-        a request that neither searches by words that its surface reads nor is a category page, and
-        where accepted synonyms match in place of a word.
+        items that may be shown, those that have words with the fields of hits of a search; none
+        without an order, and in a request that neither searches by words that its surface reads nor
+        is a category page.
     """
     if BrowseSource.name in surface.sources:
         numbers = _allowed(query, surface, state).numbers() if sort else NO_ITEMS
@@ -72,10 +71,8 @@ def find_complete(query: Query, surface: SurfaceConfig, state: EngineState) -> I
     seen = visible_to(surface, query)
     if not seen.text.strip() or WordSource.name not in surface.sources:
         return ItemList()
-    if state.searcher.synonyms.beside(normalise(seen.searched)) and not query.is_literal:
-        return ItemList()
     needed = state.searcher.read(seen.text, seen.is_literal).content.needed
-    return state.searcher.find_complete(needed)
+    return state.searcher.find_complete(needed, query.is_literal)
 
 
 def list_counted(

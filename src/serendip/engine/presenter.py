@@ -63,7 +63,7 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
     if not query.text.strip() or _WORD_SOURCE not in trace:
         return None
     if state.match_id(query.text) >= 0:
-        return SearchFeedback(query.text)
+        return SearchFeedback(query.shown)
     searcher = state.searcher
     interpretation = searcher.read(query.text, query.is_literal)
     # A filter may remove all items that have the words.
@@ -71,7 +71,7 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
     is_lexical = bool(known) or trace[_WORD_SOURCE] > 0
     suggested_key = interpretation.told_key
     return SearchFeedback(
-        searcher.display_form(interpretation.corrected_key) if query.meant else query.text,
+        query.shown,
         bool(query.meant),
         searcher.display_form(suggested_key) if suggested_key else "",
         interpretation.unknown,

@@ -15,6 +15,7 @@ from serendip.data.events.event import ActionRules, session_code
 from serendip.data.items.attribute_test import parse_tests
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
+from serendip.data.text import fold
 from serendip.engine.live.user_histories import UserHistories
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
@@ -49,7 +50,7 @@ class QueryBuilder:
         self._encoder, self._fusion, self._clock = encoder, fusion, clock
         self._surfaces = surfaces
         self._user_histories = UserHistories(store, rules)
-        self._cached_vector = lru_cache(maxsize=_TEXT_CACHE_SIZE)(self._encoded)
+        self._cached_vectors = lru_cache(maxsize=_TEXT_CACHE_SIZE)(self._encode)
 
     def build(self, state: EngineState, request: Request) -> Query:
         """Build the query of a request at the present time, with the whole history of its user.
@@ -63,17 +64,21 @@ class QueryBuilder:
             UnknownItemError: an item is not in the catalogue, deleted or not available yet.
             DataError: a filter is no test of an attribute that items have.
         """
-        surface, text = find_surface(self._surfaces, request.surface), request.text
+        surface = find_surface(self._surfaces, request.surface)
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
         past, now = self.read_past(state, request.user_id), self._clock()
-        is_literal = request.literal or state.match_id(text) >= 0
+        is_id, text = _read_text(state, request)
+        is_literal = request.literal or is_id
         meant = "" if is_literal else state.searcher.correct_text(text)
+        vector, encoded = self._cached_vectors(meant or text) if text.strip() else (None, None)
         return Query(
             surface=surface.task,
             text=text,
+            typed=request.text,
             meant=meant,
             is_literal=is_literal,
-            text_vector=self._cached_vector(meant or text) if text.strip() else None,
+            text_vector=vector,
+            encoded_text=encoded,
             user_id=request.user_id,
             history=past.history,
             rejected=past.rejected,
@@ -108,7 +113,8 @@ class QueryBuilder:
         known = past.known(state.num_items)
         return Query(
             surface=surface.task,
-            text=request.text,
+            text=_read_text(state, request)[1],
+            typed=request.text,
             is_literal=request.literal,
             history=known.history,
             rejected=known.rejected,
@@ -125,11 +131,16 @@ class QueryBuilder:
             return UserPast()
         return self._user_histories.of(user_id, state.catalogue.vocabulary)
 
-    def _encoded(self, text: str) -> FloatArray:
-        vector: FloatArray = fuse_text_vectors([text], self._encoder.encode([text]), self._fusion)[
-            0
-        ]
-        return vector
+    def _encode(self, text: str) -> tuple[FloatArray, FloatArray]:
+        """Vectors of a text in the space of the items, and of the encoder."""
+        encoded = self._encoder.encode([text])  # (1, C)
+        return fuse_text_vectors([text], encoded, self._fusion)[0], encoded[0]
+
+
+def _read_text(state: EngineState, request: Request) -> tuple[bool, str]:
+    """Whether the text of a request is an id, and the text as it is read: folded, or the id."""
+    is_id = state.match_id(request.text) >= 0
+    return is_id, request.text if is_id else fold(request.text)
 
 
 def find_item_number(item_id: str, state: EngineState) -> int:

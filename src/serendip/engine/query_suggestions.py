@@ -1,9 +1,9 @@
 """Suggested queries of one request: completions of a typed text, else queries to search next.
 
 Completions are titles, attribute values and verified queries that continue the typed text, in one
-order. Recommendations are verified queries and the user's own searches and items, ordered by how
-well they fit the user and, on a results page, the search of that page. Every suggestion has a
-result now, although items may have been deleted since its query was verified.
+order. Recommendations are verified queries and the user's own searches and items, by how well they
+fit the user and, on a results page, the search of that page; they are of several kinds, and differ.
+Every suggestion has a result now: items may have been deleted since its query was verified.
 
 ``SuggestionUsers`` caches the features of the users who request suggestions.
 """
@@ -25,17 +25,18 @@ from serendip.data.events.event import ActionRules, Event
 from serendip.data.events.search_log import IMPRESSION, SUGGESTED, choices_of
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.attribute_test import parse_tests
+from serendip.data.items.starts import DAY_S
 from serendip.data.query import History, Query, UserPast
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
-from serendip.engine.explanations.translation import find_language, is_readable
+from serendip.engine.explanations.translation import Language, find_language, is_readable
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
-from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.co_searches import WITHIN_S
 from serendip.search.suggestions.completions import Suggested
@@ -47,15 +48,13 @@ from serendip.search.suggestions.ranker import (
     query_features,
 )
 from serendip.search.suggestions.table import QueryTable
+from serendip.search.suggestions.variety import Group, Option, select_varied
 
 MAX_COMPLETIONS = 128
 """Maximum number of verified queries that the ranker orders for a typed text."""
 
 MAX_OWN_SEARCHES, MAX_OWN_ITEMS = 5, 3
 """Maximum number of the user's own searches and liked items that are candidates."""
-
-MAX_SIMILAR_ITEM_QUERIES = 2
-"""Maximum number of queries of the kind ``like`` in a list."""
 
 _NEW_FROM = 0.5
 """Share of results in categories new to the user from which on a query counts as new."""
@@ -66,17 +65,25 @@ _MAX_OVERLAP = 0.5
 _ITEM_KINDS = ("like", "title", "spelling")
 """Kinds of queries that lead to an item, whether or not the word search finds it."""
 
-_MAX_EXAMINED = 8
-"""Queries that are examined for each wanted one; the others overlap or have no result."""
-
 _FIRST = 1e9
 """Score of what comes first; far above any of the ranker."""
+
+_UNREADABLE = 1e12
+"""What a query in letters that its reader may not know loses: it comes last."""
+
+_LEAST_FOCUS = 0.14
+"""Focus of a phrase, times its words, below which it is about nothing: it completes a text, but is
+not recommended."""
+
+_CHANCE = 0.3
+"""Scale of what chance adds to the scores of queries that nobody searched, in log odds. So what is
+level is shown in turn, to one user another day, to visitors another hour."""
 
 _YOUNG_POOL = 20
 """Queries of young categories that some are drawn from."""
 
-_MAX_CANDIDATES = 1_000
-"""Maximum number of ranked queries of one table."""
+_MAX_OF_KIND = 64
+"""Maximum number of ranked queries of one kind of a table."""
 
 _MAX_EVENTS = 50
 """Newest events of a user whose searches may be suggested again."""
@@ -128,7 +135,11 @@ class _RankedQuery:
         return self.table.texts[self.row]
 
     @property
-    def kind(self) -> str:
+    def key(self) -> str:
+        return self.table.keys[self.row]
+
+    @property
+    def kind(self) -> QueryKind:
         return self.table.kinds[self.row]
 
     @property
@@ -211,6 +222,7 @@ class QuerySuggester:
         """
         after, k = request.after, request.k
         key, failed, pool_size = normalise(after), context.failed, self._config.exploration
+        rng = np.random.default_rng(_seed(key, context, now))
         passing = _find_passing(state, request)
         page_user = user
         if key:  # The results of the page count as chosen last, the best one as the very last.
@@ -220,22 +232,21 @@ class QuerySuggester:
         all_rows = self._rows_within(passing)
         own = self._own_candidates(state, context) if "own" in self._config.sources else []
         queries = [
-            *self._rank_rows(self._table, all_rows, self._choices, page_user, ""),
-            *self._rank_candidates(state, own, page_user, ""),
-        ]
-        ordered = [
-            query
-            for query in _best_first([*self._ways_out(key or failed, k), *queries])
-            if normalise(query.text) != key and query.item not in context.unwanted
+            *self._rank_rows(self._table, all_rows, self._choices, page_user, "", rng),
+            *self._rank_candidates(state, own, page_user, "", rng),
         ]
         language = find_language(request.language)
         if language is not None:
-            ordered.sort(key=lambda query: not is_readable(query.text, language))
-        wanted = max(k, k - 1 + pool_size)
-        examined = islice(ordered, _MAX_EXAMINED * wanted)
-        best = list(_with_results(state, _remove_similar(examined), wanted, passing))
+            queries = _readable_first(queries, language)
+        ordered = [
+            query
+            for query in _best_first([*self._ways_out(key or failed, k), *queries])
+            if query.key != key and query.item not in context.unwanted and _is_topic(query)
+        ]
+        varied = _select_varied(state, ordered, page_user, passing)
+        best = list(islice(varied, max(k, k - 1 + pool_size)))
         young = self._young(state, ordered, k, now, passing)
-        return self._arrange(state, best, young, user, context, k, key)
+        return self._arrange(state, best, young, user, context, k, rng)
 
     def _ways_out(self, key: str, k: int) -> list[_RankedQuery]:
         """What people searched with success after a search without, at most (k + 1) / 2 of them."""
@@ -261,7 +272,7 @@ class QuerySuggester:
         shares = self._table.shares
         is_young = shares[:, young].sum(1) >= _NEW_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
         found = (one for one in queries if one.table is self._table and is_young[one.row])
-        return list(_with_results(state, _remove_similar(found), _YOUNG_POOL, passing))
+        return list(_with_results(state, filter(_NewResults(), found), _YOUNG_POOL, passing))
 
     def _arrange(
         self,
@@ -271,15 +282,12 @@ class QuerySuggester:
         user: SuggestionUser,
         context: UserContext,
         k: int,
-        key: str,
+        rng: np.random.Generator,
     ) -> list[Suggestion]:
         """The first k queries: some of young categories first, the last position is explored.
 
-        The draws differ between users and change with a user's next choice. Unknown visitors would
-        all get the same draw, so they get the best queries instead.
+        Unknown visitors would all get the same draw, so they get the best queries instead.
         """
-        seed = request_seed(Query("suggest", key, user_id=context.user_id), context.history)
-        rng = np.random.default_rng(seed)
         first, chance = self._draw_young(young, k, context, rng)
         others = [query for query in queries if query not in first]
         shown, pool = others[: k - len(first)], others[max(k - len(first) - 1, 0) :]
@@ -344,8 +352,9 @@ class QuerySuggester:
                 candidates.append(Candidate(text, "query", "own", np.sort(items)))
         visible = (item for item in context.liked if not state.hidden[item])
         for item in islice(visible, MAX_OWN_ITEMS):
-            text = f"like {state.catalogue[item].title}"
-            if state.catalogue[item].title and normalise(text) not in in_table:
+            title = state.catalogue[item].title
+            text = f"{LIKE}{title}"
+            if title and len(text) <= MOST_CHARACTERS and normalise(text) not in in_table:
                 items = np.array([item], np.int32)
                 candidates.append(Candidate(text, "like", "own", items))
         return candidates
@@ -356,11 +365,12 @@ class QuerySuggester:
         candidates: Sequence[Candidate],
         user: SuggestionUser,
         typed: str,
+        rng: np.random.Generator | None = None,
     ) -> list[_RankedQuery]:
         """Rank queries that are not rows of the verified table."""
         table = QueryTable.unverified(candidates, state.catalogue, self._table.categories)
         choices = replace(self._choices, of_queries=table.sums(self._counts))
-        return self._rank_rows(table, np.arange(len(table)), choices, user, typed)
+        return self._rank_rows(table, np.arange(len(table)), choices, user, typed, rng)
 
     def _rank_rows(
         self,
@@ -369,13 +379,22 @@ class QuerySuggester:
         choices: SuggestionChoices,
         user: SuggestionUser,
         typed: str,
+        rng: np.random.Generator | None = None,
     ) -> list[_RankedQuery]:
-        """The best rows (R,) of a table by the scores of the ranker, best first."""
+        """The best rows (R,) of a table by the scores of the ranker, of each kind and of those that
+        people searched; with ``rng``, chance has a part in those that nobody did.
+        """
         if not len(rows):
             return []
         features = query_features(table, rows, choices, user, typed)  # (R, F)
         scores = self._ranker.scores(features)  # (R,)
-        best = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES].tolist()
+        is_searched = table.searches[rows] > 0
+        if rng is not None:
+            scores += np.where(is_searched, 0.0, rng.gumbel(0.0, _CHANCE, len(scores)))
+        group = np.where(is_searched, -1, table.kind_numbers[rows])
+        order = np.lexsort((-scores, group))
+        place_in_group = np.arange(len(order)) - np.searchsorted(group[order], group[order])
+        best = order[place_in_group < _MAX_OF_KIND].tolist()
         return [_RankedQuery(float(scores[place]), table, int(rows[place])) for place in best]
 
 
@@ -383,25 +402,75 @@ def _best_first(queries: Iterable[_RankedQuery]) -> list[_RankedQuery]:
     """Queries by descending score, each normal form once."""
     by_key: dict[str, _RankedQuery] = {}
     for query in sorted(queries, key=lambda query: (-query.score, query.text)):
-        by_key.setdefault(normalise(query.text) or query.text, query)
+        by_key.setdefault(query.key or query.text, query)
     return list(by_key.values())
 
 
-def _remove_similar(queries: Iterable[_RankedQuery]) -> Iterator[_RankedQuery]:
-    """Leave out queries that share most results with a better one, and too many ``like`` ones."""
-    better_results: list[frozenset[int]] = []
-    num_similar_item_queries = 0
-    for query in queries:
+def _seed(key: str, context: UserContext, now: float) -> int:
+    """Of what chance decides: a user's changes with the day and their next choice, that of visitors
+    with the hour.
+    """
+    day = "" if math.isnan(now) else f" {now // DAY_S:.0f}"
+    query = Query("suggest", key + day, user_id=context.user_id, time=now)
+    return request_seed(query, context.history)
+
+
+def _is_topic(query: _RankedQuery) -> bool:
+    """False for a phrase such as "later", which says nothing of what it leads to."""
+    table, row = query.table, query.row
+    if query.kind != "phrase" or not len(table.focus) or table.searches[row]:
+        return True
+    return bool(table.focus[row] * table.num_words[row] >= _LEAST_FOCUS)
+
+
+def _readable_first(queries: Iterable[_RankedQuery], language: Language) -> list[_RankedQuery]:
+    return [
+        query
+        if is_readable(query.text, language)
+        else replace(query, score=query.score - _UNREADABLE)
+        for query in queries
+    ]
+
+
+def _select_varied(
+    state: EngineState,
+    queries: Sequence[_RankedQuery],
+    user: SuggestionUser,
+    passing: AllowedItems | None,
+) -> Iterator[_RankedQuery]:
+    """Queries of all kinds that have results, none of which shares most of these with another."""
+    options = [Option(query.text, _group(query, user), query.score) for query in queries]
+    is_new = _NewResults()
+
+    def accepts(place: int) -> bool:
+        return is_new(queries[place]) and _has_results(state, queries[place], passing)
+
+    yield from (queries[place] for place in select_varied(options, accepts))
+
+
+def _group(query: _RankedQuery, user: SuggestionUser) -> Group:
+    if query.score >= _FIRST / 2:
+        return "way out"
+    if query.key in user.searched:
+        return "own"
+    return "query" if query.table.searches[query.row] else query.kind
+
+
+class _NewResults:
+    """Tells which queries do not share most results with an earlier one; all of an item do not."""
+
+    def __init__(self) -> None:
+        self._earlier: list[frozenset[int]] = []
+
+    def __call__(self, query: _RankedQuery) -> bool:
         if query.kind == "like":
-            num_similar_item_queries += 1
-            if num_similar_item_queries <= MAX_SIMILAR_ITEM_QUERIES:
-                yield query
-            continue
+            return True
         results = frozenset(query.table.results[query.row].tolist()) - {-1}
         limit = _MAX_OVERLAP * len(results)
-        if all(len(results & other) <= limit for other in better_results):
-            better_results.append(results)
-            yield query
+        is_new = all(len(results & other) <= limit for other in self._earlier)
+        if is_new:
+            self._earlier.append(results)
+        return is_new
 
 
 def _find_passing(state: EngineState, request: Request) -> AllowedItems | None:
@@ -419,23 +488,21 @@ def _find_passing(state: EngineState, request: Request) -> AllowedItems | None:
 def _with_results(
     state: EngineState, queries: Iterable[_RankedQuery], k: int, passing: AllowedItems | None
 ) -> Iterator[_RankedQuery]:
-    """The first k queries that have a result now: items may be deleted or have other texts.
+    """The first k queries that have a result now."""
+    return islice((query for query in queries if _has_results(state, query, passing)), k)
+
+
+def _has_results(state: EngineState, query: _RankedQuery, passing: AllowedItems | None) -> bool:
+    """Whether a query has a result now: items may be deleted or have other texts.
 
     With items that pass the filters of a page, one of these with all words of the query.
     """
-    missing, is_filtered = k, passing is not None
-    for query in queries:
-        if missing < 1:
-            return
-        item = query.item
-        if item >= 0 and (state.hidden[item] or (passing is not None and item not in passing)):
-            continue
-        leads_to_item = item >= 0 and query.kind in _ITEM_KINDS
-        if leads_to_item or len(
-            state.searcher.lexical.search(query.text, 1, passing, needs_all=is_filtered)
-        ):
-            missing -= 1
-            yield query
+    item, is_filtered = query.item, passing is not None
+    if item >= 0 and (state.hidden[item] or (passing is not None and item not in passing)):
+        return False
+    if item >= 0 and query.kind in _ITEM_KINDS:
+        return True
+    return len(state.searcher.lexical.search(query.text, 1, passing, needs_all=is_filtered)) > 0
 
 
 def _is_new(query: _RankedQuery, user: SuggestionUser) -> bool:

@@ -16,12 +16,13 @@ import numpy as np
 
 from serendip.config import validate
 from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
+from serendip.data.items.allowed_items import ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
-from serendip.data.items.fair_start import ItemStarts, Promise
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
@@ -54,7 +55,7 @@ _CONTENT_FOLDER = "content"
 _IDS_FOLDER, _CELLS_FOLDER, _VALUES_FOLDER = "ids", "cells", "values"
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 _RELEVANCE_FOLDER, _LISTS_FOLDER, _ITEMS_FOLDER = "relevance", "relevance_lists", "_items"
-_REPEATS_FILE, _STARTS_FOLDER = "repeat_after.npy", "starts"
+_REPEATS_FILE, _RECEPTION_FOLDER = "repeat_after.npy", "reception"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.arrow"
 _QUERIES_FOLDER, _CONTEXT_FOLDER = "queries", "context"
 TYPED_TEXTS = "search"
@@ -77,7 +78,8 @@ class EngineState:
         searcher: word search.
         suggester: completes titles and attribute values.
         counts: (N,) int32 interactions per item.
-        quality: (N,) float32 share of likes, shrunk towards the catalogue's mean.
+        quality: (N,) float32 share of likes, shrunk towards the catalogue's mean; without any event
+            ``catalogue_prior``.
         hidden: (N,) bool, True = must not be shown: deleted, or not available yet.
         cells: finds the items near a new one.
         mean_quality: quality of items that are posted later.
@@ -91,9 +93,9 @@ class EngineState:
         query_ranker: orders them.
         context: what is known of countries, devices and times of requests.
         repeats: when items that a user chose may come again.
-        starts: when items appeared, and how often they were shown.
         meaning_floor: how near to a text items are that are found by their meaning alone.
         variants: (N,) int32 number that variants of an item share (``search.variants``).
+        reception: how often items were shown and rejected.
         derived: what requests need besides, computed on first use.
     """
 
@@ -119,8 +121,8 @@ class EngineState:
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
     context: ContextCounts = field(default_factory=ContextCounts)
     repeats: Repeats = field(default_factory=Repeats)
-    starts: ItemStarts = field(default_factory=ItemStarts)
     meaning_floor: MeaningFloor = field(default_factory=MeaningFloor)
+    reception: Reception = field(default_factory=Reception)
     derived: Derived = field(default_factory=Derived, init=False)
 
     @property
@@ -133,24 +135,16 @@ class EngineState:
         """Names of the ranker's features, which depend on the models and on what the data have."""
         return feature_names(self.models, self.repeats.is_on, self.context)
 
-    def find_owed(self, promise: Promise, items: IntArray, times: TimeArray | float) -> BoolArray:
-        """Which items (C,) are new at a time and were shown less often than promised.
+    @property
+    def new_items(self) -> ItemSet:
+        """Items to explore; see ``Reception``. Those posted since the training are the newest."""
+        return self.derived.item_set("new", self._find_new)
 
-        Args:
-            promise: to every item.
-            items: (C,) int32.
-            times: Unix seconds, one or (C,); NaN = none is owed anything.
-        """
-        if not promise.impressions:
-            return np.zeros(len(items), np.bool_)
-        available_from = self.catalogue.available_from[items]
-        return self.starts.find_owed(promise, items, available_from, times)
-
-    def find_all_owed(self, promise: Promise, time: float) -> BoolArray:
-        """Which of all items (N,) are owed impressions at a time; see ``find_owed``."""
-        # Whole arrays are read many times faster than rows by their numbers.
-        available_from = np.asarray(self.catalogue.available_from)
-        return self.starts.find_all_owed(promise, available_from, time)
+    def _find_new(self) -> BoolArray:
+        begins = np.array(self.catalogue.available_from)  # (N,)
+        posted = begins[self.catalogue.table_size :]
+        posted[posted == -np.inf] = np.inf
+        return self.reception.find_new(self.counts, ~self.hidden, begins)
 
     def match_id(self, text: str) -> int:
         """Number of the item whose id was typed as a text to search; -1 = none, or it is hidden."""
@@ -175,8 +169,8 @@ class EngineState:
             quality=append_rows(self.quality, np.full(len(items), self.mean_quality, np.float32)),
             hidden=_append_shown(self.hidden, len(items)),
             repeats=self.repeats.with_items(items, features.codes),
-            starts=self.starts.with_items(len(items)),
             variants=append_rows(self.variants, number_posted(items, self.num_items)),
+            reception=self.reception.with_items(len(items)),
         )
 
     def with_changed_items(
@@ -304,8 +298,8 @@ class EngineState:
         """Write the models and the optional parts."""
         if self.features.present is not None:
             np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
-        if self.starts.are_known:
-            save_arrays(folder / _STARTS_FOLDER, self.starts.arrays())
+        if self.reception.is_known:
+            save_arrays(folder / _RECEPTION_FOLDER, self.reception.arrays())
         if self.repeats.is_on:
             np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
         if self.fusion.blocks:
@@ -390,9 +384,9 @@ class EngineState:
             query_ranker=query_ranker,
             context=context,
             repeats=repeats,
-            starts=_starts(folder / _STARTS_FOLDER),
             meaning_floor=MeaningFloor(**document.get("meaning_floor", {})),
             variants=_variants(folder / "variants.npy", len(catalogue)),
+            reception=_reception(folder / _RECEPTION_FOLDER),
         ).with_relevance_models(
             _relevance_models(folder, document, catalogue), document.get("relevance_thresholds")
         )
@@ -462,9 +456,9 @@ def _variants(path: Path, num_items: int) -> IntArray:
     return map_array(path) if path.is_file() else np.arange(num_items, dtype=np.int32)
 
 
-def _starts(folder: Path) -> ItemStarts:
-    """When items appeared; not known, if the state was saved without."""
-    return ItemStarts.of_arrays(open_arrays(folder)) if folder.is_dir() else ItemStarts()
+def _reception(folder: Path) -> Reception:
+    """How often items were shown and rejected; not known, if the state was saved without."""
+    return Reception.of_arrays(open_arrays(folder)) if folder.is_dir() else Reception()
 
 
 def _require_rows(folder: Path, parts: Mapping[str, Sized], num_items: int) -> None:
@@ -484,12 +478,12 @@ def _require_fitting(folder: Path, state: EngineState) -> None:
     Raises:
         ArtefactError: one is not.
     """
-    features, starts, present = state.features, state.starts, state.features.present
+    features, present = state.features, state.features.present
     content, books = features.content, state.codebooks
     parts: dict[str, Sized] = {"content": content, "cells": state.cells.items}
     parts |= {} if present is None else {"present": present}
-    if starts.are_known:
-        parts |= {"first events": starts.first_events, "impressions": starts.impressions}
+    if state.reception.is_known:
+        parts |= state.reception.arrays()
     parts |= {"repeats": state.repeats.after} if state.repeats.is_on else {}
     _require_rows(folder, parts, state.num_items)
     for name, model in state.models.items():

@@ -150,12 +150,15 @@ class Workspace:
         return self.folder / "synonyms.csv"
 
     def accepted_synonyms(self) -> Synonyms:
-        """Synonyms that people accepted; none, and a warning in the log, if the file is broken."""
+        """Abbreviations, and synonyms that people accepted.
+
+        Of a broken file none are used, and the log has a warning.
+        """
         try:
             return Synonyms.of(read_synonyms(self.synonyms))
         except DataError as error:
             _log.warning("search uses no synonyms: %s", error)
-            return Synonyms()
+            return Synonyms.of(())
 
     @property
     def database(self) -> DatabasePlace:

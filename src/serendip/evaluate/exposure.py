@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import BoolArray, IntArray
 from serendip.evaluate.intervals import RESAMPLES, Z_95, Estimate, estimate, per_user
 from serendip.evaluate.metrics.base import ExposureMetric, first_k
 from serendip.evaluate.runs import PADDING, Groups, Values
@@ -56,18 +56,18 @@ def mean_over_lists(lists: IntArray, weights: Values, k: int) -> Values:
 
 
 def estimate_new_items(
-    lists: IntArray, groups: Groups, counts: IntArray, k: int, resamples: int = RESAMPLES
+    lists: IntArray, groups: Groups, is_new: BoolArray, k: int, resamples: int = RESAMPLES
 ) -> Estimate:
     """Share of the places of new items, over the users with a list that is not empty.
 
     Args:
         lists: (T, L) item numbers, padded with -1.
         groups: (T,) users from 0 to U - 1, the sampling unit.
-        counts: (N,) interactions of each item in training; an item without any is new.
+        is_new: (N,) bool, items that nobody has chosen or rejected yet.
         k: places of a list that count.
         resamples: number of bootstrap draws.
     """
-    shares = mean_over_lists(lists, (counts == 0).astype(np.float64), k)
+    shares = mean_over_lists(lists, is_new.astype(np.float64), k)
     return estimate(_of_users(shares[:, None], groups)[:, 0], resamples=resamples)
 
 

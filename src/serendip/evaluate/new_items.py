@@ -1,13 +1,14 @@
 """Coverage and velocity of new items: were they shown in their first days, and how soon chosen.
 
-New are the items that appeared after a cut, see ``data.item_starts``; those that appeared too late
+New are the items that appeared after a cut, see ``data.items.starts``; those that appeared too late
 to be watched for all their first days are left out. The log says what happened to them. A replay,
 the lists of a system for the requests after the cut, says what would have happened: a place among
 the first ten counts as an impression, and a choice as found if its item has such a place.
 
-- Coverage: the share of new items that were shown at least once in their first days, and the share
-  that was shown as often as promised.
+- Coverage: the share of new items that were shown at least once in their first days.
 - Velocity: the interactions of a new item in its first days; in a replay those that were found.
+- Places and recall of a replay: the share of all places with a new item, and the share of the
+  choices of new items that were found. The unit of their intervals is the request.
 
 An item without a time of its own appears in a replay with its first place or its first event,
 whichever comes first, as it does for a service that logs impressions. The unit of the intervals is
@@ -19,15 +20,18 @@ Shapes: M new items, T requests, k length of a list, E events.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.items.fair_start import DAY_S, Promise
+from serendip.data.items.starts import DAY_S
 from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate
 from serendip.evaluate.runs import Values
+
+FIRST_DAYS = 7.0
+"""Length of the first days of an item."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,15 +124,17 @@ class Start:
 
     Args:
         shown: share that was shown at least once.
-        kept: share that was shown as often as promised; None = nothing is promised.
         impressions: number of times that an item was shown.
         choices: number of interactions of an item, in a replay those that were found.
+        places: share of the places of a list with a new item; None = it is no replay.
+        recall: share of the choices of new items that were found; None = it is no replay.
     """
 
     shown: Estimate
-    kept: Estimate | None
     impressions: Estimate
     choices: Estimate
+    places: Estimate | None = None
+    recall: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,6 @@ class NewItemFigures:
 
     Args:
         days: length of the first days.
-        promised: impressions that the surface promises; 0 = none.
         items: M, number of new items.
         too_late: number of items that appeared in the last days and are left out.
         requests: T, number of requests of the replay.
@@ -148,7 +153,6 @@ class NewItemFigures:
     """
 
     days: float
-    promised: int
     items: int
     too_late: int
     requests: int
@@ -159,26 +163,25 @@ class NewItemFigures:
 
 
 def measure_new_items(
-    new: NewItems, replay: Replay, promise: Promise, seed: int = 0, resamples: int = RESAMPLES
+    new: NewItems, replay: Replay, days: float, seed: int = 0, resamples: int = RESAMPLES
 ) -> NewItemFigures:
     """Estimate coverage and velocity of new items, by the log and by a replay.
 
     Args:
         new: M items.
         replay: of the requests after the cut.
-        promise: of the surface; its days are the first days also where nothing is promised.
+        days: length of the first days.
         seed: of the bootstrap.
         resamples: number of bootstrap draws.
     """
     draws = (seed, resamples)
-    chosen = new.choices.count(new.begins, promise.days)  # (M,)
+    chosen = new.choices.count(new.begins, days)  # (M,)
     logged = None
     if new.impressions is not None:
-        shown = new.impressions.count(new.begins, promise.days)
-        logged = _summarise(shown, chosen, promise, draws)
+        shown = new.impressions.count(new.begins, days)
+        logged = _summarise(shown, chosen, draws)
     return NewItemFigures(
-        days=promise.days,
-        promised=promise.impressions,
+        days=days,
         items=len(new),
         too_late=new.too_late,
         requests=len(replay.targets),
@@ -186,14 +189,13 @@ def measure_new_items(
         chosen=_estimate_share(chosen > 0, draws),
         logged=logged,
         systems={
-            name: _replay(lists, new, replay, promise, draws)
-            for name, lists in replay.lists.items()
+            name: _replay(lists, new, replay, days, draws) for name, lists in replay.lists.items()
         },
     )
 
 
 def _replay(
-    lists: IntArray, new: NewItems, replay: Replay, promise: Promise, draws: tuple[int, int]
+    lists: IntArray, new: NewItems, replay: Replay, days: float, draws: tuple[int, int]
 ) -> Start:
     """What a system's lists (T, k) would have done for the new items."""
     rows, columns = np.nonzero(lists >= 0)
@@ -202,19 +204,17 @@ def _replay(
     found = ItemEvents(replay.targets[is_found], replay.times[is_found])
     earlier = np.minimum(new.begins, places.first(len(new)))
     begins = np.where(new.is_timed, new.begins, earlier)
-    return _summarise(
-        places.count(begins, promise.days), found.count(begins, promise.days), promise, draws
+    return replace(
+        _summarise(places.count(begins, days), found.count(begins, days), draws),
+        places=estimate((lists >= 0).mean(axis=1), *draws),
+        recall=_estimate_share(is_found[replay.targets >= 0], draws),
     )
 
 
-def _summarise(shown: Values, chosen: Values, promise: Promise, draws: tuple[int, int]) -> Start:
+def _summarise(shown: Values, chosen: Values, draws: tuple[int, int]) -> Start:
     """Means over items of how often each (M,) was shown and chosen."""
-    kept = None
-    if promise.impressions:
-        kept = _estimate_share(shown >= promise.impressions, draws)
     return Start(
         _estimate_share(shown > 0, draws),
-        kept,
         _estimate_count(shown, draws),
         _estimate_count(chosen, draws),
     )

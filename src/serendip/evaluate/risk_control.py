@@ -20,6 +20,7 @@ Shapes: P pairs, G groups, S slates, D bootstrap draws.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ _STARTS = (0.25, 1.0, 2.0, 4.0)
 """Multiples of the allowed share at which chains start."""
 
 RESAMPLES = 1_000
+
+Count: TypeAlias = NDArray[Any] | float
+"""Number of pairs; or (D,) of each draw."""
 
 _MAX_STAKE = 0.9
 """Largest share of the capital that a bet can lose."""
@@ -48,6 +52,8 @@ class LabelledSlates:
         slates: (P,) int32 number of the pair's slate; pairs of a slate are in its order.
         groups: (P,) int32 number of the slate's group.
         size: number of positions of a slate that are shown.
+        false_good: share of irrelevant pairs that the labels call relevant. What a filter hides of
+            these is no loss, and is taken off ``lost`` (Rogan and Gladen 1978).
     """
 
     probabilities: FloatArray
@@ -55,6 +61,7 @@ class LabelledSlates:
     slates: IntArray
     groups: IntArray
     size: int
+    false_good: float = 0.0
 
     def sort_by(self, similarity: FloatArray) -> LabelledSlates:
         """The slates with the highest similarity (P,) first."""
@@ -80,7 +87,7 @@ class LabelledSlates:
             self.slates[rows],
             self.groups[rows],
         )
-        return LabelledSlates(*columns, self.size)
+        return LabelledSlates(*columns, self.size, self.false_good)
 
     def is_shown(self, threshold: float) -> BoolArray:
         """(P,) pairs that are shown if all with at least this probability are removed.
@@ -107,7 +114,8 @@ class LabelledSlates:
         """Irrelevant share of the shown pairs before and after, and what it costs.
 
         ``fall`` is the relative decrease of the irrelevant share, ``replaced`` the share of the
-        shown pairs that are removed, ``lost`` that of the relevant ones, ``kept`` the number of
+        shown pairs that are removed, ``lost`` that of the relevant ones, ``wrong`` the share of the
+        removed ones that are relevant, ``kept`` the number of
         relevant pairs shown after the filter, relative to before, ``shown`` that of all pairs.
         """
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
@@ -118,10 +126,8 @@ class LabelledSlates:
             "irrelevant_after": last,
             "fall": 1 - last / first if first else 0.0,
             "replaced": float(is_removed.sum() / max(1, before.sum())),
-            "lost": float(
-                (is_removed & ~self.is_irrelevant).sum()
-                / max(1, (before & ~self.is_irrelevant).sum())
-            ),
+            "lost": float(self._lost(*self._count_good(is_removed), *self._count_good(before))),
+            "wrong": float(self._wrong(*self._count_good(is_removed))),
             "kept": float(
                 (after & ~self.is_irrelevant).sum() / max(1, (before & ~self.is_irrelevant).sum())
             ),
@@ -129,32 +135,48 @@ class LabelledSlates:
         }
 
     def intervals(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over groups: irrelevant shares, ``fall``, ``lost``, ``kept``."""
+        """95 % bootstrap intervals over groups of irrelevant shares, ``fall``, ``lost``, ``wrong``
+        and ``kept``.
+        """
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
         is_removed = before & (self.probabilities >= threshold)
         group_ids, group_of = np.unique(self.groups, return_inverse=True)
         shown = (before, before & self.is_irrelevant, after, after & self.is_irrelevant)
-        sums = np.stack(  # (5, G)
-            [
-                np.bincount(group_of, mask, len(group_ids))
-                for mask in (*shown, is_removed & ~self.is_irrelevant)
-            ]
+        removed = (is_removed & ~self.is_irrelevant, is_removed)
+        sums = np.stack(  # (6, G)
+            [np.bincount(group_of, mask, len(group_ids)) for mask in (*shown, *removed)]
         )
         random, count = np.random.default_rng(seed), len(group_ids)
-        draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T  # (D, 5)
+        draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T  # (D, 6)
         first, last = (draws[:, at + 1] / np.maximum(1, draws[:, at]) for at in (0, 2))
         fall = 1 - np.divide(last, first, out=np.ones_like(last), where=first > 0)
-        lost = draws[:, 4] / np.maximum(1, draws[:, 0] - draws[:, 1])
+        good = draws[:, 0] - draws[:, 1]
+        lost = self._lost(draws[:, 4], draws[:, 5], good, draws[:, 0])
         samples = {
             "irrelevant_before": first,
             "irrelevant_after": last,
             "fall": fall,
             "lost": lost,
+            "wrong": self._wrong(draws[:, 4], draws[:, 5]),
             "kept": (draws[:, 2] - draws[:, 3]) / np.maximum(1, draws[:, 0] - draws[:, 1]),
         }
         return {
             name: np.quantile(values, (0.025, 0.975)).tolist() for name, values in samples.items()
         }
+
+    def _count_good(self, mask: BoolArray) -> tuple[int, int]:
+        """Pairs of a mask that are labelled relevant, and all of them."""
+        return int((mask & ~self.is_irrelevant).sum()), int(mask.sum())
+
+    def _lost(self, good: Count, removed: Count, all_good: Count, shown: Count) -> Any:
+        """Share of the relevant pairs shown that is removed, less what the labels got wrong."""
+        lost = np.maximum(0.0, good - self.false_good * removed)
+        return lost / np.maximum(1.0, all_good - self.false_good * shown)
+
+    def _wrong(self, good: Count, removed: Count) -> Any:
+        """Share of the removed pairs that is relevant, less what the labels got wrong."""
+        relevant = np.maximum(0.0, good - self.false_good * removed) / (1 - self.false_good)
+        return relevant / np.maximum(1.0, removed)
 
     def lowest_share_after(self, max_replaced: float) -> float:
         """The least irrelevant share that replacing a share of the shown pairs can leave.
@@ -206,6 +228,27 @@ def _excess(
     firsts = np.unique(calibration.slates, return_index=True)[1]
     num_slates = np.bincount(group_of[firsts], minlength=len(group_ids))
     return (excess / num_slates)[np.random.default_rng(seed).permutation(len(group_ids))]
+
+
+def helpful_threshold(slates: LabelledSlates, most_lost: float, most_wrong: float) -> float | None:
+    """The smallest threshold that lowers the irrelevant share and hides few relevant pairs.
+
+    Args:
+        slates: that the filter was not trained on.
+        most_lost: share of the relevant pairs that may be hidden, by the upper end of the 95 %
+            interval.
+        most_wrong: share of the hidden pairs that may be relevant instead.
+
+    Returns:
+        the threshold; None if there is none.
+    """
+    for threshold in _THRESHOLDS:
+        if slates.effect(threshold)["fall"] <= 0:
+            continue
+        ends = slates.intervals(threshold)
+        if ends["lost"][1] <= most_lost or ends["wrong"][1] <= most_wrong:
+            return float(threshold)
+    return None
 
 
 def replacement_threshold(slates: LabelledSlates, max_replaced: float) -> float:

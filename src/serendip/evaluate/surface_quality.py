@@ -61,6 +61,7 @@ class SurfaceRuns:
         choice_kinds: slice -> T arrays, the relevant items of a kind that depends on the request.
         lists: system -> (T, k) item numbers, best first, padded with -1; the subject first.
         counts: (N,) events of each item in training.
+        is_new: (N,) bool, items that nobody has chosen or rejected yet.
         histories: T arrays of items that the user chose before.
         baselines: systems that the subject is compared with.
         possible: number of requests that the T were sampled from.
@@ -80,6 +81,7 @@ class SurfaceRuns:
     item_kinds: Mapping[str, BoolArray]
     lists: Mapping[str, IntArray]
     counts: IntArray
+    is_new: BoolArray
     histories: Sequence[IntArray]
     baselines: Sequence[str]
     possible: int
@@ -177,7 +179,7 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
     for name, lists in runs.lists.items():
         for metric in (Coverage(K), Gini(K)):
             systems[name][metric.label] = estimate_exposure(metric, lists, groups, len(runs.counts))
-        systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.counts, K, resamples)
+        systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.is_new, K, resamples)
         systems[name][LIFT] = estimate_popularity_lift(
             lists, groups, runs.counts, runs.histories, K
         )

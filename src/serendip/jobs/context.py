@@ -74,10 +74,8 @@ class JobContext:
         context = cls._of(Workspace.open(folder), options, clock, budget)
         if engine is None:
             return context
-        config = context.settings.engine
-        executor, processes = open_executor(engine.apply(config)), config.train_processes
-        opened = replace(context.options, executor=executor, train_processes=processes)
-        return replace(context, options=opened)
+        executor = open_executor(engine.apply(context.settings.engine))
+        return replace(context, options=replace(context.options, executor=executor))
 
     @classmethod
     def open_in_task(

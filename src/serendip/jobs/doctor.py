@@ -15,9 +15,8 @@ from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import check_earlier, open_current, pointer_problem
-from serendip.engine.artefacts.shards import ShardGroup
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageError
+from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
 from serendip.jobs.storage import check_storage
 from serendip.runtime.progress import Progress, SilentProgress
 
@@ -39,7 +38,6 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
         if results[-1].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace)]
             results += [_check_pointer(workspace), _check_earlier(workspace)]
-            results += check_shards(workspace)
             results.append(_check_disk(workspace))
             results += check_storage(workspace)
             results += run_checks(store)
@@ -117,29 +115,6 @@ def _check_earlier(workspace: Workspace) -> CheckResult:
         return CheckResult(name, "WARN", len(damage), len(found), message, damage)
     message = f"`serendip rollback` leads to {next(iter(found), 'none: there is no earlier one')}"
     return CheckResult(name, "PASS", 0, len(found), message)
-
-
-def check_shards(workspace: Workspace) -> list[CheckResult]:
-    """Ask each shard of the settings what it has; nothing without any, or without a generation.
-
-    It fails where a service would not start.
-    """
-    name, count = "shards", len(workspace.settings.serve.shards)
-    try:
-        group = ShardGroup.of(workspace, open_current(workspace.generations, verify=False))
-    except ConfigError as error:
-        return [CheckResult(name, "FAIL", count, count, str(error))]
-    except (ArtefactError, NotTrainedError, StorageError):
-        return []  # another check tells it
-    if group is None:
-        return []
-    problems = group.find_problems()
-    told = tuple(str(problem) for problem in problems if problem is not None)
-    if not told:
-        return [CheckResult(name, "PASS", 0, count, "each has its range of the generation")]
-    starts = len(group.missing) == len(told) < count
-    message = "these are left out of answers" if starts else "a service does not start with these"
-    return [CheckResult(name, "WARN" if starts else "FAIL", len(told), count, message, told[:10])]
 
 
 def _check_disk(workspace: Workspace) -> CheckResult:

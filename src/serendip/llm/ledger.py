@@ -191,11 +191,6 @@ class Ledger:
         with self._database.read() as connection:
             return self._spent(connection, job)
 
-    def count_answered(self, job: str) -> int:
-        """Number of the calls of a job that got a valid answer."""
-        with self._database.read() as connection:
-            return int(connection.scalar(self._sql.COUNT_ANSWERED, {"job": job}) or 0)
-
     def summary(self) -> list[dict[str, Any]]:
         """Calls by state, tokens, seconds and price, per job, prompt and model."""
         with self._database.read() as connection:

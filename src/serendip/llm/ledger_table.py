@@ -67,12 +67,6 @@ FINISH = (
 
 SPENT = select(func.coalesce(func.sum(CALLS.c.price), 0.0)).where(CALLS.c.job == bindparam("job"))
 
-COUNT_ANSWERED = (
-    select(func.count())
-    .select_from(CALLS)
-    .where(CALLS.c.job == bindparam("job"), CALLS.c.state == "ok")
-)
-
 ANSWERED = (
     select(CALLS.c.data, CALLS.c.answer)
     .where(

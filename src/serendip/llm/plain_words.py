@@ -7,6 +7,29 @@ scripts without capitals, because reasons are in no language that is written in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+CLAIMS: Mapping[str, str] = {
+    "new": r"\bnew(?:ly)?\b|새로",
+    "group": r"\bgroup|그룹",
+    "popular": r"\bpopular|\bfavou?rites?\b|\bbest ?sell|인기",
+    "next": r"\bafter\b|\bnext\b|\bfollow|\bgo(?:es|ing)? on\b|\bwent on\b|다음|이어",
+    "search": r"\btyped\b|\bsearch|\bwords?\b|\brelated\b|\bmeant\b|입력|단어|찾|관련",
+    "similar": r"\bsimilar|\bresembl|\bremind|\balike\b|비슷|닮",
+}
+"""Kind of a reason -> pattern of words that claim it, in the form of ``normalise``."""
+
+KINDS: Mapping[str, str] = {
+    **{kind: CLAIMS[kind] for kind in ("new", "group", "popular", "next", "search")},
+    "people": r"\b(?:people|those|others|who|everyone|fans|viewers|readers|shoppers)\b|\bhistor"
+    r"|사람|분들|이력",
+    "again": r"\bagain\b|\bbefore\b|전에|다시",
+    "past": r"\byour?\b.*(?:chose|choice|pick|histor|last)|선택하신|고르신",
+    "similar": CLAIMS["similar"] + r"|\b(?:like|likes|liked|enjoyed|loved) x\b|좋아하[셨신]",
+}
+"""Kind of a reason -> pattern of words that keep it; of several the first is the reason's kind.
+A name is ``x``."""
+
 FIRST_WORDS = frozenset(
     "a also among an and another anybody anyone as at based because both by chosen everybody "
     "everyone fans for from given has have having here heres if in it its just like liked "

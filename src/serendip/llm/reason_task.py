@@ -1,6 +1,7 @@
 """LLM task: words the reason for a shown item from the evidence of its sentence, and nothing else.
 
-An answer is refused unless it has every name of the evidence, and if it has a negation, a number, a
+An answer is refused unless it has every name of the evidence and is of the same kind: "popular" is
+no wording of "similar". It is refused, too, if it has a negation, a number, a
 capitalised word, a word of a script without capitals or a quoted text that the evidence does not
 have; ``plain_words`` lists what names nothing. A name without a capital passes, except what the
 catalogue names, which ``NamedThings`` refuses.
@@ -19,7 +20,9 @@ from pydantic import Field
 from serendip.data.privacy import holds_address, is_plain
 from serendip.data.text import normalise
 from serendip.llm.plain_words import (
+    CLAIMS,
     FIRST_WORDS,
+    KINDS,
     KOREAN_STEMS,
     KOREAN_WORDS,
     NEGATED,
@@ -50,8 +53,8 @@ class ReasonTask(Task[WordedReason]):
         """See ``Task.read``.
 
         Raises:
-            WrongAnswer: also if the sentence lacks a name, names anything else, is more than one
-                sentence, or has an address or unusual characters.
+            WrongAnswer: also if the sentence lacks a name, is of another kind, names anything else,
+                is more than one sentence, or has an address or unusual characters.
         """
         answer = super().read(text, data)
         problem = find_problem(answer.sentence, data)
@@ -72,8 +75,10 @@ def find_problem(sentence: str, data: Mapping[str, Any]) -> str:
     if _END.search(_without_names(sentence, data)):
         return "it is more than one sentence"
     said = normalise(sentence)
-    if any(normalise(name) not in said for name in data["names"]):
+    if not all(_has_name(said, name) for name in data["names"]):
         return "a name of the evidence is missing"
+    if not _keeps_kind(sentence, data):
+        return "it is of another kind than the reason"
     given = normalise(" ".join(_texts(data)))
     known = set(given.split())
     words = _WORD.findall(_without_names(sentence, data))
@@ -86,6 +91,20 @@ def find_problem(sentence: str, data: Mapping[str, Any]) -> str:
     if any(normalise(quoted) not in given for quoted in _QUOTED.findall(sentence)):
         return "it quotes something that the evidence does not name"
     return ""
+
+
+def _has_name(said: str, name: str) -> bool:
+    """Whether a normalised text has a name as whole words; a Korean particle may follow."""
+    return bool(re.search(rf"(?<!\w){re.escape(normalise(name))}(?![0-9a-z])", said))
+
+
+def _keeps_kind(sentence: str, data: Mapping[str, Any]) -> bool:
+    """Whether a sentence claims what the reason does, and no other kind of evidence."""
+    said, told = (normalise(_without_names(text, data)) for text in (sentence, data["reason"]))
+    kind = next((kind for kind, words in KINDS.items() if re.search(words, told)), "")
+    if not kind or not re.search(KINDS[kind], said):
+        return False
+    return all(re.search(words, told) or not re.search(words, said) for words in CLAIMS.values())
 
 
 def _negates(word: str) -> bool:

@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Generic
 
 from serendip.errors import ConfigError
@@ -115,7 +114,6 @@ class RunOptions:
             the server demands takes precedence.
         timeout_s: of a request. A call without an end that another run began less than that ago is
             waited for; 0 = none is.
-        stop_file: its text ends the run, once the file exists; None = nothing does.
         progress: reports the questions.
 
     Raises:
@@ -130,7 +128,6 @@ class RunOptions:
     max_tokens: int = 300
     first_wait_s: float = 1.0
     timeout_s: float = 0.0
-    stop_file: Path | None = None
     progress: Progress = field(default_factory=SilentProgress)
 
     def __post_init__(self) -> None:
@@ -323,7 +320,7 @@ class _Run(Generic[AnswerT]):
         """
         options, known = self.options, 0
         with self._changed:
-            while not self._is_stopped():
+            while not self._stopped.is_set():
                 pause = self._resumes_at - time.monotonic()
                 if pause > 0:
                     self._changed.wait(pause)
@@ -350,13 +347,6 @@ class _Run(Generic[AnswerT]):
             return self.task.read(earlier.answers[-1], data) if earlier.answers else None
         except WrongAnswer:
             return None
-
-    def _is_stopped(self) -> bool:
-        """Whether the run has ended; it does if the file of its options exists."""
-        file = self.options.stop_file
-        if file is not None and not self._stopped.is_set() and file.exists():
-            self.stop(file.read_text(encoding="utf-8"))
-        return self._stopped.is_set()
 
     def _release(self, failure: LlmFailure | None, unspent: float) -> None:
         """Release the unspent part of a call's price; stop the run if all others would fail."""

@@ -51,15 +51,14 @@ class VoteEvidence(NamedTuple):
     Args:
         kind: kind of the evidence in JSON.
         sentence: text for users; ``{title}`` is replaced by the title of the voting item.
-        min_vote: only votes above this are shown.
-        covers_new_items: items without interactions can have this evidence, too.
+        covers_new_items: items without interactions can have this evidence, and give it; else both
+            have been chosen a few times.
         korean: the sentence in Korean, ``{title:을/를}`` for a particle; empty = it is told in
             English.
     """
 
     kind: str
     sentence: str
-    min_vote: float = 0.0
     covers_new_items: bool = False
     korean: str = ""
 
@@ -123,6 +122,9 @@ class Recommender(ABC):
 
     evidence: ClassVar[VoteEvidence | None] = None
     """Wording of ``votes`` in explanations; None = the model does not explain."""
+
+    least_vote: float = 0.0
+    """Only votes above this are told."""
 
     zero_means_unknown: ClassVar[bool] = True
     """True if a score of 0 means "no evidence"; such items are not recommended."""

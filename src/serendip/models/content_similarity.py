@@ -1,47 +1,98 @@
-"""Content-based similarity: cosine between an item and the context's content vectors.
+"""Likeness: what two items are and what is said of them, whoever chose them.
 
-Shapes: B queries, N items, E content size, T distinct items of a context, C candidates.
+The likeness of an item to another is the mean of three cosines: of their content vectors, of the
+words of their texts and of their attribute values (TF-IDF, see ``term_weights``). A part that the
+first item lacks does not count; one that only the second lacks counts 0, so that items about which
+little is known are not like everything. It is at most 1. Two parts have exact matches: a vector
+knows what a text means, and not that two films have one director.
+
+The nearest items of each item are found in training, among those that are nearest by vector and
+those that share most terms. The candidates of a request are the nearest items of its context and
+the items that came later, and they are scored exactly: nothing is as long as the catalogue.
+
+``floor`` is what random pairs reach: the 95th percentile of their likeness.
+
+Shapes: B queries, N items, N0 of them trained, E content size, V terms, T distinct items of a
+context, C candidates, M new or changed items.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
 from serendip.data.dataset import Dataset
 from serendip.data.items.features import ItemFeatures
-from serendip.data.query import History, Query
+from serendip.data.query import Query
 from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError, DataError
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.context import average_contexts, compute_context_weights, compute_contexts
-from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
-from serendip.models.query_scores import QueryScores, VectorScores
+from serendip.models.context import Context, compute_context_weights, compute_contexts
+from serendip.models.linalg import (
+    Sparse,
+    add_rows,
+    keep_top_entries,
+    multiply_top,
+    stack_rows,
+    to_csr,
+)
+from serendip.models.query_scores import NeighbourScores, QueryScores
+from serendip.models.sparse.content_neighbours import EXACT_COSINES, find_content_neighbours
+from serendip.models.sparse.growing_sparse import GrowingSparse
+from serendip.models.sparse.packed_sparse import PackedSparse
+from serendip.models.term_weights import MOST_TERMS, TermWeights
 from serendip.runtime.progress import TrainOptions
 
-_ARRAYS_FOLDER, _INDEX_FOLDER = "arrays", "index"
+_ARRAYS, _TERMS, _NEIGHBOURS = "arrays", "terms", "neighbours"
+
+EXACT_UP_TO = 1_000
+"""Largest number of items of a model that are all scored for every request."""
+
+_MOST_NEAR = 300
+"""Neighbours of a context that are scored exactly."""
+
+_MOST_LATE = 1_000
+"""Items that came after the training, the newest ones, which every request compares."""
+
+_MOST_SHARED = 5_000
+"""Items that have a term by which neighbours are found; a commoner one only adds to a score."""
+
+_COMPARED = 1_000
+"""Nearest items by vector with which a new item is compared in a small catalogue."""
+
+_ROWS_PER_BLOCK = 1_024
+
+_PAIRS, _PER_ITEM, _FLOOR = 4_000, 10, 0.95
+"""Random pairs, those of one item, and the share of them that lies below the floor."""
 
 
 class ContentSimilarityConfig(Config):
-    """Weights of the events of a history."""
+    """Neighbours per item, and weights of the events of a history."""
+
+    num_neighbours: int = Field(default=100, ge=1)
+    """Neighbours stored per item: those that are most like it."""
 
     decay: float = Field(default=0.5, gt=0, le=1)
     """Weight of an event relative to the next one."""
 
 
 class ContentSimilarity(Recommender):
-    """Score of j = weighted mean of the cosines of j with the items of the context, in [-1, 1]."""
+    """Score of j = weighted mean of the likeness of j to the items of the context, at most 1.
+
+    Attributes:
+        floor: 95 % of random pairs of items are less alike; 0 where nothing is known of items.
+    """
 
     name = "content"
     config_class = ContentSimilarityConfig
@@ -50,88 +101,199 @@ class ContentSimilarity(Recommender):
     evidence = VoteEvidence(
         "content",
         "Similar to {title}",
-        min_vote=0.3,
         covers_new_items=True,
         korean="‘{title}’{title:과/와} 비슷합니다",
     )
     config: ContentSimilarityConfig
+    floor: float
     zero_means_unknown = False
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        if dataset.features is None:
+        features = dataset.features
+        if features is None:
             raise DataError(
                 f"model {self.name!r} needs content features and the dataset has none.",
                 "Call dataset.with_features(build_features(...)) first.",
             )
-        self._use(dataset.features.content)
+        self._content, self._late = features.content, NO_ITEMS
+        self._weights = TermWeights.fit(features.known_tokens)
+        self._terms = GrowingSparse.of(self._weights.build_rows(features.known_tokens), MOST_TERMS)
+        self.floor = self.least_vote = self._measure_floor(dataset.num_items)
+        self._use_neighbours(self._find_neighbours(dataset.num_items, options))
 
-    def _use(self, content: FloatArray, index: ServedIndex | None = None) -> None:
-        """Serve content vectors (N, E) and their index; None = built on first use."""
-        self._content, self._index = content, index or ServedIndex()
+    def _use_neighbours(self, neighbours: Sparse | PackedSparse) -> None:
+        self._neighbours = GrowingSparse.of(neighbours, self.config.num_neighbours)
+
+    def _find_neighbours(self, count: int, options: TrainOptions) -> Sparse:
+        """Likeness (N0, N0) of each item's neighbours; none where all items are scored anyway."""
+        if count <= EXACT_UP_TO:
+            return to_csr((count, count))
+        terms, steps = self._terms.whole(), math.ceil(count / _ROWS_PER_BLOCK)
+        if count**2 <= EXACT_COSINES:
+            rows = options.progress.track(self._compare_all(terms), "Comparing items", steps)
+        else:
+            rows = options.progress.track(self._compare_near(terms), "Comparing items", count)
+        return stack_rows(rows, count)
+
+    def _compare_all(self, terms: Sparse) -> Iterator[Sparse]:
+        """Rows (R, N0) of the most alike items, among those above the floor."""
+        content, columns = np.asarray(self._content), to_csr(terms.T)  # (N0, E), (V, N0)
+        squares = (content**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (N0,)
+        for begin in range(0, len(content), _ROWS_PER_BLOCK):
+            block = slice(begin, begin + _ROWS_PER_BLOCK)
+            scores = content[block] @ content.T  # (R, N0)
+            scores += (terms[block] @ columns).toarray()
+            scores /= np.maximum(squares[block, None], 1e-6)
+            row = np.arange(len(scores))
+            scores[row, begin + row] = 0.0
+            scores[scores <= self.floor] = 0.0
+            yield keep_top_entries(to_csr(scores), self.config.num_neighbours)
+
+    def _compare_near(self, terms: Sparse) -> Iterator[Sparse]:
+        """Rows (1, N0) of the most alike of the items that are near by vector or share terms."""
+        numbers, most = np.arange(terms.shape[0], dtype=np.int32), self.config.num_neighbours
+        owners = np.bincount(terms.indices, minlength=terms.shape[1])
+        terms.data[owners[terms.indices] > _MOST_SHARED] = 0.0
+        terms.eliminate_zeros()
+        near = find_content_neighbours(self._content, numbers, self._content, most)
+        near = to_csr(near + multiply_top(terms, to_csr(terms.T), most))
+        for number in numbers.tolist():
+            items = near.indices[near.indptr[number] : near.indptr[number + 1]]
+            yield self._compare(number, items)
+
+    def _compare(self, number: int, items: IntArray) -> Sparse:
+        """Row (1, N0) of the likeness to an item of those of items (C,) that are most like it."""
+        items = distinct(items[items != number])
+        context = np.array([number], np.int32), np.ones(1, np.float32)
+        vectors, terms = self._encode([context])
+        scores = np.maximum(self._score(vectors[0], terms[0], items), 0.0)
+        row = to_csr((scores, items, np.array([0, len(items)])), (1, self._num_trained))
+        return keep_top_entries(row, self.config.num_neighbours)
+
+    @property
+    def _num_trained(self) -> int:
+        return self._terms.base.shape[0]
+
+    def _measure_floor(self, count: int) -> float:
+        """Likeness that 5 % of the random pairs of the trained items exceed."""
+        if count < 2:
+            return 0.0
+        random, scores = np.random.default_rng(0), []
+        for first in random.integers(0, count, _PAIRS // _PER_ITEM):
+            others = (first + random.integers(1, count, _PER_ITEM)) % count
+            context = np.array([first], np.int32), np.ones(1, np.float32)
+            vectors, terms = self._encode([context])
+            scores.append(self._score(vectors[0], terms[0], others.astype(np.int32)))
+        return max(float(np.quantile(np.concatenate(scores), _FLOOR)), 0.0)
+
+    def _encode(self, contexts: Sequence[Context]) -> tuple[FloatArray, FloatArray]:
+        """Vectors (B, E) and terms (B, V) whose products with those of an item are its scores."""
+        vectors = np.zeros((len(contexts), self._content.shape[1]), np.float32)
+        terms = np.zeros((len(contexts), self._terms.base.shape[1]), np.float32)
+        for row, (items, weights) in enumerate(contexts):
+            if not len(items):
+                continue
+            content, rows = self._content[items], self._terms.take(items)  # (T, E), (T, V)
+            of_items = np.repeat(np.arange(len(items)), np.diff(rows.indptr))
+            squares = (content**2).sum(1) + np.bincount(of_items, rows.data**2, len(items))
+            # Divided by the likeness to itself: what an item lacks does not count.
+            shares = weights / (weights.sum() * np.maximum(squares, 1e-6))
+            shares = shares.astype(np.float32)  # (T,)
+            vectors[row] = shares @ content
+            np.add.at(terms[row], rows.indices, rows.data * shares[of_items])
+        return vectors, terms
+
+    def _score(self, vector: FloatArray, terms: FloatArray, items: IntArray) -> FloatArray:
+        """Likeness (C,) of items to what ``_encode`` made of a context."""
+        scores: FloatArray = dot_items(self._content, items, vector)
+        scores += self._terms.dot(items, terms)
+        return scores
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        # Mean of dot products = dot product with the mean vector, and one product for all items.
-        return dot_rows(self.encode_queries(queries), self._content)
+        contexts = compute_contexts(queries, self._num_items, self.config.decay)
+        vectors, terms = self._encode(contexts)
+        scores: FloatArray = dot_rows(vectors, self._content)  # (B, N)
+        scores += (self._terms.whole() @ terms.T).T
+        return scores
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
         if self._num_items <= EXACT_UP_TO:
             return None
-        means = self.encode_queries(queries)  # (B, E)
+        contexts = compute_contexts(queries, self._num_items, self.config.decay)
+        vectors, terms = self._encode(contexts)
 
         def score(row: int, items: IntArray) -> FloatArray:
-            return dot_items(self._content, items, means[row])
+            return self._score(vectors[row], terms[row], items)
 
-        def score_all() -> FloatArray:
-            return dot_rows(means, self._content)
+        return NeighbourScores([self._near(*one) for one in contexts], score, self._num_items)
 
-        return VectorScores(self._index.of(self), means, score, self._num_items, score_all)
-
-    def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, E) float32 weighted means of the content of each context; zeros without one."""
-        contexts = compute_contexts(queries, self._num_items, self.config.decay)
-        return average_contexts(contexts, self._content)
-
-    def vectors_of(self, items: NDArray[np.integer]) -> FloatArray:
-        """(M, E) content vectors of items."""
-        vectors: FloatArray = self._content[items]
-        return vectors
-
-    def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
-        """Histories, and single source items."""
-        return [
-            Query(history=History.of_items(context))
-            if row % 2
-            else Query("similar", source_items=context[-1:])
-            for row, context in enumerate(contexts)
-        ]
+    def _near(self, items: IntArray, weights: FloatArray) -> IntArray:
+        """Items that may be most like a context: neighbours of its items, and late items."""
+        if not len(items):
+            return NO_ITEMS
+        rows = self._neighbours.take(items)  # (T, N0)
+        near, sums = add_rows(rows, np.arange(len(items), dtype=np.int32), weights)
+        if len(near) > _MOST_NEAR:
+            near = near[np.argpartition(-sums, _MOST_NEAR)[:_MOST_NEAR]]
+        return distinct(np.concatenate([near, self._late[-_MOST_LATE:]]))
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and their cosines (T, C) with C items."""
+        """Items (T,) of the context and the likeness (T, C) of C items to each."""
         items, _ = compute_context_weights(query, self.num_items, self.config.decay)
-        return items, self._content[items] @ self._content[item_nums].T
+        votes = np.zeros((len(items), len(item_nums)), np.float32)
+        one = np.ones(1, np.float32)
+        vectors, terms = self._encode([(items[row : row + 1], one) for row in range(len(items))])
+        for row in range(len(items)):
+            votes[row] = self._score(vectors[row], terms[row], item_nums)
+        return items, votes
 
     def _with_items(self, features: ItemFeatures) -> Self:
-        model, old = copy.copy(self), len(self._content)
+        model, old = copy.copy(self), self._num_items
+        numbers = np.arange(old, old + len(features), dtype=np.int32)
         model._content = append_rows(self._content, features.content)
-        new = np.arange(old, len(model._content), dtype=np.int32)
-        model._index = self._index.with_late(model, new)
+        model._terms = self._terms.appended(self._weights.build_rows(features.known_tokens))
+        model._neighbours = self._neighbours.appended(model._compare_late(numbers, features))
+        model._late = np.concatenate([self._late, numbers])
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         model._content = replace_rows(self._content, item_nums, features.content)
-        model._index = self._index.with_late(model, item_nums)
+        rows = self._weights.build_rows(features.known_tokens)
+        model._terms = self._terms.replaced(item_nums, rows)
+        rows = model._compare_late(item_nums, features)
+        model._neighbours = self._neighbours.replaced(item_nums, rows)
+        late = self._late[~np.isin(self._late, item_nums)]
+        model._late = np.concatenate([late, distinct(item_nums)])
         return model
 
+    def _compare_late(self, numbers: IntArray, features: ItemFeatures) -> Sparse:
+        """Neighbours (M, N0) of new or changed items among the trained ones."""
+        count, rows = self._num_trained, []
+        for row, number in enumerate(numbers.tolist()):
+            if features.near is not None:
+                near = features.near[row]
+            else:
+                cosines = dot_rows(features.content[row : row + 1], self._content)[0, :count]
+                near = np.argsort(-cosines)[:_COMPARED].astype(np.int32)
+            rows.append(self._compare(number, near[(near >= 0) & (near < count)]))
+        return stack_rows(rows, count)
+
     def _save(self, folder: Path) -> None:
-        save_arrays(folder / _ARRAYS_FOLDER, packed_arrays("content", self._content))
-        self._index.save(self, folder / _INDEX_FOLDER)
+        arrays = {"late": self._late, "floor": np.array(self.floor), **self._weights.arrays()}
+        save_arrays(folder / _ARRAYS, {**arrays, **packed_arrays("content", self._content)})
+        self._terms.packed(self._terms.base.shape[1]).save(folder / _TERMS)
+        self._neighbours.packed(self._num_items).save(folder / _NEIGHBOURS)
 
     def _open(self, folder: Path) -> None:
         try:
-            content = open_packed("content", open_arrays(folder / _ARRAYS_FOLDER))
+            arrays = open_arrays(folder / _ARRAYS)
+            self._content, self._late = open_packed("content", arrays), arrays["late"]
+            self._weights = TermWeights.of_arrays(arrays)
+            self.floor = self.least_vote = float(arrays["floor"])
+            self._terms = GrowingSparse.of(PackedSparse.open(folder / _TERMS), MOST_TERMS)
+            self._use_neighbours(PackedSparse.open(folder / _NEIGHBOURS))
         except KeyError as error:
             raise ArtefactError(
-                f"{folder} has no array {error} of content vectors.", "Train the model again."
+                f"{folder} has no array {error} of likeness.", "Train the model again."
             ) from None
-        self._use(content, ServedIndex.open(folder / _INDEX_FOLDER))

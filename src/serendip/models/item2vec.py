@@ -94,9 +94,9 @@ class Item2Vec(Recommender):
     evidence = VoteEvidence(
         "neighbour",
         "Found in the same histories as {title}",
-        min_vote=0.3,
         korean="‘{title}’{title:과/와} 같은 이력에 있습니다",
     )
+    least_vote = 0.3
     config: Item2VecConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:

@@ -22,6 +22,7 @@ from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.quality import catalogue_prior
 from serendip.data.query import Query
 from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
@@ -32,6 +33,9 @@ from serendip.runtime.progress import TrainOptions
 
 _SECONDS_PER_DAY = 86_400.0
 _ARRAYS_FOLDER = "arrays"
+
+_MOST_PRIOR = 0.005
+"""Score of the best item of a catalogue without events: less than that of an old event."""
 
 
 class PopularityConfig(Config):
@@ -47,7 +51,8 @@ class PopularityConfig(Config):
 class Popularity(Recommender):
     """Score = log(1 + weighted number of events), the same for every query.
 
-    Items without events score 0 and may still be recommended, last.
+    A catalogue without events is ordered by what it tells of its items (``catalogue_prior``), which
+    adds less than any event.
     """
 
     name = "popularity"
@@ -65,7 +70,9 @@ class Popularity(Recommender):
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         events, counts = dataset.events, dataset.item_counts()  # (N,)
         self._window = Window.of(events.timestamps, events.items, self.window_s, len(counts))
-        self._order = PriorOrder(self._compute_scores(counts, self._window.counts))  # (N,)
+        self._prior = catalogue_prior(dataset) * np.float32(_MOST_PRIOR)  # (N,)
+        scores = self._compute_scores(counts, self._window.counts)
+        self._order = PriorOrder(scores + self._prior)
 
     def with_interactions(
         self, item_nums: IntArray, timestamps: TimeArray, counts: IntArray
@@ -81,6 +88,7 @@ class Popularity(Recommender):
         model._window, moved = self._window.with_events(timestamps, item_nums)
         touched = np.union1d(item_nums, moved).astype(np.int32)
         scores = self._compute_scores(counts[touched], model._window.counts[touched])
+        scores += self._prior[touched]
         model._order = self._order.changed(touched, scores)
         return model
 
@@ -103,19 +111,22 @@ class Popularity(Recommender):
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._order = self._order.extended(np.zeros(len(features), np.float32))
+        none = np.zeros(len(features), np.float32)
+        model._order = self._order.extended(none)
+        model._prior = append_rows(self._prior, none)
         model._window = self._window.with_items(len(features))
         return model
 
     def _save(self, folder: Path) -> None:
         save_arrays(
-            folder / _ARRAYS_FOLDER, {"scores": self._order.scores, **self._window.arrays()}
+            folder / _ARRAYS_FOLDER,
+            {"scores": self._order.scores, "prior": self._prior, **self._window.arrays()},
         )
 
     def _open(self, folder: Path) -> None:
         stored = open_arrays(folder / _ARRAYS_FOLDER)
         try:
-            self._order = PriorOrder(stored["scores"])
+            self._order, self._prior = PriorOrder(stored["scores"]), stored["prior"]
             self._window = Window.of_arrays(stored, self.window_s)
         except KeyError as error:
             raise ArtefactError(

@@ -3,7 +3,7 @@
 ``DenseScores`` scores every item once, for small catalogues and for models without another way;
 ``SparseScores`` has the few items with a score that is not 0; ``PriorScores`` is the same for every
 query and is sorted once; ``VectorScores`` searches an index and computes exact scores for what it
-finds.
+finds, ``NeighbourScores`` computes them for items that are known to be near.
 
 Shapes: B queries, N items, R rows (query, item), C candidates of one query, V size of a vector.
 """
@@ -389,6 +389,61 @@ class VectorScores(QueryScores):
     def _rank(self, row: int, items: IntArray) -> ItemList:
         """Items in the order of their exact scores."""
         return _best_of(items, self._score(row, items), len(items), self._num_items)
+
+
+class NeighbourScores(QueryScores):
+    """Scores that are computed for the items that are asked for, and for those that may be best.
+
+    Args:
+        near: per query the items (C,) that may have the largest scores, ascending.
+        score: (position of a query, items (C,)) -> their scores (C,) float32.
+        num_items: N.
+    """
+
+    def __init__(
+        self,
+        near: Sequence[IntArray],
+        score: Callable[[int, IntArray], FloatArray],
+        num_items: int,
+    ) -> None:
+        self._near, self._score, self._num_items = near, score, num_items
+        self._scores: list[FloatArray | None] = [None] * len(near)  # of ``near``
+
+    def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
+        """The score of each pair."""
+        result = np.zeros(len(rows), np.float32)
+        for row, part in _parts(rows, len(self._near)):
+            result[part] = self._score(row, items[part])
+        return result
+
+    def best(self) -> FloatArray:
+        """The largest score of the items that may have it; 0 without any."""
+        scores = [self._of_near(row) for row in range(len(self._near))]
+        return np.array([part.max() if len(part) else 0.0 for part in scores], np.float32)
+
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
+        """The best allowed of the items that may be best, or of a small set all that are allowed.
+
+        Items with a score of 0 or less are left out.
+        """
+        return [self._top(row, k, one) for row, one in enumerate(allowed)]
+
+    def _top(self, row: int, k: int, allowed: AllowedItems) -> ItemList:
+        items, scores = self._near[row], self._of_near(row)
+        usable = allowed.admits_ascending(items)
+        if usable.sum() < k and allowed.shared.count <= _MOST_COMPARED and len(items):
+            items = allowed.shared.numbers
+            scores, usable = self._score(row, items), allowed.admits_ascending(items)
+        usable &= scores > 0
+        return _best_of(items[usable], scores[usable], k, self._num_items)
+
+    def _of_near(self, row: int) -> FloatArray:
+        found = self._scores[row]
+        if found is None:
+            found = self._scores[row] = self._score(row, self._near[row])
+        return found
 
 
 def _parts(rows: IntArray, count: int) -> list[tuple[int, slice]]:

@@ -18,7 +18,7 @@ ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 class ExecutorConfig(Config):
-    """``[engine]``: where jobs run. Results do not depend on it, but for `train_processes`."""
+    """``[engine]``: where jobs run. Results do not depend on it."""
 
     name: EngineName = "local"
     """`local` = processes of this machine; `ray` = a Ray cluster, with the extra `ray`."""
@@ -38,12 +38,6 @@ class ExecutorConfig(Config):
     only as many as fit. It is no limit: a task that uses more is ended by Ray's memory monitor once
     the machine is nearly full (`RAY_memory_usage_threshold` of `ray start`). None = as many as it
     has cores."""
-
-    train_processes: int = Field(default=1, ge=1)
-    """Processes that train the retriever together, each with a part of every batch; at most
-    `workers`. They train it on all events, and on the older events unless these are fitted beside
-    the rest. The one setting here that results depend on: sums are rounded in another order, and
-    dropout draws other numbers."""
 
     @model_validator(mode="after")
     def _only_clusters_have_addresses(self) -> Self:
@@ -101,5 +95,5 @@ class EngineChoice:
         told = {key: value for key, value in told.items() if value is not None}
         before = config.model_dump(exclude_unset=True)
         if told.get("name") == "local":
-            before = {key: before[key] for key in ("workers", "train_processes") if key in before}
+            before = {key: before[key] for key in ("workers",) if key in before}
         return validate(ExecutorConfig, {**before, **told}, "--engine") if told else config

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from serendip.errors import ConfigError
 from serendip.runtime.budget import UNLIMITED, Allowance
 from serendip.runtime.executor import IN_PROCESS, Executor
 
@@ -138,8 +137,6 @@ class TrainOptions:
         executor: where parts that do not need each other run.
         shared: folder that all workers of the executor see, for files that tasks read; None = there
             is none, and parts whose data are too large to be sent run in this process.
-        train_processes: processes that train the retriever together, this one included; the
-            executor has as many workers.
     """
 
     seed: int = 0
@@ -149,28 +146,6 @@ class TrainOptions:
     allowance: Allowance = UNLIMITED
     executor: Executor = IN_PROCESS
     shared: Path | None = None
-    train_processes: int = 1
-
-    def require_workers(self) -> None:
-        """Check that all processes of the training can be there at once.
-
-        Beside this process there are its helpers, and the fit on the older events.
-
-        Raises:
-            ConfigError: the executor has fewer workers, or no folder that all of them see.
-        """
-        count, workers = self.train_processes, self.executor.workers
-        if count > max(1, workers):
-            raise ConfigError(
-                f"[engine] train_processes is {count}, and workers {workers}.",
-                f"Set workers in [engine] to {count} or more, with as many cores, or "
-                "train_processes to fewer.",
-            )
-        if count > 1 and self.shared is None:
-            raise ConfigError(
-                f"{count} processes that train together need a folder that all of them see.",
-                "Give one as `shared`.",
-            )
 
     def inside(self, name: str, share: float = 1.0) -> TrainOptions:
         """Options of a part of a training: a subfolder for its checkpoints, a share of the time."""

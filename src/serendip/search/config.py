@@ -36,7 +36,9 @@ class SearchConfig(Config):
     only suggested."""
 
     correct_unknown_from: Probability = 0.33
-    """The same if no item has any of the words, so that the text as typed would find nothing."""
+    """The same of a string that is no word of an item or of the language, unless a word beside it
+    speaks against the correction, and if no item has any of the words but function words: as typed
+    it would find nothing."""
 
     suggest_from: Probability = 0.1
     """Minimum confidence to suggest a correction ("did you mean")."""

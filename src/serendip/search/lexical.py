@@ -36,16 +36,23 @@ from serendip.runtime.scratch import PREFIX as SCRATCH_PREFIX
 from serendip.search.documents import (
     FIELDS,
     GENERATED,
+    Document,
     document_of,
     needed_terms,
     query_terms,
+    stem_terms,
 )
 from serendip.search.recent_items import RecentItemsIndex, Statistics, WeightedTerms
+from serendip.search.stems import MARK, find_language, stems
+from serendip.search.synonyms import Expansion
 
 META_FILE = "lexical.json"
-FORMAT = 1
+FORMAT = 2
 BESIDE = 0.3
 """Relative weight of an expansion term (a synonym) against a typed word."""
+
+STEM = 0.4
+"""Relative weight of the stem of a typed word."""
 
 _WRITER_HEAP_BYTES = 64_000_000
 
@@ -85,6 +92,7 @@ class LexicalIndex:
 
     Args:
         config: weights and fields.
+        language: of the stems; empty = Hangul alone has stems.
         statistics: of the built index.
         posted: terms of items posted or changed after the build.
         changed: item numbers whose terms in the folder are outdated.
@@ -92,6 +100,7 @@ class LexicalIndex:
     """
 
     config: LexicalConfig
+    language: str
     statistics: Statistics
     _schema: Any
     _searcher: Any
@@ -115,10 +124,12 @@ class LexicalIndex:
         # Without generated texts the index is the same as if the field did not exist.
         has_generated = any(catalogue.texts_of("generated_text"))
         fields = (*FIELDS, GENERATED) if has_generated else FIELDS
-        lengths = _write(catalogue, config.fields, fields, folder)
+        language = find_language(item.text(("title", "description")) for item in catalogue)
+        lengths = _write(catalogue, config.fields, language, fields, folder)
         meta = {
             "format": FORMAT,
             "config": config.model_dump(mode="json"),
+            "language": language,
             "lengths": lengths,
         }
         (folder / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
@@ -139,10 +150,13 @@ class LexicalIndex:
                 f"{folder} has no readable word index: {error}.", "Run `serendip train` again."
             ) from None
         if meta.get("format") != FORMAT:
-            raise ArtefactError(f"{folder}: word index of format {meta.get('format')!r}.")
+            raise ArtefactError(
+                f"{folder}: word index of format {meta.get('format')!r}, not {FORMAT}.",
+                "Run `serendip train`.",
+            )
         config = validate(LexicalConfig, meta["config"], str(folder / META_FILE))
         statistics = Statistics(searcher.num_docs, meta["lengths"], searcher.doc_freq)
-        return cls(config, statistics, schema, searcher)
+        return cls(config, meta["language"], statistics, schema, searcher)
 
     def with_items(self, items: Sequence[Item], first_number: int) -> LexicalIndex:
         """A copy that also finds new items, numbered from ``first_number`` on."""
@@ -151,7 +165,7 @@ class LexicalIndex:
     def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> LexicalIndex:
         """A copy in which these numbers have new terms; restores deleted ones."""
         numbers = [int(number) for number in item_nums]
-        documents = [document_of(item, self.config.fields) for item in items]
+        documents = [self.analyse(item) for item in items]
         built = BitMap(number for number in numbers if number < self.statistics.num_documents)
         return replace(
             self,
@@ -159,6 +173,10 @@ class LexicalIndex:
             changed=self.changed | built,
             deleted=self.deleted - BitMap(numbers),
         )
+
+    def analyse(self, item: Item) -> Document:
+        """Terms of an item."""
+        return document_of(item, self.config.fields, self.language)
 
     def without_items(self, item_nums: Iterable[int]) -> LexicalIndex:
         """A copy that never returns these items."""
@@ -171,6 +189,7 @@ class LexicalIndex:
         allowed: AllowedItems | None = None,
         beside: Sequence[str] = (),
         needs_all: bool = False,
+        expansions: Sequence[Expansion] = (),
     ) -> ItemList:
         """The k best items that have a word of ``text`` or an expansion term.
 
@@ -180,6 +199,7 @@ class LexicalIndex:
             allowed: items that may be found; None = all that are not deleted.
             beside: expansion terms; each has ``BESIDE`` of the weight of a word of ``text``.
             needs_all: whether only items with every word of ``text`` are found.
+            expansions: terms whose synonyms count as their words then.
 
         Returns:
             items by BM25 > 0, highest first; equal scores in the fixed order of ``data.item_list``,
@@ -188,7 +208,7 @@ class LexicalIndex:
         weighted_terms = self._weight_terms(text, beside)
         if not weighted_terms or k < 1:
             return ItemList()
-        groups = self._needed_terms(text) if needs_all else []
+        groups = self._needed_terms(text, expansions) if needs_all else []
         query = self._query(weighted_terms)
         if groups:
             query = self._query_of_all(groups, query)
@@ -220,17 +240,27 @@ class LexicalIndex:
         posted = posted[self.may_show(posted, None)]
         return np.concatenate([built, posted])[:k]
 
-    def _needed_terms(self, text: str) -> list[tuple[tuple[str, str], ...]]:
+    def _needed_terms(
+        self, text: str, expansions: Sequence[Expansion] = ()
+    ) -> list[tuple[tuple[str, str], ...]]:
         """Groups of (field, term) pairs: an item with every word has a pair of each."""
-        return needed_terms(normalise(text), tuple(self.statistics.lengths))
+        fields = tuple(self.statistics.lengths)
+        return needed_terms(normalise(text), fields, self.language, expansions)
 
     def _weight_terms(self, text: str, beside: Sequence[str]) -> list[WeightedTerms]:
-        """(field, term) pairs of typed words and of expansion terms, with their field weights."""
+        """(field, term) pairs of typed words, stems and expansion terms, with field weights."""
         weights = self.config.weights()
-        less = {name: BESIDE * weight for name, weight in weights.items()}
         fields = tuple(self.statistics.lengths)
-        both = ((query_terms(text, fields), weights), (query_terms(" ".join(beside), fields), less))
-        return [(terms, weights) for terms, weights in both if terms]
+        shares = (
+            (query_terms(text, fields), 1.0),
+            (stem_terms(normalise(text), self.language, fields), STEM),
+            (query_terms(" ".join(beside), fields), BESIDE),
+        )
+        return [
+            (terms, {name: share * weight for name, weight in weights.items()})
+            for terms, share in shares
+            if terms
+        ]
 
     def _built_hits(
         self, query: Any, k: int, allowed: AllowedItems | None
@@ -306,23 +336,29 @@ def _is_in(numbers: IntArray, some: BitMap) -> BoolArray:
     return np.fromiter((number in some for number in numbers.tolist()), np.bool_, len(numbers))
 
 
-def generated_words(catalogue: Catalogue) -> set[str]:
-    """Words of the generated texts of the items."""
+def known_strings(catalogue: Catalogue, counts: Mapping[str, int], language: str) -> set[str]:
+    """Words of generated texts, and stems of all words: known, but no words of the catalogue."""
     items = (item for item in catalogue.items if item.generated_text)
-    return {word for item in items for word in document_of(item, ()).generated}
+    generated = {word for item in items for word in document_of(item, ()).generated}
+    return generated.union(stems((*counts, *generated), language)).difference(counts)
 
 
 def word_counts(catalogue: Catalogue, fields: Sequence[str] | None = None) -> Counter[str]:
-    """Word -> number of items with it in the title or body."""
+    """Word -> number of items with it in the title or body; in Hangul without its particle, too."""
     counts: Counter[str] = Counter()
     for item in catalogue.items:
         document = document_of(item, fields)
-        counts.update({*document.title, *document.body})
+        found = {*document.title, *document.body}
+        counts.update(found.union(form.removeprefix(MARK) for form in stems(found, "")))
     return counts
 
 
 def _write(
-    catalogue: Catalogue, body: Sequence[str] | None, fields: Sequence[str], folder: Path
+    catalogue: Catalogue,
+    body: Sequence[str] | None,
+    language: str,
+    fields: Sequence[str],
+    folder: Path,
 ) -> dict[str, int]:
     """Index all items: field -> total number of terms."""
     import tantivy
@@ -335,11 +371,12 @@ def _write(
     writer = index.writer(heap_size=_WRITER_HEAP_BYTES, num_threads=1)
     lengths = dict.fromkeys(fields, 0)
     for number in np.argsort(tie_order(len(catalogue))).tolist():
-        document = document_of(catalogue[number], body)
+        document = document_of(catalogue[number], body, language)
+        terms = {name: document.terms(name) for name in fields}
         for name in fields:
-            lengths[name] += len(document.terms(name))
-        terms = {name: " ".join(document.terms(name)) for name in fields}
-        writer.add_document(tantivy.Document.from_dict({"item": number, **terms}, schema))
+            lengths[name] += len(terms[name])
+        texts = {name: " ".join(terms[name]) for name in fields}
+        writer.add_document(tantivy.Document.from_dict({"item": number, **texts}, schema))
     writer.commit()
     writer.wait_merging_threads()
     del writer, index

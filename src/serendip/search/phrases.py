@@ -27,6 +27,8 @@ ENGLISH = frozenset(
 _MOST_TEXTS = 2_000
 _MIN_SHARE = 0.1
 """Share of function words from which on texts are of a language."""
+_MIN_MAIN_SHARE = 0.03
+"""The same of the main language: titles of goods have few function words."""
 _MIN_OF_BEST = 0.5
 """The same, as a part of the largest share: languages have words of each other."""
 
@@ -40,16 +42,37 @@ def function_words(texts: Iterable[str]) -> frozenset[str]:
     Args:
         texts: the first 2,000 count.
     """
-    counts = Counter(
-        token for text in islice(texts, _MOST_TEXTS) for token in words(normalise(text))
-    )
-    shares = {
-        language: sum(counts[word] for word in listed & counts.keys()) / (counts.total() or 1)
-        for language, listed in _languages().items()
-    }
+    shares = _shares(texts)
     least = max(_MIN_SHARE, _MIN_OF_BEST * max(shares.values()))
     spoken = (_languages()[name] for name, share in shares.items() if share >= least)
     return ENGLISH.union(*spoken)
+
+
+def main_language(texts: Iterable[str]) -> str:
+    """The language whose function words are most of the words of texts; empty if they are few.
+
+    Args:
+        texts: the first 2,000 count.
+    """
+    shares = _shares(texts)
+    language = max(shares, key=lambda name: shares[name])
+    return language if shares[language] >= _MIN_MAIN_SHARE else ""
+
+
+def is_function_word(word: str, language: str) -> bool:
+    """Whether a word is a function word of a language."""
+    return word in _languages().get(language, ())
+
+
+def _shares(texts: Iterable[str]) -> dict[str, float]:
+    """Language -> share of its function words among the words of the first texts."""
+    counts = Counter(
+        token for text in islice(texts, _MOST_TEXTS) for token in words(normalise(text))
+    )
+    return {
+        language: sum(counts[word] for word in listed & counts.keys()) / (counts.total() or 1)
+        for language, listed in _languages().items()
+    }
 
 
 @cache

@@ -29,13 +29,13 @@ from serendip.data.text import words
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of, needed_terms
-from serendip.search.lexical import LexicalIndex, are_allowed, generated_words, word_counts
+from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
 from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import CatalogueMatcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
 from serendip.search.spelling.speller import Speller
-from serendip.search.spelling.typos import EditIndex
+from serendip.search.spelling.typos import HANGUL, EditIndex, is_hangul, spell_out
 from serendip.search.spelling.word_statistics import (
     WordCounts,
     WordPairs,
@@ -86,15 +86,16 @@ def empty_result() -> ItemList:
 
 
 def _open_speller(
-    folder: Path, stored: Mapping[str, NDArray[Any]], titles: Container[str]
+    folder: Path, stored: Mapping[str, NDArray[Any]], titles: Container[str], language: str
 ) -> Speller:
     """The speller of the words and word pairs in a folder."""
     counts = WordCounts(StringIndex.of_arrays(_WORDS, stored), stored["counts"])
     edits = EditIndex.of_arrays(counts.index.strings, stored)
+    hangul = EditIndex.of_arrays(Strings.of_arrays(HANGUL, stored), stored, HANGUL)
     pairs = WordPairs.open(folder / PAIRS_FILE, counts.index)
-    speller = Speller(counts, edits, pairs, english_word_frequencies(), titles)
-    # Words of generated texts are known, but never proposed as corrections.
-    return speller.with_words(Strings.of_arrays(_GENERATED, stored))
+    known = StringIndex.of_arrays(_KNOWN, stored)
+    frequencies = english_word_frequencies()
+    return Speller(counts, edits, hangul, pairs, frequencies, titles, language, known)
 
 
 def _grammar_of(catalogue: Catalogue) -> frozenset[str]:
@@ -126,7 +127,7 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
 
 
 WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
-_WORDS, _GENERATED, _GRAMMAR = "words", "generated", "grammar"
+_WORDS, _KNOWN, _GRAMMAR = "words", "known", "grammar"
 _TEXTS, _FEWEST_LETTERS = ("title", "description"), 20_000
 MIN_COMPLETED = 3
 READINGS = 4_096
@@ -167,7 +168,7 @@ class Searcher:
     titles: TitleIndex
     speller: Speller
     num_items: int
-    synonyms: Synonyms = field(default_factory=Synonyms)
+    synonyms: Synonyms = field(default_factory=lambda: Synonyms.of(()))
     rewrites: RewriteTable = field(default_factory=RewriteTable)
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
@@ -175,12 +176,13 @@ class Searcher:
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
     _coded: Callable[[str], tuple[int, ...]] = field(init=False)
-    _complete: Callable[[str], ItemList] = field(init=False)
+    _complete: Callable[[str, bool], ItemList] = field(init=False)
 
     def __post_init__(self) -> None:
         """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
-        titles, speller, config = self.titles, self.speller, self.config
+        titles, config = self.titles, self.config
         table, synonyms = self.rewrites, self.synonyms
+        speller = replace(self.speller, expanded=synonyms.also)
         matcher = self.matcher
 
         completed = self._completed
@@ -200,8 +202,10 @@ class Searcher:
             return tuple(lexical.having_all(key, _MOST_CODED).tolist())
 
         @lru_cache(_COMPLETE_TEXTS)
-        def complete(key: str) -> ItemList:
-            return lexical.search(key, MOST_COMPLETE, needs_all=True)
+        def complete(key: str, literal: bool) -> ItemList:
+            also = [] if literal else synonyms.expand(key)
+            beside = synonyms.beside(key) if also else ()
+            return lexical.search(key, MOST_COMPLETE, None, beside, needs_all=True, expansions=also)
 
         object.__setattr__(self, "_complete", complete)
         object.__setattr__(self, "_coded", coded)
@@ -225,14 +229,18 @@ class Searcher:
             config: weights and depths.
         """
         config = config or SearchConfig()
-        LexicalIndex.build(catalogue, folder, config.lexical)
+        lexical = LexicalIndex.build(catalogue, folder, config.lexical)
         counts = WordCounts.of(word_counts(catalogue, config.lexical.fields))
         documents = (document_of(item, config.lexical.fields) for item in catalogue)
         WordPairs.of(documents, counts).save(folder / PAIRS_FILE)
+        known = known_strings(catalogue, counts, lexical.language)
+        spelt = sorted(map(spell_out, filter(is_hangul, counts)))
         words = {
             **counts.index.arrays(_WORDS),
             **EditIndex.of(counts).arrays(),
-            **Strings.of(sorted(generated_words(catalogue))).arrays(_GENERATED),
+            **Strings.of(spelt).arrays(HANGUL),
+            **EditIndex.of(spelt).arrays(HANGUL),
+            **StringIndex.of(Strings.of(sorted(known))).arrays(_KNOWN),
             **Strings.of(sorted(_grammar_of(catalogue))).arrays(_GRAMMAR),
             "counts": counts.counts,
         }
@@ -262,7 +270,7 @@ class Searcher:
         titles, words = open_arrays(folder / TITLES_FOLDER), open_arrays(folder / WORDS_FOLDER)
         try:
             table, rows = TitleTable.of_arrays(titles), titles["item_rows"]
-            speller = _open_speller(folder, words, table)
+            speller = _open_speller(folder, words, table, lexical.language)
         except KeyError as error:
             raise ArtefactError(
                 f"{folder} has no readable vocabulary: {error} is missing.", "Run `serendip train`."
@@ -324,15 +332,12 @@ class Searcher:
         items: Sequence[Item],
         count: int,
     ) -> Self:
-        vocabulary: dict[str, None] = {}
-        for item in items:
-            document = document_of(item, self.config.lexical.fields)
-            vocabulary.update(dict.fromkeys((*document.title, *document.body, *document.generated)))
+        vocabulary = set().union(*(self.lexical.analyse(item).known for item in items))
         return replace(
             self,
             lexical=self.lexical.with_changed_items(numbers, items),
             titles=self.titles.with_changed_items(numbers, items),
-            speller=self.speller.with_words(vocabulary),
+            speller=self.speller.with_words(sorted(vocabulary)),
             num_items=count,
             posted_values=self.posted_values.with_values(
                 numbers, [frozenset(keys_of(item)) for item in items]
@@ -417,12 +422,15 @@ class Searcher:
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return empty_result()
-        content, depth = reading.content, self.config.depth
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
+        content, depth = reading.content, self.config.depth
         some = self.lexical.search(content.text, depth, allowed, beside)
         complete = some
         if " " in content.text or beside:
-            complete = self.lexical.search(content.needed, depth, allowed, needs_all=True)
+            also = self.synonyms.expand(content.needed) if beside else []
+            complete = self.lexical.search(
+                content.needed, depth, allowed, beside, needs_all=True, expansions=also
+            )
         completions = self._complete_titles(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.title_weight)
         fused = reciprocal_rank_fusion((some, completions), self.num_items, weights).item_nums
@@ -521,12 +529,16 @@ class Searcher:
     def _has_posted_values(self, item: int, keys: Sequence[str]) -> bool:
         return (self.posted_values.get(item) or frozenset()).issuperset(keys)
 
-    def find_complete(self, key: str) -> ItemList:
+    def find_complete(self, key: str, literal: bool = False) -> ItemList:
         """Items with every word of a normalised text, by BM25: at most ``MOST_COMPLETE``.
 
         Those of the last few texts are kept, so that further pages of a list cost nothing.
+
+        Args:
+            key: the text.
+            literal: whether synonyms of its words do not count.
         """
-        return self._complete(key)
+        return self._complete(key, literal)
 
     def with_match(
         self, hits: ItemList, text: str, literal: bool = False, most: int | None = None

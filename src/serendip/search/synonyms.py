@@ -3,6 +3,9 @@
 The file has one pair per line: a term, its synonym, the state of review, the confidence of its
 source, and the source. Only accepted pairs are searched, in addition to the typed words and with a
 lower weight; proposed and rejected ones are kept, so that no pair is proposed twice.
+
+Common abbreviations come with the package (``abbreviations.txt``) and are accepted unless the file
+rejects them. A number at the end of a text is the same in Roman numerals.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+from itertools import permutations
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from serendip.data.text import normalise, words
 from serendip.errors import ConfigError, DataError
@@ -52,6 +58,19 @@ class Synonym:
         return self.term, self.also
 
 
+class Expansion(NamedTuple):
+    """A term of a text and what may stand in its place.
+
+    Args:
+        begin, end: its words, as a slice of those of the text.
+        also: the words of each synonym.
+    """
+
+    begin: int
+    end: int
+    also: tuple[tuple[str, ...], ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Synonyms:
     """Accepted pairs, indexed by term.
@@ -64,23 +83,68 @@ class Synonyms:
 
     @classmethod
     def of(cls, rows: Iterable[Synonym]) -> Synonyms:
-        """Build from the accepted rows."""
+        """Build from the accepted rows and the abbreviations that none rejects."""
+        states = dict.fromkeys(abbreviations(), "accepted") | {row.key: row.state for row in rows}
         by_term: dict[str, list[str]] = defaultdict(list)
-        for row in rows:
-            if row.state == "accepted":
-                by_term[row.term].append(row.also)
+        for (term, also), state in states.items():
+            if state == "accepted":
+                by_term[term].append(also)
         return cls({term: tuple(also) for term, also in by_term.items()})
+
+    def expand(self, normal: str) -> list[Expansion]:
+        """The terms of a normalised text that have synonyms, longest first, without overlap."""
+        typed = words(normal)
+        spans = [
+            (begin, begin + size)
+            for size in range(min(MOST_WORDS, len(typed)), 0, -1)
+            for begin in range(len(typed) - size + 1)
+        ]
+        expansions: list[Expansion] = []
+        for begin, end in spans if self.also else ():
+            also = self.also.get(" ".join(typed[begin:end]), ())
+            if end == begin + 1 == len(typed) > 1:
+                also = (*also, *filter(None, [NUMERALS.get(typed[begin])]))
+            if also and all(end <= other.begin or other.end <= begin for other in expansions):
+                expansions.append(Expansion(begin, end, tuple(tuple(words(one)) for one in also)))
+        return expansions
 
     def beside(self, normal: str) -> list[str]:
         """Words that expand a normalised text, without its own words, in order."""
         typed = words(normal)
-        expansion: dict[str, None] = {}
-        for size in range(1, MOST_WORDS + 1 if self.also else 1):
-            for begin in range(len(typed) - size + 1):
-                term = " ".join(typed[begin : begin + size])
-                for also in self.also.get(term, ()):
-                    expansion.update(dict.fromkeys(words(also)))
-        return [word for word in expansion if word not in typed]
+        also = (word for part in self.expand(normal) for one in part.also for word in one)
+        return [word for word in dict.fromkeys(also) if word not in typed]
+
+
+@cache
+def abbreviations() -> tuple[tuple[str, str], ...]:
+    """Pairs (term, synonym) in normal form that come with the package, in both directions."""
+    text = (files("serendip.search") / "abbreviations.txt").read_text(encoding="utf-8")
+    lines = (line.split("=") for line in text.splitlines() if not line.startswith("#"))
+    groups = ([normalise(form) for form in line] for line in lines)
+    return tuple(
+        (term, also)
+        for group in groups
+        for term, also in permutations(group, 2)
+        if not _length_problem(term)
+    )
+
+
+def _numerals() -> dict[str, str]:
+    """Numbers from 2 to 20 in the other notation; V and X are letters as often."""
+    tens = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
+    roman = [f"{ten}{unit}" for ten in ("", "x") for unit in tens] + ["xx"]
+    pairs = [(str(number), name) for number, name in enumerate(roman) if len(name) > 1]
+    return dict(pairs) | {name: number for number, name in pairs}
+
+
+NUMERALS: Mapping[str, str] = _numerals()
+"""Number -> the same in Roman numerals, and back."""
+
+
+def with_other_numeral(normal: str) -> str:
+    """A normalised text with the number at its end in the other notation; empty without one."""
+    before, _, last = normal.rpartition(" ")
+    return f"{before} {NUMERALS[last]}" if before and last in NUMERALS else ""
 
 
 def read_synonyms(path: Path) -> list[Synonym]:

@@ -1,7 +1,8 @@
 """Title index: look-up of items by exact title, near title (edit distance) and prefix.
 
 Titles are compared in their normal form (``data.text.title_key``). A title with names in brackets,
-"The Postman (Il Postino)", is also found without them and by each of them.
+"The Postman (Il Postino)", is also found without them and by each of them, and one that ends in a
+number in either notation: "Rocky 2" is "Rocky II".
 
 ``TitleTable`` is an immutable set of titles as arrays, sorted for look-up by whole title, by prefix
 and by word; that of the catalogue is memory-mapped. ``TitleIndex`` joins it with a few tables of
@@ -27,8 +28,9 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import Strings
-from serendip.data.text import title_key
+from serendip.data.text import fold, title_key
 from serendip.search.spelling.typos import EditIndex, contains
+from serendip.search.synonyms import with_other_numeral
 
 MAX_COMPARED = 5_000
 _LAST = "\U0010ffff"
@@ -370,13 +372,13 @@ class TitleIndex:
     def exact(self, text: str) -> IntArray:
         """Items with the title ``text``, best first.
 
-        Exactly equal titles come first, then those with the same normal form, then those that have
-        it as another name; by popularity within each group.
+        Titles equal but for case, accents, width and spaces come first, then those with the same
+        normal form, then those that have it as another name; by popularity within each group.
         """
-        key = title_key(text)
+        key, folded = title_key(text), fold(text)
 
         def group(item: TitledItem) -> tuple[bool, bool]:
-            return item.title != text, title_key(item.title) != key
+            return fold(item.title) != folded, title_key(item.title) != key
 
         items = self.bearers(key)
         ordered = sorted(items, key=group) if len(items) > 1 else items
@@ -475,8 +477,8 @@ def other_names(title: str) -> list[str]:
 
 def _names(key: str, title: str) -> dict[str, None]:
     """Normal forms under which a title is found: its own, and those of its other names."""
-    others = (title_key(name) for name in other_names(title))
-    return {name: None for name in (key, *others) if name}
+    names = [key, *(title_key(name) for name in other_names(title))]
+    return {name: None for name in (*names, *map(with_other_numeral, names)) if name}
 
 
 def _digits(text: str) -> str:

@@ -2,8 +2,9 @@
 
 A correction is searched right away only if its confidence is high; with less confidence it is
 suggested ("did you mean") and the text is searched as typed. For an unknown word the best
-correction is suggested too, even if the word as typed is likelier. If none of the words is known,
-the text as typed would find nothing, so a lower threshold applies.
+correction is suggested too, even if the word as typed is likelier. A lower threshold applies to
+what would find nothing as typed: a string that is no word, beside nothing that speaks against the
+correction, and a text of which function words alone are known.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.data.text import normalise, title_key, words
+from serendip.data.text import fold, normalise, title_key, words
 from serendip.data.vocabulary import MISSING
 from serendip.search.documents import MAX_QUERY_TERMS
+from serendip.search.phrases import is_function_word
 from serendip.search.spelling.speller import Correction, Speller
 from serendip.search.spelling.word_statistics import english_word_frequencies
 from serendip.search.titles import TitledItem, TitleIndex
@@ -59,7 +61,7 @@ class Confidence:
 
     Args:
         usual: to search a correction, if some of the words are known.
-        nothing: to search a correction, if none of the words is known.
+        nothing: to search a correction, if what is corrected would find nothing.
         suggested: to suggest a correction.
     """
 
@@ -129,8 +131,10 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
         return replace(as_typed, told_key=meant.rival) if is_suggested else as_typed
     if meant.confidence < confidence.suggested:
         return as_typed
-    all_unknown = len(as_typed.unknown) == len(set(words(normal)))
-    if meant.confidence < (confidence.nothing if all_unknown else confidence.usual):
+    known = [word for word in words(normal) if word not in as_typed.unknown]
+    finds_nothing = all(is_function_word(word, speller.stemmed) for word in known)
+    risks_little = meant.risks_little or (finds_nothing and bool(as_typed.unknown))
+    if meant.confidence < (confidence.nothing if risks_little else confidence.usual):
         return replace(as_typed, told_key=meant.text)
     keys = near[:MAX_NEAR_TITLES] or [meant.text]
     return Interpretation(as_typed.key, NO_ITEMS, meant.text, _items_titled(keys, text, titles))
@@ -139,8 +143,9 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
 def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpretation:
     """Interpret a text as typed, without corrections."""
     key = title_key(text)
-    unknown = (word for word in words(normalise(text)) if not speller.knows(word))
-    return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", tuple(dict.fromkeys(unknown)))
+    typed = dict.fromkeys(words(normalise(text)))
+    unknown = tuple(word for word in typed if not speller.knows(word))
+    return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", unknown)
 
 
 def _correct(normal: str, titles: TitleIndex, speller: Speller) -> Correction:
@@ -157,7 +162,7 @@ def _items_titled(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArra
     from rapidfuzz.distance import OSA
 
     def distance(item: TitledItem) -> tuple[int, float, int]:
-        edits = OSA.distance(text.casefold(), item.title.casefold())
+        edits = OSA.distance(fold(text), fold(item.title))
         return edits, -item.popularity, item.item_num
 
     numbers = [item.item_num for key in keys for item in sorted(titles.bearers(key), key=distance)]

@@ -124,7 +124,6 @@ class EngineHolder:
             refused_generation=self.refused_generation,
             storage_problem=self.storage_problem,
             failed_loads=self.failed_loads,
-            missing_shards=tuple(slot.engine.missing_shards) if slot else (),
             stats=dict(slot.engine.stats()) if slot else {},
         )
 

@@ -166,6 +166,10 @@ class EngineProtocol(Protocol):
         """Version of the store's items that answers know; a write raises it before it returns."""
         ...
 
+    def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
+        """Those of some ids that no item has, each once, at most ten."""
+        ...
+
     def item(self, item_id: str) -> Item | None:
         """The item; None if it is unknown, deleted or not available yet."""
         ...
@@ -203,11 +207,6 @@ class EngineProtocol(Protocol):
 
         Events written by other processes count once this engine has read them.
         """
-        ...
-
-    @property
-    def missing_shards(self) -> Sequence[str]:
-        """Addresses of the shards that did not answer when they were last asked."""
         ...
 
     def storage_problem(self) -> str:

@@ -75,8 +75,8 @@ class ServiceLimits:
         receive_timeout_s: seconds in which the head of a request must arrive, and a body must
             begin to come at ``MIN_BYTES_PER_S``.
         deadline_s: seconds that computing an answer may take, waiting included.
-        waits_for_others: whether reads wait for other processes, such as shards or the server of a
-            database, so that several are computed at once.
+        waits_for_others: whether reads wait for the server of a database, so that several are
+            computed at once.
     """
 
     requests_per_minute: int | None = None

@@ -113,8 +113,8 @@ def _open_engine(workspace: Path, still_at: float | None) -> EngineProtocol:
             """Nobody else writes any."""
 
     if still_at is None:
-        return Engine.open(workspace, with_shards=True)
-    return StillEngine.open(workspace, lambda: still_at, with_shards=True)
+        return Engine.open(workspace)
+    return StillEngine.open(workspace, lambda: still_at)
 
 
 if __name__ == "__main__":

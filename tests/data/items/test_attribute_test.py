@@ -42,6 +42,10 @@ def passing(text: str) -> str:
         ("year=1980.5|1999", "ad"),
         ("size=38", "cd"),
         ("genres=Western", ""),
+        ("genres=Comedy/Drama", "a"),
+        ("genres=Comedy > Drama|Western", "a"),
+        ("genres!=Drama/Comedy", "bcd"),
+        ("genres=Comedy/Western", ""),
     ],
 )
 def test_items_pass(text: str, expected: str) -> None:

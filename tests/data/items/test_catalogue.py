@@ -13,6 +13,13 @@ def test_the_text_of_an_item_is_its_non_empty_fields():
     assert FILM.text(()) == ""
 
 
+def test_an_encoder_reads_the_beginning_of_each_field_and_all_that_was_generated() -> None:
+    words, keywords = "a long story " * 40, "heist, rivals, " * 30
+    item = Item("1", "Heat", words, {"genres": ("Crime",)}, generated_text=keywords)
+    text = item.encoder_text(("description", "title", "genres"))
+    assert text == f"{words[:160]}. Heat. Crime. {keywords}"
+
+
 def test_a_catalogue_numbers_its_items_and_extends_at_the_end():
     catalogue = Catalogue([FILM]).extended([Item("2", "Ronin")])
     assert catalogue.vocabulary.numbers(["2", "1", "3"]).tolist() == [1, 0, -1]

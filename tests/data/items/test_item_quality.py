@@ -14,9 +14,12 @@ from serendip.data.items.quality import (
     QUALITIES,
     UNKNOWN,
     QualityConfig,
+    catalogue_prior,
     item_quality,
 )
+from serendip.data.query import Query
 from serendip.data.vocabulary import Vocabulary
+from serendip.models.popularity import Popularity, PopularityConfig
 
 DAY = 86_400.0
 
@@ -170,3 +173,21 @@ def test_odd_numbers_of_the_catalogue_leave_quality_between_0_and_1(rows) -> Non
     dataset = replace(world([0, 1], [0, 0], [5, 1], {}), catalogue=catalogue_of(rows))
     quality = item_quality(dataset, RATED)
     assert ((quality >= 0) & (quality <= 1)).all()
+
+
+def test_a_catalogue_without_events_has_an_order_by_what_it_has() -> None:
+    items = [
+        Item("thin", ""),
+        Item("plain", "A pan", "Of iron.", {"rating": 4.0, "reviews": 10.0}),
+        Item("loved", "A pot", "Of steel.", {"rating": 4.8, "reviews": 900.0}),
+        Item("lucky", "A lid", "Of glass.", {"rating": 5.0, "reviews": 1.0}),
+    ]
+    none = np.empty(0, np.int32)
+    log = EventLog(none, none, np.empty(0), np.empty(0, np.bool_), np.empty(0, np.float32))
+    dataset = Dataset(Catalogue(items), Vocabulary([]), log)
+    config = QualityConfig(rating="rating", reviews="reviews")
+    prior = catalogue_prior(dataset.with_quality(item_quality(dataset, config)))
+    assert [items[row].item_id for row in np.argsort(-prior)] == ["loved", "lucky", "plain", "thin"]
+    model = Popularity().train(dataset.with_quality(item_quality(dataset, config)))
+    scores = model.score_all([Query("home")])[0]
+    assert np.argmax(scores) == 2 and scores.max() < np.log1p(PopularityConfig().prior)

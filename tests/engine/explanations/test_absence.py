@@ -10,6 +10,7 @@ from wire_client import WireClient
 
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.data.query import Query
 from serendip.engine.answer import Absence
 from serendip.engine.engine import Engine
@@ -145,9 +146,9 @@ def test_what_diversity_moved_is_told(engine: Engine) -> None:
 
 
 def test_a_place_that_went_to_a_new_item_is_told(engine: Engine) -> None:
-    plain = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
-    rare = int(np.sort(engine.state.counts)[10])
-    explore = ExplorationConfig(share=0.2, max_interactions=rare, max_loss=1.0, temperature=1.0)
+    engine.add_items([Item(f"new{number}", f"A new tale {number}") for number in range(3)])
+    plain = SurfaceConfig(task="home", sources={**BOTH, "new-items": 5}, filters=("seen",))
+    explore = ExplorationConfig(share=0.2, min_taste=-9.0)
     exploring = plain.model_copy(update={"exploration": explore})
     before, after = listed(engine, plain)[:10], listed(engine, exploring)[:10]
     (moved, *_) = [item for item in before if item not in after]

@@ -12,6 +12,7 @@ from serendip.data.items.catalogue import Item
 from serendip.data.query import History, Query
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.explain import Explainer
+from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.models import model_class
@@ -27,6 +28,7 @@ class Voting:
     given: FloatArray
     evidence: VoteEvidence | None
     score_kind: ScoreKind = "count"
+    least_vote: float = 0.0
 
     def compute_votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         return self.context, self.given[:, : len(item_nums)]
@@ -90,10 +92,10 @@ def test_values_that_the_user_chooses_more_often_than_others_are_evidence(engine
 
 
 def test_a_new_item_is_told_what_it_is_like(engine: Engine) -> None:
-    engine.add_items([Item("fresh", "The horror tale number 99", "", {"genre": "horror"})])
-    page = engine.similar("i0", k=60).items
-    (reason,) = [item.reason for item in page if item.item_id == "fresh"]
-    assert reason == "New, and like The horror tale number 0"
+    engine.add_items([Item("fresh", "The horror tale number 0", "", {"genre": "horror"})])
+    assert "fresh" in [item.item_id for item in engine.similar("i0").items]
+    evidence = engine.explain(Request("similar", item_ids=("i0",)), "fresh").evidence
+    assert "New, and like The horror tale number 0" in [one.text for one in evidence]
 
 
 def test_popularity_in_the_country_of_the_request_is_evidence(engine: Engine) -> None:
@@ -125,7 +127,8 @@ def test_new_items_are_proposed_nearest_first_and_others_are_not(
     query = Query(history=History.of_items(np.array([0, 3], np.int32)))
     surface = SurfaceConfig(task="home", sources={"new-items": quota})
     (result,) = run([query], surface, state)
-    scores = state.models["retriever"].score_all([query])[0]
+    likeness = state.models["content"].votes(query, np.arange(state.num_items, dtype=np.int32))[1]
+    scores = likeness.mean(axis=0)  # of both items that the user chose
     unchosen = np.flatnonzero(state.counts == 0)
     nearest = unchosen[np.argsort(-scores[unchosen], kind="stable")][:quota]
     assert result.trace["from new-items"] == len(nearest) == min(quota, 3)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.engine.explanations.reason_choice import (
     DECISIVE,
+    MOST_ALIKE,
     REPEATED,
     TOLERANCE,
     Ground,
@@ -19,7 +20,7 @@ from serendip.engine.explanations.reason_choice import (
 
 
 def ground(kind: str, strength: float, row: int = 0) -> Ground:
-    return Ground(row, kind, strength, strength, {"en": kind})
+    return Ground(row, kind, strength, strength, {"en": kind}, rests_on=(0,))
 
 
 LISTS = st.lists(
@@ -47,6 +48,13 @@ def test_a_weak_ground_is_not_told_for_variety() -> None:
 def test_beside_a_decisive_ground_no_other_is_told() -> None:
     rows = [[ground("word", DECISIVE), ground("a", 1.0)]] * 3
     assert [one.kind for one in choose_grounds(rows) if one] == ["word"] * 3
+
+
+def test_a_sentence_that_names_nothing_of_the_user_is_told_three_times() -> None:
+    popular = Ground(0, "popular", 0.5, 0.5, {"en": "popular"})
+    rows = [[popular]] * 4 + [[popular, ground("a", 0.4)], [popular]]
+    kinds = [None if one is None else one.kind for one in choose_grounds(rows)]
+    assert kinds == ["popular"] * MOST_ALIKE + [None, "a", None]
 
 
 def test_an_item_without_a_ground_has_none() -> None:

@@ -27,7 +27,7 @@ from serendip.engine.stages.rejection_discount import (
 USER = "visitor"
 SURFACES = [
     ("home", (), ""),
-    ("similar", ("i4",), ""),
+    ("next", ("i4",), ""),
     ("cart", ("i4",), ""),
     ("thank_you", ("i4",), ""),
     ("ads", (), ""),

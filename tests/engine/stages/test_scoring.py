@@ -50,6 +50,12 @@ def test_sums_are_of_the_sources_that_propose_a_candidate() -> None:
     np.testing.assert_allclose(fuse_by_rank(candidates, proposals, 2), expected, rtol=1e-6)
 
 
+def test_items_that_are_no_candidates_are_passed_over() -> None:
+    candidates = Candidates(np.array([0, 0], np.int32), np.array([5, 9], np.int32))
+    proposals = {"content": [ItemList.of([99, 5, 7], [3.0, 2.0, 1.0])]}
+    np.testing.assert_allclose(fuse_by_rank(candidates, proposals, 1), [1 / 62, 0.0], rtol=1e-6)
+
+
 def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -> None:
     state = engine.state
     assert state.ranker is not None

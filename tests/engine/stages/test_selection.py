@@ -30,8 +30,7 @@ def ranked(
     counts=None,
     pinned=0,
     seed=0,
-    retriever_scores=None,
-    owed=(),
+    taste=None,
 ) -> Ranked:
     """Candidates in organic order; all are of groups of their own where none are given."""
     count = len(values)
@@ -40,12 +39,9 @@ def ranked(
         np.ones(count, np.bool_) if organic is None else np.array(organic, np.bool_),
         pinned,
         np.zeros(count, np.float32) if earned is None else np.array(earned, np.float32),
-        np.full(count, 100, np.int32) if counts is None else np.array(counts, np.int32),
+        np.zeros(count, np.bool_) if counts is None else np.array(counts) == 0,
         np.array(range(count) if groups is None else groups, np.int32).reshape(-1, 1),
-        np.zeros(count, np.float32)
-        if retriever_scores is None
-        else np.array(retriever_scores, np.float32),
-        np.isin(np.arange(count), owed),
+        np.zeros(count, np.float32) if taste is None else np.array(taste, np.float32),
         seed,
     )
 
@@ -132,30 +128,32 @@ def test_candidates_that_only_their_bid_brought_are_never_organic() -> None:
 
 
 def test_the_last_position_of_each_block_is_explored() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=3, max_loss=1))
-    slate = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 1, 3]), rules)
+    rules = surface(exploration=ExplorationConfig(share=0.5))
+    slate = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 0, 0]), rules)
     assert decided(slate, EXPLORED) == [1, 3]
     assert sorted(slate.rows[place] for place in decided(slate, EXPLORED)) == [6, 7]
     assert [row for row in slate.rows if row < 6] == list(range(6))
 
 
-def test_explored_items_are_drawn_by_a_softmax_of_the_scores_of_the_retriever() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.2, max_interactions=0, temperature=0.5))
-    counts, retriever_scores = [9] * 5 + [0, 0, 0], [9.0] * 5 + [0.0, 0.5, 1.0]
+def test_explored_items_are_drawn_by_a_softmax_of_their_taste() -> None:
+    """In units of the spread of the taste of all candidates, so that its scale does not matter."""
+    taste = np.array([0.0] * 5 + [0.0, 0.5, 1.0])
+    temperature = 0.5 / float(taste.std())
+    rules = surface(exploration=ExplorationConfig(share=0.2, min_taste=-9, temperature=temperature))
     chances = np.exp([0, 1, 2]) / np.exp([0, 1, 2]).sum()  # 0.090, 0.245, 0.665
     drawn = np.zeros(3)
     for seed in range(2_000):
-        slate = build_slate(
-            ranked([9] * 8, counts=counts, retriever_scores=retriever_scores, seed=seed), rules
-        )
-        row = slate.rows[4] - 5
-        assert slate.propensities_of(EXPLORED)[4] == pytest.approx(chances[row], rel=1e-5)
-        drawn[row] += 1
+        for scale in (1.0, 7.0):
+            rows = ranked([9] * 8, counts=[9] * 5 + [0, 0, 0], taste=4.0 + scale * taste, seed=seed)
+            slate = build_slate(rows, rules)
+            row = slate.rows[4] - 5
+            assert slate.propensities_of(EXPLORED)[4] == pytest.approx(chances[row], rel=1e-3)
+            drawn[row] += 1
     assert drawn / drawn.sum() == pytest.approx(chances, abs=0.03)
 
 
 def test_only_explored_positions_have_a_propensity_also_in_a_shorter_list() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
+    rules = surface(exploration=ExplorationConfig(share=0.5))
     rows = ranked([8] * 8, counts=[5] * 4 + [0] * 4)
     slate = build_slate(rows, rules)
     assert decided(slate, EXPLORED) == [1, 3, 5]  # the rest is new without exploration
@@ -165,26 +163,26 @@ def test_only_explored_positions_have_a_propensity_also_in_a_shorter_list() -> N
 
 
 @pytest.mark.parametrize(
-    ("max_loss", "explored"), [(0.0, []), (0.2, [3]), (0.5, [3, 4]), (1.0, [3, 4, 5])]
+    ("min_taste", "explored"), [(-0.6, [3, 4, 5]), (-0.1, [3, 4]), (0.5, [3]), (2.0, [])]
 )
-def test_no_item_is_explored_that_is_worth_too_little(max_loss: float, explored: list[int]) -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, max_loss=max_loss))
-    values, counts = [10, 10, 10, 8, 5, 1], [9, 9, 9, 0, 0, 0]
-    slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in range(40)]
+def test_no_item_is_explored_that_fits_less_than_its_block(
+    min_taste: float, explored: list[int]
+) -> None:
+    """Whatever the ranker values it at: the taste of the block is 6 on average, its spread 2."""
+    rules = surface(
+        exploration=ExplorationConfig(share=0.5, min_taste=min_taste, temperature=100.0)
+    )
+    values, counts, taste = [10, 10, 10, 1, 1, 1], [9, 9, 9, 0, 0, 0], [4, 8, 4, 9, 6, 5]
+    slates = [
+        build_slate(ranked(values, counts=counts, taste=taste, seed=seed), rules)
+        for seed in range(40)
+    ]
     assert sorted({slate.rows[1] for slate in slates} - {1}) == explored
 
 
-def test_a_loss_is_measured_against_negative_values_too() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, max_loss=0.5))
-    rows = ranked([-1, -2, -2.9, -3.1], counts=[9, 9, 0, 0])
-    assert build_slate(rows, rules).rows == [0, 2, 1, 3]
-
-
 def test_a_position_that_a_new_item_has_by_its_value_is_left_to_it() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
-    slate = build_slate(
-        ranked([5, 4, 3, 2], counts=[9, 0, 9, 0], retriever_scores=[0, 0, 0, 9]), rules
-    )
+    rules = surface(exploration=ExplorationConfig(share=0.5))
+    slate = build_slate(ranked([5, 4, 3, 2], counts=[9, 0, 9, 0], taste=[0, 0, 0, 9]), rules)
     assert slate.rows[:2] == [0, 1]
     assert decided(slate, EXPLORED) == []
     assert np.isnan(slate.propensities_of(EXPLORED)).all()
@@ -196,88 +194,16 @@ def test_a_share_of_0_explores_nothing() -> None:
     assert slate.rows == list(range(30)) and slate.positions == {}
 
 
-def test_the_item_that_diversity_would_show_is_the_one_that_is_displaced() -> None:
-    rules = surface(
-        exploration=ExplorationConfig(share=0.5, max_interactions=0, max_loss=0.5),
-        diversity=DiversityConfig(most=1, window=2),
-    )
-    # The second position is row 2's, as row 1 is too similar to row 0: half its value is enough.
-    rows = ranked([10, 9, 4, 2], groups=[0, 0, 1, 2], counts=[9, 9, 9, 0])
-    assert build_slate(rows, rules).rows[:2] == [0, 3]
-
-
 def test_explored_items_follow_from_the_seed() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.2, max_interactions=0))
+    rules = surface(exploration=ExplorationConfig(share=0.2))
     values, counts = [1] * 40, [5] * 20 + [0] * 20
     slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
     assert slates[0].rows == slates[1].rows != slates[2].rows
 
 
-def test_items_that_are_owed_impressions_are_drawn_before_other_new_ones() -> None:
-    """Of four new items two are owed: the draw is among these, by their own softmax alone."""
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, temperature=1.0))
-    counts, retriever_scores = [9, 9, 9, 9, 0, 0, 0, 7], [0, 0, 0, 0, 5.0, 4.0, 1.0, 0.0]
-    odds = np.exp(1.0) / (1 + np.exp(1.0))
-    drawn = []
-    for seed in range(400):
-        rows = ranked(
-            [9] * 8, counts=counts, retriever_scores=retriever_scores, owed=[6, 7], seed=seed
-        )
-        slate = build_slate(rows, rules)
-        drawn.append(slate.rows[1])
-        chance = odds if slate.rows[1] == 6 else 1 - odds
-        assert slate.propensities_of(EXPLORED)[1] == pytest.approx(chance, rel=1e-5)
-        # The other one that is owed comes next, for certain; then those that are just new.
-        assert {slate.rows[1], slate.rows[3]} == {6, 7}
-        assert slate.propensities_of(EXPLORED)[3] == 1.0
-        assert slate.rows[5] in (4, 5)
-    assert set(drawn) == {6, 7}
-    assert drawn.count(6) / len(drawn) == pytest.approx(odds, abs=0.07)
-
-
-def test_what_is_owed_impressions_is_not_shown_where_it_is_worth_too_little() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0, max_loss=0.5))
-    values, counts = [10, 10, 10, 6, 1], [9, 9, 9, 0, 0]
-    for seed in range(10):
-        slate = build_slate(ranked(values, counts=counts, owed=[4], seed=seed), rules)
-        assert slate.rows[1] == 3
-
-
-def test_a_position_that_an_owed_item_has_by_its_value_is_left_to_it() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=0))
-    slate = build_slate(ranked([5, 4, 3, 2], counts=[9, 8, 9, 0], owed=[1]), rules)
-    assert slate.rows[:2] == [0, 1]
-    assert decided(slate, EXPLORED) == []
-
-
-def test_on_average_no_more_of_a_block_is_given_away_than_the_cost_allows() -> None:
-    # The last of four positions has a sixth of the value of its block.
-    values, counts = [10, 8, 7, 5, 4], [9, 9, 9, 9, 0]
-    rules = surface(exploration=ExplorationConfig(share=0.25, max_cost=0.05))
-    slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in range(1_000)]
-    explored = [slate for slate in slates if slate.rows[3] == 4]
-    assert len(explored) / len(slates) == pytest.approx(0.05 * 6, abs=0.04)
-    assert all(slate.rows == [0, 1, 2, 3, 4] for slate in slates if slate.rows[3] == 3)
-    chances = [slate.propensities_of(EXPLORED)[3] for slate in explored]
-    assert chances == pytest.approx([0.05 * 6] * len(explored))
-
-
-@pytest.mark.parametrize(("max_cost", "explored"), [(0.0, 0), (1 / 6, 20), (1.0, 20)])
-def test_a_position_within_the_cost_is_always_explored(max_cost: float, explored: int) -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.25, max_cost=max_cost))
-    rows = [ranked([10, 8, 7, 5, 4], counts=[9, 9, 9, 9, 0], seed=seed) for seed in range(20)]
-    slates = [build_slate(row, rules) for row in rows]
-    assert sum(slate.rows[3] == 4 for slate in slates) == explored
-
-
-def test_a_position_without_value_costs_nothing() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5, max_cost=0.001))
-    assert build_slate(ranked([-1, -2, -2.5], counts=[9, 9, 0]), rules).rows == [0, 2, 1]
-
-
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.1, 0.07])
 def test_no_more_than_the_share_is_explored(share: float) -> None:
-    rules = surface(exploration=ExplorationConfig(share=share, max_interactions=0))
+    rules = surface(exploration=ExplorationConfig(share=share))
     slate = build_slate(ranked([1] * 200, counts=[9] * 150 + [0] * 50), rules)
     assert 0 < len(decided(slate, EXPLORED)) <= share * 200 + 1
 
@@ -315,6 +241,7 @@ def candidates(draw: st.DrawFn) -> Ranked:
         draw(st.lists(st.integers(0, 9), **size)),
         draw(st.integers(0, 2)),
         draw(st.integers(0, 5)),
+        draw(st.lists(VALUE, **size)),
     )
 
 
@@ -327,7 +254,7 @@ def rules(draw: st.DrawFn) -> SurfaceConfig:
         exploration=draw(
             st.none()
             | st.builds(
-                ExplorationConfig, share=st.just(0.3), max_loss=st.sampled_from([0.0, 0.5, 1.0])
+                ExplorationConfig, share=st.just(0.3), min_taste=st.sampled_from([-1.0, 0.0, 1.0])
             )
         ),
         sponsored=draw(st.none() | slots()),
@@ -394,9 +321,7 @@ def test_the_floor_is_never_violated(rows, config) -> None:
 
 @given(candidates(), rules())
 def test_without_bids_the_order_is_the_organic_one(rows, config) -> None:
-    free = ranked(
-        rows.values, rows.codes[:, 0], None, rows.is_organic, rows.counts, rows.pinned, rows.seed
-    )
+    free = replace(rows, revenue=np.zeros_like(rows.revenue))
     organic = build_slate(free, config.model_copy(update={"sponsored": None}))
     assert build_slate(free, config).rows == organic.rows
 
@@ -411,15 +336,7 @@ def test_bids_do_not_change_the_order_of_the_other_rows(rows, config) -> None:
 
 @given(candidates(), slots(), st.sampled_from([0.25, 4.0, 1024.0]))
 def test_the_currency_of_the_bids_does_not_matter(rows, config, rate) -> None:
-    other = ranked(
-        rows.values,
-        rows.codes[:, 0],
-        rows.revenue * rate,
-        rows.is_organic,
-        rows.counts,
-        rows.pinned,
-        rows.seed,
-    )
+    other = replace(rows, revenue=rows.revenue * rate)
     bought = surface(sponsored=config)
     assert build_slate(rows, bought).rows == build_slate(other, bought).rows
 
@@ -444,11 +361,10 @@ def test_a_group_exceeds_its_limit_only_if_all_groups_are_full(rows, config) -> 
 
 
 @given(candidates(), rules())
-def test_only_items_with_few_interactions_are_explored(rows, config) -> None:
+def test_only_new_items_are_explored(rows, config) -> None:
     slate = build_slate(rows, config)
     for place in decided(slate, EXPLORED):
-        assert config.exploration is not None
-        assert rows.counts[slate.rows[place]] <= config.exploration.max_interactions
+        assert rows.is_new[slate.rows[place]]
         assert place >= rows.pinned
     blocks = [place // 4 for place in decided(slate, EXPLORED)]
     assert all(place % 4 == 3 for place in decided(slate, EXPLORED))

@@ -58,7 +58,7 @@ def give(engine: Engine, **attributes: dict[str, float | str | tuple[str, ...]])
 
 REQUESTS = [
     ("home", {}),
-    ("similar", {"item_ids": ("i4",)}),
+    ("next", {"item_ids": ("i4",)}),
     ("search", {"text": "horror tale number 3"}),
     ("search", {"text": "comedy tael"}),
     ("cart", {"item_ids": ("i1", "i5")}),
@@ -85,7 +85,7 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     chances = ranker.predict(features, tasks)
     values = action_value(chances, {"interact": 1.0, "like": 1.0}, ranker.config.actions)
     counts = 20.0 + state.counts[candidates.items].astype(np.float32)
-    powers = {name: ranker.discounts[name] for name in ("home", "similar")}
+    powers = {"home": ranker.discounts["home"], "next": ranker.discounts["similar"]}
     values = values / counts ** powers.get(surface, 0.0)
     if surface == "search":
         everything = AllowedItems(ItemSet(~state.hidden))
@@ -98,6 +98,7 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
             places = np.searchsorted(candidates.items, items.item_nums)
             values[places] += 1 / (60 + rankdata(-round_scores(items.scores)))
         values = values.astype(np.float32)
+        values = round_scores(values)
         named = {round(VALUES, 1): 24, round(CORRECTED, 1): 32, round(EXACT, 1): 32}
         for place, (item, match) in enumerate(
             zip(hits.item_nums, hits.fields["match"].round(1).tolist(), strict=True)
@@ -167,7 +168,7 @@ def test_a_surface_that_does_not_read_the_user_answers_everybody_the_same(opened
 [surfaces.front]
 task = "home"
 context = ["country", "time"]
-exploration = {share = 0.2, max_interactions = 9, max_loss = 1}
+exploration = {share = 0.2, min_taste = -9}
 """
     )
     answers = [engine.recommend(Request("front", user, k=60)) for user in ("", "u0", "u7")]
@@ -224,10 +225,10 @@ def test_words_of_filtered_items_are_not_reported_as_unknown(
 RULES = """
 [surfaces.mixed]
 task = "home"
-sources = {popularity = 60, sponsored = 20}
+sources = {popularity = 60, sponsored = 20, new-items = 10}
 filters = []
 diversity = {most = 2, window = 5, levels = 1}
-exploration = {share = 0.2, max_interactions = 6, max_loss = 1}
+exploration = {share = 0.2, min_taste = -9}
 sponsored = {positions = [0, 4, 7], floor = 0.2}
 """
 
@@ -235,6 +236,7 @@ sponsored = {positions = [0, 4, 7], floor = 0.2}
 def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener) -> None:
     engine = opened(RULES)
     give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
+    engine.add_items([Item(f"new{number}", f"A new tale {number}") for number in range(8)])
     whole = engine.recommend(Request("mixed", "u0", k=1_000))
     assert sum(item.sponsored for item in whole.items) == 3
     assert any(item.parts.get("explored") for item in whole.items)

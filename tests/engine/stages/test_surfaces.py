@@ -17,6 +17,7 @@ from serendip.engine.stages.surfaces import (
     DEFAULT_SURFACES,
     LEARNED,
     REQUEST_PARTS,
+    LikenessConfig,
     SurfaceConfig,
     visible_to,
 )
@@ -27,8 +28,8 @@ def settings_of(**surfaces: object) -> Settings:
     return validate(Settings, {"surfaces": surfaces}, "serendip.toml")
 
 
-def test_there_are_seven_built_in_surfaces() -> None:
-    names = ["home", "similar", "search", "cart", "thank_you", "ads", "digest"]
+def test_there_are_eight_built_in_surfaces() -> None:
+    names = ["home", "similar", "next", "search", "cart", "thank_you", "ads", "digest"]
     assert list(Settings().all_surfaces()) == names
 
 
@@ -39,7 +40,8 @@ def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
     basket = {**behaviour, "popularity": 20, "again": 20}
     expected = {
         "home": ("home", home, ("seen",), LEARNED, False),
-        "similar": ("similar", {**behaviour, "content": 100}, (), LEARNED, False),
+        "similar": ("similar", {**behaviour, "content": 200}, (), 1.0, False),
+        "next": ("similar", {**behaviour, "content": 100}, (), LEARNED, False),
         "search": ("search", {"words": 200, "retriever": 200}, (), 0.0, True),
         "cart": ("cart", basket, ("seen",), LEARNED, False),
         "thank_you": ("thank_you", basket, ("seen",), LEARNED, False),
@@ -57,6 +59,7 @@ def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
         explores = ExplorationConfig() if name == "home" else None
         assert surface.diversity is None and surface.exploration == explores
         assert surface.sponsored is None and surface.min_value is None
+        assert (surface.likeness is not None) == (name == "similar")
 
 
 def test_a_table_changes_only_the_keys_that_it_has() -> None:
@@ -68,7 +71,7 @@ def test_a_table_changes_only_the_keys_that_it_has() -> None:
 def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     shelf = settings_of(shelf={"task": "similar", "filters": ["seen"]}).all_surfaces()["shelf"]
     assert shelf.sources == DEFAULT_SURFACES["similar"].sources
-    assert shelf.popularity_discount == LEARNED
+    assert shelf.likeness == LikenessConfig()
     assert shelf.filters == ("seen",)
     assert shelf.needs == "items"
 
@@ -79,7 +82,9 @@ def test_a_relevance_filter_learns_from_labels_of_its_own_lists_or_of_typed_text
     surfaces = settings_of(**tables, **named).all_surfaces()
     labels = {name: surface.relevance_filter.labels for name, surface in surfaces.items()}
     assert labels == {
-        **{name: name for name in ("home", "similar", "search", "cart", "thank_you", "ads")},
+        **{
+            name: name for name in ("home", "similar", "next", "search", "cart", "thank_you", "ads")
+        },
         "news": "news",
         "find": "search",
         "digest": "home",
@@ -152,7 +157,7 @@ def test_an_error_names_the_wrong_key_or_value(surfaces: dict[str, object], mess
 
 def test_needs_follow_from_task_and_context() -> None:
     needs = {name: surface.needs for name, surface in DEFAULT_SURFACES.items()}
-    items = dict.fromkeys(("similar", "cart", "thank_you"), "items")
+    items = dict.fromkeys(("similar", "next", "cart", "thank_you"), "items")
     nothing = dict.fromkeys(("home", "ads", "digest"), "")
     assert needs == {"search": "query", **items, **nothing}
     for task in ("similar", "search"):

@@ -58,7 +58,7 @@ def test_leave_last_out_comes_last_and_claims_nothing():
 
 def test_slices_are_said_with_their_users_and_empty_ones_as_such():
     changes = {"splits": None, "surfaces": (), "exploration": None}
-    changes |= {"new_items": None, "reasons": None, "context": None}
+    changes |= {"new_items": None, "reasons": None, "context": None, "lists": None}
     line = report_world([protocol_world()], **changes)["verdict"][-1]
     assert "for cold items (" in line
     assert "no request for cold users" in line
@@ -158,6 +158,18 @@ def test_every_surface_but_home_has_a_sentence():
     assert lines[2] == "Surface ads: not measured. No item has a bid."
     home = {"home": report_world()["surfaces"]["cart"]}
     assert describe_surfaces(home) == []
+
+
+def test_what_likeness_costs_is_one_sentence():
+    cart = report_world()["surfaces"]["cart"]
+    lines = describe_surfaces({"similar": cart, "next": cart})
+    assert lines[-1] == (
+        "Likeness costs next choices: nDCG@10 0.545 on the surface similar, which shows what is "
+        "alike, and 0.545 on next, which shows what is chosen next."
+    )
+    unmeasured = report_world()["surfaces"]["ads"]
+    assert not any("costs" in line for line in describe_surfaces({"next": unmeasured}))
+    assert len(describe_surfaces({"similar": cart})) == 1
 
 
 def test_home_has_a_sentence_of_its_own_where_items_come_again():

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from posting_executor import NOW, PostingExecutor, write_to
 
+from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import DataError, UnsupportedError
@@ -80,8 +81,11 @@ def test_bought_places_are_marked_in_the_file(shop: Path) -> None:
 
 
 def test_explored_rows_have_the_propensity_of_the_answer_in_the_file(shop: Path) -> None:
-    lines = "[surfaces.home]\nexploration = {share = 0.5, max_interactions = 5, max_loss = 1}\n"
+    lines = "[surfaces.home]\nexploration = {share = 0.5, min_taste = -9}\n"
     add_settings(shop, lines)
+    engine = Engine.open(shop)
+    engine.add_items([Item(f"new{number}", f"A new tale {number}") for number in range(3)])
+    engine.close()
     _, rows = rows_of(shop, "home", k=4)
     drawn = {
         (row["user_id"], row["item_id"]): row["propensity"]

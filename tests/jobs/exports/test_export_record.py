@@ -15,9 +15,9 @@ from postgres_server import on_both_databases
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.erasure import Eraser, ErasurePlace
 from serendip.engine.workspace import Workspace
-from serendip.jobs.exchange.export import export
-from serendip.jobs.exchange.open_formats import JsonFormat
+from serendip.jobs.exports.export import export
 from serendip.jobs.exports.export_record import ExportRecord
+from serendip.jobs.exports.open_formats import JsonFormat
 from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.progress import SilentProgress
 

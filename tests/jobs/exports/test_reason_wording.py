@@ -27,9 +27,9 @@ def recommend(shop: Path, *more: str) -> tuple[int, dict[str, Any], list[dict[st
 def word(body: Body, number: int) -> Reply:
     """Words every other reason; the others praise what nobody asked for."""
     data = data_of(body)
-    names = " and ".join(data["names"])
+    reason = data["reason"][0].lower() + data["reason"][1:]
     ending = "so here it is" if number % 2 else "and horror is the best"
-    return completion(json.dumps({"id": data["id"], "sentence": f"because of {names}, {ending}"}))
+    return completion(json.dumps({"id": data["id"], "sentence": f"because: {reason}, {ending}"}))
 
 
 def test_the_file_has_the_reasons_that_are_served(shop: Path) -> None:
@@ -62,9 +62,9 @@ def test_an_llm_words_them_and_what_it_adds_is_dropped(shop: Path) -> None:
     assert (
         facts["worded"] >= asked // 3 and facts["dropped"]["names another thing of the catalogue"]
     )
-    worded = [row["reason"] for row in rows if row["reason"].startswith("because of")]
+    worded = [row["reason"] for row in rows if row["reason"].startswith("because:")]
     assert worded
-    kept = [row["reason"] for row in rows if not row["reason"].startswith("because of")]
+    kept = [row["reason"] for row in rows if not row["reason"].startswith("because:")]
     assert kept and set(kept) <= set(plain)
 
 

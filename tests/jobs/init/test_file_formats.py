@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tomllib
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,10 +14,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from commands import serendip_here
 
-from serendip.data.files.readers import read_events
+from serendip.data.files.readers import EventsConfig, read_events
+from serendip.data.files.times import TimeFormat
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.init.file_formats import (
+    EARLIEST,
+    LATEST,
     FileForm,
     drop_future_formats,
     find_time_formats,
@@ -111,6 +115,39 @@ def test_two_digits_of_a_year_to_come_are_a_day(tmp_path: Path) -> None:
 )
 def test_times_have_the_formats_that_fit_them(cells: Sequence[str], formats: list[str]) -> None:
     assert find_time_formats(cells) == formats
+
+
+@pytest.mark.parametrize(
+    ("odd", "formats"),
+    [
+        ("25.10.2025 23:13", ["%d.%m.%Y %H:%M"]),
+        ("13/02/2025", ["%d/%m/%Y"]),
+        ("03/02/2025", ["%d/%m/%Y", "%m/%d/%Y"]),
+        ("Tuesday", []),
+    ],
+)
+def test_cells_of_two_spellings_are_read_each_by_its_own(odd: str, formats: list[str]) -> None:
+    cells = ["2025-10-25 22:00:39", "1761429639", odd] * 20
+    assert find_time_formats(cells) == formats
+    for time_format in formats[:1]:
+        form = TimeFormat(time_format)
+        assert form.parse(cells[0]) == 1_761_429_639.0 == form.parse(cells[1])
+        assert EARLIEST < form.parse(odd) < LATEST
+
+
+def test_a_column_may_have_several_patterns(tmp_path: Path) -> None:
+    rows = ["u,i,25.10.2025 23:13", "u,i,2025/10/26", "u,i,2025-10-27 22:00:39"] * 30
+    (tmp_path / "e.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
+    start_workspace(tmp_path, None, tmp_path / "e.csv", force=False)
+    with (tmp_path / "serendip.toml").open("rb") as file:
+        events = tomllib.load(file)["events"]
+    assert events["time_format"] == "%d.%m.%Y %H:%M | %Y/%m/%d"
+    read = read_events(EventsConfig.model_validate(events), tmp_path)
+    assert sorted({event.timestamp for event in read}) == [
+        1_761_433_980.0,
+        1_761_436_800.0,
+        1_761_602_439.0,
+    ]
 
 
 def test_one_odd_cell_in_a_hundred_does_not_hide_a_format() -> None:

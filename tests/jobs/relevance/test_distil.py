@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import invoke
-from small_shop import NUM_ITEMS, TASTES, WITHOUT_SEARCHES, import_shop, write_files
+from illustrated_shop import MEDIA, illustrate
+from small_shop import NUM_ITEMS, SETTINGS, TASTES, WITHOUT_SEARCHES, import_shop, write_files
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
@@ -35,6 +36,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.evaluate.risk_control import LabelledSlates, safe_threshold
 from serendip.jobs.context import JobContext
+from serendip.jobs.import_files import import_files
 from serendip.jobs.labels.draw_lists import MOST_PAST
 from serendip.jobs.labels.shown_lists import (
     ListRequest,
@@ -455,7 +457,7 @@ def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> Non
     settings.write_text(original)
     write_labels(tmp_path / "labels.csv", range(100, 112))
     write_labels(tmp_path / "gold.csv", range(200, 215))
-    _, result = invoke(*distil(tmp_path))
+    _, result = invoke(*distil(tmp_path, "labels.csv", "--allowed", "0.05"))
     assert result["filter"]["safe_threshold"] is None
     decisions, version = decide_filters(JobContext.open(tmp_path))
     assert version == {}
@@ -491,14 +493,25 @@ def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
     assert [stage["name"] for stage in context.clock.as_dicts()] == ["snapshot"]  # then it ended
 
 
-def test_a_workspace_with_images_is_refused(shop: Path, tmp_path: Path) -> None:
-    write_files(tmp_path)
-    with (tmp_path / "serendip.toml").open("a") as stream:
-        stream.write('\n[content.image]\nfield = "picture"\n')
-    (tmp_path / "gold.csv").write_text((shop / "gold.csv").read_text())
-    (tmp_path / "labels.csv").write_text((shop / "labels.csv").read_text())
-    with pytest.raises(UnsupportedError, match="the relevance model reads text only"):
-        invoke(*distil(tmp_path))
+def test_pictures_and_the_filter_are_used_together(shop: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    write_files(folder)
+    illustrate(folder)
+    pictures = MEDIA.partition("[content.audio]")[0] + "[content.fusion]\nsize = 16\n"
+    (folder / "serendip.toml").write_text(SETTINGS + WITHOUT_SEARCHES + pictures + FILTER_TABLE)
+    import_files(Workspace.open(folder))
+    for name in ("gold.csv", "labels.csv"):
+        shutil.copy(shop / name, folder / name)
+    code, _ = invoke(*distil(folder))
+    assert code == 0
+    train(folder)
+    with closing(Engine.open(folder)) as engine:
+        assert engine.state.fusion.modalities == ("text", "image")
+        (asked,) = engine.queries([Request("search", text="horror tale")])
+        result = engine.run([asked], "search")[0]
+        items = map(engine.item, engine.item_ids(result.items.item_nums))
+        assert {item.attributes["genre"] for item in items} == {"horror"}
+        assert result.trace[CHECKED] == 40
 
 
 def test_a_damaged_model_stops_no_training_that_does_not_name_it(

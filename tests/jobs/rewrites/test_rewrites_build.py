@@ -32,8 +32,9 @@ from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.search.rewrites.table import Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.table import Categories, QueryTable
+from serendip.search.suggestions.table import QueryTable
 from serendip_bench.rewrites import RewritesBench, run_rewrites
 
 PLACES = ("kitchen", "garden", "office")

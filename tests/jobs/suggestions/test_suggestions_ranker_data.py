@@ -16,8 +16,9 @@ from serendip.jobs.search_log import Log
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.ranker import FEATURES, QueryRanker
-from serendip.search.suggestions.table import Categories, QueryTable
+from serendip.search.suggestions.table import QueryTable
 
 NUM_ITEMS, NUM_USERS = 40, 30
 ITEMS = Catalogue(

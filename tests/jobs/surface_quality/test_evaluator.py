@@ -8,21 +8,16 @@ import numpy as np
 import pytest
 from small_shop import import_shop
 
-from serendip.data.items.catalogue import Item
 from serendip.data.query import TASKS
 from serendip.data.splits import temporal
-from serendip.engine.live.state import ItemUpdater
-from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import (
-    BATCH,
     ENGINE,
     FUSED,
     UNSOLD,
     WORDS,
     answer_all,
-    answer_engine,
     rank,
 )
 from serendip.jobs.surface_quality.evaluator import SurfaceEvaluator
@@ -74,7 +69,10 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
     assert set(figures) == set(context.settings.all_surfaces())
     assert "No item has a bid" in figures["ads"].note
     assert "No event after the cut" in figures["cart"].note  # an hour between all events
-    for name in ("home", "similar", "search", "thank_you", "digest", "shelf"):
+    assert figures["similar"].subject == ENGINE
+    assert figures["similar"].comparisons == []
+    assert "ordered by likeness" in figures["similar"].note
+    for name in ("home", "next", "search", "thank_you", "digest", "shelf"):
         assert figures[name].subject == ENGINE
         assert 0 < figures[name].n_requests <= figures[name].possible
         assert {row.baseline for row in figures[name].comparisons} == (
@@ -114,30 +112,6 @@ def test_rank_fusion_is_a_baseline_of_a_search_that_the_ranker_orders(measured) 
     assert list(ordered.lists)[:3] == [ENGINE, FUSED, WORDS]
     np.testing.assert_array_equal(ordered.lists[FUSED], fused.lists[ENGINE])
     assert (ordered.lists[FUSED] != ordered.lists[ENGINE]).any()
-
-
-def test_what_a_promising_surface_shows_counts_for_its_later_answers(measured) -> None:
-    context, builder, state = measured
-    items = [Item(f"new{number}", f"The horror tale number {number}") for number in range(12)]
-    updater = ItemUpdater(context.encoder, context.settings.content, context.settings.token_reader)
-    state = updater.update(items, state)
-    exploration = ExplorationConfig(
-        share=0.5, max_loss=1, temperature=0.001, promised_impressions=1, promised_days=1_000
-    )
-    home = context.settings.all_surfaces()["home"]
-    fair = home.model_copy(update={"exploration": exploration})
-    queries = builder.split.targets.queries()
-    results, lists = rank(queries, fair, state)
-    uncounted = answer_engine(queries, fair, state)
-    order = np.argsort([query.time for query in queries], kind="stable")
-    first, later = order[:BATCH], order[BATCH:]
-    np.testing.assert_array_equal(lists[ENGINE][first], uncounted[first])
-    assert (lists[ENGINE][later] != uncounted[later]).any()
-    shown = np.unique(lists[ENGINE][first])
-    for row in later.tolist():  # what was shown once has had what was promised
-        items = results[row].items
-        drawn = items.item_nums[items.fields["explored"] == 1]
-        assert len(drawn) and drawn[0] not in shown
 
 
 def test_a_message_has_its_own_length_for_every_system(measured) -> None:

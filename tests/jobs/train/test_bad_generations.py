@@ -188,7 +188,7 @@ DRAFTED: dict[str, tuple[Callable[[Path], Draft], str]] = {
         lose_words,
         r"search finds titles \(0 of 5 titles of popular items find something\)",
     ),
-    "a missing model": (lose_retriever, r"candidates for home; failed: retriever"),
+    "a missing model": (lose_retriever, r"items for home; failed: retriever"),
     "a stage that fails": (lose_retriever, r"shows similar items \(.*; failed: .*retriever"),
     "a value that is infinite": (lose_quality, "finite numbers"),
     "worse than popularity": (lose_to_popularity, "not worse than popularity"),

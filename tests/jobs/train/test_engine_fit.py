@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from generation_files import read_facts, read_generation
-from small_shop import WITHOUT_SEARCHES, import_shop
-from thread_executor import ThreadExecutor
+from small_shop import import_shop
 
 from serendip.data.dataset_folder import save_dataset
 from serendip.engine.config.settings import Settings
@@ -24,17 +20,12 @@ from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
 from serendip.jobs.train.ranker import fit as ranker_fit
 from serendip.jobs.train.ranker import row_tasks
 from serendip.jobs.train.train import train_workspace
-from serendip.models.retriever.parallel_train import HelperTask
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.progress import TrainOptions
 
 BESIDE = {"content and codes", "align content", "train retriever", "word index"}
 """Stages of both parts."""
-
-
-LEARNED, ARRAYS = "older/learned-retriever.safetensors", "models/retriever/arrays"
-"""What a generation has of the retriever of the older part, and of that of all events."""
 
 
 @pytest.mark.parametrize("most_items", [1_000, 10])  # the latter: one part after the other
@@ -59,61 +50,6 @@ def test_one_process_and_two_publish_the_same_bytes(
     assert costs[0] == costs[1]
     assert all(costs[1].count(name) == 2 for name in BESIDE)
     assert any(name.startswith("ranker/") for name in one)
-
-
-class NotedStreams(ThreadExecutor):
-    """Helpers run in threads; the older part goes on whenever a step of it is awaited."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-        self.tasks = []
-
-    def stream(
-        self, work: Any, task: Any, start_s: float | None = None
-    ) -> AbstractContextManager[Iterator[Any]]:
-        if isinstance(task, HelperTask):
-            return super().stream(work, task, start_s)
-        self.tasks.append(task)
-        return closing(work(task))
-
-
-def train_together(folder: Path, executor: LocalExecutor, processes: int) -> Path:
-    """Train a shop whose retriever draws nothing by dropout; returns the generation."""
-    import_shop(folder, num_users=20, more=WITHOUT_SEARCHES)
-    settings = folder / "serendip.toml"
-    text = settings.read_text().replace("max_len = 10", "max_len = 10\ndropout = 0\nid_dropout = 0")
-    settings.write_text(text)
-    options = TrainOptions(executor=executor, train_processes=processes)
-    return train_workspace(JobContext.open(folder, options)).folder
-
-
-@pytest.fixture(scope="module")
-def trained_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_together(tmp_path_factory.mktemp("alone"), LocalExecutor(1), 1)
-
-
-@pytest.mark.parametrize(
-    ("most_items", "tasks"),
-    [(1_000, [OlderTask, HelperTask]), (10, [HelperTask, HelperTask])],
-    ids=["side by side", "one after the other"],
-)
-def test_several_processes_train_the_retriever_on_all_events(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    trained_alone: Path,
-    most_items: int,
-    tasks: list[type],
-) -> None:
-    monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
-    monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", most_items)
-    executor = NotedStreams()
-    together = train_together(tmp_path, executor, 2)
-    assert [type(task) for task in executor.tasks] == tasks
-    older = [(one / LEARNED).read_bytes() for one in (trained_alone, together)]
-    assert (older[0] == older[1]) == (OlderTask in tasks)  # a helper sums in another order
-    for name in ("weight.npy", "tables.npy"):
-        one, two = (np.load(folder / ARRAYS / name) for folder in (trained_alone, together))
-        assert np.allclose(one, two, atol=1e-3), name
 
 
 def test_the_time_that_is_left_is_that_of_both_processes(

@@ -20,6 +20,7 @@ from serendip.jobs.enrich.write import collect_queries
 from serendip.jobs.suggestions.build import build_queries
 from serendip.jobs.suggestions.parts import Phrases, part_of
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, RecordedSurface
+from serendip.jobs.train import written_queries
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import GateResult
 from serendip.jobs.train.written_queries import (
@@ -34,6 +35,11 @@ from serendip.runtime.progress import TrainOptions
 
 BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}
 USE = WrittenQueryUse(12, 0.5, "abc")
+
+
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written_queries, "FEWEST", 1)
 
 
 @pytest.fixture
@@ -81,6 +87,16 @@ def test_with_a_weight_it_learns_them_after_all_others(shop: Path, tmp_path: Pat
     use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)
     assert (use.queries, use.weight) == (int(is_by_llm.sum()), 0.25)
     assert len(use.digest) == 64
+
+
+def test_few_queries_are_not_learned(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = weigh(shop, 0.25)
+    catalogue, config = context.dataset.catalogue, context.settings.queries
+    assert select_for_retriever(context.workspace, config, catalogue)
+    monkeypatch.setattr(written_queries, "FEWEST", 100)
+    assert not select_for_retriever(context.workspace, config, catalogue)
+    use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)
+    assert use == WrittenQueryUse()
 
 
 def test_the_ranker_is_asked_nothing_that_the_retriever_has_learned(

@@ -146,3 +146,11 @@ def test_wanted_and_unwanted_words_are_separate_features(items) -> None:
     assert column(features, "negation").tolist() == [1, 1, 0]
     assert column(features, "wanted: in text")[:2].tolist() == [1, 1]
     np.testing.assert_allclose(column(features, "unwanted: in title"), [1, 0, 0], atol=1e-6)
+
+
+def test_the_words_of_a_title_are_those_of_the_whole_text() -> None:
+    """Joined with the next text, "61*" and "2001" would be one measure: 61 x 2001."""
+    texts = [("61*", "2001", ["a film of baseball"]), ("2 x", "4 boards", [])]
+    one, none = unit(np.random.default_rng(0), 2, 8), np.zeros((2, 8), np.float32)
+    items = ItemTexts.of(texts, one, none, one[:1], np.array([0, 1, 1]))
+    assert {"61", "2001", "baseball", "2", "4"} <= set(items.words.numbers)

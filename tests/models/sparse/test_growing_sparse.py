@@ -35,6 +35,8 @@ def test_every_snapshot_equals_a_dense_matrix(first, steps) -> None:
         np.testing.assert_array_equal(grown.whole().toarray(), copied)
         order = np.arange(len(copied))[::-1]
         np.testing.assert_array_equal(grown.take(order).toarray(), copied[order])
+        vector = np.array([1.0, -2.0, 0.5, 4.0], np.float32)
+        np.testing.assert_array_equal(grown.dot(order, vector), copied[order] @ vector)
         column = np.array([1], np.int32)
         assert set(np.flatnonzero(copied[:, 1]).tolist()) <= set(grown.rows_with(column).tolist())
 

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 
-from serendip.config import validate
 from serendip.data import Catalogue, Item
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import VISITOR, is_private
 from serendip.data.text import normalise
-from serendip.errors import ConfigError
 from serendip.search.phrases import function_words, phrases_of, spell_phrases
 from serendip.search.suggestions.candidates import catalogue_candidates, logged_queries
 from serendip.search.suggestions.config import QueriesConfig
@@ -34,21 +32,28 @@ def found(**settings):
     return {one.text: one for one in catalogue_candidates(FILMS, popularity, config)}
 
 
-def test_templates_give_what_several_items_have_in_common():
+def test_values_that_several_items_have_are_candidates():
     ours = found()
-    assert ours["90s Sci-Fi"].items.tolist() == [0, 1]
-    assert (ours["90s Sci-Fi"].kind, ours["90s Sci-Fi"].source) == ("rule", "rules")
-    assert ours["Sci-Fi with Ann Lee"].items.tolist() == [0, 1]
+    assert ours["Bo Li"].items.tolist() == [2, 3]
     assert (ours["Bo Li"].kind, ours["Bo Li"].source) == ("attribute", "fields")
-    assert "80s Sci-Fi" not in ours and "Cy Wu" not in ours
+    assert "Cy Wu" not in ours
 
 
-def test_a_decade_of_another_century_is_none():
-    assert "90s Drama" not in found(min_items=1)
+def test_attributes_are_combined_whatever_their_names():
+    kinds, makers = ("드릴", "톱", "망치"), ("마키타", "보쉬", "디월트")
+    items = Catalogue(
+        Item(f"i{n}", f"T{n}", attributes={"종류": kinds[n % 3], "상표": makers[n // 3 % 3]})
+        for n in range(90)
+    )
+    config = QueriesConfig()
+    ours = {one.text: one for one in catalogue_candidates(items, np.zeros(90, np.float32), config)}
+    assert ours["마키타 드릴"].items.tolist() == [n for n in range(90) if n % 9 == 0]
+    assert ours["마키타 드릴"].kind == "name" and ours["드릴"].kind == "attribute"
+    assert sum(one.kind == "name" for one in ours.values()) == 9
 
 
 def test_like_an_item_needs_that_item_only_and_the_most_popular_are_kept():
-    ours = found(most_of_template=2, templates=("like {title}",))
+    ours = found(most_of_attribute=2)
     likes = [text for text, one in ours.items() if one.kind == "like"]
     assert likes == ["like Film 4", "like Film 3"]
 
@@ -56,7 +61,7 @@ def test_like_an_item_needs_that_item_only_and_the_most_popular_are_kept():
 def test_phrases_of_several_descriptions_are_candidates_and_grammar_is_not():
     texts = [f"{number} a haunted lighthouse of the sea" for number in range(3)]
     items = Catalogue(Item(f"i{n}", f"T{n}", texts[n] if n < 3 else "quiet") for n in range(60))
-    config = QueriesConfig(templates=("{x}",))
+    config = QueriesConfig(sources=("rules",))
     ours = {one.text for one in catalogue_candidates(items, np.zeros(60, np.float32), config)}
     assert {"haunted lighthouse", "haunted", "lighthouse", "sea"} <= ours
     assert not any(text.startswith(("a ", "of ", "the ")) or text.endswith(" of") for text in ours)
@@ -71,7 +76,7 @@ def test_phrases_of_a_shop_have_its_language_and_its_spelling():
     items = Catalogue(
         Item(f"i{n}", f"T{n}", texts[n] if n < 4 else "Sie ist nicht da") for n in range(80)
     )
-    config = QueriesConfig(templates=("{x}",))
+    config = QueriesConfig(sources=("rules",))
     ours = {one.text: one for one in catalogue_candidates(items, np.zeros(80, np.float32), config)}
     assert set(ours) == {"schöne", "schöne Hütte", "Hütte", "Boot", "See"}
     assert ours["schöne Hütte"].items.tolist() == [0, 1, 2]
@@ -102,12 +107,6 @@ def test_spellings_are_those_of_the_text():
 def test_sources_that_are_left_out_give_nothing():
     assert {one.source for one in found(sources=("fields",)).values()} == {"fields"}
     assert found(sources=("logs",)) == {}
-
-
-def test_a_template_without_an_attribute_or_of_another_form_is_refused():
-    for template in ("popular", "{year:century}", "{year"):
-        with pytest.raises(ConfigError, match="templates"):
-            validate(QueriesConfig, {"templates": [template]}, "serendip.toml")
 
 
 def search(user, time, text, chosen=()):

@@ -12,9 +12,9 @@ from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.text import normalise
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.co_searches import SMALLEST_SHARE, WITHIN_S, CoSearches
-from serendip.search.suggestions.query_ease import QueryEase
-from serendip.search.suggestions.table import Categories, QueryTable
+from serendip.search.suggestions.categories import Categories
+from serendip.search.suggestions.co_searches import WITHIN_S, CoSearches
+from serendip.search.suggestions.table import QueryTable
 
 ROWS = {"war": 0, "peace": 1, "love": 2, "sea": 3}
 NOTHING, FOUND = np.empty(0, np.int32), np.array([4], np.int32)
@@ -61,17 +61,6 @@ def test_lift_forgets_the_person_who_is_counted() -> None:
     assert forgotten == pytest.approx(np.log((together + 1) / (chance + 1)))
 
 
-def log_of_groups(people: int) -> tuple[list[Search], dict[str, int]]:
-    """Everybody searches half of 30 queries, and then three of the five of their group of five."""
-    rng, searches = np.random.default_rng(0), []
-    for user in range(people):
-        everybodys = rng.choice(30, 15, replace=False)
-        own = 30 + 5 * rng.integers(5) + rng.choice(5, 3, replace=False)
-        for place, row in enumerate([*everybodys, *own]):
-            searches.append(search(f"u{user}", f"q{row}", 100.0 * user + place))
-    return searches, {f"q{row}": row for row in range(55)}
-
-
 def sparse_log() -> tuple[list[Search], dict[str, int]]:
     """50 people who search 20 of 300 queries each."""
     rng, searches, weights = np.random.default_rng(0), [], 1.0 / np.arange(1, 301)
@@ -81,26 +70,11 @@ def sparse_log() -> tuple[list[Search], dict[str, int]]:
     return searches, {f"q{row}": row for row in range(300)}
 
 
-def test_a_dense_log_goes_by_ease() -> None:
-    known = CoSearches.of(*log_of_groups(120), 3)
-    ease = QueryEase.of(known.left, known.right, known.people, known.searchers)
-    assert ease is not None and known.ease is not None
-    rows, searched = np.arange(55), np.array([0, 1, 30])
-    for counted in (np.empty(0, np.intp), np.array([0, 1, 30, 31])):
-        shares = ease.expect(searched, counted)
-        assert shares is not None and shares.min() >= 0 and shares.max() <= 1
-        searchers = known.searchers - np.isin(rows, counted)
-        least = SMALLEST_SHARE + 1 / searchers[searched].sum()
-        expected = np.log((shares + least) / (searchers / 120 + least))
-        assert known.lift(rows, searched, counted) == pytest.approx(expected, abs=1e-6)
-    assert known.lift(rows, searched)[31:35].mean() > known.lift(rows, searched)[35:].mean() + 1
-
-
-def test_a_sparse_log_goes_by_its_pairs() -> None:
+def test_lift_counts_the_pairs_of_a_log() -> None:
     searches, rows_by_key = sparse_log()
     known = CoSearches.of(searches, rows_by_key, 3)
     rows, own = np.arange(300), np.array([rows_by_key[one.key] for one in searches[:20]])
-    assert known.ease is None and np.isin(known.left, own).any()
+    assert np.isin(known.left, own).any()
     for counted in (np.empty(0, np.intp), own):
         searched = own[:10]
         together = np.zeros(300)
@@ -112,26 +86,6 @@ def test_a_sparse_log_goes_by_its_pairs() -> None:
         assert (together <= searchers[searched].sum()).all()
         expected = np.log((together + 1) / (chance + 1))
         assert known.lift(rows, searched, counted) == pytest.approx(expected, abs=1e-6)
-
-
-def test_ease_that_finds_no_more_than_the_pairs_is_not_used() -> None:
-    searches = [search(f"u{n}", key) for n in range(60) for key in ("war", "peace", "love")]
-    known = CoSearches.of(searches, ROWS, 3)
-    assert QueryEase.of(known.left, known.right, known.people, known.searchers) is not None
-    assert known.ease is None
-
-
-def test_ease_says_nothing_of_queries_without_pairs() -> None:
-    searches, rows_by_key = log_of_groups(120)
-    searches += [search(f"v{n}", "alone") for n in range(9)]
-    known = CoSearches.of(searches, {**rows_by_key, "alone": 55}, 3)
-    assert known.ease is not None
-    lift = known.lift(np.arange(56), np.array([55]))
-    assert lift == pytest.approx(-np.log(known.searchers * 9 / 129 + 1), abs=1e-6)
-    searchers, least = known.searchers[:2].sum(), SMALLEST_SHARE
-    least += 1 / searchers
-    alone = known.lift(np.array([55]), np.array([0, 1]))
-    assert alone == pytest.approx(np.log(least / (9 / 129 + least)), abs=1e-6)
 
 
 def test_ways_out_lead_from_a_failure_to_a_success() -> None:
@@ -169,17 +123,13 @@ def test_a_table_keeps_them_in_its_files(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("made", [log_of_groups(120), sparse_log()], ids=["ease", "pairs"])
-def test_an_opened_table_expects_the_same(
-    made: tuple[list[Search], dict[str, int]], tmp_path: Path
-) -> None:
-    searches, keys = made
+def test_an_opened_table_expects_the_same(tmp_path: Path) -> None:
+    searches, keys = sparse_log()
     candidates = [Candidate(key, "query", "logs", np.array([0], np.int32)) for key in keys]
     results = np.full((len(keys), 10), -1, np.int32)
     table = QueryTable.of(candidates, results, Catalogue(()), Categories())
     known = CoSearches.of(searches, table.rows_by_key, 3)
     replace(table, co_searches=known).save(tmp_path)
     opened = QueryTable.open(tmp_path).co_searches
-    assert (opened.ease is None) == (known.ease is None)
     rows, searched = np.arange(len(keys)), np.array([0, 40])
     assert opened.lift(rows, searched).tolist() == known.lift(rows, searched).tolist()

@@ -8,6 +8,7 @@ from serendip.data import Catalogue, Item
 from serendip.errors import ArtefactError
 from serendip.search.logistic import RankingRows
 from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.ranker import (
     FEATURES,
     FEW_PEOPLE,
@@ -18,7 +19,7 @@ from serendip.search.suggestions.ranker import (
     SuggestionUser,
     query_features,
 )
-from serendip.search.suggestions.table import QUERIES_FILE, Categories, QueryTable
+from serendip.search.suggestions.table import QUERIES_FILE, QueryTable
 
 ITEMS = Catalogue(
     Item(f"i{n}", f"T{n}", attributes={"genre": "ab"[n % 2], "code": f"c{n}"}) for n in range(6)
@@ -148,3 +149,12 @@ def test_features_that_came_after_a_ranker_was_learned_count_nothing(tmp_path):
     (tmp_path / RANKER_FILE).write_text(json.dumps(document))
     with pytest.raises(ArtefactError, match="unknown features"):
         QueryRanker.open(tmp_path)
+
+
+def test_focus_is_high_where_items_keep_to_a_category(table):
+    made = [("all a", [0, 2, 4]), ("half", [0, 1]), ("all", [0, 1, 2, 3, 4, 5])]
+    rows = [Candidate(text, "phrase", "rules", np.array(i, np.int32)) for text, i in made]
+    focus = QueryTable.unverified(rows, ITEMS, Categories.of(ITEMS)).find_focus(ITEMS)
+    assert focus[0] > 0 and focus[1:] == pytest.approx(0, abs=1e-6)
+    assert len(table.focus) == len(QueryTable.unverified(rows, ITEMS, Categories()).focus) == 0
+    assert len(QueryTable.unverified(rows, ITEMS, Categories()).find_focus(ITEMS)) == 0

@@ -135,6 +135,25 @@ def test_an_event_id_sent_again_is_not_new(client):
     assert client.post("/v1/events", json=event).json() == {"received": 1, "new": 0}
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2024-05-01T12:00:00+02:00", 1_714_557_600.0), ("2024-05-01 10:00", 1_714_557_600.0)],
+)
+def test_times_of_events_may_be_iso_8601(client, text, seconds):
+    event = {"user_id": "iso", "item_id": "f1", "timestamp": text}
+    assert client.post("/v1/events", json=event).status_code == 200
+    (stored,) = client.get("/v1/users/iso/history").json()["events"]
+    assert stored["timestamp"] == seconds
+    refused = client.post("/v1/events", json=event | {"timestamp": "yesterday"})
+    assert (refused.status_code, error_of(refused)["type"]) == (422, "data")
+
+
+def test_events_on_unknown_items_are_stored_and_told(client):
+    rows = [{"user_id": "u", "item_id": name} for name in ("nobody", "f1", "nobody")]
+    answer = client.post("/v1/events", json=rows).json()
+    assert answer == {"received": 3, "new": 3, "unknown_items": ["nobody"]}
+
+
 def test_users_come_with_the_number_of_their_events(client):
     rows = [{"user_id": name, "item_id": "f1"} for name in ("a", "b", "b")]
     client.post("/v1/events", json=rows)
@@ -196,17 +215,8 @@ def test_live_and_ready_say_so(client):
         "degraded": False,
         "refused_generation": "",
         "storage_problem": "",
-        "missing_shards": [],
         "workers": 1,
     }
-
-
-def test_ready_names_the_shards_that_answers_lack():
-    engine = TinyEngine()
-    engine.missing_shards = ("10.0.0.7:9101",)
-    answer = WireClient(engine).get("/health/ready")
-    assert answer.status_code == 200
-    assert (answer.json()["degraded"], answer.json()["missing_shards"]) == (True, ["10.0.0.7:9101"])
 
 
 def test_metrics_count_by_route_pattern_and_never_by_path(client):

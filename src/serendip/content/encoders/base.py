@@ -23,6 +23,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.data.numeric import unit
+from serendip.data.text import fold
 from serendip.errors import ExtraMissing
 
 EncoderInput: TypeAlias = str | Path | None
@@ -69,11 +70,13 @@ def find_present(inputs: Sequence[EncoderInput]) -> BoolArray:
 
 
 def clip_text(text: str) -> str:
-    """Clip a text to ``MAX_ENCODED_CHARS`` and replace lone surrogates by "?".
+    """A text as every encoder reads it, and as its vector is cached.
 
-    Tokenizers cannot read lone surrogates; the limit bounds the time that a text takes.
+    It is folded, since networks read ``JEJU`` and ``jeju`` as different words, clipped to
+    ``MAX_ENCODED_CHARS``, which bounds the time that it takes, and has "?" for lone surrogates,
+    which tokenizers cannot read.
     """
-    return text[:MAX_ENCODED_CHARS].encode("utf-8", "replace").decode("utf-8")
+    return fold(text)[:MAX_ENCODED_CHARS].encode("utf-8", "replace").decode("utf-8")
 
 
 def encode_present(

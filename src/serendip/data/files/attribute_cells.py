@@ -6,16 +6,22 @@ Each rule is here twice, as SQL for whole columns and in Python for single rows;
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from serendip.data.files.cells import strip_sql
 from serendip.data.files.tables import Cell
-from serendip.data.items.catalogue import Attribute
+from serendip.data.items.catalogue import Attribute, Item
 
 DecimalSign = Literal[".", ","]
 AttributeKind: TypeAlias = Literal["list", "number", "text"]
+
+_WIDE = "".join(map(chr, (*range(0xFF01, 0xFF5F), *range(0xFFE0, 0xFFE2), 0xFFE5, 0xFFE6)))
+_NARROW = unicodedata.normalize("NFKC", _WIDE)
+NARROW = str.maketrans(_WIDE, _NARROW)
+"""Full-width digits, signs and currencies -> those that NFKC makes of them."""
 
 _NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?"
 _BLANKS = " \u00a0\u202f"
@@ -54,6 +60,16 @@ class AttributeCells:
         if name in self.level_separators:
             return "list"
         return "number" if name in self.decimals else None
+
+    def split_levels(self, item: Item) -> Item:
+        """An item whose paths of categories are lists of their levels."""
+        paths = {
+            name: self._split(name, value)
+            for name in self.level_separators
+            if isinstance(value := item.attributes.get(name), str | tuple)
+        }
+        levels = {name: value for name, value in paths.items() if value is not None}
+        return replace(item, attributes={**item.attributes, **levels}) if levels else item
 
     def kind_sql(self, text: str, stored: str) -> tuple[str, str]:
         """SQL of whether any cell of a column is a list, and whether all are numbers.
@@ -112,6 +128,7 @@ class AttributeCells:
         if name not in self.decimals:
             return f"CAST(nullif({text}, '') AS DOUBLE)"
         sign = self.decimals[name]
+        text = f"translate({text}, {quote(_WIDE)}, {quote(_NARROW)})"
         plain, signed = map(quote, _written_numbers(sign))
         begin, found, end = (f"regexp_extract({text}, {signed}, {group})" for group in (1, 2, 3))
         is_negative = f"regexp_full_match({begin} || {end}, {quote(_NEGATIVE)})"
@@ -124,7 +141,7 @@ class AttributeCells:
     def _parse_number(self, name: str, text: str) -> float | None:
         if name not in self.decimals:
             return float(text)
-        sign = self.decimals[name]
+        sign, text = self.decimals[name], text.translate(NARROW)
         plain, signed = _written_numbers(sign)
         if found := re.match(plain, text):
             return _cast(found[1], sign)

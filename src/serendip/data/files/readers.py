@@ -38,7 +38,8 @@ class ItemsConfig(Config):
     """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
     time_format: Annotated[str, AfterValidator(check_time_format)] = ""
-    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``."""
+    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``.
+    Several are separated by `` | ``."""
 
     time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
     """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
@@ -76,6 +77,11 @@ class ItemsConfig(Config):
         _check_mapping(self.columns, "items")
         return self
 
+    @property
+    def cells(self) -> AttributeCells:
+        """How cells of attributes are read."""
+        return AttributeCells(self.list_separator, self.level_separators, self.decimals)
+
 
 class EventsConfig(Config):
     """The events file and the meaning of its columns."""
@@ -87,7 +93,8 @@ class EventsConfig(Config):
     """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
     time_format: Annotated[str, AfterValidator(check_time_format)] = ""
-    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``."""
+    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``.
+    Several are separated by `` | ``."""
 
     time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
     """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
@@ -158,7 +165,7 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
                 f"[items] names the attribute {name!r}, which {path.name} does not have.",
                 f"Its attributes: {', '.join(attributes) or 'none'}.",
             )
-    cells = AttributeCells(config.list_separator, config.level_separators, config.decimals)
+    cells = config.cells
     times = TimeFormat(config.time_format, config.time_zone)
     return ItemsRead(
         *(path, mapping, attributes, cells, config.title_style),

@@ -1,4 +1,7 @@
-"""Times of a file become Unix seconds: numbers and ISO 8601, or a pattern; and a time zone.
+"""Times of a file become Unix seconds: numbers, ISO 8601, or patterns; and a time zone.
+
+Of a column with several spellings each cell is read by its own: by the first pattern that it has,
+else as a number or ISO 8601.
 
 SQL and Python say the same: the SQL has a value only where the text matches the pattern digit by
 digit, and NULL where Python is to read the cell.
@@ -6,6 +9,7 @@ digit, and NULL where Python is to read the cell.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +22,9 @@ from serendip.data.files.cells import CellSql, micros_sql, number_sql, text_sql
 
 # Seconds reach 10^11 in the year 5138; milliseconds did in 1973. Finer units likewise.
 _MILLISECONDS, _MICROSECONDS, _NANOSECONDS, _NONE = 1e11, 1e14, 1e17, 1e20
+
+_SECONDS_BESIDE_PATTERNS = 1e8
+"""Of March 1973: smaller numbers may be dates such as 20260131."""
 
 _HOURS = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _CLOCK = rf"{_HOURS}(:[0-5][0-9](\.[0-9]{{1,6}})?)?"
@@ -52,12 +59,22 @@ _LOCAL_ZONES = frozenset({"localtime", "posixrules", "posix", "right"})
 """Files and folders among the time zones of a machine that are none by that name."""
 
 
-def check_time_format(pattern: str) -> str:
-    """The pattern if it names day, month and year by known directives; empty = none.
+PATTERN_SEPARATOR = " | "
+"""Between the patterns of a column with several spellings."""
+
+
+def check_time_format(time_format: str) -> str:
+    """The patterns if each names day, month and year by known directives; empty = none.
 
     Raises:
-        ValueError: it has another directive, or no whole date.
+        ValueError: one has another directive, or no whole date.
     """
+    for pattern in time_format.split(PATTERN_SEPARATOR):
+        _check_pattern(pattern)
+    return time_format
+
+
+def _check_pattern(pattern: str) -> None:
     names = re.findall("%(.?)", pattern)
     found = set(names)
     if unknown := sorted(found - set(_DIRECTIVES)):
@@ -70,7 +87,6 @@ def check_time_format(pattern: str) -> str:
     is_date = "d" in found and found & {"Y", "y"} and found & {"m", "b", "B"}
     if pattern and not is_date:
         raise ValueError(f"time_format {pattern!r} has no day, month and year; write '%d.%m.%Y'")
-    return pattern
 
 
 def check_time_zone(name: str) -> str:
@@ -95,14 +111,38 @@ class TimeFormat:
     """How the times of a file are written.
 
     Args:
-        pattern: of ``strptime``, such as ``%d.%m.%Y %H:%M``; empty = a number of seconds, milli-,
-            micro- or nanoseconds, recognised by magnitude, or ISO 8601.
+        pattern: of ``strptime``, such as ``%d.%m.%Y %H:%M``; several are separated by `` | ``. What
+            has none of them is a number of seconds, milli-, micro- or nanoseconds, recognised by
+            magnitude, or ISO 8601. Beside patterns only numbers from 1973 on are, and
+            none beside a pattern of digits alone, such as ``%Y%m%d``.
         zone: IANA name of the time zone of times without an offset; empty = UTC. Of the two moments
             of an hour that a clock shows twice it is the later one.
     """
 
     pattern: str = ""
     zone: str = ""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns, in the order in which they are tried."""
+        return tuple(filter(None, self.pattern.split(PATTERN_SEPARATOR)))
+
+    def pattern_of(self, text: str) -> str:
+        """The first pattern that a text has; empty = none."""
+        matches = (
+            pattern
+            for pattern in self.patterns
+            if re.fullmatch(_matched(pattern, r"\s+"), text, re.IGNORECASE)
+        )
+        return next(matches, "")
+
+    @property
+    def _least_number(self) -> float:
+        """Seconds from which on a number is a time: beside patterns it may be a date."""
+        if not self.pattern:
+            return -math.inf
+        has_signs = all(re.sub("%.", "", pattern) for pattern in self.patterns)
+        return _SECONDS_BESIDE_PATTERNS if has_signs else math.inf
 
     def parse(self, text: str, name: str = "timestamp") -> float:
         """Unix seconds of a time.
@@ -114,13 +154,13 @@ class TimeFormat:
         Raises:
             ValueError: it is no such time.
         """
-        if not self.pattern and (seconds := _parse_number(text, name)) is not None:
-            return seconds
         try:
-            if self.pattern:
-                if not re.fullmatch(_matched(self.pattern, r"\s+"), text, re.IGNORECASE):
-                    raise ValueError
-                return self._seconds(datetime.strptime(text, self.pattern))
+            if written := self.pattern_of(text):
+                return self._seconds(datetime.strptime(text, written))
+            if (seconds := _parse_number(text, name)) is not None and seconds >= self._least_number:
+                return seconds
+            if self.pattern and not re.fullmatch(f"{_ISO}|{_ISO_WITH_OFFSET}", text):
+                raise ValueError
             return self._seconds(datetime.fromisoformat(text))
         except (ValueError, OverflowError):
             what = "is empty" if not text else f"{text[:40]!r} is not a time"
@@ -133,16 +173,20 @@ class TimeFormat:
             return cell.seconds
         if cell.moment:
             return self._local_sql(cell.moment)
-        if self.pattern:
-            return self._pattern_sql(f"trim({text_sql(cell)})")
         seconds = _number_seconds_sql(number_sql(cell))
-        if cell.number:
+        if self.pattern:
+            least = self._least_number
+            is_time = "false" if math.isinf(least) else f"{seconds} >= {least:e}"
+            seconds = f"CASE WHEN {is_time} THEN {seconds} END"
+        elif cell.number:
             return seconds
         text = f"trim({text_sql(cell)})"
+        written = [self._pattern_sql(text, pattern) for pattern in self.patterns]
         local = self._local_sql(f"TRY_CAST({text} AS TIMESTAMP)")
         absolute = micros_sql(f"epoch_us(TRY_CAST({text} AS TIMESTAMPTZ))")
         return (
-            f"coalesce({seconds}, CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {local} "
+            f"coalesce({', '.join([*written, seconds])}, "
+            f"CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {local} "
             f"WHEN regexp_full_match({text}, '{_ISO_WITH_OFFSET}') THEN {absolute} END)"
         )
 
@@ -159,10 +203,8 @@ class TimeFormat:
         absolute = f"timezone('{self.zone}', {moment})" if self.zone else moment
         return micros_sql(f"epoch_us({absolute})")
 
-    def _pattern_sql(self, text: str) -> str:
-        pattern, digits = (
-            sql.replace("'", "''") for sql in (self.pattern, _matched(self.pattern, " "))
-        )
+    def _pattern_sql(self, text: str, pattern: str) -> str:
+        pattern, digits = (sql.replace("'", "''") for sql in (pattern, _matched(pattern, " ")))
         moment = self._local_sql(f"TRY_STRPTIME({text}, '{pattern}')")
         return f"CASE WHEN regexp_full_match({text}, '{digits}') THEN {moment} END"
 

@@ -63,14 +63,6 @@ class ItemSet:
         """(ceil(N / 8),) the set as a bitmap, lowest bit first."""
         return np.packbits(self.mask, bitorder="little")
 
-    def part(self, begin: int, end: int) -> ItemSet:
-        """The items with numbers in [begin, end), numbered from 0; made once for each range."""
-        found = self._parts.get((begin, end))
-        if found is None:
-            found = ItemSet(self.mask[begin:end], self.is_lasting)
-            self._parts[begin, end] = found
-        return found
-
     def intersection(self, other: ItemSet) -> ItemSet:
         """Items of both sets; computed once for each pair of sets that live."""
         if other is self or other.is_whole:
@@ -130,11 +122,6 @@ class AllowedItems:
         if len(self.excluded):
             inside = distinct(np.concatenate([self.excluded, inside]))
         return AllowedItems(self.shared, inside.astype(np.int32, copy=False))
-
-    def within_range(self, begin: int, end: int) -> AllowedItems:
-        """Those with numbers in [begin, end), numbered from 0."""
-        first, last = np.searchsorted(self.excluded, (begin, end))
-        return AllowedItems(self.shared.part(begin, end), self.excluded[first:last] - begin)
 
     def admits(self, item_nums: IntArray) -> BoolArray:
         """Which of some items (C,), all in [0, N), may be shown."""

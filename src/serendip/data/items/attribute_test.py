@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self, cast
 
+import numpy as np
+
 from serendip.data.arrays import BoolArray
 from serendip.data.items.catalogue import Catalogue
 from serendip.errors import DataError
@@ -20,6 +22,9 @@ OR = "|"
 MAX_VALUES = 100
 """Values of all tests of a request."""
 
+_LEVELS = re.compile("[/>›»→]")
+"""Between the levels of a path, which an item has in a list."""
+
 _WRITTEN = re.compile(r"(.+?)(!=|>=|<=|=)(.*)", re.DOTALL)
 _HELP = "Write one as genres=Comedy|Drama, brand!=Acme, year>=1990 or year<=2010."
 
@@ -30,7 +35,8 @@ class AttributeTest:
 
     Args:
         attribute: its name.
-        sign: ``=`` one of the values is the attribute, or in its list; ``!=`` none is, or there is
+        sign: ``=`` one of the values is the attribute, or in its list, as are all levels of a path
+            of categories; ``!=`` none is, or there is
             no attribute; ``>=`` and ``<=`` the attribute is a number in this range.
         values: one or more; a single number for a range.
     """
@@ -77,6 +83,10 @@ class AttributeTest:
             return column.between(low, high)
         numbers = [number for value in self.values if not math.isnan(number := _number(value))]
         passing = column.any_of(self.values, numbers)
+        for value in self.values:
+            levels = [level for part in _LEVELS.split(value) if (level := part.strip())]
+            if len(levels) > 1 and not column.any_of([value], []).any():
+                passing |= np.logical_and.reduce([column.any_of([one], []) for one in levels])
         return passing if self.sign == "=" else ~passing
 
 

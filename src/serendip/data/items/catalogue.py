@@ -159,6 +159,11 @@ class Catalogue(Sequence[Item]):
         catalogue._set_times(replace_rows(self.available_from, rows, _times(new)), changed)
         return catalogue
 
+    @property
+    def table_size(self) -> int:
+        """Number of items of the table; those with larger numbers were posted since."""
+        return len(self._table)
+
     def is_posted(self, number: int) -> bool:
         """Whether an item was posted or changed after the table was made."""
         return self._posted.get(number) is not None
@@ -241,8 +246,8 @@ class Catalogue(Sequence[Item]):
         return (getattr(item, name) for item in self)
 
     def texts(self, fields: Sequence[str]) -> list[str]:
-        """``Item.text`` of every item, by number."""
-        return [item.text(fields) for item in self]
+        """``Item.encoder_text`` of every item, by number."""
+        return [item.encoder_text(fields) for item in self]
 
     def _logged(self, numbers: Iterable[int], items: Sequence[Item]) -> Catalogue:
         catalogue = Catalogue.__new__(Catalogue)

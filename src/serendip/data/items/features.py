@@ -5,7 +5,8 @@
 ``Tokens`` are the words and attribute values of items, and the words of queries, by feature
 hashing. A token is a word, the same for items and queries, or an attribute value with the
 attribute's name (``brand=acme``), which sets it apart from the word. Its number is a hash, so that
-items that arrive after training are tokenised by the same rule without a stored vocabulary.
+items that arrive after training are tokenised by the same rule without a stored vocabulary; and it
+says which kind of token it is, so that a text can be told from a brand.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.items.catalogue import Item
+from serendip.data.items.catalogue import Attribute, Item
 from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.data.text import MAX_CHARACTERS, normalise, tokens
 
@@ -41,10 +42,25 @@ class ModalityVectors:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def rows(self, rows: slice) -> ModalityVectors:
+        """A view of some rows."""
+        return ModalityVectors(self.vectors[rows], self.present[rows])
+
 
 _STEP = re.compile(" [/>] ")
 _MOST_STEPS = 8
 """Maximum depth of an attribute path; longer texts are not used to group items."""
+
+_LONGEST_STEP = 8
+"""Words of a step above which an attribute is a text, which no two items share, and no value."""
+
+TEXT = 0
+"""Kind of words of titles, descriptions and other texts."""
+
+WORD_OF_VALUE = 1
+"""Kind of words that an item has in attribute values only."""
+
+_KIND_BITS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,12 +68,22 @@ class Tokens:
     """Distinct hashed tokens of N texts or items, in CSR layout.
 
     Args:
-        hashes: (T,) int64, text after text, each token once per text.
+        hashes: (T,) int64, text after text, each token once per text: the kind above 32 bits of
+            hash. The kind of an attribute value is a hash of the attribute's name.
         starts: (N + 1,) int64 offsets of the texts.
     """
 
     hashes: NDArray[np.int64]
     starts: NDArray[np.int64]
+
+    @property
+    def kinds(self) -> NDArray[np.int64]:
+        """(T,) ``TEXT``, ``WORD_OF_VALUE``, or a larger number for each attribute."""
+        return self.hashes >> _KIND_BITS
+
+    def buckets(self, count: int) -> NDArray[np.int64]:
+        """(T,) rows in a table of ``count`` tokens; a word has the same, whatever its kind."""
+        return (self.hashes & ((1 << _KIND_BITS) - 1)) % count
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -65,7 +91,7 @@ class Tokens:
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Self:
         """Tokens of raw texts: their words."""
-        return cls.of(tokens(text) for text in texts)
+        return cls.of(dict.fromkeys(tokens(text), TEXT) for text in texts)
 
     @classmethod
     def none(cls, count: int) -> Self:
@@ -73,11 +99,11 @@ class Tokens:
         return cls(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
 
     @classmethod
-    def of(cls, texts: Iterable[Iterable[str]]) -> Self:
-        """Build from token lists; repetitions within a text are dropped."""
+    def of(cls, texts: Iterable[Mapping[str, int]]) -> Self:
+        """Build from the tokens of each text and their kinds."""
         hashes, ends = array("q"), array("q", [0])
-        for words in texts:
-            hashes.extend(zlib.crc32(word.encode()) for word in dict.fromkeys(words))
+        for kinds in texts:
+            hashes.extend(_hash(token) | kind << _KIND_BITS for token, kind in kinds.items())
             ends.append(len(hashes))
         return cls(np.array(hashes, np.int64), np.array(ends, np.int64))
 
@@ -121,26 +147,44 @@ class TokenReader:
         """Tokens of each item."""
         return Tokens.of(self.tokens(item) for item in items)
 
-    def tokens(self, item: Item) -> list[str]:
-        """Words of the fields, then a token for each text value of fields and attributes.
+    def tokens(self, item: Item) -> dict[str, int]:
+        """Words of the fields, then the text values of fields and attributes; with their kinds.
 
         A path (``Germany / Berlin``, ``Beauty > Nails``) gives one token per prefix, so that a
         model learns what holds for a country or department once for everything below it. Numbers
-        are words only.
+        are words only, and so are long texts.
         """
-        result = tokens(item.text(self.fields))
-        for name in dict.fromkeys((*self.fields, *self.attributes)):
-            value = item.attributes.get(name, ())
-            if isinstance(value, float):
-                continue
-            for text in (value,) if isinstance(value, str) else value:
-                result += [f"{name}={path}" for path in _path_prefixes(text)]
-        return result
+        paths = {
+            name: _read_paths(item.attributes.get(name, ()))
+            for name in dict.fromkeys((*self.fields, *self.attributes))
+        }
+        texts = [name for name in self.fields if not paths[name]]
+        kinds = dict.fromkeys(tokens(item.text(texts)), TEXT)
+        for word in tokens(item.text([name for name in self.fields if paths[name]])):
+            kinds.setdefault(word, WORD_OF_VALUE)
+        for name, values in paths.items():
+            kind = _hash(name) >> 1 | WORD_OF_VALUE + 1
+            kinds |= {f"{name}={path}": kind for path in values}
+        return kinds
+
+
+def _hash(token: str) -> int:
+    return zlib.crc32(token.encode())
+
+
+def _read_paths(value: Attribute) -> list[str]:
+    """Prefixes of the paths of an attribute; none of a number or a long text."""
+    if isinstance(value, float):
+        return []
+    parts = (value,) if isinstance(value, str) else value
+    return [prefix for part in parts for prefix in _path_prefixes(part)]
 
 
 def _path_prefixes(path: str) -> list[str]:
     parts = _STEP.split(path[:MAX_CHARACTERS], maxsplit=_MOST_STEPS)
     steps = [step for step in map(normalise, parts) if step]
+    if len(parts) <= _MOST_STEPS and any(step.count(" ") >= _LONGEST_STEP for step in steps):
+        return []
     return ["/".join(steps[: length + 1]) for length in range(len(steps))]
 
 

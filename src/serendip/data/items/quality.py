@@ -80,6 +80,30 @@ def item_quality(dataset: Dataset, config: QualityConfig | None = None) -> Float
     return quality
 
 
+def catalogue_prior(dataset: Dataset) -> FloatArray:
+    """(N,) float32 in [0, 1]: how good items are where nobody has chosen any; 0 with events.
+
+    The mean of ratings (weight 4), of numbers of reviews (3), of freshness (2) and of completeness
+    (1: the share of title, description and attributes that an item has, as a percentile rank).
+
+    Args:
+        dataset: with the quality of its items; without it completeness alone counts.
+    """
+    if len(dataset.events):
+        return np.zeros(dataset.num_items, np.float32)
+    filled = np.array(
+        [
+            bool(item.title) + bool(item.description) + len(item.attributes)
+            for item in dataset.catalogue.items
+        ]
+    )
+    complete = _percentile_ranks(filled, np.ones(len(filled), np.bool_))  # (N,)
+    if dataset.quality is None:
+        return complete.astype(np.float32)
+    rating, _, reviews, freshness = dataset.quality.T
+    return np.asarray(0.4 * rating + 0.3 * reviews + 0.2 * freshness + 0.1 * complete, np.float32)
+
+
 def _share_of_largest(counts: np.ndarray) -> TimeArray:
     """(N,) log(1 + count) relative to the largest."""
     logs = np.log1p(counts)

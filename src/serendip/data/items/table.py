@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.items.attributes import Attribute, AttributeValues, number_by_first
+from serendip.data.limits import MAX_ENCODED_FIELD_CHARS
 from serendip.data.rows.arrow import to_arrow
 from serendip.data.rows.strings import Strings
 from serendip.errors import ArtefactError
@@ -66,10 +67,15 @@ class Item:
         return ", ".join(value) if isinstance(value, tuple) else value
 
     def text(self, fields: Sequence[str]) -> str:
-        """Input of a text encoder: the non-empty fields and ``written``, joined by ". "."""
-        return ". ".join(
-            part for part in (*map(self.field_text, fields), self.generated_text) if part
-        )
+        """The non-empty fields and ``generated_text``, joined by ". "."""
+        return self._join(map(self.field_text, fields))
+
+    def encoder_text(self, fields: Sequence[str]) -> str:
+        """Input of a text encoder: like ``text``, of the beginning of each field."""
+        return self._join(self.field_text(name)[:MAX_ENCODED_FIELD_CHARS] for name in fields)
+
+    def _join(self, texts: Iterable[str]) -> str:
+        return ". ".join(part for part in (*texts, self.generated_text) if part)
 
 
 class ItemTable(Sequence[Item]):

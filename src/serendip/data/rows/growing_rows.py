@@ -153,9 +153,12 @@ class GrowingRows(RowArray):
     def dot_items(self, numbers: NDArray[np.integer], vector: FloatArray) -> FloatArray:
         """Products (M,) of rows and a vector (D,)."""
         is_newer = (numbers >= len(self._base)) | self._find(numbers)
-        if is_newer.any():
-            return super().dot_items(numbers, vector)
-        return dot_items(self._base, numbers, vector)
+        if not is_newer.any():
+            return dot_items(self._base, numbers, vector)
+        products = np.empty(len(numbers), np.float32)
+        products[is_newer] = super().dot_items(numbers[is_newer], vector)
+        products[~is_newer] = dot_items(self._base, numbers[~is_newer], vector)
+        return products
 
     def _copy(self) -> GrowingRows:
         copy = GrowingRows.__new__(GrowingRows)

@@ -101,14 +101,6 @@ def round_rows(rows: FloatArray) -> FloatArray:
     return np.asarray(PackedRows.of(rows))
 
 
-def slice_rows(rows: FloatArray, begin: int, end: int) -> FloatArray:
-    """Rows [begin, end) of rows (N, D) of any kind, packed if they are; a view, nothing is read."""
-    if isinstance(rows, PackedRows):
-        part = PackedRows(rows.values[begin:end], rows.scales[begin:end])
-        return cast("FloatArray", part)
-    return rows[begin:end]
-
-
 def packed_arrays(name: str, rows: FloatArray) -> dict[str, NDArray[Any]]:
     """Arrays to store rows (N, D) of any kind, packed."""
     return PackedRows.of(rows).arrays(name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from serendip.config import Config
 from serendip.engine.config.durations import Duration
@@ -28,13 +28,6 @@ def _check_network(text: str) -> str:
         ipaddress.ip_network(text)
     except ValueError:
         raise ValueError("give an address or a network, such as 10.0.0.0/8") from None
-    return text
-
-
-def _check_address(text: str) -> str:
-    host, separator, port = text.rpartition(":")
-    if not (host and separator and port.isdecimal() and int(port) < 65_536):
-        raise ValueError("give host:port")
     return text
 
 
@@ -75,27 +68,6 @@ class ServeConfig(Config):
     from words and content, else the most chosen ones, which `degraded` says; other answers get 503
     and `Retry-After`."""
 
-    shards: tuple[Annotated[str, AfterValidator(_check_address)], ...] = ()
-    """Addresses `host:port` of `serendip shard`, in the order of their parts: they search the
-    indexes of the generation, and this service needs no memory for that. None by default."""
-
-    shard_deadline: Duration = "0.2s"
-    """Time that a search waits for shards. Those that are late are left out of the answer, and the
-    models whose items they have are named in `degraded`."""
-
-    shard_certificate: str = ""
-    """PEM file with the certificate of this machine, which a shard shows to services and a service
-    to its shards; relative to the workspace. With it, `shard_key` and `shard_authority` what they
-    send is encrypted, and each side talks only to those whose certificate the authority signed.
-    Empty = neither, for networks of your own."""
-
-    shard_key: str = ""
-    """PEM file with the key of `shard_certificate`, without a password."""
-
-    shard_authority: str = ""
-    """PEM file with the certificate of the authority that signed those of the service and of all
-    shards."""
-
     most_replicas: int | None = Field(default=None, ge=1)
     """With `serve --engine ray`: replicas at most. While they have more than `replica_requests` on
     average, more are started; `--replicas` is then the fewest. None = `--replicas`, always."""
@@ -119,13 +91,6 @@ class ServeConfig(Config):
     access_log: bool = False
     """Whether each answer is logged, with its route, status and time; never with addresses, ids or
     what was asked."""
-
-    @model_validator(mode="after")
-    def _needs_all_files_of_tls(self) -> Self:
-        given = [bool(self.shard_certificate), bool(self.shard_key), bool(self.shard_authority)]
-        if any(given) and not all(given):
-            raise ValueError("give shard_certificate, shard_key and shard_authority, or none")
-        return self
 
     def scale(self, least: int) -> ReplicaScaling:
         """How many replicas there are.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 
 from serendip.config import Config
 from serendip.content.config import ContentConfig
@@ -112,6 +112,16 @@ class GateConfig(Config):
     """Smallest share of the items of the generation in force that the new one must have, so that
     an items file that was cut off is not published. Ten items may always go, and those that were
     deleted or erased one by one. Less for a catalogue that turns over faster; 0 = any may go."""
+
+    list_margin: float = Field(default=0.1, ge=0, le=1)
+    """Largest tolerated loss of a measure of what people see, such as the likeness of similar items
+    or the share of the first five that have what a search names, as a share of that of the
+    generation in force. A loss counts if its interval, for all measures together, lies below 0. 1 =
+    any loss is tolerated."""
+
+    list_requests: NonNegativeInt = 60
+    """Number of lists that each of these measures looks at; fewer than 50 are not compared. 0 =
+    nothing is measured, nor is it checked that home shows no rejected item as new."""
 
 
 class Settings(Config):

@@ -19,6 +19,7 @@ from serendip.engine.explanations.absence_texts import (
     ORDER,
     SCORE,
     STAGES,
+    UNLIKE,
     UNMATCHED,
     UNPROPOSED,
     UNTIED,
@@ -28,6 +29,7 @@ from serendip.engine.explanations.translation import choose_language, translate
 from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityRule
 from serendip.engine.stages.exploration import EXPLORED
+from serendip.engine.stages.likeness import LIKENESS, MODEL, find_likeness, floor_of
 from serendip.engine.stages.pipeline import restrict, score
 from serendip.engine.stages.selection import Result, Selector
 from serendip.engine.stages.sources import BrowseSource, WordSource
@@ -98,11 +100,21 @@ class AbsenceFinder:
         also = [np.array([item], np.int32)]
         selector, _ = score([self.query], self.surface, self.state, also)
         own, sources = _score_of(item, selector), self._scoring_sources(item, selector)
+        if self._is_unlike(item, selector):
+            return self._absence("candidates", LIKENESS, UNLIKE)
         if not own or not sources:  # ranks are fused, or nothing ties it to the request
             return self._absence("candidates", "", UNTIED)
         place = int((self._scores > own).sum()) + 1
         names = ", ".join(sources)
         return self._absence("candidates", "", UNPROPOSED, own, place=place, sources=names)
+
+    def _is_unlike(self, item: int, selector: Selector) -> bool:
+        """Whether the surface is of items that are like others, and the item is not."""
+        if find_likeness(self.surface, self.state) is None:
+            return False
+        (row,) = np.flatnonzero(selector.candidates.items == item).tolist()
+        likeness = selector.features[row, self.state.feature_names.index(MODEL)]
+        return bool(likeness <= floor_of(self.state))
 
     def _scoring_sources(self, item: int, selector: Selector) -> list[str]:
         """Sources of the surface whose model gives the item a score above 0."""

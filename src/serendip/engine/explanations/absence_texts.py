@@ -98,6 +98,17 @@ ATTRIBUTE: Wording = (
     },
 )
 
+UNLIKE: Wording = (
+    {
+        "en": "It is no more like the items of the request than any other item",
+        "ko": "요청의 항목과 닮은 정도가 다른 항목과 다르지 않습니다",
+    },
+    {
+        "en": "Attributes or words in common, or the surface next, of what is chosen next",
+        "ko": "공통된 속성이나 단어, 또는 다음에 선택되는 항목의 화면 next가 필요합니다",
+    },
+)
+
 UNTIED: Wording = (
     {"en": "No source proposed it", "ko": "후보로 제안한 소스가 없습니다"},
     {

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
 from serendip.engine.answer import Evidence
@@ -60,6 +60,9 @@ _SECOND = 0.5
 """Strength of what is true of an item for everybody, or of its whole group."""
 
 _TINY = 1e-12
+
+_FEWEST_CHOICES = 3
+"""Interactions of an item from which on it is told that it was chosen with or after another one."""
 
 _LAST = 0.01
 """Strength of a ground that is told where there is no other one."""
@@ -140,7 +143,7 @@ class Explainer:
         those that are new.
         """
         grounds = list(self._strong_grounds(matches, scores, 1))
-        is_open = self.state.counts[self.items] == 0
+        is_open = self._is_new
         is_open[list({*range(len(self.items))} - {ground.row for ground in grounds})] = True
         if is_open.any():
             grounds += self._weak_grounds(np.flatnonzero(is_open), 1)
@@ -183,8 +186,10 @@ class Explainer:
                 for model in self._strong_models():
                     yield from self._vote_grounds(model, rows, most)
             yield from self._preference_grounds()
-        yield from self._country_grounds()
-        yield from self._popularity_grounds()
+        if not self.query.text and not len(self.query.source_items):
+            # Lists about a text or an item are not in the order of popularity.
+            yield from self._country_grounds()
+            yield from self._popularity_grounds()
 
     def _weak_grounds(self, rows: Rows, most: int) -> Iterator[Ground]:
         """Grounds of the kinds that are seldom strong, for some items."""
@@ -197,8 +202,13 @@ class Explainer:
             yield from self._new_grounds(votes)
             yield from votes
             yield from self._code_grounds(rows)
-        for row in rows[self.state.counts[self.items[rows]] == 0].tolist():
+        for row in rows[self._is_new[rows]].tolist():
             yield Ground(row, "new", _LAST, 0.0, NEW)
+
+    @property
+    def _is_new(self) -> BoolArray:
+        """(C,) a copy: items that nobody has chosen or rejected yet."""
+        return self.state.new_items.mask[self.items]
 
     @property
     def _has_context(self) -> bool:
@@ -209,13 +219,13 @@ class Explainer:
         largest = self.best_words or max((score for score in scores if score > 0), default=1.0)
         typed = self.state.match_id(self.query.text)
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
-            searched, strength = self.query.searched, min(score / largest, 1.0)
+            searched, strength = self.query.shown, min(score / largest, 1.0)
             if self.items[row] == typed:
                 sentence, strength = ITEM_ID, DECISIVE
             elif match >= EXACT:
                 sentence, strength = TITLE, DECISIVE
             elif match >= CORRECTED:
-                sentence, strength, searched = MEANT, DECISIVE, self.query.text
+                sentence, strength, searched = MEANT, DECISIVE, self.query.typed or self.query.text
             elif score > 0:
                 sentence = WORDS
             else:
@@ -246,29 +256,32 @@ class Explainer:
         A vote is as strong as what the value of the item loses without the item that gives it.
         Where that is not known, its strength is its share of all votes of the model for the item.
         """
-        rule = model.evidence
+        rule, counts = model.evidence, self.state.counts
         if rule is not None and not rule.covers_new_items:
-            rows = rows[self.state.counts[self.items[rows]] > 0]
+            rows = rows[counts[self.items[rows]] >= _FEWEST_CHOICES]
         given = self._votes(model, rows) if len(rows) else None
         if rule is None or given is None or not len(given[0]):
             return
         context, votes = given  # (T,), (T, C)
-        shown = np.where(self.state.hidden[context][:, None], 0.0, votes)
+        is_told = ~self.state.hidden[context]  # (T,)
+        if not rule.covers_new_items:
+            is_told &= counts[context] >= _FEWEST_CHOICES
+        shown = np.where(is_told[:, None], votes, 0.0)
         if self.influence is None:
             strengths = shown / np.maximum(np.maximum(shown, 0.0).sum(0), _TINY)  # (T, C)
         else:
             effects = self.influence.strengths(context)[:, rows]  # (T, C)
-            strengths = np.where(shown > rule.min_vote, effects, 0.0)
+            strengths = np.where(shown > model.least_vote, effects, 0.0)
         order = np.lexsort((-shown, -strengths), axis=0)  # of equally strong votes the larger
         best = order[:most]  # (most, C)
         strongest = shown[best, np.arange(len(rows))]  # (most, C)
         shares = strengths[best, np.arange(len(rows))]  # (most, C)
         sentence: Sentence = {"en": rule.sentence}
         sentence = {**sentence, "ko": rule.korean} if rule.korean else sentence
-        is_told = strongest > rule.min_vote  # (most, C)
+        is_ground = strongest > model.least_vote  # (most, C)
         if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
-            is_told &= shares > 0
-        columns, ranks = np.nonzero(is_told.T)
+            is_ground &= shares > 0
+        columns, ranks = np.nonzero(is_ground.T)
         found = (
             rows[columns],
             *(each[ranks, columns] for each in (context[best], strongest, shares)),
@@ -285,7 +298,7 @@ class Explainer:
 
     def _new_grounds(self, votes: Sequence[Ground]) -> Iterator[Ground]:
         """What an item that nobody has chosen yet is like: its strongest vote."""
-        is_new = self.state.counts[self.items] == 0
+        is_new = self._is_new
         told: set[int] = set()
         for ground in sorted(votes, key=lambda ground: -ground.strength):
             if is_new[ground.row] and ground.row not in told:

@@ -2,8 +2,9 @@
 
 Each item is given the strongest ground there is, where a kind counts less with each time that the
 list has told it, as in the diversification of results (maximal marginal relevance, Carbonell and
-Goldstein 1998). So a list does not say the same thing ten times, and of an item nothing is told
-that is far weaker than its strongest ground.
+Goldstein 1998). A sentence that names no item of the user's is told a few times at most. So a list
+does not say the same thing ten times, and of an item nothing is told that is far weaker than its
+strongest ground.
 
 Strengths of different kinds are made comparable by what the strongest of a kind in the list has:
 1 for that one, its share of it for the others. Kinds that say less of the user (a group,
@@ -24,6 +25,9 @@ TOLERANCE = 0.5
 
 REPEATED = 0.85
 """What a ground counts for, as a share, with each time that its kind has been told in the list."""
+
+MOST_ALIKE = 3
+"""Times that a list tells a ground which rests on no item, such as popularity."""
 
 DECISIVE = 3.0
 """Strength of a ground beside which no other one is told."""
@@ -62,16 +66,19 @@ def group_by_row(grounds: Iterable[Ground], count: int) -> list[list[Ground]]:
 def choose_grounds(rows: Sequence[Sequence[Ground]]) -> list[Ground | None]:
     """One ground for each item, None for an item without any."""
     told: Counter[str] = Counter()
+    alike: Counter[str] = Counter()
     chosen: list[Ground | None] = []
     for grounds in rows:
         least = TOLERANCE * max((ground.strength for ground in grounds), default=0.0)
         best, most = None, 0.0
         for ground in grounds:
             worth = ground.strength * REPEATED ** told[ground.kind]
-            if ground.strength >= least and worth > most:
+            is_worn = not ground.rests_on and alike[ground.sentence["en"]] >= MOST_ALIKE
+            if ground.strength >= least and worth > most and not is_worn:
                 best, most = ground, worth
         if best is not None:
             told[best.kind] += 1
+            alike[best.sentence["en"]] += not best.rests_on
         chosen.append(best)
     return chosen
 

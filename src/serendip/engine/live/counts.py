@@ -1,10 +1,10 @@
-"""Live counts: interactions with items, and impressions of new ones, follow the log untrained.
+"""Live counts: interactions, rejections and impressions of new items follow the log untrained.
 
 A generation has the counts of the log that it was trained on. Events of the API appended since, by
 this or by any other process, are read from the log in its order, each once, and change the counts
-of a state and the models of popularity. Where a surface promises impressions to new items, the
-first events and the impressions of items that are owed some are counted, too. The log is read at
-most every ``FOLLOW_S`` seconds, so that a busy engine counts many events at once.
+of a state and the models of popularity. Of new items, rejections and impressions are counted, too,
+as they are new no longer after one, or after many. The log is read at most every ``FOLLOW_S``
+seconds, so that a busy engine counts many events at once.
 
 What an import appends repeats what is counted already and is left out. After an erasure, which
 removes events that were counted, all events since the training are counted anew; after many of
@@ -25,7 +25,7 @@ from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.events.event import ActionRules, EventColumns
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.search_log import IMPRESSION
-from serendip.data.items.fair_start import NO_PROMISE, ItemStarts, Promise
+from serendip.data.items.reception import Reception
 from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.data.store.event_log.reader import EventLogReader
 from serendip.engine.state import EngineState
@@ -51,12 +51,14 @@ class _Counted:
         time: Unix seconds.
         is_interaction: whether it shows interest.
         is_impression: whether the item was shown.
+        is_rejection: whether it is negative.
     """
 
     item_id: str
     time: float
     is_interaction: bool
     is_impression: bool
+    is_rejection: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,19 +68,19 @@ class _Trained:
     Args:
         counts: (N,) interactions of each item.
         popularity: name -> model that follows them.
-        starts: of the items.
+        reception: of the items.
     """
 
     counts: IntArray
     popularity: Mapping[str, Popularity]
-    starts: ItemStarts
+    reception: Reception
 
     @classmethod
     def of(cls, state: EngineState) -> Self:
         """The counts of a state."""
         models = state.models.items()
         popularity = {name: one for name, one in models if isinstance(one, Popularity)}
-        return cls(state.counts, popularity, state.starts)
+        return cls(state.counts, popularity, state.reception)
 
     def put_back(self, state: EngineState) -> EngineState:
         """A later state with these counts; items that are new in it have none."""
@@ -89,7 +91,7 @@ class _Trained:
             state,
             counts=append_rows(self.counts, np.zeros(len(numbers), np.int32)),
             models={**state.models, **models},
-            starts=self.starts.with_items(len(numbers)),
+            reception=self.reception.with_items(len(numbers)),
         )
 
 
@@ -101,7 +103,6 @@ class LiveCounts:
         rules: which events are interactions.
         seq: number of the last event that the generation was trained on.
         clock: returns seconds.
-        promise: the largest of any surface.
     """
 
     def __init__(
@@ -110,14 +111,13 @@ class LiveCounts:
         rules: ActionRules,
         seq: int,
         clock: Callable[[], float] = time.time,
-        promise: Promise = NO_PROMISE,
     ) -> None:
         self._log, self._rules = log, rules
         self._trained_seq = self._seq = seq
         self._trained: _Trained | None = None
         self._removals = -1
         self._rests_until = -np.inf
-        self._clock, self._followed_at, self._promise = clock, -np.inf, promise
+        self._clock, self._followed_at = clock, -np.inf
         self._early: list[_Counted] = []  # of items that this engine does not know yet
 
     @property
@@ -166,53 +166,47 @@ class LiveCounts:
             return state
         times = np.array([one.time for one in new])
         shown = np.array([one.is_impression for one in new], np.bool_)
+        rejected = np.array([one.is_rejection for one in new], np.bool_)
         chosen = known[[new[row].is_interaction for row in known.tolist()]]
-        if self._promise.impressions:
-            state = with_starts(state, item_nums[known], times[known], shown[known], self._promise)
+        state = with_reception(state, item_nums[known], shown[known], rejected[known])
         return with_interactions(state, item_nums[chosen], times[chosen]) if len(chosen) else state
 
     def _read(self, events: EventColumns) -> list[_Counted]:
-        """Interactions; where impressions are promised, also what was shown or rejected."""
+        """What was chosen, shown or rejected."""
         feedback = Feedback.of(events, self._rules)
         shown = np.array([action == IMPRESSION for action in events.actions], np.bool_)
-        counts = feedback.interest
-        if self._promise.impressions:
-            counts = counts | shown | (feedback.exclusions >= 0)
+        rejected = feedback.exclusions >= 0
         return [
             _Counted(
                 events.item_ids[row],
                 float(events.timestamps[row]),
                 bool(feedback.interest[row]),
                 bool(shown[row]),
+                bool(rejected[row]),
             )
-            for row in np.flatnonzero(counts).tolist()
+            for row in np.flatnonzero(feedback.interest | shown | rejected).tolist()
         ]
 
 
-def with_starts(
-    state: EngineState,
-    item_nums: IntArray,
-    timestamps: TimeArray,
-    shown: BoolArray,
-    promise: Promise,
+def with_reception(
+    state: EngineState, item_nums: IntArray, shown: BoolArray, rejected: BoolArray
 ) -> EngineState:
-    """A state that knows further events of items that are owed impressions.
+    """A state that knows further rejections, and further impressions of items that nobody chose.
 
-    Events of other items change nothing, so that what is kept does not grow with every impression.
-    Without any of owed items it is the same state, which keeps what was derived from it.
+    Other impressions change nothing, so that what is kept does not grow with each of them. Without
+    any event that counts it is the same state, which keeps what was derived from it.
 
     Args:
         state: the state.
         item_nums: (E,) items of the events.
-        timestamps: (E,) their times.
         shown: (E,) bool, which are impressions.
-        promise: to every item.
+        rejected: (E,) bool, which are negative.
     """
-    owed = state.find_owed(promise, item_nums, timestamps)
-    if not owed.any():
+    counts = rejected | (shown & (state.counts[item_nums] == 0))
+    if not counts.any():
         return state
-    starts = state.starts.with_events(item_nums[owed], timestamps[owed], shown[owed])
-    return replace(state, starts=starts)
+    reception = state.reception.with_events(item_nums[counts], shown[counts], rejected[counts])
+    return replace(state, reception=reception)
 
 
 def with_interactions(

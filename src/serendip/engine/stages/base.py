@@ -137,11 +137,10 @@ class Ranked:
         is_organic: (C,) bool, False for candidates that only their bid brought here.
         pinned: number of first rows that keep their positions.
         revenue: (C,) float32 expected revenue, bid x P(action); 0 without a bid.
-        counts: (C,) int32 interactions of the items.
+        is_new: (C,) bool, items to explore; see ``EngineState.new_items``.
         codes: (C, L) int32, of which the first are the group of each item for its diversity.
-        retriever_scores: (C,) float32 scores that do not rest on the item's interactions, by which
-            those with few of them are compared; without a retriever, the values.
-        owed: (C,) bool, new items that had fewer impressions than the surface promises.
+        taste: (C,) float32 how well the items fit the query, by scores that do not rest on their
+            past; see ``taste``.
         seed: of the exploration.
     """
 
@@ -149,10 +148,9 @@ class Ranked:
     is_organic: BoolArray
     pinned: int
     revenue: FloatArray
-    counts: IntArray
+    is_new: BoolArray
     codes: IntArray
-    retriever_scores: FloatArray
-    owed: BoolArray
+    taste: FloatArray
     seed: int
 
     def __len__(self) -> int:

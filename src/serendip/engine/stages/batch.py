@@ -24,7 +24,7 @@ from serendip.data.query import (
     Query,
     select_relevant_history,
 )
-from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.stages.surfaces import SurfaceConfig, without_past
 from serendip.engine.state import EngineState
 from serendip.models.query_scores import QueryScores
 
@@ -65,7 +65,12 @@ class Batch:
         state: EngineState,
         allowed: Sequence[AllowedItems],
     ) -> Self:
-        """Build from queries with histories of any length."""
+        """Build from queries with histories of any length.
+
+        The past of a user does not count where likeness orders: it would replace what is alike.
+        """
+        if surface.order_by_likeness is not None:
+            queries = [without_past(query) for query in queries]
         pasts = [query.history.last(HISTORY_FEATURE_EVENTS) for query in queries]
         shortened = [shorten_history(query, state) for query in queries]
         return cls(shortened, pasts, surface, state, allowed)

@@ -20,6 +20,7 @@ from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter
+from serendip.engine.stages.likeness import find_likeness, keep_alike
 from serendip.engine.stages.scoring import fuse_by_rank, organic_lists, score_candidates
 from serendip.engine.stages.selection import Result, Selector
 from serendip.engine.stages.sources import Source
@@ -27,7 +28,6 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
-from serendip.models.index.sharded_index import watch_shards
 from serendip.runtime.spans import span
 from serendip.runtime.time_limit import share_of_time
 
@@ -86,6 +86,8 @@ def score(
     proposals = _retrieve(batch, stages.sources, traces)
     batch.add_hits(hits)
     candidates = _merge(proposals, len(queries), also)
+    if find_likeness(surface, state) is not None:
+        candidates = keep_alike(batch, candidates, also)
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin
     with span("features"):
@@ -202,14 +204,12 @@ def _retrieve(
             batch.degraded.append(source.name)
             continue
         try:
-            with span(f"source {source.name}"), watch_shards() as missing:
+            with span(f"source {source.name}"):
                 quota = batch.surface.sources[source.name]
                 proposals[source.name] = source.retrieve(batch, quota)
         except (SerendipError, RuntimeError, KeyError, OSError):
             batch.degraded.append(source.name)
             continue
-        if missing:  # it proposes items of the other shards only
-            batch.degraded.append(source.name)
         for trace, items in zip(traces, proposals[source.name], strict=True):
             trace[source.trace_key] = len(items)
     return proposals

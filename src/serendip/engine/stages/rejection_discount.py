@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.state import EngineState
 
@@ -32,10 +32,23 @@ def discount_rejected(batch: Batch, candidates: Candidates, values: FloatArray) 
     A negative value falls, too: a share of its size is taken away.
     """
     share = batch.surface.rejection_discount
-    if not share or not any(len(query.rejected.unwanted) for query in batch.queries):
+    if not share:
+        return values
+    values = values - share_of_loss(batch.state, candidates.items) * np.abs(values)
+    if not any(len(query.rejected.unwanted) for query in batch.queries):
         return values
     lowered = values - share * likeness_to_rejected(batch, candidates) * np.abs(values)
     return np.asarray(lowered, np.float32)
+
+
+def share_of_loss(state: EngineState, items: IntArray) -> FloatArray:
+    """(R,) float32 in [0, 1]: what items lose that more people rejected than chose; else 0."""
+    if not state.reception.is_known:
+        return np.zeros(len(items), np.float32)
+    rejections = np.maximum(state.reception.rejections[items], 1).astype(np.float32)
+    is_panned = state.reception.rejections[items] > 0
+    loss = np.maximum(1.0 - state.counts[items] / rejections, 0.0) * is_panned
+    return np.asarray(loss, np.float32)
 
 
 def likeness_to_rejected(batch: Batch, candidates: Candidates) -> FloatArray:

@@ -203,8 +203,10 @@ def _query_words(
     model: RelevanceModel, state: EngineState, query: Query
 ) -> tuple[str, FloatArray] | None:
     """Text that a request stands for, and its vector; None if the request has none."""
-    if query.searched.strip() and query.text_vector is not None:
-        return query.searched, query.text_vector
+    # Fused vectors change with every training; the model has learned those of the encoder.
+    vector = query.encoded_text if state.fusion.blocks else query.text_vector
+    if query.searched.strip() and vector is not None:
+        return query.searched, vector
     anchors = [*query.source_items[-1:].tolist(), *query.history.item_nums[-1:].tolist()]
     if not anchors or not model.is_current(anchors[0]):
         return None

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.item_list import ItemList
 from serendip.data.query import Task
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.item_value import expected_values, values_of
+from serendip.engine.stages.likeness import find_likeness, order_by_likeness
 from serendip.engine.stages.rejection_discount import discount_rejected
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
 from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
@@ -62,7 +63,8 @@ def fuse_by_rank(
 
     Args:
         candidates: R rows.
-        proposals: source -> a list per query, best first; all their items are candidates.
+        proposals: source -> a list per query, best first; items that are no candidates are passed
+            over.
         num_queries: B.
     """
     values = np.zeros(len(candidates))
@@ -70,8 +72,9 @@ def fuse_by_rank(
     for lists in proposals.values():
         for row, items in enumerate(lists):
             part = candidates.items[bounds[row] : bounds[row + 1]]
-            places = bounds[row] + np.searchsorted(part, items.item_nums)
-            values[places] += 1.0 / (RANK_CONSTANT + ranks(items.scores))
+            places, is_there = locate(part, items.item_nums)
+            shares = 1.0 / (RANK_CONSTANT + ranks(items.scores))
+            values[bounds[row] + places[is_there]] += shares[is_there]
     return values.astype(np.float32)
 
 
@@ -250,7 +253,10 @@ def score_candidates(
     """Numbers of all rows; the last scorer must be one that always scores."""
     outputs = (scorer.score(batch, candidates, features, proposals) for scorer in scorers)
     organic = next(output for output in outputs if output is not None)
-    values = discount_rejected(batch, candidates, organic.values)
+    values, likeness = organic.values, find_likeness(batch.surface, batch.state)
+    if likeness is not None:
+        values = order_by_likeness(batch, candidates, values, likeness)
+    values = discount_rejected(batch, candidates, values)
     bids = revenue = np.zeros(len(candidates), np.float32)
     if batch.surface.sponsored is not None:
         bids = bids_of(batch.state.catalogue, batch.surface.sponsored.bid, candidates.items)

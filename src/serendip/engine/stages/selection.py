@@ -34,7 +34,8 @@ from serendip.engine.stages.min_value import SENT
 from serendip.engine.stages.scoring import TITLES, Scores, organic_lists, show_scores
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
-from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
+from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.stages.taste import taste_scores
 from serendip.runtime.spans import span
 
 
@@ -277,26 +278,21 @@ class Selector:
         return np.isin(self.candidates.items[order], np.concatenate(lists) if lists else [])
 
     def _ranked(self, row: int, order: NDArray[np.intp]) -> Ranked:
-        items, state = self.candidates.items[order], self.batch.state
+        items, batch = self.candidates.items[order], self.batch
+        is_new = batch.state.new_items.mask[items]
+        taste = np.zeros(len(items), np.float32)
+        if batch.surface.exploration is not None and is_new.any():
+            taste = taste_scores(batch, row, items)
         return Ranked(
             self.scores.organic[order],
             self._is_organic(row, order),
             int(np.cumprod(self.scores.pins[order] >= TITLES).sum()),
             self.scores.revenue[order],
-            state.counts[items],
-            find_groups(self.batch.surface.diversity or DiversityConfig(), items, state),
-            self._retriever_scores(order),
-            state.find_owed(self.batch.surface.promise, items, self.batch.queries[row].time),
-            request_seed(self.batch.queries[row], self.batch.pasts[row]),
+            is_new,
+            find_groups(batch.surface.diversity or DiversityConfig(), items, batch.state),
+            taste,
+            request_seed(batch.queries[row], batch.pasts[row]),
         )
-
-    def _retriever_scores(self, order: NDArray[np.intp]) -> FloatArray:
-        """Scores of the retriever; without one, the values to the user."""
-        names = self.batch.state.feature_names
-        if RETRIEVER not in names:
-            return self.scores.organic[order]
-        scores: FloatArray = self.features[order, names.index(RETRIEVER)]
-        return scores
 
     def _list_items(
         self, rows: NDArray[np.intp], slate: Slate, numbers: Mapping[str, FloatArray]

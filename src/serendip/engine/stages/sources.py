@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from serendip.data.arrays import locate
+from serendip.data.arrays import IntArray, locate
 from serendip.data.events.repeats import last_choices, times_chosen
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.items.fair_start import Promise
+from serendip.data.item_list import ItemList, tie_order
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
-from serendip.engine.state import EngineState
+from serendip.engine.stages.taste import taste_scores
 from serendip.models.context_counts import ContextCounts
 from serendip.search.searcher import put_first
 
-_HOUR_S = 3_600.0
+_COMPARED = 300
+"""New items that are compared with what a user likes."""
 
 
 class Source(Stage, ABC):
@@ -56,49 +56,27 @@ class ModelSource(Source):
 
 
 class NewItemSource(Source):
-    """Items without interactions that fit the request best by the unified retriever.
-
-    Those that the surface still owes impressions come before the others, and may have interactions.
-    """
+    """New items that fit the taste of the user best; see ``taste``."""
 
     name, label = "new-items", "new items"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
-        """Best first by similarity; without a retriever, the nearest by content."""
-        state, promise = batch.state, batch.surface.promise
-        new = state.derived.item_set(self.name, lambda: state.counts == 0)
-        lists = self._find_best(batch, quota, [one.within(new) for one in batch.allowed])
-        if not promise.impressions:
-            return lists
-        owed = [self._find_owed(state, promise, query.time) for query in batch.queries]
-        if not any(items.count for items in owed):
-            return lists
-        allowed = [one.within(items) for one, items in zip(batch.allowed, owed, strict=True)]
-        first = self._find_best(batch, quota, allowed)
-        return [_join(*both, quota) for both in zip(first, lists, strict=True)]
+        """Best first; of very many new items, those that a model finds are compared."""
+        new = batch.state.new_items
+        allowed = [one.within(new) for one in batch.allowed]
+        if new.count > _COMPARED:
+            model = RETRIEVER if RETRIEVER in batch.state.models else "content"
+            found = [items.item_nums for items in batch.scores(model).top(_COMPARED, allowed)]
+        else:
+            found = [one.numbers() for one in allowed]
+        return [self._find_best(batch, row, items, quota) for row, items in enumerate(found)]
 
     @staticmethod
-    def _find_best(batch: Batch, quota: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
-        if RETRIEVER in batch.state.models:
-            return batch.scores(RETRIEVER).top(quota, allowed)
-        lists = batch.scores("content").top(quota, allowed)
-        return [items.take(np.flatnonzero(items.scores > 0)) for items in lists]
-
-    @classmethod
-    def _find_owed(cls, state: EngineState, promise: Promise, time: float) -> ItemSet:
-        """Items that are owed impressions in the hour of a time."""
-        hour = time // _HOUR_S
-        return state.derived.item_set(
-            (cls.name, promise, hour),
-            lambda: state.find_all_owed(promise, hour * _HOUR_S),
-        )
-
-
-def _join(first: ItemList, then: ItemList, most: int) -> ItemList:
-    """At most ``most`` items of two lists, each once, those of the first list before the others."""
-    left = then.take(np.flatnonzero(~np.isin(then.item_nums, first.item_nums)))
-    items = np.concatenate([first.item_nums, left.item_nums])[:most]
-    return ItemList(items, np.concatenate([first.scores, left.scores])[:most])
+    def _find_best(batch: Batch, row: int, items: IntArray, quota: int) -> ItemList:
+        scores = taste_scores(batch, row, items)
+        ties = tie_order(batch.state.num_items)[items]
+        best = np.lexsort((ties, -scores))[:quota]
+        return ItemList.of_distinct(items[best], scores[best])
 
 
 class CountrySource(Source):

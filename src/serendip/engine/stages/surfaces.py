@@ -19,7 +19,6 @@ from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
-from serendip.data.items.fair_start import NO_PROMISE, Promise
 from serendip.data.query import ITEM_TASKS, History, Query, Task
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
@@ -52,6 +51,13 @@ NOT_A_SURFACE = "suggest"
 """Answers with queries, not with items; events may name it as their surface."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+class LikenessConfig(Config):
+    """``[surfaces.<name>.likeness]``."""
+
+    choice_share: float = Field(default=0.3, ge=0, le=1)
+    """Share of the order that is the value of what is chosen next; the rest is likeness."""
 
 
 class SurfaceConfig(Config):
@@ -90,8 +96,7 @@ class SurfaceConfig(Config):
     """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers items that are particular to the context over items that everybody chooses. ``learned``
     = the most that the newest events allow for the surface's task, see
-    ``jobs/train/ranker/popularity_discount.py``; where too little is known, 0, and 0.3 for
-    ``similar``."""
+    ``jobs/train/ranker/popularity_discount.py``; 0 where too little is known."""
 
     rejection_discount: float = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not
@@ -109,6 +114,11 @@ class SurfaceConfig(Config):
     sponsored: SponsoredConfig | None = None
     """Positions that can be bought; none without the table."""
 
+    likeness: LikenessConfig | None = None
+    """Only items that are like the source items, the most alike first, the same for everybody but
+    for items that the user rejected or has chosen; without the table, or with a scorer other than
+    the ranker, the scorer orders all candidates."""
+
     min_value: MinValueConfig | None = None
     """Minimum value of the items of an e-mail or a push; none without the table."""
 
@@ -123,10 +133,6 @@ class SurfaceConfig(Config):
                 raise ValueError(
                     f"the filter `{config.name}` reads the country, and context does not name it"
                 )
-        if self.promise.impressions and "time" not in self.context:
-            raise ValueError(
-                "impressions are promised for a number of days, and context does not name the time"
-            )
         if SPONSORED in self.sources and self.sponsored is None:
             raise ValueError(f"the source {SPONSORED!r} needs a table `sponsored`")
         if self.scorer != RANKER and self.sponsored is not None:
@@ -150,10 +156,9 @@ class SurfaceConfig(Config):
         return self.model_copy(update={"relevance_filter": chosen})
 
     @property
-    def promise(self) -> Promise:
-        """The impressions that new items get on this surface; nothing where it does not explore."""
-        explores = self.exploration is not None and self.exploration.share > 0
-        return self.exploration.promise if self.exploration and explores else NO_PROMISE
+    def order_by_likeness(self) -> LikenessConfig | None:
+        """``likeness``, unless another scorer than the ranker is named."""
+        return self.likeness if self.scorer == RANKER else None
 
     @property
     def needs(self) -> Literal["", "query", "items"]:
@@ -178,6 +183,15 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         exploration=ExplorationConfig(),
     ),
     "similar": SurfaceConfig(
+        task="similar",
+        context=_NO_QUERY,
+        sources={**_BEHAVIOUR, "content": 200},
+        filters=(),
+        popularity_discount=1.0,
+        rejection_discount=0.0,
+        likeness=LikenessConfig(),
+    ),
+    "next": SurfaceConfig(
         task="similar",
         context=_NO_QUERY,
         sources={**_BEHAVIOUR, "content": 100},
@@ -214,6 +228,18 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
 }
 
 
+_LEARNED_FROM: Mapping[Task, str] = {"similar": "next"}
+
+
+def surface_of_task(surfaces: Mapping[str, SurfaceConfig], task: Task) -> str:
+    """Name of the surface whose candidates a task is learned from: that of the same name.
+
+    ``similar`` leaves out what is not alike, so that ``next`` shows what is chosen after an item.
+    """
+    name = _LEARNED_FROM.get(task, task)
+    return name if name in surfaces and surfaces[name].task == task else task
+
+
 def find_surface(surfaces: Mapping[str, SurfaceConfig], name: str) -> SurfaceConfig:
     """The surface of a name.
 
@@ -246,6 +272,11 @@ def complete_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[name] = table
     return result
+
+
+def without_past(query: Query) -> Query:
+    """The query of a user of whom only rejections are known."""
+    return replace(query, history=History(), again=NO_ITEMS, session=NO_SESSION, user_groups={})
 
 
 def visible_to(surface: SurfaceConfig, query: Query) -> Query:

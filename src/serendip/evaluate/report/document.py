@@ -24,8 +24,12 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
          "auction": null | {"sold", "bid", "expected", "earned", "precision",
                             "organic_precision": Estimate}}},
      "search": the surface "search",
+     "lists": null | {"generation", "figures": [{"group", "name", "value": Estimate,
+                                                 "goal": "more" | "less" | "none"}],
+                      "lists": {"home" | "similar" | "search": [{"asked", "shown": [title]}]},
+                      "suggested": {kind: number}, "missing": [sentence]},
      "exploration": null | {"impressions", "choices", "clipped", "most_weight", "rate": Estimate},
-     "new_items": null | {"days", "promised", "items", "too_late", "requests",
+     "new_items": null | {"days", "items", "too_late", "requests",
                           "choices": Estimate, "chosen": Estimate, "logged": null | Start,
                           "systems": {name: Start}},
      "reasons": null | {"lists", "kinds_per_list", "left_out", "told": {kind: number},
@@ -40,10 +44,14 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                 "sampled": {name: {"users": number, "all_users": number}}},
      "verdict": [sentence]}
 
+``lists`` is what people see of the published generation: its measures, of lists that were asked for
+as pages ask, and some of the lists by title; ``missing`` says what was not measured.
+
 ``new_items`` has the items that appeared after the newest cut, and the item is the unit of its
-intervals: ``choices`` and ``chosen`` are those of the log in the first ``days`` of an item, a
+intervals: ``choices`` and ``chosen`` are those of the log in the first ``days`` of an item. A
 ``Start`` = {"shown": Estimate, "kept": null | Estimate, "impressions": Estimate, "choices":
-Estimate} is what the log (``logged``) or the replayed lists of home say; see ``new_items.py``.
+Estimate, "places": null | Estimate, "recall": null | Estimate} is what the log (``logged``) or the
+replayed lists of home say; see ``new_items.py``.
 
 ``context`` has the parts of the context that the ranker reads (``kept``), and for each part that
 was tested nDCG@10 ``without`` it and the paired ``gain`` with it, on the newest requests of the
@@ -71,11 +79,13 @@ import numpy as np
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
+from serendip.evaluate.lists import ListFigures
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, evaluate_protocol
 from serendip.evaluate.report.verdict import (
     describe_context,
     describe_exploration,
+    describe_lists,
     describe_new_items,
     describe_reasons,
     describe_splits,
@@ -96,6 +106,7 @@ class ReportFigures:
         splits: what was evaluated and what was not.
         semantic_ids: quality of the codes.
         surfaces: figures of every configured surface.
+        lists: what people see of the published generation.
         exploration: what the log says of explored items.
         new_items: coverage and velocity of new items.
         reasons: whether the reasons of home are true.
@@ -107,6 +118,7 @@ class ReportFigures:
     splits: Mapping[str, Any] | None = None
     semantic_ids: Mapping[str, Any] | None = None
     surfaces: Sequence[SurfaceFigures] = ()
+    lists: ListFigures | None = None
     exploration: ExplorationFigures | None = None
     new_items: NewItemFigures | None = None
     reasons: FaithfulnessFigures | None = None
@@ -145,7 +157,7 @@ def build_report(
     }
     surfaces = {one.surface: asdict(one) for one in figures.surfaces}
     explored, starts = _as_dict(figures.exploration), _as_dict(figures.new_items)
-    reasons = _as_dict(figures.reasons)
+    reasons, lists = _as_dict(figures.reasons), _as_dict(figures.lists)
     document = {
         "format": FORMAT,
         "created": created,
@@ -157,6 +169,7 @@ def build_report(
         "protocols": judged,
         "surfaces": surfaces,
         "search": surfaces.get("search", {}),
+        "lists": lists,
         "exploration": explored,
         "new_items": starts,
         "reasons": reasons,
@@ -167,6 +180,7 @@ def build_report(
         "verdict": [
             *sentences(judged, noun),
             *describe_surfaces(surfaces),
+            *describe_lists(lists),
             *describe_new_items(starts, noun),
             *describe_reasons(reasons),
             *describe_context(figures.context),
@@ -179,7 +193,7 @@ def build_report(
 
 
 def _as_dict(
-    figures: ExplorationFigures | NewItemFigures | FaithfulnessFigures | None,
+    figures: ExplorationFigures | NewItemFigures | FaithfulnessFigures | ListFigures | None,
 ) -> dict[str, Any] | None:
     return None if figures is None else asdict(figures)
 

@@ -19,6 +19,7 @@ ORDER = "nDCG@10"
 """Metric of the sentence about the order of the first ten."""
 
 TEMPORAL, HOME = "temporal", "home"
+NEXT, SIMILAR = "next", "similar"
 
 REPEATS = "repeats"
 """Slice of the requests whose item the user had chosen before."""
@@ -72,7 +73,19 @@ def describe_surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
             lines.append(_describe_surface(name, section))
         elif REPEATS in section["slices"]:
             lines.append(f"{_describe_surface(name, section)} {_COME_AGAIN}")
-    return lines
+    return lines + _describe_cost(surfaces)
+
+
+def _describe_cost(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What likeness costs of the next choices; empty if one of the two was not measured."""
+    pair = [surfaces.get(name, {"subject": ""}) for name in (NEXT, SIMILAR)]
+    if not all(section["subject"] for section in pair):
+        return []
+    best, alike = (section["systems"][section["subject"]][ORDER]["value"] for section in pair)
+    return [
+        f"Likeness costs next choices: {ORDER} {number(alike)} on the surface {SIMILAR}, which "
+        f"shows what is alike, and {number(best)} on {NEXT}, which shows what is chosen next."
+    ]
 
 
 def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:
@@ -96,6 +109,17 @@ def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:
 
 def _describe_left_out(count: int) -> str:
     return f" Left out, as they name more than the rest: {number(count)}." if count else ""
+
+
+def describe_lists(lists: Mapping[str, Any] | None) -> list[str]:
+    """What people see that nobody should; empty if not measured or if there is nothing."""
+    figures = [] if lists is None else lists["figures"]
+    wrong = [
+        f"{row['group']}: {row['name']} ({percent(row['value']['value'])})"
+        for row in figures
+        if row["goal"] == "none" and row["value"]["value"]
+    ]
+    return [f"What nobody should see, and people see: {'; '.join(wrong)}."] if wrong else []
 
 
 def describe_context(context: Mapping[str, Any] | None) -> list[str]:
@@ -145,22 +169,19 @@ def describe_new_items(figures: Mapping[str, Any] | None, noun: str = "item") ->
         "each on average."
     ]
     if figures["logged"] is not None:
-        parts.append(f"By the log {_describe_start(figures, figures['logged'])}.")
+        parts.append(f"By the log {_describe_start(figures['logged'])}.")
     subject = next(iter(figures["systems"]), None)
     if subject is not None:
-        replayed = _describe_start(figures, figures["systems"][subject])
+        replayed = _describe_start(figures["systems"][subject])
         requests = f"{number(figures['requests'])} requests"
         parts.append(f"By a replay of {requests} by the {subject} {replayed}.")
     return [" ".join(parts)]
 
 
-def _describe_start(figures: Mapping[str, Any], start: Mapping[str, Any]) -> str:
+def _describe_start(start: Mapping[str, Any]) -> str:
     """Coverage in words."""
-    shown, kept = start["shown"], start["kept"]
-    text = f"{percent(shown['value'])} were shown ({percent_interval(shown)})"
-    if kept is None:
-        return text
-    return f"{text}, {percent(kept['value'])} the promised {number(figures['promised'])} times"
+    shown = start["shown"]
+    return f"{percent(shown['value'])} were shown ({percent_interval(shown)})"
 
 
 def _describe_surface(name: str, section: Mapping[str, Any]) -> str:

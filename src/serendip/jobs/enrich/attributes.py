@@ -28,8 +28,14 @@ from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.value_phrases import ValuePhrases
 from serendip.jobs.enrich.write import JOB, read_original
-from serendip.jobs.llm.job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
-from serendip.jobs.llm.question_parts import Question
+from serendip.jobs.llm.job import (
+    LlmJob,
+    Question,
+    describe_item,
+    ignore_estimate,
+    job_folder,
+    run_llm_job,
+)
 from serendip.llm.runner import CostEstimate
 from serendip.llm.tasks import MAX_VALUE_LENGTH, attribute_task
 from serendip.runtime.atomic_files import exclusive_lock
@@ -60,6 +66,7 @@ class AttributeWriting:
         prompt: name with version.
         estimate_only: send no requests and write nothing.
         on_estimate: called with the cost estimate before the first request.
+        job: name in the ledger, whose runs share the budget.
     """
 
     attribute: str
@@ -68,6 +75,7 @@ class AttributeWriting:
     prompt: str = "attribute-1"
     estimate_only: bool = False
     on_estimate: Callable[[CostEstimate], None] = ignore_estimate
+    job: str = JOB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +213,7 @@ def _write_by_llm(
     """Let an LLM choose; answers in the ledger are not paid for again."""
     task = attribute_task(writing.prompt)
     budget = cast("float", writing.budget)
-    job = LlmJob(JOB, budget, writing.estimate_only, writing.on_estimate)
+    job = LlmJob(writing.job, budget, writing.estimate_only, writing.on_estimate)
     values = list(items.values[:MOST_VALUES])
 
     def ask() -> list[Question]:

@@ -62,11 +62,13 @@ class HybridSearch:
         items: N items.
         vectors: (N, C) unit vectors of their texts.
         config: fields and weights of BM25.
+        is_pooled: see ``TextGate``.
     """
 
     items: Sequence[Item]
     vectors: FloatArray
     config: LexicalConfig
+    is_pooled: bool = False
 
     def judged(self, queries: JudgedQueries, vectors: FloatArray) -> dict[str, Values]:
         """nDCG@10 (Q,) of BM25 (``words``) and of the fusion (``both``).
@@ -90,12 +92,13 @@ class HybridSearch:
         words = index.search(text, _DEPTH)
         near = top_k(np.asarray(self.vectors @ vector, np.float32), _DEPTH)
         both = reciprocal_rank_fusion((words, near), len(self.items))
-        return _score_list(words, gains), _score_list(both, gains)
+        return self._score_list(words, gains), self._score_list(both, gains)
 
-
-def _score_list(items: ItemList, gains: Mapping[int, float]) -> float:
-    by_item: dict[Hashable, float] = dict(gains.items())
-    return METRIC.of_list(grade(items.item_nums.tolist(), by_item))
+    def _score_list(self, items: ItemList, gains: Mapping[int, float]) -> float:
+        by_item: dict[Hashable, float] = dict(gains.items())
+        listed = items.item_nums.tolist()
+        kept = [number for number in listed if number in gains] if self.is_pooled else listed
+        return METRIC.of_list(grade(kept, by_item))
 
 
 MIN_QUERIES = 30
@@ -113,10 +116,13 @@ class TextGate:
     Args:
         sources: of the texts.
         judgements: file of labelled queries; None = the held-out queries of the log.
+        is_pooled: whether items without a label are left out of the lists, instead of counting as
+            irrelevant: where labels are of what search has found without the texts.
     """
 
     sources: Sequence[WrittenSource] = GENERATED_SOURCES
     judgements: Path | None = None
+    is_pooled: bool = False
 
 
 def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
@@ -151,7 +157,7 @@ def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
             reason = f"{len(queries)} held-out queries; {MIN_QUERIES} are needed"
             report |= {"verdict": "refused", "reason": reason}
         else:
-            report |= _measure(context, items, texts, queries)
+            report |= _measure(context, items, texts, queries, gate.is_pooled)
         report["active"] = store.generated_texts.activate(
             texts if report["verdict"] == "passed" else []
         )
@@ -173,6 +179,7 @@ def _measure(
     items: Sequence[Item],
     texts: Sequence[GeneratedText],
     queries: JudgedQueries,
+    is_pooled: bool,
 ) -> dict[str, Any]:
     """nDCG@10 without and with the texts, their difference, and the verdict."""
     content, config = context.settings.content, context.settings.search.lexical
@@ -183,8 +190,9 @@ def _measure(
     ndcg = {}
     vectors = encode(queries.texts)
     for name, variant in (("without", items), ("with", with_generated(items, texts))):
-        item_vectors = encode([item.text(content.fields) for item in variant])
-        ndcg[name] = HybridSearch(variant, item_vectors, config).judged(queries, vectors)
+        item_vectors = encode([item.encoder_text(content.fields) for item in variant])
+        search = HybridSearch(variant, item_vectors, config, is_pooled)
+        ndcg[name] = search.judged(queries, vectors)
     differences = {
         kind: compare_values((f"{kind} with", kind, METRIC.label), ndcg["with"][kind], values)
         for kind, values in ndcg["without"].items()

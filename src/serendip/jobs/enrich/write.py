@@ -1,7 +1,6 @@
 """``serendip enrich run``: generates texts for items, by an LLM, by rules or of written queries.
 
-Rules generate keywords (``rules``). Both an LLM and the rules are asked by tasks of the executor
-where there are many items.
+Rules generate keywords (``rules``), by tasks of the executor where there are many items.
 
 Written queries (``serendip queries build --llm``) are appended to their items, thin or not, which
 so are found by words that people would type (doc2query, Nogueira et al. 2019, arXiv:1904.08375).
@@ -73,6 +72,7 @@ class TextWriting:
         prompt: name with version.
         estimate_only: send no requests and write nothing.
         on_estimate: called with the cost estimate before the first request.
+        job: name in the ledger, whose runs share the budget.
     """
 
     source: WrittenSource = "llm"
@@ -81,6 +81,7 @@ class TextWriting:
     prompt: str = "enrich-1"
     estimate_only: bool = False
     on_estimate: Callable[[CostEstimate], None] = ignore_estimate
+    job: str = JOB
 
 
 def is_thin(item: Item) -> bool:
@@ -138,7 +139,7 @@ def _write_by_llm(context: JobContext, writing: TextWriting) -> dict[str, Any]:
         raise ConfigError("an LLM needs a budget.", "Add --budget, or --writer rules.")
     thin, dataset = select_thin_items(context)
     task = enrich_task(writing.prompt)
-    job = LlmJob(JOB, writing.budget, writing.estimate_only, writing.on_estimate)
+    job = LlmJob(writing.job, writing.budget, writing.estimate_only, writing.on_estimate)
     result = run_llm_job(
         context, task, lambda: [{"item": describe_item(item)} for item in thin], job
     )

@@ -34,6 +34,7 @@ from serendip.evaluate.runs import Judged, Run
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
+from serendip.jobs.lists.section import measure_lists
 from serendip.jobs.surface_quality.answers import ENGINE
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.ranker.actions import require_actions
@@ -73,8 +74,8 @@ LAST_OUT = (
 DATASET = "dataset"
 """Folder, among the intermediate files, of the data at the moment of the command."""
 
-ENCODE, JUDGE, REPORT = "content vectors", "judge all splits", "report"
-PLAN = ((ENCODE, 5.0), (JUDGE, 100.0), (REPORT, 4.0))
+ENCODE, JUDGE, LISTS, REPORT = "content vectors", "judge all splits", "lists", "report"
+PLAN = ((ENCODE, 5.0), (JUDGE, 100.0), (LISTS, 12.0), (REPORT, 4.0))
 """Steps of an evaluation and their CPU seconds on the demo's data; only for the time left."""
 
 
@@ -111,6 +112,8 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
             save_dataset(dataset, scratch / DATASET)
             made, left_out = plan_splits(workspace, scratch / DATASET, options.seed, full)
             answers = _evaluate_splits(context, made, scratch, clock)
+        with clock.stage(LISTS):
+            lists = measure_lists(workspace, dataset, options.seed)
         with clock.stage(REPORT):
             newest = _newest(answers)
             figures = ReportFigures(
@@ -118,6 +121,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
                 splits=_describe_splits(answers, left_out),
                 semantic_ids=newest.codes,
                 surfaces=newest.surfaces,
+                lists=lists,
                 exploration=measure_exploration(dataset.requests, options.seed),
                 new_items=newest.new_items,
                 reasons=newest.faithfulness,

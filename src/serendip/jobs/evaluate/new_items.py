@@ -8,11 +8,10 @@ import numpy as np
 
 from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.dataset import Dataset
-from serendip.data.items.fair_start import DAY_S, ItemStarts, Promise, begin_of
+from serendip.data.items.starts import DAY_S, find_starts
 from serendip.data.splits import Split
-from serendip.engine.stages.exploration import ExplorationConfig
-from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.evaluate.new_items import (
+    FIRST_DAYS,
     ItemEvents,
     NewItemFigures,
     NewItems,
@@ -22,11 +21,7 @@ from serendip.evaluate.new_items import (
 
 
 def evaluate_new_items(
-    dataset: Dataset,
-    split: Split,
-    lists: Mapping[str, IntArray],
-    surface: SurfaceConfig,
-    seed: int,
+    dataset: Dataset, split: Split, lists: Mapping[str, IntArray], seed: int
 ) -> NewItemFigures:
     """Measure the new items of a temporal split.
 
@@ -35,30 +30,25 @@ def evaluate_new_items(
         split: with a cut; new are the items that it does not train on and that appeared from the
             cut on.
         lists: system -> its lists (T, 10) for all targets of the split.
-        surface: that the lists are of; its promise, or else its default number of days, counts.
         seed: of the bootstrap.
     """
-    promise = surface.promise
-    if not promise.impressions:
-        promise = Promise(0, (surface.exploration or ExplorationConfig()).promised_days)
-    new, numbers = _read_new_items(dataset, split, promise.days)
+    new, numbers = _read_new_items(dataset, split)
     targets = split.targets
     replay = Replay.of(lists, targets.items, targets.times, numbers, len(split.catalogue))
-    return measure_new_items(new, replay, promise, seed)
+    return measure_new_items(new, replay, FIRST_DAYS, seed)
 
 
-def _read_new_items(dataset: Dataset, split: Split, days: float) -> tuple[NewItems, IntArray]:
+def _read_new_items(dataset: Dataset, split: Split) -> tuple[NewItems, IntArray]:
     """The new items (M,), and their numbers in the split."""
-    starts = ItemStarts.of(dataset)
     candidates = np.arange(split.train.num_items, len(split.catalogue), dtype=np.int32)
     ids = split.catalogue.vocabulary.ids_of(candidates)
     in_dataset = dataset.catalogue.vocabulary.numbers(ids)
     available_from = np.asarray(dataset.catalogue.available_from)[in_dataset]
-    begins = begin_of(available_from, starts.first_events[in_dataset])
+    begins = find_starts(dataset)[in_dataset]
     appeared = np.isfinite(begins) & (begins >= (split.cut or -np.inf))
     logs = (dataset.events, dataset.impressions)
     end = max((float(log.timestamps[-1]) for log in logs if len(log)), default=-np.inf)
-    is_whole = begins + days * DAY_S <= end
+    is_whole = begins + FIRST_DAYS * DAY_S <= end
     kept = np.flatnonzero(appeared & is_whole)
     places = np.full(dataset.num_items, -1, np.int32)
     places[in_dataset[kept]] = np.arange(len(kept))

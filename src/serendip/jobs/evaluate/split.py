@@ -148,7 +148,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         fitter = Fitter.of(context, scratch)
         with clock.stage(f"fit {split.name}"):
             past = fit_engine(fitter, split.train, "past", context.options)
-            state = fitter.append_new_items(past, split)
+            state = with_early_rejections(fitter.append_new_items(past, split), dataset, split)
             seconds = sum_train_seconds(fitter.clock)
             parts = ContextChoice.open(older_folder(fitter, "past"))
         with clock.stage(f"answer {split.name}"):
@@ -156,7 +156,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
         surfaces, new_items, faithfulness = [], None, None
         if task.surfaces:
-            new_items = evaluate_new_items(dataset, split, lists, home, task.seed)
+            new_items = evaluate_new_items(dataset, split, lists, task.seed)
             with clock.stage(f"reasons {split.name}"):
                 moments = split.targets.queries(repeats=state.repeats)
                 faithfulness = measure_faithfulness(moments, home, state, task.seed)
@@ -210,6 +210,19 @@ def _collect_facts(
         "stages": clock.as_dicts(),
         "seconds": seconds,
     }
+
+
+def with_early_rejections(state: EngineState, dataset: Dataset, split: Split) -> EngineState:
+    """The state with what was rejected before the cut: such items are appended, and not new."""
+    negatives, ids = dataset.negatives, dataset.catalogue.vocabulary
+    if split.cut is None or not len(negatives):
+        return state
+    negatives = negatives.before(split.cut)
+    stands = negatives.items[np.isinf(negatives.until)]
+    items = split.catalogue.vocabulary.numbers(ids.ids_of(stands))
+    later = items[items >= split.train.num_items]
+    none = np.zeros(len(later), np.bool_)
+    return replace(state, reception=state.reception.with_events(later, none, ~none))
 
 
 def _rank_ablations(

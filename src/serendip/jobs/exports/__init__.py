@@ -1,1 +1,1 @@
-"""Files of answers and of vectors for everybody: ``serendip recommend --batch`` and ``embed``."""
+"""Files for everybody: ``serendip export``, ``recommend --batch`` and ``embed``."""

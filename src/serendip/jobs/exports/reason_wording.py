@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from serendip.data.items.catalogue import Catalogue
 from serendip.engine.explanations.explain import Reason
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import LlmJob, run_llm_job
-from serendip.jobs.llm.question_parts import Question
+from serendip.jobs.llm.job import LlmJob, Question, run_llm_job
 from serendip.llm.reason_task import NamedThings, WordedReason, reason_task
 
 

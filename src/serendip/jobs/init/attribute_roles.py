@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from serendip.data.files.attribute_cells import NARROW
 from serendip.data.files.columns import fold
 from serendip.data.items.catalogue import Item
 from serendip.jobs.init.cell_kinds import CURRENCY, MAJORITY, Kind, classify_column
@@ -20,7 +21,7 @@ MAX_TEXT_FIELDS = 6
 MIN_FILLED = 0.3
 """Minimum share of items with a value of an attribute for the attribute to be encoded."""
 
-MIN_NUMBER_SHARE = 0.95
+MIN_NUMBER_SHARE = 0.9
 """Minimum share of numbers among the filled cells of a column that is read as numbers."""
 
 _KINDS: Mapping[Kind, str] = MappingProxyType(
@@ -153,6 +154,22 @@ def find_decimals(items: Sequence[Item]) -> dict[str, str]:
     return {name: sign for name, sign in found.items() if sign}
 
 
+def find_unread(names: Iterable[str], items: Sequence[Item]) -> dict[str, str]:
+    """Attribute -> what its cells without a number are, in words for people; none if all have one.
+
+    Args:
+        names: of attributes with numbers that are written for people.
+        items: as they are read without these.
+    """
+    found = {}
+    for name in names:
+        cells = attribute_cells(name, items)
+        odd = [cell for cell in cells if not _is_number(_bare_number(cell))]
+        if odd:
+            found[name] = f"{len(odd):,} of {len(cells):,} cells are none, as {odd[0][:20]!r}"
+    return found
+
+
 def find_units(names: Iterable[str], items: Sequence[Item]) -> dict[str, str]:
     """Attribute -> currency, for those of the names whose every cell names the same one.
 
@@ -183,7 +200,7 @@ def find_units_beside(items: Sequence[Item], currencies: Collection[str]) -> dic
 
 
 def _find_currency(cell: str) -> str:
-    named = _CURRENCY.search(cell)
+    named = _CURRENCY.search(cell.translate(NARROW))
     return named[0] if named else ""
 
 
@@ -207,7 +224,8 @@ def find_decimal(cells: Sequence[str]) -> str:
 
 def _bare_number(cell: str) -> str:
     """A cell without currency and blanks; a minus is before its digits, a whole price a number."""
-    bare = _WHOLE_PRICE.sub("", _MINUS.sub("-", _SIGNS.sub("", cell)))
+    narrow = cell.translate(NARROW)
+    bare = _WHOLE_PRICE.sub("", _MINUS.sub("-", _SIGNS.sub("", narrow)))
     return _NEGATIVE.sub(r"-\1\2", bare)
 
 
@@ -261,6 +279,7 @@ def describe_roles(
     level_separators: Mapping[str, str],
     decimals: Mapping[str, str],
     units: Mapping[str, str],
+    unread: Mapping[str, str],
 ) -> AttributeRoles:
     """What each attribute is taken for.
 
@@ -269,6 +288,7 @@ def describe_roles(
         level_separators: as in ``AttributeRoles``.
         decimals: as in ``AttributeRoles``.
         units: as in ``AttributeRoles``.
+        unread: see ``find_unread``.
     """
     fields = choose_text_fields(items)
     notes = {}
@@ -280,6 +300,7 @@ def describe_roles(
         elif name in decimals:
             parts.append(f"decimal sign {decimals[name]!r}")
         parts += [f"in {units[name]}"] if name in units else []
+        parts += [unread[name]] if name in unread else []
         parts += [what for names, what in _NAMED if fold(name) in names]
         parts.append("encoded" if name in fields else "kept as it is")
         notes[name] = ", ".join(parts)

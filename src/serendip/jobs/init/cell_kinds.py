@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+from serendip.data.files.attribute_cells import NARROW
+
 Kind: TypeAlias = Literal["image", "sound", "path", "link", "email", "code", "number", "date", ""]
 """Kind of a cell or column; empty = natural language."""
 
@@ -76,7 +78,7 @@ _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 
 def classify_cell(cell: str) -> Kind:
     """Kind of one cell; short codes are recognised by column only."""
-    text = cell.strip()[:_MAX_LENGTH]
+    text = cell.strip()[:_MAX_LENGTH].translate(NARROW)
     return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(text)), "")
 
 

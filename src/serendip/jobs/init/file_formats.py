@@ -11,7 +11,7 @@ from pathlib import Path
 
 from serendip.data.files.encodings import open_binary
 from serendip.data.files.tables import CSV_SUFFIXES, JSON_SUFFIXES
-from serendip.data.files.times import TimeFormat
+from serendip.data.files.times import PATTERN_SEPARATOR, TimeFormat
 from serendip.errors import DataError
 
 _ENCODINGS = (
@@ -53,6 +53,8 @@ _DAY = 86_400.0
 
 MIN_SHARE = 0.95
 """Minimum share of the filled cells that have the format."""
+_MOST_SPELLINGS = 3
+"""Patterns of one column at most, beside numbers and ISO 8601."""
 _TRIED = 50
 """Cells that a format must fit before all are tried."""
 
@@ -132,6 +134,8 @@ def is_sure(path: Path) -> bool:
 def find_time_formats(cells: Sequence[str], given: Sequence[str] | None = None) -> list[str]:
     """Formats in which nearly all cells are times of 1990 to 2100.
 
+    Where no single one fits, cells that are spelt alike are looked at apart.
+
     Args:
         cells: filled ones.
         given: the formats to try, beside numbers and ISO 8601; None = all known ones.
@@ -149,7 +153,30 @@ def find_time_formats(cells: Sequence[str], given: Sequence[str] | None = None) 
     signs = set(cells[len(cells) // 2])
     tried = _PATTERNS if given is None else ()
     likely = [pattern for pattern in tried if _literals(pattern) <= signs]
-    return [pattern for pattern in likely if _fits(pattern, cells)]
+    fitting = [pattern for pattern in likely if _fits(pattern, cells)]
+    return fitting or ([] if given is not None else _find_mixed_formats(cells))
+
+
+def _find_mixed_formats(cells: Sequence[str]) -> list[str]:
+    """Formats of several patterns by which nearly all cells are read; none = there is no such."""
+    groups: dict[str, list[str]] = {}
+    for cell in cells:
+        groups.setdefault(re.sub(r"[^\W\d]+", "a", re.sub(r"\d+", "0", cell)), []).append(cell)
+    least = (1.0 - MIN_SHARE) / 2 * len(cells)
+    choices: dict[tuple[str, ...], None] = {}
+    for alike in groups.values():
+        if len(alike) < least or _fits("", alike):
+            continue
+        signs = set(alike[0])
+        likely = [pattern for pattern in _PATTERNS if _literals(pattern) <= signs]
+        fitting = tuple(pattern for pattern in likely if _fits(pattern, alike))
+        if not fitting:
+            return []
+        choices[fitting] = None
+    if not 0 < len(choices) <= _MOST_SPELLINGS:
+        return []
+    mixed = map(PATTERN_SEPARATOR.join, product(*choices))
+    return [time_format for time_format in mixed if _fits(time_format, cells)]
 
 
 def drop_future_formats(cells: Sequence[str], formats: Sequence[str], now: float) -> list[str]:
@@ -185,9 +212,9 @@ def find_odd_time(cells: Sequence[str]) -> str:
 
 
 def reads_most(cells: Sequence[str], pattern: str) -> bool:
-    """True if nearly all cells have a format, whatever their year."""
+    """True if nearly all cells have a pattern and are read by it, whatever their year."""
     form = TimeFormat(pattern)
-    return _is_most(cells, lambda cell: _is_read(cell, form))
+    return _is_most(cells, lambda cell: bool(form.pattern_of(cell)) and _is_read(cell, form))
 
 
 def _is_most(cells: Sequence[str], is_one: Callable[[str], bool]) -> bool:

@@ -30,6 +30,7 @@ from serendip.jobs.init.attribute_roles import (
     find_level_separators,
     find_units,
     find_units_beside,
+    find_unread,
 )
 from serendip.jobs.init.file_formats import FileForm, guess_encoding, is_sure
 from serendip.jobs.init.guess_columns import (
@@ -119,13 +120,13 @@ def _read_roles(
     config = ItemsConfig.model_validate(guess.settings())
     sample = read_items(config, folder).sample(SAMPLE_ROWS)
     levels, decimals = find_level_separators(sample), find_decimals(sample)
-    units = find_units(decimals, sample)
+    units, unread = find_units(decimals, sample), find_unread(decimals, sample)
     if levels or decimals:
         settings = {"level_separators": levels, "decimals": decimals}
         config = config.model_copy(update=settings)
         sample = read_items(config, folder).sample(SAMPLE_ROWS)
     units = find_units_beside(sample, currencies) | units
-    return sample, describe_roles(sample, levels, decimals, units)
+    return sample, describe_roles(sample, levels, decimals, units, unread)
 
 
 def _guess_files(

@@ -1,7 +1,7 @@
 """Relevance labels of query-item pairs.
 
-``by_hand.py`` and ``by_llm.py`` collect labels, ``agreement.py`` compares them, ``pair_files.py``
-and ``label_file.py`` read and write them, ``llm_examples.py`` builds what an LLM reads.
+``by_llm.py`` collects labels, ``agreement.py`` compares them, ``plausibility.py`` tells them from
+coin flips, ``pair_files.py`` reads and writes them, ``llm_examples.py`` builds what an LLM reads.
 """
 
 from __future__ import annotations

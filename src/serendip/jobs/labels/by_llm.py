@@ -12,8 +12,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.labels.llm_examples import build_questions
 from serendip.jobs.labels.pair_files import Pair, read_pairs, write_rows
 from serendip.jobs.labels.shown_lists import is_lists_file
-from serendip.jobs.llm.job import LlmJob, LlmJobResult, LlmSession, open_llm_job
-from serendip.jobs.llm.question_parts import Question
+from serendip.jobs.llm.job import LlmJob, LlmJobResult, LlmSession, Question, open_llm_job
 from serendip.llm.batch_api import read_batch, write_batch
 from serendip.llm.openai import EndpointLlm
 from serendip.llm.runner import Outcome

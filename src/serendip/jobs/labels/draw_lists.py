@@ -13,7 +13,6 @@ item has. No user id, no time and no other text is written.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.privacy import VISITOR, count_people, is_private, is_publishable
+from serendip.data.privacy import VISITOR, is_publishable
 from serendip.data.query import Query
-from serendip.data.text import normalise
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.relevance_filter import read_user
@@ -36,6 +34,7 @@ from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.shown_lists import ListRequest, describe_request, write_lists
+from serendip.jobs.labels.typed_lists import find_public_requests
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.whole_answers import answer_whole
 from serendip.models.relevance.user_features import COUNTRY
@@ -93,6 +92,12 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
         told = _find_tellable(context, engine), values, least
         drawer = _Drawer(context.dataset, engine, drawing, surface, *told)
         lists = list(islice(drawer.draw(context.options.seed), drawing.users))
+        catalogue = engine.state.catalogue
+        titles = {
+            one: catalogue.title(catalogue.vocabulary.number(one))
+            for _, items in lists
+            for one in items
+        }
     if not lists:
         raise DataError(
             f"no list of {drawing.surface} can be drawn: no "
@@ -101,7 +106,7 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
             ),
             "Import events, or lower [queries] min_users.",
         )
-    write_lists(drawing.out, drawing.surface, lists)
+    write_lists(drawing.out, drawing.surface, lists, titles)
     pairs = sum(len(items) for _, items in lists)
     return {"lists": len(lists), "pairs": pairs, "out": str(drawing.out)}
 
@@ -208,17 +213,7 @@ class _Drawer:
         """Requests of users, in random order; of the newest logged texts, if these are answered."""
         name = self.drawing.surface
         if self.surface.needs == "query":
-            asked = [one for one in self.dataset.requests if one.surface == name and one.user_id]
-            people: dict[str, set[str]] = defaultdict(set)
-            for one in asked:
-                people[normalise(one.text)].add(one.user_id)
-            may = [
-                one
-                for one in asked
-                if len(count_people(people[normalise(one.text)])) >= self.min_users
-                and one.text.strip()
-                and not is_private(one.text)
-            ]
+            may = find_public_requests(self.dataset, name, self.min_users)
             for row in random.permutation(len(may)).tolist():
                 yield Request(name, text=may[row].text, user_id=may[row].user_id)
             return

@@ -41,11 +41,15 @@ def read_pairs(path: Path) -> list[Pair]:
 def read_labels(path: Path) -> dict[Pair, bool]:
     """Pair -> whether it is irrelevant, of a file that also has the column ``label``.
 
+    Rows without a label are left out, so that a person may fill in a file of pairs in part.
+
     Raises:
         DataError: as above, a label is unknown, or a pair has two labels.
     """
     labels: dict[Pair, bool] = {}
     for query, item, label in _rows(path, (*_PAIR, "label")):
+        if not label.strip():
+            continue
         if label not in IS_IRRELEVANT:
             raise DataError(
                 f"{path} has the label {label!r}.", f"Known: {', '.join(IS_IRRELEVANT)}."

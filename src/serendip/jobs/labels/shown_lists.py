@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from serendip.data.files.tables import open_table
 from serendip.data.text import normalise
@@ -91,9 +92,14 @@ def _cut(title: str) -> str:
 
 
 def write_lists(
-    path: Path, surface: str, lists: Iterable[tuple[ListRequest, Sequence[str]]]
+    path: Path,
+    surface: str,
+    lists: Iterable[tuple[ListRequest, Sequence[str]]],
+    titles: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write lists (request, item ids in order) as one row per item.
+
+    The titles, and the empty column of labels, are for people who fill it in.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -106,11 +112,13 @@ def write_lists(
             request.text,
             json.dumps(request.past, ensure_ascii=False),
             json.dumps(dict(request.attributes), ensure_ascii=False),
+            titles.get(item, ""),
+            "",
         )
         for request, items in lists
         for item in items
     )
-    write_rows(path, COLUMNS, rows)
+    write_rows(path, (*COLUMNS, "title", "label"), rows)
 
 
 def is_lists_file(path: Path) -> bool:

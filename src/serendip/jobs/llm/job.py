@@ -1,28 +1,34 @@
 """Runs LLM jobs: one process per job, within a budget, each answer paid for once.
 
 A job provides a task and its questions and uses the answers. This module does the rest: the lock,
-the LLM of ``[llm]``, the ledger, the cost estimate, the requests (``question_parts.py``) and a
-summary.
+the LLM of ``[llm]``, the ledger, the cost estimate, the requests and a summary.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from serendip.content.encoders.weights import verify_weights
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.question_parts import Question, ask_in_parts, open_llm
 from serendip.llm.client import Llm
+from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
-from serendip.llm.runner import CostEstimate, Outcome, RunOptions, estimate_cost
+from serendip.llm.local import PACKAGE, LocalLlm
+from serendip.llm.openai import EndpointLlm
+from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, estimate_cost
 from serendip.llm.tasks import AnswerT, Task
 from serendip.runtime.atomic_files import exclusive_lock
+
+Question = Mapping[str, Any]
+"""Data of one question, by the names that the task's prompt uses."""
 
 MAX_TEXT_LENGTH = 600
 """Characters of a text in a prompt; longer texts are truncated."""
@@ -82,13 +88,11 @@ class LlmSession(Generic[AnswerT]):
     """LLM and ledger of a job that holds its lock.
 
     Args:
-        context: workspace, and the executor that asks many questions.
         task: prompt and schema of the answers.
         ledger: every request and every answer that was paid for.
         options: limits, prices and progress of a run.
     """
 
-    context: JobContext
     task: Task[AnswerT]
     job: LlmJob
     llm: Llm
@@ -110,9 +114,7 @@ class LlmSession(Generic[AnswerT]):
         cost = self.estimate(questions)
         if self.job.estimate_only:
             return LlmJobResult(self.llm.model, cost, None)
-        outcome = ask_in_parts(
-            self.task, questions, self.llm, self.ledger, self.options, self.context
-        )
+        outcome = ask_all(self.task, questions, self.llm, self.ledger, self.options)
         return LlmJobResult(self.llm.model, cost, outcome)
 
 
@@ -125,7 +127,7 @@ def run_llm_job(
     """Ask the LLM of a workspace all questions that its ledger has no answer to.
 
     Args:
-        context: workspace, progress, and the executor that asks many questions.
+        context: workspace and progress.
         task: prompt and schema of the answers.
         questions: called after the job got its lock and its LLM is ready.
         job: name and limits.
@@ -161,7 +163,29 @@ def open_llm_job(
         workspace.exclusive(f"job {job.name}"),
         closing(Ledger.open(workspace.database)) as ledger,
     ):
-        yield LlmSession(context, task, job, llm, ledger, options)
+        yield LlmSession(task, job, llm, ledger, options)
+
+
+@contextmanager
+def open_llm(config: LlmConfig) -> Iterator[Llm]:
+    """Open the configured LLM; a local one is stopped at the end.
+
+    Raises:
+        ArtefactError: the weights of the local LLM differ from ``models.lock``.
+        ConfigError: no LLM is configured, or a setting of the endpoint is missing.
+        ExtraMissing: a required package is not installed.
+    """
+    if config.provider == "off":
+        raise ConfigError(
+            "no LLM is configured.",
+            "Set [llm] provider = 'endpoint', base_url and model in serendip.toml, or 'local'.",
+        )
+    if config.provider == "endpoint":
+        with closing(EndpointLlm(config)) as endpoint:
+            yield endpoint
+        return
+    with LocalLlm(verify_weights(PACKAGE), config) as local:
+        yield local
 
 
 def job_folder(workspace: Workspace, name: str) -> Path:

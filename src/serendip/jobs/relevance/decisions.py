@@ -5,7 +5,8 @@ for lists like its own: labels of typed texts are a proof for the surfaces that 
 labels of a surface's own lists (``serendip judge lists``) are one for that surface. A bound of the
 irrelevant share is not enough, as a filter that hides nearly everything keeps it: on labels that
 the threshold was not chosen by, the irrelevant share must fall and hardly any relevant item may be
-hidden. The decision is made in training and is a part of the manifest.
+hidden, or hardly anything but irrelevant ones. The decision is made in training and is a part of
+the manifest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Self
 from serendip.data.objects.mirror import place_name
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
+from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import (
     RelevanceTexts,
@@ -29,8 +30,10 @@ from serendip.runtime.versions import Version
 
 FILTERS_KEY, MODELS_KEY = "relevance_filters", "relevance_models"
 
-MOST_LOST = 0.05
-"""Share of the relevant items that a filter may hide: upper end of its 95 % interval."""
+MOST_LOST, MOST_WRONG = 0.05, 0.2
+"""Share of the relevant items that a filter may hide, or else share of what it hides that may be
+relevant: upper ends of their 95 % intervals. Where half of a list is irrelevant, a filter that is
+right four times in five helps, although it hides more than one relevant item in twenty."""
 
 NAMED, PROVEN = "the settings name the threshold", "labels prove the threshold"
 
@@ -139,15 +142,24 @@ def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
     if model.version is None or model.unusable:
         return FilterDecision.off(model.unusable)
     proof = model.version.manifest["filter"]
-    goal = f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
+    against = reason_against_proof(proof)
+    if against:
+        return FilterDecision.off(against)
+    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {describe_goal(proof)}")
+
+
+def describe_goal(proof: Mapping[str, Any]) -> str:
+    """What a threshold was chosen for."""
+    if proof["allowed"] is None:
+        return "fewer irrelevant items and hardly a relevant one less"
+    return f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
+
+
+def reason_against_proof(proof: Mapping[str, Any]) -> str:
+    """Why the threshold of a relevance model is not used; empty = it is."""
     if proof["safe_threshold"] is None:
-        return FilterDecision.off(f"no threshold is proven for {goal}")
-    against = reason_against_effect(proof["safe"])
-    return (
-        FilterDecision.off(against)
-        if against
-        else FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {goal}")
-    )
+        return f"no threshold is proven for {describe_goal(proof)}"
+    return reason_against_effect(proof["safe"])
 
 
 def reason_against_effect(effect: Mapping[str, Any]) -> str:
@@ -159,8 +171,12 @@ def reason_against_effect(effect: Mapping[str, Any]) -> str:
     if "ci95" not in effect:
         return "an earlier version proved the threshold without its cost (`serendip judge distil`)"
     lost, fall = effect["ci95"]["lost"][1], effect["ci95"]["fall"][0]
-    if lost > MOST_LOST:
-        return f"it may hide {lost:.0%} of the relevant items, more than {MOST_LOST:.0%}"
+    wrong = effect["ci95"].get("wrong", (0.0, 1.0))[1]
+    if lost > MOST_LOST and wrong > MOST_WRONG:
+        return (
+            f"it may hide {lost:.0%} of the relevant items, more than {MOST_LOST:.0%}, and "
+            f"{wrong:.0%} of what it hides may be relevant, more than {MOST_WRONG:.0%}"
+        )
     return "" if fall > 0 else "it is not proven to lower the irrelevant share"
 
 
@@ -173,10 +189,7 @@ def _reason_against(context: JobContext, labels: str, version: Version | None) -
         if config is None or config.needs == "items":
             return "its lists cannot be labelled: the log has no items of requests"
         return f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
-    try:
-        reads = RelevanceTexts(context).reads
-    except UnsupportedError as error:
-        return error.message
+    reads = RelevanceTexts(context).reads
     trained = version.manifest["reads"]
     return "" if trained == reads else f"{version.name} was trained on {trained}, not {reads}"
 

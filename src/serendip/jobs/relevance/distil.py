@@ -2,7 +2,8 @@
 
 The model is trained on no query of the gold labels, and evaluated on these alone. Half of the gold
 queries choose the threshold of the filter, for a guarantee such as "at most 5 % of the shown items
-are irrelevant, at a confidence of 95 %"; the other half measures the effect of the filter.
+are irrelevant, at a confidence of 95 %". Without a guarantee it is the strictest threshold that
+hides hardly any relevant item. The other half measures the effect of the filter.
 
 Labels of typed texts make the model of the surfaces that answer these; labels of lists that
 ``serendip judge lists`` has drawn make the model of their surface. A model that also knows the user
@@ -13,7 +14,7 @@ Shapes: Q queries, P pairs, C size of a text vector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,12 +36,14 @@ from serendip.evaluate.classification import (
 )
 from serendip.evaluate.risk_control import (
     LabelledSlates,
+    helpful_threshold,
     replacement_threshold,
     safe_threshold,
 )
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
+from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
 from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
 from serendip.jobs.relevance.versions import RelevanceTexts, model_place, publish_model
 from serendip.llm.prompts import query_digest
@@ -59,6 +62,10 @@ from serendip.runtime.extras import require_training
 MAX_REPLACED = 0.1
 """Largest share of the shown items that the second reported threshold replaces."""
 
+CAUTION = 0.6
+"""Part of the allowed loss that a threshold may have where it is chosen: of many the strictest is,
+which is there better than elsewhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
@@ -69,33 +76,24 @@ class Distillation:
         gold: file of labels by people.
         floor: lowest kappa of the gate, for labels by an LLM.
         seen: files of pairs whose queries prompts were tuned on.
-        allowed: share of the shown items that may be irrelevant.
+        allowed: share of the shown items that may be irrelevant; None = no guarantee is asked for.
         confidence: of the guarantee.
         lists: file of the lists that the labels are about; None = they are about typed texts.
+        gate: verdict of a gate that the labels have passed; None = they are compared with the gold.
+        false_good: share of irrelevant pairs that the gold labels call relevant.
+        is_tentative: publish only a model whose threshold a training would use.
     """
 
     labels: Path
     gold: Path
     floor: float = 0.6
     seen: Sequence[Path] = ()
-    allowed: float = 0.05
+    allowed: float | None = None
     confidence: float = 0.95
     lists: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Guarantee:
-    """The guarantee that a threshold must have.
-
-    Args:
-        allowed: share of the shown items that may be irrelevant.
-        confidence: of the guarantee.
-        places: first positions of a list that it is about.
-    """
-
-    allowed: float
-    confidence: float
-    places: int
+    gate: Mapping[str, Any] | None = None
+    false_good: float = 0.0
+    is_tentative: bool = False
 
 
 def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
@@ -110,14 +108,13 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
             labels.
         ExtraMissing: a package of the extra ``train`` is not installed.
         UnknownItemError: a labelled item is not in the workspace.
-        UnsupportedError: the workspace fuses text with images or audio, or the surface of the lists
-            is not configured.
+        UnsupportedError: the surface of the lists is not configured.
     """
     require_training()
     _check_shares(distillation)
     labels, gold = read_labels(distillation.labels), read_labels(distillation.gold)
-    gate: dict[str, Any] = {"verdict": "by people", "reason": ""}
-    if has_model_labels(distillation.labels):
+    gate: Mapping[str, Any] = distillation.gate or {"verdict": "by people", "reason": ""}
+    if distillation.gate is None and has_model_labels(distillation.labels):
         gate = gate_labels(
             Gate(distillation.labels, distillation.gold, distillation.floor, distillation.seen)
         )
@@ -132,10 +129,8 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     numberer = PairNumberer(catalogue, reader, asked, options)
     train_pairs, gold_pairs = (numberer.number(pairs) for pairs in (train_labels, gold))
     trained = _train(train_pairs, texts, catalogue, options.seed)
-    guarantee = _Guarantee(
-        distillation.allowed, distillation.confidence, _count_places(context, asked.surface)
-    )
-    facts, calibration_queries = _evaluate(guarantee, trained, train_pairs, gold_pairs)
+    places = _count_places(context, asked.surface)
+    facts, calibration_queries = _evaluate(distillation, places, trained, train_pairs, gold_pairs)
     threshold = facts["filter"]["safe_threshold"]
     known = {*train_pairs.names, *calibration_queries}
     seen = sorted(map(query_digest, {asked.requests[name].group for name in known}))
@@ -148,6 +143,8 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         **facts,
         "seen": seen,
     }
+    if distillation.is_tentative and reason_against_proof(facts["filter"]):
+        return {name: report[name] for name in report if name != "seen"}
     version = publish_model(
         model_place(context.workspace, labelled),
         replace(trained.model, threshold=threshold),
@@ -175,7 +172,7 @@ def _check_shares(distillation: Distillation) -> None:
         ("--allowed", distillation.allowed),
         ("--confidence", distillation.confidence),
     ):
-        if not 0 < share < 1:
+        if share is not None and not 0 < share < 1:
             raise ConfigError(f"{name} is {share}.", "Give a share between 0 and 1.")
 
 
@@ -223,7 +220,8 @@ def _train(
 
 
 def _evaluate(
-    guarantee: _Guarantee,
+    asked: Distillation,
+    places: int,
     trained: TrainedRelevanceModel,
     train_pairs: LabelledTexts,
     gold: LabelledTexts,
@@ -238,7 +236,9 @@ def _evaluate(
         gold.is_irrelevant, probabilities, probabilities >= threshold, gold.groups
     ).estimates()
     plain = BinaryPredictions(gold.is_irrelevant, without, without >= threshold, gold.groups)
-    effect, calibration_queries = _evaluate_filter(guarantee, trained.model, gold, probabilities)
+    effect, calibration_queries = _evaluate_filter(
+        asked, places, trained.model, gold, probabilities
+    )
     facts = {
         "pairs": {"learned": len(train_pairs.items), "gold": len(gold.items)},
         "queries": {"learned": len(train_pairs.names), "gold": len(gold.names)},
@@ -266,7 +266,8 @@ def predict_irrelevant(model: RelevanceModel, pairs: LabelledTexts) -> FloatArra
 
 
 def _evaluate_filter(
-    guarantee: _Guarantee,
+    asked: Distillation,
+    places: int,
     model: RelevanceModel,
     gold: LabelledTexts,
     probabilities: FloatArray,
@@ -277,15 +278,19 @@ def _evaluate_filter(
     )
     order = np.where(np.isnan(gold.places), similarity, -gold.places).astype(np.float32)
     pairs = probabilities, gold.is_irrelevant, gold.queries, gold.groups
-    slates = LabelledSlates(*pairs, guarantee.places)
+    slates = LabelledSlates(*pairs, places, asked.false_good)
     calibration, test = slates.sort_by(order).split_in_half()
-    safe = safe_threshold(calibration, guarantee.allowed, guarantee.confidence)
+    if asked.allowed is None:
+        safe = helpful_threshold(calibration, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
+    else:
+        safe = safe_threshold(calibration, asked.allowed, asked.confidence)
     safe = None if safe is None else min(safe, 1.0)
     tenth = replacement_threshold(calibration, MAX_REPLACED)
     facts = {
-        "allowed": guarantee.allowed,
-        "confidence": guarantee.confidence,
-        "places": guarantee.places,
+        "allowed": asked.allowed,
+        "confidence": asked.confidence,
+        "places": places,
+        "lists": len(np.unique(test.slates)),
         "safe_threshold": safe,
         "safe": None if safe is None else {**test.effect(safe), "ci95": test.intervals(safe)},
         "tenth_threshold": min(tenth, 1.0),

@@ -13,9 +13,11 @@ the items of that training.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,31 +28,23 @@ from serendip.data.objects.mirror import Place, local_folder, place_name
 from serendip.data.objects.mirrored_versions import open_versions
 from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConflictError, DataError, NotTrainedError, UnsupportedError
+from serendip.errors import ConflictError, DataError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
-from serendip.runtime.versions import Version, Versions
+from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version, Versions
 
 
 class RelevanceTexts:
     """Encodes queries and items for the relevance model, through the workspace's vector cache.
 
-    Raises:
-        UnsupportedError: the workspace fuses text with images or audio, so that the text of a
-            request has no vector of its own.
+    Pictures and sounds are not read: its vectors are the text encoder's, before any fusion.
     """
 
     def __init__(self, context: JobContext) -> None:
         content = context.settings.content
-        if content.media_fields:
-            raise UnsupportedError(
-                "the relevance model reads text only, and [content] also reads "
-                f"{content.media_fields[0]}.",
-                "Remove [content.image] and [content.audio].",
-            )
         self._fields = [name for name in content.fields if name not in ("title", "description")]
         self._encoder, self._cache = context.encoder, context.vectors
 
@@ -100,6 +94,26 @@ def publish_model(place: Place, model: RelevanceModel, facts: Mapping[str, Any])
         with suppress(ConflictError):  # The new one replaces that of another machine, too.
             versions.share()
         return versions.publish(lambda building: save_model(model, building), facts)
+
+
+def restore_version(place: Place, name: str) -> None:
+    """Publish an earlier version again; with an empty name the current one without its threshold.
+
+    Raises:
+        ArtefactError: a file of the version is missing or altered.
+        StorageError: the storage cannot be written to.
+    """
+    version = open_version(place, name) if name else open_current_version(place)
+    facts = {key: value for key, value in version.manifest.items() if key not in OWN_FACTS}
+    if not name:
+        facts["filter"] = {**facts["filter"], "safe_threshold": None, "safe": None}
+
+    def copy(building: Path) -> None:
+        shutil.copytree(version.folder, building, dirs_exist_ok=True)
+        (building / MANIFEST).unlink()
+
+    with exclusive_lock(local_folder(place)):
+        model_versions(place).publish(copy, facts)
 
 
 def open_current_version(place: Place) -> Version:
@@ -156,7 +170,6 @@ def require_same_fields(context: JobContext, versions: Iterable[Version]) -> Non
 
     Raises:
         DataError: one was trained on other fields, or with another encoder.
-        UnsupportedError: the workspace has content that no relevance model reads.
     """
     for version in versions:
         reads = RelevanceTexts(context).reads

@@ -18,10 +18,9 @@ from typing import Any, Self
 import numpy as np
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.dataset import Dataset
 from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.items.fair_start import ItemStarts
+from serendip.data.items.starts import find_starts
 from serendip.data.objects.mirror import local_folder, place_name
 from serendip.data.objects.mirrored_versions import open_versions
 from serendip.data.privacy import is_publishable
@@ -35,10 +34,11 @@ from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Version, Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
+from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.checks import CandidateCheck, SuggestionVerifier
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.table import Categories, QueryTable
+from serendip.search.suggestions.table import QueryTable
 
 UNKNOWN_STARTS: TimeArray = np.empty(0)
 _TABLE_FOLDER, _WRITTEN_FILE = "table", "written.json"
@@ -136,7 +136,8 @@ class SuggestionBuilder:
             self._categories,
         )
         known = CoSearches.of(searches, table.rows_by_key, self._config.min_users)
-        table = replace(table, co_searches=known, category_starts=self._starts)
+        focus = table.find_focus(self._catalogue)
+        table = replace(table, co_searches=known, category_starts=self._starts, focus=focus)
         titles = len({normalise(item.title) for item in self._catalogue.items} - {""})
         report = {
             "titles": titles if "fields" in self._config.sources else 0,
@@ -161,22 +162,17 @@ class SuggestionBuilder:
         return {"names": names, "largest_share_of_chips": self._config.young_share}
 
 
-def find_starts(dataset: Dataset) -> TimeArray:
-    """(N,) Unix seconds from which items could be seen: available, else first in the log."""
-    available = np.asarray(dataset.catalogue.available_from)
-    first = ItemStarts.of(dataset).first_events
-    return np.where(np.isfinite(available), available, first)
-
-
 def build_queries(
-    context: JobContext, written: Mapping[str, str] = MappingProxyType({})
+    context: JobContext,
+    written: Mapping[str, str] = MappingProxyType({}),
+    keeps_earlier: bool = True,
 ) -> tuple[str, SuggestionBuild]:
     """Build suggested queries and publish them as a version of the workspace.
 
     Args:
         context: items, log and settings.
-        written: new LLM-written queries, text -> id of the item; those of the current version are
-            carried over.
+        written: new LLM-written queries, text -> id of the item.
+        keeps_earlier: whether those of the current version are carried over.
 
     Returns:
         name and content of the version.
@@ -194,7 +190,7 @@ def build_queries(
         versions = query_versions(workspace)
         versions.share()
         current = versions.current_to_replace()
-        texts = {**_read_written_texts(current), **written}
+        texts = {**(_read_written_texts(current) if keeps_earlier else {}), **written}
         candidates = _to_candidates(texts, context.log.dataset.catalogue)
         built = compute_queries(context, candidates)
         return _publish(versions, current, built, texts, require_held), built

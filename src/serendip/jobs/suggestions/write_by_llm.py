@@ -20,8 +20,7 @@ from serendip.data.privacy import is_publishable
 from serendip.data.store.tables.generated_values import without_values
 from serendip.data.text import normalise
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import LlmJob, describe_item, run_llm_job
-from serendip.jobs.llm.question_parts import Question
+from serendip.jobs.llm.job import LlmJob, Question, describe_item, run_llm_job
 from serendip.jobs.suggestions.build import SuggestionBuild, build_queries, compute_queries
 from serendip.llm.tasks import WrittenQueries, queries_task
 from serendip.search.suggestions.candidates import MOST_CHARACTERS, Candidate

@@ -5,9 +5,6 @@ the surface would be without what makes it special: for search the plain word se
 rank fusion where the ranker orders it; for a surface with sold places the same list without a sale.
 Baselines of a message send their best items to everybody.
 
-A surface that promises impressions to new items answers in order of time, and what it shows counts
-as impressions for its later answers, as it would in the service.
-
 Shapes: T requests, k length of a list.
 """
 
@@ -22,7 +19,6 @@ from serendip.data.arrays import IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
-from serendip.engine.live.counts import with_starts
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
@@ -80,36 +76,16 @@ def rank(
         the engine's results; system -> (T, 10) item numbers, padded with -1, the engine first.
     """
     config = without_relevance_filter(surface)
-    results = replay(queries, config, state) if surface.promise.impressions else []
+    results: list[Result] = []
     lists: dict[str, list[ItemList]] = {name: [] for name in state.models}
     starts = range(0, len(queries), BATCH)
     for begin in (progress or SilentProgress()).track(starts, ANSWERS, len(starts)):
         part = queries[begin : begin + BATCH]
-        if not surface.promise.impressions:
-            results += answer_whole(part, config, state)
+        results += answer_whole(part, config, state)
         for name, model in state.models.items():
             lists[name] += model.recommend(part, length)
     engine = first_items([result.items for result in results])
     return results, {ENGINE: engine, **{name: first_items(some) for name, some in lists.items()}}
-
-
-def replay(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> list[Result]:
-    """Answer queries (T,) in order of time; the first ten of each answer count as impressions.
-
-    They count after every ``BATCH`` answers.
-    """
-    results: dict[int, Result] = {}
-    order = np.argsort([query.time for query in queries], kind="stable")
-    for begin in range(0, len(order), BATCH):
-        rows = order[begin : begin + BATCH].tolist()
-        part = answer_whole([queries[row] for row in rows], surface, state)
-        results.update(zip(rows, part, strict=True))
-        shown = first_items([result.items for result in part])  # (B, 10)
-        times = np.repeat([queries[row].time for row in rows], K).reshape(shown.shape)
-        is_item = shown >= 0
-        items, at = shown[is_item], times[is_item]
-        state = with_starts(state, items, at, np.ones(len(items), np.bool_), surface.promise)
-    return [results[row] for row in range(len(queries))]
 
 
 def rank_by(model: Recommender, queries: Sequence[Query]) -> IntArray:

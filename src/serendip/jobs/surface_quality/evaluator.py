@@ -23,6 +23,7 @@ from serendip.jobs.surface_quality.kinds import (
 )
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.jobs.surface_quality.rungs import rank_rungs
+from serendip.jobs.surface_quality.sample import hash_key, sample_requests
 from serendip.models.ranker.basket_order import BasketOrder
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import Progress
@@ -31,6 +32,10 @@ HOME, SURFACES = "home", "surfaces"
 """Name of a surface, and of the step that measures all of them."""
 
 NOTHING = "No event after the cut makes such a request."
+
+
+MAX_HOME_REQUESTS = 2_000
+"""Largest number of requests of home, whose rungs are asked here; the protocol asks all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +69,10 @@ class SurfaceEvaluator:
 
     def _measure_home(self, lists: Mapping[str, IntArray]) -> SurfaceFigures:
         requests = self.builder.build_next_items(HOME)
-        return self._estimate(requests, SurfaceAnswers(lists))
+        users = requests.users.tolist()
+        rows, _ = sample_requests(users, lambda row: hash_key(users[row], row), MAX_HOME_REQUESTS)
+        sampled = {name: table[rows] for name, table in lists.items()}
+        return self._estimate(requests.rows(rows.tolist()), SurfaceAnswers(sampled))
 
     def _measure(self, name: str, surface: SurfaceConfig) -> SurfaceFigures:
         if surface.sponsored is not None and not sells(surface, self.state):
@@ -94,8 +102,9 @@ class SurfaceEvaluator:
             choice_kinds=kinds_of_choices(requests.queries, requests.relevant),
             lists=lists,
             counts=self.state.counts,
+            is_new=self.state.new_items.mask,
             histories=[query.history.item_nums for query in requests.queries],
-            baselines=[name for name in lists if name != ENGINE],
+            baselines=[name for name in lists if name != ENGINE and not surface.likeness],
             possible=requests.possible,
             message=answers.message,
             sale=answers.sale,
@@ -105,7 +114,10 @@ class SurfaceEvaluator:
 
     def _note(self, name: str) -> str:
         """What orders the surface, if the training has chosen it: of searches and of baskets."""
-        task, ranker = self.builder.settings.all_surfaces()[name].task, self.state.ranker
+        surface, ranker = self.builder.settings.all_surfaces()[name], self.state.ranker
+        if surface.likeness is not None:
+            return "The list is ordered by likeness: it need not have what is chosen next."
+        task = surface.task
         order: SearchOrder | BasketOrder | None = None
         if task == "search":
             order = SearchOrder() if ranker is None else ranker.search_order

@@ -37,6 +37,9 @@ RECORD_FILE = "quality.npz"
 
 METRIC = RANKING[0].label
 
+LISTS = "what people see"
+"""Stands for a surface whose slices are measures of lists, each of requests of its own."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedSurface:
@@ -117,6 +120,8 @@ def record_quality(
     for name, surface in builder.settings.all_surfaces().items():
         if surface.sponsored is not None and not sells(surface, state):
             continue  # the same list as without places for sale
+        if surface.likeness is not None:
+            continue  # what is chosen next says nothing about it
         requests = builder.build(name)
         if len(requests):
             lists = answer_engine(requests.queries, surface, state)

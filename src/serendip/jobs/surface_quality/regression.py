@@ -24,7 +24,12 @@ from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values
 from serendip.evaluate.surface_quality import ALL
-from serendip.jobs.surface_quality.record import METRIC, QualityRecord, RecordedSurface
+from serendip.jobs.surface_quality.record import (
+    LISTS,
+    METRIC,
+    QualityRecord,
+    RecordedSurface,
+)
 
 LEVEL = 0.05
 
@@ -54,10 +59,12 @@ class SliceChange:
     is_worse: bool
 
     def __str__(self) -> str:
+        is_list = self.surface == LISTS
+        name = self.slice_name if is_list else f"{self.surface}, {self.slice_name}: {METRIC}"
         return (
-            f"{self.surface}, {self.slice_name}: {METRIC} {self.before:.4f} -> "
+            f"{name} {self.before:.4f} -> "
             f"{self.before + self.difference:.4f} ({self.difference:+.4f}, "
-            f"{self.low:+.4f} to {self.high:+.4f}, {self.n} users)"
+            f"{self.low:+.4f} to {self.high:+.4f}, {self.n} {'lists' if is_list else 'users'})"
         )
 
 

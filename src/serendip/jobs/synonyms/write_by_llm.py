@@ -18,8 +18,7 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import LlmJob, run_llm_job
-from serendip.jobs.llm.question_parts import Question
+from serendip.jobs.llm.job import LlmJob, Question, run_llm_job
 from serendip.jobs.synonyms.mine import add_proposals, is_minable
 from serendip.llm.tasks import WrittenSynonyms, synonyms_task
 from serendip.runtime.scratch import scratch_folder

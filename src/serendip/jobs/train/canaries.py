@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from serendip.data.arrays import FloatArray
-from serendip.data.item_list import ItemList
-from serendip.data.query import Query
 from serendip.data.text import normalise
-from serendip.engine.stages.pipeline import restrict, run
-from serendip.engine.stages.popular import list_popular
-from serendip.engine.stages.selection import Result
+from serendip.engine.answer import Answer
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.sources import WordSource
-from serendip.engine.stages.surface_stages import SurfaceStages
-from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig, visible_to
-from serendip.engine.state import EngineState
+from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
 from serendip.jobs.train.gates import GateResult
 
 ASKED = 5
@@ -22,94 +17,78 @@ ASKED = 5
 of signs alone, or an item that is like no other one, proves nothing about a generation."""
 
 _POPULAR = 50
-"""Number of popular items that the asked ones are chosen from."""
+"""First items of a new visitor's home that the asked ones are chosen from."""
+
+_BY_WORDS = WordSource().trace_key
 
 _LONGEST = 200
 """Longer titles are no texts that people type."""
 
-_BY_WORDS = WordSource().trace_key
 
-
-def check_answers(
-    state: EngineState,
-    surfaces: Mapping[str, SurfaceConfig],
-    encode: Callable[[Sequence[str]], FloatArray],
-) -> list[GateResult]:
+def check_answers(engine: Engine) -> list[GateResult]:
     """Check that home, search and similar items answer, and that no stage fails in them.
 
-    Args:
-        state: of the new generation.
-        surfaces: by name; a surface that is configured for other requests is not asked.
-        encode: texts (Q,) -> their content vectors (Q, D).
-
     Returns:
-        one result for each surface that the items allow to ask.
+        one result for each surface that the items allow to ask; a surface that is configured for
+        other requests is not asked.
     """
-    results = [_check_home(state, surfaces["home"])]
+    surfaces = engine.settings.all_surfaces()
+    home = engine.recommend(Request("home", k=_POPULAR, reasons=False))
+    shown = [item.item_id for item in home.items]
+    results = [
+        GateResult(
+            "answers a new visitor",
+            len(shown) > 0 and not home.degraded,
+            f"{len(shown)} items for home{_describe_failed([home])}",
+        )
+    ]
     if surfaces["search"].needs == "query":
-        results += _check_search(state, surfaces["search"], encode)
+        results += _check_search(engine, surfaces["search"], shown)
     if surfaces["similar"].needs == "items":
-        results += _check_similar(state, surfaces["similar"])
+        results += _check_similar(engine, surfaces["similar"], shown)
     return results
 
 
-def _check_home(state: EngineState, home: SurfaceConfig) -> GateResult:
-    """Ask home as a user without a history."""
-    answer = run([Query("home")], home, state)[0]
-    return GateResult(
-        "answers a new visitor",
-        len(answer.items) > 0 and not answer.degraded,
-        f"{len(answer.items)} candidates for home{_describe_failed([answer])}",
-    )
-
-
-def _check_search(
-    state: EngineState, search: SurfaceConfig, encode: Callable[[Sequence[str]], FloatArray]
-) -> list[GateResult]:
+def _check_search(engine: Engine, search: SurfaceConfig, shown: Sequence[str]) -> list[GateResult]:
     """Search for titles of popular items: the words find something.
 
     What is found by meaning proves nothing: in a small catalogue that is every item.
     """
-    popular = _find_popular(Query("search"), search, state).item_nums.tolist()
-    titles = dict.fromkeys(state.catalogue[item].title for item in popular)
+    items = [item for item in map(engine.item, shown) if item is not None]
+    titles = dict.fromkeys(item.title for item in items)
     texts = [title for title in titles if normalise(title) and len(title) <= _LONGEST][:ASKED]
     if WordSource.name not in search.sources or not texts:
         return []
-    queries = [Query("search", text, meant=state.searcher.correct_text(text)) for text in texts]
-    vectors = encode([query.searched for query in queries])
-    queries = [query.with_text_vector(row) for query, row in zip(queries, vectors, strict=True)]
-    answers = run(queries, search, state)
-    found = [answer.trace.get(_BY_WORDS, 0) > 0 and len(answer.items) > 0 for answer in answers]
+    requests = [Request("search", text=text, reasons=False) for text in texts]
+    answers = [engine.recommend(request) for request in requests]
+    found = [
+        bool(answer.items)
+        and engine.explain(request, answer.items[0].item_id).trace.get(_BY_WORDS, 0) > 0
+        for request, answer in zip(requests, answers, strict=True)
+    ]
     return [_judge("search finds titles", "titles of popular items find something", found, answers)]
 
 
-def _check_similar(state: EngineState, similar: SurfaceConfig) -> list[GateResult]:
+def _check_similar(
+    engine: Engine, similar: SurfaceConfig, shown: Sequence[str]
+) -> list[GateResult]:
     """Ask for items like popular ones: the retriever has some, unless all items are the same."""
-    popular = _find_popular(Query("similar"), similar, state).item_nums
-    content = state.features.content[popular]
-    if RETRIEVER not in similar.sources or not len(popular) or (content == content[0]).all():
+    state = engine.state
+    content = state.features.content[state.catalogue.vocabulary.numbers(shown)]
+    if RETRIEVER not in similar.sources or not shown or (content == content[0]).all():
         return []
-    queries = [Query("similar", source_items=popular[row : row + 1]) for row in range(ASKED)]
-    asked = [query for query in queries if len(query.source_items)]
-    answers = run(asked, similar, state)
+    answers = [engine.similar(item_id, reasons=False) for item_id in shown[:ASKED]]
     found = [len(answer.items) > 0 for answer in answers]
     return [_judge("shows similar items", "popular items have similar ones", found, answers)]
 
 
-def _judge(name: str, said: str, found: Sequence[bool], answers: Sequence[Result]) -> GateResult:
+def _judge(name: str, said: str, found: Sequence[bool], answers: Sequence[Answer]) -> GateResult:
     """Whether most requests found what they should, and no stage failed in any."""
     failed = _describe_failed(answers)
     passed = 2 * sum(found) > len(found) and not failed
     return GateResult(name, passed, f"{sum(found)} of {len(found)} {said}{failed}")
 
 
-def _describe_failed(answers: Sequence[Result]) -> str:
+def _describe_failed(answers: Sequence[Answer]) -> str:
     failed = sorted({name for answer in answers for name in answer.degraded})
     return f"; failed: {', '.join(failed)}" if failed else ""
-
-
-def _find_popular(query: Query, surface: SurfaceConfig, state: EngineState) -> ItemList:
-    """The most popular items that the filters of a surface let through."""
-    stages = SurfaceStages.of(surface)
-    *_, (_, allowed) = restrict(query, visible_to(surface, query), stages, state)
-    return list_popular(allowed, state, _POPULAR)

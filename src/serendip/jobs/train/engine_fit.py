@@ -19,9 +19,6 @@ content, codes, alignment      word index, what needs only words
 
 Of many items the older part is fitted first. It then hands over its state, too, and the command
 trains the ranker on rows that are made from the state's files (``ranker_fit``).
-
-Where several processes train the retriever together (``train_processes``), they train that of all
-events, and that of the older part unless it is fitted beside the rest.
 """
 
 from __future__ import annotations
@@ -73,11 +70,10 @@ MIN_EVENTS_BESIDE = 50_000
 """With fewer events a second process costs more than it saves."""
 
 MOST_ITEMS_BESIDE = 50_000
-"""Two fits at once need twice the memory. Of more items the older part is fitted first: in a
-process of its own, whose memory is free before the rest is fitted, or in that of the command if
-several (``train_processes``) train the retriever. Where everything is computed does not change what
-comes out, but this number does: models are rounded when they are written, and the ranker of more
-items learns from what is read."""
+"""Two fits at once need twice the memory. Of more items the older part is fitted first, in a
+process of its own, whose memory is free before the rest is fitted. Where everything is computed
+does not change what comes out, but this number does: models are rounded when they are written, and
+the ranker of more items learns from what is read."""
 
 PLAN = (
     ("align content", 13.0),
@@ -421,9 +417,6 @@ class ThisProcess:
 class OtherProcess:
     """Fits the older part in another process if the executor of the options has two.
 
-    An older part that comes first, beside nothing, is fitted in this one if there are helpers:
-    they are free, and only this process can start them.
-
     Args:
         workspace: of the fitter.
     """
@@ -435,8 +428,7 @@ class OtherProcess:
         self, fitter: Fitter, dataset: Dataset, folder: Path, options: TrainOptions
     ) -> AbstractContextManager[Iterator[None]]:
         """Steps of the older part, until the context is left."""
-        has_helpers = _is_first(dataset) and options.train_processes > 1
-        if options.executor.workers == 1 or has_helpers:
+        if options.executor.workers == 1:
             return ThisProcess().open(fitter, dataset, folder, options)
         return self._open(fitter, dataset, folder, options)
 

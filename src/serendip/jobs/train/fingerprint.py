@@ -29,7 +29,6 @@ def compute_fingerprint(workspace: Workspace, seed: int) -> str:
         "settings": workspace.settings.learned_from(),
         "import": read_import_digest(workspace),
         "seed": seed,
-        "train_processes": workspace.settings.engine.train_processes,
         **_generated(workspace),
         **_versions(workspace),
     }

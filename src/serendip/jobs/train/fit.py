@@ -28,9 +28,9 @@ from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, coo
 from serendip.data.events.repeats import learn_repeats
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
-from serendip.data.items.fair_start import ItemStarts
 from serendip.data.items.features import ItemFeatures
-from serendip.data.items.quality import item_quality
+from serendip.data.items.quality import catalogue_prior, item_quality
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
@@ -202,7 +202,8 @@ class Fitter:
         """Fit the models on prepared data, and build a state without a ranker."""
         dataset, features, fusion = prepared.dataset, prepared.features, prepared.fusion
         models = self._train_models(prepared, name, options, older)
-        quality, counts = compute_like_shares(dataset), dataset.item_counts()
+        quality = compute_like_shares(dataset) if len(dataset.events) else catalogue_prior(dataset)
+        counts = dataset.item_counts()
         merits = quality * np.log(np.e + counts)
         suggester = Suggester.of(dataset.catalogue.items, searcher, merits)
         return EngineState(
@@ -226,7 +227,7 @@ class Fitter:
             meaning_floor=self._find_meaning_floor(searcher, features, fusion),
             context=ContextCounts.of(dataset, features.codes, self.settings.context),
             repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
-            starts=ItemStarts.of(dataset),
+            reception=Reception.of(dataset),
         )
 
     def _find_meaning_floor(
@@ -297,7 +298,7 @@ class Fitter:
     ) -> ItemFeatures:
         """Content, codes and tokens of items that are not in the training data, by their texts."""
         content = self.settings.content
-        texts = [item.text(content.fields) for item in items]
+        texts = [item.encoder_text(content.fields) for item in items]
         vectors = self.cache.encode(self.encoder, texts)
         features = build_text_features(texts, vectors, codebooks, fusion)
         return features.read_by(self.settings.token_reader, items)

@@ -173,7 +173,11 @@ def check_report(report: Path, fingerprint: str) -> list[GateResult]:
 
 
 def check_regression(
-    record: QualityRecord | None, generations: Place, margin: float
+    record: QualityRecord | None,
+    generations: Place,
+    margin: float,
+    file: str = RECORD_FILE,
+    setting: str = "margin",
 ) -> list[GateResult]:
     """Check that no surface and no slice of it is worse than that of the generation in force.
 
@@ -181,22 +185,23 @@ def check_regression(
         record: answers of this training; None = the data are too few for one.
         generations: the folder of generations.
         margin: largest tolerated loss, as a share of the value of the generation in force.
+        file: of the record in a generation.
+        setting: in ``[gate]``, that is the margin.
 
     Returns:
         one result, or none without a generation in force or a record of either.
     """
     current = _open_in_force(generations)
-    before = None if current is None else _open_record(current)
+    before = None if current is None else _open_record(current, file)
     if record is None or current is None or before is None:
         return []
     changes = compare_records(record, before, margin)
-    return [
-        GateResult(
-            f"no surface or slice more than {100 * margin:g} % worse than {current.name}",
-            not any(change.is_worse for change in changes),
-            describe_worst(changes),
-        )
-    ]
+    passed, detail = not any(change.is_worse for change in changes), describe_worst(changes)
+    if not passed:
+        detail += f"; if that is meant, raise [gate] {setting}"
+    asked = "surface or slice" if file == RECORD_FILE else "measure of lists"
+    name = f"no {asked} more than {100 * margin:g} % worse than {current.name}"
+    return [GateResult(name, passed, detail)]
 
 
 def _open_in_force(generations: Place) -> Version | None:
@@ -207,8 +212,8 @@ def _open_in_force(generations: Place) -> Version | None:
         return None
 
 
-def _open_record(generation: Version) -> QualityRecord | None:
+def _open_record(generation: Version, file: str) -> QualityRecord | None:
     try:
-        return QualityRecord.open(generation.folder / RECORD_FILE)
+        return QualityRecord.open(generation.folder / file)
     except ArtefactError:
         return None

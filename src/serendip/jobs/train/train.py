@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serendip.content.features import fuse_text_vectors
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
+from serendip.data.items.starts import find_starts
 from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
 from serendip.engine.artefacts.generations import (
     ERASED,
@@ -36,11 +35,19 @@ from serendip.engine.artefacts.training_record import (
     Result,
     TrainingRecord,
 )
+from serendip.engine.engine import Engine
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
+from serendip.jobs.labels.plausibility import require_plausible_labels
+from serendip.jobs.lists.gate import (
+    LISTS_FILE,
+    check_rejected,
+    measure_generation,
+    record_lists,
+)
 from serendip.jobs.relevance.decisions import (
     FILTERS_KEY,
     MODELS_KEY,
@@ -54,7 +61,7 @@ from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import extend_built_ids
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.shared_versions import share_versions
-from serendip.jobs.suggestions.build import SuggestionBuilder, find_starts, read_written_queries
+from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.canaries import check_answers
@@ -120,6 +127,7 @@ class Draft:
         facts: for the manifest.
         older: for the next training to continue from; None = there were too few data.
         record: answers of the fit on the older part; None = the data are too few.
+        lists: what people see of it; None = it was not measured.
         gates: results of all gates.
     """
 
@@ -128,6 +136,7 @@ class Draft:
     facts: Mapping[str, Any]
     older: OlderFit | None = None
     record: QualityRecord | None = None
+    lists: QualityRecord | None = None
     gates: Sequence[GateResult] = ()
 
     def with_facts(self, state: EngineState, **facts: Any) -> Draft:
@@ -154,8 +163,7 @@ def train_workspace(
         force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
 
     Raises:
-        ConfigError: a target action of the ranker does not occur in its training data, or the
-            engine has too few workers for ``train_processes``.
+        ConfigError: a target action of the ranker does not occur in its training data.
         DataError: the catalogue is empty.
         ExtraMissing: a package of the extra ``train`` is not installed.
         GateError: the new generation fails a gate; the published generation then stays in use.
@@ -177,7 +185,6 @@ def train_workspace(
         _recorded_failure(folder, reasons),
     ):
         require_training()
-        options.require_workers()
         share_versions(context.workspace)
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
@@ -217,6 +224,8 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
         context.compact_log()
         dataset = context.log.dataset
     require_actions(dataset, context.settings.ranker.actions)
+    labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]
+    require_plausible_labels(context, dataset.catalogue, labels)
     filters, relevance = decide_filters(context)
     require_same_fields(context, relevance.values())
     version, earlier = _open_previous_ids(context)
@@ -323,11 +332,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     with closing(workspace.open_store()) as store:
         deleted = store.items_deleted_by_api()
 
-    def encode(texts: Sequence[str]) -> FloatArray:
-        vectors = context.vectors.encode(context.encoder, texts)
-        return fuse_text_vectors(texts, vectors, draft.state.fusion)
-
-    with context.clock.stage("gates"):
+    with context.clock.stage("gates"), closing(_open_draft(context, draft)) as engine:
         gates = [
             check_integrity(draft.state),
             *check_kept_items(
@@ -336,7 +341,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 workspace.generations,
                 settings.gate.least_kept_items,
             ),
-            *check_answers(draft.state, settings.all_surfaces(), encode),
+            *check_answers(engine),
             *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, workspace.generations, settings.gate.margin),
@@ -347,8 +352,24 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 [name for name, one in settings.all_surfaces().items() if one.task == "search"],
             ),
         ]
+        if settings.gate.list_requests and all(gate.passed for gate in gates):
+            measured = measure_generation(engine, context.dataset, settings.gate.list_requests)
+            draft = replace(draft, lists=record_lists(measured))
+            gates += check_rejected(measured)
+            gates += check_regression(
+                *(draft.lists, workspace.generations, settings.gate.list_margin),
+                *(LISTS_FILE, "list_margin"),
+            )
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
     return replace(draft.with_facts(draft.state, **facts), gates=gates)
+
+
+def _open_draft(context: JobContext, draft: Draft) -> Engine:
+    """An engine that answers from a draft as a service would."""
+    workspace = context.workspace
+    state = draft.state.with_synonyms(workspace.accepted_synonyms())
+    generation = Version(Path("draft"), draft.facts)
+    return Engine.of_state(workspace, generation, state, context.encoder)
 
 
 def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateResult]) -> None:
@@ -398,6 +419,8 @@ def _save(draft: Draft, space: VectorSpace | None, folder: Path) -> None:
         draft.older.save(folder / OLDER_FOLDER)
     if draft.record is not None:
         draft.record.save(folder / RECORD_FILE)
+    if draft.lists is not None:
+        draft.lists.save(folder / LISTS_FILE)
     if space is not None:
         space.save(folder / SPACE_FOLDER)
 

@@ -6,8 +6,8 @@ beside logged queries and those from the fields of items: synthetic query genera
 Bonifacio et al. 2022).
 Nobody has checked that such a query asks for its item, so a training that learns from them is
 compared with the generation in force: no search may be shown to be worse, and what was not measured
-does not pass. Without the setting a training is the same, bit by bit, as one that has no written
-queries for the retriever.
+does not pass; fewer than ``FEWEST`` are not learned from. Without the setting a training is the
+same, bit by bit, as one that has no written queries for the retriever.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from serendip.search.suggestions.config import QueriesConfig
 MOST_QUERIES = 10_000
 """Largest number of queries that the retriever learns from."""
 
+FEWEST = 100
+"""Fewer queries teach the retriever their own words and nothing else."""
+
 MANIFEST_KEY = "written_queries"
 
 GATE = "no search is shown to be worse by written queries"
@@ -57,11 +60,12 @@ def select_for_ranker(
 def select_for_retriever(
     workspace: Workspace | None, config: QueriesConfig, catalogue: Catalogue
 ) -> list[Candidate]:
-    """Queries that the retriever learns from; none at the weight 0."""
+    """Queries that the retriever learns from; none at the weight 0, or if they are few."""
     if config.training_weight == 0:
         return []
     queries = _read(workspace, config, catalogue)
-    return _sample([query for query in queries if part_of(query.text) != "ranker"], MOST_QUERIES)
+    dealt = [query for query in queries if part_of(query.text) != "ranker"]
+    return _sample(dealt, MOST_QUERIES) if len(dealt) >= FEWEST else []
 
 
 def _read(

@@ -12,7 +12,7 @@ are. So there are always k results if k items are allowed.
 What is found by lists depends on the items and the query alone, not on where in the index an item
 lies: of items that are equally close all are proposed, products are rounded alike in any row (by
 the same version of numpy on the same kind of processor), and of equal products the lower item
-number counts. So a range of the index (``sharded_index``) finds what the whole finds in it.
+number counts.
 
 Results of an inverted file are candidates, whose exact scores the caller computes. Its vectors of 8
 bits (``PackedRows``) are memory-mapped, so that processes that open the same index share them; each
@@ -29,9 +29,8 @@ Shapes: N items, B queries, D size of the vectors, M allowed items.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -41,7 +40,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
+from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.rows.packed_rows import open_packed, pack_rows, packed_arrays
@@ -87,92 +86,6 @@ class ApproximateIndexConfig(Config):
 
     k: int = Field(default=100, ge=1)
     """Number of results for which recall is measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchPlan:
-    """How one search goes: decided for the whole index, followed in each range of it.
-
-    Args:
-        k: number of items that are wanted.
-        pool: items that the lists propose; 0 = all allowed items are scored.
-        share: of the items that are allowed: 1 / share times as many lists are probed.
-        all_lists: whether all of them are.
-        scored: proposals, the closest ones, whose products a shard tells at once.
-    """
-
-    k: int
-    pool: int
-    share: float = 1.0
-    all_lists: bool = False
-    scored: int = 0
-
-    @classmethod
-    def of(
-        cls,
-        config: ApproximateIndexConfig,
-        num_items: int,
-        k: int,
-        allowed: AllowedItems | None,
-        *,
-        has_lists: bool,
-    ) -> Self:
-        """The plan of a search in an index of ``num_items``."""
-        if not has_lists or (
-            allowed is not None and allowed.count <= _most_exact(config, num_items)
-        ):
-            return cls(k, 0)
-        share = 1.0 if allowed is None else min(1.0, max(allowed.count, 1) / num_items)
-        return cls(k, _PROPOSED_FACTOR * k + _PROPOSED_EXTRA, share)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundItems:
-    """Items that a search proposes, in any order; those of lists closest first.
-
-    Args:
-        items: (C,) int32 item numbers.
-        closeness: (C,) float32 by the four bits of the lists; the products themselves, if all
-            allowed items are scored.
-        scores: (S,) float32 products of the first S of them.
-    """
-
-    items: IntArray
-    closeness: FloatArray
-    scores: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-
-    @classmethod
-    def none(cls) -> Self:
-        """No items."""
-        return cls(NO_ITEMS, np.empty(0, np.float32))
-
-    @classmethod
-    def of(cls, parts: Sequence[FoundItems]) -> Self:
-        """All items of ranges that share none, without products."""
-        items = np.concatenate([part.items for part in parts])
-        return cls(items, np.concatenate([part.closeness for part in parts]))
-
-    def bar(self, pool: int) -> float:
-        """The least closeness among the ``pool`` closest items; -inf if there are fewer."""
-        if pool < 1 or pool > len(self.items):
-            return -math.inf
-        return float(-np.partition(-self.closeness, pool - 1)[pool - 1])
-
-    def above(self, bar: float) -> FoundItems:
-        """Those that are at least so close."""
-        is_close = self.closeness >= bar
-        scores = self.scores[is_close[: len(self.scores)]]
-        return FoundItems(self.items[is_close], self.closeness[is_close], scores)
-
-    @property
-    def unscored(self) -> IntArray:
-        """(C - S,) the items without a product."""
-        return self.items[len(self.scores) :]
-
-    def values(self, scores: FloatArray | None) -> FloatArray:
-        """(C,) products; ``scores`` (C - S,) of the items without one, None = by closeness."""
-        others = self.closeness[len(self.scores) :] if scores is None else scores
-        return np.concatenate([self.scores, others])
 
 
 def take_best(items: IntArray, scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
@@ -292,57 +205,38 @@ class ApproximateIndex:
         """The items of ``search`` for one query (D,), in any order."""
         return self._find(np.ascontiguousarray(query, np.float32), k, allowed, products)[0]
 
-    def propose(
-        self,
-        query: FloatArray,
-        plan: SearchPlan,
-        allowed: AllowedItems | None,
-        products: FloatArray | None = None,
-    ) -> FoundItems:
-        """The allowed items among which a query (D,) has its best ones, by a plan.
-
-        Items that the lists find equally close are all there, or none of them.
-        """
-        if not plan.pool:
-            return self._score_all(query, plan.k, allowed, products)
-        return self._probe(query, plan, allowed)
-
-    def score(self, query: FloatArray, items: IntArray) -> FloatArray:
-        """Products (M,) of a query (D,) and items (M,) that the lists proposed."""
-        return dot_items(self.vectors, items, query)
-
     def _find(
         self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
         """Items (C,), ascending, and their products (C,)."""
-        plan = SearchPlan.of(self.config, len(self), k, allowed, has_lists=self._lists is not None)
-        found = self.propose(query, plan, allowed, products)
-        if not plan.pool:
-            return take_best(found.items, found.closeness, k)
-        if len(found.items) < min(k, len(self) if allowed is None else allowed.count):
-            found = self.propose(query, replace(plan, all_lists=True), allowed)
-        return take_best(found.items, self.score(query, found.items), k)
+        if self._lists is None or (
+            allowed is not None and allowed.count <= _most_exact(self.config, len(self))
+        ):
+            return take_best(*self._score_all(query, k, allowed, products), k)
+        share = 1.0 if allowed is None else min(1.0, max(allowed.count, 1) / len(self))
+        # 1 / share times as many lists contain the same number of allowed items.
+        items = self._probe(query, k, math.ceil(self.num_probes / share), allowed)
+        if len(items) < min(k, len(self) if allowed is None else allowed.count):
+            items = self._probe(query, k, self._lists.nlist, allowed)
+        return take_best(items, dot_items(self.vectors, items, query), k)
 
     def _score_all(
         self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
-    ) -> FoundItems:
+    ) -> tuple[IntArray, FloatArray]:
         """Score all allowed items for a query (D,), or look them up in its products (N,)."""
         if allowed is None:
             scores = self._multiply(self.vectors, query) if products is None else products
             best = _find_first(scores, k)
-            return FoundItems(best.astype(np.int32), scores[best])
+            return best.astype(np.int32), scores[best]
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
         scores = self._multiply(vectors, query) if products is None else products[numbers]
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
         best = _find_first(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
-        return FoundItems(numbers[best], scores[best])
+        return numbers[best], scores[best]
 
     def _multiply(self, rows: FloatArray, query: FloatArray) -> FloatArray:
-        """Products (M,) of rows (M, D) and a query (D,); with lists each rounded alike in any row.
-
-        An index without lists is in no shards, and BLAS is faster.
-        """
+        """Products (M,) of rows (M, D) and a query (D,); with lists each row is rounded alike."""
         products: FloatArray = (
             rows @ query if self._lists is None else np.einsum("nd,d->n", rows, query)
         )
@@ -362,39 +256,40 @@ class ApproximateIndex:
         return found
 
     def _probe(
-        self, query: FloatArray, plan: SearchPlan, allowed: AllowedItems | None
-    ) -> FoundItems:
-        """The closest items by the four bits of the nearest lists.
+        self, query: FloatArray, k: int, num_probes: int, allowed: AllowedItems | None
+    ) -> IntArray:
+        """The items (C,) that are closest by the four bits of the nearest lists, for the best k.
 
-        As many as the plan says, and all that are as close as the last of them.
+        Items that the lists find as close as the last of them are all there.
         """
         faiss = load_faiss()
         faiss.omp_set_num_threads(1)
-        num_lists = self._lists.nlist
-        # 1 / share times as many lists contain the same number of allowed items.
-        wanted = num_lists if plan.all_lists else math.ceil(self.num_probes / plan.share)
         selector = None if allowed is None else _select(allowed)
-        parameters = faiss.SearchParametersIVF(nprobe=min(num_lists, wanted), sel=selector)
-        count, most = plan.pool + _TIES, _MOST_PROPOSED_FACTOR * plan.pool
+        num_probes = min(self._lists.nlist, num_probes)
+        parameters = faiss.SearchParametersIVF(nprobe=num_probes, sel=selector)
+        pool = _PROPOSED_FACTOR * k + _PROPOSED_EXTRA
+        count, most = pool + _TIES, _MOST_PROPOSED_FACTOR * pool
         while True:
             found = self._lists.search(query[None], count, params=parameters)
             closeness, items = found[0][0], found[1][0]  # (count,), closest first
-            bar = closeness[plan.pool - 1]
+            bar = closeness[pool - 1]
             if items[-1] < 0 or closeness[-1] < bar or count >= most:
                 break
             count = min(2 * count, most)
         is_close = (items >= 0) & (closeness >= bar)
-        return FoundItems(items[is_close].astype(np.int32), closeness[is_close])
+        return np.asarray(items[is_close], np.int32)
 
     def _choose_probes(self, queries: FloatArray) -> int:
         """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
         k = min(self.config.k, len(self))
         exact = [set(_find_first(self.vectors @ query, k).tolist()) for query in queries]
-        plan, probes = SearchPlan.of(self.config, len(self), k, None, has_lists=True), 1
+        probes = 1
         while probes < self._lists.nlist:
-            tried = ApproximateIndex(self.config, self.vectors, self._lists, probes)
-            proposed = [(query, tried.propose(query, plan, None).items) for query in queries]
-            found = [take_best(items, self.score(query, items), k)[0] for query, items in proposed]
+            tried = [(query, self._probe(query, k, probes, None)) for query in queries]
+            found = [
+                take_best(items, dot_items(self.vectors, items, query), k)[0]
+                for query, items in tried
+            ]
             hits = [len(top & set(items.tolist())) for top, items in zip(exact, found, strict=True)]
             if np.mean(hits) >= self.config.recall * k:
                 return probes
@@ -420,54 +315,14 @@ class ApproximateIndex:
         Raises:
             ArtefactError: the folder has no readable index.
         """
-        config, vectors = open_vectors(folder)
-        lists = open_lists(folder)
-        return cls(config, vectors, lists, 0 if lists is None else int(lists.nprobe))
-
-
-def open_vectors(folder: Path) -> tuple[ApproximateIndexConfig, FloatArray]:
-    """Settings of an index and its vectors (N, D), mapped into memory.
-
-    Raises:
-        ArtefactError: the folder has no readable index.
-    """
-    with _readable(folder):
-        text = (folder / "config.json").read_text(encoding="utf-8")
-        config = ApproximateIndexConfig.model_validate_json(text)
-        if not has_lists(folder):
-            return config, map_array(folder / _VECTORS_FILE)
-        return config, open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
-
-
-def has_lists(folder: Path) -> bool:
-    """Whether an index has an inverted file; else a search compares all of its items."""
-    return (folder / INDEX_FILE).exists()
-
-
-def open_lists(folder: Path) -> Any:
-    """The inverted file of an index, read into memory; None if it compares all items.
-
-    Raises:
-        ArtefactError: the folder has no readable index.
-    """
-    with _readable(folder):
-        return load_faiss().read_index(str(folder / INDEX_FILE)) if has_lists(folder) else None
-
-
-def cut_lists(lists: Any, begin: int, end: int) -> Any:
-    """The inverted file of the items in [begin, end) of a whole one, which is used up.
-
-    Items are numbered from 0. Centroids, lists and codes stay, so that an item is as close to a
-    query as in the whole.
-    """
-    faiss = load_faiss()
-    lists.remove_ids(faiss.IDSelectorNot(faiss.IDSelectorRange(begin, end)))
-    kept = faiss.deserialize_index(faiss.serialize_index(lists))  # in as much memory as it needs
-    for number in range(kept.nlist):
-        if count := kept.invlists.list_size(number):
-            numbers = faiss.rev_swig_ptr(kept.invlists.get_ids(number), count)
-            numbers -= begin
-    return kept
+        with _readable(folder):
+            text = (folder / "config.json").read_text(encoding="utf-8")
+            config = ApproximateIndexConfig.model_validate_json(text)
+            if not (folder / INDEX_FILE).exists():
+                return cls(config, map_array(folder / _VECTORS_FILE), None, 0)
+            vectors = open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
+            lists = load_faiss().read_index(str(folder / INDEX_FILE))
+            return cls(config, vectors, lists, int(lists.nprobe))
 
 
 @contextmanager

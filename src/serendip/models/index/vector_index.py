@@ -28,7 +28,6 @@ from serendip.data.rows.growing_rows import append_rows
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.errors import ArtefactError
 from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
-from serendip.models.index.sharded_index import ShardedIndex, open_index
 from serendip.models.linalg import main_directions, open_array
 
 EXACT_UP_TO = 2_000
@@ -61,7 +60,7 @@ class VectorIndex:
     Args:
         item_map: (V, D) maps item vectors into the searched space.
         query_map: (V, D) maps query vectors, so that dot products are nearly the same.
-        base: index of n items, in this process or in shards.
+        base: index of n items.
         late_items: (L,) int32 items that were added or changed since, ascending.
         late_rows: (L,) int32 their rows in ``late_vectors``.
         late_vectors: (R, D) vectors in the searched space, those of later changes included.
@@ -69,7 +68,7 @@ class VectorIndex:
 
     item_map: FloatArray
     query_map: FloatArray
-    base: ApproximateIndex | ShardedIndex
+    base: ApproximateIndex
     late_items: IntArray
     late_rows: IntArray
     late_vectors: FloatArray
@@ -184,7 +183,7 @@ class VectorIndex:
             ArtefactError: the folder has no readable index.
         """
         maps = open_array(folder / _MAPS_FILE)
-        base = open_index(folder)
+        base = ApproximateIndex.open(folder)
         if maps.ndim != 3 or maps.shape[2] != base.vectors.shape[1]:
             raise ArtefactError(
                 f"{folder} has directions of shape {maps.shape} for vectors of size "

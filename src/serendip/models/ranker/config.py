@@ -39,9 +39,9 @@ class SearchesConfig(Config):
     have more words of the item than those that people type."""
 
     labels: tuple[str, ...] = ()
-    """Files of labels (``serendip judge run`` and ``serendip judge label``), relative to the
-    workspace. Labels by an LLM should have passed ``serendip judge gate``; they do not decide
-    whether the ranker orders search."""
+    """Files of labels (query, item_id, label), relative to the workspace. Labels by an LLM
+    (``serendip judge run``) must agree with words and meaning of the items more than chance does,
+    else nothing is trained; they do not decide whether the ranker orders search."""
 
     def weight(self, source: SearchSource) -> float:
         """Weight of a source."""

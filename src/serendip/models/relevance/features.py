@@ -135,7 +135,10 @@ class ItemTexts:
         np.add.at(sums, item_of, passages)
         means = sums / np.maximum(1, np.diff(starts))[:, None]  # (N, C)
         title_words = [_words(title) for title, _, _ in texts]
-        text_words = [_words(" ".join((title, body, *more))) for title, body, more in texts]
+        # Word by word of each text: joined, the end of one could change the first word of the next.
+        text_words = [
+            frozenset().union(*map(_words, (title, body, *more))) for title, body, more in texts
+        ]
         trigrams = [_trigrams(title) for title, _, _ in texts]
         directions = main_directions(passages, DIRECTIONS)
         return cls(

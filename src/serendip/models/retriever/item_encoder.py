@@ -130,7 +130,7 @@ def token_shares(tokens: Tokens, buckets: int) -> Sparse:
     """Sparse weights (U, V) of the table's rows in each text; see ``TokenBags.sums``."""
     counts = tokens.counts
     shares = np.repeat(counts, counts).astype(np.float32) ** -0.5
-    return to_csr((shares, tokens.hashes % buckets, tokens.starts), (len(tokens), buckets))
+    return to_csr((shares, tokens.buckets(buckets), tokens.starts), (len(tokens), buckets))
 
 
 def _layer_norm(vectors: FloatArray) -> FloatArray:

@@ -46,7 +46,7 @@ class TokenBags:
     """Embedding bags of N texts: the hashed tokens of each, concatenated, with its offset."""
 
     def __init__(self, tokens: Tokens, buckets: int) -> None:
-        self.numbers = torch.from_numpy(tokens.hashes % buckets)  # (all tokens,) rows of the table
+        self.numbers = torch.from_numpy(tokens.buckets(buckets))  # (all tokens,) rows of the table
         self.starts = torch.from_numpy(tokens.starts[:-1])  # (N,) first token of each text
         self.counts = torch.from_numpy(tokens.counts)  # (N,)
         shares = np.repeat(tokens.counts, tokens.counts).astype(np.float32) ** -0.5

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, compress
@@ -49,13 +48,6 @@ from serendip.models.retriever.content_weights import (
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, EncodedItems, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
-from serendip.models.retriever.parallel_train import (
-    MOST_GRADIENT,
-    OneProcess,
-    Steps,
-    build_optimiser,
-    open_steps,
-)
 from serendip.models.retriever.quality import (
     HeldOutRequests,
     QualityVector,
@@ -66,6 +58,7 @@ from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASK_OF
 from serendip.models.retriever.training_data import TrainingSplit, training_fingerprint
 from serendip.models.retriever.validation import ValidationRequests, ValidationSample
 from serendip.models.retriever.warm_start import RetrieverStart, name_weights
+from serendip.models.row_adam import RowAdamW
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
 from serendip.runtime.budget import UNLIMITED, Allowance
@@ -74,6 +67,9 @@ from serendip.runtime.threads import num_threads
 
 _WARM_SHARE, _LAST_RATE = 0.05, 0.02
 """Warm-up share of the training, final learning rate over the highest."""
+
+_MOST_GRADIENT = 1.0
+"""Gradient norm clip."""
 
 _SHARE_BEFORE_LAST = 0.8
 """Share of the time for the epochs before the last pass, which learns the held-back events."""
@@ -90,7 +86,7 @@ def train_retriever(
     Args:
         dataset: all data.
         config: of the retriever, and of ``start``.
-        options: seed, progress, checkpoint, time, processes.
+        options: seed, progress, checkpoint, time.
         start: to continue from; None, or a network of other sizes or countries = train from
             nothing.
     """
@@ -101,23 +97,21 @@ def train_retriever(
         steps = options.progress.step("Training the retriever", training.share_done)
         if training.start is not None:
             training.allowance = options.allowance.from_now(1.0)
-            with training.open_steps(options), steps:
+            with steps:
                 training.learn_everything()
             return training.finish(training.earlier_affinity(), training.earlier_quality())
         stopping = StoppingRule(training.num_epochs, config.patience)
         digest = ""
         if options.checkpoint is not None:
-            processes = options.train_processes
-            digest = training_fingerprint(dataset, config, options.seed, processes)
+            digest = training_fingerprint(dataset, config, options.seed)
         training.allowance = options.allowance.from_now(_SHARE_BEFORE_LAST)
         timed = replace(options, allowance=training.allowance, progress=SilentProgress())
-        with training.open_steps(options):
-            with steps:
-                train_epochs(training, stopping, timed, digest, "Training the retriever")
-            affinity = training.affinity()
-            quality = training.quality(affinity)
-            training.allowance = options.allowance.from_now(1.0)
-            training.learn_held_back()
+        with steps:
+            train_epochs(training, stopping, timed, digest, "Training the retriever")
+        affinity = training.affinity()
+        quality = training.quality(affinity)
+        training.allowance = options.allowance.from_now(1.0)
+        training.learn_held_back()
         return training.finish(affinity, quality)
 
 
@@ -173,17 +167,6 @@ class RetrieverTraining:
         self._encoded: EncodedItems | None = None
         self._passes, self.num_steps = 0.0, 0
         self.optimiser = build_optimiser(self.module, config)
-        self.steps: Steps = OneProcess()
-
-    @contextmanager
-    def open_steps(self, options: TrainOptions) -> Iterator[None]:
-        """Make steps with as many processes as the options say, in a ``with`` block."""
-        features = self.dataset.features or _no_features(self.num_items)
-        countries = len(self.countries)
-        helped = open_steps(features, self.queries, self.module, self.config, countries, options)
-        with helped as self.steps:
-            yield
-        self.steps = OneProcess()
 
     @property
     def _past(self) -> EventLog:
@@ -251,7 +234,6 @@ class RetrieverTraining:
         """Pass over all rows, epoch ``number``; shorter if the time is over."""
         self.module.train()
         self._encoded = None
-        self.steps.begin(self.module, self.optimiser, number)
         steps = maker.cut_epoch(self.config.batch_size, self.random)
         for step, rows in enumerate(steps):
             self._passes = number + step / len(steps)
@@ -264,8 +246,8 @@ class RetrieverTraining:
             batch = maker.batch(rows, self.random)
             candidates = self.draw(batch, self.random)
             self.optimiser.zero_grad()
-            self.steps.add_gradients(self.module, self.optimiser, batch, candidates)
-            self.optimiser.clip_gradients(MOST_GRADIENT)
+            self.module.loss(batch, candidates).backward()  # type: ignore[no-untyped-call]
+            self.optimiser.clip_gradients(_MOST_GRADIENT)
             self.optimiser.step()
             self.num_steps += 1
         self.optimiser.flush()
@@ -493,6 +475,21 @@ class RetrieverTraining:
         if tower.id_donors is None:
             return np.zeros((0, tower.ids.shape[1]), np.float32), content
         return tower.ids.detach().numpy() * seen, content
+
+
+def build_optimiser(module: RetrieverNetwork, config: RetrieverConfig) -> RowAdamW:
+    """AdamW with a learning rate of its own for ID embeddings, whose rows it reads."""
+    tower = module.tower
+    optimiser = RowAdamW(
+        tower.ids,
+        config.id_learning_rate,
+        (parameter for parameter in module.parameters() if parameter is not tower.ids),
+        lr=config.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=config.reg,
+    )
+    tower.read_ids = optimiser.read
+    return optimiser
 
 
 def _no_features(num_items: int) -> ItemFeatures:

@@ -102,11 +102,9 @@ _LAYOUT = 3
 """Version of the network's parameters: checkpoints of another layout cannot be continued."""
 
 
-def training_fingerprint(
-    dataset: Dataset, config: RetrieverConfig, seed: int, processes: int = 1
-) -> str:
+def training_fingerprint(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
     """Hash (SHA-256) everything that the result of a training depends on."""
-    settings = f"{_LAYOUT} {config.model_dump_json()} {seed} {processes}"
+    settings = f"{_LAYOUT} {config.model_dump_json()} {seed}"
     digest = hashlib.sha256(settings.encode())
     for text in _texts(dataset, config):
         digest.update(text.encode())

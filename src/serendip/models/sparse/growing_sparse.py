@@ -79,6 +79,16 @@ class GrowingSparse:
         rows[~is_base] = is_base.sum() + np.arange(len(columns))
         return stack_rows([self.base[numbers[is_base]], newer], shape[1])[rows]
 
+    def dot(self, numbers: IntArray, vector: FloatArray) -> FloatArray:
+        """Products (M,) of the rows of the numbers (M,) and a vector (C,)."""
+        places = self.places[numbers]
+        is_base = places == _OF_BASE
+        products = np.empty(len(numbers), np.float32)
+        products[is_base] = self.base.dot(numbers[is_base], vector)
+        newer = places[~is_base]
+        products[~is_base] = (self.values[newer] * vector[self.columns[newer]]).sum(1)
+        return products
+
     def rows_with(self, columns: IntArray) -> IntArray:
         """Numbers of the rows that have an entry in one of some columns; reads all rows."""
         base = self.base.whole()

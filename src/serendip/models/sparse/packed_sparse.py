@@ -100,6 +100,13 @@ class PackedSparse:
         starts = np.append(0, np.cumsum(lengths))
         return to_csr((values, columns, starts), (len(numbers), self.num_columns))
 
+    def dot(self, numbers: NDArray[np.integer], vector: FloatArray) -> FloatArray:
+        """Products (M,) of the rows of the numbers (M,) and a vector (C,)."""
+        lengths, columns, values = self.entries(numbers)
+        rows = np.repeat(np.arange(len(numbers)), lengths)  # (E,)
+        sums = np.bincount(rows, values * vector[columns], len(numbers))
+        return np.asarray(sums, np.float32)
+
     def whole(self) -> Sparse:
         """All rows (N, C) as a CSR matrix."""
         return self[np.arange(self.shape[0])]

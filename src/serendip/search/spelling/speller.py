@@ -3,10 +3,14 @@
 A correction of a typed word is scored by its frequency in the catalogue, its fit to the
 neighbouring words and the probability of the typo between the two. The alternative is that the word
 was meant as typed, which is possible even if the catalogue lacks it, as long as the language has
-it. The confidence of a correction is its share in the total probability; it is capped if the text
-has other known words and the correction never occurs next to any of them.
+it. The confidence of a correction is its share in the total probability; of a word that the
+catalogue or the language has it is capped if the text has other known words and the correction
+never occurs next to any of them. A string that neither has finds nothing: to correct it risks
+little, unless it is beside a word, other than a function word, that the correction is never beside.
 
-Only words of Latin letters are ever changed; a word with digits is a name or a number.
+Only words of Latin letters and of Hangul are ever changed; a word with digits is a name or a
+number. Hangul is compared letter by letter, not by syllables, and its typos are those of the keys
+of the Korean layout. A word of which items have another form, by its stem, is known.
 
 The constants below were chosen by random search on one half of the queries of ``bench spelling``,
 which reports the other half too; see docs/concepts/search.md.
@@ -17,6 +21,7 @@ Model". Differs: neighbouring words as context, a language model besides the cat
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,11 +31,23 @@ from typing import NamedTuple
 
 from serendip.data.rows.append_log import GrowingSet
 from serendip.data.text import normalise, words
-from serendip.search.spelling.typos import EditIndex, log_typo_probability
+from serendip.search.phrases import is_function_word
+from serendip.search.spelling.typos import (
+    EditIndex,
+    is_hangul,
+    keys_of,
+    log_typo_probability,
+    spell_out,
+)
 from serendip.search.spelling.word_statistics import WordCounts, WordPairs
+from serendip.search.stems import stem
 
 MIN_LENGTH = 3
+MIN_SYLLABLES = 2
 MIN_LENGTH_TWO_EDITS = 8
+
+ENGLISH = "english"
+"""The language that there is a list of words of."""
 
 # Scores are log10 probabilities.
 
@@ -76,6 +93,8 @@ class Correction:
     Args:
         text: normal form.
         confidence: of the least certain change, in [0, 1]; 1 if nothing is changed.
+        risks_little: whether only strings are changed that neither the catalogue nor the language
+            has, and no word beside them speaks against it.
         rival: if nothing is changed, the likeliest normal form with a correction of a word that no
             item has; empty if there is none.
         rival_confidence: of that change, in [0, 1].
@@ -83,6 +102,7 @@ class Correction:
 
     text: str
     confidence: float
+    risks_little: bool = False
     rival: str = ""
     rival_confidence: float = 0.0
 
@@ -115,18 +135,26 @@ class Speller:
     Args:
         counts: word -> number of items that have it.
         edits: index of the words by edit distance.
+        hangul: the same of those in Hangul, spelt out.
         pairs: counts of neighbouring words.
         language: word of the language -> its relative frequency in (0, 1).
         titles: contains the normal forms of titles.
-        posted: words of items posted later; known, but never proposed as corrections.
+        stemmed: language of the stems.
+        known: words of generated texts and stems; known, but never proposed as corrections.
+        posted: the same of items posted later, with their words.
+        expanded: words that are searched by their synonyms, such as abbreviations.
     """
 
     counts: WordCounts
     edits: EditIndex
+    hangul: EditIndex
     pairs: WordPairs
     language: Mapping[str, float]
     titles: Container[str]
+    stemmed: str = ""
+    known: Container[str] = frozenset()
     posted: GrowingSet = field(default_factory=GrowingSet)
+    expanded: Container[str] = frozenset()
 
     @classmethod
     def of(
@@ -138,16 +166,37 @@ class Speller:
     ) -> Speller:
         """Build from word counts; the other statistics are optional."""
         pairs = WordPairs.none() if pairs is None else pairs
-        words_of = WordCounts.of(counts)
-        return cls(words_of, EditIndex.of(counts), pairs, language or {}, frozenset(titles))
+        hangul = EditIndex.of(map(spell_out, filter(is_hangul, counts)))
+        return cls(
+            *(WordCounts.of(counts), EditIndex.of(counts), hangul, pairs),
+            *(language or {}, frozenset(titles)),
+        )
 
     def with_words(self, found: Iterable[str]) -> Speller:
         """A copy that also knows these words."""
         return replace(self, posted=self.posted.with_strings(found))
 
     def knows(self, word: str) -> bool:
-        """True if an item has the word."""
-        return word in self.counts or word in self.posted
+        """True if an item has the word or another form of it, or its synonyms are searched."""
+        return word in self.counts or word in self.expanded or self._is_known_beside(word)
+
+    def _is_known_beside(self, word: str) -> bool:
+        """Whether a generated text or a posted item has a word, or any item another form of it."""
+        return self._is_noted(word) or self._is_noted(stem(word, self.stemmed))
+
+    def _is_noted(self, string: str) -> bool:
+        return string in self.known or string in self.posted
+
+    def _is_other_form(self, word: str) -> bool:
+        """Whether a word that no item of the catalogue has needs no correction.
+
+        That is if it is known beside it. Where the language is known, it must have the word too:
+        ``sories`` is no other form of ``sorry``.
+        """
+        if word in self.counts or not self._is_known_beside(word):
+            return False
+        has_list = self.stemmed == ENGLISH and bool(self.language) and word.isascii()
+        return self._is_noted(word) or not has_list or word in self.language
 
     def is_plausible(self, normal: str) -> bool:
         """True if a normalised text needs no correction.
@@ -157,7 +206,7 @@ class Speller:
         """
         typed = words(normal)
         if len(typed) == 1:
-            return self.knows(normal) or normal in self.language
+            return self._is_word(normal)
         return all(self.pairs.count(left, right) > 0 for left, right in pairwise(typed))
 
     def correct_text(self, text: str) -> str:
@@ -175,16 +224,20 @@ class Speller:
         possible = {position: change for position, change in enumerate(changes) if change}
         likely = {position: change for position, change in possible.items() if change.is_meant}
         if likely:
+            places = [(change.text, plain, position) for position, change in likely.items()]
             confidences = (
-                self._limit_confidence(change, plain, position)
-                for position, change in likely.items()
+                change.confidence
+                if self._is_supported(*place)
+                else min(change.confidence, DOUBTFUL)
+                for change, place in zip(likely.values(), places, strict=True)
             )
-            return Correction(_apply_changes(plain, likely), min(confidences))
+            risks_little = all(self._risks_little(*place) for place in places)
+            return Correction(_apply_changes(plain, likely), min(confidences), risks_little)
         if not possible:
             return Correction(" ".join(plain), 1.0)
         rival, position = max((change, position) for position, change in possible.items())
         changed = _apply_changes(plain, {position: rival})
-        return Correction(" ".join(plain), 1.0, changed, rival.confidence)
+        return Correction(" ".join(plain), 1.0, False, changed, rival.confidence)
 
     @cached_property
     def _total(self) -> int:
@@ -196,10 +249,11 @@ class Speller:
 
         None if there is none, or if items have the word and no correction is likelier.
         """
-        is_latin = word.isascii() and word.isalpha()
-        if not is_latin or len(word) < MIN_LENGTH or word in self.posted:
+        if not _may_be_corrected(word) or self._is_other_form(word):
             return None
-        others = [*self._near_words(word, before, after), *self._split_words(word)]
+        others = [*self._split_words(word)]
+        if word not in self.expanded:
+            others += self._near_words(word, before, after)
         if not others:
             return None
         as_typed, best = self._score_as_typed(word, before, after), max(others)
@@ -208,43 +262,59 @@ class Speller:
         total = 10.0**as_typed + sum(10.0**other.score for other in others)
         return _Change(10.0**best.score / total, best.text, best.score > as_typed)
 
-    def _limit_confidence(self, change: _Change, typed: Sequence[str], position: int) -> float:
-        """The confidence of a change, capped if the other words of the text do not support it.
+    def _is_supported(self, meant: str, typed: Sequence[str], position: int) -> bool:
+        """Whether the other words of a text support a change of the word at a position.
 
-        That is if it occurs next to none of the known ones, or only changes the ending. Two words
-        that were typed as one support each other.
+        They do not if the correction occurs next to none of the known ones, or only changes the
+        ending. Two words that were typed as one support each other, and a string that is no word
+        needs no support.
         """
-        meant = change.text
         vocabulary = self.pairs.numbers
         others = [word for at, word in enumerate(typed) if at != position and word in vocabulary]
-        if not others or " " in meant:
-            return change.confidence
+        if not others or " " in meant or not self._is_word(typed[position]):
+            return True
+        return not _differ_by_ending(typed[position], meant) and self._occurs_with(meant, others)
+
+    def _risks_little(self, meant: str, typed: Sequence[str], position: int) -> bool:
+        """Whether a string that is no word is changed, and no word beside it speaks against it."""
+        if self._is_word(typed[position]):
+            return False
+        beside = [*typed[max(position - 1, 0) : position], *typed[position + 1 : position + 2]]
+        telling = [word for word in beside if not is_function_word(word, self.stemmed)]
+        known = [word for word in telling if word in self.counts]
+        return not known or " " in meant or self._occurs_with(meant, known)
+
+    def _occurs_with(self, word: str, others: Sequence[str]) -> bool:
+        """Whether an item has a word next to one of others."""
         count = self.pairs.count
-        is_likely = any(count(other, meant) or count(meant, other) for other in others)
-        if is_likely and not _differ_by_ending(typed[position], meant):
-            return change.confidence
-        return min(change.confidence, DOUBTFUL)
+        return any(count(other, word) or count(word, other) for other in others)
+
+    def _is_word(self, typed: str) -> bool:
+        """Whether the catalogue or the language has a word."""
+        return typed in self.counts or typed in self.language or self._is_other_form(typed)
 
     def _score_as_typed(self, word: str, before: str, after: str) -> float:
         """log10 of the probability that a word was meant as typed."""
         if word in self.counts:
             return KNOWN + self._fit(word, before, after)
-        new = NEW_WORD + NEW_LETTER * len(word)
+        new = NEW_WORD + NEW_LETTER * len(keys_of(word))
         if word not in self.language:
             return new
         return max(new, LANGUAGE + log10(self.language[word]))
 
     def _near_words(self, word: str, before: str, after: str) -> Iterator[_Choice]:
         """Words of the catalogue one edit away, else two if the word is long and unknown."""
-        near = self.edits.near(word, 1)
-        if not near and len(word) >= MIN_LENGTH_TWO_EDITS and word not in self.counts:
-            near = self.edits.near(word, 2)
+        edits, typed = (self.hangul, spell_out(word)) if is_hangul(word) else (self.edits, word)
+        near = edits.near(typed, 1)
+        if not near and len(typed) >= MIN_LENGTH_TWO_EDITS and word not in self.counts:
+            near = edits.near(typed, 2)
         is_alone = not before and not after
-        for distance, other in near:
-            if other.isalpha():
+        for distance, spelt in near:
+            if spelt.isalpha():
+                other = unicodedata.normalize("NFC", spelt)
                 score = (
                     SLIP
-                    + log_typo_probability(word, other, distance)
+                    + log_typo_probability(keys_of(word), keys_of(other), distance)
                     + self._fit(other, before, after)
                 )
                 yield _Choice(score + TITLE * (is_alone and other in self.titles), other)
@@ -269,6 +339,13 @@ class Speller:
                 observed = self.pairs.count(left, right) / share + STEADY
                 fit += max(WORST_CONTEXT, log10(observed / expected))
         return fit
+
+
+def _may_be_corrected(word: str) -> bool:
+    """Whether a word is in letters that are corrected, and long enough."""
+    if is_hangul(word):
+        return len(word) >= MIN_SYLLABLES
+    return word.isascii() and word.isalpha() and len(word) >= MIN_LENGTH
 
 
 def _differ_by_ending(left: str, right: str) -> bool:

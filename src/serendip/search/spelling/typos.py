@@ -14,6 +14,8 @@ is not looked up, so some pairs at distance two are missed, by choice, for speed
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -41,12 +43,41 @@ TWO_SLIPS = -6.0
 """log10 probability of any two typos."""
 
 
+HANGUL = "hangul"
+
+_JAMO = (
+    "".join(map(chr, (*range(0x1100, 0x1113), *range(0x1161, 0x1176), *range(0x11A8, 0x11C3)))),
+    "r R s e E f a q Q t T d w W c z x v g "
+    "k o i O j p u P h hk ho hl y n nj np nl b m ml l "
+    "r R rt s sw sg e f fr fa fq ft fx fv fg a q qt t T d w c z x v g",
+)
+_KEY_OF_JAMO = dict(zip(map(ord, _JAMO[0]), _JAMO[1].lower().split(), strict=True))
+"""Letter of Hangul -> its keys in the usual Korean layout, as letters of qwerty."""
+
+_SYLLABLES = re.compile("[가-힣]+")
+
+
+def is_hangul(word: str) -> bool:
+    """Whether a word is of Hangul syllables."""
+    return _SYLLABLES.fullmatch(word) is not None
+
+
+def spell_out(word: str) -> str:
+    """A word letter by letter: Hangul syllables as their letters (jamo)."""
+    return unicodedata.normalize("NFD", word)
+
+
+def keys_of(word: str) -> str:
+    """The keys by which a word is typed; those of Hangul in the Korean layout."""
+    return spell_out(word).translate(_KEY_OF_JAMO)
+
+
 def log_typo_probability(typed: str, meant: str, distance: int) -> float:
     """log10 P(``typed`` | ``meant``, a typo).
 
     Args:
-        typed: the word as typed.
-        meant: another word.
+        typed: keys of the word as typed.
+        meant: keys of another word.
         distance: edits between them: 1 or 2.
     """
     if distance > 1:
@@ -131,17 +162,19 @@ class EditIndex:
     def of(cls, strings: Iterable[str]) -> EditIndex:
         """Build from strings."""
         ordered = sorted(set(strings))
-        return cls.of_arrays(Strings.of(ordered), _orders(ordered))
+        return cls(Strings.of(ordered), *_orders(ordered))
 
     @classmethod
-    def of_arrays(cls, strings: Strings, stored: Mapping[str, IntArray]) -> EditIndex:
+    def of_arrays(
+        cls, strings: Strings, stored: Mapping[str, IntArray], name: str = "edits"
+    ) -> EditIndex:
         """Rebuild from ``arrays`` and the strings."""
-        return cls(strings, *(stored[f"edits.{name}"] for name in _ORDERS))
+        return cls(strings, *(stored[f"{name}.{order}"] for order in _ORDERS))
 
-    def arrays(self) -> dict[str, IntArray]:
+    def arrays(self, name: str = "edits") -> dict[str, IntArray]:
         """Arrays to store, by name, besides the strings."""
         orders = (self._lengths, self._forward, self._backward)
-        return {f"edits.{name}": order for name, order in zip(_ORDERS, orders, strict=True)}
+        return {f"{name}.{order}": rows for order, rows in zip(_ORDERS, orders, strict=True)}
 
     def __contains__(self, string: object) -> bool:
         return isinstance(string, str) and contains(self._strings, string)
@@ -198,19 +231,16 @@ class EditIndex:
 _ORDERS = ("lengths", "forward", "backward")
 
 
-def _orders(strings: Sequence[str]) -> dict[str, IntArray]:
-    """``EditIndex.arrays`` of ascending strings."""
+def _orders(strings: Sequence[str]) -> tuple[IntArray, IntArray, IntArray]:
+    """``lengths``, ``forward`` and ``backward`` of ascending strings."""
     lengths = np.array([len(string) for string in strings], np.int32)
     longest = int(lengths.max(initial=0))
     rows = sorted(range(len(strings)), key=lambda row: (len(strings[row]), strings[row][::-1]))
-    orders = (
-        np.searchsorted(np.sort(lengths), np.arange(longest + 2)),
-        np.argsort(lengths, kind="stable"),
-        np.array(rows),
+    return (
+        np.searchsorted(np.sort(lengths), np.arange(longest + 2)).astype(np.int32),
+        np.argsort(lengths, kind="stable").astype(np.int32),
+        np.array(rows, np.int32),
     )
-    return {
-        f"edits.{name}": order.astype(np.int32) for name, order in zip(_ORDERS, orders, strict=True)
-    }
 
 
 def contains(ordered: Sequence[str], string: str) -> bool:

@@ -1,4 +1,4 @@
-"""Candidate suggestions from the catalogue (attributes, templates, phrases) and the search log.
+"""Candidate suggestions from the catalogue (attributes, series, phrases) and the search log.
 
 A catalogue candidate knows the items that it was made from, so its relevant results are known
 before anybody has typed it.
@@ -15,26 +15,35 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
-from string import Formatter
+from itertools import chain, islice
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.events.search_log import Search, is_prefix_of_next
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import count_people, is_private
 from serendip.data.text import normalise
 from serendip.search.phrases import function_words, phrases_of, spell_phrases
-from serendip.search.suggestions.config import DECADE, QueriesConfig, Source
+from serendip.search.suggestions.categories import main_attribute
+from serendip.search.suggestions.combinations import (
+    LEAST_ITEMS,
+    ValueItems,
+    combined_values,
+    single_values,
+)
+from serendip.search.suggestions.config import QueriesConfig, Source
+from serendip.search.suggestions.series import find_series
 
 QueryKind: TypeAlias = Literal[
-    "attribute", "rule", "phrase", "like", "query", "written", "title", "spelling"
+    "attribute", "rule", "name", "series", "phrase", "like", "query", "written", "title", "spelling"
 ]
 KINDS: tuple[QueryKind, ...] = (
     "attribute",
     "rule",
+    "name",
+    "series",
     "phrase",
     "like",
     "query",
@@ -43,9 +52,8 @@ KINDS: tuple[QueryKind, ...] = (
     "spelling",
 )
 
-LIKE = "{title}"
+LIKE = "like "
 MOST_CHARACTERS = 60
-_MOST_COMBINATIONS = 24
 _MOST_COMMON_PHRASE = 0.05
 _MOST_SPELLINGS = 20
 """Items of a phrase whose spellings of it are counted."""
@@ -75,90 +83,78 @@ class Candidate:
 def catalogue_candidates(
     catalogue: Catalogue, popularity: FloatArray, config: QueriesConfig
 ) -> list[Candidate]:
-    """Generate the candidates of all templates and phrases, without duplicates.
+    """Generate the candidates of a catalogue, without duplicates.
 
     Args:
         catalogue: N items.
-        popularity: (N,) interactions per item; ranks the candidates of title templates, all others
-            are ranked by their number of items.
-        config: templates, fields of phrases and limits.
+        popularity: (N,) interactions per item; ``like`` is of the most popular ones.
+        config: sources, fields of phrases and limits.
     """
+    main = config.category or main_attribute(catalogue)
+    found = chain(
+        _values(catalogue, main, config),
+        _rules(catalogue, main, config),
+        _like(catalogue, popularity, config),
+    )
     candidates: dict[str, Candidate] = {}
-    for template in config.templates:
-        for candidate in _fill_template(catalogue, popularity, template, config):
-            if candidate.source in config.sources:
-                candidates.setdefault(normalise(candidate.text), candidate)
-    if "rules" in config.sources:
-        for name in config.phrases:
-            for candidate in _phrases(catalogue, name, config):
-                candidates.setdefault(normalise(candidate.text), candidate)
+    for candidate in found:
+        if candidate.source in config.sources:
+            candidates.setdefault(normalise(candidate.text), candidate)
     return list(candidates.values())
 
 
-def _fill_template(
-    catalogue: Catalogue, popularity: FloatArray, template: str, config: QueriesConfig
-) -> list[Candidate]:
-    groups: dict[str, list[int]] = {}
-    for number, item in enumerate(catalogue.items):
-        for text in _fill_for_item(template, item):
-            groups.setdefault(text, []).append(number)
-    is_like = LIKE in template
-    is_field = template.startswith("{") and template.endswith("}") and template.count("{") == 1
-    kind: QueryKind = "like" if is_like else "attribute" if is_field else "rule"
-    fewest = 1 if is_like else config.min_items
-    usable = [(text, items) for text, items in groups.items() if len(items) >= fewest]
-    if is_like:
-        usable.sort(key=lambda pair: (-float(popularity[pair[1]].max()), pair[0]))
-    else:
-        usable.sort(key=lambda pair: (-len(pair[1]), pair[0]))
-    source: Source = "fields" if is_field else "rules"
-    return [
-        Candidate(text, kind, source, np.array(items, np.int32))
-        for text, items in usable[: config.most_of_template]
-    ]
+def _values(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
+    for values in single_values(catalogue, main):
+        most = values.largest(config.most_of_attribute, config.min_items)
+        yield from _to_candidates(most, "attribute", "fields")
 
 
-def _fill_for_item(template: str, item: Item) -> Iterable[str]:
-    """Fill the template with every combination of an item's values; empty if one is missing."""
-    parts = [(text, name, form) for text, name, form, _ in Formatter().parse(template)]
-    values = [_values(item, name, form or "") if name else [""] for _, name, form in parts]
-    texts = (
-        "".join(text + value for (text, _, _), value in zip(parts, chosen, strict=True))
-        for chosen in islice(product(*values), _MOST_COMBINATIONS)
-    )
-    return {text for text in texts if len(text) <= MOST_CHARACTERS and normalise(text)}
+def _rules(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
+    """Combined attributes, series of titles, and phrases."""
+    if "rules" not in config.sources:
+        return
+    for kind, values in combined_values(catalogue, main):
+        most = values.largest(config.most_of_attribute, LEAST_ITEMS)
+        yield from _to_candidates(most, kind, "rules")
+    titles = [item.title for item in catalogue.items]
+    for text, items in find_series(titles, function_words(titles)).items():
+        if len(text) <= MOST_CHARACTERS:
+            yield Candidate(text, "series", "rules", np.array(items, np.int32))
+    for name in config.phrases:
+        yield from _phrases(catalogue, name, config)
 
 
-def _values(item: Item, name: str, form: str) -> list[str]:
-    if form == DECADE:
-        return _decade(item.attributes.get(name))
-    value = item.attributes.get(name)
-    texts = list(value) if isinstance(value, tuple) else [item.field_text(name)]
-    return [text for text in texts if text and not _is_placeholder(text)]
+def _to_candidates(values: ValueItems, kind: QueryKind, source: Source) -> Iterator[Candidate]:
+    for row, text in enumerate(values.texts):
+        if len(text) <= MOST_CHARACTERS:
+            yield Candidate(text, kind, source, values.items_of(row))
 
 
-def _is_placeholder(value: str) -> bool:
-    """True for a placeholder of a missing value, such as "(none)"."""
-    return value.startswith(("(", "[", "<"))
-
-
-def _decade(year: object) -> list[str]:
-    """The decade of a year from 1930 to 2029, where "90s" is unambiguous."""
-    if not isinstance(year, float) or not year.is_integer() or not 1930 <= year < 2030:
-        return []
-    return [f"{int(year) % 100 // 10}0s"]
+def _like(
+    catalogue: Catalogue, popularity: FloatArray, config: QueriesConfig
+) -> Iterator[Candidate]:
+    """``like`` the most popular items, which leads to what is similar to them."""
+    for number in np.argsort(-popularity, kind="stable")[: config.most_of_attribute].tolist():
+        title = catalogue[number].title
+        text = f"{LIKE}{title}"
+        is_known = popularity[number] > 0 and bool(normalise(title))
+        if is_known and len(text) <= MOST_CHARACTERS:
+            yield Candidate(text, "like", "rules", np.array([number], np.int32))
 
 
 def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:
     """Phrases of one to three words that several items, but not too many, have in a field.
 
-    They are spelled as most of these items spell them.
+    They are spelled as most of these items spell them. Where no item has the field, they are of
+    the titles, of two words at least: a single word of a title says too little.
     """
     # A title with the phrase is as good a result as a field with it.
-    texts = [f"{item.title}. {item.field_text(name)}" for item in catalogue.items]
+    bodies = [item.field_text(name) for item in catalogue.items]
+    texts = [f"{item.title}. {body}" for item, body in zip(catalogue.items, bodies, strict=True)]
+    sign = "" if any(bodies) else " "
     grammar = function_words(texts)
     item_phrases = [set(phrases_of(text, grammar)) for text in texts]
-    counts = Counter(phrase for phrases in item_phrases for phrase in phrases)
+    counts = Counter(phrase for phrases in item_phrases for phrase in phrases if sign in phrase)
     most = max(config.min_items, int(_MOST_COMMON_PHRASE * len(catalogue)))
     ordered = sorted(counts, key=lambda phrase: (-counts[phrase], phrase))
     usable = (phrase for phrase in ordered if config.min_items < counts[phrase] <= most)

@@ -23,7 +23,9 @@ from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.config import QueriesConfig
 
 TOP = 10
-_ORDER = ("query", "attribute", "rule", "written", "phrase", "like")
+_COMBINED_SHARE = 0.5
+"""``good_share`` of a combination, at least: half of its results have all that it says."""
+_ORDER = ("query", "attribute", "series", "name", "rule", "written", "phrase", "like")
 """Preference among near-duplicates: the earlier kind is kept."""
 
 
@@ -112,8 +114,10 @@ class SuggestionVerifier:
         if candidate.users:
             matches = self._count_full_matches
             return relevant > 0 or matches(candidate.text) >= self._config.min_items
-        most = min(TOP, len(candidate.items))
-        return most > 0 and relevant >= self._config.good_share * most
+        most, share = min(TOP, len(candidate.items)), self._config.good_share
+        if candidate.kind in ("name", "rule"):
+            share = max(share, _COMBINED_SHARE)
+        return most > 0 and relevant >= share * most
 
     def _count_full_matches(self, text: str) -> int:
         """Number of results that are also among the best hits of every single word of a query."""

@@ -4,18 +4,14 @@ A pair is known only if enough people searched both queries, as each of them alo
 others only then. A way out leads from a search after which nothing was chosen to the query that the
 same person searched next, within half an hour, and found something with.
 
-What a person searches next is expected by EASE where it finds the newest queries of the people of
-the log significantly more often than the numbers of the pairs do; everywhere else by these.
-
 Shapes: Q queries of a table, P people, R rows, E pairs (each in both directions).
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -24,7 +20,6 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people, private_keys
-from serendip.search.suggestions.query_ease import QueryEase
 
 WITHIN_S = 1_800.0
 """Seconds within which a next search is a way out of a failure."""
@@ -34,15 +29,6 @@ MOST_WAYS_OUT = 10
 
 _MOST_QUERIES = 100
 """Newest distinct queries of a person that make pairs."""
-
-SMALLEST_SHARE = 0.01
-"""Share of people that is added to the expected one and to that by chance: neither is exact."""
-
-_NUM_ASKED = 2_000
-"""People whose newest query EASE and the pairs are compared by, those who searched last."""
-
-_FIRST = 10
-"""Ranks among which the newest query is found."""
 
 _ARRAYS = ("pair_left", "pair_right", "pair_people", "searchers")
 
@@ -58,7 +44,6 @@ class CoSearches:
         searchers: (Q,) int32 distinct people who searched each query.
         num_people: P, distinct people who searched any query of the table.
         ways_out: normal form of a search without success -> rows, those of most people first.
-        ease: expects what goes along; None = the pairs do.
     """
 
     left: IntArray = field(default_factory=lambda: NO_ITEMS)
@@ -67,7 +52,6 @@ class CoSearches:
     searchers: IntArray = field(default_factory=lambda: NO_ITEMS)
     num_people: int = 0
     ways_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    ease: QueryEase | None = None
 
     @classmethod
     def of(
@@ -91,13 +75,7 @@ class CoSearches:
         left, right = np.array(kept, np.int32).reshape(-1, 2).T
         people = np.array([pairs[pair] for pair in kept], np.int32)
         ways_out = _find_ways_out(searches, rows_by_key, min_people)
-        pairs_alone = cls(left, right, people, searchers, len(queries), ways_out)
-        with_ease = replace(pairs_alone, ease=QueryEase.of(left, right, people, searchers))
-        if with_ease.ease is None:
-            return pairs_alone
-        by_time = _group_rows(searches, rows_by_key)
-        people_by_time = [np.array(list(by_time[user_id]), np.intp) for user_id in queries]
-        return with_ease if _is_better(with_ease, pairs_alone, people_by_time) else pairs_alone
+        return cls(left, right, people, searchers, len(queries), ways_out)
 
     def lift(
         self,
@@ -120,13 +98,7 @@ class CoSearches:
         people = float(searchers[searched].sum())
         together = self._count_together(searched, counted)  # (Q,)
         chance = searchers[rows] / self.num_people
-        shares = None if self.ease is None else self.ease.expect(searched, counted)
-        if self.ease is None or shares is None:
-            ratio = (together[rows] + 1.0) / (chance * people + 1.0)
-        else:
-            expected, least = together / max(1.0, people), SMALLEST_SHARE + 1.0 / max(1.0, people)
-            expected[self.ease.core] = shares
-            ratio = (expected[rows] + least) / (chance + least)
+        ratio = (together[rows] + 1.0) / (chance * people + 1.0)
         lift: FloatArray = np.log(ratio).astype(np.float32)
         return lift
 
@@ -155,8 +127,7 @@ class CoSearches:
     def facts(self) -> dict[str, Any]:
         """What else belongs in a file, as JSON."""
         ways_out = {key: [int(row) for row in rows] for key, rows in self.ways_out.items()}
-        has_ease = self.ease is not None
-        return {"people": self.num_people, "ways_out": ways_out, "ease": has_ease}
+        return {"people": self.num_people, "ways_out": ways_out}
 
     @classmethod
     def read(cls, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Self:
@@ -165,8 +136,7 @@ class CoSearches:
             return cls()
         ways_out = {key: tuple(rows) for key, rows in facts["ways_out"].items()}
         left, right, people, searchers = (arrays[name] for name in _ARRAYS)
-        ease = QueryEase.of(left, right, people, searchers) if facts.get("ease") else None
-        return cls(left, right, people, searchers, int(facts["people"]), ways_out, ease)
+        return cls(left, right, people, searchers, int(facts["people"]), ways_out)
 
 
 def _group_rows(
@@ -180,32 +150,6 @@ def _group_rows(
         if row is not None and search.user_id in known:
             rows.setdefault(search.user_id, {})[row] = None
     return rows
-
-
-def _is_better(one: CoSearches, other: CoSearches, people: Sequence[NDArray[np.intp]]) -> bool:
-    """True if one finds more people's newest queries than the other, by two standard errors.
-
-    Args:
-        one: of a log.
-        other: of the same log.
-        people: the queries of each person of the log by their first search; who searched last
-            comes first.
-    """
-    asked = [rows for rows in people if len(rows) > 1][:_NUM_ASKED]
-    found = [(_finds(one, rows), _finds(other, rows)) for rows in asked]
-    better, worse = found.count((True, False)), found.count((False, True))
-    return better - worse > 2.0 * math.sqrt(better + worse)
-
-
-def _finds(known: CoSearches, own: NDArray[np.intp]) -> bool:
-    """True if a person's newest query is among the first, ordered without all of their searches."""
-    searched, newest = own[:-1], own[-1]
-    rows = np.setdiff1d(np.flatnonzero(known.searchers), searched)
-    searchers = known.searchers[rows] - np.isin(rows, own)
-    scores = np.log1p(searchers) + known.lift(rows, searched, own)
-    score = scores[rows == newest][0]
-    rank = 1.0 + float((scores > score).sum()) + float((scores == score).sum() - 1) / 2
-    return rank <= _FIRST
 
 
 def _find_ways_out(

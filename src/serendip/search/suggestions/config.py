@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from string import Formatter
 from typing import Literal, TypeAlias
 
 from pydantic import (
@@ -11,7 +10,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    field_validator,
 )
 
 from serendip.config import Config
@@ -19,39 +17,15 @@ from serendip.config import Config
 Source: TypeAlias = Literal["fields", "logs", "own", "rules", "llm"]
 SOURCES: tuple[Source, ...] = ("fields", "logs", "own", "rules", "llm")
 
-DEFAULT_TEMPLATES = (
-    "{genres}",
-    "{cast}",
-    "{director}",
-    "{author}",
-    "{brand}",
-    "{genre}",
-    "{category}",
-    "{year:decade} {genres}",
-    "{year:decade} {genre}",
-    "{genres} with {cast}",
-    "{genres} by {director}",
-    "{genre} by {author}",
-    "{brand} {category}",
-    "like {title}",
-)
-"""Templates over common attribute names; those with a missing attribute give no candidates."""
-
-DECADE = "decade"
-
 
 class QueriesConfig(Config):
     """Settings of query suggestions."""
 
     sources: tuple[Source, ...] = SOURCES
     """Where suggestions come from: ``fields`` (titles and single attribute values), ``logs``
-    (searches of several people), ``own`` (searches and choices of the user), ``rules`` (several
-    attributes, and phrases), ``llm`` (written by ``serendip queries build --llm``)."""
-
-    templates: tuple[str, ...] = DEFAULT_TEMPLATES
-    """Query templates: ``{name}`` is a value of an attribute, ``{name:decade}`` the decade of a
-    year, ``90s``. A template of a single attribute belongs to ``fields``, all others to
-    ``rules``."""
+    (searches of several people), ``own`` (searches and choices of the user), ``rules`` (attributes
+    combined, series of titles, and phrases), ``llm`` (written by ``serendip queries build
+    --llm``)."""
 
     phrases: tuple[str, ...] = ("description",)
     """Fields whose frequent words and phrases are candidates of ``rules``."""
@@ -60,7 +34,7 @@ class QueriesConfig(Config):
     """Minimum number of distinct people who searched a logged query."""
 
     min_items: PositiveInt = 2
-    """Minimum number of items of a candidate, except for ``like {title}``."""
+    """Minimum number of items of a candidate, except for ``like`` an item."""
 
     good_share: float = Field(default=0.3, gt=0.0, le=1.0)
     """Minimum share of the first ten results, or of the query's own items if these are fewer, that
@@ -70,8 +44,9 @@ class QueriesConfig(Config):
     """Jaccard overlap of the first ten results from which two queries are near-duplicates, of which
     one is kept."""
 
-    most_of_template: PositiveInt = 2_000
-    """Maximum number of candidates of one template, those with the most items."""
+    most_of_attribute: PositiveInt = 2_000
+    """Maximum number of candidates of one attribute, or of one kind of combination: those with the
+    most items; and of ``like`` an item: of the most popular ones."""
 
     most_phrases: PositiveInt = 10_000
     """Maximum number of candidates of one field of phrases, those with the most items."""
@@ -104,18 +79,3 @@ class QueriesConfig(Config):
     learns search; a logged query weighs 1. 0 = it learns from none. A training that learns from
     them is published only if it is compared with the generation in force and no search is shown to
     be worse."""
-
-    @field_validator("templates")
-    @classmethod
-    def _readable(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        for template in templates:
-            try:
-                parts = [(name, form) for _, name, form, _ in Formatter().parse(template) if name]
-            except ValueError as error:
-                raise ValueError(f"{template!r} is not a template: {error}") from None
-            wrong = [form for _, form in parts if form not in ("", DECADE)]
-            if not parts or wrong:
-                raise ValueError(
-                    f"{template!r} has no {{attribute}}, or a form other than :{DECADE}"
-                )
-        return templates

@@ -32,6 +32,8 @@ FEATURES = (
     "items",
     "popularity",
     "entropy",
+    "untyped popularity",
+    "focus",
     "new categories",
     "taste",
     "last",
@@ -108,17 +110,21 @@ def query_features(
         typed: normal form of the text typed so far.
     """
     features = np.zeros((len(rows), len(FEATURES)), np.float32)
-    chosen = choices.of_queries[rows]
+    chosen, items = choices.of_queries[rows], table.num_items[rows]
     values = {
         "users": np.log1p(table.users[rows]),
         "searches": np.log1p(table.searches[rows]),
-        "items": np.log1p(table.num_items[rows]),
-        "popularity": np.log1p(chosen) - np.log1p(choices.total),
+        "items": np.log1p(items),
+        "popularity": np.log1p(chosen + items) - np.log1p(choices.total + choices.num_items),
         "entropy": table.entropy[rows],
         "words": table.num_words[rows],
         **_user_features(table, rows, choices, asker),
         **(_prefix_features(table, rows, typed) if typed else {}),
     }
+    if not typed:  # Queries to explore: what is popular counts less than what completes a text.
+        values["untyped popularity"] = values["popularity"]
+        if len(table.focus):
+            values["focus"] = table.focus[rows]
     for name, column in values.items():
         features[:, _PLACE[name]] = column
     features[np.arange(len(rows)), _KIND_PLACES[table.kind_numbers[rows]]] = 1.0
@@ -179,6 +185,8 @@ PRIOR: Mapping[str, float] = {
     "users": 1.0,
     "searches": 0.2,
     "popularity": 1.0,
+    "untyped popularity": -0.5,
+    "focus": 2.0,
     "taste": 0.5,
     "last": 0.5,
     "recent": 0.5,

@@ -2,8 +2,6 @@
 
 The table is immutable. Whether a query still has results is checked again when it is shown, as
 items may have been deleted since.
-
-``Categories`` are the values of one attribute, most shared first; they classify results.
 """
 
 from __future__ import annotations
@@ -14,106 +12,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.fair_start import DAY_S
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.starts import DAY_S
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind
+from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import Source
-
-MOST = 100
-
-
-@dataclass(frozen=True)
-class Categories:
-    """C categories: the values of one attribute.
-
-    Args:
-        name: of the attribute; empty if no attribute of the catalogue is suitable.
-        values: case-folded, at most 100.
-    """
-
-    name: str = ""
-    values: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, catalogue: Catalogue, name: str = "") -> Self:
-        """Build from the values of an attribute; without a name, of ``main_attribute``."""
-        attribute = name or main_attribute(catalogue)
-        if not attribute:
-            return cls()
-        sizes = catalogue.values(attribute).sizes()
-        return cls(attribute, tuple(sorted(sizes, key=lambda text: (-sizes[text], text))[:MOST]))
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def of_item(self, item: Item) -> list[int]:
-        """Numbers of an item's categories."""
-        value = item.attributes.get(self.name, ())
-        texts = value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
-        numbers = (self._numbers.get(text.casefold(), -1) for text in texts)
-        return sorted({number for number in numbers if number >= 0})
-
-    def among(self, items: Iterable[Item]) -> BoolArray:
-        """(C,) bool, the categories that occur among some items."""
-        mask = np.zeros(len(self), np.bool_)
-        for item in items:
-            mask[self.of_item(item)] = True
-        return mask
-
-    def matrix(self, catalogue: Catalogue) -> BoolArray:
-        """(N, C) bool, the categories of each item."""
-        mask = np.zeros((len(catalogue), len(self)), np.bool_)
-        for number, item in enumerate(catalogue.items):
-            mask[number, self.of_item(item)] = True
-        return mask
-
-    def find_starts(self, catalogue: Catalogue, starts: TimeArray) -> TimeArray:
-        """(C,) when the first item of each category appeared; infinite = none has.
-
-        Args:
-            catalogue: N items.
-            starts: (N,) Unix seconds.
-        """
-        first = np.full(len(self), np.inf)
-        for number, item in enumerate(catalogue.items):
-            for category in self.of_item(item):
-                first[category] = min(first[category], starts[number])
-        return first
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {value: number for number, value in enumerate(self.values)}
-
-
-def main_attribute(catalogue: Catalogue) -> str:
-    """The text attribute with the fewest distinct values, among those that half the items have.
-
-    Empty if there is none with two values or more and fewer than one per item.
-    """
-    best, fewest = "", len(catalogue)
-    for name in catalogue.attribute_names:
-        values = catalogue.values(name)
-        num_values = len(values.sizes())
-        if 1 < num_values < fewest and 2 * values.has_value().sum() >= len(catalogue):
-            best, fewest = name, num_values
-    return best
-
 
 QUERIES_FILE, ARRAYS_FILE = "queries.json", "queries.npz"
 FORMAT = 1
 _ARRAYS = ("users", "searches", "single", "starts", "items", "results", "shares")
-_STARTS = "category_starts"
+_STARTS, _FOCUS = "category_starts", "focus"
 _LAST = "\U0010ffff"
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
+_FOCUS_PRIOR = 30.0
+"""Categories of usual items that are added to those of a query's items."""
 _FEW = 20
 """Below one in this many queries, sums are computed per row instead of over the whole table."""
 
@@ -137,6 +58,8 @@ class QueryTable:
         co_searches: what else the people searched who searched a query.
         category_starts: (C,) float64 Unix seconds of the first item of each category; empty =
             unknown.
+        focus: (Q,) float32 how much a query's items keep to some categories, see ``find_focus``;
+            empty = unknown.
     """
 
     texts: tuple[str, ...]
@@ -152,6 +75,7 @@ class QueryTable:
     shares: FloatArray
     co_searches: CoSearches = field(default_factory=CoSearches)
     category_starts: TimeArray = field(default_factory=lambda: np.empty(0))
+    focus: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     @classmethod
     def of(
@@ -169,6 +93,10 @@ class QueryTable:
             catalogue: the items.
             categories: of the results.
         """
+        results = results.copy()
+        for row, candidate in enumerate(candidates):
+            if candidate.kind == "like":  # leads to what is similar, not to what has its words
+                results[row] = [candidate.items[0], *[-1] * (results.shape[1] - 1)]
         lists = [
             np.union1d(candidate.items, row[row >= 0]).astype(np.int32)
             for candidate, row in zip(candidates, results, strict=True)
@@ -266,6 +194,26 @@ class QueryTable:
         terms = _values_of(values, self.items[places])
         return np.add.reduceat(terms, begins).astype(np.float32) if len(terms) else terms
 
+    def find_focus(self, catalogue: Catalogue) -> FloatArray:
+        """(Q,) how much a query's items keep to some categories; 0 = these are as usual.
+
+        The Kullback-Leibler divergence of their shares of categories from those of all items, over
+        the entropy of these, shrunk by a few items of the catalogue: "heist" keeps to few
+        categories, "day" is anywhere. Empty without categories.
+        """
+        if not len(self.categories):
+            return np.empty(0, np.float32)
+        has = self.categories.matrix(catalogue)  # (N, C)
+        usual = has.sum(0, dtype=np.float64) / max(1, has.sum())  # (C,)
+        counts = np.stack([self.sums(column.astype(np.float32)) for column in has.T], 1)  # (Q, C)
+        of_usual = _FOCUS_PRIOR * usual
+        shares = (counts + of_usual) / np.maximum(counts.sum(1, keepdims=True) + of_usual.sum(), 1)
+        ratio = np.where(shares > 0, shares / np.maximum(usual, 1e-12), 1.0)
+        entropy = -float((usual * np.log(np.maximum(usual, 1e-12))).sum())
+        divergence = (shares * np.log(ratio)).sum(1)
+        focus: FloatArray = (divergence / max(entropy, 1e-9)).astype(np.float32)
+        return focus
+
     def completions(self, key: str) -> NDArray[np.intp]:
         """(R,) rows of queries that contain ``key`` as a prefix from one of their words on."""
         begin = bisect_left(self._word_starts, (key, -1))
@@ -309,7 +257,8 @@ class QueryTable:
         text = json.dumps(document, ensure_ascii=False, indent=0)
         (folder / QUERIES_FILE).write_text(text, encoding="utf-8")
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
-        arrays |= {_STARTS: self.category_starts, **self.co_searches.arrays()}
+        arrays |= {_STARTS: self.category_starts, _FOCUS: self.focus}
+        arrays |= self.co_searches.arrays()
         np.savez(folder / ARRAYS_FILE, **arrays)
 
     @classmethod
@@ -335,6 +284,7 @@ class QueryTable:
                 categories=Categories(categories["name"], tuple(categories["values"])),
                 co_searches=co_searches,
                 category_starts=arrays.get(_STARTS, np.empty(0)),
+                focus=arrays.get(_FOCUS, np.empty(0, np.float32)),
                 **own,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:

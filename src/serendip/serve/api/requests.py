@@ -297,7 +297,7 @@ class EventIn(RowModel):
     """The item; may be empty if there is a query."""
 
     timestamp: Time | None = None
-    """Unix seconds; defaults to the time of arrival."""
+    """Unix seconds, or ISO 8601 (UTC without an offset); defaults to the time of arrival."""
 
     action: Id = "click"
     """Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``, ``impression``."""
@@ -396,7 +396,7 @@ class ItemIn(RowModel):
     """Further columns: text, numbers or lists of texts."""
 
     available_from: Time | None = None
-    """Unix seconds from which it may be shown; omitted = always."""
+    """Unix seconds or ISO 8601 from which it may be shown; omitted = always."""
 
     def to_item(self) -> Item:
         """Convert to an item."""

@@ -146,9 +146,10 @@ class SuggestionOut(TypedDict):
     """The query."""
 
     kind: str
-    """``title``, ``attribute``, ``rule`` (several attributes), ``phrase`` (of a description),
-    ``like`` (items like one), ``query`` (searched before), ``written`` (by an LLM) or
-    ``spelling`` (a corrected title)."""
+    """``title``, ``attribute``, ``rule`` (several values of attributes), ``name`` (a person or a
+    brand, and a type), ``series`` (of titles), ``phrase`` (of a description), ``like`` (items like
+    one), ``query`` (searched before), ``written`` (by an LLM) or ``spelling`` (a corrected
+    title)."""
 
     item_id: str
     """The item with exactly this title, or whose similar items it asks for; empty = neither."""
@@ -376,6 +377,10 @@ class StoredOut(TypedDict):
     new: int
     """Number of rows that were not stored before."""
 
+    unknown_items: NotRequired[list[str]]
+    """Ids that events name and no item has, ten at most. Such events are stored, and count once
+    there is an item."""
+
 
 class FileProblemOut(TypedDict):
     """A file of an item that cannot be used; the item is stored and found by its text."""
@@ -463,16 +468,13 @@ class ReadyOut(TypedDict):
     """Number of processes that answer."""
 
     degraded: bool
-    """Whether a generation was refused, writes fail, or a worker or a shard is missing."""
+    """Whether a generation was refused, writes fail, or a worker is missing."""
 
     refused_generation: str
     """The published generation that could not be opened; empty = none."""
 
     storage_problem: str
     """Why writes fail; empty = they do not."""
-
-    missing_shards: list[str]
-    """Addresses of the shards that did not answer when they were last asked."""
 
 
 class ErrorDetailOut(TypedDict):
@@ -735,7 +737,6 @@ def build_ready(status: ServiceStatus) -> ReadyOut:
         "degraded": status.is_degraded,
         "refused_generation": status.refused_generation,
         "storage_problem": status.storage_problem,
-        "missing_shards": list(status.missing_shards),
     }
 
 

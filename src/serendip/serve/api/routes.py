@@ -272,7 +272,12 @@ class Routes:
         get_caller(request).require_visit(rows, now)
         new = await self._pool.write_events(rows)
         self._metrics.add_events(len(rows))
-        return _respond(responses.StoredOut(received=len(rows), new=new))
+        stored = responses.StoredOut(received=len(rows), new=new)
+        with self._pool.holder.lease() as engine:
+            unknown = engine.unknown_items(row.item_id for row in rows)
+        if unknown:
+            stored["unknown_items"] = unknown
+        return _respond(stored)
 
     async def add_items(self, items: Annotated[ItemRows, Body()]) -> Response:
         """Store one item or several; they can be found and recommended from the response on.

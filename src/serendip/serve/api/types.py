@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -76,6 +77,16 @@ def _to_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _parse_moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("a time is a number of Unix seconds, or ISO 8601") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
 def _check_time(value: float) -> float:
     if not 0 <= value <= LATEST:
         raise ValueError("a time is in Unix seconds, between the years 1970 and 9999")
@@ -103,7 +114,11 @@ FacetNames = Annotated[list[Id], Field(max_length=limits.MAX_FACETS), BeforeVali
 Number = Annotated[float, AfterValidator(_check_finite)]
 Propensity = Annotated[float, Field(gt=0, le=1)]
 FormPropensity = Annotated[Propensity, BeforeValidator(_parse_number)]
-Time = Annotated[float, AfterValidator(_check_time)]
+Time = Annotated[
+    float,
+    BeforeValidator(_parse_moment, json_schema_input_type=float | datetime),
+    AfterValidator(_check_time),
+]
 Attribute = Number | LongText | Annotated[list[LongText], Field(max_length=MAX_ATTRIBUTE_VALUES)]
 
 

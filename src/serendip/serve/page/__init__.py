@@ -1,5 +1,4 @@
 """The page for people.
 
-``routes.py`` and ``params.py`` read requests, ``views.py`` and ``cards.py`` fill the templates,
-``labelling.py`` serves ``judge label``.
+``routes.py`` and ``params.py`` read requests, ``views.py`` and ``cards.py`` fill the templates.
 """

@@ -1,4 +1,4 @@
-"""The processes of a service: workers, the companion that trains, replicas and shards.
+"""The processes of a service: workers, the companion that trains and replicas.
 
 ``supervisor.py`` starts and replaces workers, ``worker_channel.py`` and ``shared_state.py`` are
 what they share.

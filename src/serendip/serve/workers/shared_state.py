@@ -43,7 +43,6 @@ class WorkerStatus:
         refused_generation: the published one that cannot be opened; empty = none.
         storage_problem: why a write would fail; empty = no known problem.
         failed_loads: number of failed attempts to open a generation.
-        missing_shards: addresses of the shards that did not answer it last.
         stats: statistics of the engine.
     """
 
@@ -53,7 +52,6 @@ class WorkerStatus:
     refused_generation: str = ""
     storage_problem: str = ""
     failed_loads: int = 0
-    missing_shards: Sequence[str] = ()
     stats: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
@@ -68,7 +66,6 @@ class ServiceStatus:
         refused_generation: the published one that cannot be opened; empty = none.
         storage_problem: why a write would fail; empty = no known problem.
         failed_loads: number of failed attempts to open a generation, of the worker with the most.
-        missing_shards: addresses of the shards that did not answer a worker last.
         stats: statistics of the engine that has read the most changes.
     """
 
@@ -78,7 +75,6 @@ class ServiceStatus:
     refused_generation: str
     storage_problem: str
     failed_loads: int
-    missing_shards: Sequence[str]
     stats: Mapping[str, int | float | str]
 
     @classmethod
@@ -94,14 +90,13 @@ class ServiceStatus:
             next((w.refused_generation for w in workers if w.refused_generation), ""),
             next((w.storage_problem for w in workers if w.storage_problem), ""),
             max((worker.failed_loads for worker in workers), default=0),
-            sorted({address for worker in workers for address in worker.missing_shards}),
             newest.stats,
         )
 
     @property
     def is_degraded(self) -> bool:
-        """Whether a generation was refused, writes fail, or a worker or a shard is missing."""
-        is_whole = not (self.missing or self.missing_shards)
+        """Whether a generation was refused, writes fail, or a worker is missing."""
+        is_whole = not self.missing
         return bool(self.refused_generation or self.storage_problem) or not is_whole
 
 

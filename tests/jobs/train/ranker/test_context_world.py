@@ -302,7 +302,8 @@ def write_world_of_plans(folder: Path) -> None:
         "users": [("user_id", "plan"), *((f"u{n}", PLANS[n % 4]) for n in range(NUM_USERS))],
         "events": [("user_id", "item_id", "timestamp")],
     }
-    for row, user in enumerate(rng.permutation(NUM_USERS * NUM_EVENTS) % NUM_USERS):
+    # With fewer events than this, what is learned depends on the kernels of the processor.
+    for row, user in enumerate(rng.permutation(NUM_USERS * 3 * NUM_EVENTS) % NUM_USERS):
         item = user % 4 + 4 * int(rng.integers(NUM_ITEMS // 4))
         tables["events"].append((f"u{user}", f"i{item}", 1_700_000_000 + 1_800 * row))
     for name, rows in tables.items():

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from serendip.engine.stages.scoring import discount_popular
-from serendip.jobs.train.ranker.popularity_discount import (
-    MIN_REQUESTS,
-    POWERS,
-    UNLEARNED,
-    learn_discount,
-)
+from serendip.jobs.train.ranker.popularity_discount import MIN_REQUESTS, POWERS, learn_discount
 
 
 def requests(
@@ -38,16 +33,16 @@ def test_values_are_divided_by_a_power_of_the_interactions() -> None:
 
 def test_the_largest_power_is_learned_where_popularity_explains_no_choice() -> None:
     # The chosen item is rare and comes first or second in any order.
-    assert learn_discount(*requests([0.9, 0.8, 0.1], [5, 500, 500], 0), 0.0) == max(POWERS)
+    assert learn_discount(*requests([0.9, 0.8, 0.1], [5, 500, 500], 0)) == max(POWERS)
 
 
 def test_no_power_is_learned_where_popular_items_are_chosen() -> None:
-    assert learn_discount(*requests([0.5, 0.5 - 1e-6, 0.1], [500, 0, 0], 0), 0.0) == 0.0
+    assert learn_discount(*requests([0.5, 0.5 - 1e-6, 0.1], [500, 0, 0], 0)) == 0.0
 
 
 def test_a_power_is_learned_up_to_the_one_that_changes_the_order() -> None:
     # (20 + 180) / 20 = 10: 0.5 / 10^p falls below 0.28 at p = 0.25.
-    assert learn_discount(*requests([0.5, 0.28, 0.01], [180, 0, 0], 0), 0.0) == 0.2
+    assert learn_discount(*requests([0.5, 0.28, 0.01], [180, 0, 0], 0)) == 0.2
 
 
 def test_a_loss_of_a_few_requests_is_accepted() -> None:
@@ -56,26 +51,18 @@ def test_a_loss_of_a_few_requests_is_accepted() -> None:
     joined = [np.concatenate(pair) for pair in zip(most, few, strict=True)]
     joined[3][len(most[3]) :] += 20 * MIN_REQUESTS
     # A four hundredth of the requests loses a third.
-    assert learn_discount(*joined, 0.0) == max(POWERS)
+    assert learn_discount(*joined) == max(POWERS)
 
 
 def test_requests_may_be_in_any_order_and_few_of_them_say_nothing() -> None:
     rows = requests([0.5, 0.28, 0.01], [180, 0, 0], 0)
     order = np.random.default_rng(0).permutation(len(rows[0]))
-    assert learn_discount(*(part[order] for part in rows), 0.0) == 0.2
+    assert learn_discount(*(part[order] for part in rows)) == 0.2
     few = requests([0.9, 0.8], [5, 500], 0, MIN_REQUESTS - 1)
-    assert learn_discount(*few, 0.0) == 0.0 and learn_discount(*few, 0.3) == 0.3
-
-
-def test_a_power_that_is_learned_to_be_none_stays_none() -> None:
-    assert learn_discount(*requests([0.5, 0.5 - 1e-6, 0.1], [500, 0, 0], 0), 0.3) == 0.0
-
-
-def test_similar_items_have_a_stated_power_where_too_little_is_known() -> None:
-    assert UNLEARNED.get("home", 0.0) == 0.0 < UNLEARNED["similar"] <= max(POWERS)
+    assert learn_discount(*few) == 0.0
 
 
 def test_requests_without_a_chosen_item_do_not_count() -> None:
     values, counts, chosen, group = requests([0.9, 0.8], [5, 500], 0)
     chosen[group == 0] = False
-    assert learn_discount(values, counts, chosen, group, 0.3) == 0.3
+    assert learn_discount(values, counts, chosen, group) == 0.0

@@ -31,18 +31,15 @@ MAX_LOSS = 0.005
 """Largest share of nDCG@10 that a discount may cost on the ranker's rows."""
 
 MIN_REQUESTS = 200
-"""With fewer requests nothing is learned; the number is a guess, not measured."""
-
-UNLEARNED = {"similar": 0.3}
-"""Task -> power where too little is known to learn one; 0 for the others. For similar items it is
-the one that is learned on the films of the demo: without any, popular items take the places."""
+"""With fewer requests nothing is learned, and the power is 0; the number is a guess, not
+measured."""
 
 POPULARITY = "log popularity"
 """The feature that has log(1 + interactions)."""
 
 
 def learn_discounts(ranker: Ranker, rows: RankerRows, settings: Settings) -> dict[str, float]:
-    """Task that the ranker orders -> power, by the action weights of the surface of that name."""
+    """Task that the ranker orders -> power, by the action weights of the task's surface."""
     column = ranker.feature_names.index(POPULARITY)
     powers: dict[str, float] = {}
     for number in ranker.ordered_tasks:
@@ -52,17 +49,12 @@ def learn_discounts(ranker: Ranker, rows: RankerRows, settings: Settings) -> dic
             np.rint(np.expm1(rows.features[of_task, column])).astype(np.int32),
             rows.labels[of_task].any(1),
             rows.group[of_task],
-            UNLEARNED.get(TASKS[number], 0.0),
         )
     return powers
 
 
 def learn_discount(
-    values: FloatArray,
-    counts: IntArray,
-    chosen: BoolArray,
-    group: NDArray[np.integer],
-    unlearned: float,
+    values: FloatArray, counts: IntArray, chosen: BoolArray, group: NDArray[np.integer]
 ) -> float:
     """The largest power that costs at most ``MAX_LOSS`` of nDCG@10.
 
@@ -71,11 +63,10 @@ def learn_discount(
         counts: (R,) interactions of the items.
         chosen: (R,) True for positives.
         group: (R,) number of the request.
-        unlearned: power with fewer than ``MIN_REQUESTS`` requests.
     """
     requests = [rows for rows in rows_of_requests(group) if chosen[rows].any()]
     if len(requests) < MIN_REQUESTS:
-        return unlearned
+        return 0.0
     least = (1 - MAX_LOSS) * ndcg_of_requests(values, chosen, requests).mean()
     for power in POWERS:
         discounted = discount_popular(values, counts, power)

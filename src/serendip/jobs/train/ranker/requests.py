@@ -154,8 +154,8 @@ def build_requests(
     repeats: Repeats,
     most: int,
     rng: np.random.Generator,
-) -> list[tuple[str, list[LabelledQuery]]]:
-    """Requests of moments of the newer part, and of written queries, by surface.
+) -> list[tuple[Task, list[LabelledQuery]]]:
+    """Requests of moments of the newer part, and of written queries, by task.
 
     Args:
         split: each of its targets is a moment.
@@ -178,8 +178,10 @@ def build_requests(
         if page is not None:
             similar.append(_similar_request(*one, page, beside, has_history=index % 2 == 0))
     written = write_searches(examples, [moment.past for moment in moments], NUM_SEARCH, rng)
-    groups = [("home", home), ("similar", similar), ("search", written)]
-    return [(surface, labelled) for surface, labelled in groups if labelled]
+    groups: list[tuple[Task, list[LabelledQuery]]] = [
+        *(("home", home), ("similar", similar), ("search", written))
+    ]
+    return [(task, labelled) for task, labelled in groups if labelled]
 
 
 def _count_home(split: Split, most: int) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.query import TASKS
 from serendip.engine.config.settings import Settings
+from serendip.engine.stages.surfaces import surface_of_task
 from serendip.evaluate.metrics import Graded
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.runs import Values
@@ -46,13 +47,15 @@ def ndcg_of_requests(
 
 
 def ranker_values(ranker: Ranker, rows: RankerRows, settings: Settings) -> FloatArray:
-    """(R,) values of rows, by the action weights of the surface with the name of their task."""
+    """(R,) values of rows, by the action weights of the surface of their task."""
     surfaces, actions = settings.all_surfaces(), ranker.config.actions
     read_as = np.array([ranker.number_of(task) for task in TASKS])  # (tasks,)
     probabilities = ranker.predict(rows.features, read_as[rows.task])  # (R, A)
     values = np.empty(len(rows), np.float32)
     for number in np.unique(rows.task).tolist():
         of_task = rows.task == number
-        weights = surfaces[TASKS[number]].with_actions(actions).action_weights
+        weights = (
+            surfaces[surface_of_task(surfaces, TASKS[number])].with_actions(actions).action_weights
+        )
         values[of_task] = action_value(probabilities[of_task], weights, actions)
     return values

@@ -14,6 +14,7 @@ from serendip.data.query import TASKS
 from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import context_parts, features_without_interactions
+from serendip.engine.stages.surfaces import surface_of_task
 from serendip.engine.state import EngineState
 from serendip.jobs.train.ranker.basket_rows import (
     BASKET_TASKS,
@@ -95,7 +96,11 @@ def train_ranker_on_requests(
     """
     rng = np.random.default_rng(options.seed)
     most = settings.ranker.most_requests
-    built = build_requests(split, examples, state.repeats, most, rng)
+    surfaces = settings.all_surfaces()
+    built = [
+        (surface_of_task(surfaces, task), of_task)
+        for task, of_task in build_requests(split, examples, state.repeats, most, rng)
+    ]
     logged = with_repeats(labelled, state.repeats)
     requests = weigh_searches([*built, *logged], settings.ranker.searches)
     # Draws of their own, and after all others: where nothing is learned of them, nothing changes.

@@ -1,0 +1,126 @@
+"""Reception: how often each item was shown, and how often rejected; and which items are new.
+
+New items are those that lists may give positions to although nothing is known of them: nobody has
+chosen or rejected them, they were not shown again and again without being chosen, and they are not
+older than others of which the same is true. An item whose every rating is bad is not new.
+
+Shapes: N items, E events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
+from serendip.data.dataset import Dataset
+from serendip.data.items.starts import DAY_S
+from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.errors import ArtefactError
+
+MOST_IMPRESSIONS = 20
+"""Impressions without a choice after which an item is no longer new."""
+
+MOST_DAYS = 30.0
+"""Days by which a new item may have become available before the newest of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reception:
+    """Impressions and rejections of every item.
+
+    Args:
+        impressions: (N,) int32.
+        rejections: (N,) int32 negative events that were not taken back. Both are empty if they are
+            not known: an older version has saved the state.
+    """
+
+    impressions: IntArray = field(default_factory=lambda: NO_ITEMS)
+    rejections: IntArray = field(default_factory=lambda: NO_ITEMS)
+
+    @property
+    def is_known(self) -> bool:
+        """False without any item."""
+        return len(self.impressions) > 0
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Read the whole log of a dataset."""
+        negatives, count = dataset.negatives, dataset.num_items
+        shown = np.bincount(dataset.impressions.items, minlength=count)
+        rejected = np.bincount(negatives.items[np.isinf(negatives.until)], minlength=count)
+        return cls(shown.astype(np.int32), rejected.astype(np.int32))
+
+    def find_new(self, counts: IntArray, shown: BoolArray, begins: TimeArray) -> BoolArray:
+        """Which of all items (N,) are new.
+
+        Args:
+            counts: (N,) int32 interactions.
+            shown: (N,) bool, which items may be shown.
+            begins: (N,) Unix seconds at which they appeared; infinite = after all that have a time,
+                -inf = before.
+        """
+        is_new: BoolArray = shown & (np.asarray(counts) == 0)
+        if self.is_known:
+            is_new &= np.asarray(self.rejections) == 0
+            is_new &= np.asarray(self.impressions) < MOST_IMPRESSIONS
+        times = begins[is_new & (begins < np.inf)]
+        newest = times.max(initial=-np.inf)
+        if newest == -np.inf and (begins[is_new] == np.inf).any():
+            newest = np.inf
+        is_new &= begins >= newest - MOST_DAYS * DAY_S
+        return is_new
+
+    def with_items(self, count: int) -> Self:
+        """A copy with ``count`` further items, which nobody has seen."""
+        if not self.is_known:
+            return self
+        none = np.zeros(count, np.int32)
+        return type(self)(append_rows(self.impressions, none), append_rows(self.rejections, none))
+
+    def with_events(self, items: IntArray, shown: BoolArray, rejected: BoolArray) -> Self:
+        """A copy after further events.
+
+        Args:
+            items: (E,) int32 their items.
+            shown: (E,) bool, which are impressions.
+            rejected: (E,) bool, which are negative.
+        """
+        if not self.is_known or not len(items):
+            return self
+        numbers, of_events = np.unique(items, return_inverse=True)
+        numbers, of_events = numbers.astype(np.int32), of_events.reshape(-1)
+        changed = (
+            (known[numbers] + np.bincount(of_events[mask], minlength=len(numbers))).astype(np.int32)
+            for known, mask in ((self.impressions, shown), (self.rejections, rejected))
+        )
+        impressions, rejections = changed
+        return type(self)(
+            replace_rows(self.impressions, numbers, impressions),
+            replace_rows(self.rejections, numbers, rejections),
+        )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays to store, by name."""
+        return {
+            "impressions": np.asarray(self.impressions),
+            "rejections": np.asarray(self.rejections),
+        }
+
+    @classmethod
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild from ``arrays``.
+
+        Raises:
+            ArtefactError: one is missing.
+        """
+        try:
+            return cls(stored["impressions"], stored["rejections"])
+        except KeyError as error:
+            raise ArtefactError(
+                f"the reception of items is not readable: {error} is missing.", "Train again."
+            ) from None

@@ -1,0 +1,520 @@
+"""``serendip llm improve``: all that an LLM can do for a workspace, at one price, each step gated.
+
+========== ==============================================================================
+controls   questions whose answers are known; an LLM that fails them is asked nothing else
+queries    searches written for items; those that find their item become suggestions, and the
+           ranker learns from all
+filter     labels of what search shows, a relevance model, and a threshold
+attributes values for items that lack one
+texts      words for items that have few, and the written queries
+========== ==============================================================================
+
+What passes its gate is trained in the end, and lists before and after are compared; what does not
+leaves everything as it was. If the training itself is refused, all steps are taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.store.tables.generated_values import lacks, list_values
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip.engine.state import TYPED_TEXTS
+from serendip.errors import ConfigError, DataError, GateError
+from serendip.evaluate.decision import Decision, choose
+from serendip.evaluate.intervals import estimates
+from serendip.jobs.context import JobContext
+from serendip.jobs.enrich.attribute_gate import MIN_COMPARED, AttributeGate, gate_values
+from serendip.jobs.enrich.attributes import AttributeWriting, write_values
+from serendip.jobs.enrich.gate import MIN_QUERIES, TextGate, gate_texts
+from serendip.jobs.enrich.judged_queries import cut_time, read_held_out_queries
+from serendip.jobs.enrich.write import TextWriting, read_original, write_texts
+from serendip.jobs.labels.agreement import Gate, gate_labels
+from serendip.jobs.labels.by_llm import Labelling, label_pairs
+from serendip.jobs.labels.pair_files import Pair, read_labels, write_rows
+from serendip.jobs.labels.plausibility import check_labels
+from serendip.jobs.labels.shown_lists import write_lists
+from serendip.jobs.labels.typed_lists import draw_typed_lists, make_controls
+from serendip.jobs.llm.job import LlmJob
+from serendip.jobs.relevance.decisions import read_decisions, reason_against_proof
+from serendip.jobs.relevance.distil import Distillation, distil
+from serendip.jobs.relevance.versions import current_model_name, restore_version
+from serendip.jobs.suggestions.build import build_queries, read_written_queries
+from serendip.jobs.suggestions.write_by_llm import write_queries
+from serendip.jobs.train.train import train_workspace
+from serendip.llm.ledger import Ledger
+
+JOB = "improve"
+FOLDER = "llm"
+"""Folder of the workspace with the lists and labels."""
+
+CONTROLS = 60
+"""Titles of control questions."""
+
+_PROMPT = "judge-1"
+LEAST_KAPPA = 0.6
+_EXAMPLES = 5
+_LABELS = ("query", "item_id", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step did.
+
+    Args:
+        name: of the step.
+        wrote: what the LLM wrote, in words.
+        cost: of it, in the currency of the prices.
+        gate: whether it is kept; otherwise all is as it was before.
+        changes: what it changes, in words, with examples.
+    """
+
+    name: str
+    wrote: str
+    cost: float
+    gate: Decision
+    changes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What a step would ask.
+
+    Args:
+        name: of the step.
+        questions: without an answer in the ledger.
+        price: expected.
+    """
+
+    name: str
+    questions: int
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class Improvement:
+    """Limits of a run.
+
+    Args:
+        budget: of this run.
+        agrees: shown the plan; whether to go on.
+        is_trained: whether what passed is trained in the end.
+        on_step: called after each step.
+        lists: that are labelled: as many as the interval of what a filter hides needs. A quarter of
+            them measures it, by their first ten items.
+        items: that queries are written for, at most.
+    """
+
+    budget: float
+    agrees: Callable[[Sequence[StepPlan]], bool]
+    is_trained: bool = True
+    on_step: Callable[[StepResult], None] = lambda step: None
+    lists: int = 160
+    items: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class ImprovementReport:
+    """What a run did.
+
+    Args:
+        plan: of the steps.
+        steps: results; none if nobody agreed to the plan.
+        spent: in this run.
+        generation: that serves what was kept; empty = nothing was trained.
+    """
+
+    plan: Sequence[StepPlan]
+    steps: Sequence[StepResult] = ()
+    spent: float = 0.0
+    generation: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
+    """Estimate all steps, ask, run them, train, and compare the lists.
+
+    Raises:
+        ConfigError: no LLM is configured, its prices are missing, or the budget is no number of at
+            least 0.
+        NotTrainedError: nothing is published.
+        StorageError: the ledger cannot be written, or another process runs this job.
+    """
+    if not improvement.budget >= 0:
+        raise ConfigError(f"the budget is {improvement.budget}.", "Give a budget of 0 or more.")
+    chain = _Chain(context, improvement)
+    plan = list(chain.plan())
+    if not improvement.agrees(plan):
+        return ImprovementReport(plan)
+    steps: list[StepResult] = []
+    for step in chain.run():
+        steps.append(step)
+        improvement.on_step(step)
+    generation = ""
+    if improvement.is_trained and any(step.gate.on for step in steps[1:]):
+        generation, served = chain.train()
+        steps.append(served)
+        improvement.on_step(served)
+    return ImprovementReport(plan, steps, chain.spent(), generation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """The steps of one run.
+
+    Args:
+        context: workspace and data.
+        improvement: limits.
+        before: text -> ids of its first results before; "" -> suggested queries.
+        written: texts by an LLM whose lists are labelled, whether or not they are kept.
+    """
+
+    context: JobContext
+    improvement: Improvement
+    before: dict[str, list[str]] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where lists and labels are."""
+        folder = self.context.workspace.folder / FOLDER
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The items, without anything generated."""
+        return read_original(self.context).catalogue
+
+    @cached_property
+    def earlier(self) -> float:
+        """Spent by runs before."""
+        return self._spent()
+
+    @cached_property
+    def earlier_queries(self) -> dict[str, str]:
+        """Queries that were written before this run -> id of their item."""
+        return _list_written(self.context, self.catalogue)
+
+    @cached_property
+    def earlier_model(self) -> str:
+        """The relevance model of typed texts before this run; "" = there was none."""
+        return current_model_name(self.context.workspace.relevance)
+
+    def _spent(self) -> float:
+        with closing(Ledger.open(self.context.workspace.database)) as ledger:
+            return ledger.spent(JOB)
+
+    def spent(self) -> float:
+        """Spent by this run."""
+        return self._spent() - self.earlier
+
+    @property
+    def budget(self) -> float:
+        """Of all runs together, as the ledger counts."""
+        return self.earlier + self.improvement.budget
+
+    def plan(self) -> Iterator[StepPlan]:
+        """The steps with their prices; nothing is sent."""
+        job = LlmJob(JOB, self.budget, estimate_only=True)
+        self._write_controls()
+        self.written[:] = self.earlier_queries
+        yield self._price("control questions", label_pairs(self.context, self._controls, job))
+        yield self._price("queries", write_queries(self.context, job, self.improvement.items)[2])
+        lists = self._draw_lists()
+        labels = self._price("labels of lists", label_pairs(self.context, self._lists, job))
+        more = self.improvement.lists / max(1, lists)  # Written queries will be there.
+        yield StepPlan(labels.name, round(labels.questions * more), labels.price * more)
+        for name in self._attributes():
+            writing = AttributeWriting(name, budget=self.budget, estimate_only=True, job=JOB)
+            yield self._price(f"attribute {name}", write_values(self.context, writing))
+        texts = TextWriting(budget=self.budget, estimate_only=True, job=JOB)
+        yield self._price("texts", write_texts(self.context, texts))
+
+    @staticmethod
+    def _price(name: str, result: Mapping[str, Any]) -> StepPlan:
+        cost = result["estimate"]
+        return StepPlan(name, cost["questions"] - cost["known"], cost["price"])
+
+    def run(self) -> Iterator[StepResult]:
+        """All steps; the first one alone if it fails."""
+        _ = self.earlier_model  # as it is now
+        controls = self._with_cost(self._ask_controls)
+        yield controls
+        if not controls.gate.on:
+            return
+        yield self._with_cost(self._write_queries)
+        yield self._with_cost(self._filter)
+        for name in self._attributes():
+            yield self._with_cost(partial(self._choose_values, name))
+        yield self._with_cost(self._write_texts)
+
+    def _with_cost(self, step: Callable[[], StepResult]) -> StepResult:
+        before = self._spent()
+        done = step()
+        cost = self._spent() - before
+        return StepResult(done.name, done.wrote, cost, done.gate, done.changes)
+
+    @property
+    def _controls(self) -> Labelling:
+        pairs, labels = self.folder / "controls.csv", self.folder / "controls-labels.csv"
+        return Labelling(pairs, labels, _PROMPT)
+
+    @property
+    def _lists(self) -> Labelling:
+        return Labelling(self.folder / "lists.csv", self.folder / "labels.csv", _PROMPT)
+
+    def _write_controls(self) -> None:
+        controls = make_controls(self.context, CONTROLS)
+        _write_labels(self._controls.pairs, controls)
+
+    def _ask_controls(self) -> StepResult:
+        """Whether the LLM answers questions whose answers are known."""
+        job = LlmJob(JOB, self.budget)
+        done = label_pairs(self.context, self._controls, job)
+        verdict = gate_labels(Gate(Path(done["out"]), self._controls.pairs, LEAST_KAPPA))
+        low, high = verdict.get("ci95", {}).get("kappa", (None, None))
+        found = {"value": verdict.get("kappa"), "low": low, "high": high}
+        name, reached = "control questions (kappa)", f"the lower end must reach {LEAST_KAPPA}"
+        gate = _read_verdict(name, verdict, found, verdict["pairs"], reached)
+        if not gate.on:
+            gate = replace(gate, reason=f"{gate.reason}; this LLM is asked nothing else")
+        return StepResult("control questions", f"{done['labelled']:,} labels", 0.0, gate)
+
+    def _draw_lists(self) -> int:
+        """Write the lists to be labelled, and keep what is shown now; returns their number."""
+        with closing(Engine.open(self.context.workspace.folder)) as engine:
+            lists = draw_typed_lists(self.context, engine, self.written, self.improvement.lists)
+            self.before.update(_show_lists(engine, [request.text for request, _ in lists]))
+        titles = {item.item_id: item.title for item in self.catalogue.items}
+        write_lists(self._lists.pairs, TYPED_TEXTS, lists, titles)
+        return len(lists)
+
+    def _write_queries(self) -> StepResult:
+        """Written queries are kept where search finds their item by them."""
+        _, built, facts = write_queries(
+            self.context, LlmJob(JOB, self.budget), self.improvement.items
+        )
+        assert built is not None
+        table = built.table
+        rows = [row for row, source in enumerate(table.sources) if source == "llm"]
+        count = max(facts["written"], len(rows))
+        passed = np.repeat([1.0, 0.0], [len(rows), count - len(rows)])
+        (share,) = estimates(passed[:, None])
+        self.written[:] = _list_written(self.context, self.catalogue)
+        name = "written queries that find their item"
+        gate = Decision.of(name, share, 0.0, "search finds hardly an item by them")
+        if not gate.on:
+            build_queries(self.context, self.earlier_queries, keeps_earlier=False)
+        examples = [
+            f"{table.texts[row]}: "
+            + "; ".join(self.catalogue.title(item) for item in table.results[row, :3] if item >= 0)
+            for row in rows[:_EXAMPLES]
+        ]
+        changes = [f"{len(rows):,} more suggested queries, such as", *examples] if rows else []
+        return StepResult("queries", f"{facts['written']:,} queries", 0.0, gate, changes)
+
+    def _filter(self) -> StepResult:
+        """Labels of what search shows, a model of them, and its threshold."""
+        self._draw_lists()
+        done = label_pairs(self.context, self._lists, LlmJob(JOB, self.budget))
+        out, wrote = Path(done["out"]), f"{done['labelled']:,} labels, {done['bad']:,} bad"
+        labels = read_labels(out)
+        gate = check_labels(self.context, self.catalogue, labels)
+        if not gate.on:
+            return StepResult("filter", wrote, 0.0, gate)
+        gold = self.folder / "gold.csv"
+        _write_labels(gold, _select_half(labels))
+        passed = {"verdict": "passed", "reason": "control questions"}
+        distillation = Distillation(
+            out,
+            gold,
+            lists=self._lists.pairs,
+            gate=passed,
+            false_good=self._measure_false_good(),
+            is_tentative=True,
+        )
+        name = "fall of the irrelevant share"
+        try:
+            found = distil(self.context, distillation)["filter"]
+        except DataError as error:
+            return StepResult("filter", wrote, 0.0, Decision(name, False, reason=error.message))
+        return StepResult("filter", wrote, 0.0, *_judge_filter(name, found))
+
+    def _measure_false_good(self) -> float:
+        """Share of the wrong results of control questions that the LLM calls good."""
+        known = read_labels(self._controls.pairs)
+        told = read_labels(self._controls.out)
+        wrong = [pair for pair, is_irrelevant in known.items() if is_irrelevant and pair in told]
+        return sum(not told[pair] for pair in wrong) / max(1, len(wrong))
+
+    def _attributes(self) -> list[str]:
+        """Attributes of one text that some items lack, and enough have to compare."""
+        items, found = self.catalogue.items, []
+        for name in self.catalogue.attribute_names:
+            having = [item for item in items if not lacks(item, name)]
+            texts = all(
+                isinstance(item.attributes[name], str) and len(list_values(item, name)) == 1
+                for item in having
+            )
+            values = {value for item in having for value in list_values(item, name)}
+            is_shared = 2 * len(values) <= len(having)
+            if texts and is_shared and 2 * MIN_COMPARED <= len(having) < len(items):
+                found.append(name)
+        return found
+
+    def _choose_values(self, name: str) -> StepResult:
+        writing = AttributeWriting(name, budget=self.budget, job=JOB)
+        written = write_values(self.context, writing)
+        report = gate_values(self.context, AttributeGate(name))
+        reached = f"the lower end reaches {report['floor']:g}"
+        right, count = report.get("right", {}), report["compared"]
+        gate = _read_verdict(f"right values of {name}", report, right, count, reached)
+        changes = [f"{report['active']:,} items can be found and filtered by {name}"]
+        changes = changes if gate.on else []
+        return StepResult(f"attribute {name}", f"{written['written']:,} values", 0.0, gate, changes)
+
+    def _write_texts(self) -> StepResult:
+        """Texts of thin items and written queries, kept if search is better with them."""
+        done = write_texts(self.context, TextWriting(budget=self.budget, job=JOB))
+        with suppress(DataError):  # There are no written queries for texts.
+            done["texts"] += write_texts(self.context, TextWriting("queries"))["texts"]
+        wrote, name = f"{done['texts']:,} texts", "search by generated texts (nDCG@10)"
+        dataset = self.context.dataset
+        cut = cut_time(dataset, min(self.context.settings.evaluation.cuts))
+        is_logged = len(read_held_out_queries(dataset, cut)) >= MIN_QUERIES
+        judged = None if is_logged else self._lists.out
+        if not done["texts"] or not (is_logged or self._lists.out.is_file()):
+            reason = "there are no texts, or neither logged nor labelled queries to test them by"
+            return StepResult("texts", wrote, 0.0, Decision(name, False, reason=reason))
+        report = gate_texts(self.context, TextGate(judgements=judged, is_pooled=not is_logged))
+        found, count = report.get("difference", {}).get("both", {}), report["queries"]
+        gate = _read_verdict(name, report, found, count, "the interval is above 0")
+        changes = [f"{report['items']:,} items are found by more words"] if gate.on else []
+        return StepResult("texts", wrote, 0.0, gate, changes)
+
+    def train(self) -> tuple[str, StepResult]:
+        """Train what was kept, and compare the lists; a training that is refused takes it back."""
+        workspace = self.context.workspace
+        try:
+            generation = train_workspace(JobContext.open(workspace.folder, self.context.options))
+        except GateError as error:
+            self._take_back()
+            gate = Decision("training", False, reason=error.message)
+            return "", StepResult("training", "", 0.0, gate, ["everything is taken back"])
+        with closing(Engine.open(workspace.folder)) as engine:
+            after = _show_lists(engine, [text for text in self.before if text])
+        filtered = [name for name, one in read_decisions(generation.manifest).items() if one.on]
+        changes = [
+            f"filtered surfaces: {', '.join(filtered) or 'none'}",
+            *_compare_lists(self.before, after, self.catalogue),
+        ]
+        gate = self._judge_lists(after)
+        return generation.name, StepResult("training", generation.name, 0.0, gate, changes)
+
+    def _judge_lists(self, after: Mapping[str, Sequence[str]]) -> Decision:
+        """Irrelevant share of the labelled first ten of queries, before and after."""
+        path = self.folder / "gold.csv"
+        labels = read_labels(path) if path.is_file() else {}
+        shares = []
+        for text in dict.fromkeys(query for query, _ in labels):
+            both = [
+                [labels[text, item] for item in shown.get(text, ()) if (text, item) in labels]
+                for shown in (after, self.before)
+            ]
+            if all(both):
+                shares.append([float(np.mean(one)) for one in both])
+        if not shares:
+            return Decision("training", True, reason="it passed its gates; no list is labelled")
+        now, then = np.array(shares).T
+        found = choose("irrelevant items less in the first ten", now, then)
+        return replace(found, on=True, reason="the training passed its gates")
+
+    def _take_back(self) -> None:
+        """Withdraw all that an LLM wrote from the next training."""
+        place = self.context.workspace.relevance
+        if current_model_name(place) != self.earlier_model:
+            restore_version(place, self.earlier_model)
+        build_queries(self.context, self.earlier_queries, keeps_earlier=False)
+        with closing(self.context.workspace.open_store()) as store:
+            store.generated_texts.activate([])
+            for name in self._attributes():
+                store.generated_values.activate(name, [])
+
+
+def _list_written(context: JobContext, catalogue: Catalogue) -> dict[str, str]:
+    """Queries that an LLM wrote -> id of their item."""
+    found = read_written_queries(context.workspace, catalogue)
+    return {one.text: catalogue[int(one.items[0])].item_id for one in found}
+
+
+def _read_verdict(
+    name: str, report: Mapping[str, Any], found: Mapping[str, Any], count: int, reached: str
+) -> Decision:
+    """The decision of a report of a gate, with its estimate."""
+    value, low, high = (found.get(end) for end in ("value", "low", "high"))
+    on = report["verdict"] == "passed"
+    return Decision(name, on, value, low, high, count, report["reason"] or reached)
+
+
+def _judge_filter(name: str, found: Mapping[str, Any]) -> tuple[Decision, list[str]]:
+    """The decision about a threshold, and what it does to the first positions."""
+    against, effect = reason_against_proof(found), cast("dict[str, Any]", found["safe"])
+    if effect is None:
+        return Decision(name, False, reason=against), []
+    low, high = effect["ci95"]["fall"]
+    reason = against or f"of what it hides {effect['wrong']:.1%} is relevant"
+    gate = Decision(name, not against, effect["fall"], low, high, found["lists"], reason)
+    share = f"{effect['irrelevant_before']:.1%} -> {effect['irrelevant_after']:.1%}"
+    return gate, [
+        f"irrelevant in the first {found['places']} of searches not learned from: {share}"
+    ]
+
+
+def _select_half(labels: Mapping[Pair, bool]) -> dict[Pair, bool]:
+    """The labels of every second query, at random."""
+    queries = sorted({query for query, _ in labels})
+    order = np.random.default_rng(0).permutation(len(queries))
+    chosen = {queries[row] for row in order[::2].tolist()}
+    return {pair: label for pair, label in labels.items() if pair[0] in chosen}
+
+
+def _write_labels(path: Path, labels: Mapping[Pair, bool]) -> None:
+    rows = [(*pair, "bad" if is_irrelevant else "good") for pair, is_irrelevant in labels.items()]
+    write_rows(path, _LABELS, rows)
+
+
+def _show_lists(engine: Engine, texts: Sequence[str]) -> dict[str, list[str]]:
+    """Text -> ids of its first results; "" -> suggested queries."""
+    found = engine.suggest(Request(TYPED_TEXTS)).queries
+    shown = {"": [one.text for one in found]}
+    for text in texts:
+        shown[text] = [item.item_id for item in engine.search(text).items]
+    return shown
+
+
+def _compare_lists(
+    before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]], catalogue: Catalogue
+) -> Iterator[str]:
+    """How many lists changed, and examples by title."""
+    titles = {item.item_id: item.title for item in catalogue.items}
+    changed = {text: shown for text, shown in after.items() if text and shown != before[text]}
+    yield f"{len(changed):,} of {len(after) - 1:,} first pages of search are others, such as"
+    for text in list(changed)[:_EXAMPLES]:
+        gone = [titles.get(one, one) for one in before[text] if one not in after[text]]
+        come = [titles.get(one, one) for one in after[text] if one not in before[text]]
+        yield f"{text}: without {'; '.join(gone) or 'any'}; with {'; '.join(come) or 'none else'}"
+    yield f"suggested to a visitor before: {', '.join(before.get('', ()))}"
+    yield f"suggested to a visitor after: {', '.join(after[''])}"

@@ -1,0 +1,163 @@
+"""How often items were shown and rejected, and which of them are new."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_world import dataset_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.dataset import Dataset
+from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.negative_log import NegativeLog
+from serendip.data.items.reception import MOST_DAYS, MOST_IMPRESSIONS, Reception
+from serendip.data.items.starts import DAY_S, find_starts
+from serendip.data.rows.strings import open_arrays, save_arrays
+from serendip.errors import ArtefactError
+
+ALWAYS, POSTED = -np.inf, np.inf
+
+
+def ints(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int32)
+
+
+def bools(*values: bool) -> np.ndarray:
+    return np.array(values, np.bool_)
+
+
+def reception(shown: list[int], rejected: list[int]) -> Reception:
+    return Reception(ints(*shown), ints(*rejected))
+
+
+def new(known: Reception, counts: list[int], begins: list[float] | None = None) -> list[int]:
+    times = np.full(len(counts), ALWAYS) if begins is None else np.array(begins)
+    found = known.find_new(ints(*counts), np.ones(len(counts), np.bool_), times)
+    return np.flatnonzero(found).tolist()
+
+
+def with_log(
+    data: Dataset, shown: list[tuple[int, float]], rejected: list[tuple[int, float, float]]
+) -> Dataset:
+    """A dataset with impressions (item, time) and negative events (item, time, until)."""
+    return replace(
+        data,
+        impressions=ImpressionLog(
+            ints(*(item for item, _ in shown)), np.array([at for _, at in shown])
+        ),
+        negatives=NegativeLog(
+            ints(*[0] * len(rejected)),
+            ints(*(item for item, _, _ in rejected)),
+            np.array([at for _, at, _ in rejected]),
+            np.full(len(rejected), np.nan, np.float32),
+            np.full(len(rejected), 3, np.int8),
+            np.array([until for _, _, until in rejected]),
+        ),
+    )
+
+
+def test_impressions_and_rejections_that_stand_are_counted() -> None:
+    data = dataset_of([("u", "a", 9), ("v", "a", 5), ("v", "b", 7)], items="abcd")
+    data = with_log(
+        data,
+        [(1, 3.0), (0, 8.0), (1, 8.5)],
+        [(2, 4.0, np.inf), (0, 4.5, 9.0), (2, 6.0, np.inf)],
+    )
+    found = Reception.of(data)
+    assert found.impressions.tolist() == [1, 2, 0, 0]
+    assert found.rejections.tolist() == [0, 0, 2, 0]  # that of the first item was taken back
+
+
+def test_an_item_appears_when_it_is_available_or_with_its_first_event_of_any_kind() -> None:
+    data = dataset_of(
+        [("u", "a", 9), ("v", "a", 5), ("v", "b", 7)], items="abcde", available={"e": 2.0}
+    )
+    data = with_log(data, [(1, 3.0), (0, 8.0)], [(2, 4.0, np.inf)])
+    assert find_starts(data).tolist() == [5.0, 3.0, 4.0, np.inf, 2.0]
+
+
+def test_new_is_what_nobody_chose_or_rejected_and_few_saw_in_vain() -> None:
+    shown = [0, 0, 0, MOST_IMPRESSIONS - 1, MOST_IMPRESSIONS, 0]
+    known = reception(shown, [0, 1, 0, 0, 0, 9])
+    assert new(known, [0, 0, 1, 0, 0, 0]) == [0, 3]
+
+
+def test_items_that_may_not_be_shown_are_not_new() -> None:
+    known = reception([0, 0], [0, 0])
+    found = known.find_new(ints(0, 0), bools(True, False), np.full(2, ALWAYS))
+    assert found.tolist() == [True, False]
+
+
+def test_recent_items_come_first_and_the_others_once_these_are_known() -> None:
+    days = [ALWAYS, 1.0, 100.0, 100.0 - MOST_DAYS, 99.9 - MOST_DAYS]
+    begins = [day * DAY_S for day in days]
+    known = reception([0] * 5, [0] * 5)
+    assert new(known, [0] * 5, begins) == [2, 3]
+    assert new(known, [0, 0, 1, 0, 0], begins) == [3, 4]
+    assert new(known, [0, 0, 1, 1, 1], begins) == [1]
+    assert new(known, [0, 1, 1, 1, 1], begins) == [0]
+
+
+def test_items_that_were_posted_are_newer_than_those_of_an_import() -> None:
+    known = reception([0] * 4, [0] * 4)
+    assert new(known, [0] * 4, [ALWAYS, ALWAYS, POSTED, POSTED]) == [2, 3]
+    assert new(known, [0, 0, 1, 1], [ALWAYS, ALWAYS, POSTED, POSTED]) == [0, 1]
+    assert new(known, [0] * 4, [ALWAYS, 5.0, 5.0 - 31 * DAY_S, POSTED]) == [1, 3]
+
+
+def test_of_an_import_none_is_older_than_the_others() -> None:
+    assert new(reception([0] * 3, [0] * 3), [0, 2, 0]) == [0, 2]
+
+
+def test_without_a_reception_what_nobody_chose_is_new() -> None:
+    unknown = Reception()
+    assert new(unknown, [0, 2, 0]) == [0, 2]
+    more = unknown.with_items(3).with_events(ints(0), bools(True), bools(False))
+    assert not more.is_known
+
+
+LOG = st.lists(
+    st.tuples(st.sampled_from("abcdef"), st.integers(1, 9), st.sampled_from(["shown", "no"])),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(LOG, st.integers(0, 30))
+def test_events_that_follow_count_as_if_they_had_been_there_at_the_training(rows, border) -> None:
+    ordered = sorted(rows, key=lambda row: row[1])
+    numbers = ["abcdef".index(item) for item, _, _ in ordered]
+
+    def trained(part: slice) -> Reception:
+        kept = list(zip(numbers, ordered, strict=True))[part]
+        data = dataset_of([("u", "a", 0)], items="abcdef")
+        shown = [(item, float(at)) for item, (_, at, kind) in kept if kind == "shown"]
+        rejected = [(item, float(at), np.inf) for item, (_, at, kind) in kept if kind == "no"]
+        return Reception.of(with_log(data, shown, rejected))
+
+    later = [kind == "shown" for _, _, kind in ordered[border:]]
+    followed = trained(slice(0, border)).with_events(
+        ints(*numbers[border:]), bools(*later), ~bools(*later)
+    )
+    whole = trained(slice(None))
+    np.testing.assert_array_equal(np.asarray(followed.impressions), whole.impressions)
+    np.testing.assert_array_equal(np.asarray(followed.rejections), whole.rejections)
+
+
+def test_posted_items_are_new() -> None:
+    known = reception([9], [1]).with_items(2)
+    assert new(known, [0, 0, 0]) == [1, 2]
+
+
+def test_a_reception_is_the_same_after_saving_and_opening(tmp_path: Path) -> None:
+    known = reception([4], [9]).with_items(1)
+    save_arrays(tmp_path / "reception", known.arrays())
+    opened = Reception.of_arrays(open_arrays(tmp_path / "reception"))
+    assert opened.impressions.tolist() == [4, 0]
+    assert opened.rejections.tolist() == [9, 0]
+    with pytest.raises(ArtefactError, match="rejections"):
+        Reception.of_arrays({"impressions": np.zeros(1, np.int32)})

@@ -1,0 +1,110 @@
+"""Similar items are like the item, whoever asks; what is chosen next orders those that are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from serendip.data.arrays import FloatArray
+from serendip.data.events.event import Event
+from serendip.data.items.features import ItemFeatures
+from serendip.data.query import Query
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.likeness import (
+    find_likeness,
+    floor_of,
+    keep_alike,
+    order_by_likeness,
+)
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES, LikenessConfig
+from serendip.engine.state import EngineState
+from serendip.models.content_similarity import ContentSimilarity
+from serendip.testing import build_small_world
+
+
+def batch_of(state: EngineState, source: int = 4) -> tuple[Batch, Candidates]:
+    """A request for items like one, and all other items as candidates."""
+    query = Query("similar", source_items=np.array([source], np.int32))
+    items = np.delete(np.arange(state.num_items, dtype=np.int32), source)
+    rows = Candidates(np.zeros(len(items), np.int32), items)
+    return Batch.of([query], DEFAULT_SURFACES["similar"], state, []), rows
+
+
+def likeness_of(batch: Batch, candidates: Candidates) -> FloatArray:
+    return batch.scores("content").of_items(candidates.rows, candidates.items)
+
+
+def test_what_is_above_the_floor_stays_and_at_least_the_ten_most_alike(engine: Engine) -> None:
+    batch, candidates = batch_of(engine.state)
+    likeness, kept = likeness_of(batch, candidates), keep_alike(batch, candidates)
+    alike = candidates.items[likeness > floor_of(engine.state)]
+    assert set(alike) <= set(kept.items)
+    assert len(kept) >= 10
+    least = likeness[np.isin(candidates.items, kept.items)].min()
+    assert least >= likeness[~np.isin(candidates.items, kept.items)].max()
+    named = [np.array([candidates.items[likeness.argmin()]], np.int32)]
+    assert set(keep_alike(batch, candidates, named).items) == {*kept.items, *named[0]}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 0.5])
+def test_the_order_is_a_share_of_likeness_and_of_the_value(engine: Engine, share: float) -> None:
+    batch, candidates = batch_of(engine.state)
+    values = np.linspace(5.0, 6.0, len(candidates), dtype=np.float32)
+    config = LikenessConfig(choice_share=share)
+    ordered = order_by_likeness(batch, candidates, values, config)
+    floor, likeness = floor_of(engine.state), likeness_of(batch, candidates)
+    alike = np.maximum(likeness - floor, 0) / (likeness.max() - floor)
+    chosen = np.minimum((values - 5.0) / (values[-5] - 5.0), 1.0)
+    np.testing.assert_allclose(ordered, (1 - share) * alike + share * chosen, atol=1e-5)
+
+
+def test_everybody_sees_the_same_items_like_one(engine: Engine) -> None:
+    lists = [
+        [item.item_id for item in engine.similar("i4", user_id=user).items]
+        for user in ("", "u0", "u7")
+    ]
+    assert lists[0] == lists[1] == lists[2]
+    hidden = lists[0][0]
+    engine.add_events([Event("u7", hidden, 1.8e9, "hide")])
+    left = [item.item_id for item in engine.similar("i4", user_id="u7").items]
+    assert set(lists[0]) - set(left) == {hidden}
+    # Of the shop, every third item has the genre of item 4.
+    assert np.mean([int(item[1:]) % 3 == 1 for item in lists[0]]) >= 0.8
+
+
+def test_an_item_is_told_that_it_is_not_like_the_one_asked_about(engine: Engine) -> None:
+    batch, candidates = batch_of(engine.state)
+    least = int(candidates.items[likeness_of(batch, candidates).argmin()])
+    absent = engine.explain(Request("similar", item_ids=("i4",)), f"i{least}").absence
+    assert absent is not None
+    assert absent.stage == "likeness"
+    assert "no more like" in absent.text
+
+
+def test_where_nothing_is_known_of_items_what_is_chosen_next_orders_them(engine: Engine) -> None:
+    count = engine.state.num_items
+    nothing = ItemFeatures(np.zeros((count, 2), np.float32), np.zeros((count, 1), np.int32), 1)
+    bare = ContentSimilarity().train(build_small_world(count).with_features(nothing))
+    state = replace(engine.state, models={**engine.state.models, "content": bare})
+    batch, candidates = batch_of(state)
+    assert keep_alike(batch, candidates).items.tolist() == candidates.items.tolist()
+    values = np.random.default_rng(0).random(len(candidates)).astype(np.float32)
+    ordered = order_by_likeness(batch, candidates, values, LikenessConfig())
+    assert ordered.argmax() in np.argsort(-values)[:5]
+    assert ordered.argmin() == values.argmin()
+
+
+def test_a_surface_is_not_ordered_by_likeness_without_the_table_or_the_model(
+    engine: Engine,
+) -> None:
+    state = engine.state
+    assert find_likeness(DEFAULT_SURFACES["similar"], state) == LikenessConfig()
+    assert find_likeness(DEFAULT_SURFACES["next"], state) is None
+    models = {name: model for name, model in state.models.items() if name != "content"}
+    without = replace(state, models=models)
+    assert find_likeness(DEFAULT_SURFACES["similar"], without) is None
+    assert floor_of(without) == 0.0

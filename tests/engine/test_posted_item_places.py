@@ -1,0 +1,153 @@
+"""New items are shown to those whose taste they are, until people chose, rejected or saw them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.items.reception import MOST_IMPRESSIONS
+from serendip.engine.answer import Answer
+from serendip.engine.engine import Engine
+from serendip.engine.live.counts import LiveCounts, with_reception
+from serendip.engine.request import Request
+
+NOW = 1_700_000_000.0
+GENRES = ("horror", "comedy", "western")
+POSTED = [f"{genre}{number}" for genre in GENRES for number in (100, 101)]
+
+
+def clock() -> float:
+    return NOW
+
+
+@pytest.fixture
+def opened(shop: Path) -> Iterator[Engine]:
+    """Posted tales differ from those of the shop by number alone: none is more to a taste."""
+    with (shop / "serendip.toml").open("a") as file:
+        file.write("\n[surfaces.home.exploration]\nmin_taste = -1\n")
+    with closing(Engine.open(shop, clock)) as engine:
+        engine.add_items(
+            [
+                Item(f"{genre}{number}", f"The {genre} tale number {number}")
+                for genre in GENRES
+                for number in (100, 101)
+            ]
+        )
+        yield engine
+
+
+def ask(engine: Engine, user: str, k: int = 10) -> Answer:
+    return engine.recommend(Request("home", user_id=user, k=k))
+
+
+def explored(answer: Answer) -> list[str]:
+    return [item.item_id for item in answer.items if "explored" in item.parts]
+
+
+def new(engine: Engine) -> set[str]:
+    return set(engine.item_ids(engine.state.new_items.numbers))
+
+
+def post(engine: Engine, *events: Event) -> None:
+    engine.add_events(events)
+    engine.catch_up()
+
+
+def like(engine: Engine, user: str, genre: str) -> None:
+    """Six items of a genre are all that a user has chosen."""
+    catalogue = engine.state.catalogue
+    names = [item.item_id for item in catalogue if genre in item.title and item.item_id[0] == "i"]
+    post(engine, *(Event(user, name, NOW - 9, "rate", 5.0) for name in names[:6]))
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_a_posted_item_is_shown_to_a_fan_of_what_it_is_like(opened: Engine, genre: str) -> None:
+    like(opened, "fan", genre)
+    (drawn,) = explored(ask(opened, "fan"))
+    assert drawn in {f"{genre}100", f"{genre}101"}
+
+
+def test_a_visitor_without_a_taste_loses_no_place_to_a_worse_item(opened: Engine) -> None:
+    plain = [item.item_id for item in ask(opened, "", 9).items]
+    assert [item.item_id for item in ask(opened, "", 10).items][:9] == plain
+
+
+def test_an_item_that_was_only_rejected_is_not_new(opened: Engine) -> None:
+    assert set(POSTED) == new(opened)
+    post(opened, Event("v", "horror100", NOW, "dislike"), Event("w", "comedy100", NOW, "skip"))
+    assert new(opened) == set(POSTED) - {"horror100", "comedy100"}
+
+
+def test_likes_and_impressions_without_any_end_it(opened: Engine) -> None:
+    post(opened, *(Event(f"w{n}", "horror100", NOW, "rate", 5.0) for n in range(28)))
+    assert new(opened) == set(POSTED) - {"horror100"}
+    seen = [Event(f"w{n}", "horror101", NOW, "impression") for n in range(MOST_IMPRESSIONS)]
+    post(opened, *seen[1:])
+    assert "horror101" in new(opened)
+    post(opened, seen[0])
+    assert "horror101" not in new(opened)
+    like(opened, "fan", "horror")
+    assert not set(explored(ask(opened, "fan", 60))) & {"horror100", "horror101"}
+
+
+def test_what_more_people_rejected_than_chose_comes_late(opened: Engine) -> None:
+    like(opened, "fan", "horror")
+    best = next(item.item_id for item in ask(opened, "fan").items if "explored" not in item.parts)
+    count = int(opened.state.counts[opened.state.catalogue.vocabulary.number(best)])
+    post(opened, *(Event(f"w{n}", best, NOW, "dislike") for n in range(9 * count + 9)))
+    assert best not in [item.item_id for item in ask(opened, "fan").items]
+
+
+def test_a_restart_and_another_engine_know_the_same(shop: Path, opened: Engine) -> None:
+    with closing(Engine.open(shop, clock)) as other:
+        post(opened, Event("v", "horror100", NOW, "dislike"))
+        post(opened, *(Event("v", "comedy100", NOW, "impression") for _ in range(3)))
+        other.catch_up()
+        with closing(Engine.open(shop, clock)) as again:
+            assert new(opened) == new(other) == new(again) == set(POSTED) - {"horror100"}
+            for name in ("impressions", "rejections"):
+                np.testing.assert_array_equal(
+                    np.asarray(getattr(opened.state.reception, name)),
+                    np.asarray(getattr(again.state.reception, name)),
+                )
+
+
+def test_impressions_before_the_item_count_when_it_comes(opened: Engine) -> None:
+    post(opened, *(Event("v", "late", NOW, "impression") for _ in range(MOST_IMPRESSIONS)))
+    opened.add_items([Item("late", "The horror tale number 102")])
+    opened.catch_up()
+    assert "late" not in new(opened)
+
+
+def test_impressions_of_items_that_people_chose_are_not_kept(opened: Engine) -> None:
+    before = opened.state.reception
+    post(opened, *(Event("v", "i7", NOW, "impression") for _ in range(50)))
+    assert opened.state.reception is before
+
+
+def test_a_state_stays_the_same_where_no_event_says_more(opened: Engine) -> None:
+    state, yes, no = opened.state, np.ones(1, np.bool_), np.zeros(1, np.bool_)
+    item = np.array([state.catalogue.vocabulary.number("i7")], np.int32)
+    assert with_reception(state, item, yes, no) is state
+    assert with_reception(state, item, no, no) is state
+    assert with_reception(state, item, no, yes) is not state
+
+
+def test_a_log_that_is_read_at_once_or_piece_by_piece_tells_the_same(opened: Engine) -> None:
+    log, state = opened._store.log, opened.state
+    begin, rules = log.mark(), opened.settings.actions
+    whole, pieces = (LiveCounts(log, rules, begin.seq, clock) for _ in range(2))
+    by_piece = state
+    for number, name in enumerate(POSTED[:4]):
+        post(opened, Event("v", name, NOW, ("rate", "dislike", "impression")[number % 3]))
+        by_piece = pieces.follow(by_piece)
+    states = (whole.follow(state), by_piece, opened.state)
+    found = [one.new_items.numbers.tolist() for one in states]
+    assert found[0] == found[1] == found[2]
+    assert 0 < len(found[0]) < state.new_items.count

@@ -1,0 +1,163 @@
+"""What people see: what is asked, what is right, and what a training may not make worse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import import_shop
+from stand import train
+
+from serendip.data.events.event import Event
+from serendip.engine.engine import Engine
+from serendip.errors import GateError
+from serendip.evaluate.lists import Measured
+from serendip.jobs.context import JobContext
+from serendip.jobs.lists.gate import check_rejected, record_lists
+from serendip.jobs.lists.item_facts import ItemFacts
+from serendip.jobs.lists.measures import LIKENESS, REJECTED, ListMeasures, find_rejected
+from serendip.jobs.lists.queries import (
+    read_queries,
+    take_turns,
+    write_gibberish,
+    write_queries,
+    write_variants,
+)
+from serendip.jobs.lists.section import measure_lists
+from serendip.jobs.surface_quality.regression import compare_records, describe_worst
+from serendip.jobs.train.gates import require_passed
+
+
+def test_items_are_compared_by_the_values_that_several_have(engine: Engine) -> None:
+    facts = ItemFacts(engine)
+    assert facts.kinds == ("genre",)
+    assert facts.values_of("i0") == {("genre", "horror")}
+    assert facts.compare_values("i0", "i3") == facts.compare_codes("i0", "i0") == 1.0
+    assert facts.compare_values("i0", "i1") == 0.0
+    assert len(facts.popular) == 1
+
+
+def test_queries_of_the_catalogue_know_what_is_right(engine: Engine) -> None:
+    facts = ItemFacts(engine)
+    written = write_queries(facts, 10, 0)
+    assert list(written) == ["a value"]
+    by_text = {query.text: query for query in written["a value"]}
+    assert sorted(by_text) == ["comedy", "horror", "western"]
+    right = by_text["horror"].right
+    assert np.flatnonzero(right).tolist() == list(range(0, 60, 3))
+    assert facts.share_of(right, ["i0", "i3", "i6", "i1", "gone"]) == 0.6
+    assert facts.share_of(right, []) == 0.0
+
+
+def test_what_people_typed_is_asked_where_it_names_a_value(engine: Engine) -> None:
+    facts, typed = ItemFacts(engine), ["a good Western", "horror comedy", "tale number 7"]
+    (query,) = read_queries(facts, typed, 10, 0)
+    assert (query.text, int(query.right.sum())) == ("a good Western", 20)
+
+
+def test_other_spellings_differ_from_the_text() -> None:
+    assert write_variants("red sea") == {
+        "capitals": "RED SEA",
+        "accents": "r\u00e9d sea",
+        "full width": "\uff52\uff45\uff44 \uff53\uff45\uff41",
+        "spaces": " red  sea ",
+    }
+    assert list(write_variants("\ubc14\ub2e4")) == ["spaces"]
+
+
+def test_gibberish_has_the_letters_of_titles_and_is_no_word_of_them() -> None:
+    titles = ["abcdef bcdefa", "cdefab"]
+    words = write_gibberish(titles, 20, 0)
+    assert len(words) == 20
+    assert set("".join(words)) <= set("abcdef")
+    assert not {"abcdef", "bcdefa", "cdefab"} & set(words)
+    assert write_gibberish([], 20, 0) == []
+
+
+def test_groups_take_turns() -> None:
+    assert list(take_turns([["a", "b"], ["c"], []])) == ["a", "c", "b"]
+
+
+def test_similar_items_and_searches_are_measured_by_what_they_show(engine: Engine) -> None:
+    facts = ItemFacts(engine)
+    measures = ListMeasures(engine, facts)
+    alike, *_ = measures.measure_similar(["i0", "i1"], ["", ""])
+    shown = engine.similar("i0").items
+    genres = [engine.item(one.item_id).attributes["genre"] for one in shown]  # type: ignore[union-attr]
+    assert (alike.name, alike.values[0]) == (LIKENESS, genres.count("horror") / len(genres))
+    truth = measures.measure_truth("a value", write_queries(facts, 3, 0)["a value"])
+    assert truth.values.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_rejected_are_items_that_more_people_rejected_than_chose(stand: Path) -> None:
+    context = JobContext.open(stand)
+    before = find_rejected(context.dataset)
+    item = next(one for one in context.dataset.catalogue.vocabulary if one not in before)
+    with_count = int(
+        context.dataset.item_counts()[context.dataset.catalogue.vocabulary.number(item)]
+    )
+    hides = [Event(f"r{row}", item, 1.7e9 + row, "dislike") for row in range(with_count + 1)]
+    engine = Engine.open(stand)
+    engine.add_events(hides[:-1])
+    assert find_rejected(JobContext.open(stand).dataset) == before
+    engine.add_events(hides[-1:])
+    engine.close()
+    assert find_rejected(JobContext.open(stand).dataset) == before | {item}
+
+
+def measured(values: np.ndarray, name: str = LIKENESS) -> Measured:
+    pages = [f"i{row}" for row in range(len(values))]
+    return Measured("similar items", name, pages, values)
+
+
+def test_a_loss_of_one_measure_is_found_and_named() -> None:
+    before = record_lists([measured(np.full(60, 0.5)), measured(np.full(60, 0.4), "truth")])
+    after = record_lists([measured(np.full(60, 0.3)), measured(np.full(60, 0.39), "truth")])
+    changes = compare_records(after, before, 0.1)
+    assert [change.is_worse for change in changes] == [True, False]
+    assert describe_worst(changes) == (
+        "similar items, attributes in common 0.5000 -> 0.3000 (-0.2000, -0.2000 to -0.2000, "
+        "60 lists)"
+    )
+
+
+def test_one_rejected_item_as_new_is_one_too_many() -> None:
+    good = Measured("new items", REJECTED, ["u1", "u2"], np.zeros(2), "none")
+    bad = replace(good, values=np.array([0.0, 0.1]), examples=("Gigli",))
+    require_passed(check_rejected([measured(np.zeros(60)), good]))
+    with pytest.raises(GateError, match="1 of 2 lists of home have one, such as Gigli: explore"):
+        require_passed(check_rejected([bad]))
+
+
+def test_the_section_shows_lists_and_no_ids_of_users(stand: Path) -> None:
+    context = JobContext.open(stand)
+    found = measure_lists(context.workspace, context.dataset, 0)
+    assert found.generation == "gen-1"
+    assert {name: len(lists) for name, lists in found.lists.items()} == {
+        "similar": 10,
+        "search": 20,
+        "home": 10,
+    }
+    users = set(context.dataset.users.ids)
+    asked = [one.asked for lists in found.lists.values() for one in lists]
+    assert not [text for text in asked if users & set(text.replace(":", " ").split())]
+    groups = dict.fromkeys(figure.group for figure in found.figures)
+    assert list(groups)[-1] == "reasons that mislead"
+    assert {"truth of search", "searches", "suggested queries"} < set(groups)
+    assert found.missing == ["Truth of what people typed: none of 0 searches names a value."]
+
+
+def test_without_a_generation_nothing_is_measured(tmp_path: Path) -> None:
+    context = JobContext.open(import_shop(tmp_path / "shop"))
+    found = measure_lists(context.workspace, context.dataset, 0)
+    assert not found.figures
+    (missing,) = found.missing
+    assert "serendip train" in missing
+
+
+def test_a_training_records_what_people_see_of_it(stand: Path) -> None:
+    generation = train(stand)
+    assert (generation.folder / "lists.npz").is_file()
+    assert generation.manifest["gates"][-1]["passed"]
