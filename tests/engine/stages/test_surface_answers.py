@@ -98,6 +98,7 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
             places = np.searchsorted(candidates.items, items.item_nums)
             values[places] += 1 / (60 + rankdata(-round_scores(items.scores)))
         values = values.astype(np.float32)
+        values = round_scores(values)
         named = {round(VALUES, 1): 24, round(CORRECTED, 1): 32, round(EXACT, 1): 32}
         for place, (item, match) in enumerate(
             zip(hits.item_nums, hits.fields["match"].round(1).tolist(), strict=True)
