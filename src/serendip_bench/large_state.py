@@ -136,6 +136,7 @@ def _models(
     popular, recent = Popularity(), Popularity(PopularityConfig(window_days=7.0))
     for prior, interactions in ((popular, counts), (recent, counts // 9)):
         prior._order = PriorOrder(np.log1p(interactions).astype(np.float32))
+        prior._prior = np.zeros(num_items, np.float32)
         prior._window = Window.of(np.empty(0), NO_ITEMS, prior.window_s, num_items)
     neighbours, content, transitions = ItemKNN(), ContentSimilarity(), Transitions()
     neighbours._similarities = _random_graph(num_items, _NEIGHBOURS, rng)

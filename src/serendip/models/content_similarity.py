@@ -77,6 +77,10 @@ _PAIRS, _PER_ITEM, _FLOOR = 4_000, 10, 0.95
 """Random pairs, those of one item, and the share of them that lies below the floor."""
 
 
+_DECIMALS = 6
+"""Of scores: what is equally like stays equal, whatever else is in a batch."""
+
+
 class ContentSimilarityConfig(Config):
     """Neighbours per item, and weights of the events of a history."""
 
@@ -207,14 +211,14 @@ class ContentSimilarity(Recommender):
         """Likeness (C,) of items to what ``_encode`` made of a context."""
         scores: FloatArray = dot_items(self._content, items, vector)
         scores += self._terms.dot(items, terms)
-        return scores
+        return np.round(scores, _DECIMALS)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
         vectors, terms = self._encode(contexts)
         scores: FloatArray = dot_rows(vectors, self._content)  # (B, N)
         scores += (self._terms.whole() @ terms.T).T
-        return scores
+        return np.round(scores, _DECIMALS)
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
         if self._num_items <= EXACT_UP_TO:

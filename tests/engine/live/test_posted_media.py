@@ -15,6 +15,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.config import open_media
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.items.catalogue import Item
+from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.engine.answer import ItemFile
 from serendip.engine.artefacts.generations import open_current
@@ -80,8 +81,8 @@ def test_a_posted_item_has_the_vectors_and_codes_that_training_would_have_given(
         assert engine.semantic_id("twin") == engine.semantic_id("i0")
         model = engine.state.models["content"]
         numbers = engine.state.catalogue.vocabulary.numbers(["i0", "twin"])
-        vectors = model.vectors_of(numbers)  # type: ignore[attr-defined]
-        np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-5)
+        _, likeness = model.votes(Query(source_items=numbers[:1]), numbers)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(likeness[0, 1], likeness[0, 0], atol=1e-5)
         assert engine.similar("twin", k=3).items[0].item_id == "i0"
         assert engine.files(twin) == dict.fromkeys(("image", "audio"), ItemFile("encoded"))
         assert engine.files(mute) == {"image": ItemFile("encoded")}

@@ -158,7 +158,8 @@ def test_bad_files_are_named_by_train_and_doctor_and_stop_neither(gallery: Path)
 def test_a_column_without_any_usable_file_is_said_loudly(gallery: Path) -> None:
     settings = (gallery / "serendip.toml").read_text(encoding="utf-8")
     shutil.rmtree(gallery / "media")
-    (gallery / "serendip.toml").write_text(settings.replace('"sample"', '"smaple"'))
+    settings = settings.replace('"sample"', '"smaple"') + "\n[gate]\nlist_margin = 1.0\n"
+    (gallery / "serendip.toml").write_text(settings)
     done = CliRunner().invoke(app, ["train", "--workspace", str(gallery)])
     assert done.exit_code == 0, done.output
     assert "WARNING: image: NONE of the 40 files that `cover` names can be used" in done.stdout

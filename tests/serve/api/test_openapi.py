@@ -73,7 +73,7 @@ class Interpreting(TinyEngine):
         if request.surface != "search":
             return answer
         rewrites = (Rewrite("drama", "broader", 0.5),)
-        feedback = SearchFeedback("horror", False, "", ("x",), False, rewrites)
+        feedback = SearchFeedback("horror", unknown=("x",), rewrites=rewrites)
         items = (AnswerItem("f1", float("nan")), *answer.items)
         return replace(answer, items=items, understood=feedback, degraded=("ranker",))
 
