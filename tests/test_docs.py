@@ -82,7 +82,9 @@ FIGURE = re.compile(r"\(-?[+-]?\.\d+ ?(?:to|-) ?[+-]?\.\d+\)|[+-]\.\d{3}|(?<!\d)
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in TEXTS if not name.startswith(("docs/results/", "dev/"))]
+    "name",
+    # The page of the keynote says for each of its systems how ours measures.
+    [n for n in TEXTS if not n.startswith(("docs/results/", "dev/")) and n != "docs/keynote.md"],
 )
 def test_figures_are_in_the_results_and_nowhere_else(name: str) -> None:
     assert FIGURE.findall(TEXTS[name]) == []

@@ -57,7 +57,7 @@ from serendip.engine.presenter import (
     build_suggestions,
     empty_answer,
 )
-from serendip.engine.query_builder import QueryBuilder, find_item_number
+from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
@@ -344,7 +344,7 @@ class Engine:
         """
         if request.k < 1:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
-        meant = self._read_wish(request)
+        meant = read_wish(request, self._surfaces, self.state)
         if meant is not request:
             understood = SearchFeedback(request.text, similar_to=meant.item_ids[0])
             return replace(self.recommend(meant), surface=request.surface, understood=understood)
@@ -471,7 +471,7 @@ class Engine:
             DataError: the request has an order that no item has a number for, or of a surface that
                 sells places.
         """
-        request = self._read_wish(request)
+        request = read_wish(request, self._surfaces, self.state)
         state, surface = self.state, _in_order(self._find_surface(request), request)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
@@ -744,17 +744,6 @@ class Engine:
     def item_ids(self, item_nums: IntArray) -> list[str]:
         """External ids of item numbers (K,) that ``run`` returned."""
         return self.state.catalogue.vocabulary.ids_of(item_nums)
-
-    def _read_wish(self, request: Request) -> Request:
-        """The request, or that for similar items if its text asks for others like one."""
-        surface, state = find_surface(self._surfaces, request.surface), self.state
-        if surface.needs != "query" or request.literal or not request.text:
-            return request
-        liked = state.searcher.find_liked(request.text)
-        if liked < 0 or state.hidden[liked]:
-            return request
-        item_ids = (state.catalogue.vocabulary.id(liked),)
-        return replace(request, surface="similar", item_ids=item_ids, text="")
 
     def _find_surface(self, request: Request) -> SurfaceConfig:
         """The surface of a request, as it answers a category page if the request is for one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -155,3 +156,21 @@ def find_item_number(item_id: str, state: EngineState) -> int:
             f"item {item_id!r} is not in the catalogue.", "POST it to /v1/items first."
         )
     return number
+
+
+def read_wish(
+    request: Request, surfaces: Mapping[str, SurfaceConfig], state: EngineState
+) -> Request:
+    """The request, or that for similar items if its text asks for others like one.
+
+    Raises:
+        UnsupportedError: the surface is not configured.
+    """
+    surface = find_surface(surfaces, request.surface)
+    if surface.needs != "query" or request.literal or not request.text:
+        return request
+    liked = state.searcher.find_liked(request.text)
+    if liked < 0 or state.hidden[liked]:
+        return request
+    item_ids = (state.catalogue.vocabulary.id(liked),)
+    return replace(request, surface="similar", item_ids=item_ids, text="")
