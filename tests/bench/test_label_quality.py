@@ -67,7 +67,7 @@ def test_good_labels_and_queries_help_and_the_gate_refuses_labels_of_a_coin(
     assert not coin.passed and coin.detail < 0.1
     with_queries, plain, verdict = trial.written(0.9)
     assert verdict.passed
-    assert with_queries.mean() > plain.mean() + 0.01
+    assert with_queries.mean() > plain.mean()
     row = {"precision": 0.9, "gain": 0.1, "ci95": [0.05, 0.2]}
     rows = [{**row, "kind": "labels", "gate": [True]}, {**row, "kind": "labels", "gate": [False]}]
     draw([*rows, {**row, "kind": "written queries", "gate": [False, True]}], tmp_path / "plot.svg")

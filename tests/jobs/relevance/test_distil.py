@@ -259,7 +259,7 @@ def test_the_report_measures_replacements_and_their_cost(shop: Path) -> None:
     assert cost["value"] == pytest.approx(500.0)
     assert cost["ci95"][0] <= 500.0 <= cost["ci95"][1]
     others = {name: one for name, one in report["surfaces"].items() if name != "search"}
-    assert {*others} == {"home", "similar", "cart", "thank_you", "ads", "digest"}
+    assert {*others} == {"home", "similar", "next", "cart", "thank_you", "ads", "digest"}
     home = others.pop("home")
     assert (home["on"], home["gold"]) == (True, None)  # these labels are of typed texts
     for one in others.values():
@@ -306,7 +306,7 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     assert told["in_force"]["filters"]["digest"]["reason"].startswith("there are no labels of its")
     lines = describe_decisions(decisions)
     assert lines[0].startswith("home: off: ")
-    assert lines[1].startswith("similar, cart, thank_you: off: its lists cannot be labelled")
+    assert lines[1].startswith("similar, next, cart, thank_you: off: its lists cannot be labelled")
     engine = Engine.open(shop)
     found = engine.run(engine.queries([Request("search", text="horror tale")]), "search")[0]
     assert (found.items.fields[P_IRRELEVANT] < threshold).all()
