@@ -333,7 +333,8 @@ def test_new_users_get_what_users_with_their_attributes_choose(tmp_path):
         store.users.put(User(f"new {plan}", {"plan": plan}))
         query = builder.build(state, Request("home", f"new {plan}"))
         ids = state.catalogue.vocabulary.ids_of(rank([query], home, state)[1][ENGINE][0])
-        assert sum(int(item_id[1:]) % 4 == number for item_id in ids[:8]) >= 7
+        # Two of eight by chance.
+        assert sum(int(item_id[1:]) % 4 == number for item_id in ids[:8]) >= 5
     store.close()
 
 
