@@ -44,7 +44,7 @@ from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.sparse.growing_sparse import GrowingSparse
 from serendip.models.sparse.packed_sparse import PackedSparse
-from serendip.models.term_weights import MOST_TERMS, TermWeights
+from serendip.models.term_weights import TermWeights
 from serendip.models.transitions import Transitions
 from serendip.runtime.versions import Version
 from serendip.search.searcher import Searcher
@@ -143,7 +143,7 @@ def _models(
     content._content, content._late, content.floor = features.content, NO_ITEMS, 0.0
     content._weights = TermWeights.fit(features.known_tokens)
     rows = content._weights.build_rows(features.known_tokens)
-    content._terms = GrowingSparse.of(rows, MOST_TERMS)
+    content._terms = GrowingSparse.of(rows)
     content._use_neighbours(_random_graph(num_items, content.config.num_neighbours, rng))
     transitions._matrix = _random_graph(num_items, _STEPS, rng)
     transitions._trained_unreached = NO_ITEMS

@@ -30,7 +30,7 @@ def clock() -> float:
 def opened(shop: Path) -> Iterator[Engine]:
     """Posted tales differ from those of the shop by number alone: none is more to a taste."""
     with (shop / "serendip.toml").open("a") as file:
-        file.write("\n[surfaces.home.exploration]\nmin_taste = -1\n")
+        file.write("\n[surfaces.home.exploration]\nmin_taste = -3\n")
     with closing(Engine.open(shop, clock)) as engine:
         engine.add_items(
             [

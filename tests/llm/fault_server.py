@@ -103,6 +103,7 @@ def serving(script: Callable[[Body, int], Reply]) -> Iterator[FaultServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # The head and the body are two packets.
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""

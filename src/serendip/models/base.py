@@ -283,7 +283,10 @@ class Recommender(ABC):
         if votes_of is None:
             return None
         is_scored = item_nums < self._num_items
-        context, scored_votes = votes_of(query.known(self._num_items), item_nums[is_scored])
+        known = query.known(self._num_items)
+        if is_scored.all():
+            return votes_of(known, item_nums)
+        context, scored_votes = votes_of(known, item_nums[is_scored])
         votes = np.zeros((len(context), len(item_nums)), np.float32)  # (T, C)
         votes[:, is_scored] = scored_votes
         return context, votes

@@ -51,7 +51,7 @@ from serendip.models.query_scores import NeighbourScores, QueryScores
 from serendip.models.sparse.content_neighbours import EXACT_COSINES, find_content_neighbours
 from serendip.models.sparse.growing_sparse import GrowingSparse
 from serendip.models.sparse.packed_sparse import PackedSparse
-from serendip.models.term_weights import MOST_TERMS, TermWeights
+from serendip.models.term_weights import TermWeights
 from serendip.runtime.progress import TrainOptions
 
 _ARRAYS, _TERMS, _NEIGHBOURS = "arrays", "terms", "neighbours"
@@ -67,9 +67,6 @@ _MOST_LATE = 1_000
 
 _MOST_SHARED = 5_000
 """Items that have a term by which neighbours are found; a commoner one only adds to a score."""
-
-_COMPARED = 1_000
-"""Nearest items by vector with which a new item is compared in a small catalogue."""
 
 _ROWS_PER_BLOCK = 1_024
 
@@ -121,41 +118,43 @@ class ContentSimilarity(Recommender):
             )
         self._content, self._late = features.content, NO_ITEMS
         self._weights = TermWeights.fit(features.known_tokens)
-        self._terms = GrowingSparse.of(self._weights.build_rows(features.known_tokens), MOST_TERMS)
+        self._terms = GrowingSparse.of(self._weights.build_rows(features.known_tokens))
         self.floor = self.least_vote = self._measure_floor(dataset.num_items)
         self._use_neighbours(self._find_neighbours(dataset.num_items, options))
 
     def _use_neighbours(self, neighbours: Sparse | PackedSparse) -> None:
-        self._neighbours = GrowingSparse.of(neighbours, self.config.num_neighbours)
+        self._neighbours = GrowingSparse.of(neighbours)
 
     def _find_neighbours(self, count: int, options: TrainOptions) -> Sparse:
         """Likeness (N0, N0) of each item's neighbours; none where all items are scored anyway."""
         if count <= EXACT_UP_TO:
             return to_csr((count, count))
-        terms, steps = self._terms.whole(), math.ceil(count / _ROWS_PER_BLOCK)
+        numbers, steps = np.arange(count, dtype=np.int32), math.ceil(count / _ROWS_PER_BLOCK)
         if count**2 <= EXACT_COSINES:
-            rows = options.progress.track(self._compare_all(terms), "Comparing items", steps)
+            rows = options.progress.track(self._compare_all(numbers), "Comparing items", steps)
         else:
-            rows = options.progress.track(self._compare_near(terms), "Comparing items", count)
+            rows = options.progress.track(self._compare_near(numbers), "Comparing items", count)
         return stack_rows(rows, count)
 
-    def _compare_all(self, terms: Sparse) -> Iterator[Sparse]:
-        """Rows (R, N0) of the most alike items, among those above the floor."""
-        content, columns = np.asarray(self._content), to_csr(terms.T)  # (N0, E), (V, N0)
-        squares = (content**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (N0,)
-        for begin in range(0, len(content), _ROWS_PER_BLOCK):
-            block = slice(begin, begin + _ROWS_PER_BLOCK)
-            scores = content[block] @ content.T  # (R, N0)
-            scores += (terms[block] @ columns).toarray()
-            scores /= np.maximum(squares[block, None], 1e-6)
-            row = np.arange(len(scores))
-            scores[row, begin + row] = 0.0
+    def _compare_all(self, numbers: IntArray) -> Iterator[Sparse]:
+        """Rows (R, N0) of the trained items that are most alike to M items, above the floor."""
+        trained = np.arange(self._num_trained, dtype=np.int32)
+        content = self._content[trained]  # (N0, E)
+        columns = to_csr(self._terms.take(trained).T)  # (V, N0)
+        for begin in range(0, len(numbers), _ROWS_PER_BLOCK):
+            block = numbers[begin : begin + _ROWS_PER_BLOCK]
+            vectors, terms = self._content[block], self._terms.take(block)  # (R, E), (R, V)
+            squares = (vectors**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (R,)
+            scores = vectors @ content.T  # (R, N0)
+            scores += (terms @ columns).toarray()
+            scores /= np.maximum(squares[:, None], 1e-6)
             scores[scores <= self.floor] = 0.0
+            scores[block[:, None] == trained] = 0.0
             yield keep_top_entries(to_csr(scores), self.config.num_neighbours)
 
-    def _compare_near(self, terms: Sparse) -> Iterator[Sparse]:
+    def _compare_near(self, numbers: IntArray) -> Iterator[Sparse]:
         """Rows (1, N0) of the most alike of the items that are near by vector or share terms."""
-        numbers, most = np.arange(terms.shape[0], dtype=np.int32), self.config.num_neighbours
+        terms, most = self._terms.whole(), self.config.num_neighbours
         owners = np.bincount(terms.indices, minlength=terms.shape[1])
         terms.data[owners[terms.indices] > _MOST_SHARED] = 0.0
         terms.eliminate_zeros()
@@ -248,7 +247,8 @@ class ContentSimilarity(Recommender):
         votes = content @ self._content[item_nums].T  # (T, C)
         votes += (terms @ self._terms.take(item_nums).T).toarray()
         squares = (content**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (T,)
-        return items, votes / np.maximum(squares, 1e-6)[:, None]
+        votes /= np.maximum(squares, 1e-6)[:, None]
+        return items, votes
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model, old = copy.copy(self), self._num_items
@@ -272,14 +272,11 @@ class ContentSimilarity(Recommender):
 
     def _compare_late(self, numbers: IntArray, features: ItemFeatures) -> Sparse:
         """Neighbours (M, N0) of new or changed items among the trained ones."""
-        count, rows = self._num_trained, []
-        for row, number in enumerate(numbers.tolist()):
-            if features.near is not None:
-                near = features.near[row]
-            else:
-                cosines = dot_rows(features.content[row : row + 1], self._content)[0, :count]
-                near = np.argsort(-cosines)[:_COMPARED].astype(np.int32)
-            rows.append(self._compare(number, near[(near >= 0) & (near < count)]))
+        count = self._num_trained
+        if features.near is None:
+            return stack_rows(self._compare_all(numbers), count)
+        near = (items[(items >= 0) & (items < count)] for items in features.near)
+        rows = (self._compare(*one) for one in zip(numbers.tolist(), near, strict=True))
         return stack_rows(rows, count)
 
     def _save(self, folder: Path) -> None:
@@ -294,7 +291,7 @@ class ContentSimilarity(Recommender):
             self._content, self._late = open_packed("content", arrays), arrays["late"]
             self._weights = TermWeights.of_arrays(arrays)
             self.floor = self.least_vote = float(arrays["floor"])
-            self._terms = GrowingSparse.of(PackedSparse.open(folder / _TERMS), MOST_TERMS)
+            self._terms = GrowingSparse.of(PackedSparse.open(folder / _TERMS))
             self._use_neighbours(PackedSparse.open(folder / _NEIGHBOURS))
         except KeyError as error:
             raise ArtefactError(

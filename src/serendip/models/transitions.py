@@ -162,7 +162,7 @@ class Transitions(Recommender):
 
     def _use_neighbours(self, neighbours: Sparse | PackedSparse) -> None:
         """Smooth by content neighbours (N0, N0) of the trained items."""
-        self._neighbours = GrowingSparse.of(neighbours, self.config.num_neighbours)
+        self._neighbours = GrowingSparse.of(neighbours)
 
     @property
     def _unreached(self) -> IntArray:

@@ -32,7 +32,7 @@ from serendip.jobs.train.train import train_workspace
 KINDS = "lamp chair kettle clock rug shelf mirror basket pillow candle vase stool".split()
 USES = "reading garden winter travel office kitchen guests children evening bath".split()
 WOODS = ("oak", "pine", "beech")
-NUM_ITEMS = 120
+NUM_ITEMS = 240
 SETTINGS = """
 [items]
 path = "items.csv"

@@ -19,7 +19,7 @@ def dense(rows) -> np.ndarray:
 @settings(deadline=None)
 @given(ROWS, st.lists(st.tuples(st.booleans(), ROWS), max_size=5))
 def test_every_snapshot_equals_a_dense_matrix(first, steps) -> None:
-    snapshots = [(GrowingSparse.of(to_csr(dense(first)), 4), dense(first))]
+    snapshots = [(GrowingSparse.of(to_csr(dense(first))), dense(first))]
     for is_new, rows in steps:
         grown, copied = snapshots[-1]
         new = dense(rows)

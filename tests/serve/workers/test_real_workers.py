@@ -249,7 +249,7 @@ def test_two_writers_lose_nothing_and_both_workers_find_the_same(shop: Path) -> 
         for path in ("/v1/search?q=tale&k=1000", "/v1/search?q=horror&user_id=u1&k=1000"):
             answers = [worker.read(path)["items"] for worker in (one, other)]
             shown, same = [[(item["item_id"], item["score"]) for item in a] for a in answers]
-            assert len(shown) > 20
+            assert len(shown) >= 20  # what has the word
             assert shown == same
 
 

@@ -36,6 +36,9 @@ _MOST_CODES = 1_000
 """Distinct texts that are looked at."""
 
 _NAME_WORDS = re.compile(r"[A-Z]*[a-z]+|[A-Z]+")
+_ADDRESS = re.compile(r"\S+://\S+|\S*/\S+\.\w{2,5}")
+"""An address, or the path of a file."""
+
 _CACHED_MASKS = 64
 """Masks kept per attribute: those of the values that requests filter by."""
 
@@ -126,10 +129,13 @@ class AttributeValues:
 
     @cached_property
     def are_codes(self) -> bool:
-        """Whether the texts and words of lists are ids or codes: many, most with a digit and none
-        of these with a space.
+        """Whether the texts and words of lists are addresses, ids or codes.
+
+        Ids and codes are many, most with a digit and none of these with a space.
         """
         texts = (*islice(self.texts, 1, _MOST_CODES + 1), *islice(self.members, _MOST_CODES))
+        if texts and sum(map(bool, map(_ADDRESS.fullmatch, texts))) > len(texts) / 2:
+            return True
         codes = sum(" " not in text and any(map(str.isdigit, text)) for text in texts)
         return len(texts) >= _LEAST_CODES and codes > len(texts) / 2
 

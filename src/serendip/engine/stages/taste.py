@@ -42,7 +42,9 @@ def taste_scores(batch: Batch, row: int, items: IntArray) -> FloatArray:
     votes = batch.state.models[_CONTENT].compute_votes(replace(query, source_items=context), items)
     if votes is None or not len(votes[0]):
         return np.zeros(len(items), np.float32)
-    return round_scores(np.sort(votes[1], axis=0)[-_NEAREST:].mean(axis=0))  # of (T, C)
+    count = min(_NEAREST, len(votes[1]))
+    nearest = np.partition(votes[1], -count, axis=0)[-count:]  # (3, C) of (T, C)
+    return round_scores(np.sort(nearest, axis=0).mean(axis=0))
 
 
 def _find_context(query: Query, past: History) -> IntArray:

@@ -30,38 +30,44 @@ class GrowingSparse:
 
     Args:
         base: (N0, C) packed.
-        places: (N,) int32 row of ``columns`` and ``values``; ``_OF_BASE`` = the row of ``base``.
-        columns: (R, W) int32 columns of the newer rows, -1 = none.
-        values: (R, W) float32.
+        places: (N,) int32 row of ``ends``; ``_OF_BASE`` = the row of ``base``.
+        ends: (R, 2) int32 first entry of each newer row and the entry behind its last one.
+        columns: (E,) int32 of the entries of the newer rows.
+        values: (E,) float32.
     """
 
     base: PackedSparse
     places: IntArray
+    ends: IntArray
     columns: IntArray
     values: FloatArray
 
     @classmethod
-    def of(cls, base: Sparse | PackedSparse, width: int) -> Self:
-        """The rows of a matrix; newer ones have ``width`` entries at most."""
+    def of(cls, base: Sparse | PackedSparse) -> Self:
+        """The rows of a matrix."""
         places = np.broadcast_to(np.int32(_OF_BASE), (base.shape[0],))
-        columns, values = np.empty((0, width), np.int32), np.empty((0, width), np.float32)
-        return cls(PackedSparse.of(base), places, columns, values)
+        ends, values = np.empty((0, 2), np.int32), np.empty(0, np.float32)
+        return cls(PackedSparse.of(base), places, ends, NO_ITEMS, values)
 
     def __len__(self) -> int:
         return len(self.places)
 
     def appended(self, rows: Sparse) -> GrowingSparse:
         """A copy with rows (M, C) at the end."""
-        columns, values = self._with_entries(rows)
-        return GrowingSparse(
-            self.base, append_rows(self.places, self._new_places(rows)), columns, values
-        )
+        places = np.arange(len(self.ends), len(self.ends) + rows.shape[0], dtype=np.int32)
+        return self._with_rows(rows, append_rows(self.places, places))
 
     def replaced(self, numbers: IntArray, rows: Sparse) -> GrowingSparse:
         """A copy in which rows (M, C) are those of the numbers (M,)."""
-        columns, values = self._with_entries(rows)
-        places = replace_rows(self.places, numbers, self._new_places(rows))
-        return GrowingSparse(self.base, places, columns, values)
+        places = np.arange(len(self.ends), len(self.ends) + rows.shape[0], dtype=np.int32)
+        return self._with_rows(rows, replace_rows(self.places, numbers, places))
+
+    def _with_rows(self, rows: Sparse, places: IntArray) -> GrowingSparse:
+        bounds = rows.indptr + len(self.columns)
+        ends = np.stack([bounds[:-1], bounds[1:]], axis=1).astype(np.int32)
+        columns = append_rows(self.columns, rows.indices.astype(np.int32, copy=False))
+        values = append_rows(self.values, rows.data)
+        return GrowingSparse(self.base, places, append_rows(self.ends, ends), columns, values)
 
     def take(self, numbers: NDArray[np.integer]) -> Sparse:
         """Rows (M, C) of the numbers (M,), in their order."""
@@ -69,15 +75,21 @@ class GrowingSparse:
         is_base = places == _OF_BASE
         if is_base.all():
             return self.base[numbers]
-        columns, values = self.columns[places[~is_base]], self.values[places[~is_base]]
-        filled = columns >= 0
-        starts = np.append(0, np.cumsum(filled.sum(1))).astype(np.int32)
-        shape = (len(columns), self.base.shape[1])
-        newer = to_csr((values[filled], columns[filled], starts), shape)
+        lengths, entries = self._entries(places[~is_base])
+        starts = np.append(0, np.cumsum(lengths)).astype(np.int32)
+        shape = (len(lengths), self.base.shape[1])
+        newer = to_csr((self.values[entries], self.columns[entries], starts), shape)
         rows = np.empty(len(numbers), np.int64)
         rows[is_base] = np.arange(is_base.sum())
-        rows[~is_base] = is_base.sum() + np.arange(len(columns))
+        rows[~is_base] = is_base.sum() + np.arange(len(lengths))
         return stack_rows([self.base[numbers[is_base]], newer], shape[1])[rows]
+
+    def _entries(self, places: IntArray) -> tuple[IntArray, IntArray]:
+        """Lengths (M,) of newer rows, and the numbers (E,) of their entries."""
+        begins, ends = self.ends[places].T  # (M,) each
+        lengths = ends - begins
+        before = np.cumsum(lengths) - lengths
+        return lengths, np.arange(lengths.sum()) + np.repeat(begins - before, lengths)
 
     def dot(self, numbers: IntArray, vector: FloatArray) -> FloatArray:
         """Products (M,) of the rows of the numbers (M,) and a vector (C,)."""
@@ -85,18 +97,20 @@ class GrowingSparse:
         is_base = places == _OF_BASE
         products = np.empty(len(numbers), np.float32)
         products[is_base] = self.base.dot(numbers[is_base], vector)
-        newer = places[~is_base]
-        products[~is_base] = (self.values[newer] * vector[self.columns[newer]]).sum(1)
+        newer = np.flatnonzero(~is_base)
+        if len(newer):
+            lengths, entries = self._entries(places[newer])
+            weights = self.values[entries] * vector[self.columns[entries]]
+            rows = np.repeat(np.arange(len(newer)), lengths)
+            products[newer] = np.bincount(rows, weights, len(newer))
         return products
 
     def rows_with(self, columns: IntArray) -> IntArray:
         """Numbers of the rows that have an entry in one of some columns; reads all rows."""
-        base = self.base.whole()
-        entries = np.flatnonzero(np.isin(base.indices, columns))
-        of_base = np.searchsorted(base.indptr, entries, side="right") - 1
-        newer = np.flatnonzero(np.asarray(self.places) != _OF_BASE)
-        has_entry = np.isin(self.columns[self.places[newer]], columns).any(1)
-        return np.union1d(of_base, newer[has_entry]).astype(np.int32)
+        rows = self.whole()
+        entries = np.flatnonzero(np.isin(rows.indices, columns))
+        found = np.searchsorted(rows.indptr, entries, side="right") - 1
+        return np.unique(found).astype(np.int32)
 
     def whole(self) -> Sparse:
         """All rows (N, C)."""
@@ -104,21 +118,9 @@ class GrowingSparse:
 
     def packed(self, num_columns: int) -> PackedSparse:
         """All rows, packed, with more columns; without newer rows the base itself."""
-        if len(self) == self.base.shape[0] and not len(self.columns):
+        if len(self) == self.base.shape[0] and not len(self.ends):
             return self.base.resized(len(self), num_columns)
         return PackedSparse.of(self.whole()).resized(len(self), num_columns)
-
-    def _new_places(self, rows: Sparse) -> IntArray:
-        return np.arange(len(self.columns), len(self.columns) + rows.shape[0], dtype=np.int32)
-
-    def _with_entries(self, rows: Sparse) -> tuple[IntArray, FloatArray]:
-        """The entries of the newer rows with those of ``rows`` (M, C) at the end."""
-        counts = np.diff(rows.indptr)
-        columns = np.full((rows.shape[0], self.columns.shape[1]), -1, np.int32)
-        values = np.zeros(columns.shape, np.float32)
-        filled = np.arange(columns.shape[1]) < counts[:, None]
-        columns[filled], values[filled] = rows.indices, rows.data
-        return append_rows(self.columns, columns), append_rows(self.values, values)
 
 
 @dataclass(slots=True)
