@@ -10,6 +10,7 @@ import pytest
 from serendip.data import Catalogue, Item
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.search.searcher import Searcher
+from serendip.search.synonyms import Synonym, Synonyms
 from serendip.search.understanding import (
     ALL_WORDS,
     EXACT,
@@ -140,3 +141,10 @@ def test_a_text_is_language_if_anybody_has_its_words(searcher: Searcher) -> None
     assert searcher.read("austere").content.is_language  # of English alone
     assert not searcher.read("the zzxqwv").content.is_language
     assert not len(searcher.search("the zzxqwv", 5))
+
+
+def test_a_value_is_named_by_its_synonym(searcher: Searcher) -> None:
+    also = Synonyms.of([Synonym("funny", "comedy", "accepted", 1.0, "author")])
+    found = levels(searcher.with_synonyms(also), "funny tom hanks")
+    assert [number for number, level in found.items() if level == VALUES] == [2, 0]
+    assert VALUES not in levels(searcher, "funny tom hanks").values()

@@ -367,7 +367,9 @@ class Searcher:
     def _completed(self, reading: Interpretation) -> Interpretation:
         """A reading with its content, and the codes of a text: the speller does not have them."""
         counts = self.speller.counts
-        content = find_content(reading.corrected_key, self.values, counts, self.grammar)
+        content = find_content(
+            reading.corrected_key, self.values, counts, self.grammar, self.synonyms.also
+        )
         needed = words(content.needed)
         unknown = tuple(w for w in reading.unknown if w in needed and not self._is_code(w))
         return replace(reading, unknown=unknown, content=content)

@@ -182,7 +182,11 @@ def find_liked(text: str, titles: TitleIndex, grammar: frozenset[str]) -> int:
 
 
 def find_content(
-    key: str, values: ValueTable, counts: Mapping[str, int], grammar: frozenset[str]
+    key: str,
+    values: ValueTable,
+    counts: Mapping[str, int],
+    grammar: frozenset[str],
+    also: Mapping[str, Sequence[str]],
 ) -> Content:
     """What a normalised text asks for: the values that it names, the longest first, and the rest.
 
@@ -192,6 +196,7 @@ def find_content(
         counts: word -> number of items that have it in any field. A single word is a value where
             most of these have it as one: "hitchcock" is a person, "king" a word.
         grammar: function words.
+        also: term -> its synonyms, of which one may be a value where the term is none.
     """
 
     def drop_genitive(word: str) -> str:
@@ -204,15 +209,19 @@ def find_content(
             return not grammar.issuperset(name.split(" ")) and values.size(name) > 0
         return name not in grammar and 2 * values.size(name) > counts.get(name, 0)
 
+    def find_value(name: str) -> str:
+        return next((term for term in (name, *also.get(name, ())) if is_value(term)), "")
+
     typed = [drop_genitive(word) for word in key.split(" ")[:MAX_QUERY_TERMS]]
     named: list[str] = []
     others: list[str] = []
     begin = 0
     while begin < len(typed):
         ends = range(min(begin + MOST_WORDS, len(typed)), begin, -1)
-        end = next((end for end in ends if is_value(" ".join(typed[begin:end]))), 0)
+        found = ((end, find_value(" ".join(typed[begin:end]))) for end in ends)
+        end, value = next(((end, value) for end, value in found if value), (0, ""))
         if end:
-            named.append(" ".join(typed[begin:end]))
+            named.append(value)
         else:
             others += words(typed[begin])
         begin = end or begin + 1

@@ -54,12 +54,15 @@ def test_what_is_above_the_floor_stays_and_at_least_the_ten_most_alike(engine: E
 def test_the_order_is_a_share_of_likeness_and_of_the_value(engine: Engine, share: float) -> None:
     batch, candidates = batch_of(engine.state)
     values = np.linspace(5.0, 6.0, len(candidates), dtype=np.float32)
-    config = LikenessConfig(choice_share=share)
+    config = LikenessConfig(choice_share=share, quality_weight=0.0)
     ordered = order_by_likeness(batch, candidates, values, config)
     floor, likeness = floor_of(engine.state), likeness_of(batch, candidates)
     alike = np.maximum(likeness - floor, 0) / (likeness.max() - floor)
     chosen = np.minimum((values - 5.0) / (values[-5] - 5.0), 1.0)
     np.testing.assert_allclose(ordered, (1 - share) * alike + share * chosen, atol=1e-5)
+    better = LikenessConfig(choice_share=share, quality_weight=0.5)
+    more = order_by_likeness(batch, candidates, values, better) - ordered
+    np.testing.assert_allclose(more, engine.state.quality[candidates.items] / 2, atol=1e-5)
 
 
 def test_everybody_sees_the_same_items_like_one(engine: Engine) -> None:
@@ -93,7 +96,8 @@ def test_where_nothing_is_known_of_items_what_is_chosen_next_orders_them(engine:
     batch, candidates = batch_of(state)
     assert keep_alike(batch, candidates).items.tolist() == candidates.items.tolist()
     values = np.random.default_rng(0).random(len(candidates)).astype(np.float32)
-    ordered = order_by_likeness(batch, candidates, values, LikenessConfig())
+    config = LikenessConfig(quality_weight=0.0)
+    ordered = order_by_likeness(batch, candidates, values, config)
     assert ordered.argmax() in np.argsort(-values)[:5]
     assert ordered.argmin() == values.argmin()
 

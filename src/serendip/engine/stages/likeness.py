@@ -3,7 +3,8 @@
 Candidates stay if they are more like the source items than random pairs of items are, by the model
 ``content``; at least the ``_FEWEST`` that are most alike. They are ordered by likeness, from 0 for
 what the floor lets through to 1 for the most alike candidate, plus a share of the value of what is
-chosen next, from 0 to 1 for the best candidates. Without anything known of the source items, what
+chosen next, from 0 to 1 for the best candidates, and a weight times the share of likes, so that of
+two that are as much alike the better comes first. Without anything known of the source items, what
 is chosen next orders all candidates.
 
 Shapes: R candidate rows, C of one query.
@@ -59,13 +60,14 @@ def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = 
 def order_by_likeness(
     batch: Batch, candidates: Candidates, values: FloatArray, config: LikenessConfig
 ) -> FloatArray:
-    """(R,) float32 in [0, 1]: likeness, and what is chosen next by its values (R,)."""
-    ordered, floor = np.zeros(len(candidates), np.float32), floor_of(batch.state)
+    """(R,) float32: likeness, what is chosen next by its values (R,), and what is liked."""
+    ordered = config.quality_weight * batch.state.quality[candidates.items]  # (R,)
+    floor = floor_of(batch.state)
     for part, likeness in _compare(batch, candidates):
         alike = np.maximum(likeness - floor, 0.0)
         chosen = values[part] - values[part].min()
         full = np.sort(chosen)[-_FULL:][0]
-        ordered[part] = (1 - config.choice_share) * _to_share(alike, alike.max())
+        ordered[part] += (1 - config.choice_share) * _to_share(alike, alike.max())
         ordered[part] += config.choice_share * _to_share(chosen, full)
     return ordered
 

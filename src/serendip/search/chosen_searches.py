@@ -1,0 +1,59 @@
+"""Items by the searches after which people chose them: what they are called for, not what they say.
+
+A gift is rarely called one. The texts of such searches are indexed with the generated text of an
+item, so that whoever searches the same finds it beside the items that have the words, and filters,
+counts and orders take it in (click-through document expansion; Xue et al. 2004, "Optimizing web
+search using web click-through data").
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from serendip.data.events.search_log import LoggedRequest
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.privacy import VISITOR, is_private
+from serendip.data.text import normalise
+
+MOST_SEARCHES = 20
+"""Of an item: those of most people."""
+
+_MOST_CHARACTERS = 60
+
+
+def with_searches(
+    catalogue: Catalogue, requests: Sequence[LoggedRequest], min_users: int
+) -> Catalogue:
+    """A catalogue whose generated texts have the searches after which their items were chosen.
+
+    Args:
+        catalogue: N items.
+        requests: of the log.
+        min_users: people who chose an item after a search, at least; generated visitor ids are
+            nobody.
+    """
+    texts = find_searches(requests, min_users)
+    items = [
+        replace(item, generated_text=". ".join(filter(None, (item.generated_text, *texts[number]))))
+        for number in texts
+        for item in (catalogue[number],)
+    ]
+    return catalogue.replaced(texts, items) if texts else catalogue
+
+
+def find_searches(requests: Sequence[LoggedRequest], min_users: int) -> dict[int, list[str]]:
+    """Item number -> normal forms of the searches after which enough people chose it."""
+    people: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
+    for request in requests:
+        text = normalise(request.text)
+        is_shown = 0 < len(text) <= _MOST_CHARACTERS and not is_private(request.text)
+        if is_shown and not request.user_id.startswith(VISITOR):
+            for number in request.chosen.tolist():
+                people[number, text].add(request.user_id)
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    for (number, text), users in sorted(people.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+        if len(users) >= min_users and len(found[number]) < MOST_SEARCHES:
+            found[number].append(text)
+    return dict(found)

@@ -1,0 +1,69 @@
+"""What was chosen after a search is found by it, beside what has its words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data import Catalogue, Item
+from serendip.data.events.search_log import LoggedRequest
+from serendip.data.privacy import VISITOR
+from serendip.search.chosen_searches import MOST_SEARCHES, find_searches, with_searches
+from serendip.search.searcher import Searcher
+
+GIFT = "Mother's day gift"
+ITEMS = Catalogue(
+    [
+        Item("a", "Silver jewelry box"),
+        Item("b", "Mother of the bride dress"),
+        Item("c", "Every day mug"),
+        Item("d", "Card for a mother's day gift"),
+    ]
+)
+
+
+def chosen(user: str, text: str, *items: int) -> LoggedRequest:
+    numbers = np.array(items, np.int32)
+    return LoggedRequest(user, 1.0, 2.0, "search", text, numbers, numbers, numbers > 9)
+
+
+ENOUGH = [chosen(f"u{n}", GIFT.upper() if n else GIFT, 0) for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        ENOUGH[:2],
+        [*ENOUGH[:2], chosen("u0", GIFT, 0)],
+        [*ENOUGH[:2], chosen(f"{VISITOR}1", GIFT, 0)],
+        [chosen(f"u{n}", "me@example.com", 0) for n in range(3)],
+        [chosen(f"u{n}", " ", 0) for n in range(3)],
+    ],
+    ids=["two people", "one of them twice", "a visitor", "an address", "nothing typed"],
+)
+def test_what_few_chose_or_nobody_may_see_is_not_indexed(log: list[LoggedRequest]) -> None:
+    assert find_searches(log, 3) == {}
+    assert with_searches(ITEMS, log, 3) is ITEMS
+
+
+def test_the_searches_of_most_people_are_kept() -> None:
+    log = [chosen(f"u{n}", f"gift {text}", 0) for text in range(30) for n in range(3 + text % 2)]
+    (searches,) = find_searches(log, 3).values()
+    assert len(searches) == MOST_SEARCHES
+    assert searches[:3] == ["gift 1", "gift 11", "gift 13"]
+    assert sum(int(text.split()[1]) % 2 for text in searches) == 15
+
+
+def test_it_is_found_beside_what_has_the_words_and_before_what_has_some(tmp_path: Path) -> None:
+    def found(catalogue: Catalogue, name: str) -> list[int]:
+        counts = np.zeros(len(ITEMS), np.float32)
+        searcher = Searcher.build(catalogue, counts, tmp_path / name)
+        return searcher.search("mothers day gift", 4).item_nums.tolist()
+
+    assert set(found(ITEMS, "plain")[1:]) == {1, 2}
+    with_log = found(with_searches(ITEMS, ENOUGH, 3), "with")
+    assert set(with_log[:2]) == {0, 3}
+    assert set(with_log[2:]) == {1, 2}
+    assert ITEMS[0].generated_text == ""
