@@ -32,7 +32,6 @@ _CLASSES = {
     "sasrec": "serendip.models.sequence.model:SASRec",
     "retriever": "serendip.models.retriever.model:Retriever",
     "retriever-groups": "serendip.models.retriever.model:RetrieverGroups",
-    "blend": "serendip.models.blend.model:Blend",
 }
 
 

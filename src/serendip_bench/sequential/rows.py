@@ -18,10 +18,10 @@ from serendip.errors import DataError, UnsupportedError
 from serendip.evaluate.full_ranking import LABELS, FullRanking, estimates_of_ranks, rank_all
 from serendip.models import model_class, open_model
 from serendip.models.base import Recommender
-from serendip.models.blend.config import BlendConfig
-from serendip.models.blend.model import Blend
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
+from serendip_bench.blend.config import BlendConfig
+from serendip_bench.blend.model import Blend
 from serendip_bench.costs import TrainingCost, add_part_costs, write_costs
 from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.exposure import TOP, measure_exposure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from serendip.serve.page.covers import (
     PALETTES,
-    PATTERNS,
     choose_palette,
     draw_cover,
     relative_luminance,
@@ -31,25 +29,11 @@ def test_a_cover_is_well_formed_and_small_and_always_the_same(item_id, semantic_
 
 
 @given(codes.filter(lambda found: len(found) >= 3))
-def test_items_of_one_coarse_code_share_palette_and_composition(semantic_id):
+def test_items_of_one_coarse_code_share_a_palette_and_others_differ_in_it_or_in_size(semantic_id):
     other = (semantic_id[0], semantic_id[1] + 1, 5)
     assert choose_palette(semantic_id) == choose_palette(other)
-    assert _field(draw_cover("a", semantic_id)) == _field(draw_cover("b", other))
-
-
-def test_items_that_differ_in_the_first_code_differ_in_palette_or_composition():
-    looks = {(choose_palette((c, 0, 0)), _field(draw_cover("a", (c, 0, 0)))) for c in range(96)}
-    assert len(looks) == 96
-
-
-def test_items_that_differ_in_the_second_code_have_another_pattern():
-    drawn = {draw_cover("a", (3, second, 0)) for second in range(len(PATTERNS))}
-    assert len(drawn) == len(PATTERNS) == 4
-
-
-def test_the_details_differ_where_a_pattern_returns():
-    drawn = {draw_cover("a", (3, second, 0)) for second in range(0, 16, len(PATTERNS))}
-    assert len(drawn) == 4
+    assert draw_cover("a", semantic_id) != draw_cover("a", other)
+    assert len({draw_cover("a", (first, 0, 0)) for first in range(96)}) == 96
 
 
 @given(st.text(max_size=9))
@@ -69,7 +53,3 @@ def test_the_title_contrasts_with_its_ground(palette):
 
 def test_an_item_without_codes_has_a_plain_cover():
     assert draw_cover("a", ()) != draw_cover("a", (0, 0, 0))
-
-
-def _field(drawn: str) -> tuple[str, ...]:
-    return tuple(re.findall(r'<svg x="[^"]*" y="[^"]*" width="[^"]*" height="[^"]*"', drawn))

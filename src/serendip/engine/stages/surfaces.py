@@ -85,7 +85,7 @@ class SurfaceConfig(Config):
     tests of attributes."""
 
     scorer: str = RANKER
-    """What orders the candidates: the ranker, or a model by its own scores, such as ``blend``."""
+    """What orders the candidates: the ranker, or a model by its own scores, such as ``sasrec``."""
 
     action_weights: dict[str, float] = Field(default={"interact": 1.0, "like": 1.0})
     """Value of a candidate = sum over actions of weight x P(action), if the ranker orders the

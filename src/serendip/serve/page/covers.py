@@ -1,24 +1,24 @@
 """Draws a cover from a semantic ID: items with common codes have similar covers.
 
-Level 0 of the semantic ID selects the palette and the layout, level 1 the pattern, level 2 its
-details. A cover is an SVG without text, style attributes and ids, so that many of them can be
-inlined in one page under its content security policy; the title is laid over it as text.
+Level 0 of the semantic ID selects the palette, levels 1 and 2 place and number the arches. A cover
+is an SVG without text, style attributes and ids, so that many of them can be inlined in one page
+under its content security policy; the title is laid over it as text.
 """
 
 from __future__ import annotations
 
-import math
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 WIDTH, HEIGHT = 200, 300
+_TOP = 120
+"""Above it is the title."""
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """Hex colours of a cover: the background of the title, and three for the pattern."""
+    """Hex colours of a cover: the background of the title, and three for the arches."""
 
     background: str
     first: str
@@ -58,120 +58,9 @@ PALETTES: tuple[Palette, ...] = (
 )
 _NO_CODES = Palette("#e9e7e2", "#b9b3a8", "#d6d1c7", "#8f887c")
 
-_LAYOUTS: tuple[tuple[int, int, int, int], ...] = (
-    (0, 132, 200, 168),
-    (0, 168, 200, 132),
-    (20, 140, 160, 140),
-    (0, 132, 160, 168),
-    (0, 130, 200, 110),
-    (40, 132, 160, 168),
-)
-"""x, y, width and height of the part that the pattern fills; the title is above it."""
-
-
-@dataclass(frozen=True, slots=True)
-class PatternArea:
-    """The part of a cover that a pattern fills.
-
-    Args:
-        width: in units of the cover.
-        height: in units of the cover.
-        palette: colours of the cover.
-        seed: any number >= 0; selects counts, sizes and the order of the colours.
-    """
-
-    width: int
-    height: int
-    palette: Palette
-    seed: int
-
-    def pick(self, count: int, salt: int = 0) -> int:
-        """Pick a number in [0, count) by the seed; another salt gives another number."""
-        return (((self.seed + 1) * 2_654_435_761 + salt * 40_503) >> 7) % count
-
-    def colour(self, number: int) -> str:
-        """One of the three colours; the seed decides which of them comes first."""
-        colours = (self.palette.first, self.palette.second, self.palette.third)
-        return colours[(number + self.seed) % 3]
-
-    def rect(self, left: float, top: float, width: float, height: float, number: int) -> str:
-        """A rectangle in one of the colours."""
-        place = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"'
-        return f'<rect {place} fill="{self.colour(number)}"/>'
-
-    def path(self, data: str, number: int, transform: str = "") -> str:
-        """A filled path in one of the colours."""
-        moved = f' transform="{transform}"' if transform else ""
-        return f'<path d="{data}"{moved} fill="{self.colour(number)}"/>'
-
-
-def draw_arches(area: PatternArea) -> str:
-    """Nested arches on the lower edge."""
-    count = 4 + area.pick(3)
-    middle, largest = area.width * (0.5 + 0.16 * (area.pick(3, 1) - 1)), area.height * 0.92
-    return "".join(
-        f'<circle cx="{middle:.1f}" cy="{area.height}" r="{largest * (1 - ring / count):.1f}" '
-        f'fill="{area.colour(1 + ring % 3)}"/>'
-        for ring in range(count)
-    )
-
-
-def draw_waves(area: PatternArea) -> str:
-    """Rolling hills, one behind the other."""
-    count, length, parts = 4 + area.pick(3), area.width / (1 + area.pick(2, 1)), []
-    for layer in range(count):
-        top = area.height * (0.18 + 0.8 * layer / count)
-        rise, start = 12 + 3 * area.pick(4, layer), -length * 0.25 * area.pick(4, layer + 7)
-        wave = f"q{length / 4:.1f} {-rise} {length / 2:.1f} 0t{length / 2:.1f} 0"
-        hills = wave * math.ceil((area.width - start) / length)
-        outline = f"M{start:.1f} {top:.1f}{hills}V{area.height}H{start:.1f}Z"
-        parts.append(area.path(outline, 1 + layer % 3))
-    return "".join(parts)
-
-
-_QUARTER_CIRCLES = (
-    "M0 0h1a1 1 0 0 1-1 1Z",
-    "M1 0v1a1 1 0 0 1-1-1Z",
-    "M1 1h-1a1 1 0 0 1 1-1Z",
-    "M0 1v-1a1 1 0 0 1 1 1Z",
-)
-
-
-def draw_tiles(area: PatternArea) -> str:
-    """Square tiles of quarter circles that fill the width, without seams between them."""
-    columns = max(1, round(area.width / (32 + 8 * area.pick(3))))
-    size = area.width / columns
-    rows, parts = math.ceil(area.height / size), []
-    top = (area.height - rows * size) / 2
-    for row in range(rows):
-        for column in range(columns):
-            shape = _QUARTER_CIRCLES[(column + 2 * row + area.pick(4, 2)) % 4]
-            place = f"translate({column * size:.1f} {top + row * size:.1f}) scale({size + 0.3:.2f})"
-            parts.append(area.path(shape, 1 + (column * row + column) % 2, place))
-    return "".join(parts)
-
-
-def draw_columns(area: PatternArea) -> str:
-    """A skyline of columns."""
-    count = 6 + area.pick(5)
-    width, parts = area.width / count, []
-    for column in range(count):
-        height = area.height * (0.25 + 0.09 * area.pick(8, column + 3))
-        left, top = column * width, area.height - height
-        parts.append(area.rect(left, top, width + 0.5, height, 1 + column % 2))
-    return "".join(parts)
-
-
-PATTERNS: tuple[Callable[[PatternArea], str], ...] = (
-    draw_arches,
-    draw_waves,
-    draw_tiles,
-    draw_columns,
-)
-
 
 def draw_cover(item_id: str, codes: tuple[int, ...]) -> str:
-    """Draw the cover of an item as SVG markup.
+    """Draw the cover of an item as SVG markup: nested arches on the lower edge.
 
     Args:
         item_id: varies the details a little among items with equal codes.
@@ -192,13 +81,18 @@ def choose_palette(codes: tuple[int, ...]) -> Palette:
 def _draw(codes: tuple[int, ...], variant: int) -> str:
     palette = choose_palette(codes)
     first, second, third = (*codes, 0, 0, 0)[:3]
-    left, top, width, height = _LAYOUTS[(first // len(PALETTES) + first) % len(_LAYOUTS)]
-    area = PatternArea(width, height, palette, third * 4 + variant + second // len(PATTERNS) * 7)
-    background = area.rect(0, 0, width, height, 0)
+    colours = (palette.first, palette.second, palette.third)
+    middle, count = 20 + 32 * (second % 6), 4 + (third + variant) % 4
+    largest = (HEIGHT - _TOP) * (1 - 0.05 * (first // len(PALETTES) % 6))
+    arches = "".join(
+        f'<circle cx="{middle}" cy="{HEIGHT}" r="{largest * (1 - ring / count):.1f}" '
+        f'fill="{colours[(1 + second + ring) % 3]}"/>'
+        for ring in range(count)
+    )
     return (
         f'<svg class="cover-art" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true" '
         f'focusable="false" preserveAspectRatio="xMidYMid slice">'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{palette.background}"/>'
-        f'<svg x="{left}" y="{top}" width="{width}" height="{height}">'
-        f"{background}{PATTERNS[second % len(PATTERNS)](area)}</svg></svg>"
+        f'<rect y="{_TOP}" width="{WIDTH}" height="{HEIGHT - _TOP}" '
+        f'fill="{colours[second % 3]}"/>{arches}</svg>'
     )

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
-from serendip.models.blend.features import PER_PART, PER_QUERY
+from serendip_bench.blend.features import PER_PART, PER_QUERY
 
 
 class BlendPart(Config):

@@ -28,12 +28,12 @@ from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError
 from serendip.models import model_class, open_model
 from serendip.models.base import Recommender, ScoreKind
-from serendip.models.blend.config import (
+from serendip.runtime.progress import TrainOptions
+from serendip_bench.blend.config import (
     BlendConfig,
     BlendNetwork,
 )
-from serendip.models.blend.features import BlendCandidates, build_candidates
-from serendip.runtime.progress import TrainOptions
+from serendip_bench.blend.features import BlendCandidates, build_candidates
 
 PARTS_FOLDER, NETWORK_FILE = "parts", "network.npz"
 
@@ -67,7 +67,7 @@ class Blend(Recommender):
         self._network: BlendNetwork
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        from serendip.models.blend.train import train_network
+        from serendip_bench.blend.train import train_network
 
         if dataset.validation is not None:
             self._parts = self._fit_parts(dataset, options)

@@ -10,12 +10,12 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError
-from serendip.models.blend.config import BlendConfig, BlendNetwork, BlendPart, build_rank_fusion
-from serendip.models.blend.features import PER_PART, build_candidates
-from serendip.models.blend.model import Blend
 from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import RecommenderContract, build_queries, build_small_world, draw_features
+from serendip_bench.blend.config import BlendConfig, BlendNetwork, BlendPart, build_rank_fusion
+from serendip_bench.blend.features import PER_PART, build_candidates
+from serendip_bench.blend.model import Blend
 
 SMALL = BlendConfig(
     parts={

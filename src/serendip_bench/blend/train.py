@@ -19,12 +19,12 @@ from torch.nn import functional
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query
-from serendip.models.blend.config import BlendConfig, BlendNetwork, build_rank_fusion
-from serendip.models.blend.features import BlendCandidates
 from serendip.models.sequence.packing import LongArray
 from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
+from serendip_bench.blend.config import BlendConfig, BlendNetwork, build_rank_fusion
+from serendip_bench.blend.features import BlendCandidates
 
 _QUERIES_PER_BATCH = 256
 _WARM_UP_SHARE = 0.3
