@@ -191,7 +191,7 @@ class Access:
         """
         if route.scopes == (PUBLIC,):
             return
-        caller = await self._identify(request, route)
+        caller = self._identify(request, route)
         if caller.key is None:
             self._limits.take(read_address(request))
         else:
@@ -202,29 +202,21 @@ class Access:
         if missing and not (route.is_page or is_visit):
             raise _refusal(caller, route.scopes, missing[0])
 
-    async def _identify(self, request: Request, route: RouteAccess) -> Caller:
+    def _identify(self, request: Request, route: RouteAccess) -> Caller:
         if self.ring.is_open:
             return _EVERYBODY
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or route.is_page:
             return self._read_cookies(request)
-        key = await self._find_key(text.strip(), read_address(request))
+        key = self._find_key(text.strip(), read_address(request))
         return Caller(key.scopes, key)
 
-    async def _find_key(self, text: str, address: str) -> ApiKey:
-        """The key with this text.
-
-        A text that no request showed before counts for the address, before the slow comparison;
-        one that is no key counts for it, too.
-        """
-        is_new = self.ring.is_new(text)
-        if is_new:
-            self._limits.take(address)
-        key = await self.ring.find(text, address)
+    def _find_key(self, text: str, address: str) -> ApiKey:
+        """The key with this text; one that is not accepted counts for the address."""
+        key = self.ring.find(text)
         if key is not None and is_accepted(key):
             return key
-        if not is_new:
-            self._limits.take(address)
+        self._limits.take(address)
         if key is None:
             raise UnauthenticatedError(
                 "the key is not known here.", "`serendip keys list` shows the keys there are."

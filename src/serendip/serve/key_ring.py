@@ -1,40 +1,25 @@
 """The API keys in the memory of one worker: who a key belongs to, and signatures.
 
-The stored hash of a key is slow on purpose. It is computed for the first request of a key in each
-worker; from then on a digest of the text, keyed with the secret of the workspace, finds the key.
 Every half second the keys are read again if anything was committed, so that a revocation counts in
 all workers within a second. An expiry counts at its moment.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 import os
 import threading
 import time
 from base64 import urlsafe_b64encode
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from serendip.data.api_key import ApiKey, read_key_id
 from serendip.data.store.tables.api_keys import KeySnapshot
-from serendip.errors import RateLimitError
 
 _log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
-_MAX_WAITING = 8
-"""Texts that wait for the slow comparison with a stored hash; further ones are refused."""
-
-_MAX_WAITING_OF_SENDER = 4
-"""Of one sender, who thus leaves room for others."""
-
-_MAX_REFUSED = 1024
-"""Wrong texts that are remembered, so that each is compared once."""
-
 _SECRET_BYTES = 32
 
 
@@ -68,11 +53,6 @@ class KeyRing:
         self._secret = os.urandom(_SECRET_BYTES)
         self._commit: int | None = None
         self._is_stale = False
-        self._known: dict[bytes, str] = {}
-        self._refused: set[bytes] = set()
-        self._checker = ThreadPoolExecutor(1, thread_name_prefix="key-check")
-        self._comparing: dict[bytes, asyncio.Task[str]] = {}
-        self._waiting: Counter[str] = Counter()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -85,33 +65,10 @@ class KeyRing:
         """The key with this id."""
         return self._keys.keys.get(key_id)
 
-    def is_new(self, text: str) -> bool:
-        """Whether ``find`` would begin the slow comparison of a text."""
-        return self._new_key(text, self._digest(text)) is not None
-
-    async def find(self, text: str, sender: str = "") -> ApiKey | None:
-        """The key with this text, accepted or not; None if there is none.
-
-        Requests that show the same text at once wait for one comparison.
-
-        Args:
-            text: that was shown.
-            sender: whose texts wait together; empty = not known.
-
-        Raises:
-            RateLimitError: too many texts that were not sent before wait for their comparison.
-        """
-        digest = self._digest(text)
-        key = self._new_key(text, digest)
-        if key is not None:
-            self._begin_comparison(key, text, digest, sender)
-        comparison = self._comparing.get(digest)
-        if comparison is not None:
-            # One request that is given up ends it for none of the others.
-            key_id = await asyncio.shield(comparison)
-        else:
-            key_id = self._known.get(digest, "")
-        return self._keys.keys.get(key_id)
+    def find(self, text: str) -> ApiKey | None:
+        """The key with this text, accepted or not; None if there is none."""
+        key = self._keys.keys.get(read_key_id(text))
+        return key if key is not None and key.matches(text) else None
 
     def sign(self, purpose: str, value: str) -> str:
         """The value with a signature, for a cookie."""
@@ -163,56 +120,12 @@ class KeyRing:
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
-        self._checker.shutdown(wait=False, cancel_futures=True)
         if self._source is not None:
             self._source.close()
 
     def _replace(self, keys: KeySnapshot) -> None:
-        if keys.secret and keys.secret != self._secret:
-            self._secret, self._known, self._refused = keys.secret, {}, set()
+        self._secret = keys.secret or self._secret
         self._keys = keys
-
-    def _new_key(self, text: str, digest: bytes) -> ApiKey | None:
-        """The key whose stored hash a text is to be compared with; None if that is not needed."""
-        is_decided = digest in self._known or digest in self._refused
-        if is_decided or digest in self._comparing:
-            return None
-        return self._keys.keys.get(read_key_id(text))
-
-    def _begin_comparison(self, key: ApiKey, text: str, digest: bytes, sender: str) -> None:
-        """Compare a text with the stored hash of a key, in a task of its own.
-
-        Raises:
-            RateLimitError: too many texts wait, of all senders or of this one.
-        """
-        is_full = len(self._comparing) >= _MAX_WAITING
-        if is_full or self._waiting[sender] >= _MAX_WAITING_OF_SENDER:
-            raise RateLimitError("too many keys are being checked.", "Try again in a moment.", 1)
-        self._waiting[sender] += 1
-        comparison = asyncio.create_task(self._compare(key, text, digest))
-        self._comparing[digest] = comparison
-
-        def forget(_: asyncio.Task[str]) -> None:
-            del self._comparing[digest]
-            self._waiting[sender] -= 1
-            if not self._waiting[sender]:
-                del self._waiting[sender]
-
-        comparison.add_done_callback(forget)
-
-    async def _compare(self, key: ApiKey, text: str, digest: bytes) -> str:
-        """The id of a key whose stored hash fits a text; empty if it does not."""
-        loop = asyncio.get_running_loop()
-        if await loop.run_in_executor(self._checker, key.matches, text):
-            self._known[digest] = key.key_id
-            return key.key_id
-        if len(self._refused) >= _MAX_REFUSED:
-            self._refused.clear()
-        self._refused.add(digest)
-        return ""
-
-    def _digest(self, text: str) -> bytes:
-        return hmac.digest(self._secret, b"key\0" + text.encode("utf-8", "replace"), "sha256")
 
     def _signature(self, purpose: str, value: str) -> str:
         message = f"{purpose}\0{value}".encode()

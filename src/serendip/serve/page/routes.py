@@ -150,9 +150,7 @@ class Pages:
         if self._ring.is_open:
             return response
         try:
-            await self._visitors.sign_in(
-                request, response, (await form_fields(request)).get("key", "")
-            )
+            self._visitors.sign_in(request, response, (await form_fields(request)).get("key", ""))
         except SerendipError as error:
             return self._sign_in_page(ErrorResponse.of(error))
         return response

@@ -20,7 +20,6 @@ from serendip.serve.access import (
     VISITOR_COOKIE,
     Caller,
     get_caller,
-    read_address,
 )
 from serendip.serve.key_ring import KeyRing, is_accepted
 from serendip.serve.page.params import PageQuery, visitor_id
@@ -104,14 +103,14 @@ class Visitors:
         value = self._ring.sign(VISITOR_COOKIE, visit.own_id)
         _set_cookie(request, response, VISITOR_COOKIE, value, _VISITOR_S)
 
-    async def sign_in(self, request: Request, response: Response, text: str) -> None:
+    def sign_in(self, request: Request, response: Response, text: str) -> None:
         """Let a browser look at the feeds of others, and at the report, as a key allows.
 
         Raises:
             UnauthenticatedError: there is no such key, or it is not accepted any more.
             ForbiddenError: the key allows neither.
         """
-        key = await self._ring.find(text.strip(), read_address(request))
+        key = self._ring.find(text.strip())
         if key is None or not is_accepted(key):
             raise UnauthenticatedError(
                 "this key is not accepted.", "`serendip keys list` shows those that are."
