@@ -141,6 +141,8 @@ def _models(
     neighbours, content, transitions = ItemKNN(), ContentSimilarity(), Transitions()
     neighbours._similarities = _random_graph(num_items, _NEIGHBOURS, rng)
     content._content, content._late, content.floor = features.content, NO_ITEMS, 0.0
+    content._mean = np.zeros(features.content.shape[1], np.float32)
+    content._norms = np.ones(len(features.content), np.float32)
     content._weights = TermWeights.fit(features.known_tokens)
     rows = content._weights.build_rows(features.known_tokens)
     content._terms = GrowingSparse.of(rows)

@@ -99,38 +99,20 @@ def test_words_alone_find_items_by_their_text_block() -> None:
     np.testing.assert_allclose(searched, words, rtol=1e-3, atol=1e-5)
 
 
-def test_text_alone_is_centred_and_keeps_its_directions() -> None:
-    encoded = {"text": some(count=900)["text"]}
+def test_with_text_only_vectors_stay_as_they_are() -> None:
+    encoded = {"text": some()["text"]}
     fusion = Fusion.fit(encoded, FusionConfig())
-    fused = fusion.encode(encoded)
-    centred = encoded["text"].vectors - encoded["text"].vectors.sum(0) / (900 + 100)
-    expected = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    np.testing.assert_allclose(fused, expected, rtol=1e-4, atol=1e-6)
-    assert fusion.extract_text_part(fused) is fused
-    assert fusion.present(encoded).tolist() == [[True]] * 900
+    assert fusion.blocks == {}
+    assert fusion.encode(encoded) is encoded["text"].vectors
+    assert fusion.extract_text_part(encoded["text"].vectors) is encoded["text"].vectors
+    assert fusion.present(encoded).tolist() == [[True]] * 80
+    assert fusion.columns == ()
     assert fusion.modalities == TEXT_ONLY.modalities == ("text",)
 
 
-def test_the_only_item_keeps_its_vector() -> None:
-    """Its own mean, taken away, would leave nothing."""
-    one = ModalityVectors(np.array([[0.6, 0.8]], np.float32), np.ones(1, np.bool_))
-    fused = Fusion.fit({"text": one}, FusionConfig()).encode({"text": one})
-    np.testing.assert_allclose(fused, one.vectors, rtol=1e-6)
-
-
-def test_items_without_a_text_do_not_move_the_mean() -> None:
-    vectors = np.array([[1, 0], [0, 1], [9, 9]], np.float32)
-    encoded = {"text": ModalityVectors(vectors, np.array([True, True, False]))}
-    fusion = Fusion.fit(encoded, FusionConfig())
-    np.testing.assert_allclose(fusion.blocks["text"].mean, np.array([1, 1]) / 102, rtol=1e-6)
-    assert not fusion.encode(encoded)[2].any()
-
-
-@pytest.mark.parametrize("with_pictures", [False, True])
-def test_queries_are_not_centred(with_pictures: bool) -> None:
+def test_queries_are_not_centred() -> None:
     """A query is no item: without the mean of items it would be like what items are unlike."""
-    encoded = some() if with_pictures else {"text": some()["text"]}
-    fusion = Fusion.fit(encoded, FusionConfig(size=12))
+    fusion = Fusion.fit(some(), FusionConfig(size=12))
     queries = ModalityVectors(unit_rows(np.random.default_rng(1), 5, 12), np.ones(5, np.bool_))
     found = fusion.encode({"text": queries}, are_queries=True)
     block = fusion.blocks["text"]

@@ -125,7 +125,7 @@ def test_an_unknown_class_is_refused_by_name() -> None:
 
 def test_a_model_of_another_package_can_be_configured(tmp_path: Path) -> None:
     with added_package(tmp_path):
-        assert model_names()[-1] == "alphabet"
+        assert "alphabet" in model_names()
         table = read({"a-to-z": {"class": "alphabet", "backwards": True}}).models.tables["a-to-z"]
         assert type(table.build()) is model_class("alphabet")
         with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Valid keys: backwards, "):

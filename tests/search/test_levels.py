@@ -148,3 +148,43 @@ def test_a_value_is_named_by_its_synonym(searcher: Searcher) -> None:
     found = levels(searcher.with_synonyms(also), "funny tom hanks")
     assert [number for number, level in found.items() if level == VALUES] == [2, 0]
     assert VALUES not in levels(searcher, "funny tom hanks").values()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("comedies", {2, 0, 3}),
+        ("tom hanks comedies", {2, 0}),
+        ("tom hanks's comedies", {2, 0}),
+        ("segura's films", {3}),
+        ("1996", {5}),
+    ],
+)
+def test_another_form_of_a_value_names_it(searcher: Searcher, text: str, found: set[int]) -> None:
+    assert {number for number, level in levels(searcher, text).items() if level == VALUES} == found
+
+
+def test_a_synonym_of_several_values_names_them(searcher: Searcher) -> None:
+    also = Synonyms.of([Synonym("hankscom", "hanks comedies", "accepted", 1.0, "author")])
+    found = levels(searcher.with_synonyms(also), "hankscom")
+    assert [number for number, level in found.items() if level == VALUES] == [2, 0]
+
+
+def test_what_filters_and_counts_read_has_all_that_has_the_values(searcher: Searcher) -> None:
+    assert set(searcher.find_complete("comedies").item_nums.tolist()) >= {0, 2, 3}
+
+
+def test_like_a_title_that_is_not_finished(searcher: Searcher) -> None:
+    assert searcher.find_liked("films like big fi") == 0
+    assert searcher.find_liked("films like big") == -1, "too few letters"
+
+
+def test_words_of_another_script_are_language_in_a_catalogue_without_it(
+    searcher: Searcher, tmp_path: Path
+) -> None:
+    assert searcher.read("로봇 영화").content.is_language
+    assert not searcher.read("zzxqwv").content.is_language
+    korean = Catalogue([Item("k0", "바다의 노래"), Item("k1", "숲의 왕")])
+    own = Searcher.build(korean, np.zeros(2, np.float32), tmp_path / "index")
+    assert not own.read("쀍뛣").content.is_language
+    assert own.read("바다").content.is_language

@@ -38,6 +38,8 @@ def test_titles_that_differ_by_a_measure_or_size_are_variants(titles: tuple[str,
         ("Apollo 11", "Apollo 13"),
         ("8 mm", "16 mm"),
         ("Screw M8", "Screw M10"),
+        ("Charger 5 V", "Charger 12 V"),
+        ("Top 10 in Rock", "Top 20 in Rock"),
         ("M", "L"),
     ],
 )

@@ -71,8 +71,7 @@ def find_complete(query: Query, surface: SurfaceConfig, state: EngineState) -> I
     seen = visible_to(surface, query)
     if not seen.text.strip() or WordSource.name not in surface.sources:
         return ItemList()
-    needed = state.searcher.read(seen.text, seen.is_literal).content.needed
-    return state.searcher.find_complete(needed, query.is_literal)
+    return state.searcher.find_complete(seen.text, query.is_literal)
 
 
 def list_counted(

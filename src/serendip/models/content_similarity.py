@@ -1,7 +1,9 @@
 """Likeness: what two items are and what is said of them, whoever chose them.
 
 The likeness of an item to another is the mean of three cosines: of their content vectors, of the
-words of their texts and of their attribute values (TF-IDF, see ``term_weights``). A part that the
+words of their texts and of their attribute values (TF-IDF, see ``term_weights``). Content vectors
+are compared without their mean: those of a sentence encoder share a direction, which makes an item
+near it similar to everything (Mu and Viswanath 2018, "All-but-the-Top"). A part that the
 first item lacks does not count; one that only the second lacks counts 0, so that items about which
 little is known are not like everything. It is at most 1. Two parts have exact matches: a vector
 knows what a text means, and not that two films have one director.
@@ -70,6 +72,9 @@ _MOST_SHARED = 5_000
 
 _ROWS_PER_BLOCK = 1_024
 
+_MEAN_WEIGHT = 100
+"""Items that weigh as much as a mean of zero: the mean of a few items is what they say."""
+
 _PAIRS, _PER_ITEM, _FLOOR = 4_000, 10, 0.95
 """Random pairs, those of one item, and the share of them that lies below the floor."""
 
@@ -117,10 +122,28 @@ class ContentSimilarity(Recommender):
                 "Call dataset.with_features(build_features(...)) first.",
             )
         self._content, self._late = features.content, NO_ITEMS
+        content = np.asarray(features.content)  # (N0, E)
+        count = content.any(axis=1).sum() + _MEAN_WEIGHT
+        self._mean = (content.sum(axis=0, dtype=np.float64) / count).astype(np.float32)
+        self._norms = self._compute_norms(content)
         self._weights = TermWeights.fit(features.known_tokens)
         self._terms = GrowingSparse.of(self._weights.build_rows(features.known_tokens))
         self.floor = self.least_vote = self._measure_floor(dataset.num_items)
         self._use_neighbours(self._find_neighbours(dataset.num_items, options))
+
+    def _compute_norms(self, content: FloatArray) -> FloatArray:
+        """(N,) lengths of content vectors without the mean; infinite where there is no content."""
+        blocks = [
+            np.linalg.norm(content[begin : begin + _ROWS_PER_BLOCK] - self._mean, axis=1)
+            for begin in range(0, len(content), _ROWS_PER_BLOCK)
+        ]
+        norms = np.maximum(np.concatenate([np.empty(0, np.float32), *blocks]), 1e-6)
+        return np.where(content.any(axis=1), norms, np.inf).astype(np.float32)
+
+    def _vectors_of(self, items: IntArray) -> FloatArray:
+        """Unit content vectors (T, E) of items, without the mean; zeros without content."""
+        vectors: FloatArray = (self._content[items] - self._mean) / self._norms[items][:, None]
+        return vectors
 
     def _use_neighbours(self, neighbours: Sparse | PackedSparse) -> None:
         self._neighbours = GrowingSparse.of(neighbours)
@@ -139,11 +162,11 @@ class ContentSimilarity(Recommender):
     def _compare_all(self, numbers: IntArray) -> Iterator[Sparse]:
         """Rows (R, N0) of the trained items that are most alike to M items, above the floor."""
         trained = np.arange(self._num_trained, dtype=np.int32)
-        content = self._content[trained]  # (N0, E)
+        content = self._vectors_of(trained)  # (N0, E)
         columns = to_csr(self._terms.take(trained).T)  # (V, N0)
         for begin in range(0, len(numbers), _ROWS_PER_BLOCK):
             block = numbers[begin : begin + _ROWS_PER_BLOCK]
-            vectors, terms = self._content[block], self._terms.take(block)  # (R, E), (R, V)
+            vectors, terms = self._vectors_of(block), self._terms.take(block)  # (R, E), (R, V)
             squares = (vectors**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (R,)
             scores = vectors @ content.T  # (R, N0)
             scores += (terms @ columns).toarray()
@@ -196,7 +219,7 @@ class ContentSimilarity(Recommender):
         for row, (items, weights) in enumerate(contexts):
             if not len(items):
                 continue
-            content, rows = self._content[items], self._terms.take(items)  # (T, E), (T, V)
+            content, rows = self._vectors_of(items), self._terms.take(items)  # (T, E), (T, V)
             of_items = np.repeat(np.arange(len(items)), np.diff(rows.indptr))
             squares = (content**2).sum(1) + np.bincount(of_items, rows.data**2, len(items))
             # Divided by the likeness to itself: what an item lacks does not count.
@@ -208,7 +231,8 @@ class ContentSimilarity(Recommender):
 
     def _score(self, vector: FloatArray, terms: FloatArray, items: IntArray) -> FloatArray:
         """Likeness (C,) of items to what ``_encode`` made of a context."""
-        scores: FloatArray = dot_items(self._content, items, vector)
+        scores: FloatArray = dot_items(self._content, items, vector) - self._mean @ vector
+        scores /= self._norms[items]
         scores += self._terms.dot(items, terms)
         return np.round(scores, _DECIMALS)
 
@@ -216,6 +240,8 @@ class ContentSimilarity(Recommender):
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
         vectors, terms = self._encode(contexts)
         scores: FloatArray = dot_rows(vectors, self._content)  # (B, N)
+        scores -= (vectors @ self._mean)[:, None]
+        scores /= np.asarray(self._norms)
         scores += (self._terms.whole() @ terms.T).T
         return np.round(scores, _DECIMALS)
 
@@ -243,8 +269,8 @@ class ContentSimilarity(Recommender):
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and the likeness (T, C) of C items to each."""
         items, _ = compute_context_weights(query, self.num_items, self.config.decay)
-        content, terms = self._content[items], self._terms.take(items)  # (T, E), (T, V)
-        votes = content @ self._content[item_nums].T  # (T, C)
+        content, terms = self._vectors_of(items), self._terms.take(items)  # (T, E), (T, V)
+        votes = content @ self._vectors_of(item_nums).T  # (T, C)
         votes += (terms @ self._terms.take(item_nums).T).toarray()
         squares = (content**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (T,)
         votes /= np.maximum(squares, 1e-6)[:, None]
@@ -254,6 +280,7 @@ class ContentSimilarity(Recommender):
         model, old = copy.copy(self), self._num_items
         numbers = np.arange(old, old + len(features), dtype=np.int32)
         model._content = append_rows(self._content, features.content)
+        model._norms = append_rows(self._norms, self._compute_norms(features.content))
         model._terms = self._terms.appended(self._weights.build_rows(features.known_tokens))
         model._neighbours = self._neighbours.appended(model._compare_late(numbers, features))
         model._late = np.concatenate([self._late, numbers])
@@ -262,12 +289,13 @@ class ContentSimilarity(Recommender):
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         model._content = replace_rows(self._content, item_nums, features.content)
+        model._norms = replace_rows(self._norms, item_nums, self._compute_norms(features.content))
         rows = self._weights.build_rows(features.known_tokens)
         model._terms = self._terms.replaced(item_nums, rows)
         rows = model._compare_late(item_nums, features)
         model._neighbours = self._neighbours.replaced(item_nums, rows)
         late = self._late[~np.isin(self._late, item_nums)]
-        model._late = np.concatenate([late, distinct(item_nums)])
+        model._late = np.concatenate([distinct(item_nums), late])  # the new items stay the last
         return model
 
     def _compare_late(self, numbers: IntArray, features: ItemFeatures) -> Sparse:
@@ -281,6 +309,7 @@ class ContentSimilarity(Recommender):
 
     def _save(self, folder: Path) -> None:
         arrays = {"late": self._late, "floor": np.array(self.floor), **self._weights.arrays()}
+        arrays |= {"mean": self._mean, "norms": np.asarray(self._norms)}
         save_arrays(folder / _ARRAYS, {**arrays, **packed_arrays("content", self._content)})
         self._terms.packed(self._terms.base.shape[1]).save(folder / _TERMS)
         self._neighbours.packed(self._num_items).save(folder / _NEIGHBOURS)
@@ -290,6 +319,7 @@ class ContentSimilarity(Recommender):
             arrays = open_arrays(folder / _ARRAYS)
             self._content, self._late = open_packed("content", arrays), arrays["late"]
             self._weights = TermWeights.of_arrays(arrays)
+            self._mean, self._norms = arrays["mean"], arrays["norms"]
             self.floor = self.least_vote = float(arrays["floor"])
             self._terms = GrowingSparse.of(PackedSparse.open(folder / _TERMS))
             self._use_neighbours(PackedSparse.open(folder / _NEIGHBOURS))

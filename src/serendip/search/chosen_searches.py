@@ -16,6 +16,7 @@ from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import VISITOR, is_private
 from serendip.data.text import normalise
+from serendip.search.spelling.word_statistics import english_word_frequencies
 
 MOST_SEARCHES = 20
 """Of an item: those of most people."""
@@ -34,13 +35,27 @@ def with_searches(
         min_users: people who chose an item after a search, at least; generated visitor ids are
             nobody.
     """
-    texts = find_searches(requests, min_users)
+    texts = _without_slips(catalogue, find_searches(requests, min_users))
     items = [
         replace(item, generated_text=". ".join(filter(None, (item.generated_text, *texts[number]))))
         for number in texts
         for item in (catalogue[number],)
     ]
     return catalogue.replaced(texts, items) if texts else catalogue
+
+
+def _without_slips(catalogue: Catalogue, texts: dict[int, list[str]]) -> dict[int, list[str]]:
+    """The searches whose words are English or of the catalogue: others would not be corrected."""
+    unsure = {word for some in texts.values() for text in some for word in text.split(" ")}
+    unsure -= english_word_frequencies().keys()
+    for item in catalogue if unsure else ():
+        text = item.text(("title", "description", *item.attributes))
+        unsure.difference_update(normalise(text).split(" "))
+    right = {
+        number: [text for text in some if unsure.isdisjoint(text.split(" "))]
+        for number, some in texts.items()
+    }
+    return {number: some for number, some in right.items() if some}
 
 
 def find_searches(requests: Sequence[LoggedRequest], min_users: int) -> dict[int, list[str]]:

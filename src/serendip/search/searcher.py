@@ -176,7 +176,7 @@ class Searcher:
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
     _coded: Callable[[str], tuple[int, ...]] = field(init=False)
-    _complete: Callable[[str, bool], ItemList] = field(init=False)
+    _complete: Callable[[Content, bool], ItemList] = field(init=False)
 
     def __post_init__(self) -> None:
         """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
@@ -202,10 +202,16 @@ class Searcher:
             return tuple(lexical.having_all(key, _MOST_CODED).tolist())
 
         @lru_cache(_COMPLETE_TEXTS)
-        def complete(key: str, literal: bool) -> ItemList:
+        def complete(content: Content, literal: bool) -> ItemList:
+            key = content.needed
             also = [] if literal else synonyms.expand(key)
             beside = synonyms.beside(key) if also else ()
-            return lexical.search(key, MOST_COMPLETE, None, beside, needs_all=True, expansions=also)
+            hits = lexical.search(key, MOST_COMPLETE, None, beside, needs_all=True, expansions=also)
+            having = self._having_values(content, None, MOST_COMPLETE)
+            more = having[~np.isin(having, hits.item_nums)]
+            usual = float(hits.scores.mean()) if len(hits) else 1.0
+            scores = np.concatenate([hits.scores, np.full(len(more), usual, np.float32)])
+            return ItemList.of_distinct(np.concatenate([hits.item_nums, more]), scores)
 
         object.__setattr__(self, "_complete", complete)
         object.__setattr__(self, "_coded", coded)
@@ -368,9 +374,12 @@ class Searcher:
         """A reading with its content, and the codes of a text: the speller does not have them."""
         counts = self.speller.counts
         content = find_content(
-            reading.corrected_key, self.values, counts, self.grammar, self.synonyms.also
+            *(reading.corrected_key, self.values, counts, self.grammar),
+            *(self.synonyms.also, self.lexical.language),
         )
         needed = words(content.needed)
+        if not self.speller.has_hangul and any(map(is_hangul, needed)):
+            content = replace(content, is_language=True)  # of which no word is of the catalogue
         unknown = tuple(w for w in reading.unknown if w in needed and not self._is_code(w))
         return replace(reading, unknown=unknown, content=content)
 
@@ -531,16 +540,16 @@ class Searcher:
     def _has_posted_values(self, item: int, keys: Sequence[str]) -> bool:
         return (self.posted_values.get(item) or frozenset()).issuperset(keys)
 
-    def find_complete(self, key: str, literal: bool = False) -> ItemList:
-        """Items with every word of a normalised text, by BM25: at most ``MOST_COMPLETE``.
+    def find_complete(self, text: str, literal: bool = False) -> ItemList:
+        """Items with every word of a text, by BM25, and those with all values that it is made of.
 
         Those of the last few texts are kept, so that further pages of a list cost nothing.
 
         Args:
-            key: the text.
-            literal: whether synonyms of its words do not count.
+            text: any text; of both ``MOST_COMPLETE`` items at most.
+            literal: whether it is taken as typed, and synonyms of its words do not count.
         """
-        return self._complete(key, literal)
+        return self._complete(self.read(text, literal).content, literal)
 
     def with_match(
         self, hits: ItemList, text: str, literal: bool = False, most: int | None = None

@@ -10,7 +10,7 @@ correction, and a text of which function words alone are known.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.phrases import is_function_word
 from serendip.search.spelling.speller import Correction, Speller
 from serendip.search.spelling.word_statistics import english_word_frequencies
+from serendip.search.stems import stem
 from serendip.search.titles import TitledItem, TitleIndex
 from serendip.search.values import MOST_WORDS, ValueTable
 
@@ -47,8 +48,14 @@ _LIKE = re.compile(
 _ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
 """Words of such a request beside function words and generic ones."""
 
+_FEWEST_SIGNS = 5
+"""Of the beginning of a title that is asked for: "like star wars"."""
+
 MOST_COMMON = 0.05
 """Largest share of the items that a value has which alone leads before other words."""
+
+_FEWEST_LETTERS, _MOST_CUT, _ENDINGS = 4, 3, ("", "y", "s", "es", "e", "en", "er")
+"""Letters of a word whose other forms are looked for: letters cut off its end, others put on."""
 
 MAX_NEAR_TITLES = 3
 TITLE_CONFIDENCE = 0.9
@@ -177,8 +184,11 @@ def find_liked(text: str, titles: TitleIndex, grammar: frozenset[str]) -> int:
     asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
     if not (grammar | GENERIC | _ASKING).issuperset(asked):
         return MISSING
-    liked = titles.exact(match["title"] or match["korean"])
-    return int(liked[0]) if len(liked) else MISSING
+    title = match["title"] or match["korean"]
+    liked = titles.exact(title).tolist()
+    if not liked and len(key := title_key(title)) >= _FEWEST_SIGNS:
+        liked = titles.complete_items(key, 1)
+    return int(liked[0]) if liked else MISSING
 
 
 def find_content(
@@ -187,6 +197,7 @@ def find_content(
     counts: Mapping[str, int],
     grammar: frozenset[str],
     also: Mapping[str, Sequence[str]],
+    language: str,
 ) -> Content:
     """What a normalised text asks for: the values that it names, the longest first, and the rest.
 
@@ -197,31 +208,38 @@ def find_content(
             most of these have it as one: "hitchcock" is a person, "king" a word.
         grammar: function words.
         also: term -> its synonyms, of which one may be a value where the term is none.
+        language: of the catalogue, see ``stems.find_language``.
     """
-
-    def drop_genitive(word: str) -> str:
-        """The name in ``hitchcocks``, as ``normalise`` joins the genitive."""
-        is_name = word.endswith("s") and word not in counts and values.size(word[:-1]) > 0
-        return word[:-1] if is_name else word
 
     def is_value(name: str) -> bool:
         if " " in name:
             return not grammar.issuperset(name.split(" ")) and values.size(name) > 0
         return name not in grammar and 2 * values.size(name) > counts.get(name, 0)
 
-    def find_value(name: str) -> str:
-        return next((term for term in (name, *also.get(name, ())) if is_value(term)), "")
+    def find_values(name: str, goes_on: bool = True) -> tuple[str, ...]:
+        """A value, another form of one, or the values that a synonym is made of."""
+        found = next(filter(is_value, (name, *_other_forms(name, language))), "")
+        if found:
+            return (found,)
+        for term in also.get(name, ()):
+            parts: list[tuple[str, ...]] = [(term,)] if is_value(term) else []
+            if " " in term and goes_on and not parts:
+                parts = [find_values(word, False) for word in term.split(" ")]
+            if parts and all(parts):
+                return tuple(value for part in parts for value in part)
+        return ()
 
-    typed = [drop_genitive(word) for word in key.split(" ")[:MAX_QUERY_TERMS]]
+    typed = key.split(" ")[:MAX_QUERY_TERMS]
     named: list[str] = []
     others: list[str] = []
     begin = 0
     while begin < len(typed):
         ends = range(min(begin + MOST_WORDS, len(typed)), begin, -1)
-        found = ((end, find_value(" ".join(typed[begin:end]))) for end in ends)
-        end, value = next(((end, value) for end, value in found if value), (0, ""))
+        found = ((end, find_values(" ".join(typed[begin:end]))) for end in ends)
+        end, read = next(((end, read) for end, read in found if read), (0, ()))
         if end:
-            named.append(value)
+            named += read
+            typed[begin:end] = _without_genitive(typed[begin:end], read)
         else:
             others += words(typed[begin])
         begin = end or begin + 1
@@ -232,3 +250,23 @@ def find_content(
     needed = [word for word in said if word not in GENERIC] or said
     is_language = any(word in counts or word in english_word_frequencies() for word in needed)
     return Content(tuple(named), specific, " ".join(said), " ".join(needed), is_language)
+
+
+def _other_forms(word: str, language: str) -> Iterator[str]:
+    """Forms of a word with the same stem, ``comedies`` -> ``comedy``, and without a genitive."""
+    if " " in word or len(word) < _FEWEST_LETTERS:
+        return
+    if word.endswith("s"):  # ``hitchcocks``, as ``normalise`` joins the genitive
+        yield word[:-1]
+    own = stem(word, language)
+    for cut in range(_MOST_CUT + 1):
+        begin = word[: len(word) - cut]
+        for ending in _ENDINGS:
+            if own and begin + ending != word and stem(begin + ending, language) == own:
+                yield begin + ending
+
+
+def _without_genitive(typed: Sequence[str], read: Sequence[str]) -> list[str]:
+    """The words of a name, ``hitchcock`` for ``hitchcocks``; other words as typed."""
+    is_genitive = len(typed) == 1 and read == (typed[0][:-1],)
+    return list(read) if is_genitive else list(typed)

@@ -33,6 +33,9 @@ MOST_WORDS = 6
 
 _LAST = "\U0010ffff"
 
+_SHORT_NAME = 2
+"""Words of a name that is found whole."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueTable:
@@ -168,10 +171,19 @@ def suffixes_of(value: str) -> Iterator[str]:
 
 
 def keys_of(item: Item) -> set[str]:
-    """Normal forms by which an item is found: of its values, their last words, its decades."""
+    """Normal forms by which an item is found: of its values, their last words, its years."""
     keys = {key for value in values_of(item) if (key := normalise(value))}
-    keys |= {key.rpartition(" ")[2] for key in keys}
+    keys |= {last for key in keys for last in _last_words(key)}
     keys |= {key for key in [title_key(item.title)] if " " in key}
     for name, value in item.attributes.items():
-        keys.update(decades_of(name, value))
+        if decades := decades_of(name, value):
+            keys.update((*decades, f"{value:.0f}"))
     return keys
+
+
+def _last_words(key: str) -> Iterator[str]:
+    """The last word of a name and the last two: ``niro`` and ``de niro``; of three or more."""
+    parts = key.removesuffix(" jr").removesuffix(" sr").split(" ")
+    yield parts[-1]
+    if len(parts) > _SHORT_NAME:
+        yield " ".join(parts[-_SHORT_NAME:])

@@ -20,8 +20,8 @@ UNTITLED: Final = -1
 """Of an item without a title, or whose title is its id: a search never leads with it."""
 
 _UNITS = (
-    "oz|ounces?|fl oz|lbs?|pounds?|mg|g|kg|ml|cl|l|liters?|litres?|mm|cm|m|km|in|inch|inches|ft|"
-    "feet|packs?|pcs|pieces?|count|ct|pk|gb|tb|mb|w|watts?|v|volts?|mah|개입|개|매|장|병|팩"
+    "oz|ounces?|fl oz|lbs?|pounds?|mg|g|kg|ml|cl|l|liters?|litres?|mm|cm|m|km|in(?= x|$)|inch|"
+    "inches|ft|feet|packs?|pcs|pieces?|count|ct|pk|gb|tb|mb|mah|개입|개|매|장|병|팩"
 )
 _SIZES = "xxs|xs|s|m|l|xl|xxl|[2-6]xl|small|medium|large|x large|one size|free size"
 _MEASURE = re.compile(

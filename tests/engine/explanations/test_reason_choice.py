@@ -20,7 +20,8 @@ from serendip.engine.explanations.reason_choice import (
 
 
 def ground(kind: str, strength: float, row: int = 0) -> Ground:
-    return Ground(row, kind, strength, strength, {"en": kind}, rests_on=(0,))
+    """Of another item of the user for each row."""
+    return Ground(row, kind, strength, strength, {"en": kind}, rests_on=(row,))
 
 
 LISTS = st.lists(
@@ -29,12 +30,12 @@ LISTS = st.lists(
 
 
 def test_kinds_alternate_among_grounds_that_are_as_strong() -> None:
-    rows = [[ground("a", 0.8), ground("b", 0.75), ground("c", 0.3)]] * 4
+    rows = [[ground("a", 0.8, n), ground("b", 0.75, n), ground("c", 0.3, n)] for n in range(4)]
     assert [one.kind for one in choose_grounds(rows) if one] == ["a", "b", "a", "b"]
 
 
 def test_a_weaker_ground_is_told_once_the_strongest_was_told_often_enough() -> None:
-    rows = [[ground("a", 1.0), ground("b", 0.7), ground("c", 0.55)]] * 8
+    rows = [[ground("a", 1.0, n), ground("b", 0.7, n), ground("c", 0.55, n)] for n in range(8)]
     # .85, .72, .61 of "a" are left; "b" has .7, then .6; "c" .55.
     expected = ["a", "a", "a", "b", "a", "b", "c", "a"]
     assert [one.kind for one in choose_grounds(rows) if one] == expected
@@ -57,6 +58,12 @@ def test_a_sentence_that_names_nothing_of_the_user_is_told_three_times() -> None
     assert kinds == ["popular"] * MOST_ALIKE + [None, "a", None]
 
 
+def test_the_same_of_one_item_is_told_three_times() -> None:
+    rows = [[ground("alike", 0.5), ground("group", 0.3, n)] for n in range(5)]
+    kinds = [None if one is None else one.kind for one in choose_grounds(rows)]
+    assert kinds == ["alike"] * MOST_ALIKE + ["group"] * 2
+
+
 def test_an_item_without_a_ground_has_none() -> None:
     assert choose_grounds([[], [ground("a", 0.1)]])[0] is None
 
@@ -65,7 +72,7 @@ def test_an_item_without_a_ground_has_none() -> None:
 def test_every_choice_is_within_the_tolerance_and_counts_the_most(
     lists: list[list[tuple[str, float]]],
 ) -> None:
-    rows = [[ground(*pair) for pair in pairs] for pairs in lists]
+    rows = [[ground(*pair, row) for pair in pairs] for row, pairs in enumerate(lists)]
     told: Counter[str] = Counter()
     for grounds, chosen in zip(rows, choose_grounds(rows), strict=True):
         assert (chosen is None) == (not grounds)

@@ -56,6 +56,7 @@ def test_a_restored_workspace_serves_what_was_backed_up(shop: Path, tmp_path: Pa
         engine.add_events([Event("new", "i3", 1.7e9)])
         engine.add_items([Item("posted", "The zebra quest")])
         engine.delete_item("i7")
+        engine.catch_up()
         before = engine.recommend(Request("home", user_id="new", k=5))
         save(shop, tmp_path / "saved")
     summary = restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)

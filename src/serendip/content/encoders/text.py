@@ -32,6 +32,7 @@ from serendip.content.encoders.base import (
 from serendip.content.encoders.weights import hash_module, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.data.numeric import unit
+from serendip.data.text import fold
 from serendip.errors import ConfigError
 from serendip.runtime.threads import num_threads
 
@@ -240,7 +241,7 @@ class HashingEncoder:
 
 def _split_into_grams(text: str) -> list[str]:
     """Character 3- to 5-grams of the words of a text, with a space on both sides of a word."""
-    words = [f" {word} " for word in text.casefold().split()]
+    words = [f" {word} " for word in fold(text).split()]
     return [
         word[begin : begin + length]
         for word in words

@@ -2,9 +2,9 @@
 
 Each item is given the strongest ground there is, where a kind counts less with each time that the
 list has told it, as in the diversification of results (maximal marginal relevance, Carbonell and
-Goldstein 1998). A sentence that names no item of the user's is told a few times at most. So a list
-does not say the same thing ten times, and of an item nothing is told that is far weaker than its
-strongest ground.
+Goldstein 1998). The same sentence, or one of a kind that rests on no item, is told a few times at
+most. So a list does not say the same thing ten times, and of an item nothing is told that is far
+weaker than its strongest ground.
 
 Strengths of different kinds are made comparable by what the strongest of a kind in the list has:
 1 for that one, its share of it for the others. Kinds that say less of the user (a group,
@@ -27,7 +27,7 @@ REPEATED = 0.85
 """What a ground counts for, as a share, with each time that its kind has been told in the list."""
 
 MOST_ALIKE = 3
-"""Times that a list tells a ground which rests on no item, such as popularity."""
+"""Times that a list says the same: of the same items, or of none, as of popularity."""
 
 DECISIVE = 3.0
 """Strength of a ground beside which no other one is told."""
@@ -66,21 +66,27 @@ def group_by_row(grounds: Iterable[Ground], count: int) -> list[list[Ground]]:
 def choose_grounds(rows: Sequence[Sequence[Ground]]) -> list[Ground | None]:
     """One ground for each item, None for an item without any."""
     told: Counter[str] = Counter()
-    alike: Counter[str] = Counter()
+    alike: Counter[tuple[object, ...]] = Counter()
     chosen: list[Ground | None] = []
     for grounds in rows:
         least = TOLERANCE * max((ground.strength for ground in grounds), default=0.0)
         best, most = None, 0.0
         for ground in grounds:
             worth = ground.strength * REPEATED ** told[ground.kind]
-            is_worn = not ground.rests_on and alike[ground.sentence["en"]] >= MOST_ALIKE
+            is_worn = alike[_what_is_said(ground)] >= MOST_ALIKE
             if ground.strength >= least and worth > most and not is_worn:
                 best, most = ground, worth
         if best is not None:
             told[best.kind] += 1
-            alike[best.sentence["en"]] += not best.rests_on
+            alike[_what_is_said(best)] += 1
         chosen.append(best)
     return chosen
+
+
+def _what_is_said(ground: Ground) -> tuple[object, ...]:
+    """What two grounds share that say the same of two items."""
+    names = ground.names.items() if ground.rests_on else ()
+    return ground.sentence["en"], ground.rests_on[-1:], *names
 
 
 def order_grounds(grounds: Sequence[Ground]) -> list[Ground]:

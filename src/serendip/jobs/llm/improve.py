@@ -25,7 +25,8 @@ from typing import Any, cast
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.store.tables.generated_values import lacks, list_values
+from serendip.data.store.tables.generated_texts import GeneratedText
+from serendip.data.store.tables.generated_values import GeneratedValue, lacks, list_values
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import TYPED_TEXTS
@@ -213,6 +214,18 @@ class _Chain:
         """The relevance model of typed texts before this run; "" = there was none."""
         return current_model_name(self.context.workspace.relevance)
 
+    @cached_property
+    def earlier_texts(self) -> list[GeneratedText]:
+        """Texts that were in use before this run."""
+        with closing(self.context.workspace.open_store()) as store:
+            return store.generated_texts.active()
+
+    @cached_property
+    def earlier_values(self) -> list[GeneratedValue]:
+        """Values of attributes that were in use before this run."""
+        with closing(self.context.workspace.open_store()) as store:
+            return store.generated_values.active()
+
     def _spent(self) -> float:
         with closing(Ledger.open(self.context.workspace.database)) as ledger:
             return ledger.spent(JOB)
@@ -250,7 +263,7 @@ class _Chain:
 
     def run(self) -> Iterator[StepResult]:
         """All steps; the first one alone if it fails."""
-        _ = self.earlier_model  # as it is now
+        _ = self.earlier_model, self.earlier_texts, self.earlier_values  # as they are now
         controls = self._with_cost(self._ask_controls)
         yield controls
         if not controls.gate.on:
@@ -382,6 +395,8 @@ class _Chain:
         reached = f"the lower end reaches {report['floor']:g}"
         right, count = report.get("right", {}), report["compared"]
         gate = _read_verdict(f"right values of {name}", report, right, count, reached)
+        if not gate.on:
+            self._restore_values(name)
         changes = [f"{report['active']:,} items can be found and filtered by {name}"]
         changes = changes if gate.on else []
         return StepResult(f"attribute {name}", f"{written['written']:,} values", 0.0, gate, changes)
@@ -396,12 +411,14 @@ class _Chain:
         cut = cut_time(dataset, min(self.context.settings.evaluation.cuts))
         is_logged = len(read_held_out_queries(dataset, cut)) >= MIN_QUERIES
         judged = None if is_logged else self._lists.out
-        if not done["texts"] or not (is_logged or self._lists.out.is_file()):
+        if not done["texts"] or not (is_logged or self._are_labels_right()):
             reason = "there are no texts, or neither logged nor labelled queries to test them by"
             return StepResult("texts", wrote, 0.0, Decision(name, False, reason=reason))
         report = gate_texts(self.context, TextGate(judgements=judged, is_pooled=not is_logged))
         found, count = report.get("difference", {}).get("both", {}), report["queries"]
         gate = _read_verdict(name, report, found, count, "the interval is above 0")
+        if not gate.on:
+            self._restore_texts()
         changes = [f"{report['items']:,} items are found by more words"] if gate.on else []
         return StepResult("texts", wrote, 0.0, gate, changes)
 
@@ -443,15 +460,28 @@ class _Chain:
         return replace(found, on=True, reason="the training passed its gates")
 
     def _take_back(self) -> None:
-        """Withdraw all that an LLM wrote from the next training."""
+        """Withdraw all that was written in this run from the next training."""
         place = self.context.workspace.relevance
         if current_model_name(place) != self.earlier_model:
             restore_version(place, self.earlier_model)
         build_queries(self.context, self.earlier_queries, keeps_earlier=False)
+        self._restore_texts()
+        for name in self._attributes():
+            self._restore_values(name)
+
+    def _restore_texts(self) -> None:
         with closing(self.context.workspace.open_store()) as store:
-            store.generated_texts.activate([])
-            for name in self._attributes():
-                store.generated_values.activate(name, [])
+            store.generated_texts.activate(self.earlier_texts)
+
+    def _restore_values(self, name: str) -> None:
+        earlier = [value for value in self.earlier_values if value.attribute == name]
+        with closing(self.context.workspace.open_store()) as store:
+            store.generated_values.activate(name, earlier)
+
+    def _are_labels_right(self) -> bool:
+        """Whether the labels of lists are more than coin flips."""
+        out = self._lists.out
+        return out.is_file() and check_labels(self.context, self.catalogue, read_labels(out)).on
 
 
 def _list_written(context: JobContext, catalogue: Catalogue) -> dict[str, str]:

@@ -34,6 +34,7 @@ from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
+from serendip.data.text import fold
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.config.settings import Settings
@@ -399,7 +400,8 @@ class Fitter:
         return SearchOrder.read(current.manifest.get("search"))
 
     def encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
-        """(B, C) content vectors of typed texts."""
+        """(B, C) content vectors of typed texts, folded as those of a request."""
+        texts = [fold(text) for text in texts]
         return fuse_text_vectors(texts, self.cache.encode(self.encoder, texts), fusion)
 
 

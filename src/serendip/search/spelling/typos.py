@@ -158,6 +158,9 @@ class EditIndex:
         self._strings = strings
         self._lengths, self._forward, self._backward = lengths, forward, backward
 
+    def __len__(self) -> int:
+        return len(self._strings)
+
     @classmethod
     def of(cls, strings: Iterable[str]) -> EditIndex:
         """Build from strings."""
