@@ -47,7 +47,7 @@ def test_every_match_has_its_word_scores_and_the_words_as_its_reason(stock: Engi
     assert [item.item_id for item in items] == [f"w{number}" for number in range(ALL)]
     # What is true of all is said of the first three.
     told = [item.reason for item in items]
-    assert told == ["Has words of “zinc washer”"] * 3 + [""] * (ALL - 3)
+    assert told == ["Matches “zinc washer”"] * 3 + [""] * (ALL - 3)
     best = stock.search("zinc washer", k=1).items[0].parts
     assert np.allclose([item.parts["bm25"] for item in items], best["bm25"])
     assert all(item.parts["title match"] > 0.4 for item in items)
@@ -89,7 +89,7 @@ def test_an_item_is_explained_at_the_position_where_it_is_shown(stock: Engine) -
     request = Request("search", text="zinc washer", sort="price", k=10)
     shown = stock.explain(request, "w9")
     assert (shown.position, shown.absence) == (9, None)
-    assert shown.evidence[0].text == "Has words of “zinc washer”"
+    assert shown.evidence[0].text == "Matches “zinc washer”"
     last = stock.explain(request, f"w{ALL - 1}")
     assert last.position == ALL - 1
     assert last.absence is not None and last.absence.kind == "order"

@@ -19,7 +19,7 @@ MEANT: Sentence = {
     "en": "Probably meant by “{text}”",
     "ko": "‘{text}’{text:을/를} 찾으신 것 같습니다",
 }
-WORDS: Sentence = {"en": "Has words of “{text}”", "ko": "‘{text}’의 단어가 들어 있습니다"}
+WORDS: Sentence = {"en": "Matches “{text}”", "ko": "‘{text}’에 맞는 항목입니다"}
 RELATED: Sentence = {"en": "Related to “{text}”", "ko": "‘{text}’{text:과/와} 관련이 있습니다"}
 
 AGAIN: Sentence = {"en": "You chose it before", "ko": "전에 선택하셨습니다"}
