@@ -56,8 +56,9 @@ def answer(engine: Engine, request: Request) -> list[str]:
 
 
 def name(number: int, request: Request) -> str:
-    """What tells a request from the others."""
-    asked = [request.surface, request.user_id, *request.item_ids, request.text]
+    """What tells a request from the others; titles of the catalogue stay where they are."""
+    typed = request.text if request.text in _TYPED else ""
+    asked = [request.surface, request.user_id, *request.item_ids, typed]
     return f"{number} {' '.join(part for part in asked if part)}"
 
 
